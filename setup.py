@@ -1,0 +1,60 @@
+"""The extension table; everything else is in pyproject.toml."""
+
+import platform
+
+import numpy as np
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+KERNELS = "src/fastconv/kernels"
+OPTIMISED = ["-O3", "-fno-math-errno", "-fno-trapping-math"]
+
+# One source, compiled once per instruction set; kernels/cpu.pyx picks one at import. The baseline of
+# arm64 is NEON.
+INSTRUCTION_SETS = {"baseline": []}
+if platform.machine() in ("x86_64", "AMD64"):
+    INSTRUCTION_SETS["avx2"] = ["-mavx2", "-mfma"]
+    INSTRUCTION_SETS["avx512"] = ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma"]
+
+SIMD_LIBRARIES = [
+    (
+        f"fastconv_{isa}",
+        {
+            "sources": [f"{KERNELS}/simd/{isa}.c"],
+            "obj_deps": {"": [f"{KERNELS}/simd/simd.h", f"{KERNELS}/simd/peak.h"]},
+            "cflags": [*OPTIMISED, *flags],
+        },
+    )
+    for isa, flags in INSTRUCTION_SETS.items()
+]
+
+
+def extension(module: str, **options) -> Extension:
+    source = f"src/{module.replace('.', '/')}.pyx"
+    return Extension(
+        module,
+        [source],
+        include_dirs=[np.get_include(), KERNELS],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+        extra_compile_args=[*OPTIMISED, *options.pop("compile_args", [])],
+        **options,
+    )
+
+
+setup(
+    libraries=SIMD_LIBRARIES,
+    ext_modules=cythonize(
+        [
+            extension("fastconv.threads", compile_args=["-fopenmp"], extra_link_args=["-fopenmp"]),
+            extension("fastconv.kernels.cpu", libraries=[name for name, _ in SIMD_LIBRARIES]),
+            extension("fastconv.kernels.epilogue", depends=[f"{KERNELS}/simd/epilogue.h"]),
+            extension("fastconv.kernels.lowering", depends=[f"{KERNELS}/simd/epilogue.h"]),
+        ],
+        compiler_directives={
+            "language_level": "3",
+            "boundscheck": False,
+            "wraparound": False,
+            "cdivision": True,
+        },
+    ),
+)

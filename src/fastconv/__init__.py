@@ -1,0 +1,37 @@
+"""Fast, inspectable convolution and pooling for NumPy arrays.
+
+The map of the house:
+
+``functional``  conv1d, conv2d, pooling: torch.nn.functional's names
+``signal``      convolve2d, correlate2d: scipy.signal's names and semantics
+``lowering``    im2col, col2im, toeplitz_matrix: the lowerings themselves, as matrices
+``compare``     every strategy on one problem: time, workspace, error, why refused
+``cli``         ``fastconv info | compare | bench``
+``geometry``    all shape arithmetic; descriptors
+``epilogue``    bias and activation
+``arrays``      which arrays are accepted, and how kernels get to read them
+``planner``, ``plan``   which strategy, and why
+``strategies``  one file for each way to compute a convolution
+``kernels``     compiled and Numba kernels: arrays, pointers and integers
+``threads``     the only module that opens parallel regions
+
+Read a call as four hops: ``conv2d(x, w)`` → `ConvGeometry` → `Plan` → ``strategy.run`` → kernel over tiles.
+"""
+
+from fastconv.errors import GeometryError, UnsupportedError
+from fastconv.functional import conv1d, conv2d, plan_conv2d, strategies
+from fastconv.threads import get_num_threads, num_threads, set_num_threads
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "GeometryError",
+    "UnsupportedError",
+    "conv1d",
+    "conv2d",
+    "get_num_threads",
+    "num_threads",
+    "plan_conv2d",
+    "set_num_threads",
+    "strategies",
+]

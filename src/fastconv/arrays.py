@@ -1,0 +1,68 @@
+"""What arrays a call accepts, and how they become what kernels read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastconv.errors import GeometryError
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def as_array(name: str, value: npt.ArrayLike) -> np.ndarray:
+    """`value` as a plain ndarray; a masked array, whose mask would be ignored, is refused."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} is a masked array: expected an ndarray; fill it first, with {name}.filled(...)"
+        )
+    return np.asarray(value)
+
+
+def common_float(**arrays: np.ndarray | None) -> np.dtype:
+    """The type in which the arrays meet, float32 or float64, by NumPy's promotion."""
+    given = {name: array.dtype for name, array in arrays.items() if array is not None}
+    dtype = np.result_type(*given.values())
+    if dtype not in FLOATS:
+        types = ", ".join(f"{name} {dtype}" for name, dtype in given.items())
+        raise TypeError(f"expected float32 or float64, got {types}; convert with astype")
+    return dtype
+
+
+def as_operand(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """`array` itself where a kernel can read it through its strides, else a copy that it can.
+
+    Copied are other types, swapped bytes, addresses and strides that are not multiples of the item size.
+    """
+    if array.dtype != dtype or not array.dtype.isnative:
+        return array.astype(dtype)
+    if array.flags.c_contiguous and array.flags.aligned:
+        return array
+    if not array.flags.aligned or any(stride % array.itemsize for stride in array.strides):
+        return array.copy()
+    return array
+
+
+def checked_out(out: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """`out`, if it can take a result of that shape and type."""
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
+        raise TypeError(f"out={type(out).__name__}: expected an ndarray")
+    if out.dtype != dtype:
+        raise TypeError(f"out of dtype {out.dtype}: expected {dtype}")
+    if out.shape != shape:
+        raise GeometryError(f"out of shape {out.shape}: expected {shape}")
+    if not out.flags.writeable:
+        raise ValueError("out is read-only: expected a writeable array")
+    return out
+
+
+def is_target(out: np.ndarray, *operands: np.ndarray | None) -> bool:
+    """Whether kernels can write into `out` straight: contiguous, aligned, native, apart from every operand."""
+    return (
+        out.flags.c_contiguous
+        and out.flags.aligned
+        and out.dtype.isnative
+        and not any(operand is not None and np.may_share_memory(out, operand) for operand in operands)
+    )

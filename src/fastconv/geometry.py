@@ -1,0 +1,518 @@
+"""All shape arithmetic: frozen problem descriptions, validated once, in Python integers.
+
+The output extent along every axis is::
+
+    (in + pad_begin + pad_end - dilation * (kernel - 1) - 1) // stride + 1
+
+Names (and those of the literature): ``n`` batch (N), ``ic``/``oc`` input and output channels (C, K),
+``g`` groups, ``id ih iw`` input (D, H, W), ``kd kh kw`` kernel (R, S), ``od oh ow`` output (P, Q).
+Dilation is 1-based: 1 means dense.
+
+A *descriptor* is the one-line name of a problem, e.g. ``n1 ic64 oc64 ih56 iw56 kh3 kw3 s1 p1``:
+every field is a key and an integer. ``s``, ``d`` and ``p`` (stride, dilation, padding) hold for all axes;
+``sh sw``, ``dh dw`` and ``pt pb pl pr`` (top, bottom, left, right; ``pf pk`` for front and back)
+for one. ``i`` and ``k`` abbreviate equal extents: ``i56 k3``.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from math import prod
+from operator import index
+from typing import Any, NoReturn, Self, TypeVar
+
+from fastconv.errors import GeometryError
+
+Padding = int | str | Sequence[int] | Sequence[Sequence[int]]
+
+T = TypeVar("T")
+
+AXES = "dhw"
+PADS = (("pf", "pk"), ("pt", "pb"), ("pl", "pr"))
+
+# Kernels index bytes with signed 64-bit integers, and the widest element (clongdouble) takes 32 bytes.
+_MAX_ELEMENTS = sys.maxsize // 32
+
+
+def output_extent(extent: int, padding: tuple[int, int], kernel: int, stride: int, dilation: int) -> int:
+    """The number of kernel positions along one axis; not positive where the kernel does not fit."""
+    return (extent + sum(padding) - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def _integers(name: str, value: Any, ndim: int, minimum: int) -> tuple[int, ...]:
+    """`value` as one integer an axis: an int stands for all axes."""
+    try:
+        values = (index(value),) * ndim
+    except TypeError:
+        try:
+            values = tuple(index(v) for v in value)
+        except TypeError:
+            raise GeometryError(f"{name}={value!r}: expected an int or a sequence of {ndim} ints") from None
+    if len(values) != ndim:
+        raise GeometryError(
+            f"{name}={value!r}: expected an int or {ndim} ints, one an axis, got {len(values)}"
+        )
+    if min(values) < minimum:
+        raise GeometryError(f"{name}={value!r}: expected every value to be at least {minimum}")
+    return values
+
+
+def _padding(
+    padding: Padding, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> tuple[tuple[int, int], ...]:
+    """`padding` as (begin, end) an axis."""
+    ndim = len(kernel)
+    if isinstance(padding, str):
+        if padding == "valid":
+            return ((0, 0),) * ndim
+        if padding != "same":
+            raise GeometryError(f"padding={padding!r}: expected 'same', 'valid', ints or (begin, end) pairs")
+        if max(stride) > 1:
+            raise GeometryError(f"padding='same': needs stride 1, got stride={tuple(stride)}")
+        totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+        return tuple((total // 2, total - total // 2) for total in totals)
+    if isinstance(padding, Sequence) and any(isinstance(side, Sequence) for side in padding):
+        if len(padding) != ndim or not all(isinstance(side, Sequence) for side in padding):
+            raise GeometryError(f"padding={padding!r}: expected {ndim} (begin, end) pairs, one an axis")
+        return tuple(_integers("padding", pair, 2, 0) for pair in padding)  # type: ignore[misc]
+    return tuple((p, p) for p in _integers("padding", padding, ndim, 0))
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise GeometryError(message)
+
+
+def _checked_output(
+    owner: ConvGeometry | PoolGeometry, extents: Iterable[int], shapes: Iterable[tuple[int, ...]]
+) -> tuple[int, ...]:
+    """`extents`, once they are known to describe an output that exists and fits in memory's addresses."""
+    extents = tuple(extents)
+    _require(
+        min(extents) > 0,
+        f"the output would be {_times(extents)}: dilation * (kernel - 1) + 1 is "
+        f"{_times(d * (k - 1) + 1 for k, d in zip(owner.kernel, owner.dilation, strict=True))}, larger than "
+        f"the padded input {_times(i + sum(p) for i, p in zip(owner.extent, owner.padding, strict=True))} "
+        f"(input {_times(owner.extent)}, kernel {_times(owner.kernel)}, stride {_times(owner.stride)}, "
+        f"padding {owner.padding}, dilation {_times(owner.dilation)})",
+    )
+    reach = max(
+        max(i + sum(p), d * (k - 1), s)
+        for i, p, k, d, s in zip(
+            owner.extent, owner.padding, owner.kernel, owner.dilation, owner.stride, strict=True
+        )
+    )
+    for shape in (*shapes, (*owner.batch_and_channels, *extents), (reach,)):
+        _require(
+            prod(shape) <= _MAX_ELEMENTS,
+            f"an array of shape {shape} has more elements than memory has addresses "
+            f"(input {_times(owner.extent)}, kernel {_times(owner.kernel)}, stride {_times(owner.stride)}, "
+            f"padding {owner.padding}, dilation {_times(owner.dilation)})",
+        )
+    return extents
+
+
+def _times(values: Iterable[int]) -> str:
+    return "×".join(map(str, values))
+
+
+class _Fields:
+    """The fields of a descriptor, taken one after another until none is left."""
+
+    def __init__(self, descriptor: str) -> None:
+        self.descriptor = descriptor
+        self.words: set[str] = set()
+        self.fields: dict[str, int] = {}
+        for token in descriptor.split():
+            match = re.fullmatch(r"([a-z]+)(\d{0,19})", token)
+            if match is None:
+                self.fail(f"{token!r} is not a name and a number, such as ih56")
+            if match[1] in self.fields or match[1] in self.words:
+                self.fail(f"{match[1]!r} is repeated")
+            if match[2]:
+                self.fields[match[1]] = int(match[2])
+            else:
+                self.words.add(match[1])
+
+    def fail(self, fault: str) -> NoReturn:
+        raise GeometryError(f"descriptor {self.descriptor!r}: {fault}")
+
+    def take(self, key: str, default: int | None = None) -> int:
+        value = self.fields.pop(key, default)
+        if value is None:
+            self.fail(f"{key} is missing")
+        return value
+
+    def take_word(self, word: str) -> bool:
+        present = word in self.words
+        self.words.discard(word)
+        return present
+
+    def take_axes(self, key: str, axes: str, default: int | None = None) -> tuple[int, ...]:
+        """`key` for all axes, or `key` and the axis' letter for each."""
+        common = self.fields.pop(key, default)
+        return tuple(self.take(key + axis, common) for axis in axes)
+
+    def take_window(self) -> dict[str, Any]:
+        """Extents, kernel, stride, dilation and padding; ``i56 k3`` alone means two axes."""
+        named = [a for a in (AXES, AXES[1:], AXES[2:]) if {f"i{a[0]}", f"k{a[0]}"} & self.fields.keys()]
+        axes = named[0] if named else AXES[1:]
+        ndim = len(axes)
+        window = {
+            "extent": self.take_axes("i", axes),
+            "kernel": _integers("k", self.take_axes("k", axes), ndim, 1),
+            "stride": _integers("s", self.take_axes("s", axes, 1), ndim, 1),
+            "dilation": _integers("d", self.take_axes("d", axes, 1), ndim, 1),
+        }
+        pad = self.fields.pop("p", 0)
+        window["padding"] = tuple((self.take(begin, pad), self.take(end, pad)) for begin, end in PADS[-ndim:])
+        return window
+
+    def build(self, geometry: type[T], **arguments: Any) -> T:
+        for rest in (*self.fields, *self.words):
+            self.fail(f"unknown field {rest!r}")
+        try:
+            return geometry(**arguments)
+        except GeometryError as error:
+            self.fail(str(error))
+
+
+def _format_axes(key: str, values: Sequence[int]) -> list[str]:
+    """``s1`` where all axes agree, else ``sh1 sw2``."""
+    if len(set(values)) == 1:
+        return [f"{key}{values[0]}"]
+    return _format_each(key, values)
+
+
+def _format_each(key: str, values: Sequence[int]) -> list[str]:
+    return [f"{key}{axis}{value}" for axis, value in zip(AXES[-len(values) :], values, strict=True)]
+
+
+def _format_padding(padding: Sequence[tuple[int, int]]) -> list[str]:
+    sides = list(chain.from_iterable(padding))
+    if len(set(sides)) == 1:
+        return [f"p{sides[0]}"]
+    return [
+        f"{key}{side}" for key, side in zip(chain.from_iterable(PADS[-len(padding) :]), sides, strict=True)
+    ]
+
+
+class _Axes:
+    """Accessors by the field's names, for the axes that a geometry has.
+
+    The depth and height of a 1-D problem read as one position: ``ih``, ``kh``, ``oh`` are 1, and so on.
+    """
+
+    __slots__ = ()
+    ih = property(lambda self: self.extent[-2] if self.ndim > 1 else 1)
+    iw = property(lambda self: self.extent[-1])
+    kh = property(lambda self: self.kernel[-2] if self.ndim > 1 else 1)
+    kw = property(lambda self: self.kernel[-1])
+    oh = property(lambda self: self.out_extent[-2] if self.ndim > 1 else 1)
+    ow = property(lambda self: self.out_extent[-1])
+    sh = property(lambda self: self.stride[-2] if self.ndim > 1 else 1)
+    sw = property(lambda self: self.stride[-1])
+    dh = property(lambda self: self.dilation[-2] if self.ndim > 1 else 1)
+    dw = property(lambda self: self.dilation[-1])
+    pt = property(lambda self: self.padding[-2][0] if self.ndim > 1 else 0)
+    pb = property(lambda self: self.padding[-2][1] if self.ndim > 1 else 0)
+    pl = property(lambda self: self.padding[-1][0])
+    pr = property(lambda self: self.padding[-1][1])
+    ndim = property(lambda self: len(self.extent))
+    taps = property(lambda self: prod(self.kernel), doc="Kernel positions.")
+    positions = property(lambda self: prod(self.out_extent), doc="Output positions of one plane.")
+
+
+@dataclass(frozen=True)
+class ConvGeometry(_Axes):
+    """One convolution problem of 1, 2 or 3 spatial axes.
+
+    Build it with `from_shapes` or `parse`; every instance is valid. Tuples hold one entry an axis;
+    `padding` holds ``(begin, end)`` an axis.
+
+    Examples
+    --------
+    >>> g = ConvGeometry.parse("n1 ic64 oc64 ih56 iw56 kh3 kw3 s1 p1")
+    >>> g.out_shape
+    (1, 64, 56, 56)
+    >>> str(g)
+    'n1 ic64 oc64 ih56 iw56 kh3 kw3 s1 p1'
+    """
+
+    n: int
+    g: int
+    ic: int
+    oc: int
+    extent: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    out_extent: tuple[int, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _require(self.g >= 1, f"groups={self.g}: expected at least 1")
+        _require(self.n >= 0, f"n={self.n}: expected a batch of at least 0")
+        _require(
+            min(self.ic, self.oc, *self.extent, *self.kernel) >= 1,
+            f"input with {self.ic} channels of {_times(self.extent)} and weight with {self.oc} filters of "
+            f"{_times(self.kernel)}: expected at least 1 of each (only the batch may be empty)",
+        )
+        for name, channels in (("input", self.ic), ("output", self.oc)):
+            _require(channels % self.g == 0, f"groups={self.g}: does not divide {channels} {name} channels")
+        extents = map(output_extent, self.extent, self.padding, self.kernel, self.stride, self.dilation)
+        object.__setattr__(
+            self, "out_extent", _checked_output(self, extents, (self.x_shape, self.weight_shape))
+        )
+
+    @classmethod
+    def from_shapes(
+        cls,
+        x_shape: Sequence[int],
+        weight_shape: Sequence[int],
+        *,
+        stride: int | Sequence[int] = 1,
+        padding: Padding = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+    ) -> Self:
+        """The geometry of ``conv(x, weight)`` for ``x (N, C, *extent)`` or ``(C, *extent)``."""
+        ndim = len(weight_shape) - 2
+        shapes = f"x of shape {tuple(x_shape)}, weight of shape {tuple(weight_shape)}"
+        _require(
+            1 <= ndim <= len(AXES),
+            f"{shapes}: expected a weight of (oc, ic / groups, *kernel) with 1 to {len(AXES)} kernel axes",
+        )
+        _require(
+            len(x_shape) in (ndim + 1, ndim + 2),
+            f"{shapes}: expected x of {ndim + 2} axes (batch, channels, *extent), or {ndim + 1} without batch",
+        )
+        _require(
+            0 not in x_shape[-ndim - 1 :] and 0 not in weight_shape, f"{shapes}: only the batch may be empty"
+        )
+        (g,) = _integers("groups", groups, 1, 1)
+        n, ic = (1, *x_shape)[-ndim - 2 : -ndim]
+        oc = weight_shape[0]
+        _require(
+            ic == weight_shape[1] * g and oc % g == 0,
+            f"{shapes}, groups={g}: the weight expects {weight_shape[1] * g} input channels (its axis 1 times "
+            f"groups) and a multiple of {g} filters",
+        )
+        strides = _integers("stride", stride, ndim, 1)
+        dilations = _integers("dilation", dilation, ndim, 1)
+        kernel = tuple(weight_shape[2:])
+        try:
+            return cls(
+                n=n,
+                g=g,
+                ic=ic,
+                oc=oc,
+                extent=tuple(x_shape[-ndim:]),
+                kernel=kernel,
+                stride=strides,
+                dilation=dilations,
+                padding=_padding(padding, kernel, strides, dilations),
+            )
+        except GeometryError as error:
+            raise GeometryError(f"{shapes}: {error}") from None
+
+    @classmethod
+    def parse(cls, descriptor: str) -> Self:
+        """Read a descriptor; the inverse of `str`."""
+        fields = _Fields(descriptor)
+        window = fields.take_window()
+        return fields.build(
+            cls,
+            n=fields.take("n", 1),
+            g=fields.take("g", 1),
+            ic=fields.take("ic"),
+            oc=fields.take("oc"),
+            **window,
+        )
+
+    def __str__(self) -> str:
+        groups = [f"g{self.g}"] if self.g > 1 else []
+        dilation = _format_axes("d", self.dilation) if set(self.dilation) != {1} else []
+        return " ".join(
+            [f"n{self.n}", *groups, f"ic{self.ic}", f"oc{self.oc}"]
+            + _format_each("i", self.extent)
+            + _format_each("k", self.kernel)
+            + _format_axes("s", self.stride)
+            + dilation
+            + _format_padding(self.padding)
+        )
+
+    def as_2d(self) -> ConvGeometry:
+        """A 1-D problem as the 2-D one of height 1."""
+        if self.ndim != 1:
+            return self
+        return ConvGeometry(
+            n=self.n,
+            g=self.g,
+            ic=self.ic,
+            oc=self.oc,
+            extent=(1, *self.extent),
+            kernel=(1, *self.kernel),
+            stride=(1, *self.stride),
+            dilation=(1, *self.dilation),
+            padding=((0, 0), *self.padding),
+        )
+
+    @property
+    def batch_and_channels(self) -> tuple[int, int]:
+        """The leading extents of the output."""
+        return self.n, self.oc
+
+    @property
+    def x_shape(self) -> tuple[int, ...]:
+        return (self.n, self.ic, *self.extent)
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        return (self.oc, self.ic // self.g, *self.kernel)
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        return (self.n, self.oc, *self.out_extent)
+
+    @property
+    def reduction(self) -> int:
+        """The products summed for one output: the K of its GEMM."""
+        return self.ic // self.g * self.taps
+
+    @property
+    def flops(self) -> int:
+        """Multiplications and additions of the direct algorithm."""
+        return 2 * self.n * self.oc * self.positions * self.reduction
+
+
+@dataclass(frozen=True)
+class PoolGeometry(_Axes):
+    """One pooling problem of 1, 2 or 3 spatial axes; padding is equal on both sides of an axis.
+
+    With `ceil_mode` the output extent is rounded up, except that a window never starts past the input
+    and its leading padding.
+
+    Examples
+    --------
+    >>> PoolGeometry.parse("n1 c64 ih112 iw112 kh3 kw3 s2 p1").out_shape
+    (1, 64, 56, 56)
+    """
+
+    n: int
+    c: int
+    extent: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    ceil_mode: bool = False
+    out_extent: tuple[int, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _require(self.n >= 0, f"n={self.n}: expected a batch of at least 0")
+        _require(
+            min(self.c, *self.extent) >= 1,
+            f"input with {self.c} channels of {_times(self.extent)}: expected at least 1 of each "
+            "(only the batch may be empty)",
+        )
+        for (begin, end), k in zip(self.padding, self.kernel, strict=True):
+            _require(
+                begin == end and begin <= k // 2,
+                f"padding={self.padding}: expected equal sides, at most half the kernel {_times(self.kernel)}",
+            )
+        extents = map(self._windows, self.extent, self.padding, self.kernel, self.stride, self.dilation)
+        object.__setattr__(self, "out_extent", _checked_output(self, extents, (self.x_shape,)))
+
+    def _windows(self, extent: int, padding: tuple[int, int], kernel: int, stride: int, dilation: int) -> int:
+        begin, end = padding
+        if not self.ceil_mode:
+            return output_extent(extent, padding, kernel, stride, dilation)
+        windows = output_extent(extent, (begin, end + stride - 1), kernel, stride, dilation)
+        return windows - ((windows - 1) * stride >= extent + begin)
+
+    @classmethod
+    def from_shapes(
+        cls,
+        x_shape: Sequence[int],
+        kernel_size: int | Sequence[int],
+        *,
+        ndim: int = 2,
+        stride: int | Sequence[int] | None = None,
+        padding: int | Sequence[int] = 0,
+        dilation: int | Sequence[int] = 1,
+        ceil_mode: bool = False,
+    ) -> Self:
+        """The geometry of ``pool(x)`` for ``x (N, C, *extent)`` or ``(C, *extent)``; `stride` defaults to the kernel."""
+        _require(
+            len(x_shape) in (ndim + 1, ndim + 2),
+            f"x of shape {tuple(x_shape)}: expected {ndim + 2} axes (batch, channels, *extent), "
+            f"or {ndim + 1} without batch",
+        )
+        kernel = _integers("kernel_size", kernel_size, ndim, 1)
+        n, c = (1, *x_shape)[-ndim - 2 : -ndim]
+        try:
+            return cls(
+                n=n,
+                c=c,
+                extent=tuple(x_shape[-ndim:]),
+                kernel=kernel,
+                stride=kernel if stride is None else _integers("stride", stride, ndim, 1),
+                dilation=_integers("dilation", dilation, ndim, 1),
+                padding=tuple((p, p) for p in _integers("padding", padding, ndim, 0)),
+                ceil_mode=bool(ceil_mode),
+            )
+        except GeometryError as error:
+            raise GeometryError(f"x of shape {tuple(x_shape)}: {error}") from None
+
+    @classmethod
+    def parse(cls, descriptor: str) -> Self:
+        """Read a descriptor; the inverse of `str`. The word ``ceil`` sets `ceil_mode`."""
+        fields = _Fields(descriptor)
+        ceil_mode = fields.take_word("ceil")
+        window = fields.take_window()
+        return fields.build(cls, n=fields.take("n", 1), c=fields.take("c"), ceil_mode=ceil_mode, **window)
+
+    def __str__(self) -> str:
+        dilation = _format_axes("d", self.dilation) if set(self.dilation) != {1} else []
+        return " ".join(
+            [f"n{self.n}", f"c{self.c}"]
+            + _format_each("i", self.extent)
+            + _format_each("k", self.kernel)
+            + _format_axes("s", self.stride)
+            + dilation
+            + _format_padding(self.padding)
+            + ["ceil"] * self.ceil_mode
+        )
+
+    def as_2d(self) -> PoolGeometry:
+        """A 1-D problem as the 2-D one of height 1."""
+        if self.ndim != 1:
+            return self
+        return PoolGeometry(
+            n=self.n,
+            c=self.c,
+            extent=(1, *self.extent),
+            kernel=(1, *self.kernel),
+            stride=(1, *self.stride),
+            dilation=(1, *self.dilation),
+            padding=((0, 0), *self.padding),
+            ceil_mode=self.ceil_mode,
+        )
+
+    @property
+    def batch_and_channels(self) -> tuple[int, int]:
+        """The leading extents of the output."""
+        return self.n, self.c
+
+    @property
+    def x_shape(self) -> tuple[int, ...]:
+        return (self.n, self.c, *self.extent)
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        return (self.n, self.c, *self.out_extent)

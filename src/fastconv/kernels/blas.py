@@ -1,0 +1,56 @@
+"""SciPy's BLAS for tile kernels: its gemm by address, and one thread to a call.
+
+Tiles already run on fastconv's own threads; a BLAS that opened its own inside each would fight with them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable
+
+_LIMITS = ("scipy_openblas_set_num_threads", "scipy_openblas_set_num_threads64_", "openblas_set_num_threads")
+_READS = tuple(name.replace("_set_", "_get_") for name in _LIMITS)
+
+
+@functools.cache
+def gemm_address(dtype: str) -> int:
+    """The native address of BLAS' ``sgemm`` or ``dgemm``, as SciPy exports it to compiled code."""
+    from scipy.linalg import cython_blas
+
+    capsule = cython_blas.__pyx_capi__[{"float32": "sgemm", "float64": "dgemm"}[dtype]]
+    name = ctypes.pythonapi.PyCapsule_GetName
+    name.restype, name.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    return pointer(capsule, name(capsule))
+
+
+@functools.cache
+def _controls() -> tuple[Callable[[], int], Callable[[int], None]] | None:
+    """How many threads SciPy's BLAS uses, and how to change it; ``None`` for a BLAS without such a door."""
+    from scipy.linalg import _fblas
+
+    # The handle finds the symbols of the libraries that the module was linked with.
+    library = ctypes.CDLL(_fblas.__file__)
+    for setter, getter in zip(_LIMITS, _READS, strict=True):
+        if hasattr(library, setter) and hasattr(library, getter):
+            return getattr(library, getter), getattr(library, setter)
+    return None
+
+
+class single_threaded:
+    """Inside this ``with`` block BLAS computes on the calling thread alone."""
+
+    def __enter__(self) -> None:
+        self.before = 1
+        controls = _controls()
+        if controls is not None:
+            get, set_ = controls
+            self.before = get()
+            if self.before > 1:
+                set_(1)
+
+    def __exit__(self, *exception: object) -> None:
+        if self.before > 1:
+            _controls()[1](self.before)

@@ -1,0 +1,95 @@
+"""What the CPU can do: instruction sets, caches, and the measured multiply-add peak."""
+
+import os
+import time
+
+from libc.stdint cimport int64_t
+
+cdef extern from "simd/simd.h":
+    ctypedef struct simd_kernels:
+        const char *isa
+        double (*peak_f32)(int64_t rounds) noexcept nogil
+        double (*peak_f64)(int64_t rounds) noexcept nogil
+        int64_t flops_per_round_f32
+        int64_t flops_per_round_f64
+
+cdef extern from *:
+    """
+    /* Tables from the most to the least capable; NULL where this CPU lacks the instructions. */
+    #include "simd/simd.h"
+    #define SIMD_LEVELS 3
+    #if defined(__x86_64__)
+    static const simd_kernels *simd_level(int level)
+    {
+        __builtin_cpu_init();
+        switch (level) {
+        case 0:
+            return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")
+                && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") ? &simd_avx512 : 0;
+        case 1:
+            return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &simd_avx2 : 0;
+        default:
+            return &simd_baseline;
+        }
+    }
+    #else
+    static const simd_kernels *simd_level(int level)
+    { return level == SIMD_LEVELS - 1 ? &simd_baseline : 0; }
+    #endif
+    """
+    int SIMD_LEVELS
+    const simd_kernels *simd_level(int level) noexcept nogil
+
+
+def available_isas():
+    """The instruction sets that this CPU runs, most capable first."""
+    return tuple(simd_level(level).isa.decode() for level in range(SIMD_LEVELS) if simd_level(level) != NULL)
+
+
+cdef const simd_kernels *pick() except NULL:
+    """The most capable table, or the one that ``FASTCONV_ISA`` names."""
+    cdef int level
+    wanted = os.environ.get("FASTCONV_ISA")
+    for level in range(SIMD_LEVELS):
+        if simd_level(level) != NULL and wanted in (None, "", simd_level(level).isa.decode()):
+            return simd_level(level)
+    raise ValueError(f"FASTCONV_ISA={wanted!r}: this CPU runs {', '.join(available_isas())}")
+
+
+cdef const simd_kernels *picked = pick()
+
+
+def isa():
+    """The instruction set whose kernels are in use."""
+    return picked.isa.decode()
+
+
+def cache_bytes():
+    """Data cache sizes ``(L1, L2, L3)`` of a core; a common size where the system does not tell."""
+    defaults = (32 << 10, 512 << 10, 8 << 20)
+    names = ("SC_LEVEL1_DCACHE_SIZE", "SC_LEVEL2_CACHE_SIZE", "SC_LEVEL3_CACHE_SIZE")
+    known = getattr(os, "sysconf_names", {})
+    return tuple(
+        (os.sysconf(name) if name in known else 0) or default for name, default in zip(names, defaults, strict=True)
+    )
+
+
+def measure_peak_flops(itemsize, seconds=0.02, bursts=5):
+    """Floating-point operations per second of one core, multiply-adds on registers only.
+
+    The best of `bursts` bursts of about `seconds`; `itemsize` is 4 (float32) or 8 (float64).
+    """
+    cdef bint single = itemsize == 4
+    cdef int64_t rounds = 1024
+    cdef double best = 0
+    flops = picked.flops_per_round_f32 if single else picked.flops_per_round_f64
+    for _ in range(bursts):
+        while True:
+            start = time.perf_counter()
+            picked.peak_f32(rounds) if single else picked.peak_f64(rounds)
+            elapsed = time.perf_counter() - start
+            if elapsed >= seconds:
+                break
+            rounds *= 2
+        best = max(best, flops * rounds / elapsed)
+    return best

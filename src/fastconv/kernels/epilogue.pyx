@@ -1,0 +1,28 @@
+"""The epilogue: bias and activation, for compiled kernels by name and for Numba's by address.
+
+`ROW` finishes one row (simd/epilogue.h). `PLANES` is a tile kernel, for lowerings that have no tile of their
+own to fuse it into. Tile: one plane. ``arrays``: values, bias or null. ``ints``: values of a plane, channels,
+activation code. ``scalars``: the activation's parameter.
+"""
+
+from libc.stdint cimport int64_t, intptr_t
+
+
+cdef void planes_f32(void **arrays, const int64_t *ints, const double *scalars,
+                     int64_t begin, int64_t end, int64_t worker) noexcept nogil:
+    cdef int64_t plane
+    for plane in range(begin, end):
+        epilogue_f32(<float *> arrays[0] + plane * ints[0], ints[0], <float *> arrays[1], plane % ints[1],
+                     ints[2], scalars[0])
+
+
+cdef void planes_f64(void **arrays, const int64_t *ints, const double *scalars,
+                     int64_t begin, int64_t end, int64_t worker) noexcept nogil:
+    cdef int64_t plane
+    for plane in range(begin, end):
+        epilogue_f64(<double *> arrays[0] + plane * ints[0], ints[0], <double *> arrays[1], plane % ints[1],
+                     ints[2], scalars[0])
+
+
+ROW = {"float32": <intptr_t> &epilogue_f32, "float64": <intptr_t> &epilogue_f64}
+PLANES = {"float32": <intptr_t> &planes_f32, "float64": <intptr_t> &planes_f64}

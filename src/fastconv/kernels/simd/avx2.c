@@ -1,0 +1,2 @@
+#define SIMD_ISA avx2
+#include "table.h"

@@ -1,0 +1,2 @@
+#define SIMD_ISA avx512
+#include "table.h"

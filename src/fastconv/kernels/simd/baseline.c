@@ -1,0 +1,2 @@
+#define SIMD_ISA baseline
+#include "table.h"

@@ -1,0 +1,131 @@
+"""Which strategy: the cheapest of those that can, within the tolerance and the workspace."""
+
+from __future__ import annotations
+
+import time
+from functools import lru_cache
+
+import numpy as np
+
+from fastconv.epilogue import Epilogue
+from fastconv.errors import UnsupportedError
+from fastconv.geometry import ConvGeometry
+from fastconv.plan import Candidate, Plan
+from fastconv.strategies import BY_NAME, STRATEGIES
+from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE, Strategy, sum_error
+
+DEFAULT_FLOAT32_TOLERANCE = 1e-5
+
+# Below this much work, waking a second thread costs more than it saves.
+_SECONDS_A_THREAD = 2e-5
+
+
+def checked_strategy(strategy: str) -> str:
+    """`strategy`, if there is one of that name."""
+    if strategy != "auto" and strategy not in BY_NAME:
+        raise ValueError(f"strategy={strategy!r}: expected 'auto' or one of {', '.join(BY_NAME)}")
+    return strategy
+
+
+def checked_tolerance(tolerance: float | None, geometry: ConvGeometry, dtype: np.dtype) -> float:
+    """The bound on the expected error: by default 1e-5 σ in float32, else what a plain sum of products gives."""
+    if tolerance is None:
+        plain = sum_error(geometry, dtype)
+        return max(DEFAULT_FLOAT32_TOLERANCE, plain) if dtype == np.float32 else plain
+    if not tolerance >= 0:
+        raise ValueError(f"tolerance={tolerance!r}: expected a number of at least 0, in σ of the output")
+    return float(tolerance)
+
+
+@lru_cache(maxsize=4096)
+def plan(
+    geometry: ConvGeometry,
+    dtype: str,
+    *,
+    strategy: str = "auto",
+    tolerance: float | None = None,
+    threads: int = 1,
+    max_workspace: int = DEFAULT_MAX_WORKSPACE,
+    mode: str = "estimate",
+) -> Plan:
+    """The plan for `geometry`; equal arguments return the same plan."""
+    if mode not in ("estimate", "measure"):
+        raise ValueError(f"mode={mode!r}: expected 'estimate' or 'measure'")
+    checked_strategy(strategy)
+    type_ = np.dtype(dtype)
+    limit = checked_tolerance(tolerance, geometry, type_)
+    candidates = {
+        s.name: _candidate(s, geometry, type_, limit, threads, max_workspace, forced=s.name == strategy)
+        for s in STRATEGIES
+    }
+    if strategy == "auto":
+        able = [name for name, candidate in candidates.items() if candidate.refusal is None]
+        if not able:
+            reasons = "; ".join(f"{name}: {candidate.refusal}" for name, candidate in candidates.items())
+            raise UnsupportedError(f"no strategy computes {geometry} in {dtype}: {reasons}")
+    elif (refusal := candidates[strategy].refusal) is not None:
+        raise UnsupportedError(f"strategy={strategy!r} cannot compute {geometry} in {dtype}: {refusal}")
+    else:
+        able = [strategy]
+    if mode == "measure":
+        seconds = _measure([BY_NAME[name] for name in able], geometry, type_, threads, max_workspace)
+        for name in able:
+            c = candidates[name]
+            candidates[name] = Candidate(name, None, seconds.get(name), c.workspace_bytes, c.error)
+    chosen = min(able, key=lambda name: candidates[name].seconds or float("inf"))
+    estimate = BY_NAME[chosen].cost(geometry, type_)
+    return Plan(
+        geometry=geometry,
+        dtype=dtype,
+        strategy=BY_NAME[chosen],
+        threads=max(1, min(threads, int(estimate / _SECONDS_A_THREAD))),
+        tolerance=limit,
+        max_workspace=max_workspace,
+        mode=mode,
+        candidates=tuple(candidates.values()),
+    )
+
+
+def _candidate(
+    strategy: Strategy,
+    geometry: ConvGeometry,
+    dtype: np.dtype,
+    tolerance: float,
+    threads: int,
+    max_workspace: int,
+    forced: bool,
+) -> Candidate:
+    refusal = strategy.refuse(geometry, dtype)
+    if refusal is not None:
+        return Candidate(strategy.name, refusal)
+    error = strategy.error(geometry, dtype)
+    workspace = strategy.workspace_bytes(geometry, dtype, threads, max_workspace)
+    # A caller who names a strategy has weighed its error; scratch memory stays bounded all the same.
+    if workspace > max_workspace:
+        refusal = "needs more workspace than allowed"
+    elif not forced and not strategy.exact_sum and (tolerance == 0 or error > tolerance):
+        refusal = f"expected error above the tolerance of {tolerance:.1e} σ"
+    return Candidate(strategy.name, refusal, strategy.cost(geometry, dtype), workspace, error)
+
+
+def _measure(
+    strategies: list[Strategy], geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int
+) -> dict[str, float]:
+    """Seconds of a warm one-shot call, for those whose estimate is within 20 times the best estimate."""
+    costs = {s.name: s.cost(geometry, dtype) for s in strategies}
+    rng = np.random.default_rng(0)
+    x, weight = (
+        rng.standard_normal(shape).astype(dtype) for shape in (geometry.x_shape, geometry.weight_shape)
+    )
+    out = np.empty(geometry.out_shape, dtype)
+    seconds = {}
+    for s in strategies:
+        if costs[s.name] > 20 * min(costs.values()):
+            continue
+        times = []
+        for _ in range(4):  # the first, which may compile, does not count
+            start = time.perf_counter()
+            s.run(geometry, x, s.prepare(geometry, weight), out, Epilogue(), threads, max_workspace)
+            times.append(time.perf_counter() - start)
+        seconds[s.name] = min(times[1:])
+    return seconds

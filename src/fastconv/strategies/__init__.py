@@ -1,0 +1,16 @@
+"""The strategies, in one ordered tuple.
+
+The order is policy: among equal estimates the earlier wins, and reports list them so. A new strategy is one
+file and one line here.
+"""
+
+from fastconv.strategies.base import Strategy
+from fastconv.strategies.direct import Direct
+from fastconv.strategies.fft import Fft
+from fastconv.strategies.im2col import Im2col
+from fastconv.strategies.reference import Reference
+from fastconv.strategies.toeplitz import Toeplitz
+
+STRATEGIES: tuple[Strategy, ...] = (Direct(), Im2col(), Toeplitz(), Fft(), Reference())
+
+BY_NAME: dict[str, Strategy] = {strategy.name: strategy for strategy in STRATEGIES}

@@ -1,0 +1,104 @@
+"""What a strategy is, and what strategies share."""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from fastconv import threads as team
+from fastconv.epilogue import Epilogue
+from fastconv.geometry import ConvGeometry
+
+# Scratch memory that a call may take unless its caller says otherwise.
+DEFAULT_MAX_WORKSPACE = 512 << 20
+
+# Sustained rates of one current core, which the estimates of `Strategy.cost` are built from. Only their
+# ratios decide; `mode="measure"` replaces the estimates by measurements.
+FMA_FLOPS = {4: 100e9, 8: 50e9}
+COPY_BYTES = 10e9
+
+# A maximum over some 1e5 to 1e7 normal deviates is this many standard deviations.
+_MAX_OVER_RMS = 5.0
+
+REAL = ("float32", "float64")
+
+
+class Strategy(Protocol):
+    """One way to compute a convolution. Arrays are those of `ConvGeometry.x_shape` and so on, always 2-D batches.
+
+    `refuse` says whether it *can*; `cost`, `error` and `workspace_bytes` whether it *should*.
+    """
+
+    name: ClassVar[str]
+    exact_sum: ClassVar[bool]
+    """Rounds as a plain sum of products does, and keeps NaN and infinity to the outputs that they touch."""
+
+    def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
+        """Why the problem cannot be computed this way, or ``None``."""
+
+    def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        """Estimated seconds of a one-shot call on one thread."""
+
+    def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        """Expected maximum error for normal data, in standard deviations of the output."""
+
+    def workspace_bytes(
+        self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int
+    ) -> int:
+        """Scratch bytes of a one-shot call that tries to stay within `max_workspace`."""
+
+    def prepare(self, geometry: ConvGeometry, weight: np.ndarray) -> Any:
+        """All work that depends on the weight alone."""
+
+    def run(
+        self,
+        geometry: ConvGeometry,
+        x: np.ndarray,
+        prepared: Any,
+        out: np.ndarray,
+        epilogue: Epilogue,
+        threads: int,
+        max_workspace: int,
+    ) -> None:
+        """Compute into `out`, which is C-contiguous and overlaps nothing. `x` has any strides."""
+
+
+def refuse_unless_real_2d(geometry: ConvGeometry, dtype: np.dtype) -> str | None:
+    """The refusal of strategies that compute float32 and float64 planes."""
+    if dtype.name not in REAL:
+        return f"computes float32 and float64, not {dtype}"
+    if geometry.ndim != 2:
+        return f"computes 1 or 2 spatial axes, not {geometry.ndim}"
+    return None
+
+
+def sum_error(geometry: ConvGeometry, dtype: np.dtype) -> float:
+    """Expected maximum error of a plain running sum of the products, in σ of the output.
+
+    After t of K products the partial sum is about sqrt(t) and its rounding u / sqrt(3) of it; the squares add
+    up to u² K² / 6 against the output's variance K (Higham, Accuracy and Stability, 2002, section 4.2).
+    """
+    unit = 2.0**-24 if dtype.itemsize == 4 else 2.0**-53
+    return _MAX_OVER_RMS * unit * max(1.0, sqrt(geometry.reduction / 6))
+
+
+def element_strides(x: np.ndarray) -> tuple[int, ...]:
+    """The strides of `x` in elements."""
+    return tuple(stride // x.itemsize for stride in x.strides)
+
+
+def finish_planes(geometry: ConvGeometry, out: np.ndarray, epilogue: Epilogue, threads: int) -> None:
+    """Bias and activation as a pass over `out`, for lowerings without a tile to fuse them into."""
+    from fastconv.kernels.epilogue import PLANES
+
+    if epilogue:
+        team.run_tiles(
+            PLANES[out.dtype.name],
+            (out, epilogue.bias),
+            (geometry.positions, geometry.oc, epilogue.activation),
+            (epilogue.parameter,),
+            geometry.n * geometry.oc,
+            threads,
+        )
