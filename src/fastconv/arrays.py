@@ -15,9 +15,7 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 def as_array(name: str, value: npt.ArrayLike) -> np.ndarray:
     """`value` as a plain ndarray; a masked array, whose mask would be ignored, is refused."""
     if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(
-            f"{name} is a masked array: expected an ndarray; fill it first, with {name}.filled(...)"
-        )
+        raise TypeError(f"{name} is a masked array: expected an ndarray; fill it first, with {name}.filled(...)")
     return np.asarray(value)
 
 

@@ -49,7 +49,5 @@ def parse_activation(activation: Activation) -> tuple[int, float]:
         )
     code, default = ACTIVATIONS[name]
     if len(rest) > (default is not None):
-        raise ValueError(
-            f"activation={activation!r}: {name} takes {'one' if default is not None else 'no'} parameter"
-        )
+        raise ValueError(f"activation={activation!r}: {name} takes {'one' if default is not None else 'no'} parameter")
     return code, float(rest[0] if rest else default or 0.0)

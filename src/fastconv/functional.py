@@ -227,9 +227,7 @@ def plan_conv2d(
         x_shape, weight_shape, stride=stride, padding=padding, dilation=dilation, groups=groups
     )
     if geometry.ndim != 2:
-        raise GeometryError(
-            f"weight of shape {tuple(weight_shape)}: expected 4 axes (oc, ic / groups, kh, kw)"
-        )
+        raise GeometryError(f"weight of shape {tuple(weight_shape)}: expected 4 axes (oc, ic / groups, kh, kw)")
     return planner.plan(
         geometry,
         common_float(dtype=np.empty(0, dtype)).name,
@@ -264,29 +262,21 @@ def _conv(
     x, weight = as_array("x", x), as_array("weight", weight)
     bias = None if bias is None else as_array("bias", bias)
     if weight.ndim != ndim + 2:
-        raise GeometryError(
-            f"weight of shape {weight.shape}: expected {ndim + 2} axes (oc, ic / groups, *kernel)"
-        )
+        raise GeometryError(f"weight of shape {weight.shape}: expected {ndim + 2} axes (oc, ic / groups, *kernel)")
     geometry = ConvGeometry.from_shapes(
         x.shape, weight.shape, stride=stride, padding=padding, dilation=dilation, groups=groups
     )
     if bias is not None and bias.shape != (geometry.oc,):
         raise GeometryError(f"bias of shape {bias.shape}: expected ({geometry.oc},), one value a filter")
     dtype = common_float(x=x, weight=weight, bias=bias)
-    epilogue = Epilogue(
-        None if bias is None else np.ascontiguousarray(bias, dtype), *parse_activation(activation)
-    )
+    epilogue = Epilogue(None if bias is None else np.ascontiguousarray(bias, dtype), *parse_activation(activation))
     plan = planner.plan(
         geometry.as_2d(), dtype.name, strategy=strategy, tolerance=tolerance, threads=_threads(num_threads)
     )
     operand, weight_operand = as_operand(x, dtype), as_operand(weight, dtype)
     shape = geometry.out_shape[geometry.ndim + 2 - x.ndim :]
     result = np.empty(shape, dtype) if out is None else checked_out(out, shape, dtype)
-    target = (
-        result
-        if out is None or is_target(out, operand, weight_operand, epilogue.bias)
-        else np.empty(shape, dtype)
-    )
+    target = result if out is None or is_target(out, operand, weight_operand, epilogue.bias) else np.empty(shape, dtype)
     execute(plan, operand, weight_operand, epilogue, target)
     if target is not result:
         result[...] = target

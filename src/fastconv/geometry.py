@@ -53,9 +53,7 @@ def _integers(name: str, value: Any, ndim: int, minimum: int) -> tuple[int, ...]
         except TypeError:
             raise GeometryError(f"{name}={value!r}: expected an int or a sequence of {ndim} ints") from None
     if len(values) != ndim:
-        raise GeometryError(
-            f"{name}={value!r}: expected an int or {ndim} ints, one an axis, got {len(values)}"
-        )
+        raise GeometryError(f"{name}={value!r}: expected an int or {ndim} ints, one an axis, got {len(values)}")
     if min(values) < minimum:
         raise GeometryError(f"{name}={value!r}: expected every value to be at least {minimum}")
     return values
@@ -102,9 +100,7 @@ def _checked_output(
     )
     reach = max(
         max(i + sum(p), d * (k - 1), s)
-        for i, p, k, d, s in zip(
-            owner.extent, owner.padding, owner.kernel, owner.dilation, owner.stride, strict=True
-        )
+        for i, p, k, d, s in zip(owner.extent, owner.padding, owner.kernel, owner.dilation, owner.stride, strict=True)
     )
     for shape in (*shapes, (*owner.batch_and_channels, *extents), (reach,)):
         _require(
@@ -196,9 +192,7 @@ def _format_padding(padding: Sequence[tuple[int, int]]) -> list[str]:
     sides = list(chain.from_iterable(padding))
     if len(set(sides)) == 1:
         return [f"p{sides[0]}"]
-    return [
-        f"{key}{side}" for key, side in zip(chain.from_iterable(PADS[-len(padding) :]), sides, strict=True)
-    ]
+    return [f"{key}{side}" for key, side in zip(chain.from_iterable(PADS[-len(padding) :]), sides, strict=True)]
 
 
 class _Axes:
@@ -265,9 +259,7 @@ class ConvGeometry(_Axes):
         for name, channels in (("input", self.ic), ("output", self.oc)):
             _require(channels % self.g == 0, f"groups={self.g}: does not divide {channels} {name} channels")
         extents = map(output_extent, self.extent, self.padding, self.kernel, self.stride, self.dilation)
-        object.__setattr__(
-            self, "out_extent", _checked_output(self, extents, (self.x_shape, self.weight_shape))
-        )
+        object.__setattr__(self, "out_extent", _checked_output(self, extents, (self.x_shape, self.weight_shape)))
 
     @classmethod
     def from_shapes(
@@ -291,9 +283,7 @@ class ConvGeometry(_Axes):
             len(x_shape) in (ndim + 1, ndim + 2),
             f"{shapes}: expected x of {ndim + 2} axes (batch, channels, *extent), or {ndim + 1} without batch",
         )
-        _require(
-            0 not in x_shape[-ndim - 1 :] and 0 not in weight_shape, f"{shapes}: only the batch may be empty"
-        )
+        _require(0 not in x_shape[-ndim - 1 :] and 0 not in weight_shape, f"{shapes}: only the batch may be empty")
         (g,) = _integers("groups", groups, 1, 1)
         n, ic = (1, *x_shape)[-ndim - 2 : -ndim]
         oc = weight_shape[0]
@@ -338,12 +328,17 @@ class ConvGeometry(_Axes):
         groups = [f"g{self.g}"] if self.g > 1 else []
         dilation = _format_axes("d", self.dilation) if set(self.dilation) != {1} else []
         return " ".join(
-            [f"n{self.n}", *groups, f"ic{self.ic}", f"oc{self.oc}"]
-            + _format_each("i", self.extent)
-            + _format_each("k", self.kernel)
-            + _format_axes("s", self.stride)
-            + dilation
-            + _format_padding(self.padding)
+            [
+                f"n{self.n}",
+                *groups,
+                f"ic{self.ic}",
+                f"oc{self.oc}",
+                *_format_each("i", self.extent),
+                *_format_each("k", self.kernel),
+                *_format_axes("s", self.stride),
+                *dilation,
+                *_format_padding(self.padding),
+            ]
         )
 
     def as_2d(self) -> ConvGeometry:

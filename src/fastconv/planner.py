@@ -114,9 +114,7 @@ def _measure(
     """Seconds of a warm one-shot call, for those whose estimate is within 20 times the best estimate."""
     costs = {s.name: s.cost(geometry, dtype) for s in strategies}
     rng = np.random.default_rng(0)
-    x, weight = (
-        rng.standard_normal(shape).astype(dtype) for shape in (geometry.x_shape, geometry.weight_shape)
-    )
+    x, weight = (rng.standard_normal(shape).astype(dtype) for shape in (geometry.x_shape, geometry.weight_shape))
     out = np.empty(geometry.out_shape, dtype)
     seconds = {}
     for s in strategies:

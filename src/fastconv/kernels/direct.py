@@ -24,7 +24,33 @@ from fastconv.kernels.jit import finish_row, tile_kernel
 MAX_UNROLLED_TAPS = 49
 
 # The integers of a direct kernel, in order. Strides of x are in elements; `row_tile` output rows are one tile.
-INTS = ["ic", "oc", "icg", "ocg", "ih", "iw", "oh", "ow", "kh", "kw", "sh", "sw", "dh", "dw", "pt", "pl", "xn", "xc", "xh", "xw", "row_tile", "row_tiles", "first", "last", "activation"]
+INTS = [
+    "ic",
+    "oc",
+    "icg",
+    "ocg",
+    "ih",
+    "iw",
+    "oh",
+    "ow",
+    "kh",
+    "kw",
+    "sh",
+    "sw",
+    "dh",
+    "dw",
+    "pt",
+    "pl",
+    "xn",
+    "xc",
+    "xh",
+    "xw",
+    "row_tile",
+    "row_tiles",
+    "first",
+    "last",
+    "activation",
+]
 
 
 def specialisation(kh: int, kw: int, step: int) -> tuple[int, int, int]:
@@ -42,7 +68,7 @@ def direct_kernel(dtype: np.dtype, KH: int, KW: int, STEP: int) -> Any:
     """
 
     def loop(arrays, ints, scalars, begin, end, worker):
-        ic, oc, icg, ocg, ih, iw, oh, ow = (
+        _ic, oc, icg, ocg, ih, iw, oh, ow = (
             ints[0],
             ints[1],
             ints[2],
@@ -77,18 +103,14 @@ def direct_kernel(dtype: np.dtype, KH: int, KW: int, STEP: int) -> Any:
                             total = out[o + q]
                             for i in range(KH):
                                 for j in range(KW):
-                                    total += (
-                                        weight[w + i * KW + j]
-                                        * x[source + i * dh * xh + j * dw * xw + q * step]
-                                    )
+                                    total += weight[w + i * KW + j] * x[source + i * dh * xh + j * dw * xw + q * step]
                             out[o + q] = total
                     else:
                         for i in range(i0, i1):
                             for j in range(kw):
                                 for q in range(first, last):
                                     out[o + q] += (
-                                        weight[w + i * kw + j]
-                                        * x[source + i * dh * xh + j * dw * xw + q * step]
+                                        weight[w + i * kw + j] * x[source + i * dh * xh + j * dw * xw + q * step]
                                     )
                     for border in range(2):
                         for q in range(last if border else 0, ow if border else first):
@@ -99,8 +121,7 @@ def direct_kernel(dtype: np.dtype, KH: int, KW: int, STEP: int) -> Any:
                             for i in range(i0, i1):
                                 for j in range(j0, j1):
                                     total += (
-                                        weight[w + i * kw + j]
-                                        * x[source + i * dh * xh + j * dw * xw + q * sw * xw]
+                                        weight[w + i * kw + j] * x[source + i * dh * xh + j * dw * xw + q * sw * xw]
                                     )
                             out[o + q] = total
                 finish_row(arrays[3], out, o, ow, arrays[4], m, activation, scalars[0])

@@ -43,9 +43,7 @@ def finish_row(typingctx, function, values, offset, n, bias, m, code, parameter)
 
     A null `function` does nothing: the epilogue of dtypes that have none.
     """
-    signature = types.void(
-        function, values, types.int64, types.int64, bias, types.int64, types.int64, types.float64
-    )
+    signature = types.void(function, values, types.int64, types.int64, bias, types.int64, types.int64, types.float64)
 
     def codegen(context, builder, signature, arguments):
         function, values, offset, n, bias, m, code, parameter = arguments

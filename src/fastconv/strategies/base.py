@@ -44,9 +44,7 @@ class Strategy(Protocol):
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         """Expected maximum error for normal data, in standard deviations of the output."""
 
-    def workspace_bytes(
-        self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int
-    ) -> int:
+    def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         """Scratch bytes of a one-shot call that tries to stay within `max_workspace`."""
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray) -> Any:

@@ -39,9 +39,7 @@ class Direct:
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         return sum_error(geometry, dtype)
 
-    def workspace_bytes(
-        self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int
-    ) -> int:
+    def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         return 0
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray) -> np.ndarray:

@@ -55,10 +55,7 @@ class Fft:
         points = height * width
         transforms = g.n * (g.ic + g.oc) + g.oc * g.ic // g.g * g.n
         products = 4 * points * g.n * g.oc * g.ic // g.g
-        return (
-            1e-4
-            + (transforms * 2.5 * points * log2(max(2, points)) + 2 * products) * dtype.itemsize / 4 / 4e9
-        )
+        return 1e-4 + (transforms * 2.5 * points * log2(max(2, points)) + 2 * products) * dtype.itemsize / 4 / 4e9
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         # Rounding of a transform grows as the square root of log2 n (Schatzman 1996); three of them, seen
@@ -67,9 +64,7 @@ class Fft:
         one = sum_error(geometry, dtype) / max(1.0, (geometry.reduction / 6) ** 0.5)
         return 0.5 * one * log2(max(2, height * width))
 
-    def workspace_bytes(
-        self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int
-    ) -> int:
+    def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         channels = geometry.ic // geometry.g
         filters = _filters_at_once(geometry, dtype, max_workspace)
         return (channels + filters * (channels + 1)) * _spectrum_bytes(geometry, dtype)
@@ -97,9 +92,7 @@ class Fft:
         extents = _extents(g)
         icg, ocg = g.ic // g.g, g.oc // g.g
         kept = tuple(slice(0, (o - 1) * s + 1, s) for o, s in zip(g.out_extent, g.stride, strict=True))
-        spread = np.zeros(
-            (g.oc, icg, *(d * (k - 1) + 1 for k, d in zip(g.kernel, g.dilation, strict=True))), x.dtype
-        )
+        spread = np.zeros((g.oc, icg, *(d * (k - 1) + 1 for k, d in zip(g.kernel, g.dilation, strict=True))), x.dtype)
         spread[:, :, :: g.dh, :: g.dw] = prepared
         step = _filters_at_once(g, x.dtype, max_workspace)
         padded = np.zeros((icg, *extents), x.dtype)

@@ -39,16 +39,12 @@ class Im2col:
         useful = m / (-(-m // 8) * 8) * g.reduction / (g.reduction + 16)
         lowered = 0 if g.taps == 1 else g.n * g.g * g.positions * g.reduction * dtype.itemsize
         calls = g.n * g.g * max(1, lowered // (g.n * g.g * _CHUNK_BYTES))
-        return (
-            5e-6 + calls * 2e-6 + lowered / COPY_BYTES + g.flops / (0.8 * FMA_FLOPS[dtype.itemsize] * useful)
-        )
+        return 5e-6 + calls * 2e-6 + lowered / COPY_BYTES + g.flops / (0.8 * FMA_FLOPS[dtype.itemsize] * useful)
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         return sum_error(geometry, dtype)
 
-    def workspace_bytes(
-        self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int
-    ) -> int:
+    def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         chunk = _chunk_rows(geometry, dtype, max_workspace) * _row_bytes(geometry, dtype)
         return chunk * max(1, min(threads, max_workspace // chunk))
 
@@ -86,8 +82,14 @@ class Im2col:
             team.run_tiles(
                 CONVOLVE[x.dtype.name],
                 (x, prepared, epilogue.bias, out, workspace, gemm_address(x.dtype.name)),
-                (*(getattr(geometry, name) for name in WINDOW), *strides)
-                + (chunk_rows, chunks, pointwise, epilogue.activation),
+                (
+                    *(getattr(geometry, name) for name in WINDOW),
+                    *strides,
+                    chunk_rows,
+                    chunks,
+                    pointwise,
+                    epilogue.activation,
+                ),
                 (epilogue.parameter,),
                 geometry.n * geometry.g * chunks,
                 min(threads, workspace.nbytes // row),

@@ -69,9 +69,7 @@ class Reference:
             sum_error(geometry, dtype),
         )
 
-    def workspace_bytes(
-        self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int
-    ) -> int:
+    def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         padded = 1
         for extent, pads in zip(geometry.extent, geometry.padding, strict=True):
             padded *= extent + sum(pads)

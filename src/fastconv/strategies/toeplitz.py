@@ -74,13 +74,9 @@ class Toeplitz:
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         return sum_error(geometry, dtype)
 
-    def workspace_bytes(
-        self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int
-    ) -> int:
+    def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         rows, columns = geometry.oc * geometry.positions, geometry.ic * geometry.ih * geometry.iw
-        return (
-            entries(geometry) * (dtype.itemsize + 4) + rows * (16 + dtype.itemsize) + columns * dtype.itemsize
-        )
+        return entries(geometry) * (dtype.itemsize + 4) + rows * (16 + dtype.itemsize) + columns * dtype.itemsize
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray) -> np.ndarray:
         return weight
