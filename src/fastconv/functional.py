@@ -7,6 +7,7 @@ see `fastconv.signal`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -223,61 +224,78 @@ def plan_conv2d(
     >>> plan.geometry.out_shape
     (1, 64, 56, 56)
     """
+    if len(weight_shape) != 4:
+        raise GeometryError(f"weight of shape {tuple(weight_shape)}: expected 4 axes (oc, ic / groups, kh, kw)")
     geometry = ConvGeometry.from_shapes(
         x_shape, weight_shape, stride=stride, padding=padding, dilation=dilation, groups=groups
     )
-    if geometry.ndim != 2:
-        raise GeometryError(f"weight of shape {tuple(weight_shape)}: expected 4 axes (oc, ic / groups, kh, kw)")
     return planner.plan(
         geometry,
         common_float(dtype=np.empty(0, dtype)).name,
         strategy=strategy,
         tolerance=tolerance,
-        threads=_threads(num_threads),
+        threads=threads.get_num_threads() if num_threads is None else threads.checked_threads(num_threads),
         max_workspace=max_workspace,
         mode=mode,
     )
 
 
-def _threads(num_threads: int | None) -> int:
-    return threads.get_num_threads() if num_threads is None else threads.checked_threads(num_threads)
+@lru_cache(maxsize=4096, typed=True)
+def _plan(
+    ndim: int,
+    x_shape: tuple[int, ...],
+    weight_shape: tuple[int, ...],
+    dtype: np.dtype,
+    stride: int | Sequence[int],
+    padding: Padding,
+    dilation: int | Sequence[int],
+    groups: int,
+    strategy: str,
+    tolerance: float | None,
+    threads: int,
+) -> tuple[Plan, tuple[int, ...]]:
+    """The plan of a call, and the shape of its result: what a repeated call looks up."""
+    if len(weight_shape) != ndim + 2:
+        raise GeometryError(f"weight of shape {weight_shape}: expected {ndim + 2} axes (oc, ic / groups, *kernel)")
+    geometry = ConvGeometry.from_shapes(
+        x_shape, weight_shape, stride=stride, padding=padding, dilation=dilation, groups=groups
+    )
+    plan = planner.plan(geometry.as_2d(), dtype.name, strategy=strategy, tolerance=tolerance, threads=threads)
+    return plan, geometry.out_shape[ndim + 2 - len(x_shape) :]
 
 
-def _conv(
-    ndim,
-    x,
-    weight,
-    bias,
-    stride,
-    padding,
-    dilation,
-    groups,
-    activation,
-    strategy,
-    tolerance,
-    num_threads,
-    out,
-):
-    """`conv1d` and `conv2d`: arrays to operands, geometry, plan, run."""
+def _hashable(argument):
+    """`argument` with its lists and arrays as tuples, so that a plan can be looked up by it."""
+    return tuple(map(_hashable, argument)) if isinstance(argument, list | tuple | np.ndarray) else argument
+
+
+def _conv(ndim, x, weight, bias, stride, padding, dilation, groups, activation, strategy, tolerance, num_threads, out):
+    """`conv1d` and `conv2d`: arrays to operands, look up the plan, run it."""
     x, weight = as_array("x", x), as_array("weight", weight)
     bias = None if bias is None else as_array("bias", bias)
-    if weight.ndim != ndim + 2:
-        raise GeometryError(f"weight of shape {weight.shape}: expected {ndim + 2} axes (oc, ic / groups, *kernel)")
-    geometry = ConvGeometry.from_shapes(
-        x.shape, weight.shape, stride=stride, padding=padding, dilation=dilation, groups=groups
-    )
-    if bias is not None and bias.shape != (geometry.oc,):
-        raise GeometryError(f"bias of shape {bias.shape}: expected ({geometry.oc},), one value a filter")
     dtype = common_float(x=x, weight=weight, bias=bias)
-    epilogue = Epilogue(None if bias is None else np.ascontiguousarray(bias, dtype), *parse_activation(activation))
-    plan = planner.plan(
-        geometry.as_2d(), dtype.name, strategy=strategy, tolerance=tolerance, threads=_threads(num_threads)
+    plan, shape = _plan(
+        ndim,
+        x.shape,
+        weight.shape,
+        dtype,
+        _hashable(stride),
+        _hashable(padding),
+        _hashable(dilation),
+        groups,
+        strategy,
+        tolerance,
+        threads.get_num_threads() if num_threads is None else threads.checked_threads(num_threads),
     )
-    operand, weight_operand = as_operand(x, dtype), as_operand(weight, dtype)
-    shape = geometry.out_shape[geometry.ndim + 2 - x.ndim :]
+    if bias is not None:
+        if bias.shape != (plan.geometry.oc,):
+            raise GeometryError(f"bias of shape {bias.shape}: expected ({plan.geometry.oc},), one value a filter")
+        bias = np.ascontiguousarray(bias, dtype)
+    epilogue = Epilogue(bias, *parse_activation(activation))
+    x, weight = as_operand(x, dtype), as_operand(weight, dtype)
     result = np.empty(shape, dtype) if out is None else checked_out(out, shape, dtype)
-    target = result if out is None or is_target(out, operand, weight_operand, epilogue.bias) else np.empty(shape, dtype)
-    execute(plan, operand, weight_operand, epilogue, target)
+    target = result if out is None or is_target(out, x, weight, bias) else np.empty(shape, dtype)
+    execute(plan, x, weight, epilogue, target)
     if target is not result:
         result[...] = target
     return result

@@ -247,6 +247,7 @@ class ConvGeometry(_Axes):
     dilation: tuple[int, ...]
     padding: tuple[tuple[int, int], ...]
     out_extent: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _require(self.g >= 1, f"groups={self.g}: expected at least 1")
@@ -260,6 +261,15 @@ class ConvGeometry(_Axes):
             _require(channels % self.g == 0, f"groups={self.g}: does not divide {channels} {name} channels")
         extents = map(output_extent, self.extent, self.padding, self.kernel, self.stride, self.dilation)
         object.__setattr__(self, "out_extent", _checked_output(self, extents, (self.x_shape, self.weight_shape)))
+        # Looked up several times in every call.
+        object.__setattr__(
+            self,
+            "_hash",
+            hash((self.n, self.g, self.weight_shape, self.extent, self.stride, self.dilation, self.padding)),
+        )
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @classmethod
     def from_shapes(

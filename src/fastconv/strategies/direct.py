@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from typing import NamedTuple
+
 import numpy as np
 
 from fastconv import threads as team
@@ -9,8 +12,44 @@ from fastconv.epilogue import Epilogue
 from fastconv.geometry import ConvGeometry
 from fastconv.strategies.base import FMA_FLOPS, element_strides, sum_error
 
-# About as many output values a tile: enough to hide the hand-out, few enough to share among threads.
-_TILE_VALUES = 16384
+# Output values of a tile: its strips stay in L1 or close to it, its hand-out costs nothing beside the work.
+_TILE_VALUES = 8192
+_TILE_COLUMNS = 2048
+
+# Dilated rows further apart than this are gathered one output row at a time.
+_DENSE_SPAN = 64
+
+
+class _Launch(NamedTuple):
+    """What the kernel of a geometry is called with (see kernels/direct.py)."""
+
+    specialisation: tuple[int, int, int, int]
+    ints: tuple[int, ...]
+    tiles: int
+    scratch: int
+
+
+@functools.lru_cache(maxsize=4096)
+def _launch(g: ConvGeometry) -> _Launch:
+    from fastconv.kernels.direct import WIDTH, specialisation
+
+    col_tile = -(-min(g.ow, _TILE_COLUMNS) // WIDTH) * WIDTH
+    dense = max((g.kh - 1) * g.dh, g.sh) <= _DENSE_SPAN
+    row_tile = min(g.oh, max(1, _TILE_VALUES // col_tile)) if dense else 1
+    row_step, tap_step, strip_row = (g.sh, g.dh, 1) if dense else (0, 1, g.dh)
+    strip_rows = (row_tile - 1) * row_step + (g.kh - 1) * tap_step + 1
+    pitch = col_tile + (g.kw - 1) * g.dw // g.sw
+    scratch = row_tile * col_tile + strip_rows * g.sw * pitch
+    row_tiles, col_tiles = -(-g.oh // row_tile), -(-g.ow // col_tile)
+    return _Launch(
+        specialisation=specialisation(g.kh, g.kw, g.sw, g.dw),
+        ints=(
+            *(g.oc, g.ic // g.g, g.oc // g.g, g.ih, g.iw, g.oh, g.ow, g.kh, g.kw, g.sh, g.sw, g.dw, g.pt, g.pl),
+            *(row_tile, row_tiles, col_tile, col_tiles, row_step, tap_step, strip_row, pitch, scratch),
+        ),
+        tiles=g.n * g.oc * row_tiles * col_tiles,
+        scratch=scratch,
+    )
 
 
 class Direct:
@@ -40,7 +79,7 @@ class Direct:
         return sum_error(geometry, dtype)
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        return 0
+        return threads * _launch(geometry).scratch * dtype.itemsize
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(weight)
@@ -55,23 +94,17 @@ class Direct:
         threads: int,
         max_workspace: int,
     ) -> None:
-        from fastconv.kernels.direct import direct_kernel, specialisation
+        from fastconv.kernels.direct import direct_kernel
         from fastconv.kernels.epilogue import ROW
 
-        g = geometry
-        strides = element_strides(x)
-        kernel = direct_kernel(x.dtype, *specialisation(g.kh, g.kw, g.sw * strides[3]))
-        row_tile = min(g.oh, -(-_TILE_VALUES // g.ow))
-        row_tiles = -(-g.oh // row_tile)
-        first = min(g.ow, -(-g.pl // g.sw))
-        last = max(first, min(g.ow, (g.iw + g.pl - (g.kw - 1) * g.dw - 1) // g.sw + 1))
-        window = (g.ic, g.oc, g.ic // g.g, g.oc // g.g, g.ih, g.iw, g.oh, g.ow, g.kh, g.kw)
-        window += (g.sh, g.sw, g.dh, g.dw, g.pt, g.pl)
+        launch = _launch(geometry)
+        workspace = np.empty(threads * launch.scratch, x.dtype)
+        finish = ROW.get(x.dtype.name) if epilogue else None
         team.run_tiles(
-            kernel.address,
-            (x, prepared, out, ROW.get(x.dtype.name) if epilogue else None, epilogue.bias),
-            (*window, *strides, row_tile, row_tiles, first, last, epilogue.activation),
+            direct_kernel(x.dtype, *launch.specialisation).address,
+            (x, prepared, out, finish, epilogue.bias, workspace),
+            (*launch.ints, *element_strides(x), epilogue.activation),
             (epilogue.parameter,),
-            g.n * g.oc * row_tiles,
+            launch.tiles,
             threads,
         )
