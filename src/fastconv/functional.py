@@ -307,7 +307,7 @@ def execute(plan: Plan, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, o
     plan.strategy.run(
         g,
         x.reshape(g.x_shape),
-        plan.strategy.prepare(g, weight.reshape(g.weight_shape)),
+        plan.strategy.prepare(g, weight.reshape(g.weight_shape), plan.threads),
         out.reshape(g.out_shape),
         epilogue,
         plan.threads,

@@ -123,7 +123,7 @@ def _measure(
         times = []
         for _ in range(4):  # the first, which may compile, does not count
             start = time.perf_counter()
-            s.run(geometry, x, s.prepare(geometry, weight), out, Epilogue(), threads, max_workspace)
+            s.run(geometry, x, s.prepare(geometry, weight, threads), out, Epilogue(), threads, max_workspace)
             times.append(time.perf_counter() - start)
         seconds[s.name] = min(times[1:])
     return seconds

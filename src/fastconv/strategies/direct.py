@@ -10,7 +10,7 @@ import numpy as np
 from fastconv import threads as team
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import ConvGeometry
-from fastconv.strategies.base import FMA_FLOPS, element_strides, sum_error
+from fastconv.strategies.base import element_strides, sum_error
 
 # Output values of a tile: its strips stay in L1 or close to it, its hand-out costs nothing beside the work.
 _TILE_VALUES = 8192
@@ -64,16 +64,15 @@ class Direct:
         return None
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        from fastconv.kernels.direct import MAX_UNROLLED_TAPS
+        from fastconv.kernels.direct import MAX_UNROLLED_TAPS, WIDTH
 
-        share = 0.35 if geometry.taps <= MAX_UNROLLED_TAPS else 0.1
-        if geometry.sw > 1:
-            share /= 3
-        if geometry.taps < 4:
-            share /= 2
-        # Vectors are cut off at the end of every row, and borders are computed one value at a time.
-        useful = geometry.ow / (geometry.ow + 16 + 4 * (geometry.pl + geometry.pr))
-        return 2e-6 + geometry.flops / (FMA_FLOPS[8 if dtype.itemsize == 8 else 4] * share * useful)
+        g = geometry
+        wide = dtype.itemsize / 4
+        multiply = 2 * g.taps / ((45e9 if g.taps <= MAX_UNROLLED_TAPS else 25e9) / wide)
+        # Splitting columns by their phase is not vectorised.
+        gather = 3e-10 * wide * g.sh * g.sw * (1 if g.sw == 1 else 2)
+        values = g.n * g.oc * g.ic // g.g * g.oh * -(-g.ow // WIDTH) * WIDTH
+        return 2e-6 + values * (multiply + gather)
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         return sum_error(geometry, dtype)
@@ -81,7 +80,7 @@ class Direct:
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         return threads * _launch(geometry).scratch * dtype.itemsize
 
-    def prepare(self, geometry: ConvGeometry, weight: np.ndarray) -> np.ndarray:
+    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
         return np.ascontiguousarray(weight)
 
     def run(
