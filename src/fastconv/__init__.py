@@ -18,6 +18,7 @@ The map of the house:
 Read a call as four hops: ``conv2d(x, w)`` → `ConvGeometry` → `Plan` → ``strategy.run`` → kernel over tiles.
 """
 
+from fastconv.compare import Comparison, compare_conv2d
 from fastconv.errors import GeometryError, UnsupportedError
 from fastconv.functional import conv1d, conv2d, plan_conv2d, strategies
 from fastconv.threads import get_num_threads, num_threads, set_num_threads
@@ -25,8 +26,10 @@ from fastconv.threads import get_num_threads, num_threads, set_num_threads
 __version__ = "0.1.0"
 
 __all__ = [
+    "Comparison",
     "GeometryError",
     "UnsupportedError",
+    "compare_conv2d",
     "conv1d",
     "conv2d",
     "get_num_threads",
