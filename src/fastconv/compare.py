@@ -423,14 +423,15 @@ def _scipy_contender(
     g = geometry
     channels = g.ic // g.g
     padded = np.pad(x, ((0, 0), (0, 0), *g.padding))
-    taps = np.zeros((g.oc, channels, *(d * (k - 1) + 1 for k, d in zip(g.kernel, g.dilation, strict=True))), x.dtype)
-    taps[:, :, :: g.dh, :: g.dw] = weight
+    spread = [d * (k - 1) + 1 for k, d in zip(g.kernel, g.dilation, strict=True)]
 
     def compute(timed: int) -> None:
         for plane, out in enumerate(planes[:timed]):
             n, m = divmod(plane, g.oc)
             first = m // (g.oc // g.g) * channels
-            total = sum(correlate2d(padded[n, first + c], taps[m, c], mode="valid") for c in range(channels))
+            taps = np.zeros((channels, *spread), x.dtype)
+            taps[:, :: g.dh, :: g.dw] = weight[m]
+            total = sum(correlate2d(padded[n, first + c], taps[c], mode="valid") for c in range(channels))
             total = total[:: g.sh, :: g.sw]
             if epilogue.bias is not None:
                 total = total + epilogue.bias[m]
