@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fastconv.plan import format_seconds
 
 if TYPE_CHECKING:
-    from fastconv.compare import Comparison
+    from fastconv.compare import Comparison, Measurement
 
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#8A8A8A"
 _INK, _FAINT = "#222222", "#D8D8D8"
@@ -76,8 +76,9 @@ def _style(axes: Any) -> None:
     axes.set_axisbelow(True)
 
 
-def _timed(comparison: Comparison) -> list[Any]:
-    return [m for m in (*comparison.measurements, comparison.scipy) if m.refusal is None]
+def _timed(comparison: Comparison) -> list[Measurement]:
+    timed = [m for m in (*comparison.measurements, comparison.scipy) if m.refusal is None]
+    return sorted(timed, key=lambda m: m.seconds)
 
 
 def _look(comparison: Comparison, name: str) -> tuple[str, str]:
@@ -108,12 +109,14 @@ def _draw_times(axes: Any, comparison: Comparison) -> None:
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(axis="x", color=_FAINT, linewidth=0.6)
     threads = f"{comparison.threads} thread{'s' if comparison.threads > 1 else ''}"
-    axes.set_title(f"Time of one call, {comparison.dtype}, {threads}", fontsize=10, loc="left", color=_INK)
+    axes.set_title(
+        f"{comparison.geometry}\nTime of one call, {comparison.dtype}, {threads}", fontsize=10, loc="left", color=_INK
+    )
     _time_axis(axes)
 
 
 def _time_axis(axes: Any) -> None:
-    axes.set_xlabel("time", fontsize=9, color=_INK)
+    axes.set_xlabel("time (log scale)", fontsize=9, color=_INK)
     axes.xaxis.set_major_formatter(lambda value, position: format_seconds(value))
     axes.xaxis.set_minor_formatter(lambda value, position: "")
 
@@ -148,46 +151,54 @@ def _draw_errors(axes: Any, comparison: Comparison) -> None:
         Line2D([], [], color=_INK, marker="o", linestyle="none", markerfacecolor="white", label="expected"),
         Line2D([], [], color=_INK, linewidth=1, linestyle=(0, (4, 3)), label="tolerance of auto"),
     ]
-    axes.legend(handles=keys, fontsize=8, frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1.0, 0.995))
+    axes.legend(
+        handles=keys,
+        loc="lower right",
+        bbox_to_anchor=(1.02, 0.985),
+        ncols=3,
+        fontsize=8,
+        frameon=False,
+        handlelength=1.6,
+        handletextpad=0.3,
+        columnspacing=1.0,
+    )
     _time_axis(axes)
 
 
 def _label_points(axes: Any, comparison: Comparison) -> None:
-    """Names beside the measured points, each where it covers no point and no name that stands already."""
-    size = 8.5
-    scale = axes.figure.dpi / 72
-    points = [
-        axes.transData.transform((m.seconds, error))
-        for m in _timed(comparison)
-        for error in (m.measured_error, m.expected_error)
-        if _shown(error)
+    """Names beside the measured points, each where it covers no point and no name, and stays inside the panel."""
+    from matplotlib.transforms import Bbox
+
+    size, pixel = 8.5, axes.figure.dpi / 72
+    named = [m for m in _timed(comparison) if _shown(m.measured_error)]
+    points = [(m.seconds, error) for m in named for error in (m.measured_error, m.expected_error) if _shown(error)]
+    taken = [
+        Bbox.from_bounds(x - 5 * pixel, y - 5 * pixel, 10 * pixel, 10 * pixel)
+        for x, y in map(axes.transData.transform, points)
     ]
-    taken = [(x - 5 * scale, y - 5 * scale, x + 5 * scale, y + 5 * scale) for x, y in points]
-    for m in _timed(comparison):
-        if not _shown(m.measured_error):
-            continue
+    for m in named:
         x, y = axes.transData.transform((m.seconds, m.measured_error))
-        width, height = 0.56 * size * len(m.name) * scale, 1.1 * size * scale
-        boxes = [
-            (x + dx * scale - width * side, y + dy * scale - height / 2, dx - width / scale * side, dy)
-            for dy in (0, 11, -11, 20, -20, 29, -29)
-            for dx, side in ((8, 0), (-8, 1), (0, 0.5))
-        ]
+        width, height = 0.6 * size * len(m.name), 1.1 * size
+        # Beside the point, then above and below it, ever further.
+        places = []
+        for dy in (0, 11, -11, 20, -20, 29, -29):
+            for dx, side in ((8, "left"), (-8, "right"), (0, "center")):
+                left = dx - width * {"left": 0, "right": 1, "center": 0.5}[side]
+                corner = x + left * pixel, y + (dy - height / 2) * pixel
+                places.append((Bbox.from_bounds(*corner, width * pixel, height * pixel), (dx, dy), side))
         free = [
-            (left, bottom, dx, dy)
-            for left, bottom, dx, dy in boxes
-            if not any(
-                left < t_right and left + width > t_left and bottom < t_top and bottom + height > t_bottom
-                for t_left, t_bottom, t_right, t_top in taken
-            )
+            (box, *rest)
+            for box, *rest in places
+            if axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1 and not box.count_overlaps(taken)
         ]
-        left, bottom, dx, dy = (free or boxes)[0]
-        taken.append((left, bottom, left + width, bottom + height))
+        box, offset, side = (free or places)[0]
+        taken.append(box)
         axes.annotate(
             m.name,
             (m.seconds, m.measured_error),
-            (dx, dy),
+            offset,
             textcoords="offset points",
+            ha=side,
             va="center",
             fontsize=size,
             color=_INK,

@@ -45,12 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # σ and µ must not crash a terminal that lacks them
             stream.reconfigure(errors="replace")
     try:
-        options = _parser().parse_args(arguments)
+        options = _parsed(arguments)
         try:
             print(options.run(options), flush=True)
         except BrokenPipeError:
             raise
-        except (ValueError, NotImplementedError, ImportError, OSError, MemoryError) as error:
+        except OSError as error:
+            options.parser.error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        except (ValueError, NotImplementedError, ImportError, MemoryError) as error:
             options.parser.error(str(error) or type(error).__name__)
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -59,6 +61,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
     return 0
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    try:
+        options, unknown = _parser().parse_known_args(arguments)
+    except SystemExit:
+        print(end="", flush=True)  # the help may meet a closed pipe too
+        raise
+    if unknown:
+        options.parser.error(f"unknown arguments: {' '.join(unknown)}")
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:

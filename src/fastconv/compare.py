@@ -196,7 +196,7 @@ class Comparison:
         """
         from fastconv.chart import draw
 
-        draw(path, [(str(self.geometry), self)])
+        draw(path, [("Convolution strategies compared", self)])
 
 
 def compare_conv2d(
