@@ -6,7 +6,9 @@ The map of the house:
 ``signal``      convolve2d, correlate2d: scipy.signal's names and semantics
 ``lowering``    im2col, col2im, toeplitz_matrix: the lowerings themselves, as matrices
 ``compare``     every strategy on one problem: time, workspace, error, why refused
-``cli``         ``fastconv info | compare | bench``
+``chart``       comparisons as a picture
+``photograph``  real data for them
+``cli``         ``fastconv compare | info``
 ``geometry``    all shape arithmetic; descriptors
 ``epilogue``    bias and activation
 ``arrays``      which arrays are accepted, and how kernels get to read them

@@ -192,7 +192,7 @@ def _layer(options: argparse.Namespace) -> list[tuple]:
     rng = np.random.default_rng(0)
     x, weight = (rng.standard_normal(shape, np.float32) for shape in (g.x_shape, g.weight_shape))
     window = {"stride": g.stride, "padding": g.padding, "dilation": g.dilation, "groups": g.g}
-    return [("Random data", x, weight, window)]
+    return [("Random normal data", x, weight, window)]
 
 
 def _check_target(path: str) -> None:

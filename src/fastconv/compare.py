@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -309,7 +308,6 @@ def compare_conv2d(
         for c in candidates
     ]
     part = f"timed on {timed} of {len(planes)} output planes, and scaled" if timed < len(planes) else None
-    scale = len(planes) / timed
     return Comparison(
         geometry=geometry,
         dtype=dtype.name,
@@ -321,7 +319,7 @@ def compare_conv2d(
         measurements=tuple(sorted(measurements, key=lambda m: math.inf if m.seconds is None else m.seconds)),
         scipy=Measurement(
             SCIPY,
-            seconds=scale * statistics.median(scipy.samples),
+            seconds=len(planes) / timed * float(np.median(scipy.samples)),
             repeats=len(scipy.samples),
             measured_error=scipy_error,
             note=part,
@@ -394,7 +392,7 @@ class _Contender:
 
     def figures(self) -> dict[str, Any]:
         return {
-            "seconds": statistics.median(self.samples),
+            "seconds": float(np.median(self.samples)),
             "first_seconds": self.first_seconds,
             "repeats": len(self.samples),
         }

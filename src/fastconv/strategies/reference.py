@@ -65,7 +65,7 @@ class Reference:
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         # One rounding, to the output's own type.
         return min(
-            sum_error(geometry, np.dtype(np.float64)) + 5 * np.finfo(dtype).epsneg / 2,
+            sum_error(geometry, np.dtype(np.float64)) + 5 * float(np.finfo(dtype).epsneg) / 2,
             sum_error(geometry, dtype),
         )
 
