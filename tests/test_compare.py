@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv import compare_conv2d
+from fastconv import compare_conv2d, timing
 from fastconv.compare import format_ratio
 from fastconv.strategies import BY_NAME
 
@@ -223,3 +223,19 @@ def test_plot_of_refusals_and_of_a_suffix_that_is_no_format(tmp_path):
 @pytest.mark.parametrize(("ratio", "text"), [(0.4, "0.40×"), (9.99, "9.99×"), (12.34, "12.3×"), (1234.5, "1,234×")])
 def test_format_ratio(ratio, text):
     assert format_ratio(ratio) == text
+
+
+def test_bursts_are_interleaved(monkeypatch):
+    monkeypatch.setattr(timing, "_BURST_SECONDS", 1e-9)
+    made = []
+    contenders = [timing.Contender(name, lambda name=name: made.append(name)) for name in "ab"]
+    timing.interleave(contenders, 3, lambda name: None)
+    assert made == ["a", "b"] * (1 + 3)  # first calls, then the samples
+    assert [len(contender.samples) for contender in contenders] == [3, 3]
+
+
+def test_slow_contenders_get_fewer_repeats(monkeypatch):
+    monkeypatch.setattr(timing, "_CONTENDER_SECONDS", 0.0)
+    contender = timing.Contender("slow", lambda: None)
+    timing.interleave([contender], 5, lambda name: None)
+    assert len(contender.samples) == 1

@@ -6,6 +6,7 @@ The map of the house:
 ``signal``      convolve2d, correlate2d: scipy.signal's names and semantics
 ``lowering``    im2col, col2im, toeplitz_matrix: the lowerings themselves, as matrices
 ``compare``     every strategy on one problem: time, workspace, error, why refused
+``timing``      times that can be compared
 ``chart``       comparisons as a picture
 ``photograph``  real data for them
 ``cli``         ``fastconv compare | info``

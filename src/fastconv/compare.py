@@ -1,6 +1,5 @@
 """Every strategy on one problem: time, workspace and error, or the reason why it refuses.
 
-Calls are timed in bursts, one of every contender in turn, so that the machine's noise falls on all alike.
 `scipy.signal` is timed among them, as the common yardstick.
 """
 
@@ -9,7 +8,6 @@ from __future__ import annotations
 import math
 import os
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
@@ -27,13 +25,10 @@ from fastconv.plan import format_bytes, format_seconds
 from fastconv.strategies import BY_NAME
 from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
 from fastconv.strategies.reference import activate, convolve
+from fastconv.timing import Contender, interleave
 
 SCIPY = "scipy.signal"
 
-# A burst shorter than this says more about the clock and the scheduler than about the kernel.
-_BURST_SECONDS = 5e-3
-# A contender that has taken this long is not called again: slow strategies get fewer repeats.
-_CONTENDER_SECONDS = 1.0
 # SciPy is timed on as many output planes as it computes in about this long.
 _SCIPY_SECONDS = 3.0
 
@@ -281,25 +276,24 @@ def compare_conv2d(
     expected = convolve(geometry, x, weight.reshape(geometry.weight_shape), epilogue)
     deviation = _deviation(expected)
     out = np.empty(geometry.out_shape, dtype)
-    contenders, errors = [], {}
+    contenders, errors = {}, {}
     for name in runnable:
         step(name)
         plan = planner.plan(geometry, dtype.name, strategy=name, **limits)
         out.fill(np.nan)  # outputs that are left unwritten must not pass with the predecessor's values
-        contenders.append(_Contender(name, lambda plan=plan: execute(plan, x, weight, epilogue, out)))
+        contenders[name] = Contender(name, lambda plan=plan: execute(plan, x, weight, epilogue, out))
         errors[name] = _max_error(out, expected, deviation)
     step(SCIPY)
     planes = np.empty((geometry.n * geometry.oc, *geometry.out_extent), dtype)
     scipy, timed = _scipy_contender(geometry, x, weight, epilogue, planes)
-    _interleave([*contenders, scipy], repeats, step)
+    interleave([*contenders.values(), scipy], repeats, step)
     scipy_error = _max_error(planes[:timed], expected.reshape(planes.shape)[:timed], deviation)
 
-    timings = {contender.name: contender.figures() for contender in contenders}
     measurements = [
         Measurement(
             c.name,
             c.refusal,
-            **timings.get(c.name, {}),
+            **_times(contenders.get(c.name)),
             workspace_bytes=c.workspace_bytes,
             expected_error=c.error,
             measured_error=errors.get(c.name),
@@ -319,7 +313,7 @@ def compare_conv2d(
         measurements=tuple(sorted(measurements, key=lambda m: math.inf if m.seconds is None else m.seconds)),
         scipy=Measurement(
             SCIPY,
-            seconds=len(planes) / timed * float(np.median(scipy.samples)),
+            seconds=scipy.seconds * len(planes) / timed,
             repeats=len(scipy.samples),
             measured_error=scipy_error,
             note=part,
@@ -358,59 +352,19 @@ def _steps(progress: Progress | None, total: int) -> Callable[[str], None]:
     return step
 
 
-class _Contender:
-    """A call that is timed: once when it is new, then in bursts."""
-
-    def __init__(self, name: str, call: Callable[[], object]) -> None:
-        self.name = name
-        self.call = call
-        self.calls = 1
-        self.first_seconds = self._seconds()
-        self.samples: list[float] = []
-
-    def _seconds(self) -> float:
-        """A call's share of one burst."""
-        if self.calls > 1:
-            self.call()  # the other contenders have taken the caches
-        start = time.perf_counter()
-        for _ in range(self.calls):
-            self.call()
-        return (time.perf_counter() - start) / self.calls
-
-    def calibrate(self) -> None:
-        """Choose the calls of a burst by one call, which counts if it was a burst by itself."""
-        seconds = self._seconds()
-        self.calls = math.ceil(_BURST_SECONDS / max(seconds, 1e-7))
-        self.samples = [seconds] if self.calls == 1 else []
-
-    def burst(self, repeats: int) -> None:
-        """Take another sample, unless there are enough of them or they cost too much."""
-        samples = self.samples
-        spent = sum(samples) * self.calls
-        if not samples or (len(samples) < repeats and spent + samples[-1] * self.calls <= _CONTENDER_SECONDS):
-            samples.append(self._seconds())
-
-    def figures(self) -> dict[str, Any]:
-        return {
-            "seconds": float(np.median(self.samples)),
-            "first_seconds": self.first_seconds,
-            "repeats": len(self.samples),
-        }
-
-
-def _interleave(contenders: Sequence[_Contender], repeats: int, step: Callable[[str], None]) -> None:
-    for contender in contenders:
-        step(contender.name)
-        contender.calibrate()
-    for _ in range(repeats):
-        for contender in contenders:
-            step(contender.name)
-            contender.burst(repeats)
+def _times(contender: Contender | None) -> dict[str, Any]:
+    if contender is None:
+        return {}
+    return {
+        "seconds": contender.seconds,
+        "first_seconds": contender.first_seconds,
+        "repeats": len(contender.samples),
+    }
 
 
 def _scipy_contender(
     geometry: ConvGeometry, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, planes: np.ndarray
-) -> tuple[_Contender, int]:
+) -> tuple[Contender, int]:
     """The convolution by `scipy.signal`, and how many of the output `planes` a call computes.
 
     `correlate2d` knows one channel and one filter, no padding, dilation or stride: channels are summed, the
@@ -435,7 +389,7 @@ def _scipy_contender(
                 total = total + epilogue.bias[m]
             out[...] = activate(total, epilogue.activation, epilogue.parameter)
 
-    one = _Contender(SCIPY, lambda: compute(1))
+    one = Contender(SCIPY, lambda: compute(1))
     timed = max(1, min(len(planes), int(_SCIPY_SECONDS / one.first_seconds)))
     one.call = lambda: compute(timed)
     return one, timed
