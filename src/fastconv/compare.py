@@ -19,7 +19,7 @@ import numpy.typing as npt
 from fastconv import planner
 from fastconv.epilogue import Activation, Epilogue
 from fastconv.errors import GeometryError, UnsupportedError
-from fastconv.functional import _threads, conv_operands, execute
+from fastconv.functional import available_threads, conv_operands, execute
 from fastconv.geometry import ConvGeometry, Padding
 from fastconv.plan import format_bytes, format_seconds
 from fastconv.strategies import BY_NAME
@@ -254,10 +254,10 @@ def compare_conv2d(
     names = _checked_names(strategies)
     _check_integer("repeats", repeats, 1, 1000)
     _check_integer("max_workspace", max_workspace, 0, sys.maxsize)
-    geometry, x, weight, epilogue = conv_operands(2, x, weight, bias, stride, padding, dilation, groups, activation)
+    geometry, _, x, weight, epilogue = conv_operands(2, x, weight, bias, stride, padding, dilation, groups, activation)
     if geometry.n == 0:
         raise GeometryError("x holds no image: expected a batch of at least 1")
-    x, dtype, threads = x.reshape(geometry.x_shape), x.dtype, _threads(num_threads)
+    x, dtype, threads = x.reshape(geometry.x_shape), x.dtype, available_threads(num_threads)
     limits = {"tolerance": tolerance, "threads": threads, "max_workspace": max_workspace}
     try:
         auto = planner.plan(geometry, dtype.name, **limits)
