@@ -107,11 +107,11 @@ def test_report_is_one_aligned_table(comparison):
 def test_refusal_for_workspace_states_sizes():
     rng = np.random.default_rng(0)
     x, weight = rng.standard_normal((1, 2, 40, 40)), rng.standard_normal((3, 2, 3, 3))
-    comparison = compare_conv2d(x, weight, max_workspace=1024, repeats=1, strategies=["toeplitz", "direct"])
+    comparison = compare_conv2d(x, weight, max_workspace=1 << 19, repeats=1, strategies=["toeplitz", "direct"])
     direct, toeplitz = comparison.measurements
     assert direct.refusal is None
-    assert toeplitz.refusal.endswith("of workspace, the limit is 1.0 KiB")
-    assert toeplitz.workspace_bytes > 1024
+    assert toeplitz.refusal.endswith("of workspace, the limit is 512 KiB")
+    assert toeplitz.workspace_bytes > 1 << 19
     assert f"toeplitz  refuses: {toeplitz.refusal}" in str(comparison)
 
 
