@@ -16,7 +16,7 @@ from fastconv import planner, threads
 from fastconv.arrays import as_array, as_operand, checked_out, common_float, is_target
 from fastconv.epilogue import Activation, Epilogue, parse_activation
 from fastconv.errors import GeometryError
-from fastconv.geometry import ConvGeometry, Padding
+from fastconv.geometry import ConvGeometry, Padding, checked_shape
 from fastconv.plan import Plan
 from fastconv.strategies import STRATEGIES
 from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
@@ -227,7 +227,12 @@ def plan_conv2d(
     if len(weight_shape) != 4:
         raise GeometryError(f"weight of shape {tuple(weight_shape)}: expected 4 axes (oc, ic / groups, kh, kw)")
     geometry = ConvGeometry.from_shapes(
-        x_shape, weight_shape, stride=stride, padding=padding, dilation=dilation, groups=groups
+        checked_shape("x_shape", x_shape),
+        checked_shape("weight_shape", weight_shape),
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
     )
     return planner.plan(
         geometry,
