@@ -27,8 +27,8 @@ def common_float(**arrays: np.ndarray | None) -> np.dtype:
     try:
         dtype = (distinct.pop() if len(distinct) == 1 else np.result_type(*distinct)).newbyteorder("=")
     except TypeError:  # they do not meet anywhere
-        dtype = None
-    if dtype is None or dtype.char not in "fd":
+        dtype = np.dtype(object)
+    if dtype.char not in "fd":
         types = ", ".join(f"{name} {dtype}" for name, dtype in given.items())
         raise TypeError(f"expected float32 or float64, got {types}; convert with astype")
     return dtype
