@@ -88,6 +88,26 @@ def checked_shape(name: str, shape: Sequence[int]) -> tuple[int, ...]:
         raise GeometryError(f"{name}={shape!r}: expected a sequence of ints") from None
 
 
+def mode_padding(mode: str, kernel: Sequence[int], flipped: bool) -> tuple[tuple[int, int], ...]:
+    """The (begin, end) padding an axis that gives the output which SciPy calls `mode`: full, same or valid.
+
+    The centre of an even kernel is the tap before its middle, ``(k - 1) // 2``, in the order of the caller:
+    counted from the other end where the kernel has been `flipped`. An empty kernel has negative padding.
+
+    Examples
+    --------
+    >>> mode_padding("same", (3, 4), flipped=False), mode_padding("same", (3, 4), flipped=True)
+    (((1, 1), (1, 2)), ((1, 1), (2, 1)))
+    """
+    if mode == "full":
+        return tuple((k - 1, k - 1) for k in kernel)
+    if mode == "valid":
+        return ((0, 0),) * len(kernel)
+    if mode != "same":
+        raise GeometryError(f"mode={mode!r}: expected 'full', 'same' or 'valid'")
+    return tuple((k // 2, (k - 1) // 2) if flipped else ((k - 1) // 2, k // 2) for k in kernel)
+
+
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise GeometryError(message)
