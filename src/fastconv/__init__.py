@@ -22,6 +22,7 @@ Read a call as four hops: ``conv2d(x, w)`` → `ConvGeometry` → `Plan` → ``s
 """
 
 from fastconv.compare import Comparison, compare_conv2d
+from fastconv import signal
 from fastconv.errors import GeometryError, UnsupportedError
 from fastconv.functional import conv1d, conv2d, plan_conv2d, strategies
 from fastconv.lowering import col2im, im2col, toeplitz_matrix
@@ -42,6 +43,7 @@ __all__ = [
     "num_threads",
     "plan_conv2d",
     "set_num_threads",
+    "signal",
     "strategies",
     "toeplitz_matrix",
 ]
