@@ -20,6 +20,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain, islice
 from math import prod
 from operator import index
@@ -227,26 +228,34 @@ class _Axes:
     """Accessors by the field's names, for the axes that a geometry has.
 
     The depth and height of a 1-D problem read as one position: ``ih``, ``kh``, ``oh`` are 1, and so on.
+    Each is computed once: strategies read a score of them at every call of a planned problem.
     """
 
-    __slots__ = ()
-    ih = property(lambda self: self.extent[-2] if self.ndim > 1 else 1)
-    iw = property(lambda self: self.extent[-1])
-    kh = property(lambda self: self.kernel[-2] if self.ndim > 1 else 1)
-    kw = property(lambda self: self.kernel[-1])
-    oh = property(lambda self: self.out_extent[-2] if self.ndim > 1 else 1)
-    ow = property(lambda self: self.out_extent[-1])
-    sh = property(lambda self: self.stride[-2] if self.ndim > 1 else 1)
-    sw = property(lambda self: self.stride[-1])
-    dh = property(lambda self: self.dilation[-2] if self.ndim > 1 else 1)
-    dw = property(lambda self: self.dilation[-1])
-    pt = property(lambda self: self.padding[-2][0] if self.ndim > 1 else 0)
-    pb = property(lambda self: self.padding[-2][1] if self.ndim > 1 else 0)
-    pl = property(lambda self: self.padding[-1][0])
-    pr = property(lambda self: self.padding[-1][1])
-    ndim = property(lambda self: len(self.extent))
-    taps = property(lambda self: prod(self.kernel), doc="Kernel positions.")
-    positions = property(lambda self: prod(self.out_extent), doc="Output positions of one plane.")
+    ih = cached_property(lambda self: self.extent[-2] if self.ndim > 1 else 1)
+    iw = cached_property(lambda self: self.extent[-1])
+    kh = cached_property(lambda self: self.kernel[-2] if self.ndim > 1 else 1)
+    kw = cached_property(lambda self: self.kernel[-1])
+    oh = cached_property(lambda self: self.out_extent[-2] if self.ndim > 1 else 1)
+    ow = cached_property(lambda self: self.out_extent[-1])
+    sh = cached_property(lambda self: self.stride[-2] if self.ndim > 1 else 1)
+    sw = cached_property(lambda self: self.stride[-1])
+    dh = cached_property(lambda self: self.dilation[-2] if self.ndim > 1 else 1)
+    dw = cached_property(lambda self: self.dilation[-1])
+    pt = cached_property(lambda self: self.padding[-2][0] if self.ndim > 1 else 0)
+    pb = cached_property(lambda self: self.padding[-2][1] if self.ndim > 1 else 0)
+    pl = cached_property(lambda self: self.padding[-1][0])
+    pr = cached_property(lambda self: self.padding[-1][1])
+    ndim = cached_property(lambda self: len(self.extent))
+
+    @cached_property
+    def taps(self) -> int:
+        """Kernel positions."""
+        return prod(self.kernel)
+
+    @cached_property
+    def positions(self) -> int:
+        """Output positions of one plane."""
+        return prod(self.out_extent)
 
 
 @dataclass(frozen=True)
@@ -470,15 +479,15 @@ class ConvGeometry(_Axes):
         """The leading extents of the output."""
         return self.n, self.oc
 
-    @property
+    @cached_property
     def x_shape(self) -> tuple[int, ...]:
         return (self.n, self.ic, *self.extent)
 
-    @property
+    @cached_property
     def weight_shape(self) -> tuple[int, ...]:
         return (self.oc, self.ic // self.g, *self.kernel)
 
-    @property
+    @cached_property
     def out_shape(self) -> tuple[int, ...]:
         return (self.n, self.oc, *self.out_extent)
 
@@ -620,10 +629,10 @@ class PoolGeometry(_Axes):
         """The leading extents of the output."""
         return self.n, self.c
 
-    @property
+    @cached_property
     def x_shape(self) -> tuple[int, ...]:
         return (self.n, self.c, *self.extent)
 
-    @property
+    @cached_property
     def out_shape(self) -> tuple[int, ...]:
         return (self.n, self.c, *self.out_extent)
