@@ -235,14 +235,12 @@ def _as_fill(fillvalue: npt.ArrayLike, dtype: np.dtype) -> np.ndarray:
 
 
 def _finite(kernel: np.ndarray) -> bool:
-    """Whether all of `kernel` is known to be finite; false as well if its squares overflow."""
+    """Whether all of `kernel` is finite, by the cheapest test; false as well if its squares overflow."""
     return isfinite(np.vdot(kernel, kernel).real)
 
 
 @functools.lru_cache(maxsize=4096)
-def _plan(
-    image: tuple[int, int], kernel: tuple[int, int], dtype: str, mode: str, flip: bool, num_threads: int
-) -> Plan:
+def _plan(image: tuple[int, int], kernel: tuple[int, int], dtype: str, mode: str, flip: bool, num_threads: int) -> Plan:
     """`planner.plan` for extents, found by a key that is quick to hash."""
     geometry = ConvGeometry.from_shapes((1, 1, *image), (1, 1, *kernel), padding=mode_padding(mode, kernel, flip))
     return planner.plan(geometry, np.dtype(dtype).name, threads=num_threads)
@@ -267,11 +265,12 @@ def _correlate_nothing(
 def _correlate_in_scipy(
     image: np.ndarray, kernel: np.ndarray, mode: str, boundary: str, fill: npt.ArrayLike, flip: bool
 ) -> np.ndarray:
-    import scipy.signal
+    # Where they are defined, because scipy.signal's own names may have been replaced by those of this module.
+    from scipy.signal import _signaltools
 
     if flip:
-        return scipy.signal.convolve2d(image, kernel, mode, boundary, fill)
-    return scipy.signal.correlate2d(image, kernel.conj(), mode, boundary, fill)
+        return _signaltools.convolve2d(image, kernel, mode, boundary, fill)
+    return _signaltools.correlate2d(image, kernel.conj(), mode, boundary, fill)
 
 
 def _correlate_continued(
