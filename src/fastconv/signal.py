@@ -228,9 +228,11 @@ def _as_fill(fillvalue: npt.ArrayLike, dtype: np.dtype) -> np.ndarray:
             cast(np.complex128)
         except (TypeError, ValueError, OverflowError) as error:
             raise type(error)(f"fillvalue={fillvalue!r}: expected a number ({error})") from None
-        raise ValueError(f"fillvalue={fillvalue!r}: expected a value that {dtype} can hold") from None
+        raise ValueError(
+            f"fillvalue={fillvalue!r}: could not cast `fillvalue` directly to the output type {dtype}"
+        ) from None
     if value.size != 1:
-        raise ValueError(f"fillvalue of shape {value.shape}: expected a scalar or an array of one element")
+        raise ValueError(f"fillvalue={fillvalue!r}: `fillvalue` must be scalar or an array with one element")
     return value.reshape(())
 
 
