@@ -161,12 +161,7 @@ def _correlate(
     if image.ndim != 2 or kernel.ndim != 2:
         raise ValueError(f"in1 of shape {image.shape}, in2 of shape {kernel.shape}: expected two axes each")
     mode, boundary = _named("mode", mode, _MODES), _named("boundary", boundary, _BOUNDARIES)
-    dtype = np.result_type(image, kernel)
-    if dtype.char not in _TYPES and dtype.char not in _LONG_TYPES:
-        raise ValueError(
-            f"in1 of {image.dtype}, in2 of {kernel.dtype}: expected types that meet in an integer, float32, "
-            "float64, longdouble or a complex type; convert with astype"
-        )
+    dtype = _common_type(image, kernel)
     swap = mode == "valid" and _must_swap(image.shape, kernel.shape)
     if swap:
         image, kernel = kernel, image
@@ -199,6 +194,20 @@ def _named(name: str, value: str, names: dict[str, str]) -> str:
         raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, names))}") from None
     except TypeError:
         raise TypeError(f"{name}={value!r}: expected a string, one of {', '.join(map(repr, names))}") from None
+
+
+def _common_type(image: np.ndarray, kernel: np.ndarray) -> np.dtype:
+    """The type in which the inputs meet, if SciPy accepts it."""
+    try:
+        dtype = np.result_type(image, kernel)
+        if dtype.char in _TYPES or dtype.char in _LONG_TYPES:
+            return dtype
+    except TypeError:  # they meet nowhere
+        pass
+    raise ValueError(
+        f"in1 of {image.dtype}, in2 of {kernel.dtype}: expected types that meet in an integer, float32, float64, "
+        "longdouble or a complex type; convert with astype"
+    )
 
 
 def _must_swap(shape1: tuple[int, ...], shape2: tuple[int, ...]) -> bool:
