@@ -21,8 +21,8 @@ The map of the house:
 Read a call as four hops: ``conv2d(x, w)`` → `ConvGeometry` → `Plan` → ``strategy.run`` → kernel over tiles.
 """
 
-from fastconv.compare import Comparison, compare_conv2d
 from fastconv import signal
+from fastconv.compare import Comparison, compare_conv2d
 from fastconv.errors import GeometryError, UnsupportedError
 from fastconv.functional import conv1d, conv2d, plan_conv2d, strategies
 from fastconv.lowering import col2im, im2col, toeplitz_matrix
@@ -34,8 +34,8 @@ __all__ = [
     "Comparison",
     "GeometryError",
     "UnsupportedError",
-    "compare_conv2d",
     "col2im",
+    "compare_conv2d",
     "conv1d",
     "conv2d",
     "get_num_threads",

@@ -20,18 +20,23 @@ _TILE_COLUMNS = 2048
 _DENSE_SPAN = 64
 
 
-class _Launch(NamedTuple):
-    """What the kernel of a geometry is called with (see kernels/direct.py)."""
+class _Tiling(NamedTuple):
+    """How output planes are cut into tiles, and the strips of one (see kernels/direct.py)."""
 
-    specialisation: tuple[int, int, int, int]
-    ints: tuple[int, ...]
-    tiles: int
+    row_tile: int
+    row_tiles: int
+    col_tile: int
+    col_tiles: int
+    row_step: int
+    tap_step: int
+    strip_row: int
+    pitch: int
     scratch: int
 
 
 @functools.lru_cache(maxsize=4096)
-def _launch(g: ConvGeometry) -> _Launch:
-    from fastconv.kernels.direct import WIDTH, specialisation
+def _tiling(g: ConvGeometry) -> _Tiling:
+    from fastconv.kernels.direct import WIDTH
 
     col_tile = -(-min(g.ow, _TILE_COLUMNS) // WIDTH) * WIDTH
     dense = max((g.kh - 1) * g.dh, g.sh) <= _DENSE_SPAN
@@ -41,15 +46,20 @@ def _launch(g: ConvGeometry) -> _Launch:
     pitch = col_tile + (g.kw - 1) * g.dw // g.sw
     scratch = row_tile * col_tile + strip_rows * g.sw * pitch
     row_tiles, col_tiles = -(-g.oh // row_tile), -(-g.ow // col_tile)
-    return _Launch(
-        specialisation=specialisation(g.kh, g.kw, g.sw, g.dw),
-        ints=(
-            *(g.oc, g.ic // g.g, g.oc // g.g, g.ih, g.iw, g.oh, g.ow, g.kh, g.kw, g.sh, g.sw, g.dw, g.pt, g.pl),
-            *(row_tile, row_tiles, col_tile, col_tiles, row_step, tap_step, strip_row, pitch, scratch),
-        ),
-        tiles=g.n * g.oc * row_tiles * col_tiles,
-        scratch=scratch,
-    )
+    return _Tiling(row_tile, row_tiles, col_tile, col_tiles, row_step, tap_step, strip_row, pitch, scratch)
+
+
+@functools.lru_cache(maxsize=4096)
+def _launch(g: ConvGeometry, dtype: np.dtype) -> tuple[int, int | None, tuple[int, ...], int, int]:
+    """Kernel and epilogue by address, the integers that depend on the geometry, tiles, and scratch values."""
+    from fastconv.kernels.direct import direct_kernel, specialisation
+    from fastconv.kernels.epilogue import ROW
+
+    tiling = _tiling(g)
+    kernel = direct_kernel(dtype, *specialisation(g.kh, g.kw, g.sw, g.dw))
+    window = (g.oc, g.ic // g.g, g.oc // g.g, g.ih, g.iw, g.oh, g.ow, g.kh, g.kw, g.sh, g.sw, g.dw, g.pt, g.pl)
+    tiles = g.n * g.oc * tiling.row_tiles * tiling.col_tiles
+    return kernel.address, ROW.get(dtype.name), (*window, *tiling), tiles, tiling.scratch
 
 
 class Direct:
@@ -78,7 +88,7 @@ class Direct:
         return sum_error(geometry, dtype)
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        return threads * _launch(geometry).scratch * dtype.itemsize
+        return threads * _tiling(geometry).scratch * dtype.itemsize
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
         return np.ascontiguousarray(weight)
@@ -93,17 +103,12 @@ class Direct:
         threads: int,
         max_workspace: int,
     ) -> None:
-        from fastconv.kernels.direct import direct_kernel
-        from fastconv.kernels.epilogue import ROW
-
-        launch = _launch(geometry)
-        workspace = np.empty(threads * launch.scratch, x.dtype)
-        finish = ROW.get(x.dtype.name) if epilogue else None
+        kernel, finish, ints, tiles, scratch = _launch(geometry, x.dtype)
         team.run_tiles(
-            direct_kernel(x.dtype, *launch.specialisation).address,
-            (x, prepared, out, finish, epilogue.bias, workspace),
-            (*launch.ints, *element_strides(x), epilogue.activation),
+            kernel,
+            (x, prepared, out, finish if epilogue else None, epilogue.bias, np.empty(threads * scratch, x.dtype)),
+            (*ints, *element_strides(x), epilogue.activation),
             (epilogue.parameter,),
-            launch.tiles,
+            tiles,
             threads,
         )
