@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 import fastconv
-from benchmarks.problems import Problem
+from benchmarks.problems import OPERATIONS, Problem
 from fastconv import planner
 
 Call = Callable[[], np.ndarray]
@@ -19,12 +19,13 @@ class Contender(Protocol):
     """A library, or one way to use it. Its constructor imports it, and says on how many threads it runs."""
 
     name: ClassVar[str]
+    operations: ClassVar[tuple[str, ...]]
     version: str
 
     def __init__(self, threads: int) -> None: ...
 
     def refuse(self, problem: Problem) -> str | None:
-        """Why it does not take part in `problem`, or ``None``."""
+        """Why it does not take part in `problem`, which is one of its operations, or ``None``."""
 
     def error(self, problem: Problem) -> float:
         """Expected maximum error, in σ of the output."""
@@ -37,6 +38,7 @@ class Fastconv:
     """One-shot calls of the public functions."""
 
     name = "fastconv"
+    operations = OPERATIONS
     version = fastconv.__version__
 
     def __init__(self, threads: int, strategy: str = "auto") -> None:
@@ -64,8 +66,10 @@ class Fastconv:
             window = {"stride": g.stride, "padding": g.padding, "dilation": g.dilation, "groups": g.g}
             return partial(fastconv.conv2d, *arrays, **window, strategy=self.strategy)
         if problem.operation == "filter":
+            from fastconv.signal import convolve2d
+
             image, kernel = arrays
-            return partial(fastconv.signal.convolve2d, image, flipped(kernel), mode="same")
+            return partial(convolve2d, image, flipped(kernel), mode="same")
         pool = {"max_pool": fastconv.max_pool2d, "avg_pool": fastconv.avg_pool2d}[problem.operation]
         padding = tuple(begin for begin, _ in g.padding)
         return partial(pool, *arrays, g.kernel, g.stride, padding, ceil_mode=g.ceil_mode)

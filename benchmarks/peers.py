@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from benchmarks.contenders import Call, Contender, flipped
-from benchmarks.problems import Problem
+from benchmarks.problems import OPERATIONS, Problem
 from fastconv.strategies.fft import Fft
 
 _CONV_LIKE = ("conv", "filter")
@@ -27,7 +27,9 @@ def _as_batches(problem: Problem, arrays: tuple[np.ndarray, ...]) -> list[np.nda
 
 
 class Peer:
-    """What most adapters share: every operation is taken, and products are summed directly."""
+    """What most adapters share: every problem of their operations is taken, and products are summed directly."""
+
+    operations: ClassVar[tuple[str, ...]] = OPERATIONS
 
     def refuse(self, problem: Problem) -> str | None:
         return None
@@ -36,20 +38,13 @@ class Peer:
         return problem.sum_error
 
 
-class FilterPeer(Peer):
-    """A library for single images, that pads with zeros to mode "same"."""
-
-    def refuse(self, problem: Problem) -> str | None:
-        return None if problem.operation == "filter" else "filters single images only"
-
-
 class Torch(Peer):
     """One-shot: weights are packed in every call, results are allocated."""
 
     name = "torch NCHW"
     channels_last = False
 
-    # Kernels with many taps for one channel are lowered to a matrix of one row a tap.
+    # A kernel for one channel is lowered to a matrix of one row a tap.
     MAX_LOWERED_BYTES = 4 << 30
 
     def __init__(self, threads: int) -> None:
@@ -63,12 +58,9 @@ class Torch(Peer):
         g = problem.geometry
         if any(begin != end for begin, end in g.padding):
             return "pads both sides equally only"
-        if problem.operation == "filter":
-            if self.channels_last:
-                return "one channel has one layout only"
-            lowered = g.positions * g.reduction * np.dtype(problem.dtype).itemsize
-            if lowered > self.MAX_LOWERED_BYTES:
-                return f"would lower the image to {lowered / 2**30:.0f} GiB"
+        lowered = g.positions * g.taps * np.dtype(problem.dtype).itemsize
+        if problem.operation == "filter" and lowered > self.MAX_LOWERED_BYTES:
+            return f"would lower the image to {lowered / 2**30:.0f} GiB"
         return None
 
     def prepare(self, problem: Problem, *arrays: np.ndarray) -> Call:
@@ -107,6 +99,7 @@ class TorchChannelsLast(Torch):
     """Images and weights already in channels-last memory."""
 
     name = "torch NHWC"
+    operations = tuple(operation for operation in OPERATIONS if operation != "filter")
     channels_last = True
 
 
@@ -176,10 +169,11 @@ class OnnxRuntime(Peer):
         return model.SerializeToString()
 
 
-class OpenCv(FilterPeer):
+class OpenCv(Peer):
     """``filter2D``, which correlates, and turns to a DFT for large kernels."""
 
     name = "OpenCV"
+    operations = ("filter",)
 
     def __init__(self, threads: int) -> None:
         import cv2
@@ -196,9 +190,10 @@ class OpenCv(FilterPeer):
         return lambda: self.cv2.filter2D(image, -1, kernel, borderType=self.cv2.BORDER_CONSTANT)
 
 
-class ScipySignal(FilterPeer):
+class ScipySignal(Peer):
     """A function of ``scipy.signal``, all of them on one thread."""
 
+    operations = ("filter",)
     function: ClassVar[str]
 
     def __init__(self, threads: int) -> None:
@@ -221,10 +216,7 @@ class ScipyConvolve2d(ScipySignal):
     MAX_FLOPS = 1e9
 
     def refuse(self, problem: Problem) -> str | None:
-        reason = super().refuse(problem)
-        if reason is None and problem.flops > self.MAX_FLOPS:
-            return f"would take about {problem.flops / 1e9:.0f} s a call"
-        return reason
+        return f"would take about {problem.flops / 1e9:.0f} s a call" if problem.flops > self.MAX_FLOPS else None
 
 
 class ScipyFft(ScipySignal):

@@ -12,6 +12,8 @@ from fastconv.geometry import ConvGeometry, PoolGeometry
 from fastconv.planner import checked_tolerance
 from fastconv.strategies.base import sum_error
 
+OPERATIONS = ("conv", "filter", "max_pool", "avg_pool")
+
 # What is expected of a maximum over many normal errors is passed now and then, but not twofold.
 _MARGIN = 2.0
 
@@ -22,8 +24,8 @@ class Problem:
 
     Attributes
     ----------
-    operation : {"conv", "filter", "max_pool", "avg_pool"}
-        "conv" correlates batches ``(N, C, H, W)``; "filter" correlates one image ``(H, W)``, mode "same".
+    operation : str
+        One of `OPERATIONS`. "conv" correlates batches ``(N, C, H, W)``; "filter" one image ``(H, W)``, mode "same".
     geometry : ConvGeometry or PoolGeometry
     dtype : str
     """

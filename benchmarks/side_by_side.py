@@ -79,7 +79,8 @@ def measure(problem: Problem, ours: Fastconv, peers: list[Contender]) -> Row:
 
 def print_table(problems: dict[str, Problem], ours: Fastconv, peers: list[Contender]) -> bool:
     """Measure and print row by row; whether all peers agreed with fastconv."""
-    peers = [peer for peer in peers if any(peer.refuse(problem) is None for problem in problems.values())]
+    operations = {problem.operation for problem in problems.values()}
+    peers = [peer for peer in peers if operations.intersection(peer.operations)]
     rates = all(map(shows_rates, problems.values()))
     names = [ours.name, *(peer.name for peer in peers)]
     headers = [*(["strategy"] if rates else []), *names, *(["of peak"] if rates else []), "ratio to best peer"]
@@ -114,16 +115,14 @@ def print_notes(title: str, notes: dict[str, dict[str, str]]) -> None:
         for item in reasons.items():
             layers.setdefault(item, []).append(layer)
     for (peer, reason), where in layers.items():
-        print(f"{title}: {peer}: {reason} ({', '.join(where)})")
+        print(f"{title}: {peer}: {reason} ({'every row' if len(where) == len(notes) else ', '.join(where)})")
 
 
 def print_facts(threads: int, dtype: str, contenders: list[Contender], missing: dict[str, str]) -> None:
     """The machine, the versions, and who is absent."""
     peak = cpu.measure_peak_flops(np.dtype(dtype).itemsize) / 1e9
     print(f"{processor()}, {os.cpu_count()} logical CPUs, {cpu.isa()}; Python {platform.python_version()}")
-    print(
-        f"{threads} thread{'s' if threads > 1 else ''}, {dtype}; multiply-add peak of a core {peak / 1e9:.0f} GFLOP/s"
-    )
+    print(f"{threads} thread{'s' if threads > 1 else ''}, {dtype}; multiply-add peak of a core {peak:.0f} GFLOP/s")
     versions = [f"{contender.name} {contender.version}" for contender in contenders]
     print(", ".join([*versions, f"numpy {np.__version__}"]))
     for name, reason in missing.items():

@@ -16,6 +16,9 @@ from typing import Any
 
 from fastconv.kernels.cpu import measure_peak_flops
 
+# A contender this slow is timed in one round only: no weather changes its place.
+_SLOW_SECONDS = 0.5
+
 # Threads of the previous contender may spin for some milliseconds after its last call; they are waited out.
 _QUIET_SECONDS = 0.005
 
@@ -64,6 +67,9 @@ def interleave(
     for start in range(rounds):
         peaks.append(measure_peak_flops(itemsize, seconds=0.001, bursts=5))
         for name in (names[(start + i) % len(names)] for i in range(len(names))):
+            if times[name] and times[name][-1] > _SLOW_SECONDS:
+                times[name].append(times[name][-1])
+                continue
             time.sleep(_QUIET_SECONDS)
             times[name].append(_burst(calls[name], burst_seconds))
     return Timings(times, peaks)

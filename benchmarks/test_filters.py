@@ -1,0 +1,16 @@
+"""fastconv and its peers on single images: one group a filter."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.contenders import Fastconv
+from benchmarks.layers import FILTERS
+from benchmarks.peers import PEERS
+from benchmarks.problems import table_problems
+
+
+@pytest.mark.parametrize("contender", [c for c in (Fastconv, *PEERS) if "filter" in c.operations], ids=lambda c: c.name)
+@pytest.mark.parametrize("filter_", FILTERS)
+def test_filter(time_call, filter_, contender):
+    time_call(f"filters: {filter_}", table_problems("filters")[filter_], contender)

@@ -1,0 +1,16 @@
+"""fastconv's choice and its peers on every layer: one group a layer."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.contenders import Fastconv
+from benchmarks.layers import CONVOLUTIONS
+from benchmarks.peers import PEERS
+from benchmarks.problems import table_problems
+
+
+@pytest.mark.parametrize("contender", [c for c in (Fastconv, *PEERS) if "conv" in c.operations], ids=lambda c: c.name)
+@pytest.mark.parametrize("layer", CONVOLUTIONS)
+def test_layer(time_call, layer, contender):
+    time_call(f"peers: {layer}", table_problems("conv")[layer], contender)

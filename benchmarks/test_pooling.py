@@ -1,0 +1,19 @@
+"""fastconv and its peers on pooling windows: one group a window and kind."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.contenders import Fastconv
+from benchmarks.peers import PEERS
+from benchmarks.problems import table_problems
+
+PROBLEMS = table_problems("pools")
+
+
+@pytest.mark.parametrize(
+    "contender", [c for c in (Fastconv, *PEERS) if "max_pool" in c.operations], ids=lambda c: c.name
+)
+@pytest.mark.parametrize("pool", PROBLEMS)
+def test_pool(time_call, pool, contender):
+    time_call(f"pools: {pool}", PROBLEMS[pool], contender)
