@@ -121,10 +121,10 @@ def print_notes(title: str, notes: dict[str, dict[str, str]]) -> None:
 def print_facts(threads: int, dtype: str, contenders: list[Contender], missing: dict[str, str]) -> None:
     """The machine, the versions, and who is absent."""
     peak = cpu.measure_peak_flops(np.dtype(dtype).itemsize) / 1e9
-    print(f"{processor()}, {os.cpu_count()} logical CPUs, {cpu.isa()}; Python {platform.python_version()}")
+    print(f"{processor()}, {os.cpu_count()} logical CPUs, {cpu.isa()}; load average {os.getloadavg()[0]:.1f}")
     print(f"{threads} thread{'s' if threads > 1 else ''}, {dtype}; multiply-add peak of a core {peak:.0f} GFLOP/s")
     versions = [f"{contender.name} {contender.version}" for contender in contenders]
-    print(", ".join([*versions, f"numpy {np.__version__}"]))
+    print(", ".join([*versions, f"numpy {np.__version__}", f"Python {platform.python_version()}"]))
     for name, reason in missing.items():
         print(f"missing: {name}: {reason}")
 

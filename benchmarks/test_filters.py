@@ -9,6 +9,9 @@ from benchmarks.layers import FILTERS
 from benchmarks.peers import PEERS
 from benchmarks.problems import table_problems
 
+# What peers deprecate among themselves is theirs to mend.
+pytestmark = pytest.mark.filterwarnings("default")
+
 
 @pytest.mark.parametrize("contender", [c for c in (Fastconv, *PEERS) if "filter" in c.operations], ids=lambda c: c.name)
 @pytest.mark.parametrize("filter_", FILTERS)

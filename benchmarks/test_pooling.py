@@ -8,6 +8,9 @@ from benchmarks.contenders import Fastconv
 from benchmarks.peers import PEERS
 from benchmarks.problems import table_problems
 
+# What peers deprecate among themselves is theirs to mend.
+pytestmark = pytest.mark.filterwarnings("default")
+
 PROBLEMS = table_problems("pools")
 
 
