@@ -65,7 +65,7 @@ def measure(problem: Problem, ours: Fastconv, peers: list[Contender]) -> Row:
     calls = {ours.name: ours.prepare(problem, *arrays)}
     expected = calls[ours.name]()
     refusals, faults = {}, {}
-    for peer in peers:
+    for peer in (peer for peer in peers if problem.operation in peer.operations):
         if (reason := peer.refuse(problem)) is not None:
             refusals[peer.name] = reason
             continue
