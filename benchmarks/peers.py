@@ -246,5 +246,5 @@ def available_peers(threads: int) -> tuple[list[Contender], dict[str, str]]:
         try:
             present.append(peer(threads))
         except ImportError as error:
-            missing[peer.__name__] = str(error)
+            missing[peer.name] = str(error)
     return present, missing

@@ -36,7 +36,7 @@ class Row:
     faults: dict[str, str]
 
     def cell(self, name: str) -> str:
-        """GFLOP/s of a layer; milliseconds of images and pooling, whose operations nobody counts."""
+        """GFLOP/s of a layer; milliseconds of images and pooling, as their users reckon."""
         if name not in self.timings.rounds:
             return "wrong" if name in self.faults else "–"
         seconds = self.timings.seconds(name)
@@ -81,9 +81,9 @@ def print_table(problems: dict[str, Problem], ours: Fastconv, peers: list[Conten
     """Measure and print row by row; whether all peers agreed with fastconv."""
     operations = {problem.operation for problem in problems.values()}
     peers = [peer for peer in peers if operations.intersection(peer.operations)]
-    rates = all(map(shows_rates, problems.values()))
+    planned = all(problem.flops is not None for problem in problems.values())
     names = [ours.name, *(peer.name for peer in peers)]
-    headers = [*(["strategy"] if rates else []), *names, *(["of peak"] if rates else []), "ratio to best peer"]
+    headers = [*(["strategy"] if planned else []), *names, *(["of peak"] if planned else []), "ratio to best peer"]
     first = max(map(len, ["layer", *problems]))
 
     def print_row(name: str, cells: list[str]) -> None:
@@ -95,7 +95,7 @@ def print_table(problems: dict[str, Problem], ours: Fastconv, peers: list[Conten
     for name, problem in problems.items():
         rows[name] = row = measure(problem, ours, peers)
         cells = [row.cell(contender) for contender in names]
-        if rates:
+        if planned:
             cells = [ours.plan(problem).strategy.name, *cells, f"{row.of_peak(ours.threads):.0%}"]
         print_row(name, [*cells, "–" if row.ratio is None else f"{row.ratio:.2f} {row.best_peer}"])
     ratios = [row.ratio for row in rows.values() if row.ratio is not None]
