@@ -1,7 +1,7 @@
 """Times of several calls, taken so that they can be compared.
 
 A call is timed once when it is new, then in bursts, one of every contender in turn: the noise of the machine
-falls on all alike.
+falls on all alike. Each round begins with another contender, so that nobody always inherits the caches of the same.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def interleave(contenders: Sequence[Contender], repeats: int, step: Callable[[st
     for contender in contenders:
         step(contender.name)
         contender.calibrate()
-    for _ in range(repeats):
-        for contender in contenders:
+    for repeat in range(repeats):
+        first = repeat % len(contenders)
+        for contender in (*contenders[first:], *contenders[:first]):
             step(contender.name)
             contender.sample(repeats)
