@@ -2,9 +2,8 @@
 
 ``layers``        what is computed: named descriptors
 ``problems``      a descriptor, an operation and a type: arrays, and how far two results may differ
-``contenders``    who computes it: fastconv, as the peers see it
+``libraries``     who computes it: fastconv, as the peers see it
 ``peers``         the optional peers, each behind one small adapter
-``timing``        interleaved bursts and their medians
 ``side_by_side``  the table
 ``test_*``        pytest-benchmark suites
 """

@@ -1,4 +1,4 @@
-"""What the suites share: the number of threads, and one bounded way to time a contender."""
+"""What the suites share: the number of threads, and one bounded way to time a library."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 import pytest
 
 import fastconv
-from benchmarks.contenders import Contender, Fastconv
+from benchmarks.libraries import Fastconv, Library
 from benchmarks.problems import Problem
 
 # A case takes about this long, however fast its call is; a slower call is made twice.
@@ -34,22 +34,22 @@ def threads(request):
 
 @pytest.fixture
 def time_call(benchmark, threads):
-    """``time_call(group, problem, contender)``: check against fastconv, then time; skipped where refused.
+    """``time_call(group, problem, library)``: check against fastconv, then time; skipped where refused.
 
-    `contender` is built from the number of threads; the group collects all contenders of a layer.
+    `library` is built from the number of threads; the group collects all libraries of a layer.
     """
 
     def time_call(group: str, problem: Problem, make) -> None:
         try:
-            contender: Contender = make(threads)
+            library: Library = make(threads)
         except ImportError as error:
             pytest.skip(str(error))
-        if (reason := contender.refuse(problem)) is not None:
+        if (reason := library.refuse(problem)) is not None:
             pytest.skip(reason)
         arrays = problem.arrays()
-        call = contender.prepare(problem, *arrays)
-        fault = problem.fault(call(), expected_result(problem, threads), contender.error(problem))
-        assert fault is None, f"{contender.name} {fault}"
+        call = library.prepare(problem, *arrays)
+        fault = problem.fault(call(), expected_result(problem, threads), library.error(problem))
+        assert fault is None, f"{library.name} {fault}"
         start = time.perf_counter()
         call()
         seconds = time.perf_counter() - start
@@ -60,8 +60,8 @@ def time_call(benchmark, threads):
             "operation": problem.operation,
             "dtype": problem.dtype,
             "threads": threads,
-            "contender": contender.name,
-            "version": contender.version,
+            "library": library.name,
+            "version": library.version,
         }
         benchmark.pedantic(
             call, rounds=max(1, min(100, int(BUDGET_SECONDS / (seconds * iterations)))), iterations=iterations

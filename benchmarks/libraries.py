@@ -1,4 +1,4 @@
-"""What the tables and suites compare: the protocol of a contender, and fastconv as one."""
+"""What the tables and suites compare: the protocol of a library, and fastconv as one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastconv import planner
 Call = Callable[[], np.ndarray]
 
 
-class Contender(Protocol):
+class Library(Protocol):
     """A library, or one way to use it. Its constructor imports it, and says on how many threads it runs."""
 
     name: ClassVar[str]

@@ -1,4 +1,4 @@
-"""The optional peers, each behind one small adapter: a `Contender`.
+"""The optional peers, each behind one small adapter: a `Library`.
 
 A new peer is one class here and one name in `PEERS`. A constructor that raises ImportError leaves its peer out, with
 that reason. Every adapter chooses what is fastest for its peer: layout, constant weights, preallocated results.
@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from benchmarks.contenders import Call, Contender, flipped
+from benchmarks.libraries import Call, Library, flipped
 from benchmarks.problems import OPERATIONS, Problem
 from fastconv.strategies.fft import Fft
 
@@ -239,7 +239,7 @@ def _fft_error(problem: Problem) -> float:
 PEERS = (Torch, TorchChannelsLast, OnnxRuntime, OpenCv, ScipyConvolve2d, ScipyFft, ScipyOverlapAdd)
 
 
-def available_peers(threads: int) -> tuple[list[Contender], dict[str, str]]:
+def available_peers(threads: int) -> tuple[list[Library], dict[str, str]]:
     """The peers that are installed, and for every other one the reason."""
     present, missing = [], {}
     for peer in PEERS:

@@ -10,56 +10,60 @@ import os
 import platform
 import re
 import sys
+import time
 from dataclasses import dataclass
 from math import exp, log
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 
 import numpy as np
 
 import fastconv
-from benchmarks.contenders import Contender, Fastconv
 from benchmarks.layers import TABLES
+from benchmarks.libraries import Fastconv, Library
 from benchmarks.peers import available_peers
 from benchmarks.problems import Problem, table_problems
-from benchmarks.timing import Timings, interleave
 from fastconv.kernels import cpu
+from fastconv.timing import Contender, interleave
+
+# Threads of the previous contender may spin for some milliseconds after its last call; they are waited out.
+_QUIET_SECONDS = 0.005
 
 
 @dataclass(frozen=True)
 class Row:
-    """The timings of one problem, and why some peer has none."""
+    """Seconds a call of everyone who took part in a problem, and why some peers did not."""
 
     problem: Problem
-    timings: Timings
+    seconds: dict[str, float]
+    peak_flops: float
     refusals: dict[str, str]
     faults: dict[str, str]
 
     def cell(self, name: str) -> str:
         """GFLOP/s of a layer; milliseconds of images and pooling, as their users reckon."""
-        if name not in self.timings.rounds:
+        if name not in self.seconds:
             return "wrong" if name in self.faults else "–"
-        seconds = self.timings.seconds(name)
+        seconds = self.seconds[name]
         return f"{self.problem.flops / seconds / 1e9:.1f}" if shows_rates(self.problem) else f"{seconds * 1e3:.3g}"
 
     def of_peak(self, threads: int) -> float:
-        return self.problem.flops / self.timings.seconds(Fastconv.name) / (self.timings.peak_flops * threads)
+        return self.problem.flops / self.seconds[Fastconv.name] / (self.peak_flops * threads)
 
     @property
     def best_peer(self) -> str | None:
-        peers = [name for name in self.timings.rounds if name != Fastconv.name]
-        return min(peers, key=self.timings.seconds, default=None)
+        return min((name for name in self.seconds if name != Fastconv.name), key=self.seconds.get, default=None)
 
     @property
     def ratio(self) -> float | None:
-        return None if self.best_peer is None else self.timings.speedup(Fastconv.name, self.best_peer)
+        return None if self.best_peer is None else self.seconds[self.best_peer] / self.seconds[Fastconv.name]
 
 
 def shows_rates(problem: Problem) -> bool:
     return problem.operation == "conv"
 
 
-def measure(problem: Problem, ours: Fastconv, peers: list[Contender]) -> Row:
+def measure(problem: Problem, ours: Fastconv, peers: list[Library], repeats: int = 7) -> Row:
     """Prepare and check everyone who takes part, then time them together."""
     arrays = problem.arrays()
     calls = {ours.name: ours.prepare(problem, *arrays)}
@@ -74,10 +78,19 @@ def measure(problem: Problem, ours: Fastconv, peers: list[Contender]) -> Row:
             faults[peer.name] = fault
             continue
         calls[peer.name] = call
-    return Row(problem, interleave(calls, itemsize=np.dtype(problem.dtype).itemsize), refusals, faults)
+    peaks = []
+
+    def before_burst(name: str) -> None:
+        time.sleep(_QUIET_SECONDS)
+        if name == ours.name:
+            peaks.append(cpu.measure_peak_flops(np.dtype(problem.dtype).itemsize, seconds=0.001, bursts=5))
+
+    contenders = [Contender(name, call) for name, call in calls.items()]
+    interleave(contenders, repeats, before_burst)
+    return Row(problem, {c.name: c.seconds for c in contenders}, median(peaks), refusals, faults)
 
 
-def print_table(problems: dict[str, Problem], ours: Fastconv, peers: list[Contender]) -> bool:
+def print_table(problems: dict[str, Problem], ours: Fastconv, peers: list[Library]) -> bool:
     """Measure and print row by row; whether all peers agreed with fastconv."""
     operations = {problem.operation for problem in problems.values()}
     peers = [peer for peer in peers if operations.intersection(peer.operations)]
@@ -94,7 +107,7 @@ def print_table(problems: dict[str, Problem], ours: Fastconv, peers: list[Conten
     rows = {}
     for name, problem in problems.items():
         rows[name] = row = measure(problem, ours, peers)
-        cells = [row.cell(contender) for contender in names]
+        cells = [row.cell(library) for library in names]
         if planned:
             cells = [ours.plan(problem).strategy.name, *cells, f"{row.of_peak(ours.threads):.0%}"]
         print_row(name, [*cells, "–" if row.ratio is None else f"{row.ratio:.2f} {row.best_peer}"])
@@ -118,12 +131,12 @@ def print_notes(title: str, notes: dict[str, dict[str, str]]) -> None:
         print(f"{title}: {peer}: {reason} ({'every row' if len(where) == len(notes) else ', '.join(where)})")
 
 
-def print_facts(threads: int, dtype: str, contenders: list[Contender], missing: dict[str, str]) -> None:
+def print_facts(threads: int, dtype: str, libraries: list[Library], missing: dict[str, str]) -> None:
     """The machine, the versions, and who is absent."""
     peak = cpu.measure_peak_flops(np.dtype(dtype).itemsize) / 1e9
     print(f"{processor()}, {os.cpu_count()} logical CPUs, {cpu.isa()}; load average {os.getloadavg()[0]:.1f}")
     print(f"{threads} thread{'s' if threads > 1 else ''}, {dtype}; multiply-add peak of a core {peak:.0f} GFLOP/s")
-    versions = [f"{contender.name} {contender.version}" for contender in contenders]
+    versions = [f"{library.name} {library.version}" for library in libraries]
     print(", ".join([*versions, f"numpy {np.__version__}", f"Python {platform.python_version()}"]))
     for name, reason in missing.items():
         print(f"missing: {name}: {reason}")
@@ -138,7 +151,7 @@ def processor() -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.side_by_side", description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=fastconv.get_num_threads(), help="of every contender")
+    parser.add_argument("--threads", type=int, default=fastconv.get_num_threads(), help="of every library")
     parser.add_argument("--table", choices=TABLES, default="conv")
     parser.add_argument("--only", metavar="PATTERN", default="", help="rows whose name this regular expression matches")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")

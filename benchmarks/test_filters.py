@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.contenders import Fastconv
 from benchmarks.layers import FILTERS
+from benchmarks.libraries import Fastconv
 from benchmarks.peers import PEERS
 from benchmarks.problems import table_problems
 
@@ -13,7 +13,7 @@ from benchmarks.problems import table_problems
 pytestmark = pytest.mark.filterwarnings("default")
 
 
-@pytest.mark.parametrize("contender", [c for c in (Fastconv, *PEERS) if "filter" in c.operations], ids=lambda c: c.name)
+@pytest.mark.parametrize("library", [c for c in (Fastconv, *PEERS) if "filter" in c.operations], ids=lambda c: c.name)
 @pytest.mark.parametrize("filter_", FILTERS)
-def test_filter(time_call, filter_, contender):
-    time_call(f"filters: {filter_}", table_problems("filters")[filter_], contender)
+def test_filter(time_call, filter_, library):
+    time_call(f"filters: {filter_}", table_problems("filters")[filter_], library)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.contenders import Fastconv
+from benchmarks.libraries import Fastconv
 from benchmarks.peers import PEERS
 from benchmarks.problems import table_problems
 
@@ -14,9 +14,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 PROBLEMS = table_problems("pools")
 
 
-@pytest.mark.parametrize(
-    "contender", [c for c in (Fastconv, *PEERS) if "max_pool" in c.operations], ids=lambda c: c.name
-)
+@pytest.mark.parametrize("library", [c for c in (Fastconv, *PEERS) if "max_pool" in c.operations], ids=lambda c: c.name)
 @pytest.mark.parametrize("pool", PROBLEMS)
-def test_pool(time_call, pool, contender):
-    time_call(f"pools: {pool}", PROBLEMS[pool], contender)
+def test_pool(time_call, pool, library):
+    time_call(f"pools: {pool}", PROBLEMS[pool], library)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import fastconv
-from benchmarks.contenders import Fastconv
 from benchmarks.layers import CONVOLUTIONS
+from benchmarks.libraries import Fastconv
 from benchmarks.problems import table_problems
 from fastconv.strategies import BY_NAME
 
