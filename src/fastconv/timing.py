@@ -35,13 +35,15 @@ class Contender:
         return float(np.median(self.samples))
 
     def _burst(self) -> float:
-        """Seconds of one call, by a burst of them."""
+        """Seconds of one call: the median of a burst, which calls that the scheduler interrupts do not move."""
         if self.calls > 1:
             self.call()  # the other contenders have taken the caches
-        start = time.perf_counter()
+        times = []
         for _ in range(self.calls):
+            start = time.perf_counter()
             self.call()
-        return (time.perf_counter() - start) / self.calls
+            times.append(time.perf_counter() - start)
+        return float(np.median(times))
 
     def calibrate(self) -> None:
         """Choose the calls of a burst by one call, which counts if it is a burst by itself."""
