@@ -155,12 +155,25 @@ def test_fill_values(ours, scipys, dtype, fillvalue):
         (([[True]], [[True]]), "in1 of bool"),
         ((np.ones((2, 2), np.float16), np.ones((2, 2), np.float16)), "in1 of float16"),
         (([[object()]], [[1]]), "in1 of object"),
+        (([[1]], [[1]], "full", "fill", "abc"), "fillvalue='abc'"),
+        (([[1]], [[1]], "full", "fill", {}), "fillvalue={}"),
+        (([[1]], [[1]], "full", "fill", 1j), "fillvalue=1j"),
+        (([[1]], [[1]], "full", "fill", []), "fillvalue="),
     ],
 )
 def test_errors_are_of_scipys_type_and_name_the_argument(ours, scipys, args, message):
     expected = outcome(scipys, *args)
     with pytest.raises(expected, match=message):
         ours(*args)
+
+
+@both
+@every_mode
+@every_boundary
+def test_results_past_memory(ours, scipys, mode, boundary):
+    image = np.broadcast_to(np.int8(1), (1879048192, 1879048192))
+    with pytest.raises((ValueError, MemoryError), match="1879048"):
+        ours(image, np.ones((2, 3), np.int8), mode, boundary)
 
 
 @both
@@ -229,6 +242,18 @@ def test_not_finite_where_the_fft_is_cheapest(ours, scipys, where):
 def test_large_values_in_the_kernel(ours, scipys):
     image, kernel = np.ones((6, 7)), np.full((2, 3), 1e200)
     np.testing.assert_allclose(ours(image, kernel), scipys(image, kernel), rtol=1e-15)
+
+
+@both
+@pytest.mark.parametrize("shape2", [(1, 1), (2, 3), (3, 3), (8, 9), (7, 20)])
+@pytest.mark.parametrize("shape1", [(6, 7), (1, 1), (9, 24), (24, 9), (1, 10), (10, 1)])
+def test_blocks_of_rows(monkeypatch, ours, scipys, shape1, shape2):
+    """The continued image does not depend on how it is cut."""
+    monkeypatch.setattr(fastconv.signal, "_BLOCK_BYTES", 1)
+    in1, in2 = integral(shape1, "d"), integral(shape2, "d")
+    for mode, (boundary, fillvalue) in itertools.product(MODES, [("fill", 2), ("wrap", 0), ("symm", 0)]):
+        call = (in1, in2, mode, boundary, fillvalue)
+        assert_same(outcome(ours, *call), outcome(scipys, *call))
 
 
 @both

@@ -10,6 +10,7 @@ made a block of rows at a time.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from math import isfinite, prod
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from fastconv import planner, threads
 from fastconv.arrays import as_array, as_operand
 from fastconv.epilogue import Epilogue
+from fastconv.errors import GeometryError
 from fastconv.functional import execute
 from fastconv.geometry import ConvGeometry, mode_padding, output_extent
 from fastconv.plan import Plan
@@ -165,24 +167,15 @@ def _correlate(
     swap = mode == "valid" and _must_swap(image.shape, kernel.shape)
     if swap:
         image, kernel = kernel, image
-    # Boundaries other than "fill" ignore the value, whatever it is.
-    plain_zero = boundary != "fill" or (type(fillvalue) is int and fillvalue == 0)
-    fill = 0 if plain_zero else _as_fill(fillvalue, dtype)
+    # Boundaries other than "fill" ignore the value, whatever it is; the default needs no array.
+    ignored = boundary != "fill" or (type(fillvalue) is int and fillvalue == 0)
+    fill = 0 if ignored else _as_fill(fillvalue, dtype)
     if not image.size or not kernel.size:
         out = _correlate_nothing(image, kernel, mode, boundary, fill, flip, dtype)
     elif dtype.char in _LONG_TYPES:
         out = _correlate_in_scipy(image, kernel, mode, boundary, fill, flip)
     else:
-        image, kernel = as_operand(image, dtype), as_operand(kernel, dtype)
-        # A product of padding's zero and infinity is NaN, but kernels skip the taps that fall on padding.
-        padded = mode == "valid" or (boundary == "fill" and fill == 0 and (dtype.kind in "iu" or _finite(kernel)))
-        filter_ = kernel[::-1, ::-1] if flip else kernel
-        if padded:
-            plan = _plan(image.shape, kernel.shape, dtype.char, mode, flip, threads.get_num_threads())
-            out = np.empty(plan.geometry.out_extent, dtype)
-            execute(plan, image, filter_, _PLAIN, out)
-        else:
-            out = _correlate_continued(image, filter_, mode_padding(mode, kernel.shape, flip), boundary, fill)
+        out = _correlate_operands(as_operand(image, dtype), as_operand(kernel, dtype), mode, boundary, fill, flip)
     return out[::-1, ::-1] if swap and not flip else out
 
 
@@ -235,8 +228,10 @@ def _as_fill(fillvalue: npt.ArrayLike, dtype: np.dtype) -> np.ndarray:
     except (TypeError, ValueError, OverflowError):
         try:
             cast(np.complex128)
-        except (TypeError, ValueError, OverflowError) as error:
+        except (TypeError, OverflowError) as error:
             raise type(error)(f"fillvalue={fillvalue!r}: expected a number ({error})") from None
+        except ValueError:
+            raise ValueError(f"fillvalue={fillvalue!r}: expected a number") from None
         raise ValueError(
             f"fillvalue={fillvalue!r}: could not cast `fillvalue` directly to the output type {dtype}"
         ) from None
@@ -253,8 +248,37 @@ def _finite(kernel: np.ndarray) -> bool:
 @functools.lru_cache(maxsize=4096)
 def _plan(image: tuple[int, int], kernel: tuple[int, int], dtype: str, mode: str, flip: bool, num_threads: int) -> Plan:
     """`planner.plan` for extents, found by a key that is quick to hash."""
-    geometry = ConvGeometry.from_shapes((1, 1, *image), (1, 1, *kernel), padding=mode_padding(mode, kernel, flip))
+    try:
+        geometry = ConvGeometry(
+            n=1,
+            g=1,
+            ic=1,
+            oc=1,
+            extent=image,
+            kernel=kernel,
+            stride=(1, 1),
+            dilation=(1, 1),
+            padding=mode_padding(mode, kernel, flip),
+        )
+    except GeometryError as error:
+        raise GeometryError(f"in1 and in2 of shapes {image} and {kernel}, mode={mode!r}: {error}") from None
     return planner.plan(geometry, np.dtype(dtype).name, threads=num_threads)
+
+
+def _correlate_operands(
+    image: np.ndarray, kernel: np.ndarray, mode: str, boundary: str, fill: npt.ArrayLike, flip: bool
+) -> np.ndarray:
+    """Cross-correlate arrays of one type that kernels can read, by one of fastconv's strategies."""
+    filter_ = kernel[::-1, ::-1] if flip else kernel
+    if mode != "valid":
+        padding_is_zero = boundary == "fill" and fill == 0
+        # Padding's zero times infinity is NaN, but kernels skip the taps that fall on padding.
+        if not (padding_is_zero and (kernel.dtype.kind in "iu" or _finite(kernel))):
+            return _correlate_continued(image, filter_, mode_padding(mode, kernel.shape, flip), boundary, fill)
+    plan = _plan(image.shape, kernel.shape, image.dtype.char, mode, flip, threads.get_num_threads())
+    out = np.empty(plan.geometry.out_extent, image.dtype)
+    execute(plan, image, filter_, _PLAIN, out)
+    return out
 
 
 def _correlate_nothing(
@@ -298,8 +322,8 @@ def _correlate_continued(
     if kh * width > max(kw * height, _BLOCK_BYTES // image.itemsize):
         return np.ascontiguousarray(_correlate_continued(image.T, kernel.T, padding[::-1], boundary, fill).T)
     rows = min(oh, max(kh, _BLOCK_BYTES // (width * image.itemsize) - kh + 1))
-    block = np.empty((rows + kh - 1, width), image.dtype)
     out = np.empty((oh, ow), image.dtype)
+    block = np.empty((rows + kh - 1, width), image.dtype)
     for row in range(0, oh, rows):
         part = out[row : row + rows]
         seen = block[: len(part) + kh - 1]
@@ -313,22 +337,25 @@ def _continue(image: np.ndarray, row: int, left: int, boundary: str, fill: npt.A
     """Fill `out` with the continued image, from its row `row` (negative above the image) and column ``-left`` on."""
     h, w = image.shape
     rows, columns = out.shape
-    first, last = min(max(0, -row), rows), min(max(0, h - row), rows)
     if boundary == "fill":
         out[...] = fill
-        out[first:last, left : left + w] = image[row + first : row + last]
-        return
-    middle = out[:, left : left + w]
-    middle[first:last] = image[row + first : row + last]
-    for begin, end in ((0, first), (last, rows)):
-        middle[begin:end] = image[_sources(row + begin, row + end, h, boundary)]
-    for begin, end in ((0, left), (left + w, columns)):
-        out[:, begin:end] = middle[:, _sources(begin - left, end - left, w, boundary)]
+    for position, count, source in _runs(row, row + rows, h, boundary):
+        out[position - row : position - row + count, left : left + w] = image[source]
+    for begin, end in ((-left, 0), (w, columns - left)):
+        for position, count, source in _runs(begin, end, w, boundary):
+            out[:, left + position : left + position + count] = out[:, left : left + w][:, source]
 
 
-def _sources(begin: int, end: int, extent: int, boundary: str) -> np.ndarray:
-    """Which of `extent` samples repeat at the positions from `begin` to `end`."""
-    if boundary == "wrap":
-        return np.arange(begin, end) % extent
-    position = np.arange(begin, end) % (2 * extent)
-    return np.minimum(position, 2 * extent - 1 - position)
+def _runs(begin: int, end: int, extent: int, boundary: str) -> Iterator[tuple[int, int, slice]]:
+    """The positions from `begin` to `end` at which `extent` samples are repeated: where, how many, and which."""
+    if boundary == "fill":  # seen once
+        begin, end = max(begin, 0), min(end, extent)
+    while begin < end:
+        period, offset = divmod(begin, extent)
+        count = min(end - begin, extent - offset)
+        if boundary == "symm" and period % 2:
+            last = extent - 1 - offset
+            yield begin, count, slice(last, last - count if last >= count else None, -1)
+        else:
+            yield begin, count, slice(offset, offset + count)
+        begin += count
