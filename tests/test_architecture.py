@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "threads": set(),
     "timing": set(),
     "photograph": set(),
-    "chart": {"plan"},
+    "chart": {"plan", "compare"},
     "kernels": {"kernels"},
     "plan": {"errors", "geometry"},
     "strategies": BASE | {"strategies", "kernels", "threads"},

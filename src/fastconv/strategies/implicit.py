@@ -62,7 +62,7 @@ def _launch(g: ConvGeometry, itemsize: int, threads: int, pointwise: bool) -> _L
     down, across = -(-g.oh // rows), -(-g.ow // cols)
     panels = -(-(g.oc // g.g) // MR)
     tiles = g.n * g.g * down * across
-    wanted = -(-4 * threads // tiles) if threads > 1 else 1
+    wanted = -(-4 * threads // max(1, tiles)) if threads > 1 else 1
     block_panels = max(-(-panels // max(1, wanted)), min(panels, _BLOCK_CHANNELS // MR))
     channel_blocks = -(-panels // block_panels)
     dense_lines = (rows - 1) * g.sh + (g.kh - 1) * g.dh + 1
