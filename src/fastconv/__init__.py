@@ -8,6 +8,7 @@ The map of the house:
 ``compare``     every strategy on one problem: time, workspace, error, why refused
 ``cli``         ``fastconv info | compare | bench``
 ``geometry``    all shape arithmetic; descriptors
+``pooling``     how a pooling call runs
 ``epilogue``    bias and activation
 ``arrays``      which arrays are accepted, and how kernels get to read them
 ``planner``, ``plan``   which strategy, and why
@@ -19,7 +20,7 @@ Read a call as four hops: ``conv2d(x, w)`` → `ConvGeometry` → `Plan` → ``s
 """
 
 from fastconv.errors import GeometryError, UnsupportedError
-from fastconv.functional import conv1d, conv2d, plan_conv2d, strategies
+from fastconv.functional import avg_pool2d, conv1d, conv2d, max_pool2d, plan_conv2d, strategies
 from fastconv.threads import get_num_threads, num_threads, set_num_threads
 
 __version__ = "0.1.0"
@@ -27,9 +28,11 @@ __version__ = "0.1.0"
 __all__ = [
     "GeometryError",
     "UnsupportedError",
+    "avg_pool2d",
     "conv1d",
     "conv2d",
     "get_num_threads",
+    "max_pool2d",
     "num_threads",
     "plan_conv2d",
     "set_num_threads",

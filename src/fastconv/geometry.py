@@ -442,7 +442,7 @@ class PoolGeometry(_Axes):
         dilation: int | Sequence[int] = 1,
         ceil_mode: bool = False,
     ) -> Self:
-        """The geometry of ``pool(x)`` for ``x (N, C, *extent)`` or ``(C, *extent)``; `stride` defaults to the kernel."""
+        """The geometry of ``pool(x)``, ``x (N, C, *extent)`` or ``(C, *extent)``; `stride` defaults to the kernel."""
         _require(
             len(x_shape) in (ndim + 1, ndim + 2),
             f"x of shape {tuple(x_shape)}: expected {ndim + 2} axes (batch, channels, *extent), "
