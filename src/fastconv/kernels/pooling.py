@@ -62,21 +62,34 @@ def specialisation(kh: int, kw: int, step: int, dense: bool) -> tuple[int, int, 
 
     `dense` taps follow each other in memory, and in the rows of the image.
     """
-    small = dense and max(kh, kw) <= MAX_UNROLLED and step in (1, 2)
-    return (kh, kw, step) if small else (0, 0, 0)
+    constant_step = step if step in (1, 2) else 0
+    small = dense and max(kh, kw) <= MAX_UNROLLED and constant_step
+    return (kh, kw, constant_step) if small else (0, 0, constant_step)
 
 
 @register_jitable
-def largest(value, at, best, best_at):
-    """Torch's maximum: the first of equal values, but the last NaN."""
+def larger(value, best):
+    return value if value > best else best
+
+
+@register_jitable
+def larger_or_nan(value, best):
+    # For a NaN the sum is that NaN. Were it written as `value`, LLVM would merge the two tests and then store
+    # only where they hold; such stores are several times slower on AMD than a maximum, a blend and a plain store.
+    return value + value if value != value else larger(value, best)
+
+
+@register_jitable
+def larger_and_where(value, at, best, best_at):
+    """The larger value and its index: the first of equal values, but the last NaN, as torch has it."""
     if (value > best) | (value != value):
         return value, at
     return best, best_at
 
 
 @register_jitable
-def total(value, at, best, best_at):
-    return best + value, at
+def total(value, best):
+    return best + value
 
 
 @register_jitable
@@ -95,14 +108,15 @@ def window_extent(start, taps, extent, pad, inside, count_include_pad):
 @functools.cache
 def max_kernel(dtype: np.dtype, KH: int, KW: int, STEP: int, INDICES: bool) -> Any:
     """The tile kernel of maxima; with `INDICES` it also stores where in its plane each maximum stands."""
-    neutral = dtype.type(-np.inf if dtype.kind == "f" else np.iinfo(dtype).min)
-    return _pool_kernel(dtype, largest, neutral, KH, KW, STEP, INDICES, False)
+    if dtype.kind == "f":
+        return _pool_kernel(dtype, larger_or_nan, -np.inf, KH, KW, STEP, INDICES, False)
+    return _pool_kernel(dtype, larger, np.iinfo(dtype).min, KH, KW, STEP, INDICES, False)
 
 
 @functools.cache
 def mean_kernel(dtype: np.dtype, KH: int, KW: int, STEP: int) -> Any:
     """The tile kernel of means."""
-    return _pool_kernel(dtype, total, dtype.type(0), KH, KW, STEP, False, True)
+    return _pool_kernel(dtype, total, 0, KH, KW, STEP, False, True)
 
 
 def _pool_kernel(dtype, fold, neutral, KH, KW, STEP, INDICES, MEAN):
@@ -111,7 +125,8 @@ def _pool_kernel(dtype, fold, neutral, KH, KW, STEP, INDICES, MEAN):
     ``arrays``: x, out (C-contiguous), each worker's ring of pooled rows and its tags (int64); with `INDICES` also
     out's indices and the ring's (int64). ``ints``: `INTS`. ``scalars``: the divisor of every mean, or 0 for its count.
     """
-    real = dtype.type
+    typed = dtype.type
+    neutral = typed(neutral)
 
     def loop(arrays, ints, scalars, begin, end, worker):
         channels, ih, iw, oh, ow = ints[0], ints[1], ints[2], ints[3], ints[4]
@@ -158,10 +173,13 @@ def _pool_kernel(dtype, fold, neutral, KH, KW, STEP, INDICES, MEAN):
                                 best, at = neutral, -1
                                 for j in range(j0, j1):
                                     column = left + j * dw
-                                    if j == j0:
-                                        best, at = x[source + column * xw], y * iw + column
+                                    value = x[source + column * xw]
+                                    if not INDICES:
+                                        best = fold(value, best)
+                                    elif j == j0:
+                                        best, at = value, y * iw + column
                                     else:
-                                        best, at = fold(x[source + column * xw], y * iw + column, best, at)
+                                        best, at = larger_and_where(value, y * iw + column, best, at)
                                 ring[row + q] = best
                                 if INDICES:
                                     ring_at[row + q] = at
@@ -171,7 +189,11 @@ def _pool_kernel(dtype, fold, neutral, KH, KW, STEP, INDICES, MEAN):
                             for q in range(first, last):
                                 best, at = x[source + q * step], place + q * sw
                                 for j in range(1, KW):
-                                    best, at = fold(x[source + q * step + j], place + q * sw + j, best, at)
+                                    value = x[source + q * step + j]
+                                    if INDICES:
+                                        best, at = larger_and_where(value, place + q * sw + j, best, at)
+                                    else:
+                                        best = fold(value, best)
                                 ring[row + q] = best
                                 if INDICES:
                                     ring_at[row + q] = at
@@ -183,35 +205,45 @@ def _pool_kernel(dtype, fold, neutral, KH, KW, STEP, INDICES, MEAN):
                             for j in range(1, kw):
                                 for q in range(first, last):
                                     k = row + q
-                                    ring[k], at = fold(
-                                        x[source + q * step + j * tap],
-                                        place + q * sw + j * dw,
-                                        ring[k],
-                                        ring_at[k] if INDICES else 0,
-                                    )
+                                    value = x[source + q * step + j * tap]
                                     if INDICES:
-                                        ring_at[k] = at
+                                        at = place + q * sw + j * dw
+                                        ring[k], ring_at[k] = larger_and_where(value, at, ring[k], ring_at[k])
+                                    else:
+                                        ring[k] = fold(value, ring[k])
                     if not unrolled:
-                        for q in range(ow):
-                            best, at = ring[row + q], ring_at[row + q] if INDICES else 0
-                            if i > i0:
-                                best, at = fold(best, at, out[o + q], out_at[o + q] if INDICES else 0)
-                            out[o + q] = best
-                            if INDICES:
-                                out_at[o + q] = at
+                        if i == i0:
+                            for q in range(ow):
+                                out[o + q] = ring[row + q]
+                                if INDICES:
+                                    out_at[o + q] = ring_at[row + q]
+                        else:
+                            for q in range(ow):
+                                k = row + q
+                                if INDICES:
+                                    out[o + q], out_at[o + q] = larger_and_where(
+                                        ring[k], ring_at[k], out[o + q], out_at[o + q]
+                                    )
+                                else:
+                                    out[o + q] = fold(ring[k], out[o + q])
                 if unrolled:
                     for q in range(ow):
                         k = (slots + (top & mask)) * ow + q
-                        best, at = ring[k], ring_at[k] if INDICES else 0
+                        best = ring[k]
+                        if INDICES:
+                            at = ring_at[k]
                         for i in range(1, KH):
                             k = (slots + (top + i & mask)) * ow + q
-                            best, at = fold(ring[k], ring_at[k] if INDICES else 0, best, at)
+                            if INDICES:
+                                best, at = larger_and_where(ring[k], ring_at[k], best, at)
+                            else:
+                                best = fold(ring[k], best)
                         out[o + q] = best
                         if INDICES:
                             out_at[o + q] = at
                 if MEAN:
                     height = window_extent(top, kh, ih, pt, i1 - i0, count_include_pad)
-                    count = real(scalars[0] or height * kw)
+                    count = typed(scalars[0] or height * kw)
                     for q in range(first, last):
                         out[o + q] /= count
                     for border in range(2):
@@ -219,6 +251,6 @@ def _pool_kernel(dtype, fold, neutral, KH, KW, STEP, INDICES, MEAN):
                             left = q * sw - pl
                             j0, j1 = taps_inside(left, dw, kw, iw)
                             width = window_extent(left, kw, iw, pl, j1 - j0, count_include_pad)
-                            out[o + q] /= real(scalars[0] or height * width)
+                            out[o + q] /= typed(scalars[0] or height * width)
 
     return tile_kernel(loop, dtype)
