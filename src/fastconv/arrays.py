@@ -9,21 +9,26 @@ import numpy.typing as npt
 
 from fastconv.errors import GeometryError
 
-FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-
 
 def as_array(name: str, value: npt.ArrayLike) -> np.ndarray:
     """`value` as a plain ndarray; a masked array, whose mask would be ignored, is refused."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array: expected an ndarray; fill it first, with {name}.filled(...)")
-    return np.asarray(value)
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} is no array: {error}") from None
 
 
 def common_float(**arrays: np.ndarray | None) -> np.dtype:
     """The type in which the arrays meet, float32 or float64, by NumPy's promotion."""
     given = {name: array.dtype for name, array in arrays.items() if array is not None}
-    dtype = np.result_type(*given.values())
-    if dtype not in FLOATS:
+    distinct = set(given.values())
+    try:
+        dtype = (distinct.pop() if len(distinct) == 1 else np.result_type(*distinct)).newbyteorder("=")
+    except TypeError:  # they do not meet anywhere
+        dtype = np.dtype(object)
+    if dtype.char not in "fd":
         types = ", ".join(f"{name} {dtype}" for name, dtype in given.items())
         raise TypeError(f"expected float32 or float64, got {types}; convert with astype")
     return dtype
@@ -32,7 +37,7 @@ def common_float(**arrays: np.ndarray | None) -> np.dtype:
 def ordered_dtype(name: str, array: np.ndarray) -> np.dtype:
     """The native type of `array`, if its values have an order that kernels know: an integer, float32 or float64."""
     dtype = array.dtype.newbyteorder("=")
-    if dtype.kind not in "iu" and dtype not in FLOATS:
+    if dtype.char not in "bBhHiIlLqQfd":
         raise TypeError(f"{name} of dtype {dtype}: expected float32, float64 or an integer type; convert with astype")
     return dtype
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from itertools import islice
 from operator import index
 from typing import Any
 
@@ -95,7 +96,7 @@ def _exact(value: Any) -> Any:
     try:
         return index(value)
     except TypeError:
-        return tuple(map(index, value))
+        return tuple(map(index, islice(value, 3)))  # two, or one too many
 
 
 @functools.lru_cache(maxsize=1024)

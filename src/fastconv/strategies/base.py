@@ -47,7 +47,7 @@ class Strategy(Protocol):
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         """Scratch bytes of a one-shot call that tries to stay within `max_workspace`."""
 
-    def prepare(self, geometry: ConvGeometry, weight: np.ndarray) -> Any:
+    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> Any:
         """All work that depends on the weight alone."""
 
     def run(
@@ -77,8 +77,11 @@ def sum_error(geometry: ConvGeometry, dtype: np.dtype) -> float:
 
     After t of K products the partial sum is about sqrt(t) and its rounding u / sqrt(3) of it; the squares add
     up to u² K² / 6 against the output's variance K (Higham, Accuracy and Stability, 2002, section 4.2).
+    Integers do not round.
     """
-    unit = 2.0**-24 if dtype.itemsize == 4 else 2.0**-53
+    if dtype.kind not in "fc":
+        return 0.0
+    unit = float(np.finfo(dtype).eps) / 2
     return _MAX_OVER_RMS * unit * max(1.0, sqrt(geometry.reduction / 6))
 
 
@@ -100,3 +103,10 @@ def finish_planes(geometry: ConvGeometry, out: np.ndarray, epilogue: Epilogue, t
             geometry.n * geometry.oc,
             threads,
         )
+
+
+def aligned_empty(count: int, dtype: np.dtype) -> np.ndarray:
+    """An uninitialised array that starts on a cache line."""
+    buffer = np.empty(count * dtype.itemsize + 64, np.uint8)
+    start = -buffer.ctypes.data % 64
+    return buffer[start : start + count * dtype.itemsize].view(dtype)

@@ -63,11 +63,11 @@ class Reference:
         return 1e-4 * geometry.taps + geometry.flops / 1e9
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        narrow = sum_error(geometry, dtype)
+        if not narrow:
+            return narrow
         # One rounding, to the output's own type.
-        return min(
-            sum_error(geometry, np.dtype(np.float64)) + 5 * np.finfo(dtype).epsneg / 2,
-            sum_error(geometry, dtype),
-        )
+        return min(narrow, sum_error(geometry, np.dtype(np.float64)) + 5 * float(np.finfo(dtype).eps) / 2)
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         padded = 1
@@ -76,7 +76,7 @@ class Reference:
         planes = geometry.n * (geometry.ic * padded + 2 * geometry.oc * geometry.positions)
         return 8 * (planes + geometry.oc * geometry.reduction)
 
-    def prepare(self, geometry: ConvGeometry, weight: np.ndarray) -> np.ndarray:
+    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
         return weight
 
     def run(self, geometry, x, prepared, out, epilogue, threads, max_workspace) -> None:
