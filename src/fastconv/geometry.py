@@ -128,7 +128,7 @@ def _checked_output(
         f"padding {owner.padding}, dilation {_times(owner.dilation)})",
     )
     reach = max(
-        max(i + sum(p), d * (k - 1), s)
+        max(i + sum(p), d * max(k - 1, 1), s)
         for i, p, k, d, s in zip(owner.extent, owner.padding, owner.kernel, owner.dilation, owner.stride, strict=True)
     )
     for shape in (*shapes, (*owner.batch_and_channels, *extents), (reach,)):
