@@ -16,7 +16,7 @@ from fastconv import planner, pooling, threads
 from fastconv.arrays import as_array, as_operand, checked_out, common_float, is_target, ordered_dtype
 from fastconv.epilogue import Activation, Epilogue, parse_activation
 from fastconv.errors import GeometryError
-from fastconv.geometry import ConvGeometry, Padding, checked_shape
+from fastconv.geometry import ConvGeometry, Padding, checked_shape, exact
 from fastconv.plan import Plan
 from fastconv.strategies import STRATEGIES
 from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
@@ -362,7 +362,7 @@ def avg_pool2d(
     )
 
 
-@lru_cache(maxsize=4096, typed=True)
+@lru_cache(maxsize=4096)
 def _geometry(
     ndim: int,
     x_shape: tuple[int, ...],
@@ -381,11 +381,6 @@ def _geometry(
     return geometry.as_2d(), geometry.out_shape[ndim + 2 - len(x_shape) :]
 
 
-def _hashable(argument):
-    """`argument` with its lists and arrays as tuples, so that a geometry can be looked up by it."""
-    return tuple(map(_hashable, argument)) if isinstance(argument, list | tuple | np.ndarray) else argument
-
-
 def conv_operands(
     ndim, x, weight, bias, stride, padding, dilation, groups, activation
 ) -> tuple[ConvGeometry, tuple[int, ...], np.ndarray, np.ndarray, Epilogue]:
@@ -393,9 +388,12 @@ def conv_operands(
     x, weight = as_array("x", x), as_array("weight", weight)
     bias = None if bias is None else as_array("bias", bias)
     dtype = common_float(x=x, weight=weight, bias=bias)
-    geometry, shape = _geometry(
-        ndim, x.shape, weight.shape, _hashable(stride), _hashable(padding), _hashable(dilation), groups
-    )
+    window = (stride, padding, dilation, groups)
+    try:
+        lookup, key = _geometry, tuple(map(exact, window))
+    except TypeError:  # the geometry says which argument is wrong
+        lookup, key = _geometry.__wrapped__, window
+    geometry, shape = lookup(ndim, x.shape, weight.shape, *key)
     if bias is not None:
         if bias.shape != (geometry.oc,):
             raise GeometryError(f"bias of shape {bias.shape}: expected ({geometry.oc},), one value a filter")

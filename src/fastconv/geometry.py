@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, islice
@@ -79,6 +79,22 @@ def _padding(
             raise GeometryError(f"padding={padding!r}: expected {ndim} (begin, end) pairs, one an axis")
         return tuple(_integers("padding", pair, 2, 0) for pair in padding)  # type: ignore[misc]
     return tuple((p, p) for p in _integers("padding", padding, ndim, 0))
+
+
+def exact(value: Any) -> Any:
+    """`value` as ints, strings and short tuples of them: a key of a cache, since dictionaries take 2.0 for 2.
+
+    Raises ``TypeError`` for anything else, which validation then names in its own error.
+    """
+    kind = type(value)
+    if kind is int or kind is str or value is None:
+        return value
+    try:
+        return index(value)
+    except TypeError:
+        if isinstance(value, Sized) and len(value) <= len(AXES):
+            return tuple(map(exact, value))  # type: ignore[call-overload]
+        raise
 
 
 def checked_shape(name: str, shape: Sequence[int]) -> tuple[int, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from itertools import islice
 from operator import index
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from fastconv import threads as team
 from fastconv.arrays import as_operand
 from fastconv.errors import GeometryError
-from fastconv.geometry import PoolGeometry
+from fastconv.geometry import PoolGeometry, exact
 
 # About as many output values are handed out at a time: enough to hide the hand-out, few enough to share among threads.
 _GRAIN_VALUES = 16384
@@ -79,7 +78,7 @@ def _prepare(
     """What kernels read for `x`, and the call. Geometry comes first: nothing is copied for a window that is wrong."""
     *extents, ceil_mode = window
     try:
-        lookup, key = _call, (*map(_exact, extents), bool(ceil_mode))
+        lookup, key = _call, (*map(exact, extents), bool(ceil_mode))
     except TypeError:  # the geometry says which is no int
         lookup, key = _call.__wrapped__, window
     call = lookup(x.shape, x.strides, dtype, kind, count_include_pad, *key)
@@ -87,16 +86,6 @@ def _prepare(
     if operand.strides != x.strides:
         call = lookup(x.shape, operand.strides, dtype, kind, count_include_pad, *key)
     return operand, call
-
-
-def _exact(value: Any) -> Any:
-    """`value` as ints, because a cache takes 2.0 for 2."""
-    if value is None or type(value) is int:
-        return value
-    try:
-        return index(value)
-    except TypeError:
-        return tuple(map(index, islice(value, 3)))  # two, or one too many
 
 
 @functools.lru_cache(maxsize=1024)
