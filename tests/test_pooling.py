@@ -452,7 +452,7 @@ HUGE = np.broadcast_to(np.float32(1), (1, 1, 2**30, 2**29))
         (X, ("2",), "kernel_size='2'"),
         (X, (None,), "kernel_size=None"),
         (X, ((2,),), r"kernel_size=\(2,\).*2 ints"),
-        (X, (itertools.repeat(2),), r"kernel_size=\(2, 2, 2\)"),
+        (X, (itertools.repeat(2),), r"kernel_size=repeat\(2\)"),
         (X, ([2, 2, 2],), r"kernel_size=[\[(]2, 2, 2[\])].*2 ints"),
         (X, (6,), "kernel 6×6"),
         (X, (2**63,), "kernel 9223372036854775808"),
