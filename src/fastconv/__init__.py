@@ -20,6 +20,7 @@ Read a call as four hops: ``conv2d(x, w)`` → `ConvGeometry` → `Plan` → ``s
 
 from fastconv.errors import GeometryError, UnsupportedError
 from fastconv.functional import conv1d, conv2d, plan_conv2d, strategies
+from fastconv.lowering import col2im, im2col, toeplitz_matrix
 from fastconv.threads import get_num_threads, num_threads, set_num_threads
 
 __version__ = "0.1.0"
@@ -27,11 +28,14 @@ __version__ = "0.1.0"
 __all__ = [
     "GeometryError",
     "UnsupportedError",
+    "col2im",
     "conv1d",
     "conv2d",
     "get_num_threads",
+    "im2col",
     "num_threads",
     "plan_conv2d",
     "set_num_threads",
     "strategies",
+    "toeplitz_matrix",
 ]

@@ -20,7 +20,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from math import prod
 from operator import index
 from typing import Any, NoReturn, Self, TypeVar
@@ -49,11 +49,11 @@ def _integers(name: str, value: Any, ndim: int, minimum: int) -> tuple[int, ...]
         values = (index(value),) * ndim
     except TypeError:
         try:
-            values = tuple(index(v) for v in value)
+            values = tuple(index(v) for v in islice(value, ndim + 1))
         except TypeError:
             raise GeometryError(f"{name}={value!r}: expected an int or a sequence of {ndim} ints") from None
     if len(values) != ndim:
-        raise GeometryError(f"{name}={value!r}: expected an int or {ndim} ints, one an axis, got {len(values)}")
+        raise GeometryError(f"{name}={value!r}: expected an int or {ndim} ints, one an axis")
     if min(values) < minimum:
         raise GeometryError(f"{name}={value!r}: expected every value to be at least {minimum}")
     return values
@@ -311,6 +311,76 @@ class ConvGeometry(_Axes):
             raise GeometryError(f"{shapes}: {error}") from None
 
     @classmethod
+    def of_windows(
+        cls,
+        x_shape: Sequence[int],
+        kernel_size: int | Sequence[int],
+        *,
+        stride: int | Sequence[int] = 1,
+        padding: Padding = 0,
+        dilation: int | Sequence[int] = 1,
+    ) -> Self:
+        """The windows of ``x (N, C, H, W)`` or ``(C, H, W)``, as the depthwise problem that visits each of them."""
+        shape = f"x of shape {tuple(x_shape)}"
+        _require(
+            len(x_shape) in (3, 4), f"{shape}: expected 4 axes (batch, channels, height, width), or 3 without batch"
+        )
+        kernel = _integers("kernel_size", kernel_size, 2, 1)
+        strides = _integers("stride", stride, 2, 1)
+        dilations = _integers("dilation", dilation, 2, 1)
+        n, c = (1, *x_shape)[-4:-2]
+        try:
+            geometry = cls(
+                n=n,
+                g=max(1, c),
+                ic=c,
+                oc=c,
+                extent=tuple(x_shape[-2:]),
+                kernel=kernel,
+                stride=strides,
+                dilation=dilations,
+                padding=_padding(padding, kernel, strides, dilations),
+            )
+            _require(
+                prod(geometry.columns_shape) <= _MAX_ELEMENTS,
+                f"columns of shape {geometry.columns_shape} have more elements than memory has addresses",
+            )
+        except GeometryError as error:
+            raise GeometryError(f"{shape}: {error}") from None
+        return geometry
+
+    @classmethod
+    def of_columns(
+        cls,
+        columns_shape: Sequence[int],
+        output_size: int | Sequence[int],
+        kernel_size: int | Sequence[int],
+        *,
+        stride: int | Sequence[int] = 1,
+        padding: Padding = 0,
+        dilation: int | Sequence[int] = 1,
+    ) -> Self:
+        """The windows that an im2col matrix ``(N, C * KH * KW, L)`` or ``(C * KH * KW, L)`` holds."""
+        shape = f"columns of shape {tuple(columns_shape)}"
+        _require(len(columns_shape) in (2, 3), f"{shape}: expected (N, C * KH * KW, L) or (C * KH * KW, L)")
+        extent = _integers("output_size", output_size, 2, 1)
+        kernel = _integers("kernel_size", kernel_size, 2, 1)
+        n, rows, _ = (1, *columns_shape)[-3:]
+        _require(
+            rows > 0 and rows % prod(kernel) == 0,
+            f"{shape}: expected a multiple of the {prod(kernel)} taps of kernel {_times(kernel)} as rows, got {rows}",
+        )
+        geometry = cls.of_windows(
+            (n, rows // prod(kernel), *extent), kernel, stride=stride, padding=padding, dilation=dilation
+        )
+        expected = geometry.columns_shape[-len(columns_shape) :]
+        _require(
+            expected == tuple(columns_shape),
+            f"{shape}: expected {expected}, for {_times(geometry.out_extent)} windows of {_times(extent)} pixels",
+        )
+        return geometry
+
+    @classmethod
     def parse(cls, descriptor: str) -> Self:
         """Read a descriptor; the inverse of `str`."""
         fields = _Fields(descriptor)
@@ -373,6 +443,11 @@ class ConvGeometry(_Axes):
     @property
     def out_shape(self) -> tuple[int, ...]:
         return (self.n, self.oc, *self.out_extent)
+
+    @property
+    def columns_shape(self) -> tuple[int, int, int]:
+        """The im2col matrices of a batch: a row for each channel and tap, a column for each output position."""
+        return self.n, self.ic * self.taps, self.positions
 
     @property
     def reduction(self) -> int:

@@ -1,0 +1,218 @@
+"""The lowerings themselves, as matrices: im2col, its adjoint col2im, and the Toeplitz matrix.
+
+What the strategies of those names compute tile by tile is returned whole here, to look at, to test with, or to feed
+to another matrix product. Layouts are those of ``torch.nn.functional.unfold`` and ``fold``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from fastconv import threads
+from fastconv.arrays import as_array, as_operand, common_float
+from fastconv.errors import UnsupportedError
+from fastconv.geometry import ConvGeometry, Padding
+from fastconv.strategies.base import element_strides
+from fastconv.strategies.toeplitz import Toeplitz, matrix
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+# A second thread is worth waking for some 20 µs of copying.
+_BYTES_A_THREAD = 256 << 10
+
+
+def im2col(
+    x: npt.ArrayLike,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] = 1,
+    padding: Padding = 0,
+    dilation: int | Sequence[int] = 1,
+) -> np.ndarray:
+    """Every window of the images as a column: ``conv2d(x, w)`` is ``w.reshape(OC, -1) @ im2col(x, ...)``.
+
+    ``columns[n, (c, i, j), (r, q)] = x[n, c, r*sh - pt + i*dh, q*sw - pl + j*dw]``, zero outside the image: the
+    layout of ``torch.nn.functional.unfold``.
+
+    Parameters
+    ----------
+    x : array_like, shape (N, C, H, W) or (C, H, W), float32 or float64
+        Images; any strides.
+    kernel_size : int or (int, int)
+        Height and width of the window.
+    stride : int or (int, int)
+        Steps of the window, down and right.
+    padding : int, (int, int), ((top, bottom), (left, right)), "same" or "valid"
+        Zeros around the image.
+    dilation : int or (int, int)
+        Distance between taps; 1 is dense.
+
+    Returns
+    -------
+    ndarray, shape (N, C * KH * KW, OH * OW) or (C * KH * KW, OH * OW)
+        A row for each channel and tap, a column for each window.
+
+    Raises
+    ------
+    GeometryError
+        The shapes and the window do not fit together; a ``ValueError``.
+
+    See Also
+    --------
+    col2im : Its adjoint.
+
+    References
+    ----------
+    Chellapilla, Puri and Simard, High performance convolutional neural networks for document processing, 2006.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x = np.arange(9, dtype=np.float32).reshape(1, 3, 3)
+    >>> fastconv.im2col(x, 2)
+    array([[0., 1., 3., 4.],
+           [1., 2., 4., 5.],
+           [3., 4., 6., 7.],
+           [4., 5., 7., 8.]], dtype=float32)
+    """
+    from fastconv.kernels.lowering import IM2COL
+
+    x = as_array("x", x)
+    geometry = ConvGeometry.of_windows(x.shape, kernel_size, stride=stride, padding=padding, dilation=dilation)
+    dtype = common_float(x=x)
+    columns = np.empty(geometry.columns_shape, dtype)
+    _run(IM2COL[dtype.name], geometry, as_operand(x, dtype).reshape(geometry.x_shape), columns)
+    return columns if x.ndim == 4 else columns[0]
+
+
+def col2im(
+    columns: npt.ArrayLike,
+    output_size: int | Sequence[int],
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] = 1,
+    padding: Padding = 0,
+    dilation: int | Sequence[int] = 1,
+) -> np.ndarray:
+    """Add every column back to the pixels that `im2col` took it from.
+
+    The adjoint of `im2col` (not its inverse: a pixel that k windows see is summed k times), and so the gradient of
+    a convolution by its input. The layout and meaning of ``torch.nn.functional.fold``.
+
+    Parameters
+    ----------
+    columns : array_like, shape (N, C * KH * KW, L) or (C * KH * KW, L), float32 or float64
+        A row for each channel and tap, a column for each window.
+    output_size : int or (int, int)
+        Height and width of the images.
+    kernel_size, stride, padding, dilation
+        As `im2col`.
+
+    Returns
+    -------
+    ndarray, shape (N, C, H, W) or (C, H, W)
+
+    Raises
+    ------
+    GeometryError
+        `columns` is not what `im2col` makes of images of that size; a ``ValueError``.
+
+    References
+    ----------
+    Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016, chapter 4.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x = np.ones((1, 3, 3))
+    >>> fastconv.col2im(fastconv.im2col(x, 2), (3, 3), 2)  # how many windows see each pixel
+    array([[[1., 2., 1.],
+            [2., 4., 2.],
+            [1., 2., 1.]]])
+    """
+    from fastconv.kernels.lowering import COL2IM
+
+    columns = as_array("columns", columns)
+    geometry = ConvGeometry.of_columns(
+        columns.shape, output_size, kernel_size, stride=stride, padding=padding, dilation=dilation
+    )
+    dtype = common_float(columns=columns)
+    image = np.zeros(geometry.x_shape, dtype)
+    _run(COL2IM[dtype.name], geometry, image, np.ascontiguousarray(as_operand(columns, dtype)))
+    return image if columns.ndim == 3 else image[0]
+
+
+def _run(kernel: int, geometry: ConvGeometry, image: np.ndarray, columns: np.ndarray) -> None:
+    """One channel of one image a tile, either way."""
+    from fastconv.kernels.lowering import WINDOW
+
+    threads.run_tiles(
+        kernel,
+        (image, columns),
+        (*(getattr(geometry, name) for name in WINDOW), *element_strides(image)),
+        (),
+        geometry.n * geometry.ic,
+        min(threads.get_num_threads(), 1 + columns.nbytes // _BYTES_A_THREAD),
+    )
+
+
+def toeplitz_matrix(
+    weight: npt.ArrayLike,
+    x_shape: Sequence[int],
+    stride: int | Sequence[int] = 1,
+    padding: Padding = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> csr_array:
+    """A convolution as one sparse matrix: ``T @ x.ravel()`` equals ``conv2d(x, weight, ...).ravel()``.
+
+    Doubly-blocked Toeplitz at stride 1: a matrix of Toeplitz blocks, themselves arranged as a Toeplitz matrix. Its
+    transpose is the transposed convolution.
+
+    Parameters
+    ----------
+    weight : array_like, shape (OC, C / groups, KH, KW) or (OC, C / groups, KW), float32 or float64
+        Filters of a 2-D or 1-D convolution.
+    x_shape : sequence of int
+        Shape of the image, ``(C, H, W)`` or ``(C, W)``. With a leading batch axis, the matrix is that of each image.
+    stride, padding, dilation, groups
+        As `conv2d`.
+
+    Returns
+    -------
+    scipy.sparse.csr_array, shape (OC * OH * OW, C * H * W)
+        Zero weights are stored, taps in the padding are not: about ``OC * OH * OW * C / groups * KH * KW`` entries
+        of 4 bytes beside the weight's own.
+
+    Raises
+    ------
+    GeometryError
+        The shapes and the window do not fit together; a ``ValueError``.
+    UnsupportedError
+        The matrix would have more columns or entries than 32-bit indices count; a ``NotImplementedError``.
+
+    References
+    ----------
+    Gray, Toeplitz and Circulant Matrices: A Review, 2006.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.toeplitz_matrix([[[1.0, 2.0]]], (1, 4), padding=1).toarray()
+    array([[2., 0., 0., 0.],
+           [1., 2., 0., 0.],
+           [0., 1., 2., 0.],
+           [0., 0., 1., 2.],
+           [0., 0., 0., 1.]])
+    """
+    weight = as_array("weight", weight)
+    geometry = ConvGeometry.from_shapes(
+        x_shape, weight.shape, stride=stride, padding=padding, dilation=dilation, groups=groups
+    ).as_2d()
+    dtype = common_float(weight=weight)
+    if (reason := Toeplitz().refuse(geometry, dtype)) is not None:
+        raise UnsupportedError(f"toeplitz_matrix cannot hold {geometry}: {reason}")
+    return matrix(geometry, as_operand(weight, dtype).reshape(geometry.weight_shape), threads.get_num_threads())
