@@ -28,7 +28,7 @@ class Im2col:
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
         reason = refuse_unless_real_2d(geometry, dtype)
-        if reason is None and max(geometry.reduction, geometry.positions, geometry.ih * geometry.iw) >= 2**31:
+        if reason is None and max(geometry.reduction, geometry.positions, geometry.ih * geometry.iw, geometry.oc) >= 2**31:
             return "BLAS counts matrix rows and columns in 32 bits"
         return reason
 
@@ -38,7 +38,7 @@ class Im2col:
         # BLAS works on tiles of 16 rows, and reads and writes every chunk once more.
         useful = m / (-(-m // 8) * 8) * g.reduction / (g.reduction + 16)
         lowered = 0 if g.taps == 1 else g.n * g.g * g.positions * g.reduction * dtype.itemsize
-        calls = g.n * g.g * max(1, lowered // (g.n * g.g * _CHUNK_BYTES))
+        calls = max(g.n * g.g, lowered // _CHUNK_BYTES)
         return 5e-6 + calls * 2e-6 + lowered / COPY_BYTES + g.flops / (0.8 * FMA_FLOPS[dtype.itemsize] * useful)
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
