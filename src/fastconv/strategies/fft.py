@@ -82,10 +82,6 @@ class Fft:
         threads: int,
         max_workspace: int,
     ) -> None:
-        # A spectrum would spread a NaN over the whole plane.
-        if not (np.isfinite(x).all() and np.isfinite(prepared).all()):
-            Direct().run(geometry, x, prepared, out, epilogue, threads, max_workspace)
-            return
         from scipy.fft import irfft2, rfft2
 
         g = geometry
@@ -103,6 +99,11 @@ class Fft:
                 for start in range(group * ocg, (group + 1) * ocg, step):
                     filters = slice(start, min(start + step, (group + 1) * ocg))
                     spectra = np.conj(rfft2(spread[filters], extents, workers=threads))
-                    products = np.einsum("mchw,chw->mhw", spectra, image)
+                    with np.errstate(over="ignore", invalid="ignore"):
+                        products = np.einsum("mchw,chw->mhw", spectra, image)
                     out[n, filters] = irfft2(products, extents, workers=threads)[:, *kept]
-        finish_planes(g, out, epilogue, threads)
+        # A spectrum spreads a NaN over the whole plane, and overflows where no single output would.
+        if np.isfinite(out).all():
+            finish_planes(g, out, epilogue, threads)
+        else:
+            Direct().run(geometry, x, prepared, out, epilogue, threads, max_workspace)
