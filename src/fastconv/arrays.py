@@ -16,13 +16,19 @@ def as_array(name: str, value: npt.ArrayLike) -> np.ndarray:
     """`value` as a plain ndarray; a masked array, whose mask would be ignored, is refused."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array: expected an ndarray; fill it first, with {name}.filled(...)")
-    return np.asarray(value)
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} is no array: {error}") from None
 
 
 def common_float(**arrays: np.ndarray | None) -> np.dtype:
     """The type in which the arrays meet, float32 or float64, by NumPy's promotion."""
     given = {name: array.dtype for name, array in arrays.items() if array is not None}
-    dtype = np.result_type(*given.values())
+    try:
+        dtype = np.result_type(*given.values())
+    except TypeError:  # they do not meet anywhere
+        dtype = None
     if dtype not in FLOATS:
         types = ", ".join(f"{name} {dtype}" for name, dtype in given.items())
         raise TypeError(f"expected float32 or float64, got {types}; convert with astype")

@@ -6,6 +6,7 @@ Kernels know an activation by its code and one parameter; this table is where na
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ def parse_activation(activation: Activation) -> tuple[int, float]:
     """The code and the parameter of ``None``, a name, or ``(name, parameter)``."""
     if activation is None:
         return 0, 0.0
-    name, *rest = (activation,) if isinstance(activation, str) else activation
-    if name not in ACTIVATIONS:
+    name, *rest = activation if isinstance(activation, (tuple, list)) and activation else (activation,)
+    if not isinstance(name, str) or name not in ACTIVATIONS or not all(isinstance(a, Real) for a in rest):
         raise ValueError(
             f"activation={activation!r}: expected None, one of {', '.join(ACTIVATIONS)}, or (name, parameter)"
         )

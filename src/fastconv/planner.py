@@ -22,7 +22,7 @@ _SECONDS_A_THREAD = 2e-5
 
 def checked_strategy(strategy: str) -> str:
     """`strategy`, if there is one of that name."""
-    if strategy != "auto" and strategy not in BY_NAME:
+    if not isinstance(strategy, str) or (strategy != "auto" and strategy not in BY_NAME):
         raise ValueError(f"strategy={strategy!r}: expected 'auto' or one of {', '.join(BY_NAME)}")
     return strategy
 
