@@ -15,7 +15,7 @@ from fastconv import planner, threads
 from fastconv.arrays import as_array, as_operand, checked_out, common_float, is_target
 from fastconv.epilogue import Activation, Epilogue, parse_activation
 from fastconv.errors import GeometryError
-from fastconv.geometry import ConvGeometry, Padding
+from fastconv.geometry import ConvGeometry, Padding, checked_shape
 from fastconv.plan import Plan
 from fastconv.strategies import STRATEGIES
 from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
@@ -224,7 +224,12 @@ def plan_conv2d(
     (1, 64, 56, 56)
     """
     geometry = ConvGeometry.from_shapes(
-        x_shape, weight_shape, stride=stride, padding=padding, dilation=dilation, groups=groups
+        checked_shape("x_shape", x_shape),
+        checked_shape("weight_shape", weight_shape),
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
     )
     if geometry.ndim != 2:
         raise GeometryError(f"weight of shape {tuple(weight_shape)}: expected 4 axes (oc, ic / groups, kh, kw)")

@@ -80,6 +80,14 @@ def _padding(
     return tuple((p, p) for p in _integers("padding", padding, ndim, 0))
 
 
+def checked_shape(name: str, shape: Sequence[int]) -> tuple[int, ...]:
+    """`shape` as a tuple of Python's ints, which cannot overflow."""
+    try:
+        return tuple(map(index, shape))
+    except TypeError:
+        raise GeometryError(f"{name}={shape!r}: expected a sequence of ints") from None
+
+
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise GeometryError(message)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from fastconv import threads
 from fastconv.arrays import as_array, as_operand, common_float
 from fastconv.errors import UnsupportedError
-from fastconv.geometry import ConvGeometry, Padding
+from fastconv.geometry import ConvGeometry, Padding, checked_shape
 from fastconv.strategies.base import element_strides
 from fastconv.strategies.toeplitz import Toeplitz, matrix
 
@@ -210,7 +210,12 @@ def toeplitz_matrix(
     """
     weight = as_array("weight", weight)
     geometry = ConvGeometry.from_shapes(
-        x_shape, weight.shape, stride=stride, padding=padding, dilation=dilation, groups=groups
+        checked_shape("x_shape", x_shape),
+        weight.shape,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
     ).as_2d()
     dtype = common_float(weight=weight)
     if (reason := Toeplitz().refuse(geometry, dtype)) is not None:

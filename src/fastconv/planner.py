@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import lru_cache
+from numbers import Real
 
 import numpy as np
 
@@ -32,12 +33,11 @@ def checked_tolerance(tolerance: float | None, geometry: ConvGeometry, dtype: np
     if tolerance is None:
         plain = sum_error(geometry, dtype)
         return max(DEFAULT_FLOAT32_TOLERANCE, plain) if dtype == np.float32 else plain
-    if not tolerance >= 0:
+    if not (isinstance(tolerance, Real) and tolerance >= 0):
         raise ValueError(f"tolerance={tolerance!r}: expected a number of at least 0, in σ of the output")
     return float(tolerance)
 
 
-@lru_cache(maxsize=4096)
 def plan(
     geometry: ConvGeometry,
     dtype: str,
@@ -49,9 +49,26 @@ def plan(
     mode: str = "estimate",
 ) -> Plan:
     """The plan for `geometry`; equal arguments return the same plan."""
+    checked_strategy(strategy)
     if mode not in ("estimate", "measure"):
         raise ValueError(f"mode={mode!r}: expected 'estimate' or 'measure'")
-    checked_strategy(strategy)
+    if not isinstance(max_workspace, int) or max_workspace < 0:
+        raise ValueError(f"max_workspace={max_workspace!r}: expected a number of bytes, an int of at least 0")
+    if tolerance is not None:
+        tolerance = checked_tolerance(tolerance, geometry, np.dtype(dtype))
+    return _plan(geometry, dtype, strategy, tolerance, threads, max_workspace, mode)
+
+
+@lru_cache(maxsize=4096)
+def _plan(
+    geometry: ConvGeometry,
+    dtype: str,
+    strategy: str,
+    tolerance: float | None,
+    threads: int,
+    max_workspace: int,
+    mode: str,
+) -> Plan:
     type_ = np.dtype(dtype)
     limit = checked_tolerance(tolerance, geometry, type_)
     candidates = {

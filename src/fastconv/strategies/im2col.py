@@ -28,7 +28,10 @@ class Im2col:
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
         reason = refuse_unless_real_2d(geometry, dtype)
-        if reason is None and max(geometry.reduction, geometry.positions, geometry.ih * geometry.iw, geometry.oc) >= 2**31:
+        if (
+            reason is None
+            and max(geometry.reduction, geometry.positions, geometry.ih * geometry.iw, geometry.oc) >= 2**31
+        ):
             return "BLAS counts matrix rows and columns in 32 bits"
         return reason
 
