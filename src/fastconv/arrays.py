@@ -28,7 +28,7 @@ def common_float(**arrays: np.ndarray | None) -> np.dtype:
     try:
         dtype = np.result_type(*given.values())
     except TypeError:  # they do not meet anywhere
-        dtype = None
+        dtype = np.dtype(object)
     if dtype not in FLOATS:
         types = ", ".join(f"{name} {dtype}" for name, dtype in given.items())
         raise TypeError(f"expected float32 or float64, got {types}; convert with astype")
