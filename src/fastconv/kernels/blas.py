@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
+import threading
 from collections.abc import Callable
 
 _LIMITS = ("scipy_openblas_set_num_threads", "scipy_openblas_set_num_threads64_", "openblas_set_num_threads")
@@ -40,17 +42,39 @@ def _controls() -> tuple[Callable[[], int], Callable[[int], None]] | None:
 
 
 class single_threaded:
-    """Inside this ``with`` block BLAS computes on the calling thread alone."""
+    """Inside this ``with`` block BLAS computes on the calling thread alone.
+
+    The limit is the process': the first of several threads inside sets it, the last restores it.
+    """
+
+    _lock = threading.Lock()
+    _inside = 0
+    _before = 1
 
     def __enter__(self) -> None:
-        self.before = 1
+        cls = type(self)
         controls = _controls()
-        if controls is not None:
-            get, set_ = controls
-            self.before = get()
-            if self.before > 1:
-                set_(1)
+        with cls._lock:
+            cls._inside += 1
+            if cls._inside == 1 and controls is not None:
+                get, set_ = controls
+                cls._before = get()
+                if cls._before > 1:
+                    set_(1)
 
     def __exit__(self, *exception: object) -> None:
-        if self.before > 1:
-            _controls()[1](self.before)
+        cls = type(self)
+        with cls._lock:
+            cls._inside -= 1
+            if cls._inside == 0 and cls._before > 1:
+                _controls()[1](cls._before)
+
+
+def _after_fork() -> None:
+    """The threads that were inside, or held the lock, do not exist in the child."""
+    single_threaded._lock = threading.Lock()
+    single_threaded._inside = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
