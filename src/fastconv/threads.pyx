@@ -167,6 +167,12 @@ def get_num_threads():
     """The number of threads that a call may use now.
 
     A limit that was put on OpenMP since import (by threadpoolctl, say) is respected.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.get_num_threads() >= 1
+    True
     """
     cdef int limit = openmp.omp_get_max_threads()
     cdef int threads = chosen_threads or default_threads

@@ -77,8 +77,11 @@ def sum_error(geometry: ConvGeometry, dtype: np.dtype) -> float:
 
     After t of K products the partial sum is about sqrt(t) and its rounding u / sqrt(3) of it; the squares add
     up to u² K² / 6 against the output's variance K (Higham, Accuracy and Stability, 2002, section 4.2).
+    Integers do not round.
     """
-    unit = 2.0**-24 if dtype.itemsize == 4 else 2.0**-53
+    if dtype.kind not in "fc":
+        return 0.0
+    unit = float(np.finfo(dtype).eps) / 2
     return _MAX_OVER_RMS * unit * max(1.0, sqrt(geometry.reduction / 6))
 
 

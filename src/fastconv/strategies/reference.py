@@ -63,11 +63,11 @@ class Reference:
         return 1e-4 * geometry.taps + geometry.flops / 1e9
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        narrow = sum_error(geometry, dtype)
+        if not narrow:
+            return narrow
         # One rounding, to the output's own type.
-        return min(
-            sum_error(geometry, np.dtype(np.float64)) + 5 * np.finfo(dtype).epsneg / 2,
-            sum_error(geometry, dtype),
-        )
+        return min(narrow, sum_error(geometry, np.dtype(np.float64)) + 5 * float(np.finfo(dtype).eps) / 2)
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         padded = 1
