@@ -1,0 +1,75 @@
+"""The problems that every strategy is tested on, as descriptors, and data for them.
+
+Few kernel extents, many geometries: Numba compiles the strategy `direct` once for each (kh, kw, step, dtype).
+"""
+
+import numpy as np
+
+from fastconv.geometry import ConvGeometry
+
+DESCRIPTORS = {
+    "plain": "n1 ic3 oc4 ih9 iw11 k3",
+    "same": "n1 ic3 oc4 ih9 iw11 k3 p1",
+    "wider_than_a_vector": "n1 ic2 oc3 ih6 iw75 k3 p1",
+    "many_row_tiles": "n1 ic1 oc2 ih300 iw130 k3 p1",
+    "batch": "n3 ic2 oc5 ih7 iw8 k3 p1",
+    "empty_batch": "n0 ic2 oc5 ih7 iw8 k3 p1",
+    "stride_2": "n2 ic3 oc4 ih10 iw13 k3 s2 p1",
+    "stride_3": "n1 ic2 oc2 ih13 iw17 k3 s3",
+    "mixed_stride": "n1 ic2 oc3 ih12 iw11 k3 sh1 sw2 p1",
+    "stride_over_kernel": "n1 ic2 oc2 ih14 iw15 k3 s5 p1",
+    "asymmetric_padding": "n1 ic2 oc3 ih7 iw6 k3 pt0 pb3 pl2 pr1",
+    "padding_past_kernel": "n1 ic2 oc2 ih4 iw5 k3 p6",
+    "dilation": "n1 ic3 oc2 ih11 iw12 k3 d2 p2",
+    "mixed_dilation": "n1 ic2 oc3 ih13 iw14 k3 dh3 dw2 sh2 sw1 p1",
+    "dilation_past_image": "n1 ic2 oc2 ih4 iw5 k3 d7 p7",
+    "dilation_of_corners": "n1 ic1 oc2 ih3 iw3 k3 d9 p9 s2",
+    "groups": "n2 g2 ic4 oc6 ih8 iw9 k3 p1",
+    "groups_stride_dilation": "n1 g3 ic6 oc3 ih11 iw12 k3 s2 d2 p2",
+    "depthwise": "n2 g5 ic5 oc5 ih9 iw10 k3 p1",
+    "depthwise_multiplier": "n1 g4 ic4 oc8 ih9 iw10 k3 s2 p1",
+    "pointwise": "n2 ic7 oc5 ih6 iw7 k1",
+    "pointwise_stride": "n1 ic7 oc5 ih7 iw8 k1 s2",
+    "pointwise_padding": "n1 ic3 oc5 ih4 iw5 k1 p1",
+    "pointwise_groups": "n1 g2 ic6 oc4 ih5 iw6 k1",
+    "even_kernel": "n1 ic3 oc2 ih8 iw9 k2",
+    "even_kernel_same": "n1 ic2 oc3 ih6 iw7 k2 pt0 pb1 pl0 pr1",
+    "row_kernel": "n1 ic3 oc2 ih5 iw12 kh1 kw5 pt0 pb0 pl2 pr2",
+    "column_kernel": "n1 ic3 oc2 ih12 iw5 kh5 kw1 sh2 sw1 pt2 pb2 pl0 pr0",
+    "large_kernel": "n1 ic2 oc2 ih21 iw23 kh9 kw11 p4",
+    "large_kernel_stride": "n1 ic2 oc2 ih21 iw23 kh9 kw11 s2 d2 p8",
+    "kernel_of_the_image": "n2 ic2 oc3 ih3 iw3 k3",
+    "one_pixel": "n1 ic3 oc2 ih1 iw1 k3 p1",
+    "one_pixel_pointwise": "n1 ic3 oc2 ih1 iw1 k1",
+    "kernel_past_image": "n1 ic1 oc1 ih1 iw1 k125 p63",
+    "signal": "n2 ic3 oc4 iw40 kw5 p2",
+    "signal_stride_dilation_groups": "n1 g2 ic4 oc6 iw33 kw5 s2 d3 pl4 pr1",
+    "signal_one_sample": "n1 ic2 oc2 iw1 kw1",
+}
+
+CASES = {name: ConvGeometry.parse(descriptor) for name, descriptor in DESCRIPTORS.items()}
+
+DTYPES = ("float32", "float64")
+
+
+def integers(geometry, dtype, seed=0):
+    """Image and weight of small integers, whose sums are exact in every order."""
+    rng = np.random.default_rng(seed)
+    assert geometry.reduction * 8 * 8 < 2**24
+    return tuple(rng.integers(-8, 9, shape).astype(dtype) for shape in (geometry.x_shape, geometry.weight_shape))
+
+
+def normals(geometry, dtype, seed=0):
+    """Image and weight of standard normal deviates."""
+    rng = np.random.default_rng(seed)
+    return tuple(rng.standard_normal(shape).astype(dtype) for shape in (geometry.x_shape, geometry.weight_shape))
+
+
+def window(geometry):
+    """The arguments of `conv1d` or `conv2d` that describe `geometry`."""
+    return {
+        "stride": geometry.stride,
+        "padding": geometry.padding,
+        "dilation": geometry.dilation,
+        "groups": geometry.g,
+    }

@@ -1,0 +1,19 @@
+"""Settings that every test shares."""
+
+import os
+
+import pytest
+from hypothesis import settings
+
+import fastconv
+
+# A kernel that Numba compiles takes longer than Hypothesis' deadline. Continuous integration repeats the same examples.
+settings.register_profile("fastconv", deadline=None, max_examples=40, derandomize="CI" in os.environ)
+settings.load_profile("fastconv")
+
+
+@pytest.fixture(autouse=True)
+def _default_threads():
+    """A test that changes the number of threads leaves no trace."""
+    yield
+    fastconv.set_num_threads(None)

@@ -1,0 +1,391 @@
+"""Every strategy on every problem, against oracles that share nothing with it."""
+
+import re
+from functools import cache
+from itertools import product
+
+import numpy as np
+import pytest
+from cases import CASES, DTYPES, integers, normals, window
+from scipy import signal, special
+
+import fastconv
+from fastconv import UnsupportedError, planner
+from fastconv.epilogue import ACTIVATIONS, Epilogue
+from fastconv.geometry import ConvGeometry
+from fastconv.strategies import BY_NAME, STRATEGIES
+from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
+from fastconv.strategies.reference import convolve
+
+# `error` is an expected maximum for Gaussian rounding. Sums of few products have heavier tails, and borders and small
+# outputs deviate from σ; a wrong algorithm errs by orders of magnitude.
+ERROR_FACTOR = 4
+
+ABLE = [
+    pytest.param(strategy, name, dtype, id=f"{strategy.name}-{name}-{dtype}")
+    for strategy, (name, geometry), dtype in product(STRATEGIES, CASES.items(), DTYPES)
+    if strategy.refuse(geometry.as_2d(), np.dtype(dtype)) is None
+]
+ABLE_EXACTLY = [case for case in ABLE if case.values[0].exact_sum]
+EVERY = pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda strategy: strategy.name)
+
+
+def conv(geometry, x, weight, bias=None, **options):
+    function = {1: fastconv.conv1d, 2: fastconv.conv2d}[geometry.ndim]
+    return function(x, weight, bias, **window(geometry), **options)
+
+
+def able(strategy, *names):
+    """Those of the named cases that `strategy` computes."""
+    return [CASES[n] for n in names if strategy.refuse(CASES[n].as_2d(), np.dtype("float32")) is None]
+
+
+def bound(strategy, geometry, dtype):
+    """The largest credible error for standard normal data, absolute."""
+    return ERROR_FACTOR * strategy.error(geometry.as_2d(), np.dtype(dtype)) * np.sqrt(geometry.reduction)
+
+
+def by_scipy(geometry, x, weight):
+    """The definition through `scipy.signal.correlate`: padded by hand, dilation by zeros between the taps, strides by
+    slicing, channels and groups by loops."""
+    spread = np.zeros((*weight.shape[:2], *(d * (k - 1) + 1 for k, d in zip(geometry.kernel, geometry.dilation))))
+    spread[(..., *(slice(None, None, d) for d in geometry.dilation))] = weight
+    x = np.pad(x.astype(np.float64), ((0, 0), (0, 0), *geometry.padding))
+    icg, ocg = geometry.ic // geometry.g, geometry.oc // geometry.g
+    out = np.zeros(geometry.out_shape)
+    for n, m, c in product(range(geometry.n), range(geometry.oc), range(icg)):
+        dense = signal.correlate(x[n, m // ocg * icg + c], spread[m, c], mode="valid", method="direct")
+        out[n, m] += dense[tuple(slice(None, None, s) for s in geometry.stride)]
+    return out
+
+
+@cache
+def integer_problem(name, dtype):
+    x, weight = integers(CASES[name], dtype)
+    return x, weight, by_scipy(CASES[name], x, weight)
+
+
+@cache
+def normal_problem(name, dtype):
+    """With a result that is exact beside the type's own rounding."""
+    x, weight = normals(CASES[name], dtype)
+    wide = np.float64 if dtype == "float32" else np.longdouble
+    return x, weight, convolve(CASES[name], x.astype(wide), weight.astype(wide), Epilogue())
+
+
+@pytest.mark.parametrize(
+    "descriptor", ["ic2 oc3 id4 ih5 iw6 k2 s2 d2 p1", "g2 ic4 oc2 id3 ih4 iw5 kd1 kh2 kw3 pf1 pk0"]
+)
+def test_reference_in_three_dimensions(descriptor):
+    geometry = ConvGeometry.parse(descriptor)
+    x, weight = integers(geometry, "float64")
+    np.testing.assert_array_equal(convolve(geometry, x, weight, Epilogue()), by_scipy(geometry, x, weight))
+
+
+@pytest.mark.parametrize("mode", ["valid", "same", "full"])
+def test_reference_is_correlate2d(mode):
+    rng = np.random.default_rng(0)
+    image, kernel = rng.integers(-9, 9, (7, 8)).astype(float), rng.integers(-9, 9, (3, 5)).astype(float)
+    padding = {"valid": 0, "same": (1, 2), "full": (2, 4)}[mode]
+    geometry = ConvGeometry.from_shapes((1, 1, 7, 8), (1, 1, 3, 5), padding=padding)
+    out = convolve(geometry, image[None, None], kernel[None, None], Epilogue())
+    np.testing.assert_array_equal(out[0, 0], signal.correlate2d(image, kernel, mode))
+
+
+@pytest.mark.parametrize(("strategy", "name", "dtype"), ABLE_EXACTLY)
+def test_integers_are_exact(strategy, name, dtype):
+    x, weight, expected = integer_problem(name, dtype)
+    out = conv(CASES[name], x, weight, strategy=strategy.name)
+    assert out.dtype == dtype
+    np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize(("strategy", "name", "dtype"), ABLE)
+def test_error_is_as_expected(strategy, name, dtype):
+    x, weight, expected = normal_problem(name, dtype)
+    out = conv(CASES[name], x, weight, strategy=strategy.name)
+    np.testing.assert_allclose(out, expected, rtol=0, atol=bound(strategy, CASES[name], dtype))
+
+
+@EVERY
+def test_error_is_not_overstated(strategy):
+    """An `error` far above the real one would hide a bad strategy from the test above."""
+    geometry = ConvGeometry.parse("ic64 oc8 i24 k3 p1")
+    x, weight = normals(geometry, "float32")
+    exact = convolve(geometry, x, weight, Epilogue())
+    worst = np.abs(conv(geometry, x, weight, strategy=strategy.name) - exact).max()
+    assert worst > bound(strategy, geometry, "float32") / 100
+
+
+ACTIVATED = {
+    "relu": lambda x: np.maximum(x, 0),
+    "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
+    "elu": lambda x: np.where(x > 0, x, np.exp(np.minimum(x, 0)) - 1),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "tanh": np.tanh,
+    "silu": lambda x: x / (1 + np.exp(-x)),
+    "gelu": lambda x: x * special.ndtr(x),
+    "hardswish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
+    ("leaky_relu", 0.25): lambda x: np.where(x > 0, x, 0.25 * x),
+    ("elu", 2.0): lambda x: np.where(x > 0, x, 2 * (np.exp(np.minimum(x, 0)) - 1)),
+    None: lambda x: x,
+}
+
+
+def test_every_activation_is_tested():
+    assert set(ACTIVATIONS) <= set(ACTIVATED)
+
+
+@EVERY
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", ACTIVATED, ids=str)
+@pytest.mark.parametrize("with_bias", [False, True], ids=["", "bias"])
+def test_bias_and_activation(strategy, dtype, activation, with_bias):
+    for geometry in able(strategy, "same", "batch", "pointwise", "groups", "signal", "empty_batch"):
+        x, weight = integers(geometry, dtype)
+        weight /= 64  # a power of two: sums stay exact, and fall where activations bend
+        bias = np.arange(geometry.oc, dtype=dtype) - 1.5 if with_bias else None
+        out = conv(geometry, x, weight, bias, strategy=strategy.name, activation=activation)
+        before = by_scipy(geometry, x, weight) + (0 if bias is None else bias.reshape(-1, *[1] * geometry.ndim))
+        # The activations' own few roundings; no slope is steeper than 1.5, or the parameter.
+        atol = 8 * np.finfo(dtype).eps * max(1, np.abs(before).max(initial=0))
+        if not strategy.exact_sum:
+            atol += 2 * 5 / 64 * 5 * bound(strategy, geometry, dtype)
+        np.testing.assert_allclose(out, ACTIVATED[activation](before), rtol=0, atol=atol)
+
+
+ODD_PROBLEMS = {
+    "three_axes": ("ic2 oc2 id4 ih5 iw6 k3", "float32"),
+    "longdouble": ("ic2 oc2 i5 k3", "longdouble"),
+    "float16": ("ic2 oc2 i5 k3", "float16"),
+    "int32": ("ic2 oc2 i5 k3", "int32"),
+    "complex": ("ic2 oc2 i5 k3", "complex64"),
+    "matrix_too_long": ("ic64 oc64 i1024 k3 p1", "float32"),
+    "columns_too_many": ("ic1 oc1 i65536 k1 s65536", "float32"),
+    "filters_too_many": ("ic1 oc4294967296 i1 k1", "float32"),
+    "padded_too_far": ("ic1 oc1 i4 k3 s1099511627776 p1099511627776", "float32"),
+}
+
+
+@EVERY
+@pytest.mark.parametrize("problem", ODD_PROBLEMS)
+def test_refusals_carry_a_reason(strategy, problem):
+    descriptor, dtype = ODD_PROBLEMS[problem]
+    geometry, dtype = ConvGeometry.parse(descriptor), np.dtype(dtype)
+    reason = strategy.refuse(geometry, dtype)
+    try:
+        candidates = planner.plan(geometry, dtype.name).candidates
+    except UnsupportedError as error:  # the only one that could needs too much memory
+        assert strategy.name in str(error)
+    else:
+        listed = {c.name: c.refusal for c in candidates}[strategy.name]
+        assert listed == reason or (reason is None and "workspace" in listed)
+    if reason is None:
+        assert strategy.error(geometry, dtype) >= 0
+        assert strategy.cost(geometry, dtype) > 0
+    else:
+        with pytest.raises(UnsupportedError, match=re.escape(reason)) as caught:
+            planner.plan(geometry, dtype.name, strategy=strategy.name)
+        assert strategy.name in str(caught.value)
+
+
+def test_the_odd_problems_are_refused_by_some():
+    for descriptor, dtype in ODD_PROBLEMS.values():
+        geometry, dtype = ConvGeometry.parse(descriptor), np.dtype(dtype)
+        workspaces = [
+            s.workspace_bytes(geometry, dtype, 1, 1 << 29) for s in STRATEGIES if not s.refuse(geometry, dtype)
+        ]
+        assert len(workspaces) < len(STRATEGIES) or max(workspaces) > 1 << 29
+
+
+@EVERY
+def test_workspace_is_bounded(strategy):
+    geometry = CASES["same"]
+    needed = strategy.workspace_bytes(geometry, np.dtype("float32"), 4, 0)
+    if needed == 0:
+        assert planner.plan(geometry, "float32", strategy=strategy.name, max_workspace=0).strategy is strategy
+    else:
+        with pytest.raises(UnsupportedError, match="workspace"):
+            planner.plan(geometry, "float32", strategy=strategy.name, max_workspace=0)
+
+
+def misaligned(a):
+    raw = np.zeros(a.nbytes + 1, np.uint8)
+    view = raw[1:].view(a.dtype).reshape(a.shape)
+    view[...] = a
+    return view
+
+
+def in_records(a):
+    records = np.zeros(a.shape, np.dtype([("tag", "i1"), ("value", a.dtype)]))
+    records["value"] = a
+    return records["value"]
+
+
+def column_slice(a):
+    wide = np.full((*a.shape[:-1], 3 * a.shape[-1]), np.nan, a.dtype)
+    wide[..., 1::3] = a
+    return wide[..., 1::3]
+
+
+def interior(a):
+    """Neighbours that must not be read are NaN."""
+    room = np.full([n + 4 for n in a.shape], np.nan, a.dtype)
+    view = room[(slice(2, -2),) * a.ndim]
+    view[...] = a
+    return view
+
+
+def read_only(a):
+    a = a.copy()
+    a.flags.writeable = False
+    return a
+
+
+VIEWS = {
+    "channels_last": lambda a: np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1),
+    "reversed": lambda a: a[(slice(None, None, -1),) * a.ndim].copy()[(slice(None, None, -1),) * a.ndim],
+    "reversed_columns": lambda a: a[..., ::-1].copy()[..., ::-1],
+    "broadcast_batch": lambda a: np.broadcast_to(a[:1], a.shape),
+    "broadcast_channels": lambda a: np.broadcast_to(a[:, :1], a.shape),
+    "broadcast_rows": lambda a: np.broadcast_to(a[:, :, :1], a.shape),
+    "broadcast_columns": lambda a: np.broadcast_to(a[..., :1], a.shape),
+    "broadcast_scalar": lambda a: np.broadcast_to(a.reshape(-1)[-1], a.shape),
+    "column_slice": column_slice,
+    "interior": interior,
+    "fortran": np.asfortranarray,
+    "transposed": lambda a: np.ascontiguousarray(a.swapaxes(-1, -2)).swapaxes(-1, -2),
+    "misaligned": misaligned,
+    "in_records": in_records,
+    "byte_swapped": lambda a: a.astype(a.dtype.newbyteorder()),
+    "read_only": read_only,
+}
+
+
+@EVERY
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+@pytest.mark.parametrize("of", ["x", "weight"])
+def test_any_strides(strategy, dtype, view, of):
+    for geometry in able(strategy, "batch", "stride_2", "pointwise", "groups", "large_kernel"):
+        x, weight = integers(geometry, dtype)
+        x, weight = (view(x), weight) if of == "x" else (x, view(weight))
+        before = x.tobytes(), weight.tobytes()
+        out = conv(geometry, x, weight, strategy=strategy.name)
+        expected = by_scipy(geometry, x, weight)
+        atol = 0 if strategy.exact_sum else 5 * 5 * bound(strategy, geometry, dtype)
+        np.testing.assert_allclose(out, expected, rtol=0, atol=atol)
+        assert before == (x.tobytes(), weight.tobytes())
+
+
+@EVERY
+def test_memory_mapped(strategy, tmp_path):
+    geometry = CASES["same"]
+    x, weight = normals(geometry, "float32")
+    for name, array in (("x", x), ("weight", weight)):
+        np.save(tmp_path / f"{name}.npy", array)
+    mapped = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in ("x", "weight"))
+    out = conv(geometry, *mapped, strategy=strategy.name)
+    assert type(out) is np.ndarray
+    np.testing.assert_array_equal(out, conv(geometry, x, weight, strategy=strategy.name))
+
+
+INDEPENDENCE = ("many_row_tiles", "batch", "groups", "depthwise", "pointwise", "stride_2", "large_kernel", "signal")
+
+
+@EVERY
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", INDEPENDENCE)
+def test_threads_do_not_matter(strategy, dtype, name):
+    geometry = CASES[name].as_2d()
+    if geometry not in [g.as_2d() for g in able(strategy, name)]:
+        return
+    x, weight = normals(geometry, dtype)
+    prepared = strategy.prepare(geometry, weight)
+    epilogue = Epilogue(np.ones(geometry.oc, dtype), *(ACTIVATIONS["tanh"][0], 0.0))
+    outs = [np.full(geometry.out_shape, np.nan, dtype) for _ in range(4)]
+    for out, threads in zip(outs, (1, 2, 3, 7), strict=True):
+        strategy.run(geometry, x, prepared, out, epilogue, threads, DEFAULT_MAX_WORKSPACE)
+    assert len({out.tobytes() for out in outs}) == 1
+
+
+@EVERY
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", INDEPENDENCE)
+def test_batch_size_does_not_matter(strategy, dtype, name):
+    geometry = CASES[name]
+    if not able(strategy, name):
+        return
+    x, weight = normals(geometry, dtype)
+    x = np.random.default_rng(1).standard_normal((5, *x.shape[1:])).astype(dtype)
+    together = conv(geometry, x, weight, strategy=strategy.name)
+    for image, result in zip(x, together, strict=True):
+        assert conv(geometry, image, weight, strategy=strategy.name).tobytes() == result.tobytes()
+
+
+@EVERY
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_nonfinite_pixels_stay_where_they_are_seen(strategy, dtype, value):
+    for geometry in able(strategy, "batch", "stride_2", "mixed_dilation", "pointwise", "groups", "large_kernel"):
+        x, weight = integers(geometry, dtype)
+        weight[weight == 0] = 1  # 0 * inf is NaN, in some orders of summation also beside inf
+        x[-1, -1, -2, 1] = x[0, 0, 0, 0] = value
+        expected = convolve(geometry, x, weight, Epilogue())
+        assert np.isfinite(expected).any()
+        np.testing.assert_array_equal(conv(geometry, x, weight, strategy=strategy.name), expected)
+
+
+@EVERY
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nonfinite_weights_touch_their_filter_alone(strategy, value):
+    geometry = CASES["plain"]
+    x, weight = integers(geometry, "float32")
+    x[x == 0] = 1
+    weight[1, 1, 1, 1] = value
+    out = conv(geometry, x, weight, strategy=strategy.name)
+    assert not np.isfinite(out[:, 1]).any()
+    np.testing.assert_array_equal(out, convolve(geometry, x, weight, Epilogue()))
+
+
+@EVERY
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_activations_let_nan_through(strategy, activation):
+    x = np.full((1, 1, 2, 70), np.nan, np.float32)
+    out = fastconv.conv2d(x, np.ones((1, 1, 1, 1), np.float32), activation=activation, strategy=strategy.name)
+    assert np.isnan(out).all()
+
+
+@EVERY
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_large_finite_values_do_not_overflow(strategy, dtype):
+    """No partial sum is out of range; a spectrum's is."""
+    x = np.full((1, 1, 40, 40), np.finfo(dtype).max / 4, dtype)
+    weight = np.full((1, 1, 9, 11), 1 / 64, dtype)
+    out = fastconv.conv2d(x, weight, strategy=strategy.name)
+    np.testing.assert_allclose(out, x[0, 0, 0, 0] * (99 / 64), rtol=99 * np.finfo(dtype).eps)
+
+
+@EVERY
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_denormals_and_negative_zeros(strategy, dtype):
+    geometry = CASES["same"]
+    x, weight = integers(geometry, dtype)
+    zeros = conv(geometry, np.full_like(x, -0.0), weight, strategy=strategy.name)
+    np.testing.assert_array_equal(zeros, np.zeros_like(zeros))
+    tiny = np.finfo(dtype).smallest_subnormal
+    out = conv(geometry, x * tiny, weight, strategy=strategy.name)
+    if strategy.exact_sum:
+        np.testing.assert_array_equal(out, (by_scipy(geometry, x, weight) * np.float64(tiny)).astype(dtype))
+    else:
+        assert np.isfinite(out).all()
+        assert np.abs(out).max() <= np.finfo(dtype).smallest_normal
+
+
+@EVERY
+def test_out_is_written_whatever_it_held(strategy):
+    for geometry in able(strategy, *(set(CASES) - {"empty_batch", "kernel_past_image"})):
+        x, weight = integers(geometry, "float32")
+        out = np.full(geometry.out_shape, np.nan, np.float32)
+        assert conv(geometry, x, weight, strategy=strategy.name, out=out) is out
+        assert np.isfinite(out).all()
