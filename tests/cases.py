@@ -4,6 +4,7 @@ Few kernel extents, many geometries: Numba compiles the strategy `direct` once f
 """
 
 import numpy as np
+from hypothesis import strategies as st
 
 from fastconv.geometry import ConvGeometry
 
@@ -73,3 +74,28 @@ def window(geometry):
         "dilation": geometry.dilation,
         "groups": geometry.g,
     }
+
+
+KERNELS = {1: ((1,), (5,)), 2: ((1, 1), (2, 2), (3, 3), (1, 5), (5, 1), (9, 11))}
+
+
+@st.composite
+def geometries(draw, ndim=2, max_extent=14):
+    """Random valid problems, with the kernel extents of the cases above."""
+    kernel = draw(st.sampled_from(KERNELS[ndim]))
+    stride = tuple(draw(st.integers(1, 3)) for _ in kernel)
+    dilation = tuple(draw(st.integers(1, 3)) for _ in kernel)
+    padding = tuple((draw(st.integers(0, 5)), draw(st.integers(0, 5))) for _ in kernel)
+    fitting = (max(1, d * (k - 1) + 1 - sum(p)) for k, d, p in zip(kernel, dilation, padding, strict=True))
+    groups = draw(st.integers(1, 3))
+    return ConvGeometry(
+        n=draw(st.integers(1, 2)),
+        g=groups,
+        ic=groups * draw(st.integers(1, 2)),
+        oc=groups * draw(st.integers(1, 2)),
+        extent=tuple(draw(st.integers(least, max(least, max_extent))) for least in fitting),
+        kernel=kernel,
+        stride=stride,
+        dilation=dilation,
+        padding=padding,
+    )

@@ -37,7 +37,7 @@ SOURCES = sorted(p for p in PACKAGE.rglob("*") if p.suffix in (".py", ".pyx", ".
 
 def layer(dotted: str) -> str:
     """``fastconv.kernels.jit`` belongs to ``kernels``; ``fastconv`` itself to ``""``."""
-    return (dotted.split(".") + [""])[1]
+    return [*dotted.split("."), ""][1]
 
 
 def imported_layers(path: Path) -> set[str]:

@@ -5,10 +5,10 @@ import importlib
 import inspect
 import pkgutil
 
+import fastconv.threads
 import pytest
 
 import fastconv
-import fastconv.threads
 
 MODULES = sorted(
     module.name
