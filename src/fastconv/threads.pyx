@@ -22,7 +22,6 @@ from libc.stdint cimport int64_t, intptr_t
 
 cimport numpy as cnp
 cimport openmp
-from cpython.exc cimport PyErr_CheckSignals
 
 cnp.import_array()
 
@@ -45,6 +44,10 @@ cdef extern from *:
     void release(int *flag) noexcept nogil
     void set_flag(int *flag) noexcept nogil
     int is_set(int *flag) noexcept nogil
+
+cdef extern from "Python.h":
+    # cpython.exc declares it as raising, and Cython would swallow the exception where `check_signals` may not raise.
+    int PyErr_CheckSignals() noexcept
 
 ctypedef void (*tile_kernel)(void **, const int64_t *, const double *, int64_t, int64_t, int64_t) noexcept nogil
 
