@@ -1,0 +1,326 @@
+"""One team of threads: shared by callers, limited by several doors, interrupted, forked."""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import numpy as np
+import pytest
+from fastconv.threads import run_tiles
+
+import fastconv
+from cases import CASES, normals
+from fastconv.kernels.blas import _controls
+
+F4 = np.float32
+STRATEGIES = fastconv.strategies()
+
+
+def problem():
+    return normals(CASES["many_row_tiles"], "float32")
+
+
+def python(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
+
+
+# Callers in parallel
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_python_threads_share_one_plan(strategy):
+    rng = np.random.default_rng(0)
+    x, weight = (
+        rng.standard_normal((1, 29, 45 if strategy == "im2col" else 15, 45), F4),
+        rng.standard_normal((53, 29, 3, 3), F4),
+    )
+    expected = fastconv.conv2d(x, weight, strategy=strategy).tobytes()
+    failures = []
+    start = threading.Barrier(8)
+
+    def work():
+        try:
+            start.wait()
+            for _ in range(20 if strategy == "im2col" else 2):
+                if fastconv.conv2d(x, weight, strategy=strategy).tobytes() != expected:
+                    failures.append("differs")
+        except BaseException as error:
+            failures.append(error)
+
+    before = [get() for get, _ in [_controls()] if _controls()]
+    workers = [threading.Thread(target=work) for _ in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert failures == []
+    assert before == [get() for get, _ in [_controls()] if _controls()]
+
+
+def test_callers_with_different_problems_do_not_mix():
+    problems = [
+        (x, w, fastconv.conv2d(x, w, padding=1))
+        for x, w in (normals(CASES[n], "float32") for n in ("same", "batch", "wider_than_a_vector", "many_row_tiles"))
+    ]
+    failures = []
+
+    def work(x, weight, expected):
+        for _ in range(30):
+            if fastconv.conv2d(x, weight, padding=1).tobytes() != expected.tobytes():
+                failures.append(x.shape)
+
+    workers = [threading.Thread(target=work, args=p) for p in problems * 2]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert failures == []
+
+
+# Limits
+
+
+def test_set_num_threads():
+    default = fastconv.get_num_threads()
+    fastconv.set_num_threads(3)
+    assert fastconv.get_num_threads() == 3
+    with fastconv.num_threads(2):
+        assert fastconv.get_num_threads() == 2
+        with fastconv.num_threads(None):
+            assert fastconv.get_num_threads() == default
+        assert fastconv.get_num_threads() == 2
+    assert fastconv.get_num_threads() == 3
+    fastconv.set_num_threads(None)
+    assert fastconv.get_num_threads() == default
+
+
+def test_num_threads_is_restored_after_an_error():
+    before = fastconv.get_num_threads()
+    with pytest.raises(KeyError), fastconv.num_threads(before + 1):
+        raise KeyError
+    assert fastconv.get_num_threads() == before
+
+
+@pytest.mark.parametrize("n", [0, -1, 1.0, "2", True, 1025, 2**70, [], float("nan")])
+def test_bad_thread_counts(n):
+    before = fastconv.get_num_threads()
+    with pytest.raises(ValueError, match=r"num_threads=.*expected an int from 1 to 1024"):
+        fastconv.set_num_threads(n)
+    with pytest.raises(ValueError, match="num_threads="), fastconv.num_threads(n):
+        pass
+    assert fastconv.get_num_threads() == before
+
+
+@pytest.mark.parametrize("value", ["1", "3", "1024"])
+def test_environment(value):
+    assert (
+        python("import fastconv; print(fastconv.get_num_threads())", FASTCONV_NUM_THREADS=value).stdout == value + "\n"
+    )
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "1025", "9" * 30])
+def test_bad_environment(value):
+    result = python("import fastconv", FASTCONV_NUM_THREADS=value)
+    assert result.returncode == 1
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("ValueError: FASTCONV_NUM_THREADS=")
+    assert value in last
+
+
+def test_empty_environment_is_the_default():
+    report = "import fastconv; print(fastconv.get_num_threads())"
+    assert python(report, FASTCONV_NUM_THREADS="", OMP_NUM_THREADS="3").stdout == "3\n"
+
+
+def test_a_limit_on_openmp_is_respected():
+    """What threadpoolctl does: set the limit in the OpenMP library that is already loaded."""
+    code = """
+        import ctypes, numpy as np, fastconv
+        libraries = {line.split()[-1] for line in open("/proc/self/maps") if "gomp" in line or "libomp" in line}
+        openmp = ctypes.CDLL(libraries.pop())
+        openmp.omp_set_num_threads(2)
+        print(fastconv.get_num_threads())
+        fastconv.set_num_threads(7)
+        print(fastconv.get_num_threads())
+        openmp.omp_set_num_threads(5)
+        print(fastconv.get_num_threads())
+    """
+    assert python(code, OMP_NUM_THREADS="5", FASTCONV_NUM_THREADS="").stdout.split() == ["2", "2", "7"]
+
+
+def test_more_threads_than_tiles_or_cores():
+    x, weight = problem()
+    expected = fastconv.conv2d(x, weight, padding=1, num_threads=1)
+    np.testing.assert_array_equal(fastconv.conv2d(x, weight, padding=1, num_threads=64), expected)
+
+
+# Tiles
+
+
+def tile_kernel(function):
+    signature = ctypes.CFUNCTYPE(
+        None,
+        ctypes.POINTER(ctypes.c_void_p),
+        ctypes.POINTER(ctypes.c_int64),
+        ctypes.POINTER(ctypes.c_double),
+        *[ctypes.c_int64] * 3,
+    )
+    callback = signature(function)
+    return callback, ctypes.cast(callback, ctypes.c_void_p).value
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("grain", [1, 3, 100])
+@pytest.mark.parametrize("tiles", [0, 1, 7, 64])
+def test_every_tile_runs_once(threads, grain, tiles):
+    seen, workers = [], set()
+
+    def kernel(arrays, ints, scalars, begin, end, worker):
+        seen.extend(range(begin, end))
+        workers.add(worker)
+        assert end - begin <= grain
+        assert (ints[0], scalars[0], arrays[1]) == (42, 0.5, None)
+
+    keep, address = tile_kernel(kernel)
+    run_tiles(address, (np.zeros(1), None), (42,), (0.5,), tiles, threads, grain)
+    assert sorted(seen) == list(range(tiles))
+    assert workers <= set(range(threads))
+    del keep
+
+
+def test_too_many_arguments_are_refused():
+    for arrays, ints, scalars in (((None,) * 13, (), ()), ((), (0,) * 65, ()), ((), (), (0.0,) * 5)):
+        with pytest.raises(OverflowError):
+            run_tiles(0, arrays, ints, scalars, 1, 1)
+
+
+def test_integers_past_64_bits_are_refused():
+    with pytest.raises(OverflowError):
+        run_tiles(0, (), (2**63,), (), 1, 1)
+
+
+# Processes
+
+
+def _convolved(strategy, threads):
+    x, weight = problem()
+    return fastconv.conv2d(x, weight, padding=1, strategy=strategy, num_threads=threads).tobytes()
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_forked_child_computes_the_same(strategy):
+    expected = _convolved(strategy, 4)  # the team exists before the fork
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        children = [pool.apply_async(_convolved, (strategy, 4)) for _ in range(3)]
+        assert [child.get(timeout=60) == expected for child in children] == [True] * 3
+    assert _convolved(strategy, 4) == expected
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
+def test_fork_while_another_thread_computes():
+    stop = threading.Event()
+    expected = _convolved("im2col", 2)
+
+    def busy():
+        while not stop.is_set():
+            _convolved("im2col", 2)
+
+    worker = threading.Thread(target=busy)
+    worker.start()
+    try:
+        for _ in range(5):
+            child = multiprocessing.get_context("fork").Process(target=_check, args=(expected,))
+            child.start()
+            child.join(60)
+            assert child.exitcode == 0
+    finally:
+        stop.set()
+        worker.join()
+
+
+def _check(expected):
+    assert _convolved("im2col", 2) == expected
+    assert _convolved("direct", 2) is not None
+
+
+def test_a_spawned_child_computes_the_same():
+    code = """
+        import hashlib, numpy as np, fastconv
+        rng = np.random.default_rng(0)
+        x, w = (rng.standard_normal(s).astype("f4") for s in ((1, 1, 300, 130), (2, 1, 3, 3)))
+        print(hashlib.sha256(fastconv.conv2d(x, w, padding=1, num_threads=2).tobytes()).hexdigest())
+    """
+    here = {}
+    exec(textwrap.dedent(code).replace("print", "here = "), here)
+    assert python(code).stdout.strip() == here["here"]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("strategy", ["direct", "im2col"])
+def test_ctrl_c_interrupts_a_long_call(strategy, threads):
+    """Some minutes of work, in tiles of milliseconds: the call ends with KeyboardInterrupt, and the next one works."""
+    code = f"""
+        import numpy as np, fastconv
+        x, w = np.ones((1, 64, 128, 128), "f4"), np.ones((64, 64, 3, 3), "f4")
+        fastconv.conv2d(x[:, :, :9], w, strategy={strategy!r}, num_threads={threads})
+        print("ready", flush=True)
+        try:
+            fastconv.conv2d(np.broadcast_to(x, (3000, *x.shape[1:])), w, stride=(1, 1), strategy={strategy!r},
+                            num_threads={threads})
+        except KeyboardInterrupt:
+            print(fastconv.conv2d(x, w, strategy={strategy!r}, num_threads={threads}).max())
+    """
+    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=15)
+    finally:
+        process.kill()
+    assert output == "576.0\n"
+    assert process.returncode == 0
+
+
+def test_a_signal_handler_may_raise_what_it_likes():
+    """As pytest-timeout does: the exception of an alarm's handler leaves the call."""
+    code = """
+        import signal, numpy as np, fastconv
+        class Alarm(Exception): pass
+        def handler(*_): raise Alarm
+        x, w = np.ones((1, 64, 128, 128), "f4"), np.ones((64, 64, 3, 3), "f4")
+        fastconv.conv2d(x, w, num_threads=2)
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        try:
+            fastconv.conv2d(np.broadcast_to(x, (3000, *x.shape[1:])), w, num_threads=2)
+        except Alarm:
+            print(fastconv.conv2d(x, w, num_threads=2).max())
+    """
+    result = python(code)
+    assert (result.stdout, result.stderr) == ("576.0\n", "")
+
+
+def test_without_a_writable_cache():
+    """Where Numba finds no directory for its code it compiles all the same."""
+    code = """
+        import numpy as np, fastconv
+        from numba.core.caching import CacheImpl
+        CacheImpl._locator_classes = []
+        print(fastconv.conv2d(np.ones((1, 5, 5)), np.ones((1, 1, 3, 3)), strategy="direct").sum())
+    """
+    result = python(code)
+    assert (result.stdout, result.stderr) == ("81.0\n", "")
