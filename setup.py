@@ -1,6 +1,7 @@
 """The extension table; everything else is in pyproject.toml."""
 
 import platform
+from glob import glob
 
 import numpy as np
 from Cython.Build import cythonize
@@ -21,7 +22,7 @@ SIMD_LIBRARIES = [
         f"fastconv_{isa}",
         {
             "sources": [f"{KERNELS}/simd/{isa}.c"],
-            "obj_deps": {"": [f"{KERNELS}/simd/simd.h", f"{KERNELS}/simd/peak.h"]},
+            "obj_deps": {"": glob(f"{KERNELS}/simd/*.h")},
             "cflags": [*OPTIMISED, *flags],
         },
     )
@@ -34,6 +35,7 @@ def extension(module: str, **options) -> Extension:
     return Extension(
         module,
         [source],
+        depends=glob(f"{KERNELS}/simd/*.h"),
         include_dirs=[np.get_include(), KERNELS],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=[*OPTIMISED, *options.pop("compile_args", [])],
@@ -46,9 +48,10 @@ setup(
     ext_modules=cythonize(
         [
             extension("fastconv.threads", compile_args=["-fopenmp"], extra_link_args=["-fopenmp"]),
-            extension("fastconv.kernels.cpu", libraries=[name for name, _ in SIMD_LIBRARIES]),
-            extension("fastconv.kernels.epilogue", depends=[f"{KERNELS}/simd/epilogue.h"]),
-            extension("fastconv.kernels.lowering", depends=[f"{KERNELS}/simd/epilogue.h"]),
+            extension("fastconv.kernels.cpu"),
+            extension("fastconv.kernels.epilogue"),
+            extension("fastconv.kernels.gemm"),
+            extension("fastconv.kernels.lowering"),
         ],
         compiler_directives={
             "language_level": "3",

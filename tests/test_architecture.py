@@ -14,7 +14,8 @@ from fastconv.strategies import BY_NAME, STRATEGIES
 PACKAGE = Path(fastconv.__file__).parent
 
 BASE = {"errors", "geometry", "epilogue", "arrays"}
-ENTRANCES = {"functional", "signal", "nn", "grad", "prepared", "lowering", "compare", "photograph"}
+TOOLS = {"timing", "photograph", "chart"}
+ENTRANCES = {"functional", "signal", "nn", "grad", "prepared", "lowering", "compare"}
 
 # What a module, or a whole subpackage, may import of fastconv; `kernels` and `threads` know nothing above them.
 MAY_IMPORT = {
@@ -23,12 +24,15 @@ MAY_IMPORT = {
     "epilogue": {"errors", "geometry"},
     "arrays": {"errors", "geometry"},
     "threads": set(),
+    "timing": set(),
+    "photograph": set(),
+    "chart": {"plan", "compare"},
     "kernels": {"kernels"},
     "plan": {"errors", "geometry"},
     "strategies": BASE | {"strategies", "kernels", "threads"},
-    "planner": BASE | {"plan", "strategies", "kernels", "threads"},
-    **dict.fromkeys(ENTRANCES, BASE | {"plan", "planner", "strategies", "kernels", "threads"} | ENTRANCES),
-    "cli": BASE | {"plan", "planner", "strategies", "kernels", "threads", "cli", ""} | ENTRANCES,
+    "planner": BASE | {"plan", "strategies", "kernels", "threads", "timing"},
+    **dict.fromkeys(ENTRANCES, BASE | TOOLS | {"plan", "planner", "strategies", "kernels", "threads"} | ENTRANCES),
+    "cli": BASE | TOOLS | {"plan", "planner", "strategies", "kernels", "threads", "cli", ""} | ENTRANCES,
 }
 MAY_IMPORT["__init__"] = MAY_IMPORT["__main__"] = MAY_IMPORT["cli"]
 

@@ -309,7 +309,7 @@ INDEPENDENT = pytest.mark.parametrize(
 def test_threads_do_not_matter(strategy, name, dtype):
     geometry = CASES[name].as_2d()
     x, weight = normals(geometry, dtype)
-    prepared = strategy.prepare(geometry, weight)
+    prepared = strategy.prepare(geometry, weight, 1)
     epilogue = Epilogue(np.ones(geometry.oc, dtype), *(ACTIVATIONS["tanh"][0], 0.0))
     outs = [np.full(geometry.out_shape, np.nan, dtype) for _ in range(4)]
     for out, threads in zip(outs, (1, 2, 3, 7), strict=True):

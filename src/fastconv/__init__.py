@@ -6,7 +6,10 @@ The map of the house:
 ``signal``      convolve2d, correlate2d: scipy.signal's names and semantics
 ``lowering``    im2col, col2im, toeplitz_matrix: the lowerings themselves, as matrices
 ``compare``     every strategy on one problem: time, workspace, error, why refused
-``cli``         ``fastconv info | compare | bench``
+``timing``      times that can be compared
+``chart``       comparisons as a picture
+``photograph``  real data for them
+``cli``         ``fastconv compare | info``
 ``geometry``    all shape arithmetic; descriptors
 ``epilogue``    bias and activation
 ``arrays``      which arrays are accepted, and how kernels get to read them
@@ -18,6 +21,8 @@ The map of the house:
 Read a call as four hops: ``conv2d(x, w)`` → `ConvGeometry` → `Plan` → ``strategy.run`` → kernel over tiles.
 """
 
+from fastconv import signal
+from fastconv.compare import Comparison, compare_conv2d
 from fastconv.errors import GeometryError, UnsupportedError
 from fastconv.functional import conv1d, conv2d, plan_conv2d, strategies
 from fastconv.lowering import col2im, im2col, toeplitz_matrix
@@ -26,9 +31,11 @@ from fastconv.threads import get_num_threads, num_threads, set_num_threads
 __version__ = "0.1.0"
 
 __all__ = [
+    "Comparison",
     "GeometryError",
     "UnsupportedError",
     "col2im",
+    "compare_conv2d",
     "conv1d",
     "conv2d",
     "get_num_threads",
@@ -36,6 +43,7 @@ __all__ = [
     "num_threads",
     "plan_conv2d",
     "set_num_threads",
+    "signal",
     "strategies",
     "toeplitz_matrix",
 ]

@@ -9,8 +9,6 @@ import numpy.typing as npt
 
 from fastconv.errors import GeometryError
 
-FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-
 
 def as_array(name: str, value: npt.ArrayLike) -> np.ndarray:
     """`value` as a plain ndarray; a masked array, whose mask would be ignored, is refused."""
@@ -25,11 +23,12 @@ def as_array(name: str, value: npt.ArrayLike) -> np.ndarray:
 def common_float(**arrays: np.ndarray | None) -> np.dtype:
     """The type in which the arrays meet, float32 or float64, by NumPy's promotion."""
     given = {name: array.dtype for name, array in arrays.items() if array is not None}
+    distinct = set(given.values())
     try:
-        dtype = np.result_type(*given.values())
+        dtype = (distinct.pop() if len(distinct) == 1 else np.result_type(*distinct)).newbyteorder("=")
     except TypeError:  # they do not meet anywhere
         dtype = np.dtype(object)
-    if dtype not in FLOATS:
+    if dtype.char not in "fd":
         types = ", ".join(f"{name} {dtype}" for name, dtype in given.items())
         raise TypeError(f"expected float32 or float64, got {types}; convert with astype")
     return dtype

@@ -7,6 +7,7 @@ see `fastconv.signal`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -223,6 +224,8 @@ def plan_conv2d(
     >>> plan.geometry.out_shape
     (1, 64, 56, 56)
     """
+    if len(weight_shape) != 4:
+        raise GeometryError(f"weight of shape {tuple(weight_shape)}: expected 4 axes (oc, ic / groups, kh, kw)")
     geometry = ConvGeometry.from_shapes(
         checked_shape("x_shape", x_shape),
         checked_shape("weight_shape", weight_shape),
@@ -231,58 +234,75 @@ def plan_conv2d(
         dilation=dilation,
         groups=groups,
     )
-    if geometry.ndim != 2:
-        raise GeometryError(f"weight of shape {tuple(weight_shape)}: expected 4 axes (oc, ic / groups, kh, kw)")
     return planner.plan(
         geometry,
-        common_float(dtype=np.empty(0, dtype)).name,
+        common_float(dtype=np.empty(0, dtype)),
         strategy=strategy,
         tolerance=tolerance,
-        threads=_threads(num_threads),
+        threads=available_threads(num_threads),
         max_workspace=max_workspace,
         mode=mode,
     )
 
 
-def _threads(num_threads: int | None) -> int:
+@lru_cache(maxsize=4096, typed=True)
+def _geometry(
+    ndim: int,
+    x_shape: tuple[int, ...],
+    weight_shape: tuple[int, ...],
+    stride: int | Sequence[int],
+    padding: Padding,
+    dilation: int | Sequence[int],
+    groups: int,
+) -> tuple[ConvGeometry, tuple[int, ...]]:
+    """The planar geometry of a call, and the shape of its result: what a repeated call looks up."""
+    if len(weight_shape) != ndim + 2:
+        raise GeometryError(f"weight of shape {weight_shape}: expected {ndim + 2} axes (oc, ic / groups, *kernel)")
+    geometry = ConvGeometry.from_shapes(
+        x_shape, weight_shape, stride=stride, padding=padding, dilation=dilation, groups=groups
+    )
+    return geometry.as_2d(), geometry.out_shape[ndim + 2 - len(x_shape) :]
+
+
+def _hashable(argument):
+    """`argument` with its lists and arrays as tuples, so that a geometry can be looked up by it."""
+    return tuple(map(_hashable, argument)) if isinstance(argument, list | tuple | np.ndarray) else argument
+
+
+def conv_operands(
+    ndim, x, weight, bias, stride, padding, dilation, groups, activation
+) -> tuple[ConvGeometry, tuple[int, ...], np.ndarray, np.ndarray, Epilogue]:
+    """The arguments of a convolution, checked: geometry, shape of the result, and arrays as kernels read them."""
+    x, weight = as_array("x", x), as_array("weight", weight)
+    bias = None if bias is None else as_array("bias", bias)
+    dtype = common_float(x=x, weight=weight, bias=bias)
+    geometry, shape = _geometry(
+        ndim, x.shape, weight.shape, _hashable(stride), _hashable(padding), _hashable(dilation), groups
+    )
+    if bias is not None:
+        if bias.shape != (geometry.oc,):
+            raise GeometryError(f"bias of shape {bias.shape}: expected ({geometry.oc},), one value a filter")
+        bias = np.ascontiguousarray(bias, dtype)
+    epilogue = Epilogue(bias, *parse_activation(activation))
+    return geometry, shape, as_operand(x, dtype), as_operand(weight, dtype), epilogue
+
+
+def available_threads(num_threads: int | None) -> int:
+    """The argument `num_threads`, checked; by default all that a call may use."""
     return threads.get_num_threads() if num_threads is None else threads.checked_threads(num_threads)
 
 
-def _conv(
-    ndim,
-    x,
-    weight,
-    bias,
-    stride,
-    padding,
-    dilation,
-    groups,
-    activation,
-    strategy,
-    tolerance,
-    num_threads,
-    out,
-):
-    """`conv1d` and `conv2d`: arrays to operands, geometry, plan, run."""
-    x, weight = as_array("x", x), as_array("weight", weight)
-    bias = None if bias is None else as_array("bias", bias)
-    if weight.ndim != ndim + 2:
-        raise GeometryError(f"weight of shape {weight.shape}: expected {ndim + 2} axes (oc, ic / groups, *kernel)")
-    geometry = ConvGeometry.from_shapes(
-        x.shape, weight.shape, stride=stride, padding=padding, dilation=dilation, groups=groups
+def _conv(ndim, x, weight, bias, stride, padding, dilation, groups, activation, strategy, tolerance, num_threads, out):
+    """`conv1d` and `conv2d`: arrays to operands, look up the plan, run it."""
+    geometry, shape, x, weight, epilogue = conv_operands(
+        ndim, x, weight, bias, stride, padding, dilation, groups, activation
     )
-    if bias is not None and bias.shape != (geometry.oc,):
-        raise GeometryError(f"bias of shape {bias.shape}: expected ({geometry.oc},), one value a filter")
-    dtype = common_float(x=x, weight=weight, bias=bias)
-    epilogue = Epilogue(None if bias is None else np.ascontiguousarray(bias, dtype), *parse_activation(activation))
     plan = planner.plan(
-        geometry.as_2d(), dtype.name, strategy=strategy, tolerance=tolerance, threads=_threads(num_threads)
+        geometry, x.dtype, strategy=strategy, tolerance=tolerance, threads=available_threads(num_threads)
     )
-    operand, weight_operand = as_operand(x, dtype), as_operand(weight, dtype)
-    shape = geometry.out_shape[geometry.ndim + 2 - x.ndim :]
-    result = np.empty(shape, dtype) if out is None else checked_out(out, shape, dtype)
-    target = result if out is None or is_target(out, operand, weight_operand, epilogue.bias) else np.empty(shape, dtype)
-    execute(plan, operand, weight_operand, epilogue, target)
+    result = np.empty(shape, x.dtype) if out is None else checked_out(out, shape, x.dtype)
+    target = result if out is None or is_target(out, x, weight, epilogue.bias) else np.empty(shape, x.dtype)
+    execute(plan, x, weight, epilogue, target)
     if target is not result:
         result[...] = target
     return result
@@ -294,7 +314,7 @@ def execute(plan: Plan, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, o
     plan.strategy.run(
         g,
         x.reshape(g.x_shape),
-        plan.strategy.prepare(g, weight.reshape(g.weight_shape)),
+        plan.strategy.prepare(g, weight.reshape(g.weight_shape), plan.threads),
         out.reshape(g.out_shape),
         epilogue,
         plan.threads,

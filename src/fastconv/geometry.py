@@ -20,6 +20,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain, islice
 from math import prod
 from operator import index
@@ -86,6 +87,26 @@ def checked_shape(name: str, shape: Sequence[int]) -> tuple[int, ...]:
         return tuple(map(index, shape))
     except TypeError:
         raise GeometryError(f"{name}={shape!r}: expected a sequence of ints") from None
+
+
+def mode_padding(mode: str, kernel: Sequence[int], flipped: bool) -> tuple[tuple[int, int], ...]:
+    """The (begin, end) padding an axis that gives the output which SciPy calls `mode`: full, same or valid.
+
+    The centre of an even kernel is the tap before its middle, ``(k - 1) // 2``, in the order of the caller:
+    counted from the other end where the kernel has been `flipped`. An empty kernel has negative padding.
+
+    Examples
+    --------
+    >>> mode_padding("same", (3, 4), flipped=False), mode_padding("same", (3, 4), flipped=True)
+    (((1, 1), (1, 2)), ((1, 1), (2, 1)))
+    """
+    if mode == "full":
+        return tuple((k - 1, k - 1) for k in kernel)
+    if mode == "valid":
+        return ((0, 0),) * len(kernel)
+    if mode != "same":
+        raise GeometryError(f"mode={mode!r}: expected 'full', 'same' or 'valid'")
+    return tuple((k // 2, (k - 1) // 2) if flipped else ((k - 1) // 2, k // 2) for k in kernel)
 
 
 def _require(condition: bool, message: str) -> None:
@@ -207,26 +228,34 @@ class _Axes:
     """Accessors by the field's names, for the axes that a geometry has.
 
     The depth and height of a 1-D problem read as one position: ``ih``, ``kh``, ``oh`` are 1, and so on.
+    Each is computed once: strategies read a score of them at every call of a planned problem.
     """
 
-    __slots__ = ()
-    ih = property(lambda self: self.extent[-2] if self.ndim > 1 else 1)
-    iw = property(lambda self: self.extent[-1])
-    kh = property(lambda self: self.kernel[-2] if self.ndim > 1 else 1)
-    kw = property(lambda self: self.kernel[-1])
-    oh = property(lambda self: self.out_extent[-2] if self.ndim > 1 else 1)
-    ow = property(lambda self: self.out_extent[-1])
-    sh = property(lambda self: self.stride[-2] if self.ndim > 1 else 1)
-    sw = property(lambda self: self.stride[-1])
-    dh = property(lambda self: self.dilation[-2] if self.ndim > 1 else 1)
-    dw = property(lambda self: self.dilation[-1])
-    pt = property(lambda self: self.padding[-2][0] if self.ndim > 1 else 0)
-    pb = property(lambda self: self.padding[-2][1] if self.ndim > 1 else 0)
-    pl = property(lambda self: self.padding[-1][0])
-    pr = property(lambda self: self.padding[-1][1])
-    ndim = property(lambda self: len(self.extent))
-    taps = property(lambda self: prod(self.kernel), doc="Kernel positions.")
-    positions = property(lambda self: prod(self.out_extent), doc="Output positions of one plane.")
+    ih = cached_property(lambda self: self.extent[-2] if self.ndim > 1 else 1)
+    iw = cached_property(lambda self: self.extent[-1])
+    kh = cached_property(lambda self: self.kernel[-2] if self.ndim > 1 else 1)
+    kw = cached_property(lambda self: self.kernel[-1])
+    oh = cached_property(lambda self: self.out_extent[-2] if self.ndim > 1 else 1)
+    ow = cached_property(lambda self: self.out_extent[-1])
+    sh = cached_property(lambda self: self.stride[-2] if self.ndim > 1 else 1)
+    sw = cached_property(lambda self: self.stride[-1])
+    dh = cached_property(lambda self: self.dilation[-2] if self.ndim > 1 else 1)
+    dw = cached_property(lambda self: self.dilation[-1])
+    pt = cached_property(lambda self: self.padding[-2][0] if self.ndim > 1 else 0)
+    pb = cached_property(lambda self: self.padding[-2][1] if self.ndim > 1 else 0)
+    pl = cached_property(lambda self: self.padding[-1][0])
+    pr = cached_property(lambda self: self.padding[-1][1])
+    ndim = cached_property(lambda self: len(self.extent))
+
+    @cached_property
+    def taps(self) -> int:
+        """Kernel positions."""
+        return prod(self.kernel)
+
+    @cached_property
+    def positions(self) -> int:
+        """Output positions of one plane."""
+        return prod(self.out_extent)
 
 
 @dataclass(frozen=True)
@@ -255,6 +284,7 @@ class ConvGeometry(_Axes):
     dilation: tuple[int, ...]
     padding: tuple[tuple[int, int], ...]
     out_extent: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _require(self.g >= 1, f"groups={self.g}: expected at least 1")
@@ -268,6 +298,15 @@ class ConvGeometry(_Axes):
             _require(channels % self.g == 0, f"groups={self.g}: does not divide {channels} {name} channels")
         extents = map(output_extent, self.extent, self.padding, self.kernel, self.stride, self.dilation)
         object.__setattr__(self, "out_extent", _checked_output(self, extents, (self.x_shape, self.weight_shape)))
+        # Looked up several times in every call.
+        object.__setattr__(
+            self,
+            "_hash",
+            hash((self.n, self.g, self.weight_shape, self.extent, self.stride, self.dilation, self.padding)),
+        )
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @classmethod
     def from_shapes(
@@ -440,15 +479,15 @@ class ConvGeometry(_Axes):
         """The leading extents of the output."""
         return self.n, self.oc
 
-    @property
+    @cached_property
     def x_shape(self) -> tuple[int, ...]:
         return (self.n, self.ic, *self.extent)
 
-    @property
+    @cached_property
     def weight_shape(self) -> tuple[int, ...]:
         return (self.oc, self.ic // self.g, *self.kernel)
 
-    @property
+    @cached_property
     def out_shape(self) -> tuple[int, ...]:
         return (self.n, self.oc, *self.out_extent)
 
@@ -525,7 +564,10 @@ class PoolGeometry(_Axes):
         dilation: int | Sequence[int] = 1,
         ceil_mode: bool = False,
     ) -> Self:
-        """The geometry of ``pool(x)`` for ``x (N, C, *extent)`` or ``(C, *extent)``; `stride` defaults to the kernel."""
+        """The geometry of ``pool(x)`` for ``x (N, C, *extent)`` or ``(C, *extent)``.
+
+        `stride` defaults to the kernel.
+        """
         _require(
             len(x_shape) in (ndim + 1, ndim + 2),
             f"x of shape {tuple(x_shape)}: expected {ndim + 2} axes (batch, channels, *extent), "
@@ -587,10 +629,10 @@ class PoolGeometry(_Axes):
         """The leading extents of the output."""
         return self.n, self.c
 
-    @property
+    @cached_property
     def x_shape(self) -> tuple[int, ...]:
         return (self.n, self.c, *self.extent)
 
-    @property
+    @cached_property
     def out_shape(self) -> tuple[int, ...]:
         return (self.n, self.c, *self.out_extent)

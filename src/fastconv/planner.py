@@ -7,11 +7,12 @@ from functools import lru_cache
 from numbers import Real
 
 import numpy as np
+import numpy.typing as npt
 
 from fastconv.epilogue import Epilogue
 from fastconv.errors import UnsupportedError
 from fastconv.geometry import ConvGeometry
-from fastconv.plan import Candidate, Plan
+from fastconv.plan import Candidate, Plan, format_bytes
 from fastconv.strategies import BY_NAME, STRATEGIES
 from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE, Strategy, sum_error
 
@@ -40,7 +41,7 @@ def checked_tolerance(tolerance: float | None, geometry: ConvGeometry, dtype: np
 
 def plan(
     geometry: ConvGeometry,
-    dtype: str,
+    dtype: npt.DTypeLike,
     *,
     strategy: str = "auto",
     tolerance: float | None = None,
@@ -72,16 +73,16 @@ def _plan(
     type_ = np.dtype(dtype)
     limit = checked_tolerance(tolerance, geometry, type_)
     candidates = {
-        s.name: _candidate(s, geometry, type_, limit, threads, max_workspace, forced=s.name == strategy)
+        s.name: candidate(s, geometry, type_, limit, threads, max_workspace, forced=s.name == strategy)
         for s in STRATEGIES
     }
     if strategy == "auto":
-        able = [name for name, candidate in candidates.items() if candidate.refusal is None]
+        able = [name for name, c in candidates.items() if c.refusal is None]
         if not able:
-            reasons = "; ".join(f"{name}: {candidate.refusal}" for name, candidate in candidates.items())
-            raise UnsupportedError(f"no strategy computes {geometry} in {dtype}: {reasons}")
+            reasons = "; ".join(f"{name}: {c.refusal}" for name, c in candidates.items())
+            raise UnsupportedError(f"no strategy computes {geometry} in {type_}: {reasons}")
     elif (refusal := candidates[strategy].refusal) is not None:
-        raise UnsupportedError(f"strategy={strategy!r} cannot compute {geometry} in {dtype}: {refusal}")
+        raise UnsupportedError(f"strategy={strategy!r} cannot compute {geometry} in {type_}: {refusal}")
     else:
         able = [strategy]
     if mode == "measure":
@@ -93,7 +94,7 @@ def _plan(
     estimate = BY_NAME[chosen].cost(geometry, type_)
     return Plan(
         geometry=geometry,
-        dtype=dtype,
+        dtype=type_.name,
         strategy=BY_NAME[chosen],
         threads=max(1, min(threads, int(estimate / _SECONDS_A_THREAD))),
         tolerance=limit,
@@ -103,7 +104,7 @@ def _plan(
     )
 
 
-def _candidate(
+def candidate(
     strategy: Strategy,
     geometry: ConvGeometry,
     dtype: np.dtype,
@@ -112,6 +113,7 @@ def _candidate(
     max_workspace: int,
     forced: bool,
 ) -> Candidate:
+    """What speaks against `strategy`, or its estimated price; `tolerance` does not bind one that is `forced`."""
     refusal = strategy.refuse(geometry, dtype)
     if refusal is not None:
         return Candidate(strategy.name, refusal)
@@ -119,7 +121,7 @@ def _candidate(
     workspace = strategy.workspace_bytes(geometry, dtype, threads, max_workspace)
     # A caller who names a strategy has weighed its error; scratch memory stays bounded all the same.
     if workspace > max_workspace:
-        refusal = "needs more workspace than allowed"
+        refusal = f"needs {format_bytes(workspace)} of workspace, the limit is {format_bytes(max_workspace)}"
     elif not forced and not strategy.exact_sum and (tolerance == 0 or error > tolerance):
         refusal = f"expected error above the tolerance of {tolerance:.1e} σ"
     return Candidate(strategy.name, refusal, strategy.cost(geometry, dtype), workspace, error)
@@ -140,7 +142,7 @@ def _measure(
         times = []
         for _ in range(4):  # the first, which may compile, does not count
             start = time.perf_counter()
-            s.run(geometry, x, s.prepare(geometry, weight), out, Epilogue(), threads, max_workspace)
+            s.run(geometry, x, s.prepare(geometry, weight, threads), out, Epilogue(), threads, max_workspace)
             times.append(time.perf_counter() - start)
         seconds[s.name] = min(times[1:])
     return seconds

@@ -5,14 +5,6 @@ import time
 
 from libc.stdint cimport int64_t
 
-cdef extern from "simd/simd.h":
-    ctypedef struct simd_kernels:
-        const char *isa
-        double (*peak_f32)(int64_t rounds) noexcept nogil
-        double (*peak_f64)(int64_t rounds) noexcept nogil
-        int64_t flops_per_round_f32
-        int64_t flops_per_round_f64
-
 cdef extern from *:
     """
     /* Tables from the most to the least capable; NULL where this CPU lacks the instructions. */
@@ -56,7 +48,7 @@ cdef const simd_kernels *pick() except NULL:
     raise ValueError(f"FASTCONV_ISA={wanted!r}: this CPU runs {', '.join(available_isas())}")
 
 
-cdef const simd_kernels *picked = pick()
+picked = pick()
 
 
 def isa():
@@ -79,17 +71,17 @@ def measure_peak_flops(itemsize, seconds=0.02, bursts=5):
 
     The best of `bursts` bursts of about `seconds`; `itemsize` is 4 (float32) or 8 (float64).
     """
-    cdef bint single = itemsize == 4
+    cdef real_kernels kernels = picked.f32 if itemsize == 4 else picked.f64
     cdef int64_t rounds = 1024
-    cdef double best = 0
-    flops = picked.flops_per_round_f32 if single else picked.flops_per_round_f64
+    cdef double sink
+    best = 0.0
     for _ in range(bursts):
-        while True:
-            start = time.perf_counter()
-            picked.peak_f32(rounds) if single else picked.peak_f64(rounds)
-            elapsed = time.perf_counter() - start
-            if elapsed >= seconds:
-                break
+        elapsed = 0.0
+        while elapsed < seconds:
             rounds *= 2
-        best = max(best, flops * rounds / elapsed)
+            start = time.perf_counter()
+            flops = kernels.peak(rounds, &sink)
+            elapsed = time.perf_counter() - start
+        best = max(best, flops / elapsed)
+        rounds //= 2
     return best

@@ -1,14 +1,19 @@
-"""Direct convolution of planes, one output row at a time, with the kernel's extents as constants.
+"""Direct convolution, tap by tap over strips of rows, with the kernel's extents as constants.
 
 Equation, for one output channel m of one image, with c over the input channels of its group::
 
-    out[r, q] = bias[m] + sum_{c, i, j} weight[m, c, i, j] * x[c, r * sh - pt + i * dh, q * sw - pl + j * dw]
+    out[r, q] = epilogue(sum_{c, i, j} weight[m, c, i, j] * x[c, r * sh - pt + i * dh, q * sw - pl + j * dw])
 
-A row of `out` stays in L1 while the channels are added to it one by one; within a channel the taps are
-unrolled and LLVM vectorises over q.
+Index map. The input rows that a tile needs are gathered into a *strip*, zeros around the image included and
+columns split by their phase modulo the stride, so that every tap reads neighbouring values::
 
-Boundary cases: rows outside the image shorten the loop over i; columns 0 to `first` and `last` to ow, where
-some tap falls outside, are computed one by one with the loop over j shortened; all between is free of tests.
+    strip[s, p, t] = x[c, row0 * sh - pt + s * strip_row, (col0 * sw - pl) + t * sw + p]
+    tap (i, j) of output (r, q) is strip[r * row_step + i * tap_step, (j * dw) % sw, q + (j * dw) // sw]
+
+Rows are dense (row_step = sh, tap_step = dh, strip_row = 1), or, where a large dilation leaves most of them unused,
+one output row's taps only (0, 1, dh). The sums of a tile stay in a second strip, whose rows are a multiple of
+`WIDTH` long: vector loops have no rest. Gathering costs a read and a write per tap-free
+pixel, testing for borders inside the loops cost more.
 """
 
 from __future__ import annotations
@@ -23,107 +28,90 @@ from fastconv.kernels.jit import finish_row, tile_kernel
 # LLVM unrolls this many taps completely; past it, it stops vectorising the loop around them.
 MAX_UNROLLED_TAPS = 49
 
-# The integers of a direct kernel, in order. Strides of x are in elements; `row_tile` output rows are one tile.
-INTS = [
-    "ic",
-    "oc",
-    "icg",
-    "ocg",
-    "ih",
-    "iw",
-    "oh",
-    "ow",
-    "kh",
-    "kw",
-    "sh",
-    "sw",
-    "dh",
-    "dw",
-    "pt",
-    "pl",
-    "xn",
-    "xc",
-    "xh",
-    "xw",
-    "row_tile",
-    "row_tiles",
-    "first",
-    "last",
-    "activation",
-]
+# Rows of sums are a multiple of this many values: the widest vector.
+WIDTH = 16
 
 
-def specialisation(kh: int, kw: int, step: int) -> tuple[int, int, int]:
-    """The constants that are compiled in for a kernel: 0 stands for "read at run time"."""
-    taps = (kh, kw) if kh * kw <= MAX_UNROLLED_TAPS else (0, 0)
-    return (*taps, step if step in (1, 2) else 0)
+def specialisation(kh: int, kw: int, sw: int, dw: int) -> tuple[int, int, int, int]:
+    """The constants that are compiled in for a kernel; zeros stand for "read at run time"."""
+    return (kh, kw, sw, dw) if kh * kw <= MAX_UNROLLED_TAPS and sw <= 4 and dw <= 2 else (0, 0, 0, 0)
 
 
 @functools.cache
-def direct_kernel(dtype: np.dtype, KH: int, KW: int, STEP: int) -> Any:
-    """The tile kernel for one `specialisation`. Tile: `row_tile` output rows of one output channel of one image.
+def direct_kernel(dtype: np.dtype, KH: int, KW: int, SW: int, DW: int) -> Any:
+    """The tile kernel for one `specialisation`.
 
-    ``arrays``: x, weight (C-contiguous), out (C-contiguous), the address of `kernels.epilogue.ROW` or null, bias
-    or null. ``ints``: `INTS`. ``scalars``: the activation's parameter.
+    Tile: `row_tile` rows of `col_tile` columns of one output plane. ``arrays``: x, weight and out (C-contiguous), the
+    address of `kernels.epilogue.ROW` or null, bias or null, workspace (`scratch` values a worker). ``ints``: as
+    unpacked below; strides of x in elements. ``scalars``: the activation's parameter.
     """
 
+    ZERO = dtype.type(0)
+
     def loop(arrays, ints, scalars, begin, end, worker):
-        _ic, oc, icg, ocg, ih, iw, oh, ow = (
-            ints[0],
-            ints[1],
-            ints[2],
-            ints[3],
-            ints[4],
-            ints[5],
-            ints[6],
-            ints[7],
-        )
-        sh, sw, dh, dw, pt, pl = ints[10], ints[11], ints[12], ints[13], ints[14], ints[15]
-        xn, xc, xh, xw = ints[16], ints[17], ints[18], ints[19]
-        row_tile, row_tiles, first, last, activation = ints[20], ints[21], ints[22], ints[23], ints[24]
-        kh, kw, step = KH or ints[8], KW or ints[9], STEP or sw * xw
-        x, weight, out = arrays[0], arrays[1], arrays[2]
+        oc, icg, ocg, ih, iw, oh, ow = ints[0], ints[1], ints[2], ints[3], ints[4], ints[5], ints[6]
+        kh, kw, sh, sw, dw, pt, pl = ints[7], ints[8], ints[9], ints[10], ints[11], ints[12], ints[13]
+        row_tile, row_tiles, col_tile, col_tiles = ints[14], ints[15], ints[16], ints[17]
+        row_step, tap_step, strip_row, pitch, scratch = ints[18], ints[19], ints[20], ints[21], ints[22]
+        xn, xc, xh, xw, activation = ints[23], ints[24], ints[25], ints[26], ints[27]
+        kh, kw, sw, dw = KH or kh, KW or kw, SW or sw, DW or dw
+        x, weight, out, bias, sums = arrays[0], arrays[1], arrays[2], arrays[4], arrays[5]
+        sums0 = worker * scratch
+        strip = arrays[5]
+        strip0 = sums0 + row_tile * col_tile
         for tile in range(begin, end):
-            plane = tile // row_tiles
+            plane = tile // (row_tiles * col_tiles)
+            row0 = tile // col_tiles % row_tiles * row_tile
+            col0 = tile % col_tiles * col_tile
             m = plane % oc
-            image = plane // oc * xn + m // ocg * icg * xc
-            row0 = tile % row_tiles * row_tile
-            for r in range(row0, min(row0 + row_tile, oh)):
-                o = (plane * oh + r) * ow
-                top = r * sh - pt
-                i0 = min(kh, max(0, -(top // dh)))
-                i1 = min(kh, max(i0, (ih - top + dh - 1) // dh))
-                for q in range(ow):
-                    out[o + q] = 0
-                for c in range(icg):
-                    w = (m * icg + c) * kh * kw
-                    source = image + c * xc + top * xh - pl * xw
-                    if KH and i0 == 0 and i1 == KH:
-                        for q in range(first, last):
-                            total = out[o + q]
+            rows, cols = min(row_tile, oh - row0), min(col_tile, ow - col0)
+            width = (cols + WIDTH - 1) // WIDTH * WIDTH
+            for c in range(icg):
+                image = plane // oc * xn + (m // ocg * icg + c) * xc
+                for phase in range(sw):
+                    left = col0 * sw - pl + phase
+                    first = min(pitch, max(0, -(left // sw)))
+                    last = min(pitch, max(first, (iw - left + sw - 1) // sw))
+                    for s in range((rows - 1) * row_step + (kh - 1) * tap_step + 1):
+                        y = row0 * sh - pt + s * strip_row
+                        line = strip0 + (s * sw + phase) * pitch
+                        source = image + y * xh + left * xw
+                        begin_copy, end_copy = (first, last) if 0 <= y < ih else (pitch, pitch)
+                        for t in range(begin_copy):
+                            strip[line + t] = 0
+                        if xw == 1:
+                            for t in range(begin_copy, end_copy):
+                                strip[line + t] = x[source + t * sw]
+                        else:
+                            for t in range(begin_copy, end_copy):
+                                strip[line + t] = x[source + t * sw * xw]
+                        for t in range(end_copy, pitch):
+                            strip[line + t] = 0
+                w = (m * icg + c) * kh * kw
+                for r in range(rows):
+                    row = sums0 + r * width
+                    line = strip0 + r * row_step * sw * pitch
+                    if KH:
+                        for q in range(width):
+                            total = sums[row + q] if c > 0 else ZERO
                             for i in range(KH):
                                 for j in range(KW):
-                                    total += weight[w + i * KW + j] * x[source + i * dh * xh + j * dw * xw + q * step]
-                            out[o + q] = total
+                                    at = line + (i * tap_step * SW + (j * DW) % SW) * pitch + (j * DW) // SW
+                                    total += weight[w + i * KW + j] * strip[at + q]
+                            sums[row + q] = total
                     else:
-                        for i in range(i0, i1):
+                        if c == 0:
+                            for q in range(width):
+                                sums[row + q] = ZERO
+                        for i in range(kh):
                             for j in range(kw):
-                                for q in range(first, last):
-                                    out[o + q] += (
-                                        weight[w + i * kw + j] * x[source + i * dh * xh + j * dw * xw + q * step]
-                                    )
-                    for border in range(2):
-                        for q in range(last if border else 0, ow if border else first):
-                            left = q * sw - pl
-                            j0 = min(kw, max(0, -(left // dw)))
-                            j1 = min(kw, max(j0, (iw - left + dw - 1) // dw))
-                            total = out[o + q]
-                            for i in range(i0, i1):
-                                for j in range(j0, j1):
-                                    total += (
-                                        weight[w + i * kw + j] * x[source + i * dh * xh + j * dw * xw + q * sw * xw]
-                                    )
-                            out[o + q] = total
-                finish_row(arrays[3], out, o, ow, arrays[4], m, activation, scalars[0])
+                                at = line + (i * tap_step * sw + (j * dw) % sw) * pitch + (j * dw) // sw
+                                for q in range(width):
+                                    sums[row + q] += weight[w + i * kw + j] * strip[at + q]
+            for r in range(rows):
+                o = (plane * oh + row0 + r) * ow + col0
+                for q in range(cols):
+                    out[o + q] = sums[sums0 + r * width + q]
+                finish_row(arrays[3], out, o, cols, bias, m, activation, scalars[0])
 
     return tile_kernel(loop, dtype)

@@ -9,24 +9,15 @@ Equation, for one image and group, with ``k = (c, i, j)`` over input channels an
 Boundary cases: for a fixed tap the columns q that fall inside the image are one interval, so every copied
 row is zeros, a run of the image, zeros; a row outside the image is all zeros.
 
-All images are read through element strides of any sign. ``Window`` holds the integers that every kernel here
-shares, in the order in which `WINDOW` names them.
+All images are read through element strides of any sign. ``Window`` (simd/simd.h) holds the integers that every
+compiled kernel starts with, in the order in which `WINDOW` names them.
 """
 
 from libc.stdint cimport int32_t, int64_t, intptr_t
 from libc.string cimport memcpy, memset
 
+from fastconv.kernels.cpu cimport Window
 from fastconv.kernels.epilogue cimport epilogue_f32, epilogue_f64
-
-cdef extern from *:
-    """
-    typedef struct {
-        int64_t n, g, ic, oc, ih, iw, kh, kw, oh, ow, sh, sw, dh, dw, pt, pl, xn, xc, xh, xw;
-    } Window;
-    """
-    ctypedef struct Window:
-        int64_t n, g, ic, oc, ih, iw, kh, kw, oh, ow, sh, sw, dh, dw, pt, pl
-        int64_t xn, xc, xh, xw  # element strides of the image
 
 WINDOW = ("n", "g", "ic", "oc", "ih", "iw", "kh", "kw", "oh", "ow", "sh", "sw", "dh", "dw", "pt", "pl")
 

@@ -8,9 +8,10 @@ from fastconv.strategies.base import Strategy
 from fastconv.strategies.direct import Direct
 from fastconv.strategies.fft import Fft
 from fastconv.strategies.im2col import Im2col
+from fastconv.strategies.implicit import Implicit
 from fastconv.strategies.reference import Reference
 from fastconv.strategies.toeplitz import Toeplitz
 
-STRATEGIES: tuple[Strategy, ...] = (Direct(), Im2col(), Toeplitz(), Fft(), Reference())
+STRATEGIES: tuple[Strategy, ...] = (Implicit(), Direct(), Im2col(), Toeplitz(), Fft(), Reference())
 
 BY_NAME: dict[str, Strategy] = {strategy.name: strategy for strategy in STRATEGIES}

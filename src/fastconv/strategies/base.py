@@ -47,7 +47,7 @@ class Strategy(Protocol):
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         """Scratch bytes of a one-shot call that tries to stay within `max_workspace`."""
 
-    def prepare(self, geometry: ConvGeometry, weight: np.ndarray) -> Any:
+    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> Any:
         """All work that depends on the weight alone."""
 
     def run(
@@ -103,3 +103,10 @@ def finish_planes(geometry: ConvGeometry, out: np.ndarray, epilogue: Epilogue, t
             geometry.n * geometry.oc,
             threads,
         )
+
+
+def aligned_empty(count: int, dtype: np.dtype) -> np.ndarray:
+    """An uninitialised array that starts on a cache line."""
+    buffer = np.empty(count * dtype.itemsize + 64, np.uint8)
+    start = -buffer.ctypes.data % 64
+    return buffer[start : start + count * dtype.itemsize].view(dtype)

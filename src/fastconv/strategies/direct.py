@@ -2,15 +2,64 @@
 
 from __future__ import annotations
 
+import functools
+from typing import NamedTuple
+
 import numpy as np
 
 from fastconv import threads as team
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import ConvGeometry
-from fastconv.strategies.base import FMA_FLOPS, element_strides, sum_error
+from fastconv.strategies.base import element_strides, sum_error
 
-# About as many output values a tile: enough to hide the hand-out, few enough to share among threads.
-_TILE_VALUES = 16384
+# Output values of a tile: its strips stay in L1 or close to it, its hand-out costs nothing beside the work.
+_TILE_VALUES = 8192
+_TILE_COLUMNS = 2048
+
+# Dilated rows further apart than this are gathered one output row at a time.
+_DENSE_SPAN = 64
+
+
+class _Tiling(NamedTuple):
+    """How output planes are cut into tiles, and the strips of one (see kernels/direct.py)."""
+
+    row_tile: int
+    row_tiles: int
+    col_tile: int
+    col_tiles: int
+    row_step: int
+    tap_step: int
+    strip_row: int
+    pitch: int
+    scratch: int
+
+
+@functools.lru_cache(maxsize=4096)
+def _tiling(g: ConvGeometry) -> _Tiling:
+    from fastconv.kernels.direct import WIDTH
+
+    col_tile = -(-min(g.ow, _TILE_COLUMNS) // WIDTH) * WIDTH
+    dense = max((g.kh - 1) * g.dh, g.sh) <= _DENSE_SPAN
+    row_tile = min(g.oh, max(1, _TILE_VALUES // col_tile)) if dense else 1
+    row_step, tap_step, strip_row = (g.sh, g.dh, 1) if dense else (0, 1, g.dh)
+    strip_rows = (row_tile - 1) * row_step + (g.kh - 1) * tap_step + 1
+    pitch = col_tile + (g.kw - 1) * g.dw // g.sw
+    scratch = row_tile * col_tile + strip_rows * g.sw * pitch
+    row_tiles, col_tiles = -(-g.oh // row_tile), -(-g.ow // col_tile)
+    return _Tiling(row_tile, row_tiles, col_tile, col_tiles, row_step, tap_step, strip_row, pitch, scratch)
+
+
+@functools.lru_cache(maxsize=4096)
+def _launch(g: ConvGeometry, dtype: np.dtype) -> tuple[int, int | None, tuple[int, ...], int, int]:
+    """Kernel and epilogue by address, the integers that depend on the geometry, tiles, and scratch values."""
+    from fastconv.kernels.direct import direct_kernel, specialisation
+    from fastconv.kernels.epilogue import ROW
+
+    tiling = _tiling(g)
+    kernel = direct_kernel(dtype, *specialisation(g.kh, g.kw, g.sw, g.dw))
+    window = (g.oc, g.ic // g.g, g.oc // g.g, g.ih, g.iw, g.oh, g.ow, g.kh, g.kw, g.sh, g.sw, g.dw, g.pt, g.pl)
+    tiles = g.n * g.oc * tiling.row_tiles * tiling.col_tiles
+    return kernel.address, ROW.get(dtype.name), (*window, *tiling), tiles, tiling.scratch
 
 
 class Direct:
@@ -25,24 +74,23 @@ class Direct:
         return None
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        from fastconv.kernels.direct import MAX_UNROLLED_TAPS
+        from fastconv.kernels.direct import MAX_UNROLLED_TAPS, WIDTH
 
-        share = 0.35 if geometry.taps <= MAX_UNROLLED_TAPS else 0.1
-        if geometry.sw > 1:
-            share /= 3
-        if geometry.taps < 4:
-            share /= 2
-        # Vectors are cut off at the end of every row, and borders are computed one value at a time.
-        useful = geometry.ow / (geometry.ow + 16 + 4 * (geometry.pl + geometry.pr))
-        return 2e-6 + geometry.flops / (FMA_FLOPS[8 if dtype.itemsize == 8 else 4] * share * useful)
+        g = geometry
+        wide = dtype.itemsize / 4
+        multiply = 2 * g.taps / ((45e9 if g.taps <= MAX_UNROLLED_TAPS else 25e9) / wide)
+        # Splitting columns by their phase is not vectorised.
+        gather = 3e-10 * wide * g.sh * g.sw * (1 if g.sw == 1 else 2)
+        values = g.n * g.oc * g.ic // g.g * g.oh * -(-g.ow // WIDTH) * WIDTH
+        return 2e-6 + values * (multiply + gather)
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         return sum_error(geometry, dtype)
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        return 0
+        return threads * _tiling(geometry).scratch * dtype.itemsize
 
-    def prepare(self, geometry: ConvGeometry, weight: np.ndarray) -> np.ndarray:
+    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
         return np.ascontiguousarray(weight)
 
     def run(
@@ -55,23 +103,12 @@ class Direct:
         threads: int,
         max_workspace: int,
     ) -> None:
-        from fastconv.kernels.direct import direct_kernel, specialisation
-        from fastconv.kernels.epilogue import ROW
-
-        g = geometry
-        strides = element_strides(x)
-        kernel = direct_kernel(x.dtype, *specialisation(g.kh, g.kw, g.sw * strides[3]))
-        row_tile = min(g.oh, -(-_TILE_VALUES // g.ow))
-        row_tiles = -(-g.oh // row_tile)
-        first = min(g.ow, -(-g.pl // g.sw))
-        last = max(first, min(g.ow, (g.iw + g.pl - (g.kw - 1) * g.dw - 1) // g.sw + 1))
-        window = (g.ic, g.oc, g.ic // g.g, g.oc // g.g, g.ih, g.iw, g.oh, g.ow, g.kh, g.kw)
-        window += (g.sh, g.sw, g.dh, g.dw, g.pt, g.pl)
+        kernel, finish, ints, tiles, scratch = _launch(geometry, x.dtype)
         team.run_tiles(
-            kernel.address,
-            (x, prepared, out, ROW.get(x.dtype.name) if epilogue else None, epilogue.bias),
-            (*window, *strides, row_tile, row_tiles, first, last, epilogue.activation),
+            kernel,
+            (x, prepared, out, finish if epilogue else None, epilogue.bias, np.empty(threads * scratch, x.dtype)),
+            (*ints, *element_strides(x), epilogue.activation),
             (epilogue.parameter,),
-            g.n * g.oc * row_tiles,
+            tiles,
             threads,
         )

@@ -69,7 +69,7 @@ class Fft:
         filters = _filters_at_once(geometry, dtype, max_workspace)
         return (channels + filters * (channels + 1)) * _spectrum_bytes(geometry, dtype)
 
-    def prepare(self, geometry: ConvGeometry, weight: np.ndarray) -> np.ndarray:
+    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
         return np.ascontiguousarray(weight)
 
     def run(

@@ -51,7 +51,7 @@ class Im2col:
         chunk = _chunk_rows(geometry, dtype, max_workspace) * _row_bytes(geometry, dtype)
         return chunk * max(1, min(threads, max_workspace // chunk))
 
-    def prepare(self, geometry: ConvGeometry, weight: np.ndarray) -> np.ndarray:
+    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
         return np.ascontiguousarray(weight)
 
     def run(

@@ -76,7 +76,7 @@ class Reference:
         planes = geometry.n * (geometry.ic * padded + 2 * geometry.oc * geometry.positions)
         return 8 * (planes + geometry.oc * geometry.reduction)
 
-    def prepare(self, geometry: ConvGeometry, weight: np.ndarray) -> np.ndarray:
+    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
         return weight
 
     def run(self, geometry, x, prepared, out, epilogue, threads, max_workspace) -> None:

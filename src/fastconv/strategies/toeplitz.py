@@ -78,7 +78,7 @@ class Toeplitz:
         rows, columns = geometry.oc * geometry.positions, geometry.ic * geometry.ih * geometry.iw
         return entries(geometry) * (dtype.itemsize + 4) + rows * (16 + dtype.itemsize) + columns * dtype.itemsize
 
-    def prepare(self, geometry: ConvGeometry, weight: np.ndarray) -> np.ndarray:
+    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
         return weight
 
     def run(

@@ -1,21 +1,33 @@
-/* The table of micro-kernels that each instruction set fills, from one source.
+/* The table of kernels that each instruction set fills, from one source.
  *
- * A source named after an instruction set (avx2.c) defines SIMD_ISA and includes the kernels' headers; it is
- * compiled with that instruction set's flags. cpu.pyx picks the table that the CPU can run.
+ * A source named after an instruction set (avx2.c) defines SIMD_ISA and includes table.h; it is compiled with that
+ * instruction set's flags. cpu.pyx picks the table that the CPU can run.
  */
 #ifndef FASTCONV_SIMD_H
 #define FASTCONV_SIMD_H
 
 #include <stdint.h>
 
+/* A convolution's geometry, as every compiled kernel gets it: the names of geometry.py, and the element strides of x. */
+typedef struct {
+    int64_t n, g, ic, oc, ih, iw, kh, kw, oh, ow, sh, sw, dh, dw, pt, pl;
+    int64_t xn, xc, xh, xw;
+} Window;
+
+/* The signature of fastconv.threads. */
+typedef void tile_function(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
+                           int64_t worker);
+
+typedef struct {
+    double (*peak)(int64_t rounds, double *sink);
+    tile_function *pack_left;
+    tile_function *implicit;
+} real_kernels;
+
 typedef struct {
     const char *isa;
-    /* Run `rounds` rounds of independent multiply-adds; the floating-point operations of one round are
-     * in flops_per_round. The value only keeps the work alive. */
-    double (*peak_f32)(int64_t rounds);
-    double (*peak_f64)(int64_t rounds);
-    int64_t flops_per_round_f32;
-    int64_t flops_per_round_f64;
+    int64_t lanes_bytes, mr, nv;
+    real_kernels f32, f64;
 } simd_kernels;
 
 extern const simd_kernels simd_baseline;

@@ -1,4 +1,7 @@
 /* Fill this instruction set's table (see simd.h). */
+#include <string.h>
+
+#include "epilogue.h"
 #include "simd.h"
 
 #if defined(__AVX512F__)
@@ -9,17 +12,36 @@
 #define SIMD_BYTES 16
 #endif
 
-#include "peak.h"
+/* Rows of a register tile: 12 accumulators of 16 registers, or 24 of 32. */
+#if defined(__AVX512F__) || defined(__aarch64__)
+#define MR 8
+#else
+#define MR 4
+#endif
 
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
 #define TEXT_(a) #a
 #define TEXT(a) TEXT_(a)
 
+#define REAL float
+#define BITS int32_t
+#define NAME(name) name##_f32
+#include "real.h"
+#undef REAL
+#undef BITS
+#undef NAME
+
+#define REAL double
+#define BITS int64_t
+#define NAME(name) name##_f64
+#include "real.h"
+
 const simd_kernels JOIN(simd_, SIMD_ISA) = {
     .isa = TEXT(SIMD_ISA),
-    .peak_f32 = peak_f32,
-    .peak_f64 = peak_f64,
-    .flops_per_round_f32 = 2 * CHAINS * SIMD_BYTES / (int64_t)sizeof(float),
-    .flops_per_round_f64 = 2 * CHAINS * SIMD_BYTES / (int64_t)sizeof(double),
+    .lanes_bytes = SIMD_BYTES,
+    .mr = MR,
+    .nv = NV,
+    .f32 = {.peak = peak_f32, .pack_left = pack_left_f32, .implicit = implicit_f32},
+    .f64 = {.peak = peak_f64, .pack_left = pack_left_f64, .implicit = implicit_f64},
 };

@@ -1,0 +1,41 @@
+# Every target creates what it needs in .venv; PYTHON names another interpreter (3.11 or newer).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+COMPILED := setup.py pyproject.toml $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -path '*/simd/*.c')
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test lint bench bench-peers wheel clean
+
+demo: $(VENV)/.plot
+	$(BIN)/fastconv compare
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	PATH="$(BIN):$$PATH" $(BIN)/cython-lint --max-line-length 120 src
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m pytest benchmarks --benchmark-only
+
+bench-peers: $(VENV)/.peers
+	$(BIN)/python -m benchmarks.side_by_side
+
+wheel: $(BIN)/python
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info
+	find src -name '*.so' -delete
+	find src \( -name '*.c' -not -path '*/simd/*' \) -delete
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# An editable install with one of the extras; built again when a compiled source changes.
+$(VENV)/.%: $(COMPILED) | $(BIN)/python
+	$(INSTALL) --editable '.[$*]'
+	touch $@

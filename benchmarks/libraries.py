@@ -1,0 +1,80 @@
+"""What the tables and suites compare: the protocol of a library, and fastconv as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+import fastconv
+from benchmarks.problems import OPERATIONS, Problem
+from fastconv import planner
+
+Call = Callable[[], np.ndarray]
+
+
+class Library(Protocol):
+    """A library, or one way to use it. Its constructor imports it, and says on how many threads it runs."""
+
+    name: ClassVar[str]
+    operations: ClassVar[tuple[str, ...]]
+    version: str
+
+    def __init__(self, threads: int) -> None: ...
+
+    def refuse(self, problem: Problem) -> str | None:
+        """Why it does not take part in `problem`, which is one of its operations, or ``None``."""
+
+    def error(self, problem: Problem) -> float:
+        """Expected maximum error, in σ of the output."""
+
+    def prepare(self, problem: Problem, *arrays: np.ndarray) -> Call:
+        """One call of the library, to be timed, on ``problem.arrays()``; what its users do once is done here."""
+
+
+class Fastconv:
+    """One-shot calls of the public functions."""
+
+    name = "fastconv"
+    operations = OPERATIONS
+    version = fastconv.__version__
+
+    def __init__(self, threads: int, strategy: str = "auto") -> None:
+        fastconv.set_num_threads(threads)
+        self.threads = threads
+        self.strategy = strategy
+
+    def plan(self, problem: Problem) -> fastconv.plan.Plan:
+        return planner.plan(problem.geometry, problem.dtype, strategy=self.strategy, threads=self.threads)
+
+    def refuse(self, problem: Problem) -> str | None:
+        if problem.operation == "conv":
+            try:
+                self.plan(problem)
+            except fastconv.UnsupportedError as error:
+                return str(error)
+        return None
+
+    def error(self, problem: Problem) -> float:
+        return problem.promised_error
+
+    def prepare(self, problem: Problem, *arrays: np.ndarray) -> Call:
+        g = problem.geometry
+        if problem.operation == "conv":
+            window = {"stride": g.stride, "padding": g.padding, "dilation": g.dilation, "groups": g.g}
+            return partial(fastconv.conv2d, *arrays, **window, strategy=self.strategy)
+        if problem.operation == "filter":
+            from fastconv.signal import convolve2d
+
+            image, kernel = arrays
+            return partial(convolve2d, image, flipped(kernel), mode="same")
+        pool = {"max_pool": fastconv.max_pool2d, "avg_pool": fastconv.avg_pool2d}[problem.operation]
+        padding = tuple(begin for begin, _ in g.padding)
+        return partial(pool, *arrays, g.kernel, g.stride, padding, ceil_mode=g.ceil_mode)
+
+
+def flipped(kernel: np.ndarray) -> np.ndarray:
+    """The kernel with which a true convolution, which flips it again, correlates."""
+    return np.ascontiguousarray(kernel[::-1, ::-1])

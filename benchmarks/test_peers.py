@@ -1,0 +1,19 @@
+"""fastconv's choice and its peers on every layer: one group a layer."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.layers import CONVOLUTIONS
+from benchmarks.libraries import Fastconv
+from benchmarks.peers import PEERS
+from benchmarks.problems import table_problems
+
+# What peers deprecate among themselves is theirs to mend.
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+@pytest.mark.parametrize("library", [c for c in (Fastconv, *PEERS) if "conv" in c.operations], ids=lambda c: c.name)
+@pytest.mark.parametrize("layer", CONVOLUTIONS)
+def test_layer(time_call, layer, library):
+    time_call(f"peers: {layer}", table_problems("conv")[layer], library)

@@ -1,0 +1,28 @@
+"""Every strategy on every layer: one group a layer."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+import fastconv
+from benchmarks.layers import CONVOLUTIONS
+from benchmarks.libraries import Fastconv
+from benchmarks.problems import table_problems
+from fastconv.strategies import BY_NAME
+
+# Strategies that are estimated to take longer teach nothing that the estimate does not say.
+MAX_SECONDS = 2.0
+
+
+@pytest.mark.parametrize("strategy", fastconv.strategies())
+@pytest.mark.parametrize("layer", CONVOLUTIONS)
+def test_strategy(time_call, benchmark, layer, strategy):
+    problem = table_problems("conv")[layer]
+    benchmark.extra_info["strategy"] = strategy
+    cost = BY_NAME[strategy].cost(problem.geometry, np.dtype(problem.dtype))
+    if cost > MAX_SECONDS:
+        pytest.skip(f"estimated to take {cost:.0f} s")
+    time_call(f"strategies: {layer}", problem, partial(Fastconv, strategy=strategy))

@@ -1,0 +1,440 @@
+"""Every strategy on one problem: time, workspace and error, or the reason why it refuses.
+
+`scipy.signal` is timed among them, as the common yardstick.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import count
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastconv import planner
+from fastconv.epilogue import Activation, Epilogue
+from fastconv.errors import GeometryError, UnsupportedError
+from fastconv.functional import available_threads, conv_operands, execute
+from fastconv.geometry import ConvGeometry, Padding
+from fastconv.plan import format_bytes, format_seconds
+from fastconv.strategies import BY_NAME
+from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
+from fastconv.strategies.reference import activate, convolve
+from fastconv.timing import Contender, interleave
+
+SCIPY = "scipy.signal"
+
+# SciPy is timed on as many output planes as it computes in about this long.
+_SCIPY_SECONDS = 3.0
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One contender's part of a `Comparison`.
+
+    Attributes
+    ----------
+    name : str
+        A strategy, or ``"scipy.signal"``.
+    refusal : str or None
+        Why it did not run; then all that follows but `workspace_bytes` and `expected_error` is ``None``.
+    seconds, first_seconds : float
+        Median of a warm one-shot call (weights prepared each time); the very first call, which may compile and import
+        (not taken of ``scipy.signal``).
+    repeats : int
+        How many bursts the median is of.
+    workspace_bytes : int
+        Scratch memory of a call.
+    expected_error, measured_error : float
+        Maximum error in standard deviations of the output, predicted and against a float64 reference.
+    note : str or None
+        What a reader should know beside the figures.
+    """
+
+    name: str
+    refusal: str | None = None
+    seconds: float | None = None
+    first_seconds: float | None = None
+    repeats: int | None = None
+    workspace_bytes: int | None = None
+    expected_error: float | None = None
+    measured_error: float | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Comparison:
+    """What `compare_conv2d` found out; its repr is the report.
+
+    Attributes
+    ----------
+    geometry : ConvGeometry
+        The problem.
+    dtype : str
+        Type of the input, the weight and the output.
+    threads : int
+        At most as many ran.
+    peak_flops : float
+        Measured multiply-add peak of that many cores, in floating-point operations per second.
+    tolerance : float
+        Bound on the expected error that "auto" kept to, in standard deviations of the output.
+    max_workspace : int
+        Bound on scratch memory, in bytes.
+    auto : str or None
+        What "auto" chooses; ``None`` if every strategy refuses.
+    measurements : tuple of Measurement
+        The strategies, fastest first, those that refuse last.
+    scipy : Measurement
+        ``scipy.signal.correlate2d``, plane by plane.
+    """
+
+    geometry: ConvGeometry
+    dtype: str
+    threads: int
+    peak_flops: float
+    tolerance: float
+    max_workspace: int
+    auto: str | None
+    measurements: tuple[Measurement, ...]
+    scipy: Measurement
+
+    def flops(self, of: Measurement) -> float:
+        """Effective operations per second: those of the direct algorithm, whatever was computed instead."""
+        return self.geometry.flops / of.seconds
+
+    def peak_share(self, of: Measurement) -> float:
+        """Effective operations as a share of the measured peak; beyond 1 for algorithms that save operations."""
+        return self.flops(of) / self.peak_flops
+
+    def speedup(self, of: Measurement) -> float:
+        """How many times faster than ``scipy.signal``."""
+        return self.scipy.seconds / of.seconds
+
+    def __repr__(self) -> str:
+        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        title = (
+            f"{self.geometry}, {self.dtype}, {threads}\n"
+            f"{self.geometry.flops / 1e9:.3g} GFLOP; measured peak {self.peak_flops / 1e9:.3g} GFLOP/s; "
+            "largest errors, in σ of the output"
+        )
+        ran = [m for m in (*self.measurements, self.scipy) if m.refusal is None]
+        lines = _aligned([_HEAD, *(self._row(m) for m in ran)])
+        width = max(len(m.name) for m in self.measurements)
+        lines += [f"  {m.name:<{width}}  refuses: {m.refusal}" for m in self.measurements if m.refusal is not None]
+        if self.auto is not None:
+            lines.append(f"* auto chooses {self.auto}, for an expected error of at most {self.tolerance:.1e} σ")
+        lines += [f"  {m.name}: {m.note}" for m in ran if m.note]
+        return "\n".join([title, "", *lines])
+
+    def _row(self, m: Measurement) -> tuple[str, ...]:
+        return (
+            "*" if m.name == self.auto else "",
+            m.name,
+            format_seconds(m.seconds),
+            "" if m.first_seconds is None else format_seconds(m.first_seconds),
+            f"{self.flops(m) / 1e9:.2f}",
+            f"{100 * self.peak_share(m):.1f} %",
+            "" if m.workspace_bytes is None else format_bytes(m.workspace_bytes),
+            "" if m.expected_error is None else f"{m.expected_error:.1e}",
+            f"{m.measured_error:.1e}",
+            format_ratio(self.speedup(m)),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The comparison in plain types, ready for JSON: times in seconds, memory in bytes.
+
+        An error that is not finite (the strategy and the reference disagree on which outputs are) reads "inf".
+        """
+        return {
+            "problem": str(self.geometry),
+            "dtype": self.dtype,
+            "threads": self.threads,
+            "flops": self.geometry.flops,
+            "peak_flops": self.peak_flops,
+            "tolerance": self.tolerance,
+            "max_workspace": self.max_workspace,
+            "auto": self.auto,
+            "strategies": [self._entry(m) for m in self.measurements],
+            "scipy": self._entry(self.scipy),
+        }
+
+    def _entry(self, m: Measurement) -> dict[str, Any]:
+        entry = asdict(m)
+        if m.measured_error == math.inf:
+            entry["measured_error"] = "inf"
+        ran = m.refusal is None
+        return entry | {
+            "flops": self.flops(m) if ran else None,
+            "peak_share": self.peak_share(m) if ran else None,
+            "speedup_over_scipy": self.speedup(m) if ran else None,
+        }
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Draw the times, and the errors against them, into an image file (PNG, SVG, PDF, by the name's suffix).
+
+        Needs matplotlib: ``pip install fastconv[plot]``.
+
+        Raises
+        ------
+        ImportError
+            matplotlib is not installed.
+        OSError, ValueError
+            `path` cannot be written, or its suffix names no known format.
+        """
+        from fastconv.chart import draw
+
+        draw(path, [("Convolution strategies compared", self)])
+
+
+def compare_conv2d(
+    x: npt.ArrayLike,
+    weight: npt.ArrayLike,
+    bias: npt.ArrayLike | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: Padding = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    *,
+    activation: Activation = None,
+    strategies: Sequence[str] | None = None,
+    tolerance: float | None = None,
+    num_threads: int | None = None,
+    max_workspace: int = DEFAULT_MAX_WORKSPACE,
+    repeats: int = 5,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Run every strategy on one `conv2d` problem and compare time, workspace and error.
+
+    Parameters
+    ----------
+    x, weight, bias, stride, padding, dilation, groups, activation
+        As `conv2d`; the batch may not be empty.
+    strategies : sequence of str, optional
+        Some of `fastconv.strategies`; default all.
+    tolerance : float, optional
+        As `conv2d`. It decides what "auto" would choose; every strategy is measured all the same.
+    num_threads : int, optional
+        At most as many threads; default `fastconv.get_num_threads`. ``scipy.signal`` always runs on one.
+    max_workspace : int
+        Bound on scratch memory, in bytes; strategies that need more are reported as refusing.
+    repeats : int
+        Timed bursts of each contender, from 1 to 1000; a slow one gets fewer.
+    progress : callable, optional
+        Called as ``progress(done, total, name)`` before each step.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    GeometryError
+        As `conv2d`, and for an empty batch.
+    ValueError
+        A strategy is unknown, or another argument out of range.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> rng = np.random.default_rng(0)
+    >>> x, weight = rng.standard_normal((1, 3, 16, 16)), rng.standard_normal((4, 3, 3, 3))
+    >>> comparison = fastconv.compare_conv2d(x, weight, strategies=["im2col"], repeats=1)
+    >>> [measurement.name for measurement in comparison.measurements]
+    ['im2col']
+    >>> comparison.measurements[0].measured_error < 1e-14
+    True
+    """
+    names = _checked_names(strategies)
+    _check_integer("repeats", repeats, 1, 1000)
+    _check_integer("max_workspace", max_workspace, 0, sys.maxsize)
+    geometry, _, x, weight, epilogue = conv_operands(2, x, weight, bias, stride, padding, dilation, groups, activation)
+    if geometry.n == 0:
+        raise GeometryError("x holds no image: expected a batch of at least 1")
+    x, dtype, threads = x.reshape(geometry.x_shape), x.dtype, available_threads(num_threads)
+    limits = {"tolerance": tolerance, "threads": threads, "max_workspace": max_workspace}
+    try:
+        auto = planner.plan(geometry, dtype.name, **limits)
+        passed_over = {c.name: c.refusal for c in auto.candidates}
+    except UnsupportedError:
+        auto, passed_over = None, {}
+    bound = planner.checked_tolerance(tolerance, geometry, dtype)
+    forced = {"tolerance": bound, "threads": threads, "max_workspace": max_workspace, "forced": True}
+    candidates = [planner.candidate(BY_NAME[name], geometry, dtype, **forced) for name in names]
+
+    peak = _peak_flops(dtype.itemsize, threads)
+    runnable = [c.name for c in candidates if c.refusal is None]
+    step = _steps(progress, 2 + len(runnable) + (len(runnable) + 1) * (repeats + 1))
+
+    step("reference")
+    expected = convolve(geometry, x, weight.reshape(geometry.weight_shape), epilogue)
+    deviation = _deviation(expected)
+    out = np.empty(geometry.out_shape, dtype)
+    contenders, errors = {}, {}
+    for name in runnable:
+        step(name)
+        plan = planner.plan(geometry, dtype.name, strategy=name, **limits)
+        out.fill(np.nan)  # outputs that are left unwritten must not pass with the predecessor's values
+        contenders[name] = Contender(name, lambda plan=plan: execute(plan, x, weight, epilogue, out))
+        errors[name] = _max_error(out, expected, deviation)
+    step(SCIPY)
+    planes = np.empty((geometry.n * geometry.oc, *geometry.out_extent), dtype)
+    scipy, timed = _scipy_contender(geometry, x, weight, epilogue, planes)
+    interleave([*contenders.values(), scipy], repeats, step)
+    scipy_error = _max_error(planes[:timed], expected.reshape(planes.shape)[:timed], deviation)
+
+    measurements = [
+        Measurement(
+            c.name,
+            c.refusal,
+            **_times(contenders.get(c.name)),
+            workspace_bytes=c.workspace_bytes,
+            expected_error=c.error,
+            measured_error=errors.get(c.name),
+            note=f"auto leaves it out: {passed_over[c.name]}" if passed_over.get(c.name) else None,
+        )
+        for c in candidates
+    ]
+    part = f"timed on {timed} of {len(planes)} output planes, and scaled" if timed < len(planes) else None
+    return Comparison(
+        geometry=geometry,
+        dtype=dtype.name,
+        threads=threads,
+        peak_flops=peak,
+        tolerance=bound,
+        max_workspace=max_workspace,
+        auto=None if auto is None else auto.strategy.name,
+        measurements=tuple(sorted(measurements, key=lambda m: math.inf if m.seconds is None else m.seconds)),
+        scipy=Measurement(
+            SCIPY,
+            seconds=scipy.seconds * len(planes) / timed,
+            repeats=len(scipy.samples),
+            measured_error=scipy_error,
+            note=part,
+        ),
+    )
+
+
+def _checked_names(strategies: Sequence[str] | None) -> list[str]:
+    names = list(BY_NAME) if strategies is None else list(dict.fromkeys(strategies))
+    unknown = [name for name in names if name not in BY_NAME]
+    if unknown or not names or isinstance(strategies, str):
+        raise ValueError(f"strategies={strategies!r}: expected some of {', '.join(BY_NAME)}")
+    return names
+
+
+def _check_integer(name: str, value: int, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ValueError(f"{name}={value!r}: expected an int from {low} to {high}")
+
+
+def _peak_flops(itemsize: int, threads: int) -> float:
+    """The measured peak of one core, times the cores that as many threads can keep busy."""
+    from fastconv.kernels.cpu import measure_peak_flops
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return measure_peak_flops(itemsize) * min(threads, cores)
+
+
+def _steps(progress: Progress | None, total: int) -> Callable[[str], None]:
+    done = count()
+
+    def step(name: str) -> None:
+        if progress is not None:
+            progress(next(done), total, name)
+
+    return step
+
+
+def _times(contender: Contender | None) -> dict[str, Any]:
+    if contender is None:
+        return {}
+    return {
+        "seconds": contender.seconds,
+        "first_seconds": contender.first_seconds,
+        "repeats": len(contender.samples),
+    }
+
+
+def _scipy_contender(
+    geometry: ConvGeometry, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, planes: np.ndarray
+) -> tuple[Contender, int]:
+    """The convolution by `scipy.signal`, and how many of the output `planes` a call computes.
+
+    `correlate2d` knows one channel and one filter, no padding, dilation or stride: channels are summed, the
+    image is padded and the taps are spread beforehand, and the outputs between strides are dropped.
+    """
+    from scipy.signal import correlate2d
+
+    g = geometry
+    channels = g.ic // g.g
+    padded = np.pad(x, ((0, 0), (0, 0), *g.padding))
+    spread = [d * (k - 1) + 1 for k, d in zip(g.kernel, g.dilation, strict=True)]
+
+    def compute(timed: int) -> None:
+        for plane, out in enumerate(planes[:timed]):
+            n, m = divmod(plane, g.oc)
+            first = m // (g.oc // g.g) * channels
+            taps = np.zeros((channels, *spread), x.dtype)
+            taps[:, :: g.dh, :: g.dw] = weight[m]
+            total = sum(correlate2d(padded[n, first + c], taps[c], mode="valid") for c in range(channels))
+            total = total[:: g.sh, :: g.sw]
+            if epilogue.bias is not None:
+                total = total + epilogue.bias[m]
+            out[...] = activate(total, epilogue.activation, epilogue.parameter)
+
+    one = Contender(SCIPY, lambda: compute(1))
+    timed = max(1, min(len(planes), int(_SCIPY_SECONDS / one.first_seconds)))
+    one.call = lambda: compute(timed)
+    return one, timed
+
+
+def _deviation(expected: np.ndarray) -> float:
+    """σ of the output, over the outputs that are finite; a constant output counts as its own deviation."""
+    finite = expected[np.isfinite(expected)]
+    largest = float(np.abs(finite).max(initial=0.0))
+    # Scaled before it is squared: float64 inputs may be large.
+    return largest * float((finite / largest).std()) or largest if largest else 1.0
+
+
+def _max_error(out: np.ndarray, expected: np.ndarray, deviation: float) -> float:
+    """The largest error in σ of the output; infinite where the two disagree on which outputs are finite."""
+    finite = np.isfinite(expected)
+    if not np.array_equal(out[~finite], expected[~finite], equal_nan=True) or not np.isfinite(out[finite]).all():
+        return math.inf
+    return float(np.abs(out[finite] - expected[finite]).max(initial=0.0)) / deviation
+
+
+_HEAD = (
+    "",
+    "strategy",
+    "time",
+    "first call",
+    "GFLOP/s",
+    "of peak",
+    "workspace",
+    "expected error",
+    "measured",
+    "vs scipy",
+)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of a table as lines; the first two columns are flush left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        f"{row[0]:<1} {row[1]:<{widths[1]}}"
+        + "".join(f"  {cell:>{width}}" for cell, width in zip(row[2:], widths[2:], strict=True))
+        for row in rows
+    ]
+
+
+def format_ratio(ratio: float) -> str:
+    """``1.25×``, ``12.5×``, ``1,250×``"""
+    return f"{ratio:,.{0 if ratio >= 100 else 1 if ratio >= 10 else 2}f}×"

@@ -1,0 +1,21 @@
+from libc.stdint cimport int64_t
+
+cdef extern from "simd/simd.h":
+    ctypedef struct Window:
+        int64_t n, g, ic, oc, ih, iw, kh, kw, oh, ow, sh, sw, dh, dw, pt, pl
+        int64_t xn, xc, xh, xw
+
+    ctypedef void (*tile_function)(void **arrays, const int64_t *ints, const double *scalars,
+                                   int64_t begin, int64_t end, int64_t worker) noexcept nogil
+
+    ctypedef struct real_kernels:
+        double (*peak)(int64_t rounds, double *sink) noexcept nogil
+        tile_function pack_left
+        tile_function implicit
+
+    ctypedef struct simd_kernels:
+        const char *isa
+        int64_t lanes_bytes, mr, nv
+        real_kernels f32, f64
+
+cdef const simd_kernels *picked

@@ -1,0 +1,11 @@
+"""Doors to the matrix kernels of the instruction set in use (simd/gemm.h, simd/implicit.h): tile kernels by address."""
+
+from libc.stdint cimport intptr_t
+
+from fastconv.kernels.cpu cimport picked
+
+MR = picked.mr
+NR = {4: picked.nv * picked.lanes_bytes // 4, 8: picked.nv * picked.lanes_bytes // 8}
+
+PACK_LEFT = {4: <intptr_t> picked.f32.pack_left, 8: <intptr_t> picked.f64.pack_left}
+IMPLICIT = {4: <intptr_t> picked.f32.implicit, 8: <intptr_t> picked.f64.implicit}

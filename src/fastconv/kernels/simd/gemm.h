@@ -1,0 +1,134 @@
+/* The matrix micro-kernel, and the packing of its left operand.
+ *
+ *   gemm_tile(m, n, k, a, b, c, ldc, accumulate, bias)
+ *
+ *   c[i, j] = (accumulate ? c[i, j] : 0) + sum_p a[p, i] * b[p, j] + (bias ? bias[i] : 0),  i < m <= MR, j < n <= NR
+ *
+ *                 NR: NV vectors of neighbouring columns
+ *                +------------------+
+ *      b (k rows)|  v0    v1    v2  |  one row of the panel b, NR values, at each step p
+ *                +------------------+
+ *   a: MR +---+  +------------------+
+ *   values| a0|  | c00   c01   c02  |  MR × NV accumulators stay in registers: 12 of AVX2's 16, 24 of AVX-512's
+ *   a step| a1|  | c10   c11   c12  |  and NEON's 32. A step is NV loads, MR broadcasts, MR * NV multiply-adds.
+ *         | : |  |  :     :     :   |
+ *         +---+  +------------------+
+ *
+ * Panels: a holds k steps of MR values, b holds k steps of NR values; both are packed. Rows of c are ldc apart.
+ * A tile that is cut off at an edge runs the kernel of just its rows and vectors. The sum over p is one running sum
+ * in the order of p for every element, wherever the element lies in a tile, so results do not depend on tiling.
+ */
+#define NV 3
+#define NR (NV * LANES)
+
+typedef void NAME(tile_kernel)(int64_t n, int64_t k, const REAL *a, const REAL *b, REAL *c, int64_t ldc,
+                               int accumulate, const REAL *bias);
+
+static inline __attribute__((always_inline)) void NAME(tile)(
+    const int m, const int nv, int64_t n, int64_t k, const REAL *restrict a, const REAL *restrict b,
+    REAL *restrict c, int64_t ldc, int accumulate, const REAL *bias)
+{
+    VECTOR sum[MR][NV];
+    _Pragma("GCC unroll 8")
+    for (int i = 0; i < m; i++)
+        _Pragma("GCC unroll 3")
+        for (int v = 0; v < nv; v++)
+            sum[i][v] = (VECTOR){0};
+    for (int64_t p = 0; p < k; p++, a += MR, b += NR) {
+        VECTOR row[NV];
+        _Pragma("GCC unroll 3")
+        for (int v = 0; v < nv; v++)
+            row[v] = NAME(load)(b + v * LANES);
+        _Pragma("GCC unroll 8")
+        for (int i = 0; i < m; i++) {
+            const VECTOR left = NAME(broadcast)(a[i]);
+            _Pragma("GCC unroll 3")
+            for (int v = 0; v < nv; v++)
+                sum[i][v] += left * row[v];
+        }
+    }
+    _Pragma("GCC unroll 8")
+    for (int i = 0; i < m; i++) {
+        REAL *line = c + i * ldc;
+        REAL edge[NR];
+        const VECTOR shift = bias ? NAME(broadcast)(bias[i]) : (VECTOR){0};
+        if (n == nv * LANES) {
+            _Pragma("GCC unroll 3")
+            for (int v = 0; v < nv; v++) {
+                VECTOR value = sum[i][v];
+                if (accumulate)
+                    value += NAME(load)(line + v * LANES);
+                NAME(store)(line + v * LANES, bias ? value + shift : value);
+            }
+        } else {
+            _Pragma("GCC unroll 3")
+            for (int v = 0; v < nv; v++)
+                NAME(store)(edge + v * LANES, sum[i][v]);
+            for (int64_t j = 0; j < n; j++) {
+                REAL value = edge[j];
+                if (accumulate)
+                    value += line[j];
+                line[j] = bias ? value + bias[i] : value;
+            }
+        }
+    }
+}
+
+#define TILE(m, nv)                                                                                            \
+    static void NAME(tile_##m##x##nv)(int64_t n, int64_t k, const REAL *a, const REAL *b, REAL *c, int64_t ldc, \
+                                      int accumulate, const REAL *bias)                                        \
+    { NAME(tile)(m, nv, n, k, a, b, c, ldc, accumulate, bias); }
+#define TILES(m) TILE(m, 1) TILE(m, 2) TILE(m, 3)
+#define ROW_OF_TILES(m) {NAME(tile_##m##x1), NAME(tile_##m##x2), NAME(tile_##m##x3)}
+
+TILES(1) TILES(2) TILES(3) TILES(4)
+#if MR == 8
+TILES(5) TILES(6) TILES(7) TILES(8)
+#endif
+
+static NAME(tile_kernel) *const NAME(tiles)[MR][NV] = {
+    ROW_OF_TILES(1), ROW_OF_TILES(2), ROW_OF_TILES(3), ROW_OF_TILES(4),
+#if MR == 8
+    ROW_OF_TILES(5), ROW_OF_TILES(6), ROW_OF_TILES(7), ROW_OF_TILES(8),
+#endif
+};
+
+static inline void NAME(gemm_tile)(int64_t m, int64_t n, int64_t k, const REAL *a, const REAL *b, REAL *c,
+                                   int64_t ldc, int accumulate, const REAL *bias)
+{
+    NAME(tiles)[m - 1][(n - 1) / LANES](n, k, a, b, c, ldc, accumulate, bias);
+}
+
+/* Columns of the next tile, of `left` that remain: three vectors, but two and two rather than three and one, because
+ * one vector alone waits for its multiply-adds. */
+static inline int64_t NAME(tile_columns)(int64_t left)
+{
+    const int64_t vectors = (left + LANES - 1) / LANES;
+    const int64_t columns = (vectors == NV + 1 ? 2 : NV) * LANES;
+    return columns < left ? columns : left;
+}
+
+/* Pack the rows of one left operand (M × K, row-major) as blocks of kc steps, each of panels of MR rows. Rows past M
+ * are zeros. Tile: one panel. ints: M, K, kc, panels of a group. arrays: weight (groups * M, K), packed. */
+static void NAME(pack_left)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
+                            int64_t worker)
+{
+    const int64_t M = ints[0], K = ints[1], kc = ints[2], panels = ints[3];
+    for (int64_t tile = begin; tile < end; tile++) {
+        const int64_t group = tile / panels, panel = tile % panels;
+        const int64_t rows = M - panel * MR < MR ? M - panel * MR : MR;
+        const REAL *source = (const REAL *)arrays[0] + (group * M + panel * MR) * K;
+        for (int64_t k0 = 0; k0 < K; k0 += kc) {
+            const int64_t steps = K - k0 < kc ? K - k0 : kc;
+            REAL *target = (REAL *)arrays[1] + (group * K + k0) * panels * MR + panel * MR * steps;
+            if (rows == MR)
+                for (int64_t k = 0; k < steps; k++)
+                    for (int i = 0; i < MR; i++)
+                        target[k * MR + i] = source[i * K + k0 + k];
+            else
+                for (int64_t k = 0; k < steps; k++)
+                    for (int i = 0; i < MR; i++)
+                        target[k * MR + i] = i < rows ? source[i * K + k0 + k] : 0;
+        }
+    }
+}

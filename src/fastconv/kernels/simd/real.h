@@ -1,0 +1,16 @@
+/* Every kernel for one type: REAL, its BITS, and NAME, which appends the type to a name. */
+#undef LANES
+#undef VECTOR
+#undef NR
+#undef NV
+#undef TILE
+#undef TILES
+#undef ROW_OF_TILES
+
+#include "vector.h"
+
+#include "peak.h"
+
+#include "gemm.h"
+
+#include "implicit.h"

@@ -1,0 +1,156 @@
+"""Implicit im2col: the matrix product of im2col, on our own micro-kernels, without the matrix.
+
+The right operand is packed panel by panel from the image itself (kernels/simd/implicit.h); the filters are packed
+once. Blocking after Goto and van de Geijn, Anatomy of high-performance matrix multiplication, 2008.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from fastconv import threads as team
+from fastconv.epilogue import Epilogue
+from fastconv.geometry import ConvGeometry
+from fastconv.strategies.base import (
+    COPY_BYTES,
+    FMA_FLOPS,
+    aligned_empty,
+    element_strides,
+    refuse_unless_real_2d,
+    sum_error,
+)
+
+# Output positions of a block: many, so that rows and their halo are gathered seldom, but within L2 with their channels.
+_BLOCK_POSITIONS = 480
+
+# Blocks of output channels, where positions alone are too few to share among threads; each gathers the image anew.
+_BLOCK_CHANNELS = 64
+
+
+@functools.cache
+def _steps(reduction: int, itemsize: int) -> int:
+    """kc: a panel of the right operand takes three quarters of L1; all blocks are about equal."""
+    from fastconv.kernels.cpu import cache_bytes
+    from fastconv.kernels.gemm import NR
+
+    most = max(64, cache_bytes()[0] * 3 // 4 // (NR[itemsize] * itemsize))
+    return -(-reduction // -(-reduction // most))
+
+
+class _Launch(NamedTuple):
+    """What the kernel of a geometry is called with (see kernels/simd/implicit.h)."""
+
+    ints: tuple[int, ...]
+    tiles: int
+    scratch: int
+
+
+@functools.lru_cache(maxsize=4096)
+def _launch(g: ConvGeometry, itemsize: int, threads: int, pointwise: bool) -> _Launch:
+    from fastconv.kernels.gemm import MR, NR
+    from fastconv.kernels.lowering import WINDOW
+
+    nr = NR[itemsize]
+    kc = _steps(g.reduction, itemsize)
+    if g.ow >= 2 * _BLOCK_POSITIONS:
+        rows, cols = 1, -(-_BLOCK_POSITIONS // nr) * nr
+    else:
+        rows, cols = min(g.oh, max(1, round(_BLOCK_POSITIONS / g.ow))), g.ow
+    down, across = -(-g.oh // rows), -(-g.ow // cols)
+    panels = -(-(g.oc // g.g) // MR)
+    tiles = g.n * g.g * down * across
+    wanted = -(-4 * threads // max(1, tiles)) if threads > 1 else 1
+    block_panels = max(-(-panels // max(1, wanted)), min(panels, _BLOCK_CHANNELS // MR))
+    channel_blocks = -(-panels // block_panels)
+    dense_lines = (rows - 1) * g.sh + (g.kh - 1) * g.dh + 1
+    dense_cols = g.sw * (cols + (g.kw - 1) * g.dw // g.sw)
+    plane = min(dense_lines, rows * g.kh) * min(dense_cols, g.kw * cols)
+    channels = min(g.ic // g.g, (kc - 2) // g.taps + 2) if not pointwise else 0
+    scratch = kc * nr + kc * 8 // itemsize + channels * plane + nr
+    scratch = -(-scratch // 16) * 16
+    return _Launch(
+        ints=(
+            *(getattr(g, name) for name in WINDOW),
+            *(kc, rows, cols, down, across, block_panels, channel_blocks, pointwise, scratch),
+        ),
+        tiles=tiles * channel_blocks,
+        scratch=scratch,
+    )
+
+
+class Implicit:
+    name = "implicit"
+    exact_sum = True
+
+    def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
+        return refuse_unless_real_2d(geometry, dtype)
+
+    def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        from fastconv.kernels.gemm import MR
+
+        g = geometry
+        m = g.oc // g.g
+        # Packing a step of a panel costs about as much as multiplying it by MR channels.
+        useful = m / (MR * (-(-m // MR) + 1))
+        weight = g.oc * g.reduction * dtype.itemsize
+        return 5e-6 + weight / COPY_BYTES + g.flops / (0.95 * FMA_FLOPS[dtype.itemsize] * useful)
+
+    def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        return sum_error(geometry, dtype)
+
+    def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
+        scratch = _launch(geometry, dtype.itemsize, threads, False).scratch
+        return (threads * scratch + geometry.oc * geometry.reduction) * dtype.itemsize
+
+    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
+        from fastconv.kernels.gemm import MR, PACK_LEFT
+
+        g = geometry
+        rows = g.oc // g.g
+        panels = -(-rows // MR)
+        packed = np.empty(g.g * panels * MR * g.reduction, weight.dtype)
+        team.run_tiles(
+            PACK_LEFT[weight.itemsize],
+            (np.ascontiguousarray(weight), packed),
+            (rows, g.reduction, _steps(g.reduction, weight.itemsize), panels),
+            (),
+            g.g * panels,
+            threads,
+        )
+        return packed
+
+    def run(
+        self,
+        geometry: ConvGeometry,
+        x: np.ndarray,
+        prepared: np.ndarray,
+        out: np.ndarray,
+        epilogue: Epilogue,
+        threads: int,
+        max_workspace: int,
+    ) -> None:
+        from fastconv.kernels.gemm import IMPLICIT
+
+        g = geometry
+        strides = element_strides(x)
+        # A 1×1 kernel at stride 1 reads the image itself, if its planes are plain runs of memory.
+        pointwise = (
+            g.taps == 1
+            and max(g.stride) == 1
+            and not any(map(any, g.padding))
+            and strides[3] == 1
+            and strides[2] == g.iw
+        )
+        launch = _launch(g, x.itemsize, threads, pointwise)
+        team.run_tiles(
+            IMPLICIT[x.itemsize],
+            (x, prepared, epilogue.bias, out, aligned_empty(threads * launch.scratch, x.dtype)),
+            # WINDOW, strides, blocking
+            (*launch.ints[:16], *strides, *launch.ints[16:], epilogue.activation),
+            (epilogue.parameter,),
+            launch.tiles,
+            threads,
+        )

@@ -1,0 +1,230 @@
+"""The command line: exit codes, streams, and one line for every mistake."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fastconv
+from fastconv import photograph
+from fastconv.cli import main
+
+LAYER = ["compare", "--layer", "n1 ic2 oc3 i12 k3 p1", "--repeats", "1", "--threads", "1"]
+
+
+def failure(arguments, capsys):
+    """The one line on stderr of a command that fails with exit code 2."""
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    captured = capsys.readouterr()
+    assert stop.value.code == 2
+    assert captured.out == ""
+    assert captured.err.endswith("\n")
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+def test_layer_report(capsys):
+    assert main(LAYER) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert "n1 ic2 oc3 ih12 iw12 kh3 kw3 s1 p1, float32, 1 thread" in captured.out
+    for name in (*fastconv.strategies(), "scipy.signal"):
+        assert f" {name} " in captured.out
+
+
+def test_json_is_one_document(capsys):
+    assert main([*LAYER, "--json", "--dtype", "float64", "--strategies", "im2col, direct"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    (comparison,) = document["comparisons"]
+    assert document["fastconv"] == fastconv.__version__
+    assert comparison["dtype"] == "float64"
+    assert {entry["name"] for entry in comparison["strategies"]} == {"im2col", "direct"}
+    assert all(entry["measured_error"] < 1e-14 for entry in comparison["strategies"])
+
+
+def test_one_dimensional_layer(capsys):
+    assert main(["compare", "--layer", "ic2 oc2 iw30 kw3", "--strategies", "im2col", "--repeats", "1"]) == 0
+    assert "ih1 iw30 kh1 kw3" in capsys.readouterr().out
+
+
+def test_picture_gives_two_problems_and_a_chart(tmp_path, capsys):
+    image = pytest.importorskip("PIL.Image", reason="Pillow is an optional dependency")
+    pytest.importorskip("matplotlib", reason="matplotlib is an optional dependency")
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 20, 3), np.uint8)
+    image.fromarray(pixels).save(tmp_path / "noise.png")
+    chart = tmp_path / "chart.png"
+    options = ["--strategies", "im2col", "--repeats", "1", "--json", "--plot", str(chart)]
+    assert main(["compare", "--image", str(tmp_path / "noise.png"), *options]) == 0
+    grey, colour = json.loads(capsys.readouterr().out)["comparisons"]
+    assert grey["problem"] == "n1 ic1 oc1 ih16 iw20 kh5 kw5 s1 p2"
+    assert colour["problem"] == "n1 ic3 oc64 ih16 iw20 kh3 kw3 s1 p1"
+    assert "noise.png, 20×16" in grey["title"]
+    with image.open(chart) as picture:
+        assert picture.format == "PNG"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (["compare", "--frobnicate"], "--frobnicate"),
+        (["compare", "--strategies", "im2col,guess"], "'guess'"),
+        (["compare", "--strategies", ""], "--strategies"),
+        (["compare", "--threads", "0"], "--threads"),
+        (["compare", "--threads", "two"], "--threads"),
+        (["compare", "--repeats", "0"], "--repeats"),
+        (["compare", "--dtype", "int8"], "--dtype"),
+        (["compare", "--image", "no/such\nfile.png"], "No such file"),
+        (["compare", "--image", os.sep], "directory"),
+        (["compare", "--layer", "nonsense"], "nonsense"),
+        (["compare", "--layer", "ic1 oc1 i3 k9"], "the output would be"),
+        (["compare", "--layer", "id4 ih4 iw4 k1 ic1 oc1"], "one or two spatial axes"),
+        (["compare", "--layer", "n100000 ic64 oc64 i100 k3"], "the limit is"),
+        (["compare", "--layer", "ic1 oc1 i2 k2 s1000000000 p100000000"], "the limit is"),
+        (["compare", "--layer", "n0 ic1 oc1 i3 k1"], "no image"),
+        (["compare", "--layer", "ic1 oc1 i3 k1", "--image", "x.png"], "not allowed"),
+        (["compare", "--plot", "no/such/folder/chart.png"], "cannot be written"),
+        (["compare", "--plot", "chart.docx"], "chart.docx"),
+    ],
+)
+def test_mistakes_end_in_one_line(arguments, fault, capsys):
+    error = failure(arguments, capsys)
+    assert error.startswith("fastconv compare: error: ")
+    assert fault in error
+
+
+@pytest.mark.parametrize("arguments", [[], ["bench-press"]])
+def test_a_command_is_required(arguments, capsys):
+    assert failure(arguments, capsys).startswith("fastconv: error: ")
+
+
+@pytest.mark.parametrize("name", ["empty.png", "empty.npy", "text.png", "text.npy"])
+def test_files_that_are_no_pictures(name, tmp_path, capsys):
+    path = tmp_path / name
+    path.write_text("words, not pixels" if name.startswith("text") else "")
+    assert str(path) in failure(["compare", "--image", str(path)], capsys)
+
+
+def test_truncated_picture(tmp_path, capsys):
+    image = pytest.importorskip("PIL.Image", reason="Pillow is an optional dependency")
+    image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / "whole.png")
+    (tmp_path / "half.png").write_bytes((tmp_path / "whole.png").read_bytes()[:5000])
+    assert "broken picture" in failure(["compare", "--image", str(tmp_path / "half.png")], capsys)
+
+
+@pytest.mark.parametrize("extent", [10_500, 20_000])
+def test_pixel_bomb(extent, tmp_path, capsys):
+    image = pytest.importorskip("PIL.Image", reason="Pillow is an optional dependency")
+    image.new("1", (extent, extent)).save(tmp_path / "bomb.png")
+    assert "100,000,000" in failure(["compare", "--image", str(tmp_path / "bomb.png")], capsys)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((2, 3, 4, 5)),
+        np.zeros((4, 4, 2)),
+        np.zeros((0, 4)),
+        np.zeros((4, 4), complex),
+        np.full((4, 4), np.nan),
+        np.full((4, 4), None),
+        np.zeros((8, 13)),
+    ],
+    ids=["4-D", "two channels", "empty", "complex", "NaN", "object", "too large"],
+)
+def test_arrays_that_are_no_pictures(array, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(photograph, "MAX_PIXELS", 100)
+    path = tmp_path / "array.npy"
+    np.save(path, array, allow_pickle=True)
+    assert str(path) in failure(["compare", "--image", str(path)], capsys)
+
+
+def test_pixels_of_an_array_are_scaled_and_channels_lead(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 65536, (5, 7, 4), np.uint16)
+    np.save(tmp_path / "deep.npy", pixels)
+    picture = photograph.load(tmp_path / "deep.npy")
+    np.testing.assert_array_equal(picture, (pixels[..., :3] / np.float32(65535)).transpose(2, 0, 1))
+    assert picture.dtype == np.float32
+
+
+def test_grey_array_becomes_three_equal_channels_of_the_same_luma(tmp_path):
+    pixels = np.random.default_rng(0).random((5, 7))
+    np.save(tmp_path / "grey.npy", pixels)
+    picture = photograph.load(tmp_path / "grey.npy")
+    np.testing.assert_array_equal(picture, np.broadcast_to(pixels.astype(np.float32), (3, 5, 7)))
+    np.testing.assert_allclose(photograph.grey(picture)[0], pixels, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(2000, 3000), (1, 3_000_000)])
+def test_large_pictures_are_thinned(shape, tmp_path):
+    np.save(tmp_path / "large.npy", np.zeros(shape, np.uint8))
+    _, height, width = photograph.load(tmp_path / "large.npy").shape
+    assert photograph.COMPARED_PIXELS / 4 <= height * width <= photograph.COMPARED_PIXELS
+
+
+def test_picture_and_array_of_the_same_pixels_agree(tmp_path):
+    image = pytest.importorskip("PIL.Image", reason="Pillow is an optional dependency")
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 6, 3), np.uint8)
+    image.fromarray(pixels).save(tmp_path / "picture.png")
+    np.save(tmp_path / "picture.npy", pixels)
+    np.testing.assert_array_equal(photograph.load(tmp_path / "picture.png"), photograph.load(tmp_path / "picture.npy"))
+
+
+def test_default_photograph():
+    pytest.importorskip("matplotlib", reason="matplotlib is an optional dependency")
+    picture = photograph.load()
+    assert picture.shape == (3, 600, 512)
+    assert 0 <= picture.min() < picture.max() <= 1
+
+
+@pytest.mark.parametrize("module", ["matplotlib", "PIL"])
+def test_missing_extra_is_named(module, monkeypatch, capsys, tmp_path):
+    for name in [name for name in sys.modules if name.split(".")[0] == module]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+    error = failure(["compare"], capsys)
+    assert "pip install fastconv[plot]" in error
+    assert "--image FILE" in error
+
+
+def test_info(capsys):
+    assert main(["info"]) == 0
+    out = capsys.readouterr().out
+    for text in (fastconv.__version__, np.__version__, "GFLOP/s float32", "L1", *fastconv.strategies()):
+        assert text in out
+
+
+def command(*arguments, **options):
+    return subprocess.Popen([sys.executable, "-m", "fastconv", *arguments], **options)
+
+
+def test_closed_pipe_is_quiet():
+    reader, writer = os.pipe()
+    os.close(reader)
+    with command("info", stdout=writer, stderr=subprocess.PIPE) as process:
+        os.close(writer)
+        assert process.stderr.read() == b""
+    assert process.returncode == 128 + signal.SIGPIPE
+
+
+def test_interrupt_is_quiet_and_leaves_no_progress_bar():
+    terminal, stderr = os.openpty()
+    layer = "n1 ic64 oc64 ih224 iw224 kh3 kw3 s1 p1"
+    with command("compare", "--layer", layer, "--repeats", "1000", stdout=subprocess.PIPE, stderr=stderr) as process:
+        os.close(stderr)
+        shown = os.read(terminal, 4096)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate()
+    with contextlib.suppress(OSError):  # how a terminal ends once nobody writes to it
+        while more := os.read(terminal, 4096):
+            shown += more
+    os.close(terminal)
+    assert (process.returncode, out) == (128 + signal.SIGINT, b"")
+    assert b"reference" in shown
+    assert shown.endswith(b"\r\x1b[K")
+    assert b"Traceback" not in shown

@@ -1,0 +1,449 @@
+"""`fastconv.signal` against SciPy, whose names, results and errors it takes over."""
+
+import itertools
+import tracemalloc
+import warnings
+
+import numpy as np
+import pytest
+import scipy.signal
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.exceptions import ComplexWarning
+
+import fastconv
+from fastconv.signal import convolve2d, correlate2d
+
+FUNCTIONS = [(convolve2d, scipy.signal.convolve2d), (correlate2d, scipy.signal.correlate2d)]
+MODES = ["full", "same", "valid"]
+BOUNDARIES = ["fill", "wrap", "symm"]
+INTEGERS = "bBhHiIlLqQ"
+FLOATS = "fdgFDG"
+
+both = pytest.mark.parametrize(("ours", "scipys"), FUNCTIONS, ids=["convolve2d", "correlate2d"])
+every_mode = pytest.mark.parametrize("mode", MODES)
+every_boundary = pytest.mark.parametrize("boundary", BOUNDARIES)
+
+
+def integral(shape, dtype, seed=0):
+    """Random integers, the same for the same arguments: any of an integer type, few enough for exact float sums."""
+    dtype, rng = np.dtype(dtype), np.random.default_rng([seed, *shape])
+    if dtype.kind in "iu":
+        return np.frombuffer(rng.bytes(int(np.prod(shape)) * dtype.itemsize), dtype).reshape(shape)
+    values = rng.integers(-50, 50, (2, *shape))
+    return (values[0] + 1j * values[1] if dtype.kind == "c" else values[0]).astype(dtype)
+
+
+def outcome(function, *args, **kwargs):
+    """The result, or the type of the exception."""
+    try:
+        return function(*args, **kwargs)
+    except Exception as error:
+        return type(error)
+
+
+def assert_same(actual, expected):
+    """The same type, shape and values, or the same exception."""
+    if isinstance(expected, type):
+        assert actual is expected
+        return
+    assert isinstance(actual, np.ndarray), actual
+    assert actual.dtype == expected.dtype
+    np.testing.assert_array_equal(actual, expected, strict=True)
+
+
+@both
+@every_mode
+@every_boundary
+@pytest.mark.parametrize("dtype", INTEGERS + FLOATS)
+def test_every_type(ours, scipys, mode, boundary, dtype):
+    image, kernel = integral((6, 7), dtype), integral((2, 3), dtype)
+    for fillvalue in (0, 3):
+        expected = scipys(image, kernel, mode, boundary, fillvalue)
+        assert_same(ours(image, kernel, mode, boundary, fillvalue), expected)
+        assert_same(ours(image, kernel, mode=mode, boundary=boundary, fillvalue=fillvalue), expected)
+
+
+@both
+@pytest.mark.parametrize("shape2", [(1, 1), (2, 3), (3, 3), (2, 4), (8, 9), (7, 20)])
+@pytest.mark.parametrize("shape1", [(6, 7), (2, 3), (1, 1), (9, 24), (1, 10)])
+def test_every_extent(ours, scipys, shape1, shape2):
+    """Even and odd kernels, larger than the image too, so that it repeats several times."""
+    in1, in2 = integral(shape1, "d"), integral(shape2, "d")
+    for mode, boundary, fillvalue in itertools.product(MODES, BOUNDARIES, (0, -2.5)):
+        call = (in1, in2, mode, boundary, fillvalue)
+        assert_same(outcome(ours, *call), outcome(scipys, *call))
+
+
+@pytest.mark.parametrize("dtype", "bilfdgFDG")
+def test_valid_swaps_the_inputs(dtype):
+    small, large = integral((2, 3), dtype), integral((6, 7), dtype)
+    assert_same(convolve2d(small, large, "valid"), scipy.signal.convolve2d(small, large, "valid"))
+    # scipy.signal.correlate2d conjugates the wrong input here; scipy.signal.correlate the right one.
+    expected = scipy.signal.correlate(small, large, "valid", method="direct")
+    assert_same(correlate2d(small, large, "valid"), expected)
+    assert_same(correlate2d(small, large, "valid"), np.conj(correlate2d(large, small, "valid"))[::-1, ::-1])
+
+
+@pytest.mark.parametrize("dtype", "ifdD")
+def test_same_differs_from_correlate_by_one_index_for_even_kernels(dtype):
+    image, kernel = integral((8, 9), dtype), integral((2, 3), dtype)
+    full = correlate2d(image, kernel)
+    assert_same(correlate2d(image, kernel, "same"), full[1:9, 1:10])
+    assert_same(scipy.signal.correlate(image, kernel, "same", method="direct"), full[0:8, 1:10])
+    assert_same(convolve2d(image, kernel, "same"), convolve2d(image, kernel)[0:8, 1:10])
+
+
+@both
+@pytest.mark.parametrize("char1", "?" + INTEGERS + "e" + FLOATS + "O")
+def test_types_meet_as_in_scipy(ours, scipys, char1):
+    for char2 in "?" + INTEGERS + "e" + FLOATS + "O":
+        call = (np.ones((6, 7), char1), np.ones((2, 3), char2))
+        assert_same(outcome(ours, *call), outcome(scipys, *call))
+
+
+@pytest.mark.parametrize("dtype", ["S1", "U1", "M8[s]", "m8[s]", "V4", "i4,i4"])
+def test_types_that_are_no_numbers(dtype):
+    array = np.zeros((2, 3), dtype)
+    with pytest.raises(ValueError, match="in1"):
+        convolve2d(array, array)
+    with pytest.raises(ValueError, match="in1"):
+        convolve2d(array, np.ones((2, 3)))
+
+
+FILL_VALUES = [
+    *(1.5, np.float64(1.5), np.array(1.5), np.array([1.5]), np.array([[1]]), True, 2, np.int64(300), np.array(300)),
+    *(np.array(3), np.int8(3), np.array([3], np.uint64), 256, -1, -0.0, 2**70, 10**400, 2.0**1000, np.nan, np.inf),
+    *(1j, np.complex64(1j), np.array(1j), np.complex128(2), np.longdouble(2), np.array(2, np.longdouble)),
+    *(None, "1", "abc", b"3", [], [1, 2], [2.5], [[2]], {}, object(), np.array([None])),
+]
+
+
+@both
+@pytest.mark.parametrize("dtype", "BlfdD")
+@pytest.mark.parametrize("fillvalue", FILL_VALUES, ids=lambda value: f"{type(value).__name__}-{value!r:.12}")
+def test_fill_values(ours, scipys, dtype, fillvalue):
+    image, kernel = np.arange(42).reshape(6, 7).astype(dtype), np.arange(1, 7).reshape(2, 3).astype(dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ComplexWarning)
+        warnings.simplefilter("ignore", RuntimeWarning)  # 2**1000 in float32
+        for mode in MODES:
+            call = (image, kernel, mode, "fill", fillvalue)
+            assert_same(outcome(ours, *call), outcome(scipys, *call))
+            assert_same(ours(image, kernel, mode, "wrap", fillvalue), scipys(image, kernel, mode, "wrap"))
+
+
+@both
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (([1], [[1]]), "in1 of shape"),
+        ((3, 4), "in1 of shape"),
+        (([[[3]]], [[[4]]]), "in1 of shape"),
+        ((None, [[1]]), "in1 of shape"),
+        (([[1, 2], [3]], [[1]]), "inhomogeneous"),
+        ((np.ones((2, 3)), np.ones((3, 2)), "valid"), "in1 of shape"),
+        ((np.ones((2, 3)), np.ones((3, 2)), "valid", "wrap"), "in1 of shape"),
+        (([[1]], [[1]], "spam"), "mode='spam'"),
+        (([[1]], [[1]], 1), "mode=1"),
+        (([[1]], [[1]], None), "mode=None"),
+        (([[1]], [[1]], []), "mode"),
+        (([[1]], [[1]], np.array("full")), "mode"),
+        (([[1]], [[1]], "full", "spam"), "boundary='spam'"),
+        (([[1]], [[1]], "full", "reflect"), "boundary='reflect'"),
+        (([[1]], [[1]], "full", []), "boundary"),
+        (([[True]], [[True]]), "in1 of bool"),
+        ((np.ones((2, 2), np.float16), np.ones((2, 2), np.float16)), "in1 of float16"),
+        (([[object()]], [[1]]), "in1 of object"),
+        (([[1]], [[1]], "full", "fill", "abc"), "fillvalue='abc'"),
+        (([[1]], [[1]], "full", "fill", {}), "fillvalue={}"),
+        (([[1]], [[1]], "full", "fill", [1, 2]), "fillvalue="),
+        (([[1]], [[1]], "full", "fill", []), "fillvalue="),
+    ],
+)
+def test_errors_are_of_scipys_type_and_name_the_argument(ours, scipys, args, message):
+    expected = outcome(scipys, *args)
+    with pytest.raises(expected, match=message):
+        ours(*args)
+
+
+@both
+@every_mode
+@every_boundary
+def test_results_past_memory(ours, scipys, mode, boundary):
+    image = np.broadcast_to(np.int8(1), (1879048192, 1879048192))
+    with pytest.raises((ValueError, MemoryError), match="1879048"):
+        ours(image, np.ones((2, 3), np.int8), mode, boundary)
+
+
+@both
+@pytest.mark.parametrize(
+    ("alias", "boundary"), [("pad", "fill"), ("circular", "wrap"), ("symmetric", "symm"), (np.str_("wrap"), "wrap")]
+)
+def test_other_names_of_boundaries(ours, scipys, alias, boundary):
+    image, kernel = integral((6, 7), "d"), integral((2, 3), "d")
+    assert_same(ours(image, kernel, "same", alias), scipys(image, kernel, "same", alias))
+    assert_same(ours(image, kernel, "same", alias), ours(image, kernel, "same", boundary))
+
+
+@both
+@every_mode
+@pytest.mark.parametrize("dtype", "idgD")
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        *itertools.combinations_with_replacement([(0, 3), (2, 3), (0, 0), (3, 0)], 2),
+        *itertools.permutations([(0, 3), (2, 3), (0, 0), (3, 0)], 2),
+        ((0, 5), (1, 2)),
+    ],
+    ids=str,
+)
+def test_empty_inputs(ours, scipys, mode, dtype, shapes):
+    in1, in2 = (np.ones(shape, dtype) for shape in shapes)
+    for fillvalue in (0, 7):
+        call = (in1, in2, mode, "fill", fillvalue)
+        assert_same(outcome(ours, *call), outcome(scipys, *call))
+
+
+@both
+@pytest.mark.parametrize("boundary", ["wrap", "symm"])
+def test_an_empty_image_cannot_be_continued(ours, scipys, boundary):
+    """SciPy divides by the extent here, and the process dies."""
+    with pytest.raises(ValueError, match=f"in1 of shape .*boundary='{boundary}'"):
+        ours(np.ones((0, 3)), np.ones((2, 2)), "full", boundary)
+    assert_same(ours(np.ones((0, 3)), np.ones((2, 2)), "same", boundary), np.zeros((0, 3)))
+    assert_same(ours(np.ones((2, 2)), np.ones((0, 3)), "full", boundary), np.zeros((1, 4)))
+
+
+@both
+@every_mode
+@every_boundary
+@pytest.mark.parametrize("dtype", "fdg")
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_not_finite(ours, scipys, mode, boundary, dtype, value):
+    """NaN and infinity reach exactly the outputs that they reach in SciPy, those past the edges included."""
+    image, kernel = integral((6, 7), dtype), integral((2, 3), dtype)
+    image[2, 0] = value
+    assert_same(ours(image, kernel, mode, boundary), scipys(image, kernel, mode, boundary))
+    image[2, 0], kernel[0, 0] = 1, value
+    assert_same(ours(image, kernel, mode, boundary), scipys(image, kernel, mode, boundary))
+
+
+@both
+@pytest.mark.parametrize("where", ["image", "kernel"])
+def test_not_finite_where_the_fft_is_cheapest(ours, scipys, where):
+    image, kernel = integral((120, 120), "f"), integral((31, 31), "f")
+    assert np.isfinite(ours(image, kernel, "same")).all()
+    (image if where == "image" else kernel)[7, 9] = np.nan
+    np.testing.assert_array_equal(np.isnan(ours(image, kernel, "same")), np.isnan(scipys(image, kernel, "same")))
+
+
+@both
+def test_large_values_in_the_kernel(ours, scipys):
+    image, kernel = np.ones((6, 7)), np.full((2, 3), 1e200)
+    np.testing.assert_allclose(ours(image, kernel), scipys(image, kernel), rtol=1e-15)
+
+
+@both
+@pytest.mark.parametrize("shape2", [(1, 1), (2, 3), (3, 3), (8, 9), (7, 20)])
+@pytest.mark.parametrize("shape1", [(6, 7), (1, 1), (9, 24), (24, 9), (1, 10), (10, 1)])
+def test_blocks_of_rows(monkeypatch, ours, scipys, shape1, shape2):
+    """The continued image does not depend on how it is cut."""
+    monkeypatch.setattr(fastconv.signal, "_BLOCK_BYTES", 1)
+    in1, in2 = integral(shape1, "d"), integral(shape2, "d")
+    for mode, (boundary, fillvalue) in itertools.product(MODES, [("fill", 2), ("wrap", 0), ("symm", 0)]):
+        call = (in1, in2, mode, boundary, fillvalue)
+        assert_same(outcome(ours, *call), outcome(scipys, *call))
+
+
+@both
+@pytest.mark.parametrize("dtype", "fd")
+@pytest.mark.parametrize("extent", [3, 31])
+def test_rounding(ours, scipys, dtype, extent):
+    """A sum of n products is off by n units of the sum of their sizes (Higham 2002, section 3.1), an FFT by 1e-5 σ."""
+    rng = np.random.default_rng(extent)
+    image, kernel = (rng.standard_normal(shape).astype(dtype) for shape in ((150, 140), (extent, extent)))
+    expected = scipys(image.astype(np.longdouble), kernel.astype(np.longdouble), "same")
+    limit = extent**2 * np.finfo(dtype).epsneg * scipys(np.abs(image).astype("d"), np.abs(kernel).astype("d"), "same")
+    if dtype == "f" and extent == 31:
+        limit = 1e-5 * expected.std()
+    assert (np.abs(ours(image, kernel, "same") - expected) <= limit).all()
+
+
+def misaligned(array):
+    raw = np.empty(array.nbytes + 1, np.uint8)[1:]
+    view = raw.view(array.dtype).reshape(array.shape)
+    view[...] = array
+    return view
+
+
+def read_only(array):
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+def spread(array):
+    wide = np.zeros((3 * array.shape[0], 2 * array.shape[1]), array.dtype)
+    wide[::3, ::2] = array
+    return wide[::3, ::2]
+
+
+LAYOUTS = {
+    "column-major": np.asfortranarray,
+    "every other": spread,
+    "reversed": lambda array: array[::-1, ::-1].copy()[::-1, ::-1],
+    "byte-swapped": lambda array: array.astype(array.dtype.newbyteorder()),
+    "misaligned": misaligned,
+    "read-only": read_only,
+    "list": lambda array: array.tolist(),
+    "matrix": np.asmatrix,
+}
+
+
+@both
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", "ld")
+def test_layouts(ours, scipys, layout, dtype):
+    image, kernel = integral((6, 7), dtype), integral((2, 3), dtype)
+    odd_image, odd_kernel = LAYOUTS[layout](image), LAYOUTS[layout](kernel)
+    for mode, boundary in itertools.product(MODES, BOUNDARIES):
+        actual = ours(odd_image, odd_kernel, mode, boundary)
+        assert type(actual) is np.ndarray
+        assert actual.dtype.isnative
+        assert_same(actual, scipys(image, kernel, mode, boundary))
+
+
+@both
+@every_boundary
+def test_broadcast_arrays(ours, scipys, boundary):
+    row, column = np.arange(7.0), np.arange(1.0, 7.0)[:, None]
+    for image in (np.broadcast_to(row, (6, 7)), np.broadcast_to(column, (6, 7)), np.broadcast_to(2.0, (6, 7))):
+        for kernel in (np.broadcast_to([1.0, 2.0, 4.0], (2, 3)), np.broadcast_to(3.0, (2, 3))):
+            assert_same(ours(image, kernel, "same", boundary), scipys(image, kernel, "same", boundary))
+
+
+@both
+def test_memory_mapped_arrays(ours, scipys, tmp_path):
+    path = tmp_path / "image"
+    integral((6, 7), "d").tofile(path)
+    image = np.memmap(path, "d", "r", shape=(6, 7))
+    actual = ours(image, [[1.0, 2.0, 4.0], [3.0, 5.0, 7.0]])
+    assert type(actual) is np.ndarray
+    assert_same(actual, scipys(image, [[1.0, 2.0, 4.0], [3.0, 5.0, 7.0]]))
+
+
+@both
+def test_masked_arrays_are_refused(ours, scipys):
+    masked, plain = np.ma.masked_equal([[1, 2], [3, 4]], 3), np.ones((2, 2))
+    with pytest.raises(TypeError, match="in1 is a masked array"):
+        ours(masked, plain)
+    with pytest.raises(TypeError, match="in2 is a masked array"):
+        ours(plain, masked)
+
+
+@both
+@every_mode
+@every_boundary
+def test_inputs_stay_as_they_are(ours, scipys, mode, boundary):
+    image, kernel = integral((6, 7), "D"), integral((2, 3), "D")
+    out = ours(image, kernel, mode, boundary, 2)
+    out[...] = 0
+    np.testing.assert_array_equal(image, integral((6, 7), "D"))
+    np.testing.assert_array_equal(kernel, integral((2, 3), "D"))
+
+
+@pytest.mark.parametrize("shapes", [((3000, 1), (1, 3000)), ((1, 3000), (3000, 1))], ids=["column", "row"])
+@pytest.mark.parametrize("boundary", [("fill", 2), ("wrap", 0), ("symm", 0)])
+def test_continuing_the_image_takes_bounded_memory(shapes, boundary):
+    """Continued past its edges in one piece, the image would fill 72 MB."""
+    image, kernel = (integral(shape, "d") for shape in shapes)
+    expected = scipy.signal.convolve2d(image, kernel, "same", *boundary)
+    convolve2d(image, kernel, "same", *boundary)
+    tracemalloc.start()
+    try:
+        actual = convolve2d(image, kernel, "same", *boundary)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert_same(actual, expected)
+    assert peak < 40e6
+
+
+@every_mode
+@every_boundary
+def test_threads_do_not_change_the_result(mode, boundary):
+    rng = np.random.default_rng(0)
+    image, kernel = rng.standard_normal((700, 300)), rng.standard_normal((3, 3))
+    with fastconv.num_threads(1):
+        expected = convolve2d(image, kernel, mode, boundary)
+    with fastconv.num_threads(2):
+        np.testing.assert_array_equal(convolve2d(image, kernel, mode, boundary), expected)
+
+
+def test_correlation_is_what_conv2d_computes():
+    rng = np.random.default_rng(1)
+    image, kernel = rng.standard_normal((20, 30)), rng.standard_normal((3, 3))
+    expected = fastconv.conv2d(image[None], kernel[None, None], padding=1)[0]
+    np.testing.assert_array_equal(correlate2d(image, kernel, "same"), expected)
+
+
+def test_scipys_names_may_be_replaced(monkeypatch):
+    """The long types, which SciPy computes, do not come back to the caller's replacement."""
+    expected = scipy.signal.correlate2d(integral((6, 7), "G"), integral((2, 3), "G"))
+    monkeypatch.setattr(scipy.signal, "convolve2d", convolve2d)
+    monkeypatch.setattr(scipy.signal, "correlate2d", correlate2d)
+    assert_same(scipy.signal.correlate2d(integral((6, 7), "G"), integral((2, 3), "G")), expected)
+
+
+# Few extents, because every kernel of at most 49 taps is compiled for itself.
+extents = st.sampled_from([(1, 1), (2, 3), (3, 3), (2, 4), (8, 9), (5, 11)])
+images = st.tuples(st.integers(1, 12), st.integers(1, 12))
+seeds = st.integers(0, 2**32 - 1)
+modes, boundaries = st.sampled_from(MODES), st.sampled_from(BOUNDARIES)
+functions = st.sampled_from([convolve2d, correlate2d])
+
+
+@given(extents, extents, seeds)
+def test_full_convolution_commutes(shape1, shape2, seed):
+    in1, in2 = integral(shape1, "l", seed), integral(shape2, "l", seed + 1)
+    assert_same(convolve2d(in1, in2), convolve2d(in2, in1))
+
+
+@given(functions, images, extents, modes, boundaries, seeds)
+def test_linear_in_both_inputs(function, shape1, shape2, mode, boundary, seed):
+    if mode == "valid" and not (shape1[0] >= shape2[0] and shape1[1] >= shape2[1]):
+        mode = "same"
+    a, b = integral(shape1, "l", seed), integral(shape1, "l", seed + 1)
+    k, m = integral(shape2, "l", seed + 2), integral(shape2, "l", seed + 3)
+    # Modulo 2**64 the ring's laws hold exactly.
+    expected = function(a, k, mode, boundary) + 3 * function(b, k, mode, boundary)
+    assert_same(function(a + 3 * b, k, mode, boundary), expected)
+    expected = function(a, k, mode, boundary) + 3 * function(a, m, mode, boundary)
+    assert_same(function(a, k + 3 * m, mode, boundary), expected)
+
+
+@given(functions, images, extents, seeds, st.integers(-15, 15), st.integers(-15, 15))
+def test_wrapped_convolution_moves_with_the_image(function, shape1, shape2, seed, down, right):
+    image, kernel = integral(shape1, "l", seed), integral(shape2, "l", seed + 1)
+    moved = function(np.roll(image, (down, right), (0, 1)), kernel, "same", "wrap")
+    assert_same(moved, np.roll(function(image, kernel, "same", "wrap"), (down, right), (0, 1)))
+
+
+@given(images, extents, seeds, st.data())
+def test_an_impulse_shows_the_kernel(shape1, shape2, seed, data):
+    row, column = (data.draw(st.integers(0, extent - 1)) for extent in shape1)
+    image, kernel = np.zeros(shape1, np.int64), integral(shape2, "l", seed)
+    image[row, column] = 1
+    for function, shown in ((convolve2d, kernel), (correlate2d, kernel[::-1, ::-1])):
+        out = function(image, kernel)
+        np.testing.assert_array_equal(out[row : row + shape2[0], column : column + shape2[1]], shown)
+        assert np.count_nonzero(out) == np.count_nonzero(kernel)
+
+
+@given(images, extents, boundaries, seeds)
+def test_a_symmetric_kernel_correlates_as_it_convolves(shape1, shape2, boundary, seed):
+    image, kernel = integral(shape1, "l", seed), integral(shape2, "l", seed + 1)
+    kernel = kernel + kernel[::-1, ::-1]
+    assert_same(correlate2d(image, kernel, "full", boundary), convolve2d(image, kernel, "full", boundary))
