@@ -30,8 +30,11 @@ MAY_IMPORT = {
     "kernels": {"kernels"},
     "plan": {"errors", "geometry"},
     "strategies": BASE | {"strategies", "kernels", "threads"},
+    "pooling": BASE | {"kernels", "threads"},
     "planner": BASE | {"plan", "strategies", "kernels", "threads", "timing"},
-    **dict.fromkeys(ENTRANCES, BASE | TOOLS | {"plan", "planner", "strategies", "kernels", "threads"} | ENTRANCES),
+    **dict.fromkeys(
+        ENTRANCES, BASE | TOOLS | {"plan", "planner", "pooling", "strategies", "kernels", "threads"} | ENTRANCES
+    ),
     "cli": BASE | TOOLS | {"plan", "planner", "strategies", "kernels", "threads", "cli", ""} | ENTRANCES,
 }
 MAY_IMPORT["__init__"] = MAY_IMPORT["__main__"] = MAY_IMPORT["cli"]

@@ -11,6 +11,7 @@ The map of the house:
 ``photograph``  real data for them
 ``cli``         ``fastconv compare | info``
 ``geometry``    all shape arithmetic; descriptors
+``pooling``     how a pooling call runs
 ``epilogue``    bias and activation
 ``arrays``      which arrays are accepted, and how kernels get to read them
 ``planner``, ``plan``   which strategy, and why
@@ -24,7 +25,7 @@ Read a call as four hops: ``conv2d(x, w)`` → `ConvGeometry` → `Plan` → ``s
 from fastconv import signal
 from fastconv.compare import Comparison, compare_conv2d
 from fastconv.errors import GeometryError, UnsupportedError
-from fastconv.functional import conv1d, conv2d, plan_conv2d, strategies
+from fastconv.functional import avg_pool2d, conv1d, conv2d, max_pool2d, plan_conv2d, strategies
 from fastconv.lowering import col2im, im2col, toeplitz_matrix
 from fastconv.threads import get_num_threads, num_threads, set_num_threads
 
@@ -34,12 +35,14 @@ __all__ = [
     "Comparison",
     "GeometryError",
     "UnsupportedError",
+    "avg_pool2d",
     "col2im",
     "compare_conv2d",
     "conv1d",
     "conv2d",
     "get_num_threads",
     "im2col",
+    "max_pool2d",
     "num_threads",
     "plan_conv2d",
     "set_num_threads",

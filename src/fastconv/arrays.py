@@ -34,6 +34,14 @@ def common_float(**arrays: np.ndarray | None) -> np.dtype:
     return dtype
 
 
+def ordered_dtype(name: str, array: np.ndarray) -> np.dtype:
+    """The native type of `array`, if its values have an order that kernels know: an integer, float32 or float64."""
+    dtype = array.dtype.newbyteorder("=")
+    if dtype.char not in "bBhHiIlLqQfd":
+        raise TypeError(f"{name} of dtype {dtype}: expected float32, float64 or an integer type; convert with astype")
+    return dtype
+
+
 def as_operand(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """`array` itself where a kernel can read it through its strides, else a copy that it can.
 

@@ -12,11 +12,11 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from fastconv import planner, threads
-from fastconv.arrays import as_array, as_operand, checked_out, common_float, is_target
+from fastconv import planner, pooling, threads
+from fastconv.arrays import as_array, as_operand, checked_out, common_float, is_target, ordered_dtype
 from fastconv.epilogue import Activation, Epilogue, parse_activation
 from fastconv.errors import GeometryError
-from fastconv.geometry import ConvGeometry, Padding, checked_shape
+from fastconv.geometry import ConvGeometry, Padding, checked_shape, exact
 from fastconv.plan import Plan
 from fastconv.strategies import STRATEGIES
 from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
@@ -245,7 +245,124 @@ def plan_conv2d(
     )
 
 
-@lru_cache(maxsize=4096, typed=True)
+def max_pool2d(
+    x: npt.ArrayLike,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    """The largest value of every window of a batch of multi-channel images.
+
+    ``out[n, c, r, q] = max_{i, j} x[n, c, r*sh - pt + i*dh, q*sw - pl + j*dw]`` over the taps inside the image.
+
+    Parameters
+    ----------
+    x : array_like, shape (N, C, H, W) or (C, H, W)
+        Images; any strides. float32, float64 or an integer type. A NaN in a window makes its maximum NaN.
+    kernel_size : int or (int, int)
+        Height and width of the window.
+    stride : int or (int, int), optional
+        Steps of the window, down and right; default `kernel_size`.
+    padding : int or (int, int)
+        Rows and columns around the image, at most half of `kernel_size`, that windows may cover; they never win.
+    dilation : int or (int, int)
+        Distance between taps; 1 is dense.
+    ceil_mode : bool
+        Round the output extent up, so that a last window may stick out at the bottom and right; it must start inside
+        the image or the padding above and to the left.
+    return_indices : bool
+        Also return where each maximum was found.
+
+    Returns
+    -------
+    out : ndarray, shape (N, C, OH, OW) or (C, OH, OW)
+        Maxima, in the type of `x`. Where dilation leaves a window without any tap inside the image: the lowest value.
+    indices : ndarray of int64, same shape
+        With `return_indices`: ``row * W + column`` in the plane, of the first of equal maxima in row-major order, or of
+        the last NaN; -1 for a window without any tap inside the image.
+
+    Raises
+    ------
+    GeometryError
+        The shape and the window do not fit together; a ``ValueError``.
+    TypeError
+        `x` is masked or of another type.
+
+    References
+    ----------
+    Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x = np.array([[[1, 5, 2, 0], [4, 3, 2, 9]]])
+    >>> fastconv.max_pool2d(x, 2)
+    array([[[5, 9]]])
+    >>> fastconv.max_pool2d(x, 2, return_indices=True)[1]
+    array([[[1, 7]]])
+    """
+    x = as_array("x", x)
+    return pooling.max_pool(
+        x, ordered_dtype("x", x), return_indices, (kernel_size, stride, padding, dilation, ceil_mode)
+    )
+
+
+def avg_pool2d(
+    x: npt.ArrayLike,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> np.ndarray:
+    """The mean of every window of a batch of multi-channel images.
+
+    ``out[n, c, r, q] = sum_{i, j} x[n, c, r*sh - pt + i, q*sw - pl + j] / divisor`` over the taps inside the image.
+
+    Parameters
+    ----------
+    x : array_like, shape (N, C, H, W) or (C, H, W)
+        Images; any strides. float32 or float64; sums are taken in that type.
+    kernel_size, stride, padding, ceil_mode
+        As `max_pool2d`; the padding counts as zeros.
+    count_include_pad : bool
+        Divide by the size of the window clipped to the padded image, or else to the image.
+    divisor_override : int, optional
+        Divide by this instead.
+
+    Returns
+    -------
+    ndarray, shape (N, C, OH, OW) or (C, OH, OW)
+
+    Raises
+    ------
+    GeometryError
+        The shape and the window do not fit together, or `divisor_override` is 0; a ``ValueError``.
+    TypeError
+        `x` is masked or of another type.
+
+    References
+    ----------
+    Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x = np.array([[[1.0, 5.0, 2.0, 0.0], [4.0, 2.0, 2.0, 8.0]]])
+    >>> fastconv.avg_pool2d(x, 2)
+    array([[[3., 3.]]])
+    """
+    x = as_array("x", x)
+    return pooling.avg_pool(
+        x, common_float(x=x), count_include_pad, divisor_override, (kernel_size, stride, padding, 1, ceil_mode)
+    )
+
+
+@lru_cache(maxsize=4096)
 def _geometry(
     ndim: int,
     x_shape: tuple[int, ...],
@@ -264,11 +381,6 @@ def _geometry(
     return geometry.as_2d(), geometry.out_shape[ndim + 2 - len(x_shape) :]
 
 
-def _hashable(argument):
-    """`argument` with its lists and arrays as tuples, so that a geometry can be looked up by it."""
-    return tuple(map(_hashable, argument)) if isinstance(argument, list | tuple | np.ndarray) else argument
-
-
 def conv_operands(
     ndim, x, weight, bias, stride, padding, dilation, groups, activation
 ) -> tuple[ConvGeometry, tuple[int, ...], np.ndarray, np.ndarray, Epilogue]:
@@ -276,9 +388,12 @@ def conv_operands(
     x, weight = as_array("x", x), as_array("weight", weight)
     bias = None if bias is None else as_array("bias", bias)
     dtype = common_float(x=x, weight=weight, bias=bias)
-    geometry, shape = _geometry(
-        ndim, x.shape, weight.shape, _hashable(stride), _hashable(padding), _hashable(dilation), groups
-    )
+    window = (stride, padding, dilation, groups)
+    try:
+        lookup, key = _geometry, tuple(map(exact, window))
+    except TypeError:  # the geometry says which argument is wrong
+        lookup, key = _geometry.__wrapped__, window
+    geometry, shape = lookup(ndim, x.shape, weight.shape, *key)
     if bias is not None:
         if bias.shape != (geometry.oc,):
             raise GeometryError(f"bias of shape {bias.shape}: expected ({geometry.oc},), one value a filter")

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, islice
@@ -81,6 +81,22 @@ def _padding(
     return tuple((p, p) for p in _integers("padding", padding, ndim, 0))
 
 
+def exact(value: Any) -> Any:
+    """`value` as ints, strings and short tuples of them: a key of a cache, since dictionaries take 2.0 for 2.
+
+    Raises ``TypeError`` for anything else, which validation then names in its own error.
+    """
+    kind = type(value)
+    if kind is int or kind is str or value is None:
+        return value
+    try:
+        return index(value)
+    except TypeError:
+        if isinstance(value, Sized) and len(value) <= len(AXES):
+            return tuple(map(exact, value))  # type: ignore[call-overload]
+        raise
+
+
 def checked_shape(name: str, shape: Sequence[int]) -> tuple[int, ...]:
     """`shape` as a tuple of Python's ints, which cannot overflow."""
     try:
@@ -128,7 +144,7 @@ def _checked_output(
         f"padding {owner.padding}, dilation {_times(owner.dilation)})",
     )
     reach = max(
-        max(i + sum(p), d * (k - 1), s)
+        max(i + sum(p), d * max(k - 1, 1), s)
         for i, p, k, d, s in zip(owner.extent, owner.padding, owner.kernel, owner.dilation, owner.stride, strict=True)
     )
     for shape in (*shapes, (*owner.batch_and_channels, *extents), (reach,)):

@@ -4,16 +4,15 @@ Equation, for one output channel m of one image, with c over the input channels 
 
     out[r, q] = epilogue(sum_{c, i, j} weight[m, c, i, j] * x[c, r * sh - pt + i * dh, q * sw - pl + j * dw])
 
-Index map. The input rows that a tile needs are gathered into a *strip*, zeros around the image included and
-columns split by their phase modulo the stride, so that every tap reads neighbouring values::
+Index map. The input that a tile needs is gathered into a *strip*, zeros around the image included and columns split
+by their phase modulo the stride, so that every tap reads neighbouring values::
 
-    strip[s, p, t] = x[c, row0 * sh - pt + s * strip_row, (col0 * sw - pl) + t * sw + p]
-    tap (i, j) of output (r, q) is strip[r * row_step + i * tap_step, (j * dw) % sw, q + (j * dw) // sw]
+    strip[line, phase, t] = x[c, row0 * sh - pt + line, col0 * sw - pl + t * sw + phase]
+    tap (i, j) of output (r, q) is strip[r * sh + i * dh, (j * dw) % sw, q + (j * dw) // sw]
 
-Rows are dense (row_step = sh, tap_step = dh, strip_row = 1), or, where a large dilation leaves most of them unused,
-one output row's taps only (0, 1, dh). The sums of a tile stay in a second strip, whose rows are a multiple of
-`WIDTH` long: vector loops have no rest. Gathering costs a read and a write per tap-free
-pixel, testing for borders inside the loops cost more.
+Where a stride or dilation leaves most lines unused, the strip holds those of each tap in turn (line i * row_tile + r),
+and likewise a phase for each tap (phase j). The sums of a tile stay in a second strip, whose rows are a multiple of
+`WIDTH` long: vector loops have no rest. Gathering costs a copy; testing for borders inside the loops cost more.
 """
 
 from __future__ import annotations
@@ -52,9 +51,10 @@ def direct_kernel(dtype: np.dtype, KH: int, KW: int, SW: int, DW: int) -> Any:
         oc, icg, ocg, ih, iw, oh, ow = ints[0], ints[1], ints[2], ints[3], ints[4], ints[5], ints[6]
         kh, kw, sh, sw, dw, pt, pl = ints[7], ints[8], ints[9], ints[10], ints[11], ints[12], ints[13]
         row_tile, row_tiles, col_tile, col_tiles = ints[14], ints[15], ints[16], ints[17]
-        row_step, tap_step, strip_row, pitch, scratch = ints[18], ints[19], ints[20], ints[21], ints[22]
-        xn, xc, xh, xw, activation = ints[23], ints[24], ints[25], ints[26], ints[27]
-        kh, kw, sw, dw = KH or kh, KW or kw, SW or sw, DW or dw
+        row_step, tap_step, segment, line_step, dh = ints[18], ints[19], ints[20], ints[21], ints[22]
+        tap_phases, phases, pitch, scratch = ints[23], ints[24], ints[25], ints[26]
+        xn, xc, xh, xw, activation = ints[27], ints[28], ints[29], ints[30], ints[31]
+        kh, kw, sw, dw, phases = KH or kh, KW or kw, SW or sw, DW or dw, SW or phases
         x, weight, out, bias, sums = arrays[0], arrays[1], arrays[2], arrays[4], arrays[5]
         sums0 = worker * scratch
         strip = arrays[5]
@@ -68,13 +68,13 @@ def direct_kernel(dtype: np.dtype, KH: int, KW: int, SW: int, DW: int) -> Any:
             width = (cols + WIDTH - 1) // WIDTH * WIDTH
             for c in range(icg):
                 image = plane // oc * xn + (m // ocg * icg + c) * xc
-                for phase in range(sw):
-                    left = col0 * sw - pl + phase
+                for phase in range(phases):
+                    left = col0 * sw - pl + (phase * dw if tap_phases else phase)
                     first = min(pitch, max(0, -(left // sw)))
                     last = min(pitch, max(first, (iw - left + sw - 1) // sw))
                     for s in range((rows - 1) * row_step + (kh - 1) * tap_step + 1):
-                        y = row0 * sh - pt + s * strip_row
-                        line = strip0 + (s * sw + phase) * pitch
+                        y = row0 * sh - pt + s // segment * dh + s % segment * line_step
+                        line = strip0 + (s * phases + phase) * pitch
                         source = image + y * xh + left * xw
                         begin_copy, end_copy = (first, last) if 0 <= y < ih else (pitch, pitch)
                         for t in range(begin_copy):
@@ -90,7 +90,7 @@ def direct_kernel(dtype: np.dtype, KH: int, KW: int, SW: int, DW: int) -> Any:
                 w = (m * icg + c) * kh * kw
                 for r in range(rows):
                     row = sums0 + r * width
-                    line = strip0 + r * row_step * sw * pitch
+                    line = strip0 + r * row_step * phases * pitch
                     if KH:
                         for q in range(width):
                             total = sums[row + q] if c > 0 else ZERO
@@ -105,7 +105,8 @@ def direct_kernel(dtype: np.dtype, KH: int, KW: int, SW: int, DW: int) -> Any:
                                 sums[row + q] = ZERO
                         for i in range(kh):
                             for j in range(kw):
-                                at = line + (i * tap_step * sw + (j * dw) % sw) * pitch + (j * dw) // sw
+                                phase, shift = (j, 0) if tap_phases else (j * dw % sw, j * dw // sw)
+                                at = line + (i * tap_step * phases + phase) * pitch + shift
                                 for q in range(width):
                                     sums[row + q] += weight[w + i * kw + j] * strip[at + q]
             for r in range(rows):

@@ -38,6 +38,17 @@ def tile_kernel(loop: Callable[..., None], dtype: np.dtype) -> Any:
 
 
 @intrinsic
+def as_int64(typingctx, pointer):
+    """`pointer` as one to int64, for the array of a kernel that is of another type than the rest."""
+    target = types.CPointer(types.int64)
+
+    def codegen(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], context.get_value_type(target))
+
+    return target(pointer), codegen
+
+
+@intrinsic
 def finish_row(typingctx, function, values, offset, n, bias, m, code, parameter):
     """Call the epilogue (`kernels.epilogue.ROW`) at address `function` on ``values[offset : offset + n]``.
 

@@ -16,9 +16,6 @@ from fastconv.strategies.base import element_strides, sum_error
 _TILE_VALUES = 8192
 _TILE_COLUMNS = 2048
 
-# Dilated rows further apart than this are gathered one output row at a time.
-_DENSE_SPAN = 64
-
 
 class _Tiling(NamedTuple):
     """How output planes are cut into tiles, and the strips of one (see kernels/direct.py)."""
@@ -29,24 +26,45 @@ class _Tiling(NamedTuple):
     col_tiles: int
     row_step: int
     tap_step: int
-    strip_row: int
+    segment: int
+    line_step: int
+    dh: int
+    tap_phases: int
+    phases: int
     pitch: int
     scratch: int
 
 
 @functools.lru_cache(maxsize=4096)
 def _tiling(g: ConvGeometry) -> _Tiling:
-    from fastconv.kernels.direct import WIDTH
+    from fastconv.kernels.direct import WIDTH, specialisation
 
     col_tile = -(-min(g.ow, _TILE_COLUMNS) // WIDTH) * WIDTH
-    dense = max((g.kh - 1) * g.dh, g.sh) <= _DENSE_SPAN
-    row_tile = min(g.oh, max(1, _TILE_VALUES // col_tile)) if dense else 1
-    row_step, tap_step, strip_row = (g.sh, g.dh, 1) if dense else (0, 1, g.dh)
-    strip_rows = (row_tile - 1) * row_step + (g.kh - 1) * tap_step + 1
-    pitch = col_tile + (g.kw - 1) * g.dw // g.sw
-    scratch = row_tile * col_tile + strip_rows * g.sw * pitch
-    row_tiles, col_tiles = -(-g.oh // row_tile), -(-g.ow // col_tile)
-    return _Tiling(row_tile, row_tiles, col_tile, col_tiles, row_step, tap_step, strip_row, pitch, scratch)
+    row_tile = min(g.oh, max(1, _TILE_VALUES // col_tile))
+    lines = (row_tile - 1) * g.sh + (g.kh - 1) * g.dh + 1
+    row_step, tap_step, segment, line_step = g.sh, g.dh, lines, 1
+    if lines > row_tile * g.kh:
+        lines = row_tile * g.kh
+        row_step, tap_step, segment, line_step = 1, row_tile, row_tile, g.sh
+    phases, pitch = g.sw, col_tile + (g.kw - 1) * g.dw // g.sw
+    tap_phases = not any(specialisation(g.kh, g.kw, g.sw, g.dw)) and phases * pitch > g.kw * col_tile
+    if tap_phases:
+        phases, pitch = g.kw, col_tile
+    return _Tiling(
+        row_tile=row_tile,
+        row_tiles=-(-g.oh // row_tile),
+        col_tile=col_tile,
+        col_tiles=-(-g.ow // col_tile),
+        row_step=row_step,
+        tap_step=tap_step,
+        segment=segment,
+        line_step=line_step,
+        dh=g.dh,
+        tap_phases=int(tap_phases),
+        phases=phases,
+        pitch=pitch,
+        scratch=row_tile * col_tile + lines * phases * pitch,
+    )
 
 
 @functools.lru_cache(maxsize=4096)

@@ -1,0 +1,558 @@
+"""Pooling against a naive oracle over explicit windows, and against facts noted from torch 2.13.
+
+Where means are compared exactly, the data are small integers: their sums are exact in every order, so that only the
+final division rounds.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fastconv
+from fastconv import GeometryError, avg_pool2d, max_pool2d, pooling
+from fastconv.geometry import PoolGeometry
+
+NAN, INF = float("nan"), float("inf")
+
+
+# --- the oracle
+
+
+def pair(value):
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+def starts(extent, kernel, stride, padding, dilation, ceil_mode):
+    """Where windows start along one axis, found one after another."""
+    found, start, reach = [], -padding, dilation * (kernel - 1) + 1
+    while start + reach <= extent + padding:
+        found.append(start)
+        start += stride
+    covered = bool(found) and start - stride + reach == extent + padding
+    if ceil_mode and not covered and start < extent and extent + 2 * padding + stride > reach:
+        found.append(start)
+    return found
+
+
+def windows(extents, kernel, stride, padding, dilation, ceil_mode):
+    """For every output position, the rows and the columns of its window: ``(start, taps inside)`` each."""
+    axes = []
+    for i, k, s, p, d in zip(extents, kernel, stride, padding, dilation, strict=True):
+        axes.append(
+            [
+                (start, [start + t * d for t in range(k) if 0 <= start + t * d < i])
+                for start in starts(i, k, s, p, d, ceil_mode)
+            ]
+        )
+    return axes
+
+
+def oracle_max(x, kernel, stride=None, padding=0, dilation=1, ceil_mode=False):
+    kernel = pair(kernel)
+    stride = kernel if stride is None else pair(stride)
+    rows, columns = windows(x.shape[-2:], kernel, stride, pair(padding), pair(dilation), ceil_mode)
+    shape = (*x.shape[:-2], len(rows), len(columns))
+    lowest = -INF if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+    out, indices = np.full(shape, lowest, x.dtype.newbyteorder("=")), np.full(shape, -1, np.int64)
+    for plane in np.ndindex(*x.shape[:-2]):
+        for (r, (_, ys)), (q, (_, xs)) in itertools.product(enumerate(rows), enumerate(columns)):
+            best = None
+            for y, c in itertools.product(ys, xs):
+                value = x[(*plane, y, c)]
+                if best is None or value > best or value != value:
+                    best = out[(*plane, r, q)] = value
+                    indices[(*plane, r, q)] = y * x.shape[-1] + c
+    return out, indices
+
+
+def oracle_mean(x, kernel, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None):
+    """Sums in float64, the sums of magnitudes, and divisors."""
+    kernel, padding = pair(kernel), pair(padding)
+    stride = kernel if stride is None else pair(stride)
+    rows, columns = windows(x.shape[-2:], kernel, stride, padding, (1, 1), ceil_mode)
+    shape = (*x.shape[:-2], len(rows), len(columns))
+    sums, magnitudes, divisors = np.empty(shape), np.empty(shape), np.empty(shape[-2:])
+    for (r, (top, ys)), (q, (left, xs)) in itertools.product(enumerate(rows), enumerate(columns)):
+        window = x[..., ys, :][..., xs].astype(np.float64)
+        sums[..., r, q], magnitudes[..., r, q] = window.sum((-2, -1)), np.abs(window).sum((-2, -1))
+        counted = [
+            sum(-p <= start + t < i + p for t in range(k)) if count_include_pad else len(inside)
+            for start, k, i, p, inside in zip((top, left), kernel, x.shape[-2:], padding, (ys, xs), strict=True)
+        ]
+        divisors[r, q] = counted[0] * counted[1] if divisor_override is None else divisor_override
+    return sums, magnitudes, divisors
+
+
+def assert_same(got, expected):
+    """Equal in type, shape and value, down to the sign of zeros."""
+    assert got.dtype == expected.dtype
+    np.testing.assert_array_equal(got, expected, strict=True)
+    if got.dtype.kind == "f":
+        numbers = ~np.isnan(expected)
+        np.testing.assert_array_equal(np.signbit(got)[numbers], np.signbit(expected)[numbers])
+
+
+def check_max(x, *window):
+    out, indices = oracle_max(x, *window)
+    assert_same(max_pool2d(x, *window), out)
+    got, got_indices = max_pool2d(x, *window, return_indices=True)
+    assert_same(got, out)
+    assert_same(got_indices, indices)
+
+
+def check_mean(x, *window):
+    """Exact, for data that are small integers."""
+    sums, _, divisors = oracle_mean(x, *window)
+    dtype = x.dtype.newbyteorder("=")
+    assert_same(avg_pool2d(x, *window), sums.astype(dtype) / divisors.astype(dtype))
+
+
+def integers(shape, dtype=np.float32, seed=0):
+    return np.random.default_rng(seed).integers(-9, 10, shape).astype(dtype)
+
+
+# --- facts noted from torch
+
+IMAGE = [[3, 1, 4, 1, 5], [9, 2, 6, 5, 3], [5, 8, 9, 7, 9], [3, 2, 3, 8, 4], [6, 2, 6, 4, 3]]
+
+
+@pytest.mark.parametrize(
+    ("window", "maxima", "indices"),
+    [
+        ((2,), [[9, 6], [8, 9]], [[5, 7], [11, 12]]),
+        ((3, 2, 1), [[9, 6, 5], [9, 9, 9], [6, 8, 8]], [[5, 7, 4], [5, 12, 14], [20, 18, 18]]),
+        ((2, 2, 1, 1, True), [[3, 4, 5], [9, 9, 9], [6, 6, 8]], [[0, 2, 4], [5, 12, 14], [20, 22, 18]]),
+        ((3, 1, 1, 2), [[8, 9, 8], [8, 9, 8], [8, 9, 8]], [[18, 5, 18], [11, 12, 11], [18, 5, 18]]),
+        (
+            ((2, 3), (2, 1), (1, 0), (2, 1), True),
+            [[9, 6, 6], [9, 8, 8], [3, 8, 8]],
+            [[5, 7, 7], [5, 18, 18], [15, 18, 18]],
+        ),
+        ((5, 1, 2), [[9] * 5] * 5, [[5, 5, 5, 12, 12]] * 4 + [[12] * 5]),
+    ],
+)
+def test_torch_maxima(window, maxima, indices):
+    x = np.array([[IMAGE]], np.float32)
+    out, where = max_pool2d(x, *window, return_indices=True)
+    assert_same(out, np.array([[maxima]], np.float32))
+    assert_same(where, np.array([[indices]]))
+
+
+@pytest.mark.parametrize(
+    ("window", "means"),
+    [
+        ((2,), [[45, 48], [54, 81]]),
+        ((3, 2, 1), [[20, 76 / 3, 56 / 3], [116 / 3, 200 / 3, 48], [52 / 3, 100 / 3, 76 / 3]]),
+        ((3, 2, 1, False, False), [[45, 38, 42], [58, 200 / 3, 72], [39, 50, 57]]),
+        ((2, 2, 0, True), [[45, 48, 48], [54, 81, 78], [48, 60, 36]]),
+        ((2, 2, 1, True, False), [[36, 30, 36], [84, 75, 72], [54, 39, 57]]),
+        ((3, 3, 1, True, True), [[20, 32], [104 / 3, 212 / 3]]),
+        ((3, 3, 1, True, False), [[45, 48], [52, 212 / 3]]),
+        ((2, 2, 1, True, True, 5), [[7.2, 12, 14.4], [33.6, 60, 57.6], [21.6, 31.2, 45.6]]),
+        (((3, 2), (2, 3), (1, 0), True, True, None), [[30, 28], [58, 72], [26, 38]]),
+    ],
+)
+def test_torch_means(window, means):
+    x = np.array([[IMAGE]], np.float32) * 12
+    np.testing.assert_allclose(avg_pool2d(x, *window), np.array([[means]], np.float32), rtol=2**-23)
+
+
+@pytest.mark.parametrize(
+    ("values", "maximum", "index"),
+    [
+        ([1, 3, 3, 3], 3, 1),
+        ([1, NAN, NAN, 3], NAN, 2),
+        ([NAN, 9, NAN, 3], NAN, 2),
+        ([NAN, INF, 1, 2], NAN, 0),
+        ([-INF, -INF, -INF, -INF], -INF, 0),
+        ([-0.0, 0.0, 0.0, -0.0], -0.0, 0),
+        ([0.0, -0.0, 0.0, -0.0], 0.0, 0),
+        ([-1.0, 0.0, -0.0, -1.0], 0.0, 1),
+        ([-1.0, -0.0, 0.0, -1.0], -0.0, 1),
+    ],
+)
+@pytest.mark.parametrize("dilation", [1, 2], ids=["unrolled", "generic"])
+def test_ties_and_nan(values, maximum, index, dilation):
+    # Twelve windows that are alike, so that vectorised loops have their say too.
+    x = np.zeros((1, 1, dilation + 1, 48), np.float32)
+    columns = np.arange(12) * 4
+    for place, value in enumerate(values):
+        x[..., place // 2 * dilation, columns + place % 2 * dilation] = value
+    out, where = max_pool2d(x, 2, (1, 4), dilation=dilation, return_indices=True)
+    assert_same(out, np.full((1, 1, 1, 12), maximum, np.float32))
+    np.testing.assert_array_equal(where[0, 0, 0], columns + index // 2 * dilation * 48 + index % 2 * dilation)
+    assert_same(max_pool2d(x, 2, (1, 4), dilation=dilation), out)
+
+
+def test_padding_never_wins():
+    x = np.full((1, 2, 3, 3), -INF, np.float32)
+    out, where = max_pool2d(x, 3, 1, 1, return_indices=True)
+    assert_same(out, x)
+    np.testing.assert_array_equal(where[0, 1], [[0, 0, 1], [0, 0, 1], [3, 3, 4]])
+
+
+def test_window_without_taps_inside():
+    x = np.ones((1, 2, 1, 3), np.float32)
+    out, where = max_pool2d(x, (1, 2), 1, (0, 1), (1, 4), return_indices=True)
+    assert_same(out, np.full((1, 2, 1, 1), -INF, np.float32))
+    assert_same(where, np.full((1, 2, 1, 1), -1))
+    down, where = max_pool2d(x.transpose(0, 1, 3, 2), (2, 1), 1, (1, 0), (4, 1), return_indices=True)
+    assert_same(down, out)
+    assert_same(where, np.full((1, 2, 1, 1), -1))
+
+
+@pytest.mark.parametrize(
+    ("extent", "kernel", "stride", "padding", "expected"),
+    [
+        (5, 2, 5, 0, 1),
+        (5, 6, 4, 0, 1),
+        (5, 7, 4, 3, 2),
+        (5, 1, 3, 0, 2),
+        (4, 2, 3, 0, 2),
+        (1, 125, 1, 62, 1),
+        (1, 125, 125, 62, 1),
+        (6, 2, 2, 1, 4),
+        (5, 2, 2, 1, 3),
+    ],
+)
+def test_torch_extents_in_ceil_mode(extent, kernel, stride, padding, expected):
+    g = PoolGeometry.from_shapes((1, 3, extent, extent), kernel, stride=stride, padding=padding, ceil_mode=True)
+    assert g.out_shape == (1, 3, expected, expected)
+
+
+# --- random geometry
+
+
+@st.composite
+def problems(draw):
+    """Windows of few kernel specialisations: 2x2 stride 2, 3x3 stride 1, and those whose extents are read."""
+    shape = draw(st.tuples(st.integers(0, 2), st.integers(1, 3), st.integers(1, 12), st.integers(1, 40)))
+    dilation = 1
+    kind = draw(st.sampled_from(["2x2", "3x3", "dense", "sparse"]))
+    if kind == "2x2":
+        kernel, stride = (2, 2), (draw(st.integers(1, 3)), 2)
+    elif kind == "3x3":
+        kernel, stride = (3, 3), (draw(st.integers(1, 4)), 1)
+    else:
+        kernel = draw(st.tuples(st.integers(1, 9), st.integers(4, 9)))
+        stride = draw(st.tuples(st.integers(1, 10), st.integers(1, 10)))
+        if kind == "sparse":
+            dilation = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    padding = tuple(draw(st.integers(0, k // 2)) for k in kernel)
+    return shape, kernel, stride, padding, dilation, draw(st.booleans()), draw(st.integers(0, 2**32 - 1))
+
+
+@settings(deadline=None, max_examples=300)
+@given(problems())
+def test_maxima_of_random_windows(problem):
+    shape, kernel, stride, padding, dilation, ceil_mode, seed = problem
+    x = integers(shape, seed=seed)
+    x[np.random.default_rng(seed).random(shape) < 0.05] = NAN
+    x[np.random.default_rng(seed + 1).random(shape) < 0.2] = -0.0
+    window = (kernel, stride, padding, dilation, ceil_mode)
+    extents = [
+        len(starts(*axis, ceil_mode)) for axis in zip(shape[2:], kernel, stride, padding, pair(dilation), strict=True)
+    ]
+    if 0 in extents:
+        with pytest.raises(GeometryError, match="larger than the padded input"):
+            max_pool2d(x, *window)
+    else:
+        assert (
+            list(
+                PoolGeometry.from_shapes(
+                    shape, kernel, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode
+                ).out_extent
+            )
+            == extents
+        )
+        check_max(x, *window)
+
+
+@settings(deadline=None, max_examples=200)
+@given(problems(), st.booleans(), st.sampled_from([None, 1, -7]))
+def test_means_of_random_windows(problem, count_include_pad, divisor_override):
+    shape, kernel, stride, padding, _, ceil_mode, seed = problem
+    window = (kernel, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    if all(len(starts(*axis, 1, ceil_mode)) for axis in zip(shape[2:], kernel, stride, padding, strict=True)):
+        check_mean(integers(shape, seed=seed), *window)
+    else:
+        with pytest.raises(GeometryError, match="larger than the padded input"):
+            avg_pool2d(integers(shape), *window)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_means_of_normal_data(dtype):
+    """A running sum of n terms and its division err by at most (n + 1) u sum|x| / |divisor| (Higham 2002, 4.2)."""
+    x = np.random.default_rng(3).standard_normal((2, 3, 20, 30)).astype(dtype)
+    sums, magnitudes, divisors = oracle_mean(x, 9, 3, 4)
+    error = np.abs(avg_pool2d(x, 9, 3, 4) - sums / divisors)
+    unit = np.finfo(dtype).eps / 2
+    # The oracle's own sums and division err likewise, in float64.
+    assert np.all(error <= (81 + 1) * (unit + 2.0**-53) * magnitudes / divisors)
+
+
+# --- every mode, type and layout
+
+
+@pytest.mark.parametrize("ceil_mode", [False, True])
+@pytest.mark.parametrize("count_include_pad", [False, True])
+@pytest.mark.parametrize("divisor_override", [None, 3, -2])
+@pytest.mark.parametrize("window", [(2, 2, 1), (2, None, 0), (3, 1, 1), (5, 3, 2), ((4, 5), (3, 1), (2, 0))])
+def test_every_mode(window, ceil_mode, count_include_pad, divisor_override):
+    x = integers((2, 2, 9, 12))
+    check_mean(x, *window, ceil_mode, count_include_pad, divisor_override)
+    check_max(x, *window, 1, ceil_mode)
+    assert_same(avg_pool2d(x[0], *window, ceil_mode), avg_pool2d(x, *window, ceil_mode)[0])
+    assert_same(max_pool2d(x[0], *window, 1, ceil_mode), max_pool2d(x, *window, 1, ceil_mode)[0])
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint64])
+def test_integers(dtype):
+    info = np.iinfo(dtype)
+    x = np.random.default_rng(5).integers(info.min, info.max, (2, 2, 7, 40), dtype, endpoint=True)
+    x[0, 0] = info.min
+    x[1, 0, 3, :20] = info.max
+    check_max(x, 3, 3, 1, 1, True)
+
+
+def test_float64():
+    x = integers((2, 2, 7, 40), np.float64)
+    x[:, :, 3, 3] = NAN
+    check_max(x, 3, 3, 1, 1, True)
+    check_mean(integers((2, 2, 7, 40), np.float64), 3, 3, 1, True)
+
+
+def misaligned(x):
+    """The values of `x` at odd addresses."""
+    view = np.empty(x.nbytes + 1, np.uint8)[1:].view(x.dtype).reshape(x.shape)
+    view[...] = x
+    return view
+
+
+LAYOUTS = {
+    "channels last": lambda x: np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2),
+    "transposed": lambda x: np.ascontiguousarray(x.swapaxes(2, 3)).swapaxes(2, 3),
+    "negative": lambda x: x[::-1, ::-1, ::-1, ::-1],
+    "columns reversed": lambda x: x[..., ::-1],
+    "every other": lambda x: x.repeat(2, -1).repeat(3, -2)[..., ::3, ::2],
+    "broadcast columns": lambda x: np.broadcast_to(x[..., :1], x.shape),
+    "broadcast planes": lambda x: np.broadcast_to(x[:1, :1], x.shape),
+    "swapped bytes": lambda x: x.astype(x.dtype.newbyteorder()),
+    "misaligned": misaligned,
+    "packed field": lambda x: x.astype([("tag", "u1"), ("value", x.dtype)])["value"],
+    "Fortran": np.asfortranarray,
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("window", [(2, 2), (3, 1, 1), (5, 3, 2)])
+def test_any_strides(layout, window):
+    x = LAYOUTS[layout](integers((2, 3, 9, 20)))
+    before = x.copy()
+    x.flags.writeable = False
+    check_max(x, *window)
+    check_mean(x, *window)
+    np.testing.assert_array_equal(x, before)
+
+
+def test_accepts_what_asarray_accepts():
+    expected = np.array([[[5, 9]]])
+    assert_same(max_pool2d([[[1, 5, 2, 0], [4, 3, 2, 9]]], 2), expected)
+    assert_same(avg_pool2d([[[1.0, 5.0, 2.0, 0.0], [4.0, 2.0, 2.0, 8.0]]], [2, np.int64(2)]), np.array([[[3.0, 3.0]]]))
+    assert_same(max_pool2d(expected, np.array([1, 2]), stride=np.int8(1)), np.array([[[9]]]))
+
+
+def test_empty_batch():
+    x = np.empty((0, 3, 8, 8), np.float32)
+    for out in (avg_pool2d(x, 2), *max_pool2d(x, 2, return_indices=True)):
+        assert out.shape == (0, 3, 4, 4)
+
+
+def test_arguments_in_torch_order():
+    x = integers((1, 1, 9, 9))
+    assert_same(
+        max_pool2d(x, 2, 3, 1, 2, True, True)[1],
+        max_pool2d(x, kernel_size=2, stride=3, padding=1, dilation=2, ceil_mode=True, return_indices=True)[1],
+    )
+    assert_same(
+        avg_pool2d(x, 2, 3, 1, True, False, 5),
+        avg_pool2d(x, kernel_size=2, stride=3, padding=1, ceil_mode=True, count_include_pad=False, divisor_override=5),
+    )
+
+
+# --- how the work is cut does not show
+
+
+@pytest.mark.parametrize("window", [(2, 2), (3, 1, 1), (13, 1, 6)])
+def test_thread_counts_agree_bit_by_bit(window):
+    x = np.random.default_rng(7).standard_normal((2, 7, 90, 300)).astype(np.float32)
+
+    def run(threads):
+        with fastconv.num_threads(threads):
+            return [out.tobytes() for out in (avg_pool2d(x, *window), *max_pool2d(x, *window, return_indices=True))]
+
+    expected = run(1)
+    for threads in (2, 3, 7):
+        assert run(threads) == expected
+
+
+@pytest.fixture
+def small_cuts(monkeypatch):
+    """Rings of one row, tiles of few rows; calls that were cut otherwise are forgotten, before and after."""
+    monkeypatch.setattr(pooling, "_RING_BYTES", 1)
+    monkeypatch.setattr(pooling, "_GRAIN_VALUES", 32)
+    pooling._call.cache_clear()
+    yield
+    pooling._call.cache_clear()
+
+
+@pytest.mark.usefixtures("small_cuts")
+@pytest.mark.parametrize("window", [(2, 2), (3, 1, 1), (5, 1, 2), ((4, 5), (3, 1), 2)])
+def test_small_tiles_and_rings(window):
+    x = integers((2, 2, 40, 20))
+    check_max(x, *window)
+    check_mean(x, *window)
+
+
+def test_later_calls_do_not_reuse_another_signature():
+    """2 == 2.0 == True and shapes of equal size: keys of a cache that must not meet."""
+    x = integers((1, 1, 6, 6))
+    check_max(x, (2, 2))
+    with pytest.raises(GeometryError, match=r"kernel_size=\(2\.0, 2\)"):
+        max_pool2d(x, (2.0, 2))
+    with pytest.raises(GeometryError, match=r"stride=2\.0"):
+        max_pool2d(x, 2, 2.0)
+    check_max(x.reshape(1, 1, 4, 9), (2, 2))
+    check_max(x.swapaxes(2, 3), (2, 2))
+    check_mean(x, (2, 2), None, 1, True, True)
+    check_mean(x, (2, 2), None, 1, True, False)
+
+
+# --- bad input
+
+X = np.ones((1, 3, 5, 5), np.float32)
+ONE = np.ones((1, 1, 1, 1), np.float32)
+HUGE = np.broadcast_to(np.float32(1), (1, 1, 2**30, 2**29))
+
+
+@pytest.mark.parametrize("pool", [max_pool2d, avg_pool2d])
+@pytest.mark.parametrize(
+    ("x", "window", "message"),
+    [
+        (X, (0,), "kernel_size=0"),
+        (X, (-1,), "kernel_size=-1"),
+        (X, ((2, 0),), r"kernel_size=\(2, 0\)"),
+        (X, (2.0,), "kernel_size=2.0"),
+        (X, ("2",), "kernel_size='2'"),
+        (X, (None,), "kernel_size=None"),
+        (X, ((2,),), r"kernel_size=\(2,\).*2 ints"),
+        (X, (itertools.repeat(2),), r"kernel_size=\(2, 2, 2\)"),
+        (X, ([2, 2, 2],), r"kernel_size=[\[(]2, 2, 2[\])].*2 ints"),
+        (X, (6,), "kernel 6×6"),
+        (X, (2**63,), "kernel 9223372036854775808"),
+        (X, (2, 0), "stride=0"),
+        (X, (2, -1), "stride=-1"),
+        (X, (2, (1,)), r"stride=\(1,\)"),
+        (X, (2, 2**63), "stride 9223372036854775808"),
+        (X, (2, 1, -1), "padding=-1"),
+        (X, (2, 1, 2), r"padding=\(\(2, 2\), \(2, 2\)\).*half the kernel 2×2"),
+        (X, (2, 1, (0, 0, 0)), r"padding=\(0, 0, 0\)"),
+        (X, (2, 1, 9223372036854775803), "9223372036854775803"),
+        (X, (2, 1, "same"), "padding='same'"),
+        (ONE, (125, 1, 63), "63.*half the kernel 125×125"),
+        (ONE, (2**60, 1, 2**59), "kernel 1152921504606846976"),
+        (HUGE, (2,), "more elements than memory has addresses"),
+        (np.ones((2, 0, 4, 4), np.float32), (2,), "0 channels"),
+        (np.ones((0, 4, 4), np.float32), (2,), "0 channels"),
+        (np.ones((1, 3, 0, 4), np.float32), (2,), "0×4"),
+        (np.ones((0, 0, 0, 0), np.float32), (2,), "0 channels"),
+        (np.ones((5, 5), np.float32), (2,), r"shape \(5, 5\): expected 4 axes"),
+        (np.ones((1, 1, 1, 5, 5), np.float32), (2,), "expected 4 axes"),
+        (np.float32(1), (2,), r"shape \(\): expected 4 axes"),
+    ],
+)
+def test_bad_geometry(pool, x, window, message):
+    with pytest.raises(GeometryError, match=message):
+        pool(x, *window)
+
+
+@pytest.mark.parametrize(
+    ("window", "message"),
+    [
+        ((2, 1, 0, 0), "dilation=0"),
+        ((2, 1, 0, (1,)), r"dilation=\(1,\)"),
+        ((2, 1, 0, 5), "dilation 5×5"),
+        ((2, 1, 0, 2**31), "dilation 2147483648"),
+        ((1, 1, 0, 2**63), "dilation 9223372036854775808"),
+    ],
+)
+def test_bad_dilation(window, message):
+    with pytest.raises(GeometryError, match=message):
+        max_pool2d(X, *window)
+
+
+@pytest.mark.parametrize("divisor", [0, 0.5, 2**63, -(2**70), 10**400, "a"])
+def test_bad_divisor(divisor):
+    with pytest.raises(GeometryError, match=f"divisor_override={divisor!r}: expected None or a nonzero int"):
+        avg_pool2d(X, 2, divisor_override=divisor)
+
+
+@pytest.mark.parametrize("pool", [max_pool2d, avg_pool2d])
+@pytest.mark.parametrize("dtype", ["f2", "g", "c8", "c16", "?", "O", "U3", "M8[s]", "V4"])
+def test_other_types(pool, dtype):
+    with pytest.raises(TypeError, match=r"expected float32.*astype"):
+        pool(np.zeros((1, 4, 4), dtype), 2)
+
+
+def test_means_of_integers_are_refused():
+    with pytest.raises(TypeError, match="x int64"):
+        avg_pool2d(np.zeros((1, 4, 4), np.int64), 2)
+
+
+@pytest.mark.parametrize("pool", [max_pool2d, avg_pool2d])
+def test_masked_arrays(pool):
+    with pytest.raises(TypeError, match="masked"):
+        pool(np.ma.ones((1, 4, 4), dtype=np.float32), 2)
+
+
+@pytest.mark.parametrize("pool", [max_pool2d, avg_pool2d])
+def test_extreme_windows_are_cheap(pool):
+    """Valid, and the taps outside the image must not be walked one by one."""
+    assert pool(ONE, 125, 1, 62).shape == (1, 1, 1, 1)
+    assert pool(ONE, 2**57, 1, 2**56).shape == (1, 1, 2, 2)
+    assert pool(ONE, 2**57, 2**56, 2**56, ceil_mode=True).shape == (1, 1, 2, 2)
+    assert pool(X, 2, 2**57).shape == (1, 3, 1, 1)
+    wide = np.broadcast_to(np.float32(1), (1, 1, 1, 2**57))
+    np.testing.assert_array_equal(pool(wide, (1, 2), 2**56), np.ones((1, 1, 1, 2)))
+
+
+# --- torch itself, where it is installed
+
+
+def test_against_torch():
+    torch = pytest.importorskip("torch", reason="torch, a peer that fastconv does not need, is not installed")
+    rng = np.random.default_rng(11)
+    for _ in range(100):
+        kernel = tuple(map(int, rng.integers(4, 8, 2)))
+        window = (
+            kernel,
+            tuple(map(int, rng.integers(1, 6, 2))),
+            tuple(int(rng.integers(0, k // 2 + 1)) for k in kernel),
+        )
+        ceil_mode, include = map(bool, rng.integers(0, 2, 2))
+        x = integers((2, 3, *rng.integers(8, 20, 2)), seed=int(rng.integers(2**32)))
+        x[rng.random(x.shape) < 0.02] = NAN
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            expected = torch.nn.functional.max_pool2d(torch.from_numpy(x), *window, 1, ceil_mode, return_indices=True)
+            means = torch.nn.functional.avg_pool2d(torch.from_numpy(x), *window, ceil_mode, include)
+        got = max_pool2d(x, *window, 1, ceil_mode, return_indices=True)
+        for ours, theirs in zip(got, expected, strict=True):
+            assert_same(ours, theirs.numpy())
+        assert_same(avg_pool2d(x, *window, ceil_mode, include), means.numpy())
