@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import fastconv
 from cases import CASES, DTYPES, geometries, integers, normals, window
 from fastconv import GeometryError
+from fastconv.arrays import as_operand
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import ConvGeometry
 from fastconv.strategies import BY_NAME
@@ -384,3 +385,11 @@ def test_strategies_names():
     assert fastconv.strategies() == tuple(BY_NAME)
     with pytest.raises(ValueError, match=r"strategy='magic'.*direct"):
         fastconv.conv2d(*problem(), strategy="magic")
+
+
+@pytest.mark.parametrize("step", [1, -1, 2])
+def test_kernels_never_see_a_misaligned_array(step):
+    """Most machines forgive it, so that no result tells."""
+    array = np.zeros(65, np.uint8)[1:].view(F4)[::step]
+    assert not array.flags.aligned
+    assert as_operand(array, np.dtype(F4)).flags.aligned

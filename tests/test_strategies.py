@@ -1,6 +1,7 @@
 """Every strategy on every problem, against oracles that share nothing with it."""
 
 import re
+import tracemalloc
 from functools import cache
 from itertools import product
 
@@ -216,6 +217,26 @@ def test_workspace_is_bounded(strategy):
     else:
         with pytest.raises(UnsupportedError, match="workspace"):
             planner.plan(geometry, "float32", strategy=strategy.name, max_workspace=0)
+
+
+@EVERY
+@pytest.mark.parametrize("descriptor", ["ic16 oc32 i64 k3 p1", "ic8 oc8 i40 k3 d30 p30", "n2 ic8 oc8 i64 kh9 kw11 p4"])
+@pytest.mark.parametrize("limit", [1 << 22, DEFAULT_MAX_WORKSPACE])
+def test_workspace_is_as_promised(strategy, descriptor, limit):
+    """What NumPy allocates during a call, as tracemalloc sees it."""
+    geometry = ConvGeometry.parse(descriptor)
+    x, weight = normals(geometry, "float32")
+    out = np.empty(geometry.out_shape, np.float32)
+    arguments = (geometry, x, strategy.prepare(geometry, weight, 2), out, Epilogue(), 2, limit)
+    strategy.run(*arguments)  # compiles, imports, fills caches
+    tracemalloc.start()
+    try:
+        strategy.run(*arguments)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # Python's own objects, and arrays of a plane or of an index a row, are not counted.
+    assert peak <= 1.1 * strategy.workspace_bytes(geometry, x.dtype, 2, limit) + (256 << 10)
 
 
 def misaligned(a):

@@ -42,6 +42,17 @@ def _filters_at_once(geometry: ConvGeometry, dtype: np.dtype, max_workspace: int
     return min(geometry.oc // geometry.g, max(1, room // (channels + 1)))
 
 
+def _correlate(image: np.ndarray, filters: np.ndarray, threads: int) -> np.ndarray:
+    """Planes of all filters (m, c, height, width) from the spectra of an image's channels (c, height, ...)."""
+    from scipy.fft import irfft2, rfft2
+
+    spectra = rfft2(filters, workers=threads)
+    np.conj(spectra, out=spectra)
+    with np.errstate(over="ignore", invalid="ignore"):
+        products = np.einsum("mchw,chw->mhw", spectra, image)
+    return irfft2(products, filters.shape[-2:], workers=threads)
+
+
 class Fft:
     name = "fft"
     exact_sum = False
@@ -82,26 +93,25 @@ class Fft:
         threads: int,
         max_workspace: int,
     ) -> None:
-        from scipy.fft import irfft2, rfft2
+        from scipy.fft import rfft2
 
         g = geometry
         extents = _extents(g)
         icg, ocg = g.ic // g.g, g.oc // g.g
         kept = tuple(slice(0, (o - 1) * s + 1, s) for o, s in zip(g.out_extent, g.stride, strict=True))
-        spread = np.zeros((g.oc, icg, *(d * (k - 1) + 1 for k, d in zip(g.kernel, g.dilation, strict=True))), x.dtype)
-        spread[:, :, :: g.dh, :: g.dw] = prepared
+        taps = tuple(slice(0, d * (k - 1) + 1, d) for k, d in zip(g.kernel, g.dilation, strict=True))
         step = _filters_at_once(g, x.dtype, max_workspace)
         padded = np.zeros((icg, *extents), x.dtype)
+        spread = np.zeros((step, icg, *extents), x.dtype)
         for n in range(g.n):
             for group in range(g.g):
                 padded[:, g.pt : g.pt + g.ih, g.pl : g.pl + g.iw] = x[n, group * icg : (group + 1) * icg]
                 image = rfft2(padded, workers=threads)
                 for start in range(group * ocg, (group + 1) * ocg, step):
                     filters = slice(start, min(start + step, (group + 1) * ocg))
-                    spectra = np.conj(rfft2(spread[filters], extents, workers=threads))
-                    with np.errstate(over="ignore", invalid="ignore"):
-                        products = np.einsum("mchw,chw->mhw", spectra, image)
-                    out[n, filters] = irfft2(products, extents, workers=threads)[:, *kept]
+                    batch = spread[: filters.stop - start]
+                    batch[:, :, *taps] = prepared[filters]
+                    out[n, filters] = _correlate(image, batch, threads)[:, *kept]
         # A spectrum spreads a NaN over the whole plane, and overflows where no single output would.
         if np.isfinite(out).all():
             finish_planes(g, out, epilogue, threads)

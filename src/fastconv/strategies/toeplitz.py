@@ -49,7 +49,8 @@ def matrix(geometry: ConvGeometry, weight: np.ndarray, threads: int) -> csr_arra
         g.oc * g.oh,
         threads,
     )
-    return csr_array((values, indices, indptr), shape=(g.oc * g.positions, g.ic * g.ih * g.iw))
+    # SciPy would widen all indices to the widest of them.
+    return csr_array((values, indices, indptr.astype(np.int32)), shape=(g.oc * g.positions, g.ic * g.ih * g.iw))
 
 
 def entries(geometry: ConvGeometry) -> int:
