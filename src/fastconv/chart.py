@@ -142,7 +142,11 @@ def _draw_errors(axes: Any, comparison: Comparison) -> None:
             axes.plot(m.seconds, m.measured_error, **style)
     if _shown(comparison.tolerance):
         axes.axhline(comparison.tolerance, color=_INK, linewidth=1, linestyle=(0, (4, 3)))
-    axes.margins(0.22, 0.2)
+    drawn = [e for m in _timed(comparison) for e in (m.expected_error, m.measured_error) if _shown(e)]
+    drawn += [comparison.tolerance] if _shown(comparison.tolerance) else []
+    if drawn:
+        axes.set_ylim(min(drawn) / 3, max(drawn) * 3)
+    axes.margins(x=0.22)
     axes.grid(color=_FAINT, linewidth=0.6)
     axes.set_ylabel("largest error, σ of the output", fontsize=9, color=_INK)
     axes.set_title("Error against time", fontsize=10, loc="left", color=_INK)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from functools import lru_cache
+from dataclasses import replace
+from functools import lru_cache, partial
 from numbers import Real
 
 import numpy as np
@@ -15,6 +15,7 @@ from fastconv.geometry import ConvGeometry
 from fastconv.plan import Candidate, Plan, format_bytes
 from fastconv.strategies import BY_NAME, STRATEGIES
 from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE, Strategy, sum_error
+from fastconv.timing import Contender, interleave
 
 DEFAULT_FLOAT32_TOLERANCE = 1e-5
 
@@ -32,8 +33,7 @@ def checked_strategy(strategy: str) -> str:
 def checked_tolerance(tolerance: float | None, geometry: ConvGeometry, dtype: np.dtype) -> float:
     """The bound on the expected error: by default 1e-5 σ in float32, else what a plain sum of products gives."""
     if tolerance is None:
-        plain = sum_error(geometry, dtype)
-        return max(DEFAULT_FLOAT32_TOLERANCE, plain) if dtype == np.float32 else plain
+        return DEFAULT_FLOAT32_TOLERANCE if dtype == np.float32 else sum_error(geometry, dtype)
     if not (isinstance(tolerance, Real) and tolerance >= 0):
         raise ValueError(f"tolerance={tolerance!r}: expected a number of at least 0, in σ of the output")
     return float(tolerance)
@@ -85,12 +85,15 @@ def _plan(
         raise UnsupportedError(f"strategy={strategy!r} cannot compute {geometry} in {type_}: {refusal}")
     else:
         able = [strategy]
+    # Priced as one image: the choice, and with it every bit of the result, is the same in any batch.
+    image = replace(geometry, n=min(geometry.n, 1))
     if mode == "measure":
-        seconds = _measure([BY_NAME[name] for name in able], geometry, type_, threads, max_workspace)
+        price = _measure([BY_NAME[name] for name in able], image, type_, threads, max_workspace)
         for name in able:
-            c = candidates[name]
-            candidates[name] = Candidate(name, None, seconds.get(name), c.workspace_bytes, c.error)
-    chosen = min(able, key=lambda name: candidates[name].seconds or float("inf"))
+            candidates[name] = replace(candidates[name], seconds=price[name] * geometry.n if name in price else None)
+    else:
+        price = {name: BY_NAME[name].cost(image, type_) for name in able}
+    chosen = min(price, key=price.__getitem__)
     estimate = BY_NAME[chosen].cost(geometry, type_)
     return Plan(
         geometry=geometry,
@@ -135,14 +138,10 @@ def _measure(
     rng = np.random.default_rng(0)
     x, weight = (rng.standard_normal(shape).astype(dtype) for shape in (geometry.x_shape, geometry.weight_shape))
     out = np.empty(geometry.out_shape, dtype)
-    seconds = {}
-    for s in strategies:
-        if costs[s.name] > 20 * min(costs.values()):
-            continue
-        times = []
-        for _ in range(4):  # the first, which may compile, does not count
-            start = time.perf_counter()
-            s.run(geometry, x, s.prepare(geometry, weight, threads), out, Epilogue(), threads, max_workspace)
-            times.append(time.perf_counter() - start)
-        seconds[s.name] = min(times[1:])
-    return seconds
+
+    def call(s: Strategy) -> None:
+        s.run(geometry, x, s.prepare(geometry, weight, threads), out, Epilogue(), threads, max_workspace)
+
+    contenders = [Contender(s.name, partial(call, s)) for s in strategies if costs[s.name] <= 20 * min(costs.values())]
+    interleave(contenders, 3)
+    return {contender.name: contender.seconds for contender in contenders}

@@ -59,7 +59,7 @@ class Contender:
             samples.append(self._burst())
 
 
-def interleave(contenders: Sequence[Contender], repeats: int, step: Callable[[str], None]) -> None:
+def interleave(contenders: Sequence[Contender], repeats: int, step: Callable[[str], object] = str) -> None:
     """Time all `contenders`, `repeats` times each or fewer; ``step(name)`` is called before each burst."""
     for contender in contenders:
         step(contender.name)

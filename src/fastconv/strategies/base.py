@@ -19,8 +19,9 @@ DEFAULT_MAX_WORKSPACE = 512 << 20
 FMA_FLOPS = {4: 100e9, 8: 50e9}
 COPY_BYTES = 10e9
 
-# A maximum over some 1e5 to 1e7 normal deviates is this many standard deviations.
-_MAX_OVER_RMS = 5.0
+# The maximum over some 1e5 to 1e7 outputs is this many times the error's deviation: normal deviates reach five, and
+# the largest errors belong to outputs whose partial sums are large too.
+_MAX_OVER_RMS = 10.0
 
 REAL = ("float32", "float64")
 
@@ -72,17 +73,18 @@ def refuse_unless_real_2d(geometry: ConvGeometry, dtype: np.dtype) -> str | None
     return None
 
 
-def sum_error(geometry: ConvGeometry, dtype: np.dtype) -> float:
-    """Expected maximum error of a plain running sum of the products, in σ of the output.
+def sum_error(geometry: ConvGeometry, dtype: np.dtype, steps: int | None = None) -> float:
+    """Expected maximum error of a sum of the products, in σ of the output; a running sum in blocks of `steps`.
 
     After t of K products the partial sum is about sqrt(t) and its rounding u / sqrt(3) of it; the squares add
-    up to u² K² / 6 against the output's variance K (Higham, Accuracy and Stability, 2002, section 4.2).
-    Integers do not round.
+    up to u² K² / 6 against the output's variance K (Higham, Accuracy and Stability, 2002, section 4.2). Blocks of s,
+    themselves added up, leave u² K (s + K / s) / 6. Integers do not round.
     """
     if dtype.kind not in "fc":
         return 0.0
     unit = float(np.finfo(dtype).eps) / 2
-    return _MAX_OVER_RMS * unit * max(1.0, sqrt(geometry.reduction / 6))
+    running = geometry.reduction if steps is None else steps + geometry.reduction / steps
+    return _MAX_OVER_RMS * unit * max(1.0, sqrt(running / 6))
 
 
 def element_strides(x: np.ndarray) -> tuple[int, ...]:

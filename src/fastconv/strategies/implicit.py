@@ -89,17 +89,18 @@ class Implicit:
         return refuse_unless_real_2d(geometry, dtype)
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        from fastconv.kernels.gemm import MR
+        from fastconv.kernels.gemm import MR, NR
 
         g = geometry
-        m = g.oc // g.g
-        # Packing a step of a panel costs about as much as multiplying it by MR channels.
-        useful = m / (MR * (-(-m // MR) + 1))
-        weight = g.oc * g.reduction * dtype.itemsize
-        return 5e-6 + weight / COPY_BYTES + g.flops / (0.95 * FMA_FLOPS[dtype.itemsize] * useful)
+        panels = -(-(g.oc // g.g) // MR)
+        nr = NR[dtype.itemsize]
+        # A tile packs a panel, which costs about as much as multiplying it once, and multiplies it `panels` times.
+        tiles = g.n * g.g * -(-g.positions // nr)
+        tile = 1.5e-7 + 2 * MR * nr * g.reduction * (panels + 1) / FMA_FLOPS[dtype.itemsize]
+        return 5e-6 + g.oc * g.reduction * dtype.itemsize / COPY_BYTES + tiles * tile
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        return sum_error(geometry, dtype)
+        return sum_error(geometry, dtype, _steps(geometry.reduction, dtype.itemsize))
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         scratch = _launch(geometry, dtype.itemsize, threads, False).scratch
