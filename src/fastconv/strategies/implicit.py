@@ -24,7 +24,7 @@ from fastconv.strategies.base import (
 )
 
 # Output positions of a block: many, so that rows and their halo are gathered seldom, but within L2 with their channels.
-_BLOCK_POSITIONS = 480
+_BLOCK_POSITIONS = 960
 
 # Blocks of output channels, where positions alone are too few to share among threads; each gathers the image anew.
 _BLOCK_CHANNELS = 64

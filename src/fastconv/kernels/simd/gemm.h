@@ -34,6 +34,12 @@ static inline __attribute__((always_inline)) void NAME(tile)(
         _Pragma("GCC unroll 3")
         for (int v = 0; v < nv; v++)
             sum[i][v] = (VECTOR){0};
+    if (accumulate)
+        _Pragma("GCC unroll 8")
+        for (int i = 0; i < m; i++) {
+            __builtin_prefetch(c + i * ldc, 1);
+            __builtin_prefetch(c + i * ldc + nv * LANES - 1, 1);
+        }
     for (int64_t p = 0; p < k; p++, a += MR, b += NR) {
         VECTOR row[NV];
         _Pragma("GCC unroll 3")

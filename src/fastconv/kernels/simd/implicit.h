@@ -101,8 +101,13 @@ static void NAME(pack_right)(const REAL *source, const int64_t *shift, int64_t s
 {
     const int64_t vectors = n / LANES, rest = n % LANES;
     int64_t at[NR], runs = 1;
-    for (int64_t l = 0; l < n; l++)
-        at[l] = (p + l) / cols * row_stride + (p + l) % cols;
+    for (int64_t l = 0, row = p / cols, col = p % cols; l < n; l++) {
+        at[l] = row * row_stride + col;
+        if (++col == cols) {
+            col = 0;
+            row++;
+        }
+    }
     /* Vector v is the union over runs of masked loads at start[run][v]. */
     int64_t start[LANES][NV];
     NAME(mask) mask[LANES][NV];
