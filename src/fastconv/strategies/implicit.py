@@ -69,7 +69,7 @@ def _launch(g: ConvGeometry, itemsize: int, threads: int, pointwise: bool) -> _L
     dense_cols = g.sw * (cols + (g.kw - 1) * g.dw // g.sw)
     plane = min(dense_lines, rows * g.kh) * min(dense_cols, g.kw * cols)
     channels = min(g.ic // g.g, (kc - 2) // g.taps + 2) if not pointwise else 0
-    scratch = kc * nr + kc * 8 // itemsize + channels * plane + nr
+    scratch = kc * nr + 2 * kc * 8 // itemsize + channels * plane + nr
     scratch = -(-scratch // 16) * 16
     return _Launch(
         ints=(
