@@ -9,7 +9,7 @@ cdef extern from "simd/simd.h":
                                    int64_t begin, int64_t end, int64_t worker) noexcept nogil
 
     ctypedef struct real_kernels:
-        double (*peak)(int64_t rounds, double *sink) noexcept nogil
+        double (*peak)(int64_t rounds, double *value) noexcept nogil
         tile_function pack_left
         tile_function implicit
 

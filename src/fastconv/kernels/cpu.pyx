@@ -73,14 +73,14 @@ def measure_peak_flops(itemsize, seconds=0.02, bursts=5):
     """
     cdef real_kernels kernels = picked.f32 if itemsize == 4 else picked.f64
     cdef int64_t rounds = 1024
-    cdef double sink
+    cdef double value = 0.5
     best = 0.0
     for _ in range(bursts):
         elapsed = 0.0
         while elapsed < seconds:
             rounds *= 2
             start = time.perf_counter()
-            flops = kernels.peak(rounds, &sink)
+            flops = kernels.peak(rounds, &value)
             elapsed = time.perf_counter() - start
         best = max(best, flops / elapsed)
         rounds //= 2

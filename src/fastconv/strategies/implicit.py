@@ -24,7 +24,7 @@ from fastconv.strategies.base import (
 )
 
 # Output positions of a block: many, so that rows and their halo are gathered seldom, but within L2 with their channels.
-_BLOCK_POSITIONS = 480
+_BLOCK_POSITIONS = 960
 
 # Blocks of output channels, where positions alone are too few to share among threads; each gathers the image anew.
 _BLOCK_CHANNELS = 64
@@ -69,7 +69,7 @@ def _launch(g: ConvGeometry, itemsize: int, threads: int, pointwise: bool) -> _L
     dense_cols = g.sw * (cols + (g.kw - 1) * g.dw // g.sw)
     plane = min(dense_lines, rows * g.kh) * min(dense_cols, g.kw * cols)
     channels = min(g.ic // g.g, (kc - 2) // g.taps + 2) if not pointwise else 0
-    scratch = kc * nr + kc * 8 // itemsize + channels * plane + nr
+    scratch = kc * nr + 2 * kc * 8 // itemsize + channels * plane + nr
     scratch = -(-scratch // 16) * 16
     return _Launch(
         ints=(

@@ -19,7 +19,7 @@ typedef void tile_function(void **arrays, const int64_t *ints, const double *sca
                            int64_t worker);
 
 typedef struct {
-    double (*peak)(int64_t rounds, double *sink);
+    double (*peak)(int64_t rounds, double *value);
     tile_function *pack_left;
     tile_function *implicit;
 } real_kernels;
