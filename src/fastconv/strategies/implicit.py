@@ -39,7 +39,7 @@ def _steps(reduction: int, itemsize: int) -> int:
 
 def _block_positions(channels: int, nr: int, itemsize: int) -> int:
     """Output positions of a block: many, so that rows and their halo are gathered seldom, but half of L2 holds a strip
-    of that many positions and `channels`, those of one kc block. Within 20 and 40 panels: outside, both ends measured slower.
+    of that many positions and `channels`, those of one kc block. From 20 to 40 panels: more and fewer measured slower.
     """
     from fastconv.kernels.cpu import cache_bytes
 
