@@ -59,7 +59,6 @@ static inline __attribute__((always_inline)) void NAME(tile)(
     _Pragma("GCC unroll 8")
     for (int i = 0; i < m; i++) {
         REAL *line = c + i * ldc;
-        REAL edge[NR];
         const VECTOR shift = bias ? NAME(broadcast)(bias[i]) : (VECTOR){0};
         if (n == nv * LANES) {
             _Pragma("GCC unroll 3")
@@ -70,6 +69,7 @@ static inline __attribute__((always_inline)) void NAME(tile)(
                 NAME(store)(line + v * LANES, bias ? value + shift : value);
             }
         } else {
+            REAL edge[NR] = {0};
             _Pragma("GCC unroll 3")
             for (int v = 0; v < nv; v++)
                 NAME(store)(edge + v * LANES, sum[i][v]);

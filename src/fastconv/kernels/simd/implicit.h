@@ -3,156 +3,28 @@
  *   out[m, (r, q)] = epilogue(sum_k weight[m, k] * x[c, r * sh - pt + i * dh, q * sw - pl + j * dw]),  k = (c, i, j)
  *
  * A tile of the region is a block of output positions (whole rows, or a part of one) and of output channels. For each
- * block of kc steps the image rows that it sees are copied into a strip, zeros around the image included and columns
- * split by their phase modulo the stride; step k is then a constant shift in the strip:
- *
- *   strip[c, line, phase, t]       k = (c, i, j)  ->  shift[k] = c * plane + line(i) * row + phase(j) * pitch + t(j)
- *
- * so the micro-kernel reads NR neighbouring positions of an output row straight from the strip. Where they span several
- * rows, they are packed into a panel first, a vector from one masked load a row. Lines are either all rows that the block spans (dense) or, where dilation
- * or stride leave most of those unused, the rows of each tap in turn, whichever is fewer; likewise columns.
- * A 1×1 kernel packs from the image itself (`pointwise`): its plane is one run of positions. (Reading it unpacked would
- * touch a page a step.)
+ * block of kc steps the image rows that it sees are gathered into a strip (strip.h), in which step k is a constant shift.
+ * The micro-kernel reads NR neighbouring positions of an output row straight from the strip; where they span several rows
+ * they are packed into a panel first. A 1×1 kernel packs from the image itself (`pointwise`): its plane is one run of
+ * positions. (Reading it unpacked would touch a page a step.)
  */
-typedef struct {
-    int64_t lines, line_step, segments, tap_line, row_line;  /* rows: segments of lines, line_step image rows apart */
-    int64_t phases, tap_phase, pitch, plane;                 /* columns: tap_phase if every tap has its own phase */
-} NAME(strip);
-
-static inline int64_t NAME(ceil_div)(int64_t a, int64_t b) { return a > 0 ? (a + b - 1) / b : -(-a / b); }
-
-static inline int64_t NAME(clip)(int64_t value, int64_t low, int64_t high)
-{
-    return value < low ? low : value > high ? high : value;
-}
-
-static NAME(strip) NAME(strip_of)(const Window *w, int64_t rows, int64_t cols)
-{
-    NAME(strip) s;
-    const int64_t dense_lines = (rows - 1) * w->sh + (w->kh - 1) * w->dh + 1;
-    const int dense = dense_lines <= rows * w->kh;
-    s.segments = dense ? 1 : w->kh;
-    s.lines = dense ? dense_lines : rows;
-    s.line_step = dense ? 1 : w->sh;
-    s.tap_line = dense ? w->dh : rows;
-    s.row_line = dense ? w->sh : 1;
-    const int64_t reach = (w->kw - 1) * w->dw / w->sw;
-    s.tap_phase = w->kw * cols < w->sw * (cols + reach);
-    s.phases = s.tap_phase ? w->kw : w->sw;
-    s.pitch = s.tap_phase ? cols : cols + reach;
-    s.plane = s.segments * s.lines * s.phases * s.pitch;
-    return s;
-}
-
-static void NAME(fill_strip)(const REAL *image, const Window *w, const NAME(strip) *s, int64_t channels, int64_t row0,
-                             int64_t col0, REAL *strip)
-{
-    for (int64_t phase = 0; phase < s->phases; phase++) {
-        const int64_t left = col0 * w->sw - w->pl + (s->tap_phase ? phase * w->dw : phase);
-        const int64_t first = NAME(clip)(NAME(ceil_div)(-left, w->sw), 0, s->pitch);
-        const int64_t last = NAME(clip)(NAME(ceil_div)(w->iw - left, w->sw), first, s->pitch);
-        for (int64_t c = 0; c < channels; c++)
-            for (int64_t segment = 0; segment < s->segments; segment++)
-                for (int64_t line = 0; line < s->lines; line++) {
-                    const int64_t y = row0 * w->sh - w->pt + segment * w->dh + line * s->line_step;
-                    REAL *target = strip + c * s->plane + ((segment * s->lines + line) * s->phases + phase) * s->pitch;
-                    if (y < 0 || y >= w->ih) {
-                        memset(target, 0, s->pitch * sizeof(REAL));
-                        continue;
-                    }
-                    const REAL *source = image + c * w->xc + y * w->xh + left * w->xw;
-                    for (int64_t t = 0; t < first; t++)
-                        target[t] = 0;
-                    if (w->xw * w->sw == 1)
-                        memcpy(target + first, source + first, (last - first) * sizeof(REAL));
-                    else if (w->xw * w->sw == 2)
-                        for (int64_t t = first; t < last; t++)
-                            target[t] = source[2 * t];
-                    else
-                        for (int64_t t = first; t < last; t++)
-                            target[t] = source[t * w->sw * w->xw];
-                    for (int64_t t = last; t < s->pitch; t++)
-                        target[t] = 0;
-                }
-    }
-}
-
-/* shift[k - k0] for the steps k0 <= k < k1; channel 0 of the strip is that of step k0. */
-static void NAME(shifts)(const Window *w, const NAME(strip) *s, int64_t k0, int64_t k1, int64_t *shift)
-{
-    const int64_t taps = w->kh * w->kw, c0 = k0 / taps;
-    int64_t c = c0, i = k0 % taps / w->kw, j = k0 % w->kw;
-    for (int64_t k = k0; k < k1; k++) {
-        const int64_t phase = s->tap_phase ? j : j * w->dw % w->sw, t = s->tap_phase ? 0 : j * w->dw / w->sw;
-        *shift++ = (c - c0) * s->plane + (i * s->tap_line * s->phases + phase) * s->pitch + t;
-        if (++j == w->kw) {
-            j = 0;
-            if (++i == w->kh) {
-                i = 0;
-                c++;
-            }
-        }
-    }
-}
-
-/* The first `vectors` vectors of every row of a panel; vector v is the union over runs of masked loads at start[run][v]. */
-static inline __attribute__((always_inline)) void NAME(pack_steps)(
-    const int vectors, int64_t runs, const REAL *source, const int64_t *shift, int64_t steps,
-    const int64_t (*start)[NV], const NAME(mask) (*mask)[NV], REAL *restrict panel)
-{
-    if (runs == 1) {
-        for (int64_t k = 0; k < steps; k++)
-            _Pragma("GCC unroll 3")
-            for (int v = 0; v < vectors; v++)
-                NAME(store)(panel + k * NR + v * LANES, NAME(load)(source + shift[k] + start[0][v]));
-        return;
-    }
-    for (int64_t k = 0; k < steps; k++)
-        _Pragma("GCC unroll 3")
-        for (int v = 0; v < vectors; v++) {
-            NAME(mask) bits = (NAME(mask))NAME(load)(source + shift[k] + start[0][v]) & mask[0][v];
-            for (int64_t run = 1; run < runs; run++)
-                bits |= (NAME(mask))NAME(load)(source + shift[k] + start[run][v]) & mask[run][v];
-            NAME(store)(panel + k * NR + v * LANES, (VECTOR)bits);
-        }
-}
-
-/* One panel: `steps` rows of the positions p <= position < p + n of a block whose rows are `cols` long and
- * `row_stride` apart in the source. */
+/* One panel: `steps` rows of the positions p <= position < p + n of a block whose rows are `cols` long and `row_stride`
+ * apart in the source. The image itself must not be read past its end, so a vector that is cut off goes value by value. */
 static void NAME(pack_right)(const REAL *source, const int64_t *shift, int64_t steps, int64_t p, int64_t n,
                              int64_t cols, int64_t row_stride, REAL *panel)
 {
-    const int64_t vectors = n / LANES;
-    int64_t at[NR], runs = 1;
-    for (int64_t l = 0, row = p / cols, col = p % cols; l < n; l++) {
-        at[l] = row * row_stride + col;
-        if (++col == cols) {
-            col = 0;
-            row++;
-        }
-    }
-    int64_t start[LANES][NV];
-    NAME(mask) mask[LANES][NV];
-    memset(mask, 0, sizeof mask);
-    for (int64_t v = 0; v < vectors; v++) {
-        int64_t run = 0;
-        for (int64_t other = 0; other < LANES; other++)
-            start[other][v] = at[v * LANES];
-        for (int64_t l = 0; l < LANES; l++) {
-            if (at[v * LANES + l] - l != start[run][v])
-                start[++run][v] = at[v * LANES + l] - l;
-            mask[run][v][l] = -1;
-        }
-        runs = run + 1 > runs ? run + 1 : runs;
-    }
-    switch (vectors) {
-    case 3: NAME(pack_steps)(3, runs, source, shift, steps, start, mask, panel); break;
-    case 2: NAME(pack_steps)(2, runs, source, shift, steps, start, mask, panel); break;
-    case 1: NAME(pack_steps)(1, runs, source, shift, steps, start, mask, panel); break;
-    }
-    for (int64_t l = vectors * LANES; l < n; l++)
+    const int64_t whole = n / LANES * LANES;
+    for (int64_t l = 0; l < whole; l += LANES) {
+        NAME(runs) runs;
+        NAME(find_runs)(&runs, p + l, LANES, cols, row_stride);
         for (int64_t k = 0; k < steps; k++)
-            panel[k * NR + l] = source[shift[k] + at[l]];
+            NAME(store)(panel + k * NR + l, NAME(load_runs)(&runs, source + shift[k]));
+    }
+    for (int64_t l = whole; l < n; l++) {
+        const int64_t at = (p + l) / cols * row_stride + (p + l) % cols;
+        for (int64_t k = 0; k < steps; k++)
+            panel[k * NR + l] = source[shift[k] + at];
+    }
 }
 
 /* Tile: a block of output positions and channels of one group of one image. arrays: x, packed weight (pack_left), bias
@@ -184,7 +56,7 @@ static void NAME(implicit)(void **arrays, const int64_t *ints, const double *sca
         const REAL *image = (const REAL *)arrays[0] + n * w->xn + g * icg * w->xc;
         REAL *out = (REAL *)arrays[3] + (n * w->oc + g * ocg) * positions + row0 * w->ow + col0;
         const NAME(strip) s = NAME(strip_of)(w, rows, cols);
-        const int64_t row_stride = s.row_line * s.phases * s.pitch;
+        const int64_t row_stride = NAME(row_stride)(&s);
         for (int64_t k0 = 0; k0 < K; k0 += kc) {
             const int64_t k1 = k0 + kc < K ? k0 + kc : K;
             const REAL *left = (const REAL *)arrays[1] + (g * K + k0) * panels * MR;

@@ -13,4 +13,6 @@
 
 #include "gemm.h"
 
+#include "strip.h"
+
 #include "implicit.h"
