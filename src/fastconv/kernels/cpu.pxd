@@ -12,6 +12,8 @@ cdef extern from "simd/simd.h":
         double (*peak)(int64_t rounds, double *value) noexcept nogil
         tile_function pack_left
         tile_function implicit
+        tile_function winograd_weight
+        tile_function winograd[4][7]
 
     ctypedef struct simd_kernels:
         const char *isa

@@ -11,7 +11,18 @@ from fastconv.strategies.im2col import Im2col
 from fastconv.strategies.implicit import Implicit
 from fastconv.strategies.reference import Reference
 from fastconv.strategies.toeplitz import Toeplitz
+from fastconv.strategies.winograd import Winograd
 
-STRATEGIES: tuple[Strategy, ...] = (Implicit(), Direct(), Im2col(), Toeplitz(), Fft(), Reference())
+STRATEGIES: tuple[Strategy, ...] = (
+    Implicit(),
+    Winograd(2),
+    Winograd(4),
+    Winograd(6),
+    Direct(),
+    Im2col(),
+    Toeplitz(),
+    Fft(),
+    Reference(),
+)
 
 BY_NAME: dict[str, Strategy] = {strategy.name: strategy for strategy in STRATEGIES}

@@ -6,6 +6,7 @@
 #undef TILE
 #undef TILES
 #undef ROW_OF_TILES
+#undef WINOGRAD
 
 #include "vector.h"
 
@@ -16,3 +17,5 @@
 #include "strip.h"
 
 #include "implicit.h"
+
+#include "winograd.h"

@@ -14,6 +14,21 @@ typedef struct {
     int64_t xn, xc, xh, xw;
 } Window;
 
+#define MAX_PAIRS 3
+#define MAX_T (2 * MAX_PAIRS + 2)
+#define MAX_R 7
+
+/* Channels of one running sum: the transforms amplify its rounding, so it is short. */
+#define SUM_STEPS 64
+
+/* Channels that are gathered and transformed at a time, within L1 and L2. */
+#define STRIP_CHANNELS 8
+
+/* The coefficients of Winograd's transforms (winograd.h), filled by strategies/winograd.py. */
+typedef struct {
+    double p[MAX_PAIRS], Q[MAX_PAIRS][MAX_PAIRS], Z[MAX_PAIRS + 1], power[MAX_PAIRS][MAX_T], G[MAX_T][MAX_R];
+} Points;
+
 /* The signature of fastconv.threads. */
 typedef void tile_function(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                            int64_t worker);
@@ -22,6 +37,8 @@ typedef struct {
     double (*peak)(int64_t rounds, double *value);
     tile_function *pack_left;
     tile_function *implicit;
+    tile_function *winograd_weight;
+    tile_function *winograd[4][7]; /* by pairs of points and outputs of a tile */
 } real_kernels;
 
 typedef struct {

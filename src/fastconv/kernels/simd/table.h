@@ -37,11 +37,16 @@
 #define NAME(name) name##_f64
 #include "real.h"
 
+#define WINOGRADS(type)                                                                                              \
+    .winograd_weight = winograd_weight_##type,                                                                           \
+    .winograd = {[1][2] = winograd_1_2_##type, [2][2] = winograd_2_2_##type, [2][4] = winograd_2_4_##type,               \
+                 [3][4] = winograd_3_4_##type, [3][6] = winograd_3_6_##type}
+
 const simd_kernels JOIN(simd_, SIMD_ISA) = {
     .isa = TEXT(SIMD_ISA),
     .lanes_bytes = SIMD_BYTES,
     .mr = MR,
     .nv = NV,
-    .f32 = {.peak = peak_f32, .pack_left = pack_left_f32, .implicit = implicit_f32},
-    .f64 = {.peak = peak_f64, .pack_left = pack_left_f64, .implicit = implicit_f64},
+    .f32 = {.peak = peak_f32, .pack_left = pack_left_f32, .implicit = implicit_f32, WINOGRADS(f32)},
+    .f64 = {.peak = peak_f64, .pack_left = pack_left_f64, .implicit = implicit_f64, WINOGRADS(f64)},
 };

@@ -1,0 +1,232 @@
+/* Winograd's minimal filtering F(m × m, r × r) over blocks of output tiles, for kernels of stride and dilation 1.
+ *
+ *   Y = Aᵀ [ sum_c (G g_c Gᵀ) ⊙ (Bᵀ d_c B) ] A          d: t × t inputs, Y: m × m outputs, t = m + r - 1
+ *
+ * One product sum per point e of the t × t: a matrix product over the channels, on the micro-kernel of gemm.h.
+ * (Winograd, Arithmetic complexity of computations, 1980; Lavin and Gray, Fast algorithms for convolutional networks,
+ * 2015.)
+ *
+ * The interpolation points are 0, ±p_1 … ±p_q and infinity, t = 2q + 2, so both transforms fall into even and odd parts.
+ * With Z(x²) = prod_i (x² - p_i²) and Q_j(x²) = Z(x²) / (x² - p_j²), whose leading coefficients are 1:
+ *
+ *   Bᵀ d:   v_0 = sum_l Z_l d[2l],   v_inf = sum_l Z_l d[2l + 1]
+ *           v_±j = sum_l Q_jl d[2l + 2]  ±  p_j sum_l Q_jl d[2l + 1]
+ *   Aᵀ s:   y_i = [i = 0] s_0 + sum_j p_j^i (s_+j + (-1)^i s_-j) + [i = m - 1] s_inf
+ *
+ * The weight's transform carries the rest: row p of G is (1, p, … p^(r-1)) over the product of p's distances to the other
+ * points (cook_toom.py has all of them exact). Index map: the inputs of a block of tiles are a strip (strip.h) of a window
+ * of kernel t and stride m, so vectors run over neighbouring tiles and the zeros around the image are there already:
+ *
+ *   U[e][kc block][panel][c][MR channels]  transformed weight: packed left operands
+ *   V[e][panel][c][tiles]                  transformed input: packed right operands
+ *   S[e][channel][tiles]                   their sums over c
+ *
+ * Strides from point e to the next are kept off multiples of 4 KiB: t² streams would share one set of L1.
+ */
+static inline __attribute__((always_inline)) void NAME(transform_in)(
+    const int q, const Points *points, const VECTOR *d, int64_t step_d, VECTOR *v, int64_t step_v)
+{
+    VECTOR zero = d[0] * (REAL)points->Z[0], infinity = d[step_d] * (REAL)points->Z[0];
+    for (int l = 1; l < q; l++) {
+        zero += d[2 * l * step_d] * (REAL)points->Z[l];
+        infinity += d[(2 * l + 1) * step_d] * (REAL)points->Z[l];
+    }
+    v[0] = zero + d[2 * q * step_d];
+    v[(2 * q + 1) * step_v] = infinity + d[(2 * q + 1) * step_d];
+    for (int j = 0; j < q; j++) {
+        VECTOR even = d[2 * q * step_d], odd = d[(2 * q - 1) * step_d];
+        for (int l = 0; l < q - 1; l++) {
+            even += d[(2 * l + 2) * step_d] * (REAL)points->Q[j][l];
+            odd += d[(2 * l + 1) * step_d] * (REAL)points->Q[j][l];
+        }
+        odd *= (REAL)points->p[j];
+        v[(2 * j + 1) * step_v] = even + odd;
+        v[(2 * j + 2) * step_v] = even - odd;
+    }
+}
+
+static inline __attribute__((always_inline)) void NAME(transform_out)(
+    const int q, const int m, const Points *points, const VECTOR *s, int64_t step_s, VECTOR *y, int64_t step_y)
+{
+    for (int i = 0; i < m; i++) {
+        VECTOR sum = i == 0 ? s[0] : (VECTOR){0};
+        for (int j = 0; j < q; j++) {
+            const VECTOR plus = s[(2 * j + 1) * step_s], minus = s[(2 * j + 2) * step_s];
+            sum += (i % 2 ? plus - minus : plus + minus) * (REAL)points->power[j][i];
+        }
+        y[i * step_y] = i == m - 1 ? sum + s[(2 * q + 1) * step_s] : sum;
+    }
+}
+
+/* V of `channels` channels of the strip, for the tiles p <= tile < p + n of a panel: rows of whole vectors. */
+static inline __attribute__((always_inline)) void NAME(panel_in)(
+    const int q, const Points *points, const REAL *strip, const NAME(strip) *s, const int64_t *tap, int64_t channels,
+    int64_t p, int64_t n, int64_t cols, REAL *V, int64_t point_v)
+{
+    const int t = 2 * q + 2;
+    const int64_t vectors = (n + LANES - 1) / LANES;
+    for (int64_t v = 0; v < vectors; v++) {
+        NAME(runs) runs;
+        const int64_t left = n - v * LANES;
+        NAME(find_runs)(&runs, p + v * LANES, left < LANES ? left : LANES, cols, NAME(row_stride)(s));
+        for (int64_t c = 0; c < channels; c++) {
+            VECTOR d[MAX_T * MAX_T], half[MAX_T * MAX_T];
+            REAL *target = V + (c * vectors + v) * LANES;
+            for (int e = 0; e < t * t; e++)
+                d[e] = NAME(load_runs)(&runs, strip + c * s->plane + tap[e]);
+            for (int j = 0; j < t; j++)
+                NAME(transform_in)(q, points, d + j, t, half + j, t);
+            for (int i = 0; i < t; i++)
+                NAME(transform_in)(q, points, half + i * t, 1, d + i * t, 1);
+            for (int e = 0; e < t * t; e++)
+                NAME(store)(target + e * point_v, d[e]);
+        }
+    }
+}
+
+/* The m × m outputs of LANES neighbouring tiles of one channel: buffer[i][tile][j]. */
+static inline __attribute__((always_inline)) void NAME(tiles_out)(
+    const int q, const int m, const Points *points, const REAL *S, int64_t point_s, REAL *buffer)
+{
+    const int t = 2 * q + 2;
+    VECTOR s[MAX_T * MAX_T], half[MAX_T * MAX_T], y[MAX_T];
+    for (int e = 0; e < t * t; e++)
+        s[e] = NAME(load)(S + e * point_s);
+    for (int j = 0; j < t; j++)
+        NAME(transform_out)(q, m, points, s + j, t, half + j, t);
+    for (int i = 0; i < m; i++) {
+        NAME(transform_out)(q, m, points, half + i * t, 1, y, 1);
+        for (int j = 0; j < m; j++)
+            for (int64_t l = 0; l < LANES; l++)
+                buffer[(i * LANES + l) * m + j] = y[j][l];
+    }
+}
+
+/* Copy `tiles` tiles, of numbers from p on in a block whose rows hold `cols` tiles, to the output plane. */
+static void NAME(scatter_tiles)(const REAL *buffer, int64_t m, int64_t p, int64_t tiles, int64_t cols, int64_t row0,
+                                int64_t col0, int64_t oh, int64_t ow, REAL *plane)
+{
+    for (int64_t l = 0, run; l < tiles; l += run) {
+        const int64_t row = (row0 + (p + l) / cols) * m, col = (col0 + (p + l) % cols) * m;
+        run = cols - (p + l) % cols < tiles - l ? cols - (p + l) % cols : tiles - l;
+        const int64_t width = ow - col < run * m ? ow - col : run * m;
+        for (int64_t i = 0; i < m && row + i < oh; i++)
+            memcpy(plane + (row + i) * ow + col, buffer + (i * LANES + l) * m, width * sizeof(REAL));
+    }
+}
+
+/* Tile: a block of output tiles and channels of one group of one image. arrays: x, U, bias or null, out, workspace, Points.
+ * ints: Window of the strip (kernel t, stride m, extents in tiles); kc; rows and cols of a block, blocks down and across;
+ * panels of a channel block, channel blocks; oh, ow; strides of U from point to point; workspace values of a worker;
+ * activation. scalars: its parameter. */
+static inline __attribute__((always_inline)) void NAME(winograd)(
+    const int q, const int m, void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
+    int64_t worker)
+{
+    const int t = 2 * q + 2;
+    const Window *w = (const Window *)ints;
+    const int64_t *extra = ints + sizeof(Window) / sizeof(int64_t);
+    const int64_t kc = extra[0], block_rows = extra[1], block_cols = extra[2], down = extra[3], across = extra[4];
+    const int64_t block_panels = extra[5], channel_blocks = extra[6], oh = extra[7], ow = extra[8], point_u = extra[9];
+    const int64_t activation = extra[11];
+    const int64_t icg = w->ic / w->g, ocg = w->oc / w->g, panels = (ocg + MR - 1) / MR;
+    const Points *points = arrays[5];
+    const int64_t most = (block_rows * block_cols + LANES - 1) / LANES * LANES;
+    const int64_t point_v = kc * most + 16, point_s = block_panels * MR * most + 16;
+    REAL *V = (REAL *)arrays[4] + worker * extra[10], *S = V + t * t * point_v, *buffer = S + t * t * point_s;
+    int64_t *shift = (int64_t *)(buffer + m * m * LANES), tap[MAX_T * MAX_T];
+    REAL *strip = (REAL *)(shift + NV * kc);
+    for (int64_t v = 0; v < NV; v++)
+        for (int64_t k = 0; k < kc; k++)
+            shift[v * kc + k] = k * (v + 1) * LANES;
+    for (int64_t tile = begin; tile < end; tile++) {
+        const int64_t col0 = tile % across * block_cols, row0 = tile / across % down * block_rows;
+        const int64_t first_panel = tile / (across * down) % channel_blocks * block_panels;
+        const int64_t last_panel = first_panel + block_panels < panels ? first_panel + block_panels : panels;
+        const int64_t g = tile / (across * down * channel_blocks) % w->g;
+        const int64_t n = tile / (across * down * channel_blocks) / w->g;
+        const int64_t rows = w->oh - row0 < block_rows ? w->oh - row0 : block_rows;
+        const int64_t cols = w->ow - col0 < block_cols ? w->ow - col0 : block_cols;
+        const int64_t size = rows * cols;
+        const REAL *image = (const REAL *)arrays[0] + n * w->xn + g * icg * w->xc;
+        const NAME(strip) s = NAME(strip_of)(w, rows, cols);
+        for (int i = 0; i < t; i++)
+            for (int j = 0; j < t; j++)
+                tap[i * t + j] = NAME(tap_at)(w, &s, i, j);
+        for (int64_t k0 = 0; k0 < icg; k0 += kc) {
+            const int64_t steps = icg - k0 < kc ? icg - k0 : kc;
+            const REAL *left = (const REAL *)arrays[1] + (g * icg + k0) * panels * MR;
+            for (int64_t c = 0; c < steps; c += STRIP_CHANNELS) {
+                const int64_t some = steps - c < STRIP_CHANNELS ? steps - c : STRIP_CHANNELS;
+                NAME(fill_strip)(image + (k0 + c) * w->xc, w, &s, some, row0, col0, strip);
+                for (int64_t p = 0, columns; p < size; p += columns) {
+                    columns = NAME(tile_columns)(size - p);
+                    const int64_t width = (columns + LANES - 1) / LANES * LANES;
+                    NAME(panel_in)(q, points, strip, &s, tap, some, p, columns, cols, V + p * steps + c * width, point_v);
+                }
+            }
+            for (int e = 0; e < t * t; e++)
+                for (int64_t p = 0, columns; p < size; p += columns) {
+                    columns = NAME(tile_columns)(size - p);
+                    const int64_t vectors = (columns + LANES - 1) / LANES;
+                    for (int64_t panel = first_panel; panel < last_panel; panel++)
+                        for (int64_t k = 0; k < steps; k += SUM_STEPS)
+                            NAME(gemm_tile)(MR, vectors * LANES, steps - k < SUM_STEPS ? steps - k : SUM_STEPS,
+                                            left + e * point_u + panel * MR * steps + k * MR,
+                                            V + e * point_v + p * steps + k * vectors * LANES, shift + (vectors - 1) * kc,
+                                            S + e * point_s + (panel - first_panel) * MR * most + p, most, k0 + k > 0, 0);
+                }
+        }
+        for (int64_t c = first_panel * MR; c < last_panel * MR && c < ocg; c++) {
+            REAL *plane = (REAL *)arrays[3] + (n * w->oc + g * ocg + c) * oh * ow;
+            for (int64_t p = 0; p < size; p += LANES) {
+                NAME(tiles_out)(q, m, points, S + (c - first_panel * MR) * most + p, point_s, buffer);
+                NAME(epilogue)(buffer, m * m * LANES, arrays[2], g * ocg + c, activation, scalars[0]);
+                NAME(scatter_tiles)(buffer, m, p, size - p < LANES ? size - p : LANES, cols, row0, col0, oh, ow, plane);
+            }
+        }
+    }
+}
+
+#define WINOGRAD(q, m)                                                                                                  \
+    static void NAME(winograd_##q##_##m)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin,      \
+                                         int64_t end, int64_t worker)                                                   \
+    { NAME(winograd)(q, m, arrays, ints, scalars, begin, end, worker); }
+WINOGRAD(1, 2) WINOGRAD(2, 4) WINOGRAD(2, 2) WINOGRAD(3, 6) WINOGRAD(3, 4)
+
+/* U from the filters, computed in double precision and rounded once. Tile: one panel. arrays: weight, U, Points. ints: M,
+ * K (channels), kc, panels of a group, t, r, stride from point to point. */
+static void NAME(winograd_weight)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
+                                  int64_t worker)
+{
+    const int64_t M = ints[0], K = ints[1], kc = ints[2], panels = ints[3], t = ints[4], r = ints[5], point_u = ints[6];
+    const Points *points = arrays[2];
+    for (int64_t tile = begin; tile < end; tile++) {
+        const int64_t group = tile / panels, panel = tile % panels;
+        const int64_t rows = M - panel * MR < MR ? M - panel * MR : MR;
+        const REAL *source = (const REAL *)arrays[0] + (group * M + panel * MR) * K * r * r;
+        for (int64_t k = 0; k < K; k++) {
+            const int64_t k0 = k / kc * kc, steps = K - k0 < kc ? K - k0 : kc;
+            REAL *target = (REAL *)arrays[1] + (group * K + k0) * panels * MR + panel * MR * steps + (k - k0) * MR;
+            double g[MAX_R][MAX_R][MR] = {{{0}}}, half[MAX_T][MAX_R][MR] = {{{0}}};
+            for (int64_t m = 0; m < rows; m++)
+                for (int64_t i = 0; i < r; i++)
+                    for (int64_t j = 0; j < r; j++)
+                        g[i][j][m] = source[(m * K + k) * r * r + i * r + j];
+            for (int64_t a = 0; a < t; a++)
+                for (int64_t j = 0; j < r; j++)
+                    for (int64_t i = 0; i < r; i++)
+                        for (int m = 0; m < MR; m++)
+                            half[a][j][m] += points->G[a][i] * g[i][j][m];
+            for (int64_t a = 0; a < t; a++)
+                for (int64_t b = 0; b < t; b++) {
+                    double u[MR] = {0};
+                    for (int64_t j = 0; j < r; j++)
+                        for (int m = 0; m < MR; m++)
+                            u[m] += points->G[b][j] * half[a][j][m];
+                    for (int m = 0; m < MR; m++)
+                        target[(a * t + b) * point_u + m] = (REAL)u[m];
+                }
+        }
+    }
+}

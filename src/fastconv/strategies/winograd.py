@@ -1,0 +1,223 @@
+"""Winograd's minimal filtering: fewer multiplications, by way of transforms that cost additions and accuracy.
+
+F(m × m, r × r) computes m × m outputs with (m + r - 1)² products a channel instead of m² r². The transforms are exact
+rationals (kernels/cook_toom.py), the products a matrix product for each of their points (kernels/simd/winograd.h).
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from fastconv import threads as team
+from fastconv.epilogue import Epilogue
+from fastconv.geometry import ConvGeometry
+from fastconv.strategies.base import FMA_FLOPS, aligned_empty, element_strides, refuse_unless_real_2d
+
+# A block's transformed input and sums take about this much, so that they stay in a shared cache, but a block has at
+# least `_LEAST_TILES`: every block reads the transformed weight once.
+_BLOCK_BYTES = 4 << 20
+_LEAST_TILES = 96
+_MOST_BYTES = 12 << 20
+
+# Input channels transformed at a time; sums over more are continued.
+_MAX_STEPS = 256
+
+_BLOCK_CHANNELS = 64
+
+# The maximum error over its deviation, as for other sums but without their tails (measured: 7 to 9).
+_MAX_OVER_RMS = 8.5
+
+
+@functools.cache
+def _points(m: int, r: int) -> tuple[int, np.ndarray]:
+    """The pairs of points of F(m, r), and the kernel's coefficients (struct Points of simd/simd.h)."""
+    from fastconv.kernels.cook_toom import POINTS, transforms
+
+    exact = transforms(m, r, POINTS[m, r])
+    pairs = exact.points[1::2]
+    q = len(pairs)
+
+    def product(roots) -> list:
+        """Coefficients, lowest first, of the product of (x - p²)."""
+        coefficients = [1]
+        for p in roots:
+            shifted = [0, *coefficients]
+            coefficients = [a - p * p * b for a, b in zip(shifted, [*coefficients, 0], strict=True)]
+        return coefficients
+
+    table = np.zeros(3 + 9 + 4 + 24 + 56)
+    p, Q, Z, power, G = np.split(table, np.cumsum([3, 9, 4, 24]))
+    p[:q] = [float(a) for a in pairs]
+    for j in range(q):
+        Q.reshape(3, 3)[j, :q] = [float(c) for c in product(pairs[:j] + pairs[j + 1 :])]
+        power.reshape(3, 8)[j] = [float(pairs[j] ** i) for i in range(8)]
+    Z[: q + 1] = [float(c) for c in product(pairs)]
+    G.reshape(8, 7)[: m + r - 1, :r] = [[float(g) for g in row] for row in exact.G]
+    return q, table
+
+
+@functools.cache
+def _rms_error(m: int, r: int, channels: int, steps: int) -> float:
+    from fastconv.kernels.cook_toom import POINTS, rms_error, transforms
+
+    axis = transforms(m, r, POINTS[m, r])
+    return rms_error((axis, axis), channels, steps)
+
+
+class _Launch(NamedTuple):
+    """What the kernel of a geometry is called with (see kernels/simd/winograd.h)."""
+
+    kernel: int
+    points: np.ndarray
+    window: tuple[int, ...]
+    blocking: tuple[int, ...]
+    tiles: int
+    scratch: int
+
+
+@functools.lru_cache(maxsize=4096)
+def _launch(g: ConvGeometry, m: int, itemsize: int, threads: int) -> _Launch:
+    from fastconv.kernels.gemm import MR, NR
+    from fastconv.kernels.winograd import STRIP_CHANNELS, kernel
+
+    lanes = NR[itemsize] // 3
+    q, points = _points(m, g.kh)
+    t = m + g.kh - 1
+    down_tiles, across_tiles = -(-g.oh // m), -(-g.ow // m)
+    icg, ocg = g.ic // g.g, g.oc // g.g
+    kc = -(-icg // -(-icg // _MAX_STEPS))
+    panels = -(-ocg // MR)
+    tile_bytes = t * t * (kc + panels * MR) * itemsize
+    tiles = min(max(_BLOCK_BYTES // tile_bytes, _LEAST_TILES), max(lanes, _MOST_BYTES // tile_bytes))
+    if across_tiles >= 2 * tiles:
+        rows, cols = 1, tiles
+    else:
+        rows, cols = min(down_tiles, max(1, tiles // across_tiles)), across_tiles
+    down, across = -(-down_tiles // rows), -(-across_tiles // cols)
+    blocks = g.n * g.g * down * across
+    wanted = -(-2 * threads // max(1, blocks)) if threads > 1 else 1
+    block_panels = max(-(-panels // wanted), min(panels, _BLOCK_CHANNELS // MR))
+    channel_blocks = -(-panels // block_panels)
+    most = -(-rows * cols // lanes) * lanes
+    strip = min(kc, STRIP_CHANNELS) * (rows * m + g.kh) * (cols * m + g.kh + m) + NR[itemsize]
+    scratch = t * t * ((kc + block_panels * MR) * most + 32) + m * m * lanes + 3 * kc * 8 // itemsize + strip
+    scratch = -(-scratch // 16) * 16
+    return _Launch(
+        kernel=kernel(itemsize, q, m),
+        points=points,
+        window=(g.n, g.g, g.ic, g.oc, g.ih, g.iw, t, t, down_tiles, across_tiles, m, m, 1, 1, g.pt, g.pl),
+        blocking=(
+            kc,
+            rows,
+            cols,
+            down,
+            across,
+            block_panels,
+            channel_blocks,
+            g.oh,
+            g.ow,
+            _point_stride(g, itemsize),
+            scratch,
+        ),
+        tiles=blocks * channel_blocks,
+        scratch=scratch,
+    )
+
+
+def _point_stride(g: ConvGeometry, itemsize: int) -> int:
+    """Values of the transformed weight from point to point, off a multiple of 4 KiB."""
+    from fastconv.kernels.gemm import MR
+
+    return g.g * -(-(g.oc // g.g) // MR) * MR * (g.ic // g.g) + 16
+
+
+class Winograd:
+    exact_sum = False
+
+    def __init__(self, m: int) -> None:
+        self.m = m
+        self.name = f"winograd{m}"
+
+    def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
+        reason = refuse_unless_real_2d(geometry, dtype)
+        if reason is not None:
+            return reason
+        if max(geometry.stride) > 1 or max(geometry.dilation) > 1:
+            return "computes stride 1 and dilation 1"
+        if geometry.kh != geometry.kw or (self.m, geometry.kh) not in _TILES:
+            kernels = " and ".join(f"{r}×{r}" for m, r in _TILES if m == self.m)
+            return f"computes kernels of {kernels}, not {geometry.kh}×{geometry.kw}"
+        return None
+
+    def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        g = geometry
+        points = (self.m + g.kh - 1) ** 2
+        tiles = g.n * -(-g.oh // self.m) * -(-g.ow // self.m)
+        products = 2 * points * tiles * g.oc * g.ic / g.g
+        transforms = points * tiles * (g.ic + g.oc) * dtype.itemsize
+        # A block re-reads the weight: small maps wait for it.
+        weight = points * g.oc * g.ic / g.g * dtype.itemsize
+        return 1e-5 + products / (0.8 * FMA_FLOPS[dtype.itemsize]) + transforms / 8e9 + weight / 20e9
+
+    def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        g = geometry
+        return 1e-5 + g.oc * g.ic / g.g * (self.m + g.kh - 1) ** 2 * 6e-10
+
+    def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        from fastconv.kernels.winograd import SUM_STEPS
+
+        unit = float(np.finfo(dtype).eps) / 2
+        return _MAX_OVER_RMS * unit * _rms_error(self.m, geometry.kh, geometry.ic // geometry.g, SUM_STEPS)
+
+    def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
+        points = (self.m + geometry.kh - 1) ** 2
+        scratch = _launch(geometry, self.m, dtype.itemsize, threads).scratch
+        return (threads * scratch + points * _point_stride(geometry, dtype.itemsize)) * dtype.itemsize
+
+    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
+        from fastconv.kernels.gemm import MR
+        from fastconv.kernels.winograd import WEIGHT
+
+        g = geometry
+        icg, ocg = g.ic // g.g, g.oc // g.g
+        t = self.m + g.kh - 1
+        stride = _point_stride(g, weight.itemsize)
+        transformed = np.empty(t * t * stride, weight.dtype)
+        kc = -(-icg // -(-icg // _MAX_STEPS))
+        panels = -(-ocg // MR)
+        team.run_tiles(
+            WEIGHT[weight.itemsize],
+            (np.ascontiguousarray(weight), transformed, _points(self.m, g.kh)[1]),
+            (ocg, icg, kc, panels, t, g.kh, stride),
+            (),
+            g.g * panels,
+            threads,
+        )
+        return transformed
+
+    def run(
+        self,
+        geometry: ConvGeometry,
+        x: np.ndarray,
+        prepared: np.ndarray,
+        out: np.ndarray,
+        epilogue: Epilogue,
+        threads: int,
+        max_workspace: int,
+    ) -> None:
+        launch = _launch(geometry, self.m, x.itemsize, threads)
+        team.run_tiles(
+            launch.kernel,
+            (x, prepared, epilogue.bias, out, aligned_empty(threads * launch.scratch, x.dtype), launch.points),
+            (*launch.window, *element_strides(x), *launch.blocking, epilogue.activation),
+            (epilogue.parameter,),
+            launch.tiles,
+            threads,
+        )
+
+
+# The tiles that the kernels are compiled for: (outputs, taps) of an axis.
+_TILES = ((2, 3), (4, 3), (6, 3), (2, 5), (4, 5))
