@@ -37,11 +37,19 @@
 #define NAME(name) name##_f64
 #include "real.h"
 
+#define KERNELS(type)                                  \
+    {                                                  \
+        .peak = peak_##type,                           \
+        .gemm_tile = (void (*)(void))gemm_tile_##type, \
+        .pack_left = pack_left_##type,                 \
+        .implicit = implicit_##type,                   \
+    }
+
 const simd_kernels JOIN(simd_, SIMD_ISA) = {
     .isa = TEXT(SIMD_ISA),
     .lanes_bytes = SIMD_BYTES,
     .mr = MR,
     .nv = NV,
-    .f32 = {.peak = peak_f32, .pack_left = pack_left_f32, .implicit = implicit_f32},
-    .f64 = {.peak = peak_f64, .pack_left = pack_left_f64, .implicit = implicit_f64},
+    .f32 = KERNELS(f32),
+    .f64 = KERNELS(f64),
 };
