@@ -102,13 +102,13 @@ static inline __attribute__((always_inline)) void NAME(pack_steps)(
 {
     if (runs == 1) {
         for (int64_t k = 0; k < steps; k++)
-            _Pragma("GCC unroll 3")
+            UNROLL
             for (int v = 0; v < vectors; v++)
                 NAME(store)(panel + k * NR + v * LANES, NAME(load)(source + shift[k] + start[0][v]));
         return;
     }
     for (int64_t k = 0; k < steps; k++)
-        _Pragma("GCC unroll 3")
+        UNROLL
         for (int v = 0; v < vectors; v++) {
             NAME(mask) bits = (NAME(mask))NAME(load)(source + shift[k] + start[0][v]) & mask[0][v];
             for (int64_t run = 1; run < runs; run++)

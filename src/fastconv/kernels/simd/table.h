@@ -12,6 +12,18 @@
 #define SIMD_BYTES 16
 #endif
 
+/* A loop whose extent is a constant becomes straight code, so that its vectors live in registers. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* GCC for arm64 would hoist a step's MR scalar loads above its multiply-adds, and spill accumulators to make room. */
+#if defined(__aarch64__) && !defined(__clang__)
+#pragma GCC optimize("no-schedule-insns")
+#endif
+
 /* Rows of a register tile: 12 accumulators of 16 registers, or 24 of 32. */
 #if defined(__AVX512F__) || defined(__aarch64__)
 #define MR 8
