@@ -1,4 +1,7 @@
-"""Doors to the matrix kernels of the instruction set in use (simd/gemm.h, simd/implicit.h): tile kernels by address."""
+"""Doors to the matrix kernels of the instruction set in use (simd/gemm.h, simd/implicit.h), by address.
+
+`PACK_LEFT` and `IMPLICIT` are tile kernels; `GEMM_TILE` is the micro-kernel itself, which has its own signature.
+"""
 
 from libc.stdint cimport intptr_t
 
@@ -7,5 +10,6 @@ from fastconv.kernels.cpu cimport picked
 MR = picked.mr
 NR = {4: picked.nv * picked.lanes_bytes // 4, 8: picked.nv * picked.lanes_bytes // 8}
 
+GEMM_TILE = {4: <intptr_t> picked.f32.gemm_tile, 8: <intptr_t> picked.f64.gemm_tile}
 PACK_LEFT = {4: <intptr_t> picked.f32.pack_left, 8: <intptr_t> picked.f64.pack_left}
 IMPLICIT = {4: <intptr_t> picked.f32.implicit, 8: <intptr_t> picked.f64.implicit}

@@ -32,36 +32,37 @@ static inline __attribute__((always_inline)) void NAME(tile)(
     const int64_t *restrict shift, REAL *restrict c, int64_t ldc, int accumulate, const REAL *bias)
 {
     VECTOR sum[MR][NV];
-    _Pragma("GCC unroll 8")
+    UNROLL
     for (int i = 0; i < m; i++)
-        _Pragma("GCC unroll 3")
+        UNROLL
         for (int v = 0; v < nv; v++)
             sum[i][v] = (VECTOR){0};
     if (accumulate)
-        _Pragma("GCC unroll 8")
+        UNROLL
         for (int i = 0; i < m; i++) {
             __builtin_prefetch(c + i * ldc, 1);
             __builtin_prefetch(c + i * ldc + nv * LANES - 1, 1);
         }
     for (int64_t p = 0; p < k; p++, a += MR) {
         VECTOR row[NV];
-        _Pragma("GCC unroll 3")
+        UNROLL
         for (int v = 0; v < nv; v++)
             row[v] = NAME(load)(b + shift[p] + v * LANES);
-        _Pragma("GCC unroll 8")
+        UNROLL
         for (int i = 0; i < m; i++) {
             const VECTOR left = NAME(broadcast)(a[i]);
-            _Pragma("GCC unroll 3")
+            UNROLL
             for (int v = 0; v < nv; v++)
                 sum[i][v] += left * row[v];
         }
     }
-    _Pragma("GCC unroll 8")
+    UNROLL
     for (int i = 0; i < m; i++) {
         REAL *line = c + i * ldc;
+        REAL edge[NR];
         const VECTOR shift = bias ? NAME(broadcast)(bias[i]) : (VECTOR){0};
         if (n == nv * LANES) {
-            _Pragma("GCC unroll 3")
+            UNROLL
             for (int v = 0; v < nv; v++) {
                 VECTOR value = sum[i][v];
                 if (accumulate)
@@ -69,11 +70,10 @@ static inline __attribute__((always_inline)) void NAME(tile)(
                 NAME(store)(line + v * LANES, bias ? value + shift : value);
             }
         } else {
-            REAL edge[NR] = {0};
-            _Pragma("GCC unroll 3")
+            UNROLL
             for (int v = 0; v < nv; v++)
                 NAME(store)(edge + v * LANES, sum[i][v]);
-            for (int64_t j = 0; j < n; j++) {
+            for (int64_t j = 0; j < nv * LANES && j < n; j++) {
                 REAL value = edge[j];
                 if (accumulate)
                     value += line[j];

@@ -13,7 +13,7 @@ static double NAME(peak)(int64_t rounds, double *value)
     for (int c = 0; c < CHAINS; c++)
         chain[c] = NAME(broadcast)((REAL)(*value + c));
     for (int64_t round = 0; round < rounds; round++)
-        _Pragma("GCC unroll 12")
+        UNROLL
         for (int c = 0; c < CHAINS; c++)
             chain[c] = chain[c] * scale + shift;
     for (int c = 0; c < CHAINS; c++)

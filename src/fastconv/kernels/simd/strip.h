@@ -41,37 +41,52 @@ static NAME(strip) NAME(strip_of)(const Window *w, int64_t rows, int64_t cols)
     return s;
 }
 
+/* One line, `phases` interleaved columns of the image apart: the columns t0 <= t < t1 of all phases lie inside. */
+static inline __attribute__((always_inline)) void NAME(split_line)(const int phases, const REAL *restrict source,
+                                                                   int64_t t0, int64_t t1, int64_t pitch,
+                                                                   REAL *restrict target)
+{
+    for (int64_t t = t0; t < t1; t++)
+        UNROLL
+        for (int phase = 0; phase < phases; phase++)
+            target[phase * pitch + t] = source[t * phases + phase];
+}
+
 static void NAME(fill_strip)(const REAL *image, const Window *w, const NAME(strip) *s, int64_t channels, int64_t row0,
                              int64_t col0, REAL *strip)
 {
-    for (int64_t phase = 0; phase < s->phases; phase++) {
-        const int64_t left = col0 * w->sw - w->pl + (s->tap_phase ? phase * w->dw : phase);
-        const int64_t first = NAME(clip)(NAME(ceil_div)(-left, w->sw), 0, s->pitch);
-        const int64_t last = NAME(clip)(NAME(ceil_div)(w->iw - left, w->sw), first, s->pitch);
-        for (int64_t c = 0; c < channels; c++)
-            for (int64_t segment = 0; segment < s->segments; segment++)
-                for (int64_t line = 0; line < s->lines; line++) {
-                    const int64_t y = row0 * w->sh - w->pt + segment * w->dh + line * s->line_step;
-                    REAL *target = strip + c * s->plane + ((segment * s->lines + line) * s->phases + phase) * s->pitch;
-                    if (y < 0 || y >= w->ih) {
-                        memset(target, 0, s->pitch * sizeof(REAL));
-                        continue;
-                    }
-                    const REAL *source = image + c * w->xc + y * w->xh + left * w->xw;
-                    for (int64_t t = 0; t < first; t++)
-                        target[t] = 0;
-                    if (w->xw * w->sw == 1)
-                        memcpy(target + first, source + first, (last - first) * sizeof(REAL));
-                    else if (w->xw * w->sw == 2)
-                        for (int64_t t = first; t < last; t++)
-                            target[t] = source[2 * t];
-                    else
-                        for (int64_t t = first; t < last; t++)
-                            target[t] = source[t * w->sw * w->xw];
-                    for (int64_t t = last; t < s->pitch; t++)
-                        target[t] = 0;
+    const int64_t left = col0 * w->sw - w->pl, span = s->phases * s->pitch, step = s->tap_phase ? w->dw : 1;
+    /* Where every phase is inside; nowhere, if columns are not split evenly or not neighbours in memory. */
+    const int even = !s->tap_phase && w->xw == 1;
+    const int64_t first = even ? NAME(clip)(NAME(ceil_div)(-left, w->sw), 0, s->pitch) : s->pitch;
+    const int64_t last = even ? NAME(clip)(NAME(ceil_div)(w->iw - left - w->sw + 1, w->sw), first, s->pitch) : s->pitch;
+    for (int64_t c = 0; c < channels; c++)
+        for (int64_t segment = 0; segment < s->segments; segment++)
+            for (int64_t line = 0; line < s->lines; line++) {
+                const int64_t y = row0 * w->sh - w->pt + segment * w->dh + line * s->line_step;
+                REAL *target = strip + c * s->plane + (segment * s->lines + line) * span;
+                if (y < 0 || y >= w->ih) {
+                    memset(target, 0, span * sizeof(REAL));
+                    continue;
                 }
-    }
+                const REAL *source = image + c * w->xc + y * w->xh + left * w->xw;
+                for (int64_t phase = 0; phase < s->phases; phase++)
+                    for (int64_t t = first ? 0 : last; t < s->pitch; t = t + 1 == first ? last : t + 1) {
+                        const int64_t at = phase * step + t * w->sw;
+                        target[phase * s->pitch + t] = at + left >= 0 && at + left < w->iw ? source[at * w->xw] : 0;
+                    }
+                switch (even ? s->phases : 0) {
+                case 0: break;
+                case 1: memcpy(target + first, source + first, (last - first) * sizeof(REAL)); break;
+                case 2: NAME(split_line)(2, source, first, last, s->pitch, target); break;
+                case 4: NAME(split_line)(4, source, first, last, s->pitch, target); break;
+                case 6: NAME(split_line)(6, source, first, last, s->pitch, target); break;
+                default:
+                    for (int64_t phase = 0; phase < s->phases; phase++)
+                        for (int64_t t = first; t < last; t++)
+                            target[phase * s->pitch + t] = source[t * s->phases + phase];
+                }
+            }
 }
 
 /* Where tap (i, j) of the block's first position lies in channel 0. */

@@ -12,6 +12,18 @@
 #define SIMD_BYTES 16
 #endif
 
+/* A loop whose extent is a constant becomes straight code, so that its vectors live in registers. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* GCC for arm64 would hoist a step's MR scalar loads above its multiply-adds, and spill accumulators to make room. */
+#if defined(__aarch64__) && !defined(__clang__)
+#pragma GCC optimize("no-schedule-insns")
+#endif
+
 /* Rows of a register tile: 12 accumulators of 16 registers, or 24 of 32. */
 #if defined(__AVX512F__) || defined(__aarch64__)
 #define MR 8
@@ -37,16 +49,25 @@
 #define NAME(name) name##_f64
 #include "real.h"
 
-#define WINOGRADS(type)                                                                                              \
-    .winograd_weight = winograd_weight_##type,                                                                           \
-    .winograd = {[1][2] = winograd_1_2_##type, [2][2] = winograd_2_2_##type, [2][4] = winograd_2_4_##type,               \
-                 [3][4] = winograd_3_4_##type, [3][6] = winograd_3_6_##type}
+#define KERNELS(type)                                  \
+    {                                                  \
+        .peak = peak_##type,                           \
+        .gemm_tile = (void (*)(void))gemm_tile_##type, \
+        .pack_left = pack_left_##type,                 \
+        .implicit = implicit_##type,                   \
+        .winograd_weight = winograd_weight_##type,     \
+        .winograd = {[1][2] = winograd_1_2_##type,     \
+                     [2][2] = winograd_2_2_##type,     \
+                     [2][4] = winograd_2_4_##type,     \
+                     [3][4] = winograd_3_4_##type,     \
+                     [3][6] = winograd_3_6_##type},    \
+    }
 
 const simd_kernels JOIN(simd_, SIMD_ISA) = {
     .isa = TEXT(SIMD_ISA),
     .lanes_bytes = SIMD_BYTES,
     .mr = MR,
     .nv = NV,
-    .f32 = {.peak = peak_f32, .pack_left = pack_left_f32, .implicit = implicit_f32, WINOGRADS(f32)},
-    .f64 = {.peak = peak_f64, .pack_left = pack_left_f64, .implicit = implicit_f64, WINOGRADS(f64)},
+    .f32 = KERNELS(f32),
+    .f64 = KERNELS(f64),
 };

@@ -23,44 +23,72 @@
  *
  * Strides from point e to the next are kept off multiples of 4 KiB: t² streams would share one set of L1.
  */
-static inline __attribute__((always_inline)) void NAME(transform_in)(
-    const int q, const Points *points, const VECTOR *d, int64_t step_d, VECTOR *v, int64_t step_v)
+/* The coefficients in the type that they are applied in. */
+typedef struct {
+    REAL p[MAX_PAIRS], Q[MAX_PAIRS][MAX_PAIRS], Z[MAX_PAIRS + 1], power[MAX_PAIRS][MAX_T];
+} NAME(points);
+
+static NAME(points) NAME(rounded)(const Points *exact)
 {
-    VECTOR zero = d[0] * (REAL)points->Z[0], infinity = d[step_d] * (REAL)points->Z[0];
-    for (int l = 1; l < q; l++) {
-        zero += d[2 * l * step_d] * (REAL)points->Z[l];
-        infinity += d[(2 * l + 1) * step_d] * (REAL)points->Z[l];
+    NAME(points) points;
+    for (int j = 0; j < MAX_PAIRS; j++) {
+        points.p[j] = (REAL)exact->p[j];
+        for (int l = 0; l < MAX_PAIRS; l++)
+            points.Q[j][l] = (REAL)exact->Q[j][l];
+        for (int i = 0; i < MAX_T; i++)
+            points.power[j][i] = (REAL)exact->power[j][i];
     }
-    v[0] = zero + d[2 * q * step_d];
-    v[(2 * q + 1) * step_v] = infinity + d[(2 * q + 1) * step_d];
+    for (int l = 0; l <= MAX_PAIRS; l++)
+        points.Z[l] = (REAL)exact->Z[l];
+    return points;
+}
+
+static inline __attribute__((always_inline)) void NAME(transform_in)(
+    const int q, const NAME(points) *points, const VECTOR *d, const int step_d, VECTOR *v, const int step_v)
+{
+    VECTOR zero = d[2 * q * step_d], infinity = d[(2 * q + 1) * step_d];
+    UNROLL
+    for (int l = 0; l < q; l++) {
+        zero += d[2 * l * step_d] * points->Z[l];
+        infinity += d[(2 * l + 1) * step_d] * points->Z[l];
+    }
+    v[0] = zero;
+    v[(2 * q + 1) * step_v] = infinity;
+    UNROLL
     for (int j = 0; j < q; j++) {
         VECTOR even = d[2 * q * step_d], odd = d[(2 * q - 1) * step_d];
+        UNROLL
         for (int l = 0; l < q - 1; l++) {
-            even += d[(2 * l + 2) * step_d] * (REAL)points->Q[j][l];
-            odd += d[(2 * l + 1) * step_d] * (REAL)points->Q[j][l];
+            even += d[(2 * l + 2) * step_d] * points->Q[j][l];
+            odd += d[(2 * l + 1) * step_d] * points->Q[j][l];
         }
-        odd *= (REAL)points->p[j];
-        v[(2 * j + 1) * step_v] = even + odd;
-        v[(2 * j + 2) * step_v] = even - odd;
+        v[(2 * j + 1) * step_v] = even + odd * points->p[j];
+        v[(2 * j + 2) * step_v] = even - odd * points->p[j];
     }
 }
 
 static inline __attribute__((always_inline)) void NAME(transform_out)(
-    const int q, const int m, const Points *points, const VECTOR *s, int64_t step_s, VECTOR *y, int64_t step_y)
+    const int q, const int m, const NAME(points) *points, const VECTOR *s, const int step_s, VECTOR *y, const int step_y)
 {
+    VECTOR plus[MAX_PAIRS], minus[MAX_PAIRS];
+    UNROLL
+    for (int j = 0; j < q; j++) {
+        plus[j] = s[(2 * j + 1) * step_s] + s[(2 * j + 2) * step_s];
+        minus[j] = s[(2 * j + 1) * step_s] - s[(2 * j + 2) * step_s];
+    }
+    UNROLL
     for (int i = 0; i < m; i++) {
-        VECTOR sum = i == 0 ? s[0] : (VECTOR){0};
-        for (int j = 0; j < q; j++) {
-            const VECTOR plus = s[(2 * j + 1) * step_s], minus = s[(2 * j + 2) * step_s];
-            sum += (i % 2 ? plus - minus : plus + minus) * (REAL)points->power[j][i];
-        }
-        y[i * step_y] = i == m - 1 ? sum + s[(2 * q + 1) * step_s] : sum;
+        VECTOR sum = i == 0 ? s[0] : i == m - 1 ? s[(2 * q + 1) * step_s] : (VECTOR){0};
+        UNROLL
+        for (int j = 0; j < q; j++)
+            sum += (i % 2 ? minus[j] : plus[j]) * points->power[j][i];
+        y[i * step_y] = sum;
     }
 }
 
 /* V of `channels` channels of the strip, for the tiles p <= tile < p + n of a panel: rows of whole vectors. */
 static inline __attribute__((always_inline)) void NAME(panel_in)(
-    const int q, const Points *points, const REAL *strip, const NAME(strip) *s, const int64_t *tap, int64_t channels,
+    const int q, const NAME(points) *points, const REAL *strip, const NAME(strip) *s, const int64_t *tap, int64_t channels,
     int64_t p, int64_t n, int64_t cols, REAL *V, int64_t point_v)
 {
     const int t = 2 * q + 2;
@@ -72,46 +100,68 @@ static inline __attribute__((always_inline)) void NAME(panel_in)(
         for (int64_t c = 0; c < channels; c++) {
             VECTOR d[MAX_T * MAX_T], half[MAX_T * MAX_T];
             REAL *target = V + (c * vectors + v) * LANES;
-            for (int e = 0; e < t * t; e++)
-                d[e] = NAME(load_runs)(&runs, strip + c * s->plane + tap[e]);
+            const REAL *source = strip + c * s->plane;
+            if (runs.count == 1 && left >= LANES)
+                for (int e = 0; e < t * t; e++)
+                    d[e] = NAME(load)(source + runs.start[0] + tap[e]);
+            else
+                for (int e = 0; e < t * t; e++)
+                    d[e] = NAME(load_runs)(&runs, source + tap[e]);
             for (int j = 0; j < t; j++)
                 NAME(transform_in)(q, points, d + j, t, half + j, t);
-            for (int i = 0; i < t; i++)
-                NAME(transform_in)(q, points, half + i * t, 1, d + i * t, 1);
-            for (int e = 0; e < t * t; e++)
-                NAME(store)(target + e * point_v, d[e]);
+            for (int i = 0; i < t; i++) {
+                VECTOR v[MAX_T];
+                NAME(transform_in)(q, points, half + i * t, 1, v, 1);
+                UNROLL
+                for (int j = 0; j < t; j++)
+                    NAME(store)(target + (i * t + j) * point_v, v[j]);
+            }
         }
     }
 }
 
-/* The m × m outputs of LANES neighbouring tiles of one channel: buffer[i][tile][j]. */
+/* The m × m outputs of LANES neighbouring tiles of one channel: buffer[i][j][tile]. */
 static inline __attribute__((always_inline)) void NAME(tiles_out)(
-    const int q, const int m, const Points *points, const REAL *S, int64_t point_s, REAL *buffer)
+    const int q, const int m, const NAME(points) *points, const REAL *S, int64_t point_s, REAL *buffer)
 {
     const int t = 2 * q + 2;
-    VECTOR s[MAX_T * MAX_T], half[MAX_T * MAX_T], y[MAX_T];
-    for (int e = 0; e < t * t; e++)
-        s[e] = NAME(load)(S + e * point_s);
-    for (int j = 0; j < t; j++)
-        NAME(transform_out)(q, m, points, s + j, t, half + j, t);
+    VECTOR half[MAX_T * MAX_T];
+    for (int j = 0; j < t; j++) {
+        VECTOR s[MAX_T];
+        UNROLL
+        for (int i = 0; i < t; i++)
+            s[i] = NAME(load)(S + (i * t + j) * point_s);
+        NAME(transform_out)(q, m, points, s, 1, half + j, t);
+    }
     for (int i = 0; i < m; i++) {
+        VECTOR y[MAX_T];
         NAME(transform_out)(q, m, points, half + i * t, 1, y, 1);
+        UNROLL
         for (int j = 0; j < m; j++)
-            for (int64_t l = 0; l < LANES; l++)
-                buffer[(i * LANES + l) * m + j] = y[j][l];
+            NAME(store)(buffer + (i * m + j) * LANES, y[j]);
     }
 }
 
 /* Copy `tiles` tiles, of numbers from p on in a block whose rows hold `cols` tiles, to the output plane. */
-static void NAME(scatter_tiles)(const REAL *buffer, int64_t m, int64_t p, int64_t tiles, int64_t cols, int64_t row0,
-                                int64_t col0, int64_t oh, int64_t ow, REAL *plane)
+static inline __attribute__((always_inline)) void NAME(scatter_tiles)(
+    const int m, const REAL *restrict buffer, int64_t p, int64_t tiles, int64_t cols, int64_t row0, int64_t col0,
+    int64_t oh, int64_t ow, REAL *restrict plane)
 {
     for (int64_t l = 0, run; l < tiles; l += run) {
         const int64_t row = (row0 + (p + l) / cols) * m, col = (col0 + (p + l) % cols) * m;
         run = cols - (p + l) % cols < tiles - l ? cols - (p + l) % cols : tiles - l;
-        const int64_t width = ow - col < run * m ? ow - col : run * m;
-        for (int64_t i = 0; i < m && row + i < oh; i++)
-            memcpy(plane + (row + i) * ow + col, buffer + (i * LANES + l) * m, width * sizeof(REAL));
+        const int64_t whole = (ow - col) / m < run ? (ow - col) / m : run;
+        for (int64_t i = 0; i < m && row + i < oh; i++) {
+            const REAL *source = buffer + i * m * LANES + l;
+            REAL *target = plane + (row + i) * ow + col;
+            for (int64_t k = 0; k < whole; k++)
+                UNROLL
+                for (int j = 0; j < m; j++)
+                    target[k * m + j] = source[j * LANES + k];
+            if (whole < run)
+                for (int64_t j = 0; j < ow - col - whole * m; j++)
+                    target[whole * m + j] = source[j * LANES + whole];
+        }
     }
 }
 
@@ -130,7 +180,7 @@ static inline __attribute__((always_inline)) void NAME(winograd)(
     const int64_t block_panels = extra[5], channel_blocks = extra[6], oh = extra[7], ow = extra[8], point_u = extra[9];
     const int64_t activation = extra[11];
     const int64_t icg = w->ic / w->g, ocg = w->oc / w->g, panels = (ocg + MR - 1) / MR;
-    const Points *points = arrays[5];
+    const NAME(points) rounded = NAME(rounded)(arrays[5]), *points = &rounded;
     const int64_t most = (block_rows * block_cols + LANES - 1) / LANES * LANES;
     const int64_t point_v = kc * most + 16, point_s = block_panels * MR * most + 16;
     REAL *V = (REAL *)arrays[4] + worker * extra[10], *S = V + t * t * point_v, *buffer = S + t * t * point_s;
@@ -182,7 +232,7 @@ static inline __attribute__((always_inline)) void NAME(winograd)(
             for (int64_t p = 0; p < size; p += LANES) {
                 NAME(tiles_out)(q, m, points, S + (c - first_panel * MR) * most + p, point_s, buffer);
                 NAME(epilogue)(buffer, m * m * LANES, arrays[2], g * ocg + c, activation, scalars[0]);
-                NAME(scatter_tiles)(buffer, m, p, size - p < LANES ? size - p : LANES, cols, row0, col0, oh, ow, plane);
+                NAME(scatter_tiles)(m, buffer, p, size - p < LANES ? size - p : LANES, cols, row0, col0, oh, ow, plane);
             }
         }
     }

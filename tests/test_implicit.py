@@ -1,0 +1,52 @@
+"""Blocks of the implicit product, made so small that every problem has several in each direction."""
+
+import numpy as np
+import pytest
+
+from cases import CASES, DTYPES, integers
+from fastconv.epilogue import Epilogue
+from fastconv.geometry import ConvGeometry
+from fastconv.kernels import gemm
+from fastconv.strategies import implicit
+from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
+from fastconv.strategies.reference import convolve
+
+RELU = 1
+
+
+@pytest.fixture
+def blocks(monkeypatch):
+    """Sets the size of a block; what was remembered of other sizes is forgotten."""
+
+    def choose(steps, positions):
+        monkeypatch.setattr(implicit, "_steps", lambda reduction, itemsize: min(steps, reduction))
+        monkeypatch.setattr(implicit, "_block_positions", lambda channels, nr, itemsize: positions)
+        monkeypatch.setattr(implicit, "_BLOCK_CHANNELS", gemm.MR)
+        implicit._launch.cache_clear()
+
+    yield choose
+    implicit._launch.cache_clear()
+
+
+PROBLEMS = {name: geometry.as_2d() for name, geometry in CASES.items()} | {
+    f"{channels}_channels": ConvGeometry.parse(f"n1 g2 ic6 oc{2 * channels} ih6 iw7 k3 p1")
+    for channels in (gemm.MR - 1, gemm.MR, gemm.MR + 1, 3 * gemm.MR + 2)
+}
+del PROBLEMS["kernel_past_image"]  # its reduction of 15625 steps has blocks anyway
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("steps", "positions"), [(1, 1), (4, 9), (7, 40), (1000, 2)])
+def test_blocks_do_not_matter(blocks, name, dtype, steps, positions):
+    blocks(steps, positions)
+    geometry = PROBLEMS[name]
+    x, weight = integers(geometry, dtype)
+    epilogue = Epilogue(np.arange(geometry.oc, dtype=dtype) - 2, RELU)
+    expected = convolve(geometry, x, weight, epilogue)
+    strategy = implicit.Implicit()
+    prepared = strategy.prepare(geometry, weight, 2)
+    for threads in (1, 2):
+        out = np.full(geometry.out_shape, np.nan, dtype)
+        strategy.run(geometry, x, prepared, out, epilogue, threads, DEFAULT_MAX_WORKSPACE)
+        np.testing.assert_array_equal(out, expected)

@@ -1,0 +1,44 @@
+"""Every instruction set of this CPU, each in a process of its own: the choice is made at import."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fastconv.kernels import cpu
+
+TESTS = Path(__file__).parent
+LISTED = ", ".join(cpu.available_isas())
+
+
+def python(isa, *arguments):
+    environment = os.environ | {"FASTCONV_ISA": isa}
+    return subprocess.run(
+        [sys.executable, *arguments], env=environment, cwd=TESTS.parent, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("isa", ["", *cpu.available_isas()])
+def test_info_names_the_one_in_use(isa):
+    expected = f"{isa or cpu.available_isas()[0]} in use; this CPU runs {LISTED}\n"
+    assert expected in python(isa, "-m", "fastconv", "info").stdout
+
+
+def test_kernels_are_correct_on_the_others():
+    """The tests of what is compiled once per instruction set; this process runs them on the one in use."""
+    files = [TESTS / f"test_{name}.py" for name in ("gemm", "implicit", "strategies")]
+    for isa in set(cpu.available_isas()) - {cpu.isa()}:
+        run = python(isa, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "gemm or implicit", *files)
+        assert run.returncode == 0, f"{isa}:\n{run.stdout}{run.stderr}"
+
+
+@pytest.mark.parametrize("isa", ["avx9", "AVX2", "avx512 "])
+def test_an_unknown_one_is_one_error(isa):
+    code = "import numpy, fastconv; fastconv.conv2d(*numpy.ones((2, 1, 1, 3, 3)))"
+    expected = f"ValueError: FASTCONV_ISA={isa!r}: this CPU runs {LISTED}"
+    assert python(isa, "-c", code).stderr.splitlines()[-1] == expected
+    info = python(isa, "-m", "fastconv", "info")
+    assert (info.returncode, info.stdout) == (2, "")
+    assert info.stderr.splitlines() == [f"fastconv info: error: {expected.removeprefix('ValueError: ')}"]
