@@ -82,7 +82,8 @@ static void work(Region *region, int64_t worker)
 static inline uint32_t seats(void) { return __atomic_load_n(&team.seats, __ATOMIC_SEQ_CST); }
 
 /* Wait until `mask` of the seats is set, or not: awake for a while, then asleep on `condition`, counted in `sleepers`
- * (whoever changes the seats looks there afterwards). */
+ * (whoever changes the seats looks there afterwards). Returns once woken, even if too late: a worker is then awake for
+ * the next region. */
 static void await_seats(uint32_t mask, int set, double spin, pthread_cond_t *condition, int *sleepers)
 {
     for (double begun = seconds(); seconds() - begun < spin;)
@@ -93,7 +94,7 @@ static void await_seats(uint32_t mask, int set, double spin, pthread_cond_t *con
         }
     pthread_mutex_lock(&team.mutex);
     __atomic_fetch_add(sleepers, 1, __ATOMIC_SEQ_CST);
-    while (!(seats() & mask) != !set)
+    if (!(seats() & mask) != !set)
         pthread_cond_wait(condition, &team.mutex);
     __atomic_fetch_sub(sleepers, 1, __ATOMIC_SEQ_CST);
     pthread_mutex_unlock(&team.mutex);
@@ -155,7 +156,8 @@ static int run_region(Region *region, int threads)
     wake(&team.opened, &team.asleep, threads - 1);
     work(region, 0);
     __atomic_fetch_and(&team.seats, ~(uint32_t)OPEN, __ATOMIC_SEQ_CST);
-    await_seats(~(uint32_t)OPEN, 0, CALLER_SPIN, &team.left, &team.awaited);
+    while (seats())
+        await_seats(~(uint32_t)OPEN, 0, CALLER_SPIN, &team.left, &team.awaited);
     __atomic_store_n(&team.taken, 0, __ATOMIC_RELEASE);
     return -region->interrupted;
 }
