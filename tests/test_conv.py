@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import fastconv
 from cases import CASES, DTYPES, geometries, integers, normals, window
-from fastconv import GeometryError
+from fastconv import GeometryError, planner
 from fastconv.arrays import as_operand
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import ConvGeometry
@@ -303,6 +303,30 @@ def test_measured_plans_are_remembered():
     assert "measured" in repr(plan)
     measured = {c.name: c.seconds for c in plan.candidates if c.refusal is None and c.seconds is not None}
     assert plan.strategy.name == min(measured, key=measured.get)
+
+
+def test_estimates_for_prepared_weights_leave_their_preparation_out():
+    g = ConvGeometry.parse("ic512 oc512 i7 k3")
+    once, prepared = (planner.plan(g, "float32", prepared=p) for p in (False, True))
+    assert (once.prepared, prepared.prepared) == (False, True)
+    assert "weight prepared" in repr(prepared)
+    assert "weight prepared" not in repr(once)
+    for of_once, of_prepared in zip(once.candidates, prepared.candidates, strict=True):
+        work = BY_NAME[of_once.name].prepare_cost(g, np.dtype(F4))
+        assert of_once.seconds == pytest.approx(of_prepared.seconds + work)
+    assert BY_NAME["implicit"].prepare_cost(g, np.dtype(F4)) > 0
+
+
+def test_measurements_with_prepared_weights_prepare_them_once(monkeypatch):
+    implicit = BY_NAME["implicit"]
+    calls = []
+    prepare = implicit.prepare
+    monkeypatch.setattr(implicit, "prepare", lambda *a: calls.append(a) or prepare(*a))
+    arguments = {"strategy": "implicit", "mode": "measure"}
+    planner.plan(ConvGeometry.parse("ic3 oc5 i6 k3"), "float32", prepared=True, **arguments)
+    assert len(calls) == 1
+    planner.plan(ConvGeometry.parse("ic3 oc5 i6 k3"), "float32", **arguments)
+    assert len(calls) > 2
 
 
 def test_plan_threads_never_exceed_what_was_asked():

@@ -179,6 +179,7 @@ def test_refusals_carry_a_reason(strategy, problem):
     if reason is None:
         assert strategy.error(geometry, dtype) >= 0
         assert strategy.cost(geometry, dtype) > 0
+        assert strategy.prepare_cost(geometry, dtype) >= 0
     else:
         with pytest.raises(UnsupportedError, match=re.escape(reason)) as caught:
             planner.plan(geometry, dtype.name, strategy=strategy.name)
@@ -405,6 +406,27 @@ def test_denormals_and_negative_zeros(strategy, dtype):
     else:
         assert np.isfinite(out).all()
         assert np.abs(out).max() <= np.finfo(dtype).smallest_normal
+
+
+@EVERY
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("weight_side", ["g1 ic64 oc64 k3", "g2 ic6 oc10 k3"])
+def test_prepared_weights_serve_every_image(strategy, dtype, weight_side):
+    """What is prepared for one image, window and number of threads has the bits of what is prepared for another."""
+    small, large = (
+        ConvGeometry.parse(f"{weight_side} {rest}") for rest in ("n1 i3", "n2 ih40 iw75 sh1 sw2 dh2 dw1 p3")
+    )
+    _, weight = normals(small, dtype)
+    before = weight.copy()
+    prepared = strategy.prepare(small, weight, 1)
+    assert prepared.nbytes >= weight.nbytes
+    np.testing.assert_array_equal(prepared, strategy.prepare(large, weight, 3))
+    x, _ = normals(large, dtype)
+    outs = [np.empty(large.out_shape, dtype) for _ in range(2)]
+    for out in outs:  # the second run finds what the first has left of it
+        strategy.run(large, x, prepared, out, Epilogue(), 2, DEFAULT_MAX_WORKSPACE)
+    assert outs[0].tobytes() == outs[1].tobytes()
+    np.testing.assert_array_equal(weight, before)
 
 
 @EVERY

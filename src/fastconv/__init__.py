@@ -4,6 +4,7 @@ The map of the house:
 
 ``functional``  conv1d, conv2d, pooling: torch.nn.functional's names
 ``signal``      convolve2d, correlate2d: scipy.signal's names and semantics
+``prepared``    prepare_conv2d: weights packed once, called many times
 ``lowering``    im2col, col2im, toeplitz_matrix: the lowerings themselves, as matrices
 ``compare``     every strategy on one problem: time, workspace, error, why refused
 ``timing``      times that can be compared
@@ -27,6 +28,7 @@ from fastconv.compare import Comparison, compare_conv2d
 from fastconv.errors import GeometryError, UnsupportedError
 from fastconv.functional import avg_pool2d, conv1d, conv2d, max_pool2d, plan_conv2d, strategies
 from fastconv.lowering import col2im, im2col, toeplitz_matrix
+from fastconv.prepared import PreparedConv, prepare_conv2d
 from fastconv.threads import get_num_threads, num_threads, set_num_threads
 
 __version__ = "0.1.0"
@@ -34,6 +36,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Comparison",
     "GeometryError",
+    "PreparedConv",
     "UnsupportedError",
     "avg_pool2d",
     "col2im",
@@ -45,6 +48,7 @@ __all__ = [
     "max_pool2d",
     "num_threads",
     "plan_conv2d",
+    "prepare_conv2d",
     "set_num_threads",
     "signal",
     "strategies",

@@ -374,6 +374,45 @@ class ConvGeometry(_Axes):
             raise GeometryError(f"{shapes}: {error}") from None
 
     @classmethod
+    def of_weight(
+        cls,
+        weight_shape: Sequence[int],
+        *,
+        stride: int | Sequence[int] = 1,
+        padding: Padding = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+    ) -> Self:
+        """The problem of a weight alone: one image, of the extent that the dilated kernel covers.
+
+        Arguments that it refuses fit no image.
+        """
+        ndim = len(weight_shape) - 2
+        shape = f"weight of shape {tuple(weight_shape)}"
+        _require(
+            1 <= ndim <= len(AXES), f"{shape}: expected (oc, ic / groups, *kernel) with 1 to {len(AXES)} kernel axes"
+        )
+        _require(0 not in weight_shape, f"{shape}: may not be empty")
+        (g,) = _integers("groups", groups, 1, 1)
+        strides = _integers("stride", stride, ndim, 1)
+        dilations = _integers("dilation", dilation, ndim, 1)
+        oc, channels, *kernel = weight_shape
+        try:
+            return cls(
+                n=1,
+                g=g,
+                ic=channels * g,
+                oc=oc,
+                extent=tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)),
+                kernel=tuple(kernel),
+                stride=strides,
+                dilation=dilations,
+                padding=_padding(padding, kernel, strides, dilations),
+            )
+        except GeometryError as error:
+            raise GeometryError(f"{shape}: {error}") from None
+
+    @classmethod
     def of_windows(
         cls,
         x_shape: Sequence[int],

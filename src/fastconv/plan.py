@@ -39,6 +39,8 @@ class Plan:
         Bound on scratch memory, in bytes.
     mode : {"estimate", "measure"}
         Whether `candidates` carry estimated or measured seconds.
+    prepared : bool
+        Whether calls bring a weight that was prepared before, so that its preparation is not in their price.
     candidates : tuple of Candidate
         Every strategy, with its price or the reason why it was left out.
     """
@@ -50,12 +52,13 @@ class Plan:
     tolerance: float
     max_workspace: int
     mode: str
+    prepared: bool
     candidates: tuple[Candidate, ...]
 
     def __repr__(self) -> str:
         word = "estimated" if self.mode == "estimate" else "measured"
         lines = [
-            f"Plan for {self.geometry}, {self.dtype}",
+            f"Plan for {self.geometry}, {self.dtype}{', weight prepared' if self.prepared else ''}",
             f"  {self.strategy.name} on {self.threads} thread{'s' if self.threads > 1 else ''}, expected error at "
             f"most {self.tolerance:.1e} σ, workspace at most {format_bytes(self.max_workspace)}",
             f"  {'strategy':<12}{word:>11}  {'workspace':>10}  {'error/σ':>8}",

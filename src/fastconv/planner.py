@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache, partial
 from numbers import Real
@@ -48,8 +49,12 @@ def plan(
     threads: int = 1,
     max_workspace: int = DEFAULT_MAX_WORKSPACE,
     mode: str = "estimate",
+    prepared: bool = False,
 ) -> Plan:
-    """The plan for `geometry`; equal arguments return the same plan."""
+    """The plan for `geometry`; equal arguments return the same plan.
+
+    A one-shot call pays for the preparation of its weight, a `prepared` one does not.
+    """
     checked_strategy(strategy)
     if mode not in ("estimate", "measure"):
         raise ValueError(f"mode={mode!r}: expected 'estimate' or 'measure'")
@@ -57,7 +62,7 @@ def plan(
         raise ValueError(f"max_workspace={max_workspace!r}: expected a number of bytes, an int of at least 0")
     if tolerance is not None:
         tolerance = checked_tolerance(tolerance, geometry, np.dtype(dtype))
-    return _plan(geometry, dtype, strategy, tolerance, threads, max_workspace, mode)
+    return _plan(geometry, dtype, strategy, tolerance, threads, max_workspace, mode, prepared)
 
 
 @lru_cache(maxsize=4096)
@@ -69,11 +74,12 @@ def _plan(
     threads: int,
     max_workspace: int,
     mode: str,
+    prepared: bool,
 ) -> Plan:
     type_ = np.dtype(dtype)
     limit = checked_tolerance(tolerance, geometry, type_)
     candidates = {
-        s.name: candidate(s, geometry, type_, limit, threads, max_workspace, forced=s.name == strategy)
+        s.name: candidate(s, geometry, type_, limit, threads, max_workspace, s.name == strategy, prepared)
         for s in STRATEGIES
     }
     if strategy == "auto":
@@ -88,13 +94,13 @@ def _plan(
     # Priced as one image: the choice, and with it every bit of the result, is the same in any batch.
     image = replace(geometry, n=min(geometry.n, 1))
     if mode == "measure":
-        price = _measure([BY_NAME[name] for name in able], image, type_, threads, max_workspace)
+        price = _measure([BY_NAME[name] for name in able], image, type_, threads, max_workspace, prepared)
         for name in able:
             candidates[name] = replace(candidates[name], seconds=price[name] * geometry.n if name in price else None)
     else:
-        price = {name: BY_NAME[name].cost(image, type_) for name in able}
+        price = {name: _estimate(BY_NAME[name], image, type_, prepared) for name in able}
     chosen = min(price, key=price.__getitem__)
-    estimate = BY_NAME[chosen].cost(geometry, type_)
+    estimate = _estimate(BY_NAME[chosen], geometry, type_, prepared)
     return Plan(
         geometry=geometry,
         dtype=type_.name,
@@ -103,6 +109,7 @@ def _plan(
         tolerance=limit,
         max_workspace=max_workspace,
         mode=mode,
+        prepared=prepared,
         candidates=tuple(candidates.values()),
     )
 
@@ -115,6 +122,7 @@ def candidate(
     threads: int,
     max_workspace: int,
     forced: bool,
+    prepared: bool = False,
 ) -> Candidate:
     """What speaks against `strategy`, or its estimated price; `tolerance` does not bind one that is `forced`."""
     refusal = strategy.refuse(geometry, dtype)
@@ -127,21 +135,37 @@ def candidate(
         refusal = f"needs {format_bytes(workspace)} of workspace, the limit is {format_bytes(max_workspace)}"
     elif not forced and not strategy.exact_sum and (tolerance == 0 or error > tolerance):
         refusal = f"expected error above the tolerance of {tolerance:.1e} σ"
-    return Candidate(strategy.name, refusal, strategy.cost(geometry, dtype), workspace, error)
+    return Candidate(strategy.name, refusal, _estimate(strategy, geometry, dtype, prepared), workspace, error)
+
+
+def _estimate(strategy: Strategy, geometry: ConvGeometry, dtype: np.dtype, prepared: bool) -> float:
+    """Estimated seconds of a call on one thread."""
+    return strategy.cost(geometry, dtype) + (0.0 if prepared else strategy.prepare_cost(geometry, dtype))
 
 
 def _measure(
-    strategies: list[Strategy], geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int
+    strategies: list[Strategy],
+    geometry: ConvGeometry,
+    dtype: np.dtype,
+    threads: int,
+    max_workspace: int,
+    prepared: bool,
 ) -> dict[str, float]:
-    """Seconds of a warm one-shot call, for those whose estimate is within 20 times the best estimate."""
-    costs = {s.name: s.cost(geometry, dtype) for s in strategies}
+    """Seconds of a warm call, for those whose estimate is within 20 times the best estimate."""
+    costs = {s.name: _estimate(s, geometry, dtype, prepared) for s in strategies}
     rng = np.random.default_rng(0)
     x, weight = (rng.standard_normal(shape).astype(dtype) for shape in (geometry.x_shape, geometry.weight_shape))
     out = np.empty(geometry.out_shape, dtype)
 
-    def call(s: Strategy) -> None:
+    def one_shot(s: Strategy) -> None:
         s.run(geometry, x, s.prepare(geometry, weight, threads), out, Epilogue(), threads, max_workspace)
 
-    contenders = [Contender(s.name, partial(call, s)) for s in strategies if costs[s.name] <= 20 * min(costs.values())]
+    def call(s: Strategy) -> Callable[[], None]:
+        if not prepared:
+            return partial(one_shot, s)
+        packed = s.prepare(geometry, weight, threads)
+        return partial(s.run, geometry, x, packed, out, Epilogue(), threads, max_workspace)
+
+    contenders = [Contender(s.name, call(s)) for s in strategies if costs[s.name] <= 20 * min(costs.values())]
     interleave(contenders, 3)
     return {contender.name: contender.seconds for contender in contenders}

@@ -40,7 +40,10 @@ class Strategy(Protocol):
         """Why the problem cannot be computed this way, or ``None``."""
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        """Estimated seconds of a one-shot call on one thread."""
+        """Estimated seconds of `run` on one thread."""
+
+    def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        """Estimated seconds of `prepare` on one thread, which only one-shot calls pay each time."""
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         """Expected maximum error for normal data, in standard deviations of the output."""
@@ -49,7 +52,10 @@ class Strategy(Protocol):
         """Scratch bytes of a one-shot call that tries to stay within `max_workspace`."""
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> Any:
-        """All work that depends on the weight alone."""
+        """All work that depends on the weight alone: something that has `nbytes`, and that `run` does not change.
+
+        Of the geometry it depends on channels, groups and kernel only, so that it serves images of every extent.
+        """
 
     def run(
         self,
@@ -62,6 +68,16 @@ class Strategy(Protocol):
         max_workspace: int,
     ) -> None:
         """Compute into `out`, which is C-contiguous and overlaps nothing. `x` has any strides."""
+
+
+class KeepsWeights:
+    """The share of strategies that read the weight as it is."""
+
+    def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        return 0.0
+
+    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
+        return np.ascontiguousarray(weight)
 
 
 def refuse_unless_real_2d(geometry: ConvGeometry, dtype: np.dtype) -> str | None:

@@ -10,7 +10,7 @@ import numpy as np
 from fastconv import threads as team
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import ConvGeometry
-from fastconv.strategies.base import element_strides, sum_error
+from fastconv.strategies.base import KeepsWeights, element_strides, sum_error
 
 # Output values of a tile: its strips stay in L1 or close to it, its hand-out costs nothing beside the work.
 _TILE_VALUES = 8192
@@ -80,7 +80,7 @@ def _launch(g: ConvGeometry, dtype: np.dtype) -> tuple[int, int | None, tuple[in
     return kernel.address, ROW.get(dtype.name), (*window, *tiling), tiles, tiling.scratch
 
 
-class Direct:
+class Direct(KeepsWeights):
     name = "direct"
     exact_sum = True
 
@@ -107,9 +107,6 @@ class Direct:
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         return threads * _tiling(geometry).scratch * dtype.itemsize
-
-    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
-        return np.ascontiguousarray(weight)
 
     def run(
         self,

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import ConvGeometry
-from fastconv.strategies.base import finish_planes, refuse_unless_real_2d, sum_error
+from fastconv.strategies.base import KeepsWeights, finish_planes, refuse_unless_real_2d, sum_error
 from fastconv.strategies.direct import Direct
 
 # Filters whose spectra are held at a time: past this, fresh pages cost more than longer batches gain.
@@ -53,7 +53,7 @@ def _correlate(image: np.ndarray, filters: np.ndarray, threads: int) -> np.ndarr
     return irfft2(products, filters.shape[-2:], workers=threads)
 
 
-class Fft:
+class Fft(KeepsWeights):
     name = "fft"
     exact_sum = False
 
@@ -79,9 +79,6 @@ class Fft:
         channels = geometry.ic // geometry.g
         filters = _filters_at_once(geometry, dtype, max_workspace)
         return (channels + filters * (channels + 1)) * _spectrum_bytes(geometry, dtype)
-
-    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
-        return np.ascontiguousarray(weight)
 
     def run(
         self,

@@ -7,7 +7,14 @@ import numpy as np
 from fastconv import threads as team
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import ConvGeometry
-from fastconv.strategies.base import COPY_BYTES, FMA_FLOPS, element_strides, refuse_unless_real_2d, sum_error
+from fastconv.strategies.base import (
+    COPY_BYTES,
+    FMA_FLOPS,
+    KeepsWeights,
+    element_strides,
+    refuse_unless_real_2d,
+    sum_error,
+)
 
 # A chunk's columns: many enough that BLAS packs the filters seldom, few enough to stay in a shared cache.
 _CHUNK_BYTES = 4 << 20
@@ -22,7 +29,7 @@ def _chunk_rows(geometry: ConvGeometry, dtype: np.dtype, max_workspace: int) -> 
     return min(geometry.oh, max(1, min(_CHUNK_BYTES, max_workspace) // _row_bytes(geometry, dtype)))
 
 
-class Im2col:
+class Im2col(KeepsWeights):
     name = "im2col"
     exact_sum = True
 
@@ -50,9 +57,6 @@ class Im2col:
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         chunk = _chunk_rows(geometry, dtype, max_workspace) * _row_bytes(geometry, dtype)
         return chunk * max(1, min(threads, max_workspace // chunk))
-
-    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
-        return np.ascontiguousarray(weight)
 
     def run(
         self,

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import ConvGeometry
-from fastconv.strategies.base import sum_error
+from fastconv.strategies.base import KeepsWeights, sum_error
 
 
 def convolve(geometry: ConvGeometry, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue) -> np.ndarray:
@@ -52,7 +52,7 @@ def activate(x: np.ndarray, code: int, a: float) -> np.ndarray:
         )[code - 1]()
 
 
-class Reference:
+class Reference(KeepsWeights):
     name = "reference"
     exact_sum = True
 
@@ -75,9 +75,6 @@ class Reference:
             padded *= extent + sum(pads)
         planes = geometry.n * (geometry.ic * padded + 2 * geometry.oc * geometry.positions)
         return 8 * (planes + geometry.oc * geometry.reduction)
-
-    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
-        return weight
 
     def run(self, geometry, x, prepared, out, epilogue, threads, max_workspace) -> None:
         out[...] = convolve(geometry, x, prepared, epilogue)

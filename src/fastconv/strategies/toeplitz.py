@@ -13,7 +13,7 @@ import numpy as np
 from fastconv import threads as team
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import ConvGeometry
-from fastconv.strategies.base import finish_planes, refuse_unless_real_2d, sum_error
+from fastconv.strategies.base import KeepsWeights, finish_planes, refuse_unless_real_2d, sum_error
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -58,7 +58,7 @@ def entries(geometry: ConvGeometry) -> int:
     return geometry.oc * geometry.positions * geometry.reduction
 
 
-class Toeplitz:
+class Toeplitz(KeepsWeights):
     name = "toeplitz"
     exact_sum = True
 
@@ -78,9 +78,6 @@ class Toeplitz:
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         rows, columns = geometry.oc * geometry.positions, geometry.ic * geometry.ih * geometry.iw
         return entries(geometry) * (dtype.itemsize + 4) + rows * (16 + dtype.itemsize) + columns * dtype.itemsize
-
-    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
-        return weight
 
     def run(
         self,
