@@ -155,10 +155,11 @@ def test_a_limit_on_openmp_is_respected():
         print(fastconv.get_num_threads())
         fastconv.set_num_threads(7)
         print(fastconv.get_num_threads())
+        print(fastconv.plan_conv2d((8, 64, 99, 99), (64, 64, 3, 3), num_threads=7).threads)
         openmp.omp_set_num_threads(5)
         print(fastconv.get_num_threads())
     """
-    assert python(code, OMP_NUM_THREADS="5", FASTCONV_NUM_THREADS="").stdout.split() == ["2", "2", "7"]
+    assert python(code, OMP_NUM_THREADS="5", FASTCONV_NUM_THREADS="").stdout.split() == ["2", "2", "2", "7"]
 
 
 def test_more_threads_than_tiles_or_cores():

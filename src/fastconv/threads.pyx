@@ -28,6 +28,9 @@ cdef extern from "Python.h":
     # cpython.exc declares it as raising, and Cython would swallow the exception where `check_signals` may not raise.
     int PyErr_CheckSignals() noexcept
 
+cdef enum:
+    CACHE_LINE = 64
+
 cdef extern from "team.h" nogil:
     enum:
         MAX_ARRAYS
@@ -92,6 +95,18 @@ def run_tiles(kernel, tuple arrays, tuple ints, tuple scalars, int64_t tiles, in
         run_region(&region, threads)
 
 
+def aligned_empty(Py_ssize_t count, cnp.dtype dtype):
+    """An uninitialised array that starts on a cache line: scratch memory for workers."""
+    cdef cnp.npy_intp room = count * dtype.itemsize + CACHE_LINE
+    cdef cnp.npy_intp size = count
+    buffer = cnp.PyArray_EMPTY(1, &room, cnp.NPY_UINT8, 0)
+    cdef char *start = cnp.PyArray_BYTES(buffer)
+    start += -<intptr_t> start & (CACHE_LINE - 1)
+    cdef cnp.ndarray array = cnp.PyArray_SimpleNewFromData(1, &size, dtype.num, start)
+    cnp.set_array_base(array, buffer)
+    return array
+
+
 def set_num_threads(n):
     """Use at most `n` threads in every later call; ``None`` returns to the default.
 
@@ -128,8 +143,12 @@ def get_num_threads():
     >>> fastconv.get_num_threads() >= 1
     True
     """
+    return limited(chosen_threads or default_threads)
+
+
+def limited(int threads):
+    """`threads`, or as many of them as a limit on OpenMP allows that was put since import."""
     cdef int limit = openmp.omp_get_max_threads()
-    cdef int threads = chosen_threads or default_threads
     return threads if limit == default_openmp_threads else min(threads, limit)
 
 
