@@ -1,32 +1,35 @@
 /* The matrix micro-kernel, and the packing of its left operand.
  *
- *   gemm_tile(m, n, k, a, b, c, ldc, accumulate, bias)
+ *   gemm_tile(m, n, k, a, b, shift, c, ldc, accumulate, bias)
  *
- *   c[i, j] = (accumulate ? c[i, j] : 0) + sum_p a[p, i] * b[p, j] + (bias ? bias[i] : 0),  i < m <= MR, j < n <= NR
+ *   c[i, j] = (accumulate ? c[i, j] : 0) + sum_p a[p * MR + i] * b[shift[p] + j] + (bias ? bias[i] : 0)
  *
- *                 NR: NV vectors of neighbouring columns
- *                +------------------+
- *      b (k rows)|  v0    v1    v2  |  one row of the panel b, NR values, at each step p
- *                +------------------+
- *   a: MR +---+  +------------------+
- *   values| a0|  | c00   c01   c02  |  MR × NV accumulators stay in registers: 12 of AVX2's 16, 24 of AVX-512's
- *   a step| a1|  | c10   c11   c12  |  and NEON's 32. A step is NV loads, MR broadcasts, MR * NV multiply-adds.
- *         | : |  |  :     :     :   |
- *         +---+  +------------------+
+ *   for i < m <= MR and j < n <= NR
  *
- * Panels: a holds k steps of MR values, b holds k steps of NR values; both are packed. Rows of c are ldc apart.
- * A tile that is cut off at an edge runs the kernel of just its rows and vectors. The sum over p is one running sum
- * in the order of p for every element, wherever the element lies in a tile, so results do not depend on tiling.
+ *                      NR: NV vectors of neighbouring columns
+ *                     +------------------+
+ *   b + shift[p], each|  v0    v1    v2  |  the row of the right operand at step p
+ *                     +------------------+
+ *        a: MR  +---+ +------------------+
+ *        values | a0| | c00   c01   c02  |  MR × NV accumulators stay in registers: 12 of AVX2's 16, 24 of AVX-512's
+ *        a step | a1| | c10   c11   c12  |  and NEON's 32. A step is NV loads, MR broadcasts, MR * NV multiply-adds.
+ *               | : | |  :     :     :   |
+ *               +---+ +------------------+
+ *
+ * a is packed: k steps of MR values. The rows of b lie wherever `shift` says (Dukhan, The indirect convolution
+ * algorithm, 2019): in a packed panel NR apart, or in the image itself. Whole vectors of b are read. Rows of c are ldc
+ * apart. A tile that is cut off at an edge runs the kernel of just its rows and vectors. The sum over p is one running
+ * sum in the order of p for every element, wherever the element lies in a tile, so results do not depend on tiling.
  */
 #define NV 3
 #define NR (NV * LANES)
 
-typedef void NAME(tile_kernel)(int64_t n, int64_t k, const REAL *a, const REAL *b, REAL *c, int64_t ldc,
-                               int accumulate, const REAL *bias);
+typedef void NAME(tile_kernel)(int64_t n, int64_t k, const REAL *a, const REAL *b, const int64_t *shift, REAL *c,
+                               int64_t ldc, int accumulate, const REAL *bias);
 
 static inline __attribute__((always_inline)) void NAME(tile)(
     const int m, const int nv, int64_t n, int64_t k, const REAL *restrict a, const REAL *restrict b,
-    REAL *restrict c, int64_t ldc, int accumulate, const REAL *bias)
+    const int64_t *restrict shift, REAL *restrict c, int64_t ldc, int accumulate, const REAL *bias)
 {
     VECTOR sum[MR][NV];
     _Pragma("GCC unroll 8")
@@ -40,11 +43,11 @@ static inline __attribute__((always_inline)) void NAME(tile)(
             __builtin_prefetch(c + i * ldc, 1);
             __builtin_prefetch(c + i * ldc + nv * LANES - 1, 1);
         }
-    for (int64_t p = 0; p < k; p++, a += MR, b += NR) {
+    for (int64_t p = 0; p < k; p++, a += MR) {
         VECTOR row[NV];
         _Pragma("GCC unroll 3")
         for (int v = 0; v < nv; v++)
-            row[v] = NAME(load)(b + v * LANES);
+            row[v] = NAME(load)(b + shift[p] + v * LANES);
         _Pragma("GCC unroll 8")
         for (int i = 0; i < m; i++) {
             const VECTOR left = NAME(broadcast)(a[i]);
@@ -81,9 +84,9 @@ static inline __attribute__((always_inline)) void NAME(tile)(
 }
 
 #define TILE(m, nv)                                                                                            \
-    static void NAME(tile_##m##x##nv)(int64_t n, int64_t k, const REAL *a, const REAL *b, REAL *c, int64_t ldc, \
-                                      int accumulate, const REAL *bias)                                        \
-    { NAME(tile)(m, nv, n, k, a, b, c, ldc, accumulate, bias); }
+    static void NAME(tile_##m##x##nv)(int64_t n, int64_t k, const REAL *a, const REAL *b, const int64_t *shift, \
+                                      REAL *c, int64_t ldc, int accumulate, const REAL *bias)                  \
+    { NAME(tile)(m, nv, n, k, a, b, shift, c, ldc, accumulate, bias); }
 #define TILES(m) TILE(m, 1) TILE(m, 2) TILE(m, 3)
 #define ROW_OF_TILES(m) {NAME(tile_##m##x1), NAME(tile_##m##x2), NAME(tile_##m##x3)}
 
@@ -99,10 +102,10 @@ static NAME(tile_kernel) *const NAME(tiles)[MR][NV] = {
 #endif
 };
 
-static inline void NAME(gemm_tile)(int64_t m, int64_t n, int64_t k, const REAL *a, const REAL *b, REAL *c,
-                                   int64_t ldc, int accumulate, const REAL *bias)
+static inline void NAME(gemm_tile)(int64_t m, int64_t n, int64_t k, const REAL *a, const REAL *b,
+                                   const int64_t *shift, REAL *c, int64_t ldc, int accumulate, const REAL *bias)
 {
-    NAME(tiles)[m - 1][(n - 1) / LANES](n, k, a, b, c, ldc, accumulate, bias);
+    NAME(tiles)[m - 1][(n - 1) / LANES](n, k, a, b, shift, c, ldc, accumulate, bias);
 }
 
 /* Columns of the next tile, of `left` that remain: three vectors, but two and two rather than three and one, because

@@ -8,10 +8,11 @@
  *
  *   strip[c, line, phase, t]       k = (c, i, j)  ->  shift[k] = c * plane + line(i) * row + phase(j) * pitch + t(j)
  *
- * and a panel of NR neighbouring positions is NV vectors read at shift[k]; where a vector spans several output rows it
- * is put together from one masked load a row. Lines are either all rows that the block spans (dense) or, where dilation
+ * so the micro-kernel reads NR neighbouring positions of an output row straight from the strip. Where they span several
+ * rows, they are packed into a panel first, a vector from one masked load a row. Lines are either all rows that the block spans (dense) or, where dilation
  * or stride leave most of those unused, the rows of each tap in turn, whichever is fewer; likewise columns.
- * A 1×1 kernel reads the image itself (`pointwise`): its plane is one run of positions.
+ * A 1×1 kernel packs from the image itself (`pointwise`): its plane is one run of positions. (Reading it unpacked would
+ * touch a page a step.)
  */
 typedef struct {
     int64_t lines, line_step, segments, tap_line, row_line;  /* rows: segments of lines, line_step image rows apart */
@@ -94,12 +95,34 @@ static void NAME(shifts)(const Window *w, const NAME(strip) *s, int64_t k0, int6
     }
 }
 
+/* The first `vectors` vectors of every row of a panel; vector v is the union over runs of masked loads at start[run][v]. */
+static inline __attribute__((always_inline)) void NAME(pack_steps)(
+    const int vectors, int64_t runs, const REAL *source, const int64_t *shift, int64_t steps,
+    const int64_t (*start)[NV], const NAME(mask) (*mask)[NV], REAL *restrict panel)
+{
+    if (runs == 1) {
+        for (int64_t k = 0; k < steps; k++)
+            _Pragma("GCC unroll 3")
+            for (int v = 0; v < vectors; v++)
+                NAME(store)(panel + k * NR + v * LANES, NAME(load)(source + shift[k] + start[0][v]));
+        return;
+    }
+    for (int64_t k = 0; k < steps; k++)
+        _Pragma("GCC unroll 3")
+        for (int v = 0; v < vectors; v++) {
+            NAME(mask) bits = (NAME(mask))NAME(load)(source + shift[k] + start[0][v]) & mask[0][v];
+            for (int64_t run = 1; run < runs; run++)
+                bits |= (NAME(mask))NAME(load)(source + shift[k] + start[run][v]) & mask[run][v];
+            NAME(store)(panel + k * NR + v * LANES, (VECTOR)bits);
+        }
+}
+
 /* One panel: `steps` rows of the positions p <= position < p + n of a block whose rows are `cols` long and
  * `row_stride` apart in the source. */
 static void NAME(pack_right)(const REAL *source, const int64_t *shift, int64_t steps, int64_t p, int64_t n,
                              int64_t cols, int64_t row_stride, REAL *panel)
 {
-    const int64_t vectors = n / LANES, rest = n % LANES;
+    const int64_t vectors = n / LANES;
     int64_t at[NR], runs = 1;
     for (int64_t l = 0, row = p / cols, col = p % cols; l < n; l++) {
         at[l] = row * row_stride + col;
@@ -108,7 +131,6 @@ static void NAME(pack_right)(const REAL *source, const int64_t *shift, int64_t s
             row++;
         }
     }
-    /* Vector v is the union over runs of masked loads at start[run][v]. */
     int64_t start[LANES][NV];
     NAME(mask) mask[LANES][NV];
     memset(mask, 0, sizeof mask);
@@ -123,21 +145,14 @@ static void NAME(pack_right)(const REAL *source, const int64_t *shift, int64_t s
         }
         runs = run + 1 > runs ? run + 1 : runs;
     }
-    for (int64_t k = 0; k < steps; k++, panel += NR) {
-        const REAL *step = source + shift[k];
-        if (runs == 1)
-            for (int64_t v = 0; v < vectors; v++)
-                NAME(store)(panel + v * LANES, NAME(load)(step + start[0][v]));
-        else
-            for (int64_t v = 0; v < vectors; v++) {
-                NAME(mask) bits = (NAME(mask))NAME(load)(step + start[0][v]) & mask[0][v];
-                for (int64_t run = 1; run < runs; run++)
-                    bits |= (NAME(mask))NAME(load)(step + start[run][v]) & mask[run][v];
-                NAME(store)(panel + v * LANES, (VECTOR)bits);
-            }
-        for (int64_t l = vectors * LANES; l < vectors * LANES + rest; l++)
-            panel[l] = step[at[l]];
+    switch (vectors) {
+    case 3: NAME(pack_steps)(3, runs, source, shift, steps, start, mask, panel); break;
+    case 2: NAME(pack_steps)(2, runs, source, shift, steps, start, mask, panel); break;
+    case 1: NAME(pack_steps)(1, runs, source, shift, steps, start, mask, panel); break;
     }
+    for (int64_t l = vectors * LANES; l < n; l++)
+        for (int64_t k = 0; k < steps; k++)
+            panel[k * NR + l] = source[shift[k] + at[l]];
 }
 
 /* Tile: a block of output positions and channels of one group of one image. arrays: x, packed weight (pack_left), bias
@@ -153,8 +168,10 @@ static void NAME(implicit)(void **arrays, const int64_t *ints, const double *sca
     const int64_t icg = w->ic / w->g, ocg = w->oc / w->g, taps = w->kh * w->kw, K = icg * taps;
     const int64_t panels = (ocg + MR - 1) / MR, positions = w->oh * w->ow;
     REAL *panel = (REAL *)arrays[4] + worker * extra[8];
-    int64_t *shift = (int64_t *)(panel + kc * NR);
+    int64_t *panel_shift = (int64_t *)(panel + kc * NR), *shift = panel_shift + kc;
     REAL *strip = (REAL *)(shift + kc);
+    for (int64_t k = 0; k < kc; k++)
+        panel_shift[k] = k * NR;
     for (int64_t tile = begin; tile < end; tile++) {
         const int64_t col0 = tile % across * block_cols, row0 = tile / across % down * block_rows;
         const int64_t first_panel = tile / (across * down) % channel_blocks * block_panels;
@@ -167,6 +184,7 @@ static void NAME(implicit)(void **arrays, const int64_t *ints, const double *sca
         const REAL *image = (const REAL *)arrays[0] + n * w->xn + g * icg * w->xc;
         REAL *out = (REAL *)arrays[3] + (n * w->oc + g * ocg) * positions + row0 * w->ow + col0;
         const NAME(strip) s = NAME(strip_of)(w, rows, cols);
+        const int64_t row_stride = s.row_line * s.phases * s.pitch;
         for (int64_t k0 = 0; k0 < K; k0 += kc) {
             const int64_t k1 = k0 + kc < K ? k0 + kc : K;
             const REAL *left = (const REAL *)arrays[1] + (g * K + k0) * panels * MR;
@@ -183,12 +201,17 @@ static void NAME(implicit)(void **arrays, const int64_t *ints, const double *sca
             }
             for (int64_t p = 0, columns; p < size; p += columns) {
                 columns = NAME(tile_columns)(size - p);
-                NAME(pack_right)(source, shift, k1 - k0, p, columns, pointwise ? size : cols,
-                                 s.row_line * s.phases * s.pitch, panel);
+                const REAL *right = source + p / cols * row_stride + p % cols;
+                const int64_t *step = shift;
+                if (pointwise || p / cols != (p + columns - 1) / cols) {
+                    NAME(pack_right)(source, shift, k1 - k0, p, columns, pointwise ? size : cols, row_stride, panel);
+                    right = panel;
+                    step = panel_shift;
+                }
                 for (int64_t m = first_panel; m < last_panel; m++) {
                     const int64_t channels = ocg - m * MR < MR ? ocg - m * MR : MR;
                     REAL *target = out + m * MR * positions + p;
-                    NAME(gemm_tile)(channels, columns, k1 - k0, left + m * MR * (k1 - k0), panel, target, positions,
+                    NAME(gemm_tile)(channels, columns, k1 - k0, left + m * MR * (k1 - k0), right, step, target, positions,
                                     k0 > 0, bias ? bias + m * MR : 0);
                     if (k1 == K && activation)
                         for (int64_t i = 0; i < channels; i++)
