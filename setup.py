@@ -36,7 +36,7 @@ def extension(module: str, **options) -> Extension:
         module,
         [source],
         depends=[*glob(f"{KERNELS}/simd/*.h"), "src/fastconv/team.h"],
-        include_dirs=[np.get_include(), KERNELS, "src/fastconv"],
+        include_dirs=[np.get_include(), KERNELS],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=[*OPTIMISED, *options.pop("compile_args", [])],
         **options,
