@@ -68,8 +68,13 @@ def _launch(g: ConvGeometry, itemsize: int, threads: int, pointwise: bool) -> _L
         rows, cols = 1, positions
     else:
         rows, cols = min(g.oh, max(1, round(positions / g.ow))), g.ow
-    down, across = -(-g.oh // rows), -(-g.ow // cols)
     panels = -(-(g.oc // g.g) // MR)
+    down, across = -(-g.oh // rows), -(-g.ow // cols)
+    # Blocks of about equal height, and one a thread at least where channels are too few to share.
+    shares = max(1, g.n * g.g * across * (panels * MR // _BLOCK_CHANNELS))
+    down = max(down, min(g.oh, -(-threads // shares)))
+    rows = -(-g.oh // down)
+    down = -(-g.oh // rows)
     tiles = g.n * g.g * down * across
     wanted = -(-4 * threads // max(1, tiles)) if threads > 1 else 1
     block_panels = max(-(-panels // max(1, wanted)), min(panels, _BLOCK_CHANNELS // MR))
