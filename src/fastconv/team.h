@@ -9,6 +9,7 @@
  * so that calls that follow each other find it awake, and then sleeps.
  */
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <time.h>
@@ -81,12 +82,12 @@ static void work(Region *region, int64_t worker)
 
 static inline uint32_t seats(void) { return __atomic_load_n(&team.seats, __ATOMIC_SEQ_CST); }
 
-/* Wait until `mask` of the seats is set, or not: awake for a while, then asleep on `condition`, counted in `sleepers`
- * (whoever changes the seats looks there afterwards). Returns once woken, even if too late: a worker is then awake for
- * the next region. */
+/* Wait until `mask` of the seats is set, or not: awake for a while, but behind whoever else wants the core, and then
+ * asleep on `condition`, counted in `sleepers` (whoever changes the seats looks there afterwards). Returns once woken,
+ * even if too late: a worker is then awake for the next region. */
 static void await_seats(uint32_t mask, int set, double spin, pthread_cond_t *condition, int *sleepers)
 {
-    for (double begun = seconds(); seconds() - begun < spin;)
+    for (double begun = seconds(); seconds() - begun < spin; sched_yield())
         for (int i = 0; i < 32; i++) {
             if (!(seats() & mask) == !set)
                 return;
