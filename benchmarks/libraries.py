@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 import fastconv
 from benchmarks.problems import OPERATIONS, Problem
 from fastconv import planner
+from fastconv.geometry import ConvGeometry
 
 Call = Callable[[], np.ndarray]
 
@@ -40,6 +41,7 @@ class Fastconv:
     name = "fastconv"
     operations = OPERATIONS
     version = fastconv.__version__
+    prepared = False
 
     def __init__(self, threads: int, strategy: str = "auto") -> None:
         fastconv.set_num_threads(threads)
@@ -47,7 +49,9 @@ class Fastconv:
         self.strategy = strategy
 
     def plan(self, problem: Problem) -> fastconv.plan.Plan:
-        return planner.plan(problem.geometry, problem.dtype, strategy=self.strategy, threads=self.threads)
+        return planner.plan(
+            problem.geometry, problem.dtype, strategy=self.strategy, threads=self.threads, prepared=self.prepared
+        )
 
     def refuse(self, problem: Problem) -> str | None:
         if problem.operation == "conv":
@@ -63,8 +67,7 @@ class Fastconv:
     def prepare(self, problem: Problem, *arrays: np.ndarray) -> Call:
         g = problem.geometry
         if problem.operation == "conv":
-            window = {"stride": g.stride, "padding": g.padding, "dilation": g.dilation, "groups": g.g}
-            return partial(fastconv.conv2d, *arrays, **window, strategy=self.strategy)
+            return partial(fastconv.conv2d, *arrays, **window(g), strategy=self.strategy)
         if problem.operation == "filter":
             from fastconv.signal import convolve2d
 
@@ -73,6 +76,29 @@ class Fastconv:
         pool = {"max_pool": fastconv.max_pool2d, "avg_pool": fastconv.avg_pool2d}[problem.operation]
         padding = tuple(begin for begin, _ in g.padding)
         return partial(pool, *arrays, g.kernel, g.stride, padding, ceil_mode=g.ceil_mode)
+
+
+class Prepared(Fastconv):
+    """The weight prepared once and the result's memory given, as onnxruntime has them."""
+
+    name = "prepared"
+    operations = ("conv",)
+    prepared = True
+
+    def prepare(self, problem: Problem, *arrays: np.ndarray) -> Call:
+        x, weight = arrays
+        call = fastconv.prepare_conv2d(weight, **window(problem.geometry), strategy=self.strategy)
+        return partial(call, x, np.empty(problem.geometry.out_shape, problem.dtype))
+
+
+def window(geometry: ConvGeometry) -> dict[str, Any]:
+    """The arguments of `conv2d` that describe a geometry."""
+    return {
+        "stride": geometry.stride,
+        "padding": geometry.padding,
+        "dilation": geometry.dilation,
+        "groups": geometry.g,
+    }
 
 
 def flipped(kernel: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import platform
 import re
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import exp, log
 from pathlib import Path
@@ -20,7 +21,7 @@ import numpy as np
 
 import fastconv
 from benchmarks.layers import TABLES
-from benchmarks.libraries import Fastconv, Library
+from benchmarks.libraries import Fastconv, Library, Prepared
 from benchmarks.peers import available_peers
 from benchmarks.problems import Problem, table_problems
 from fastconv.kernels import cpu
@@ -28,6 +29,13 @@ from fastconv.timing import Contender, interleave
 
 # Threads of the previous contender may spin for some milliseconds after its last call; they are waited out.
 _QUIET_SECONDS = 0.005
+
+_MEAN = "geometric mean"
+
+OURS = (Fastconv, Prepared)
+
+# Whom ratios are taken to, beside the fastest peer of each row, and what their columns are called.
+YARDSTICKS = {"torch NCHW": "torch", "onnxruntime": "onnx"}
 
 
 @dataclass(frozen=True)
@@ -45,44 +53,48 @@ class Row:
         if name not in self.seconds:
             return "wrong" if name in self.faults else "–"
         seconds = self.seconds[name]
-        return f"{self.problem.flops / seconds / 1e9:.1f}" if shows_rates(self.problem) else f"{seconds * 1e3:.3g}"
+        figure = f"{self.problem.flops / seconds / 1e9:.1f}" if shows_rates(self.problem) else f"{seconds * 1e3:.3g}"
+        return figure + ("*" if name == self.best_peer else " ")
 
     def of_peak(self, threads: int) -> float:
         return self.problem.flops / self.seconds[Fastconv.name] / (self.peak_flops * threads)
 
     @property
     def best_peer(self) -> str | None:
-        return min((name for name in self.seconds if name != Fastconv.name), key=self.seconds.get, default=None)
+        peers = self.seconds.keys() - {library.name for library in OURS}
+        return min(sorted(peers), key=self.seconds.get, default=None)
 
-    @property
-    def ratio(self) -> float | None:
-        return None if self.best_peer is None else self.seconds[self.best_peer] / self.seconds[Fastconv.name]
+    def ratio(self, ours: str, peer: str | None) -> float | None:
+        """How many times faster `ours` is than `peer`, or the best peer; ``None`` if either does not take part."""
+        peer = peer or self.best_peer
+        return self.seconds[peer] / self.seconds[ours] if {ours, peer} <= self.seconds.keys() else None
 
 
 def shows_rates(problem: Problem) -> bool:
     return problem.operation == "conv"
 
 
-def measure(problem: Problem, ours: Fastconv, peers: list[Library], repeats: int = 7) -> Row:
-    """Prepare and check everyone who takes part, then time them together."""
+def measure(problem: Problem, libraries: list[Library], repeats: int = 7) -> Row:
+    """Prepare everyone who takes part, check them against the first, then time them together."""
     arrays = problem.arrays()
-    calls = {ours.name: ours.prepare(problem, *arrays)}
-    expected = calls[ours.name]()
+    first, *others = (library for library in libraries if problem.operation in library.operations)
+    calls = {first.name: first.prepare(problem, *arrays)}
+    expected = calls[first.name]()
     refusals, faults = {}, {}
-    for peer in (peer for peer in peers if problem.operation in peer.operations):
-        if (reason := peer.refuse(problem)) is not None:
-            refusals[peer.name] = reason
+    for other in others:
+        if (reason := other.refuse(problem)) is not None:
+            refusals[other.name] = reason
             continue
-        call = peer.prepare(problem, *arrays)
-        if (fault := problem.fault(call(), expected, peer.error(problem))) is not None:
-            faults[peer.name] = fault
+        call = other.prepare(problem, *arrays)
+        if (fault := problem.fault(call(), expected, other.error(problem))) is not None:
+            faults[other.name] = fault
             continue
-        calls[peer.name] = call
+        calls[other.name] = call
     peaks = []
 
     def before_burst(name: str) -> None:
         time.sleep(_QUIET_SECONDS)
-        if name == ours.name:
+        if name == first.name:
             peaks.append(cpu.measure_peak_flops(np.dtype(problem.dtype).itemsize, seconds=0.001, bursts=5))
 
     contenders = [Contender(name, call) for name, call in calls.items()]
@@ -90,35 +102,64 @@ def measure(problem: Problem, ours: Fastconv, peers: list[Library], repeats: int
     return Row(problem, {c.name: c.seconds for c in contenders}, median(peaks), refusals, faults)
 
 
-def print_table(problems: dict[str, Problem], ours: Fastconv, peers: list[Library]) -> bool:
+def print_table(problems: dict[str, Problem], ours: list[Fastconv], peers: list[Library]) -> bool:
     """Measure and print row by row; whether all peers agreed with fastconv."""
     operations = {problem.operation for problem in problems.values()}
-    peers = [peer for peer in peers if operations.intersection(peer.operations)]
+    ours, peers = ([a for a in libraries if operations.intersection(a.operations)] for libraries in (ours, peers))
     planned = all(problem.flops is not None for problem in problems.values())
-    names = [ours.name, *(peer.name for peer in peers)]
-    headers = [*(["strategy"] if planned else []), *names, *(["of peak"] if planned else []), "ratio to best peer"]
-    first = max(map(len, ["layer", *problems]))
+    chosen = {name: chosen_strategies(problem, ours) if planned else "" for name, problem in problems.items()}
+    names = [library.name for library in (*ours, *peers)]
+    headers = [
+        *(["strategy"] if planned else []),
+        *(name.removeprefix("scipy ") for name in names),
+        *(["of peak"] if planned else []),
+    ]
+    widths = [max(9, len(header)) for header in headers]
+    widths[0] = max(widths[0], *map(len, chosen.values()))
+    first = max(map(len, [_MEAN, *problems]))
+    yardsticks = [None, *(peer.name for peer in peers if peer.name in YARDSTICKS)]
+    ratio_headers = [YARDSTICKS.get(yardstick, "best") for yardstick in yardsticks]
 
-    def print_row(name: str, cells: list[str]) -> None:
-        aligned = (f"{cell:>{max(9, len(header))}}" for cell, header in zip(cells, headers, strict=True))
-        print(f"{name:<{first}}", *aligned, sep="  ", flush=True)
+    def print_row(name: str, cells: list[str], ratios: list[list[str]]) -> None:
+        aligned = " ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+        groups = (" ".join(f"{ratio:>5}" for ratio in group) for group in ratios)
+        print(f"{name:<{first}} {aligned}", *groups, sep="  ", flush=True)
 
-    print_row("layer", headers)
+    blank = [""] * len(widths)
+    print_row("", blank, [[f"{a.name} to".rjust(6 * len(yardsticks) - 1)] for a in ours])
+    print_row("layer", headers, [ratio_headers] * len(ours))
     rows = {}
     for name, problem in problems.items():
-        rows[name] = row = measure(problem, ours, peers)
+        rows[name] = row = measure(problem, [*ours, *peers])
         cells = [row.cell(library) for library in names]
         if planned:
-            cells = [ours.plan(problem).strategy.name, *cells, f"{row.of_peak(ours.threads):.0%}"]
-        print_row(name, [*cells, "–" if row.ratio is None else f"{row.ratio:.2f} {row.best_peer}"])
-    ratios = [row.ratio for row in rows.values() if row.ratio is not None]
-    if ratios:
-        mean = exp(fmean(map(log, ratios)))
-        ahead = sum(ratio > 1 for ratio in ratios)
-        print(f"\nahead of the best peer in {ahead} of {len(ratios)} rows; geometric mean of the ratios {mean:.2f}")
+            cells = [chosen[name], *cells, f"{row.of_peak(ours[0].threads):.0%}"]
+        print_row(name, cells, [[format_ratio(row.ratio(a.name, y)) for y in yardsticks] for a in ours])
+    print()
+    for title, summary in (("least", min), (_MEAN, geometric_mean)):
+        print_row(title, blank, [[summarise(summary, rows, a.name, y) for y in yardsticks] for a in ours])
     print_notes("does not take part", {name: row.refusals for name, row in rows.items()})
     print_notes("WRONG", {name: row.faults for name, row in rows.items()})
     return not any(row.faults for row in rows.values())
+
+
+def chosen_strategies(problem: Problem, ours: list[Fastconv]) -> str:
+    """What "auto" chooses, for one-shot calls and, where that is another, for prepared ones."""
+    return "/".join(dict.fromkeys(library.plan(problem).strategy.name for library in ours))
+
+
+def geometric_mean(ratios: list[float]) -> float:
+    return exp(fmean(map(log, ratios)))
+
+
+def summarise(summary: Callable[[list[float]], float], rows: dict[str, Row], ours: str, peer: str | None) -> str:
+    """One figure for all rows in which both take part."""
+    ratios = [ratio for row in rows.values() if (ratio := row.ratio(ours, peer)) is not None]
+    return format_ratio(summary(ratios) if ratios else None)
+
+
+def format_ratio(ratio: float | None) -> str:
+    return "–" if ratio is None else f"{ratio:.2f}" if ratio < 10 else f"{ratio:.3g}"
 
 
 def print_notes(title: str, notes: dict[str, dict[str, str]]) -> None:
@@ -163,9 +204,9 @@ def main(arguments: list[str] | None = None) -> int:
     }
     if not problems:
         parser.error(f"--only {options.only}: matches no row of {', '.join(table_problems(options.table))}")
-    ours = Fastconv(options.threads)
+    ours = [library(options.threads) for library in OURS]
     peers, missing = available_peers(options.threads)
-    print_facts(options.threads, options.dtype, [ours, *peers], missing)
+    print_facts(options.threads, options.dtype, [ours[0], *peers], missing)
     unit = "GFLOP/s of the direct algorithm" if all(map(shows_rates, problems.values())) else "ms"
     print(f"\n{options.table}, {unit}")
     return 0 if print_table(problems, ours, peers) else 1

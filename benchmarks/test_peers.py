@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.layers import CONVOLUTIONS
-from benchmarks.libraries import Fastconv
+from benchmarks.libraries import Fastconv, Prepared
 from benchmarks.peers import PEERS
 from benchmarks.problems import table_problems
 
@@ -13,7 +13,9 @@ from benchmarks.problems import table_problems
 pytestmark = pytest.mark.filterwarnings("default")
 
 
-@pytest.mark.parametrize("library", [c for c in (Fastconv, *PEERS) if "conv" in c.operations], ids=lambda c: c.name)
+@pytest.mark.parametrize(
+    "library", [c for c in (Fastconv, Prepared, *PEERS) if "conv" in c.operations], ids=lambda c: c.name
+)
 @pytest.mark.parametrize("layer", CONVOLUTIONS)
 def test_layer(time_call, layer, library):
     time_call(f"peers: {layer}", table_problems("conv")[layer], library)

@@ -351,6 +351,7 @@ def test_a_child_does_not_wait_for_its_parents_threads():
         ({"weight": np.ones((4, 3, 3), F4)}, GeometryError, "expected 4 axes"),
         ({"weight": np.ones((0, 3, 3, 3), F4)}, GeometryError, r"\(0, 3, 3, 3\): may not be empty"),
         ({"weight": np.ones((4, 3, 0, 3), F4)}, GeometryError, "empty"),
+        ({"weight": np.broadcast_to(F4(1), (2**15,) * 4)}, GeometryError, "addresses"),
         ({"weight": np.ones((4, 3, 3, 3), "c8")}, TypeError, "weight complex64"),
         ({"weight": [["a"]]}, TypeError, "expected float32 or float64"),
         ({"weight": np.ma.ones((4, 3, 3, 3))}, TypeError, "weight is a masked array"),

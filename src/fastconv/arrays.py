@@ -80,9 +80,11 @@ def checked_out(out: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray
 
 def is_target(out: np.ndarray, *operands: np.ndarray | None) -> bool:
     """Whether kernels can write into `out` straight: contiguous, aligned, native, apart from every operand."""
-    return (
-        out.flags.c_contiguous
-        and out.flags.aligned
-        and out.dtype.isnative
-        and not any(operand is not None and np.may_share_memory(out, operand) for operand in operands)
-    )
+    flags = out.flags
+    if not (flags.c_contiguous and flags.aligned and out.dtype.isnative):
+        return False
+    # As a generator it would take a third of a microsecond more.
+    for operand in operands:  # noqa: SIM110
+        if operand is not None and np.may_share_memory(out, operand):
+            return False
+    return True

@@ -17,7 +17,6 @@ from fastconv.errors import GeometryError
 from fastconv.functional import available_threads
 from fastconv.geometry import ConvGeometry, Padding, checked_shape
 from fastconv.plan import Plan, format_bytes
-from fastconv.threads import get_num_threads
 
 # Shapes that a convolution remembers; one that sees ever new shapes starts afresh now and then.
 _MAX_LAUNCHES = 1024
@@ -57,10 +56,9 @@ class _Launch(NamedTuple):
     batched: bool
 
 
-def _frozen_copy(name: str, value: npt.ArrayLike) -> np.ndarray:
-    """`value` as it is now, whatever becomes of it; in native byte order."""
-    array = as_array(name, value)
-    copy = np.array(array, array.dtype.newbyteorder("="), order="C")
+def _frozen_copy(array: np.ndarray) -> np.ndarray:
+    """`array` as it is now, whatever becomes of it; in native byte order."""
+    copy = np.array(array, np.dtype(array.dtype.char), order="C")
     copy.flags.writeable = False
     return copy
 
@@ -112,17 +110,18 @@ class PreparedConv:
         tolerance: float | None,
         num_threads: int | None,
     ) -> None:
-        self._weight = weight = _frozen_copy("weight", weight)
-        self._bias = None if bias is None else _frozen_copy("bias", bias)
+        weight, bias = as_array("weight", weight), None if bias is None else as_array("bias", bias)
         # What is not computed for images of the least type is computed for none.
-        dtype = self._common_float(np.empty(0, np.float32))
+        dtype = common_float(x=np.empty(0, np.float32), weight=weight, bias=bias)
         if weight.ndim != 4:
             raise GeometryError(f"weight of shape {weight.shape}: expected 4 axes (oc, ic / groups, kh, kw)")
         self._window = ConvGeometry.of_weight(
             weight.shape, stride=stride, padding=padding, dilation=dilation, groups=groups
         )
-        if self._bias is not None and self._bias.shape != weight.shape[:1]:
-            raise GeometryError(f"bias of shape {self._bias.shape}: expected {weight.shape[:1]}, one value a filter")
+        if bias is not None and bias.shape != weight.shape[:1]:
+            raise GeometryError(f"bias of shape {bias.shape}: expected {weight.shape[:1]}, one value a filter")
+        self._weight = _frozen_copy(weight)
+        self._bias = None if bias is None else _frozen_copy(bias)
         parse_activation(activation)
         self._activation = tuple(activation) if isinstance(activation, list) else activation
         self._strategy = planner.checked_strategy(strategy)
@@ -153,7 +152,7 @@ class PreparedConv:
             As `conv2d`.
         """
         x = as_array("x", x)
-        key = x.shape, x.dtype, self._num_threads or get_num_threads()
+        key = x.shape, x.dtype, available_threads(self._num_threads)
         launch = self._launches.get(key) or self._launch(x, *key)
         run, geometry, weight, epilogue, threads, max_workspace, dtype, shape, batched = launch
         x = as_operand(x, dtype)
@@ -178,7 +177,7 @@ class PreparedConv:
     def plan(self, x_shape: Sequence[int], dtype: npt.DTypeLike = np.float32) -> Plan:
         """How a call with an image of that shape and type is computed, and why; its repr is the report."""
         dtype = self._common_float(np.empty(0, dtype))
-        return self._plan(checked_shape("x_shape", x_shape), dtype, self._num_threads or get_num_threads())
+        return self._plan(checked_shape("x_shape", x_shape), dtype, available_threads(self._num_threads))
 
     @property
     def nbytes(self) -> int:
