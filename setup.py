@@ -35,7 +35,7 @@ def extension(module: str, **options) -> Extension:
     return Extension(
         module,
         [source],
-        depends=glob(f"{KERNELS}/simd/*.h"),
+        depends=[*glob(f"{KERNELS}/simd/*.h"), "src/fastconv/team.h"],
         include_dirs=[np.get_include(), KERNELS],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=[*OPTIMISED, *options.pop("compile_args", [])],

@@ -402,6 +402,14 @@ def test_thread_counts_agree_bit_by_bit(window):
         assert run(threads) == expected
 
 
+@pytest.mark.parametrize("window", [(2, 2), (3, 1, 1), (13, 1, 6)])
+def test_an_image_pools_alike_in_any_batch(window):
+    x = np.random.default_rng(7).standard_normal((5, 7, 90, 300)).astype(np.float32)
+    batches = avg_pool2d(x, *window), *max_pool2d(x, *window, return_indices=True)
+    alone = avg_pool2d(x[3:4], *window), *max_pool2d(x[3:4], *window, return_indices=True)
+    assert [out[3].tobytes() for out in batches] == [out.tobytes() for out in alone]
+
+
 @pytest.fixture
 def small_cuts(monkeypatch):
     """Rings of one row, tiles of few rows; calls that were cut otherwise are forgotten, before and after."""

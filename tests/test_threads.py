@@ -1,5 +1,6 @@
 """One team of threads: shared by callers, limited by several doors, interrupted, forked."""
 
+import contextlib
 import ctypes
 import multiprocessing
 import os
@@ -34,6 +35,18 @@ def python(code, **environment):
         timeout=60,
         env={**os.environ, **environment},
     )
+
+
+FORKS = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
+
+
+def _in_a_child(check):
+    """Whether `check` passes in a forked child of the calling thread."""
+    child = multiprocessing.get_context("fork").Process(target=check)
+    child.start()
+    child.join(60)
+    child.kill()
+    return child.exitcode == 0
 
 
 # Callers in parallel
@@ -154,10 +167,11 @@ def test_a_limit_on_openmp_is_respected():
         print(fastconv.get_num_threads())
         fastconv.set_num_threads(7)
         print(fastconv.get_num_threads())
+        print(fastconv.plan_conv2d((8, 64, 99, 99), (64, 64, 3, 3), num_threads=7).threads)
         openmp.omp_set_num_threads(5)
         print(fastconv.get_num_threads())
     """
-    assert python(code, OMP_NUM_THREADS="5", FASTCONV_NUM_THREADS="").stdout.split() == ["2", "2", "7"]
+    assert python(code, OMP_NUM_THREADS="5", FASTCONV_NUM_THREADS="").stdout.split() == ["2", "2", "2", "7"]
 
 
 def test_more_threads_than_tiles_or_cores():
@@ -200,6 +214,102 @@ def test_every_tile_runs_once(threads, grain, tiles):
     del keep
 
 
+@contextlib.contextmanager
+def meeting_kernel(parties):
+    """A kernel whose tiles wait until `parties` of them run at once, and the threads and workers that ran them."""
+    ran = []
+    meeting = threading.Barrier(parties, timeout=30)
+
+    def kernel(arrays, ints, scalars, begin, end, worker):
+        ran.append((threading.get_native_id(), worker))
+        meeting.wait()
+
+    keep, address = tile_kernel(kernel)
+    yield address, ran
+    del keep
+
+
+@pytest.mark.parametrize("threads", [2, 3, 5])
+def test_a_team_has_as_many_threads_as_wanted(threads):
+    with meeting_kernel(threads) as (address, ran):
+        for _ in range(3):
+            run_tiles(address, (), (), (), threads, threads)
+            assert sorted(worker for _, worker in ran) == list(range(threads))
+            ran.clear()
+
+
+def _share_the_team():
+    """However many have called, the team is one worker."""
+    helpers = set()
+
+    def use():
+        with meeting_kernel(2) as (address, ran):
+            run_tiles(address, (), (), (), 2, 2)
+        helpers.update(thread for thread, worker in ran if worker)
+
+    users = [threading.Thread(target=use) for _ in range(20)]
+    for user in users:
+        user.start()
+        user.join()
+    assert len(helpers) == 1
+
+
+@FORKS
+def test_user_threads_share_the_team():
+    assert _in_a_child(_share_the_team)  # whose team is new
+
+
+def test_a_caller_that_finds_the_team_taken_works_alone():
+    """It ends while the other one waits for it, and gets no helpers."""
+    running, ended = threading.Event(), threading.Event()
+    alone = []
+
+    def waiting(arrays, ints, scalars, begin, end, worker):
+        running.set()
+        assert ended.wait(30)
+
+    def recording(arrays, ints, scalars, begin, end, worker):
+        alone.append((threading.get_ident(), worker))
+
+    keep_waiting, waiting_address = tile_kernel(waiting)
+    keep_recording, recording_address = tile_kernel(recording)
+    first = threading.Thread(target=run_tiles, args=(waiting_address, (), (), (), 2, 2))
+    first.start()
+    assert running.wait(30)
+    run_tiles(recording_address, (), (), (), 50, 2)
+    ended.set()
+    first.join(30)
+    assert not first.is_alive()
+    assert alone == [(threading.get_ident(), 0)] * 50
+    del keep_waiting, keep_recording
+
+
+def test_regions_that_follow_each_other_do_not_mix():
+    """Workers enter and leave regions of three tiles, from several user threads at once."""
+    from fastconv.kernels import jit
+
+    def loop(arrays, ints, scalars, begin, end, worker):
+        for tile in range(begin, end):
+            arrays[0][tile] += ints[0]
+
+    kernel = jit.tile_kernel(loop, np.dtype(np.int64))
+    failures = []
+
+    def use(first):
+        for i in range(first, first + 2000):
+            counts = np.zeros(3, np.int64)
+            run_tiles(kernel.address, (counts,), (i,), (), 3, 3)
+            if counts.tolist() != [i, i, i]:
+                failures.append(i)
+
+    users = [threading.Thread(target=use, args=(10000 * n,)) for n in range(3)]
+    for user in users:
+        user.start()
+    for user in users:
+        user.join()
+    assert failures == []
+
+
 def test_too_many_arguments_are_refused():
     for arrays, ints, scalars in (((None,) * 13, (), ()), ((), (0,) * 65, ()), ((), (), (0.0,) * 5)):
         with pytest.raises(OverflowError):
@@ -214,22 +324,78 @@ def test_integers_past_64_bits_are_refused():
 # Processes
 
 
+def _meet():
+    with meeting_kernel(3) as (address, ran):
+        run_tiles(address, (), (), (), 3, 3)
+        assert sorted(worker for _, worker in ran) == [0, 1, 2]
+
+
+def _meet_and_fork():
+    _meet()
+    assert _in_a_child(_meet)
+    _meet()
+
+
+@FORKS
+def test_a_forked_child_has_a_team_of_its_own():
+    _meet()
+    assert _in_a_child(_meet_and_fork)
+    _meet()
+
+
+@FORKS
+def test_a_thread_may_fork():
+    children = []
+    _meet()
+    thread = threading.Thread(target=lambda: children.append(_in_a_child(_meet_and_fork)))
+    thread.start()
+    thread.join()
+    assert children == [True]
+
+
+@FORKS
+def test_a_child_that_was_forked_in_the_middle_of_a_region_has_a_team():
+    """Its parent's other thread holds the team, and a worker is inside."""
+    running, ended = threading.Barrier(3, timeout=30), threading.Event()
+
+    def waiting(arrays, ints, scalars, begin, end, worker):
+        running.wait()
+        assert ended.wait(60)
+
+    keep, address = tile_kernel(waiting)
+    caller = threading.Thread(target=run_tiles, args=(address, (), (), (), 2, 2))
+    caller.start()
+    running.wait()
+    passed = _in_a_child(_meet)
+    ended.set()
+    caller.join()
+    assert passed
+    _meet()
+    del keep
+
+
 def _convolved(strategy, threads):
     x, weight = problem()
     return fastconv.conv2d(x, weight, padding=1, strategy=strategy, num_threads=threads).tobytes()
 
 
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_forked_child_computes_the_same(strategy):
+# Children that inherit nothing are the same for every strategy.
+METHODS = [("fork", strategy) for strategy in STRATEGIES] + [
+    (method, "implicit") for method in multiprocessing.get_all_start_methods() if method != "fork"
+]
+
+
+@FORKS
+@pytest.mark.parametrize(("method", "strategy"), METHODS)
+def test_a_child_computes_the_same(method, strategy):
     expected = _convolved(strategy, 4)  # the team exists before the fork
-    with multiprocessing.get_context("fork").Pool(2) as pool:
+    with multiprocessing.get_context(method).Pool(2) as pool:
         children = [pool.apply_async(_convolved, (strategy, 4)) for _ in range(3)]
         assert [child.get(timeout=60) == expected for child in children] == [True] * 3
     assert _convolved(strategy, 4) == expected
 
 
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
+@FORKS
 def test_fork_while_another_thread_computes():
     stop = threading.Event()
     expected = _convolved("im2col", 2)
@@ -256,20 +422,8 @@ def _check(expected):
     assert _convolved("direct", 2) is not None
 
 
-def test_a_spawned_child_computes_the_same():
-    code = """
-        import hashlib, numpy as np, fastconv
-        rng = np.random.default_rng(0)
-        x, w = (rng.standard_normal(s).astype("f4") for s in ((1, 1, 300, 130), (2, 1, 3, 3)))
-        print(hashlib.sha256(fastconv.conv2d(x, w, padding=1, num_threads=2).tobytes()).hexdigest())
-    """
-    here = {}
-    exec(textwrap.dedent(code).replace("print", "here = "), here)
-    assert python(code).stdout.strip() == here["here"]
-
-
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("strategy", ["direct", "im2col"])
+@pytest.mark.parametrize("strategy", ["direct", "im2col", "implicit"])
 def test_ctrl_c_interrupts_a_long_call(strategy, threads):
     """Some minutes of work, in tiles of milliseconds: the call ends with KeyboardInterrupt, and the next one works."""
     code = f"""

@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from fastconv.errors import GeometryError
 
+_FLOATS = {"f": np.dtype("f"), "d": np.dtype("d")}
+
 
 def as_array(name: str, value: npt.ArrayLike) -> np.ndarray:
     """`value` as a plain ndarray; a masked array, whose mask would be ignored, is refused."""
@@ -28,16 +30,15 @@ def as_array(name: str, value: npt.ArrayLike) -> np.ndarray:
 
 def common_float(**arrays: np.ndarray | None) -> np.dtype:
     """The type in which the arrays meet, float32 or float64, by NumPy's promotion."""
-    given = {name: array.dtype for name, array in arrays.items() if array is not None}
-    distinct = set(given.values())
+    chars = {array.dtype.char for array in arrays.values() if array is not None}
     try:
-        dtype = distinct.pop() if len(distinct) == 1 else np.result_type(*distinct)
+        char = chars.pop() if len(chars) == 1 else np.result_type(*chars).char
     except TypeError:  # they do not meet anywhere
-        dtype = np.dtype(object)
-    if dtype.char not in "fd":
-        types = ", ".join(f"{name} {dtype}" for name, dtype in given.items())
+        char = "O"
+    if char not in _FLOATS:
+        types = ", ".join(f"{name} {array.dtype}" for name, array in arrays.items() if array is not None)
         raise TypeError(f"expected float32 or float64, got {types}; convert with astype")
-    return np.dtype(dtype.char)
+    return _FLOATS[char]
 
 
 def ordered_dtype(name: str, array: np.ndarray) -> np.dtype:

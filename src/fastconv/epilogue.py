@@ -39,6 +39,9 @@ class Epilogue:
         return self.bias is not None or self.activation != 0
 
 
+PLAIN = Epilogue()
+
+
 def parse_activation(activation: Activation) -> tuple[int, float]:
     """The code and the parameter of ``None``, a name, or ``(name, parameter)``."""
     if activation is None:

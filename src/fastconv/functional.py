@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fastconv import planner, pooling, threads
 from fastconv.arrays import as_array, as_operand, checked_out, common_float, is_target, ordered_dtype
-from fastconv.epilogue import Activation, Epilogue, parse_activation
+from fastconv.epilogue import PLAIN, Activation, Epilogue, parse_activation
 from fastconv.errors import GeometryError
 from fastconv.geometry import ConvGeometry, Padding, checked_shape, exact
 from fastconv.plan import Plan
@@ -390,7 +390,7 @@ def conv_operands(
     dtype = common_float(x=x, weight=weight, bias=bias)
     window = (stride, padding, dilation, groups)
     try:
-        lookup, key = _geometry, tuple(map(exact, window))
+        lookup, key = _geometry, [value if type(value) is int else exact(value) for value in window]
     except TypeError:  # the geometry says which argument is wrong
         lookup, key = _geometry.__wrapped__, window
     geometry, shape = lookup(ndim, x.shape, weight.shape, *key)
@@ -398,13 +398,13 @@ def conv_operands(
         if bias.shape != (geometry.oc,):
             raise GeometryError(f"bias of shape {bias.shape}: expected ({geometry.oc},), one value a filter")
         bias = np.ascontiguousarray(bias, dtype)
-    epilogue = Epilogue(bias, *parse_activation(activation))
+    epilogue = PLAIN if bias is None and activation is None else Epilogue(bias, *parse_activation(activation))
     return geometry, shape, as_operand(x, dtype), as_operand(weight, dtype), epilogue
 
 
 def available_threads(num_threads: int | None) -> int:
     """The argument `num_threads`, checked; by default all that a call may use."""
-    return threads.get_num_threads() if num_threads is None else threads.checked_threads(num_threads)
+    return threads.get_num_threads() if num_threads is None else threads.limited(threads.checked_threads(num_threads))
 
 
 def _conv(ndim, x, weight, bias, stride, padding, dilation, groups, activation, strategy, tolerance, num_threads, out):
@@ -426,12 +426,9 @@ def _conv(ndim, x, weight, bias, stride, padding, dilation, groups, activation, 
 def execute(plan: Plan, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
     """Run `plan`; arrays may lack the batch axis, and the height of a 1-D problem."""
     g = plan.geometry
-    plan.strategy.run(
-        g,
-        x.reshape(g.x_shape),
-        plan.strategy.prepare(g, weight.reshape(g.weight_shape), plan.threads),
-        out.reshape(g.out_shape),
-        epilogue,
-        plan.threads,
-        plan.max_workspace,
-    )
+    if weight.ndim != g.ndim + 2:
+        weight = weight.reshape(g.weight_shape)
+    if x.ndim != g.ndim + 2:
+        x, out = x.reshape(g.x_shape), out.reshape(g.out_shape)
+    prepared = plan.strategy.prepare(g, weight, plan.threads)
+    plan.strategy.run(g, x, prepared, out, epilogue, plan.threads, plan.max_workspace)

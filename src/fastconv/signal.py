@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from fastconv import planner, threads
 from fastconv.arrays import as_array, as_operand
-from fastconv.epilogue import Epilogue
+from fastconv.epilogue import PLAIN
 from fastconv.errors import GeometryError
 from fastconv.functional import execute
 from fastconv.geometry import ConvGeometry, mode_padding, output_extent
@@ -41,8 +41,6 @@ _LONG_TYPES = "gG"
 
 # Continued rows that are held at a time: they are still in a shared cache when they are read.
 _BLOCK_BYTES = 16 << 20
-
-_PLAIN = Epilogue()
 
 
 def convolve2d(
@@ -277,7 +275,7 @@ def _correlate_operands(
             return _correlate_continued(image, filter_, mode_padding(mode, kernel.shape, flip), boundary, fill)
     plan = _plan(image.shape, kernel.shape, image.dtype.char, mode, flip, threads.get_num_threads())
     out = np.empty(plan.geometry.out_extent, image.dtype)
-    execute(plan, image, filter_, _PLAIN, out)
+    execute(plan, image, filter_, PLAIN, out)
     return out
 
 
@@ -329,7 +327,7 @@ def _correlate_continued(
         seen = block[: len(part) + kh - 1]
         _continue(image, row - padding[0][0], padding[1][0], boundary, fill, seen)
         plan = _plan(seen.shape, kernel.shape, image.dtype.char, "valid", False, threads.get_num_threads())
-        execute(plan, seen, kernel, _PLAIN, part)
+        execute(plan, seen, kernel, PLAIN, part)
     return out
 
 

@@ -10,14 +10,13 @@ It computes the tiles ``begin <= tile < end``, serially, into memory that no oth
 numbers the calling thread, so that it may own a part of a workspace. Tiles are handed out from an atomic
 counter, so their results cannot depend on how many threads there are.
 
-OpenMP is the pool: a team answers within microseconds (Python's own pools take 40 to 90 µs) and
-threadpoolctl sees and limits it.
+The threads are those of team.h. OpenMP is asked how many there may be: it knows the cores that this process may use
+and ``OMP_NUM_THREADS``, and threadpoolctl sets its limit.
 """
 
 import contextlib
 import os
 
-from cython.parallel cimport parallel
 from libc.stdint cimport int64_t, intptr_t
 
 cimport numpy as cnp
@@ -25,55 +24,34 @@ cimport openmp
 
 cnp.import_array()
 
-cdef extern from *:
-    """
-    #include <stdint.h>
-    static inline int64_t fetch_add(int64_t *counter, int64_t step)
-    { return __atomic_fetch_add(counter, step, __ATOMIC_RELAXED); }
-    static inline int try_acquire(int *flag)
-    { return !__atomic_exchange_n(flag, 1, __ATOMIC_ACQUIRE); }
-    static inline void release(int *flag)
-    { __atomic_store_n(flag, 0, __ATOMIC_RELEASE); }
-    static inline void set_flag(int *flag)
-    { __atomic_store_n(flag, 1, __ATOMIC_RELAXED); }
-    static inline int is_set(int *flag)
-    { return __atomic_load_n(flag, __ATOMIC_RELAXED); }
-    """
-    int64_t fetch_add(int64_t *counter, int64_t step) noexcept nogil
-    int try_acquire(int *flag) noexcept nogil
-    void release(int *flag) noexcept nogil
-    void set_flag(int *flag) noexcept nogil
-    int is_set(int *flag) noexcept nogil
-
 cdef extern from "Python.h":
     # cpython.exc declares it as raising, and Cython would swallow the exception where `check_signals` may not raise.
     int PyErr_CheckSignals() noexcept
 
-ctypedef void (*tile_kernel)(void **, const int64_t *, const double *, int64_t, int64_t, int64_t) noexcept nogil
-
 cdef enum:
-    MAX_ARRAYS = 12
-    MAX_INTS = 64
-    MAX_SCALARS = 4
+    CACHE_LINE = 64
 
-cdef double SIGNAL_CHECK_SECONDS = 0.05
+cdef extern from "team.h" nogil:
+    enum:
+        MAX_ARRAYS
+        MAX_INTS
+        MAX_SCALARS
 
-cdef struct Region:
-    tile_kernel kernel
-    void *arrays[MAX_ARRAYS]
-    int64_t ints[MAX_INTS]
-    double scalars[MAX_SCALARS]
-    int64_t tiles
-    int64_t grain
-    int64_t next_tile
-    int interrupted
+    ctypedef void (*tile_kernel)(void **, const int64_t *, const double *, int64_t, int64_t, int64_t) noexcept
 
-# One team at a time: a second Python thread that calls meanwhile works alone, so that callers together
-# never run more than one thread each beside the team.
-cdef int team_taken = 0
+    ctypedef struct Region:
+        tile_kernel kernel
+        void *arrays[MAX_ARRAYS]
+        int64_t ints[MAX_INTS]
+        double scalars[MAX_SCALARS]
+        int64_t tiles
+        int64_t grain
+        int64_t next_tile
+        int (*check_signals)() noexcept
+        int interrupted
 
-# libgomp's team does not survive a fork: a child that asked for it would wait for ever, so it works alone.
-cdef bint forked_child = False
+    int found_team()
+    int run_region(Region *region, int threads) except -1
 
 cdef int default_openmp_threads = openmp.omp_get_max_threads()
 cdef int default_threads = default_openmp_threads
@@ -83,31 +61,6 @@ cdef int chosen_threads = 0
 cdef int check_signals() noexcept with gil:
     """Nonzero, with the exception set on this thread, if a signal handler raised (Ctrl-C)."""
     return PyErr_CheckSignals()
-
-
-cdef void work(Region *region, int64_t worker) noexcept nogil:
-    cdef int64_t begin
-    cdef double checked = openmp.omp_get_wtime()
-    while not is_set(&region.interrupted):
-        begin = fetch_add(&region.next_tile, region.grain)
-        if begin >= region.tiles:
-            return
-        region.kernel(region.arrays, region.ints, region.scalars,
-                      begin, min(begin + region.grain, region.tiles), worker)
-        if worker == 0 and openmp.omp_get_wtime() - checked > SIGNAL_CHECK_SECONDS:
-            if check_signals():
-                set_flag(&region.interrupted)
-            checked = openmp.omp_get_wtime()
-
-
-cdef int run_region(Region *region, int threads) except -1 nogil:
-    if threads > 1 and not forked_child and try_acquire(&team_taken):
-        with parallel(num_threads=threads):
-            work(region, openmp.omp_get_thread_num())
-        release(&team_taken)
-    else:
-        work(region, 0)
-    return -1 if region.interrupted else 0
 
 
 def run_tiles(kernel, tuple arrays, tuple ints, tuple scalars, int64_t tiles, int64_t threads, int64_t grain=1):
@@ -135,10 +88,23 @@ def run_tiles(kernel, tuple arrays, tuple ints, tuple scalars, int64_t tiles, in
     region.tiles = tiles
     region.grain = grain
     region.next_tile = 0
+    region.check_signals = check_signals
     region.interrupted = 0
     threads = min(threads, (tiles + grain - 1) // grain)
     with nogil:
         run_region(&region, threads)
+
+
+def aligned_empty(Py_ssize_t count, cnp.dtype dtype):
+    """An uninitialised array that starts on a cache line: scratch memory for workers."""
+    cdef cnp.npy_intp room = count * dtype.itemsize + CACHE_LINE
+    cdef cnp.npy_intp size = count
+    buffer = cnp.PyArray_EMPTY(1, &room, cnp.NPY_UINT8, 0)
+    cdef char *start = cnp.PyArray_BYTES(buffer)
+    start += -<intptr_t> start & (CACHE_LINE - 1)
+    cdef cnp.ndarray array = cnp.PyArray_SimpleNewFromData(1, &size, dtype.num, start)
+    cnp.set_array_base(array, buffer)
+    return array
 
 
 def set_num_threads(n):
@@ -177,8 +143,12 @@ def get_num_threads():
     >>> fastconv.get_num_threads() >= 1
     True
     """
+    return limited(chosen_threads or default_threads)
+
+
+def limited(int threads):
+    """`threads`, or as many of them as a limit on OpenMP allows that was put since import."""
     cdef int limit = openmp.omp_get_max_threads()
-    cdef int threads = chosen_threads or default_threads
     return threads if limit == default_openmp_threads else min(threads, limit)
 
 
@@ -202,11 +172,6 @@ def num_threads(n):
         chosen_threads = before
 
 
-def _after_fork():
-    global forked_child
-    forked_child = True
-
-
 def _threads_from_environment():
     value = os.environ.get("FASTCONV_NUM_THREADS")
     if not value:
@@ -215,5 +180,5 @@ def _threads_from_environment():
 
 
 default_threads = _threads_from_environment()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+if found_team() != 0:
+    raise MemoryError("no memory for a handler of fork")

@@ -103,9 +103,11 @@ def sum_error(geometry: ConvGeometry, dtype: np.dtype, steps: int | None = None)
     return _MAX_OVER_RMS * unit * max(1.0, sqrt(running / 6))
 
 
-def element_strides(x: np.ndarray) -> tuple[int, ...]:
-    """The strides of `x` in elements."""
-    return tuple(stride // x.itemsize for stride in x.strides)
+def element_strides(x: np.ndarray) -> tuple[int, int, int, int]:
+    """The strides of a batch of images in elements."""
+    n, c, h, w = x.strides
+    size = x.itemsize
+    return n // size, c // size, h // size, w // size
 
 
 def finish_planes(geometry: ConvGeometry, out: np.ndarray, epilogue: Epilogue, threads: int) -> None:
@@ -121,10 +123,3 @@ def finish_planes(geometry: ConvGeometry, out: np.ndarray, epilogue: Epilogue, t
             geometry.n * geometry.oc,
             threads,
         )
-
-
-def aligned_empty(count: int, dtype: np.dtype) -> np.ndarray:
-    """An uninitialised array that starts on a cache line."""
-    buffer = np.empty(count * dtype.itemsize + 64, np.uint8)
-    start = -buffer.ctypes.data % 64
-    return buffer[start : start + count * dtype.itemsize].view(dtype)

@@ -121,7 +121,7 @@ class Direct(KeepsWeights):
         kernel, finish, ints, tiles, scratch = _launch(geometry, x.dtype)
         team.run_tiles(
             kernel,
-            (x, prepared, out, finish if epilogue else None, epilogue.bias, np.empty(threads * scratch, x.dtype)),
+            (x, prepared, out, finish, epilogue.bias, np.empty(threads * scratch, x.dtype)),
             (*ints, *element_strides(x), epilogue.activation),
             (epilogue.parameter,),
             tiles,

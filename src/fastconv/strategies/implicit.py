@@ -17,7 +17,6 @@ from fastconv.geometry import ConvGeometry
 from fastconv.strategies.base import (
     COPY_BYTES,
     FMA_FLOPS,
-    aligned_empty,
     element_strides,
     refuse_unless_real_2d,
     sum_error,
@@ -49,14 +48,16 @@ def _block_positions(channels: int, nr: int, itemsize: int) -> int:
 class _Launch(NamedTuple):
     """What the kernel of a geometry is called with (see kernels/simd/implicit.h)."""
 
-    ints: tuple[int, ...]
+    kernel: int
+    window: tuple[int, ...]
+    blocking: tuple[int, ...]
     tiles: int
     scratch: int
 
 
 @functools.lru_cache(maxsize=4096)
 def _launch(g: ConvGeometry, itemsize: int, threads: int, pointwise: bool) -> _Launch:
-    from fastconv.kernels.gemm import MR, NR
+    from fastconv.kernels.gemm import IMPLICIT, MR, NR
     from fastconv.kernels.lowering import WINDOW
 
     nr = NR[itemsize]
@@ -67,8 +68,13 @@ def _launch(g: ConvGeometry, itemsize: int, threads: int, pointwise: bool) -> _L
         rows, cols = 1, positions
     else:
         rows, cols = min(g.oh, max(1, round(positions / g.ow))), g.ow
-    down, across = -(-g.oh // rows), -(-g.ow // cols)
     panels = -(-(g.oc // g.g) // MR)
+    down, across = -(-g.oh // rows), -(-g.ow // cols)
+    # Blocks of about equal height, and one a thread at least where channels are too few to share.
+    shares = max(1, g.n * g.g * across * (panels * MR // _BLOCK_CHANNELS))
+    down = max(down, min(g.oh, -(-threads // shares)))
+    rows = -(-g.oh // down)
+    down = -(-g.oh // rows)
     tiles = g.n * g.g * down * across
     wanted = -(-4 * threads // max(1, tiles)) if threads > 1 else 1
     block_panels = max(-(-panels // max(1, wanted)), min(panels, _BLOCK_CHANNELS // MR))
@@ -80,12 +86,34 @@ def _launch(g: ConvGeometry, itemsize: int, threads: int, pointwise: bool) -> _L
     scratch = kc * nr + 2 * kc * 8 // itemsize + strip
     scratch = -(-scratch // 16) * 16
     return _Launch(
-        ints=(
-            *(getattr(g, name) for name in WINDOW),
-            *(kc, rows, cols, down, across, block_panels, channel_blocks, pointwise, scratch),
-        ),
+        kernel=IMPLICIT[itemsize],
+        window=tuple(getattr(g, name) for name in WINDOW),
+        blocking=(kc, rows, cols, down, across, block_panels, channel_blocks, pointwise, scratch),
         tiles=tiles * channel_blocks,
         scratch=scratch,
+    )
+
+
+class _Packing(NamedTuple):
+    """What the kernel that packs the filters is called with (`pack_left` in kernels/simd/gemm.h)."""
+
+    kernel: int
+    ints: tuple[int, ...]
+    tiles: int
+    values: int
+
+
+@functools.lru_cache(maxsize=4096)
+def _packing(g: ConvGeometry, itemsize: int) -> _Packing:
+    from fastconv.kernels.gemm import MR, PACK_LEFT
+
+    rows = g.oc // g.g
+    panels = -(-rows // MR)
+    return _Packing(
+        kernel=PACK_LEFT[itemsize],
+        ints=(rows, g.reduction, _steps(g.reduction, itemsize), panels),
+        tiles=g.g * panels,
+        values=g.g * panels * MR * g.reduction,
     )
 
 
@@ -118,20 +146,9 @@ class Implicit:
         return (threads * scratch + geometry.oc * geometry.reduction) * dtype.itemsize
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
-        from fastconv.kernels.gemm import MR, PACK_LEFT
-
-        g = geometry
-        rows = g.oc // g.g
-        panels = -(-rows // MR)
-        packed = np.empty(g.g * panels * MR * g.reduction, weight.dtype)
-        team.run_tiles(
-            PACK_LEFT[weight.itemsize],
-            (np.ascontiguousarray(weight), packed),
-            (rows, g.reduction, _steps(g.reduction, weight.itemsize), panels),
-            (),
-            g.g * panels,
-            threads,
-        )
+        packing = _packing(geometry, weight.itemsize)
+        packed = np.empty(packing.values, weight.dtype)
+        team.run_tiles(packing.kernel, (np.ascontiguousarray(weight), packed), packing.ints, (), packing.tiles, threads)
         return packed
 
     def run(
@@ -144,8 +161,6 @@ class Implicit:
         threads: int,
         max_workspace: int,
     ) -> None:
-        from fastconv.kernels.gemm import IMPLICIT
-
         g = geometry
         strides = element_strides(x)
         # A 1×1 kernel at stride 1 reads the image itself, if its planes are plain runs of memory.
@@ -158,10 +173,9 @@ class Implicit:
         )
         launch = _launch(g, x.itemsize, threads, pointwise)
         team.run_tiles(
-            IMPLICIT[x.itemsize],
-            (x, prepared, epilogue.bias, out, aligned_empty(threads * launch.scratch, x.dtype)),
-            # WINDOW, strides, blocking
-            (*launch.ints[:16], *strides, *launch.ints[16:], epilogue.activation),
+            launch.kernel,
+            (x, prepared, epilogue.bias, out, team.aligned_empty(threads * launch.scratch, x.dtype)),
+            (*launch.window, *strides, *launch.blocking, epilogue.activation),
             (epilogue.parameter,),
             launch.tiles,
             threads,

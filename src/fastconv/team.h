@@ -1,0 +1,173 @@
+/* A team of threads that helps one caller at a time through the tiles of its region.
+ *
+ * The caller opens as many seats as it wants helpers, works itself, and closes the seats when no tile is left. It waits
+ * for the workers that took a seat, and for no others: where the cores are busy with something else, a worker that has
+ * not been scheduled costs nothing. (OpenMP's barrier waits for each of them, for milliseconds, whatever there is to
+ * do; its team does not survive a fork; and it keeps one team for every user thread that ever called.)
+ *
+ * Workers are started when first wanted, and then shared by all callers. Between regions a worker spins for a moment,
+ * so that calls that follow each other find it awake, and then sleeps.
+ */
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <time.h>
+
+enum { MAX_ARRAYS = 12, MAX_INTS = 64, MAX_SCALARS = 4 };
+
+typedef void (*tile_kernel)(void **, const int64_t *, const double *, int64_t, int64_t, int64_t);
+
+typedef struct {
+    tile_kernel kernel;
+    void *arrays[MAX_ARRAYS];
+    int64_t ints[MAX_INTS];
+    double scalars[MAX_SCALARS];
+    int64_t tiles, grain, next_tile;
+    int (*check_signals)(void); /* nonzero: stop; called by the caller's own thread, now and then */
+    int interrupted;
+} Region;
+
+/* Seconds: the caller's between two looks for signals; a worker's awake without work; a caller's for its last workers,
+ * after which it leaves them its core. */
+static const double SIGNAL_CHECK = 0.05, WORKER_SPIN = 1e-3, CALLER_SPIN = 5e-5;
+
+/* `seats` counts open seats below INSIDE, and workers inside the region above: one word, so that none enters as the
+ * seats close. */
+enum { INSIDE = 1 << 16, OPEN = INSIDE - 1 };
+
+static const struct team {
+    pthread_mutex_t mutex;
+    pthread_cond_t opened, left;
+    Region *region;
+    int taken, started, asleep, awaited;
+    uint32_t seats;
+} NO_TEAM = {.mutex = PTHREAD_MUTEX_INITIALIZER, .opened = PTHREAD_COND_INITIALIZER, .left = PTHREAD_COND_INITIALIZER};
+
+static struct team team;
+
+static inline double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec + 1e-9 * now.tv_nsec;
+}
+
+static inline void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static void work(Region *region, int64_t worker)
+{
+    double checked = worker == 0 ? seconds() : 0;
+    while (!__atomic_load_n(&region->interrupted, __ATOMIC_RELAXED)) {
+        const int64_t begin = __atomic_fetch_add(&region->next_tile, region->grain, __ATOMIC_RELAXED);
+        if (begin >= region->tiles)
+            return;
+        const int64_t rest = region->tiles - begin;
+        region->kernel(region->arrays, region->ints, region->scalars, begin,
+                       begin + (rest < region->grain ? rest : region->grain), worker);
+        if (worker == 0 && seconds() - checked > SIGNAL_CHECK) {
+            if (region->check_signals())
+                __atomic_store_n(&region->interrupted, 1, __ATOMIC_RELAXED);
+            checked = seconds();
+        }
+    }
+}
+
+static inline uint32_t seats(void) { return __atomic_load_n(&team.seats, __ATOMIC_SEQ_CST); }
+
+/* Wait until `mask` of the seats is set, or not: awake for a while, but behind whoever else wants the core, and then
+ * asleep on `condition`, counted in `sleepers` (whoever changes the seats looks there afterwards). Returns once woken,
+ * even if too late: a worker is then awake for the next region. */
+static void await_seats(uint32_t mask, int set, double spin, pthread_cond_t *condition, int *sleepers)
+{
+    for (double begun = seconds(); seconds() - begun < spin; sched_yield())
+        for (int i = 0; i < 32; i++) {
+            if (!(seats() & mask) == !set)
+                return;
+            relax();
+        }
+    pthread_mutex_lock(&team.mutex);
+    __atomic_fetch_add(sleepers, 1, __ATOMIC_SEQ_CST);
+    if (!(seats() & mask) != !set)
+        pthread_cond_wait(condition, &team.mutex);
+    __atomic_fetch_sub(sleepers, 1, __ATOMIC_SEQ_CST);
+    pthread_mutex_unlock(&team.mutex);
+}
+
+static void wake(pthread_cond_t *condition, int *sleepers, int count)
+{
+    if (!__atomic_load_n(sleepers, __ATOMIC_SEQ_CST))
+        return;
+    pthread_mutex_lock(&team.mutex);
+    for (int i = 0; i < count && i < *sleepers; i++)
+        pthread_cond_signal(condition);
+    pthread_mutex_unlock(&team.mutex);
+}
+
+/* A worker's life. Its number in a region is that of its seat, from 1 on. */
+static void *help(void *unused)
+{
+    for (;;) {
+        await_seats(OPEN, 1, WORKER_SPIN, &team.opened, &team.asleep);
+        for (uint32_t now = seats(); now & OPEN;)
+            if (__atomic_compare_exchange_n(&team.seats, &now, now - 1 + INSIDE, 0, __ATOMIC_SEQ_CST,
+                                            __ATOMIC_SEQ_CST)) {
+                work(team.region, now & OPEN);
+                if (__atomic_sub_fetch(&team.seats, INSIDE, __ATOMIC_SEQ_CST) < INSIDE)
+                    wake(&team.left, &team.awaited, 1);
+                break;
+            }
+    }
+    return unused;
+}
+
+/* Have `count` workers, or as many as the system grants. Signals are for the threads of the program. */
+static void start_workers(int count)
+{
+    sigset_t all, before;
+    pthread_t thread;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    while (team.started < count && pthread_create(&thread, NULL, help, NULL) == 0) {
+        pthread_detach(thread);
+        team.started++;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+/* On up to `threads` threads; a caller that finds the team taken works alone, so that callers together never run more
+ * than one thread each beside the team. Returns -1 if a signal handler raised. */
+static int run_region(Region *region, int threads)
+{
+    if (threads < 2 || __atomic_exchange_n(&team.taken, 1, __ATOMIC_ACQUIRE)) {
+        work(region, 0);
+        return -region->interrupted;
+    }
+    if (team.started < threads - 1)
+        start_workers(threads - 1);
+    team.region = region;
+    __atomic_store_n(&team.seats, threads - 1, __ATOMIC_SEQ_CST);
+    wake(&team.opened, &team.asleep, threads - 1);
+    work(region, 0);
+    __atomic_fetch_and(&team.seats, ~(uint32_t)OPEN, __ATOMIC_SEQ_CST);
+    while (seats())
+        await_seats(~(uint32_t)OPEN, 0, CALLER_SPIN, &team.left, &team.awaited);
+    __atomic_store_n(&team.taken, 0, __ATOMIC_RELEASE);
+    return -region->interrupted;
+}
+
+/* A forked child has no thread but the one that forked: it starts a team of its own when it wants one. */
+static void forget_team(void) { team = NO_TEAM; }
+
+static int found_team(void)
+{
+    forget_team();
+    return pthread_atfork(NULL, NULL, forget_team);
+}
