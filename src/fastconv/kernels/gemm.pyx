@@ -8,7 +8,8 @@ from libc.stdint cimport intptr_t
 from fastconv.kernels.cpu cimport picked
 
 MR = picked.mr
-NR = {4: picked.nv * picked.lanes_bytes // 4, 8: picked.nv * picked.lanes_bytes // 8}
+LANES = {4: picked.lanes_bytes // 4, 8: picked.lanes_bytes // 8}
+NR = {itemsize: picked.nv * lanes for itemsize, lanes in LANES.items()}
 
 GEMM_TILE = {4: <intptr_t> picked.f32.gemm_tile, 8: <intptr_t> picked.f64.gemm_tile}
 PACK_LEFT = {4: <intptr_t> picked.f32.pack_left, 8: <intptr_t> picked.f64.pack_left}

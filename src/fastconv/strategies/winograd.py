@@ -14,7 +14,7 @@ import numpy as np
 from fastconv import threads as team
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import ConvGeometry
-from fastconv.strategies.base import FMA_FLOPS, aligned_empty, element_strides, refuse_unless_real_2d
+from fastconv.strategies.base import FMA_FLOPS, element_strides, refuse_unless_real_2d
 
 # A block's transformed input and sums take about this much, so that they stay in a shared cache, but a block has at
 # least `_LEAST_TILES`: every block reads the transformed weight once.
@@ -80,10 +80,10 @@ class _Launch(NamedTuple):
 
 @functools.lru_cache(maxsize=4096)
 def _launch(g: ConvGeometry, m: int, itemsize: int, threads: int) -> _Launch:
-    from fastconv.kernels.gemm import MR, NR
+    from fastconv.kernels.gemm import LANES, MR, NR
     from fastconv.kernels.winograd import STRIP_CHANNELS, kernel
 
-    lanes = NR[itemsize] // 3
+    lanes = LANES[itemsize]
     q, points = _points(m, g.kh)
     t = m + g.kh - 1
     down_tiles, across_tiles = -(-g.oh // m), -(-g.ow // m)
@@ -211,7 +211,7 @@ class Winograd:
         launch = _launch(geometry, self.m, x.itemsize, threads)
         team.run_tiles(
             launch.kernel,
-            (x, prepared, epilogue.bias, out, aligned_empty(threads * launch.scratch, x.dtype), launch.points),
+            (x, prepared, epilogue.bias, out, team.aligned_empty(threads * launch.scratch, x.dtype), launch.points),
             (*launch.window, *element_strides(x), *launch.blocking, epilogue.activation),
             (epilogue.parameter,),
             launch.tiles,

@@ -21,7 +21,6 @@
  * apart. A tile that is cut off at an edge runs the kernel of just its rows and vectors. The sum over p is one running
  * sum in the order of p for every element, wherever the element lies in a tile, so results do not depend on tiling.
  */
-#define NV 3
 #define NR (NV * LANES)
 
 typedef void NAME(tile_kernel)(int64_t n, int64_t k, const REAL *a, const REAL *b, const int64_t *shift, REAL *c,
@@ -60,14 +59,14 @@ static inline __attribute__((always_inline)) void NAME(tile)(
     for (int i = 0; i < m; i++) {
         REAL *line = c + i * ldc;
         REAL edge[NR];
-        const VECTOR shift = bias ? NAME(broadcast)(bias[i]) : (VECTOR){0};
+        const VECTOR offset = bias ? NAME(broadcast)(bias[i]) : (VECTOR){0};
         if (n == nv * LANES) {
             UNROLL
             for (int v = 0; v < nv; v++) {
                 VECTOR value = sum[i][v];
                 if (accumulate)
                     value += NAME(load)(line + v * LANES);
-                NAME(store)(line + v * LANES, bias ? value + shift : value);
+                NAME(store)(line + v * LANES, bias ? value + offset : value);
             }
         } else {
             UNROLL
@@ -87,8 +86,13 @@ static inline __attribute__((always_inline)) void NAME(tile)(
     static void NAME(tile_##m##x##nv)(int64_t n, int64_t k, const REAL *a, const REAL *b, const int64_t *shift, \
                                       REAL *c, int64_t ldc, int accumulate, const REAL *bias)                  \
     { NAME(tile)(m, nv, n, k, a, b, shift, c, ldc, accumulate, bias); }
+#if NV == 3
 #define TILES(m) TILE(m, 1) TILE(m, 2) TILE(m, 3)
 #define ROW_OF_TILES(m) {NAME(tile_##m##x1), NAME(tile_##m##x2), NAME(tile_##m##x3)}
+#else
+#define TILES(m) TILE(m, 1) TILE(m, 2)
+#define ROW_OF_TILES(m) {NAME(tile_##m##x1), NAME(tile_##m##x2)}
+#endif
 
 TILES(1) TILES(2) TILES(3) TILES(4)
 #if MR == 8
@@ -108,7 +112,7 @@ static inline void NAME(gemm_tile)(int64_t m, int64_t n, int64_t k, const REAL *
     NAME(tiles)[m - 1][(n - 1) / LANES](n, k, a, b, shift, c, ldc, accumulate, bias);
 }
 
-/* Columns of the next tile, of `left` that remain: three vectors, but two and two rather than three and one, because
+/* Columns of the next tile, of `left` that remain: NV vectors, but two and two rather than three and one, because
  * one vector alone waits for its multiply-adds. */
 static inline int64_t NAME(tile_columns)(int64_t left)
 {

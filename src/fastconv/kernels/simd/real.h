@@ -2,7 +2,6 @@
 #undef LANES
 #undef VECTOR
 #undef NR
-#undef NV
 #undef TILE
 #undef TILES
 #undef ROW_OF_TILES

@@ -24,11 +24,18 @@
 #pragma GCC optimize("no-schedule-insns")
 #endif
 
-/* Rows of a register tile: 12 accumulators of 16 registers, or 24 of 32. */
+/* A register tile of MR rows of NV vectors: 24 accumulators of 32 registers, 12 of 16, or 8 where a product needs a
+ * register of its own before it is added. */
 #if defined(__AVX512F__) || defined(__aarch64__)
 #define MR 8
 #else
 #define MR 4
+#endif
+
+#if defined(__FMA__) || defined(__aarch64__)
+#define NV 3
+#else
+#define NV 2
 #endif
 
 #define JOIN_(a, b) a##b
