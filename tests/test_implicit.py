@@ -14,6 +14,11 @@ from fastconv.strategies.reference import convolve
 RELU = 1
 
 
+def forget():
+    implicit._launch.cache_clear()
+    implicit._packing.cache_clear()
+
+
 @pytest.fixture
 def blocks(monkeypatch):
     """Sets the size of a block; what was remembered of other sizes is forgotten."""
@@ -22,10 +27,10 @@ def blocks(monkeypatch):
         monkeypatch.setattr(implicit, "_steps", lambda reduction, itemsize: min(steps, reduction))
         monkeypatch.setattr(implicit, "_block_positions", lambda channels, nr, itemsize: positions)
         monkeypatch.setattr(implicit, "_BLOCK_CHANNELS", gemm.MR)
-        implicit._launch.cache_clear()
+        forget()
 
     yield choose
-    implicit._launch.cache_clear()
+    forget()
 
 
 PROBLEMS = {name: geometry.as_2d() for name, geometry in CASES.items()} | {

@@ -46,7 +46,7 @@ def problem(name="same", dtype="float32"):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_bits_are_those_of_conv2d(strategy, dtype):
     able = [name for name, g in PLANAR.items() if BY_NAME[strategy].refuse(g, np.dtype(dtype)) is None]
-    assert len(able) > 20
+    assert able
     for name in able:
         x, weight, bias, options = problem(name, dtype)
         options |= {"activation": ("leaky_relu", 0.25), "strategy": strategy}

@@ -22,6 +22,9 @@ _BLOCK_BYTES = 4 << 20
 _LEAST_TILES = 96
 _MOST_BYTES = 12 << 20
 
+# Values between the weights of one point and the next, so that their distance is no multiple of 4 KiB.
+_POINT_GAP = 16
+
 # Input channels transformed at a time; sums over more are continued.
 _MAX_STEPS = 256
 
@@ -131,7 +134,7 @@ def _point_stride(g: ConvGeometry, itemsize: int) -> int:
     """Values of the transformed weight from point to point, off a multiple of 4 KiB."""
     from fastconv.kernels.gemm import MR
 
-    return g.g * -(-(g.oc // g.g) // MR) * MR * (g.ic // g.g) + 16
+    return g.g * -(-(g.oc // g.g) // MR) * MR * (g.ic // g.g) + _POINT_GAP
 
 
 class Winograd:
@@ -186,6 +189,7 @@ class Winograd:
         t = self.m + g.kh - 1
         stride = _point_stride(g, weight.itemsize)
         transformed = np.empty(t * t * stride, weight.dtype)
+        transformed.reshape(t * t, stride)[:, -_POINT_GAP:] = 0
         kc = -(-icg // -(-icg // _MAX_STEPS))
         panels = -(-ocg // MR)
         team.run_tiles(
