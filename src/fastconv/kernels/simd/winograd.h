@@ -246,10 +246,12 @@ WINOGRAD(1, 2) WINOGRAD(2, 4) WINOGRAD(2, 2) WINOGRAD(3, 6) WINOGRAD(3, 4)
 
 /* U from the filters, computed in double precision and rounded once. Tile: one panel. arrays: weight, U, Points. ints: M,
  * K (channels), kc, panels of a group, t, r, stride from point to point. */
-static void NAME(winograd_weight)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
-                                  int64_t worker)
+static inline __attribute__((always_inline)) void NAME(weight_panels)(
+    const int t, const int r, void **arrays, const int64_t *ints, int64_t begin, int64_t end)
 {
-    const int64_t M = ints[0], K = ints[1], kc = ints[2], panels = ints[3], t = ints[4], r = ints[5], point_u = ints[6];
+    typedef double channels __attribute__((vector_size(MR * sizeof(double))));
+    typedef REAL rounded __attribute__((vector_size(MR * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
+    const int64_t M = ints[0], K = ints[1], kc = ints[2], panels = ints[3], point_u = ints[6];
     const Points *points = arrays[2];
     for (int64_t tile = begin; tile < end; tile++) {
         const int64_t group = tile / panels, panel = tile % panels;
@@ -258,25 +260,47 @@ static void NAME(winograd_weight)(void **arrays, const int64_t *ints, const doub
         for (int64_t k = 0; k < K; k++) {
             const int64_t k0 = k / kc * kc, steps = K - k0 < kc ? K - k0 : kc;
             REAL *target = (REAL *)arrays[1] + (group * K + k0) * panels * MR + panel * MR * steps + (k - k0) * MR;
-            double g[MAX_R][MAX_R][MR] = {{{0}}}, half[MAX_T][MAX_R][MR] = {{{0}}};
-            for (int64_t m = 0; m < rows; m++)
-                for (int64_t i = 0; i < r; i++)
-                    for (int64_t j = 0; j < r; j++)
-                        g[i][j][m] = source[(m * K + k) * r * r + i * r + j];
-            for (int64_t a = 0; a < t; a++)
-                for (int64_t j = 0; j < r; j++)
-                    for (int64_t i = 0; i < r; i++)
-                        for (int m = 0; m < MR; m++)
-                            half[a][j][m] += points->G[a][i] * g[i][j][m];
-            for (int64_t a = 0; a < t; a++)
-                for (int64_t b = 0; b < t; b++) {
-                    double u[MR] = {0};
-                    for (int64_t j = 0; j < r; j++)
-                        for (int m = 0; m < MR; m++)
-                            u[m] += points->G[b][j] * half[a][j][m];
-                    for (int m = 0; m < MR; m++)
-                        target[(a * t + b) * point_u + m] = (REAL)u[m];
+            double lanes[MAX_R * MAX_R][MR];
+            channels half[MAX_T][MAX_R];
+            for (int e = 0; e < r * r; e++)
+                UNROLL
+                for (int m = 0; m < MR; m++)
+                    lanes[e][m] = m < rows ? source[(m * K + k) * r * r + e] : 0;
+            UNROLL
+            for (int j = 0; j < r; j++) {
+                channels g[MAX_R];
+                UNROLL
+                for (int i = 0; i < r; i++)
+                    memcpy(&g[i], lanes[i * r + j], sizeof g[i]);
+                UNROLL
+                for (int a = 0; a < t; a++) {
+                    half[a][j] = points->G[a][0] * g[0];
+                    UNROLL
+                    for (int i = 1; i < r; i++)
+                        half[a][j] += points->G[a][i] * g[i];
+                }
+            }
+            for (int a = 0; a < t; a++)
+                UNROLL
+                for (int b = 0; b < t; b++) {
+                    channels u = points->G[b][0] * half[a][0];
+                    UNROLL
+                    for (int j = 1; j < r; j++)
+                        u += points->G[b][j] * half[a][j];
+                    *(rounded *)(target + (a * t + b) * point_u) = __builtin_convertvector(u, rounded);
                 }
         }
+    }
+}
+
+static void NAME(winograd_weight)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
+                                  int64_t worker)
+{
+    switch (ints[4] * 10 + ints[5]) {
+    case 43: NAME(weight_panels)(4, 3, arrays, ints, begin, end); break;
+    case 63: NAME(weight_panels)(6, 3, arrays, ints, begin, end); break;
+    case 83: NAME(weight_panels)(8, 3, arrays, ints, begin, end); break;
+    case 65: NAME(weight_panels)(6, 5, arrays, ints, begin, end); break;
+    case 85: NAME(weight_panels)(8, 5, arrays, ints, begin, end); break;
     }
 }
