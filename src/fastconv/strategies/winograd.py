@@ -100,6 +100,7 @@ def _launch(g: ConvGeometry, m: int, itemsize: int, threads: int) -> _Launch:
     else:
         rows, cols = min(down_tiles, max(1, tiles // across_tiles)), across_tiles
     down, across = -(-down_tiles // rows), -(-across_tiles // cols)
+    rows = -(-down_tiles // down)  # about equal heights
     blocks = g.n * g.g * down * across
     wanted = -(-2 * threads // max(1, blocks)) if threads > 1 else 1
     block_panels = max(-(-panels // wanted), min(panels, _BLOCK_CHANNELS // MR))
@@ -156,18 +157,20 @@ class Winograd:
         return None
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        from fastconv.kernels.gemm import LANES
+
         g = geometry
         points = (self.m + g.kh - 1) ** 2
-        tiles = g.n * -(-g.oh // self.m) * -(-g.ow // self.m)
-        products = 2 * points * tiles * g.oc * g.ic / g.g
-        transforms = points * tiles * (g.ic + g.oc) * dtype.itemsize
-        # A block re-reads the weight: small maps wait for it.
-        weight = points * g.oc * g.ic / g.g * dtype.itemsize
-        return 1e-5 + products / (0.8 * FMA_FLOPS[dtype.itemsize]) + transforms / 8e9 + weight / 20e9
+        tiles = -(-g.oh // self.m) * -(-g.ow // self.m)
+        lanes = LANES[dtype.itemsize]
+        products = 2 * points * -(-tiles // lanes) * lanes * g.n * g.oc * g.ic / g.g
+        transformed = points * tiles * g.n * (g.ic + g.oc) * dtype.itemsize
+        weight = points * g.oc * g.ic / g.g * dtype.itemsize  # read once a block, from memory if it is large
+        return 1e-5 + products / (0.95 * FMA_FLOPS[dtype.itemsize]) + transformed / 7.5e9 + weight / 20e9
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         g = geometry
-        return 1e-5 + g.oc * g.ic / g.g * (self.m + g.kh - 1) ** 2 * 6e-10
+        return 1e-5 + g.oc * g.ic / g.g * (self.m + g.kh - 1) ** 2 * 1e-9
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         from fastconv.kernels.winograd import SUM_STEPS

@@ -97,18 +97,22 @@ static inline __attribute__((always_inline)) void NAME(panel_in)(
         NAME(runs) runs;
         const int64_t left = n - v * LANES;
         NAME(find_runs)(&runs, p + v * LANES, left < LANES ? left : LANES, cols, NAME(row_stride)(s));
+        const int single = runs.count == 1 && left >= LANES;
         for (int64_t c = 0; c < channels; c++) {
-            VECTOR d[MAX_T * MAX_T], half[MAX_T * MAX_T];
+            VECTOR half[MAX_T * MAX_T];
             REAL *target = V + (c * vectors + v) * LANES;
             const REAL *source = strip + c * s->plane;
-            if (runs.count == 1 && left >= LANES)
-                for (int e = 0; e < t * t; e++)
-                    d[e] = NAME(load)(source + runs.start[0] + tap[e]);
-            else
-                for (int e = 0; e < t * t; e++)
-                    d[e] = NAME(load_runs)(&runs, source + tap[e]);
-            for (int j = 0; j < t; j++)
-                NAME(transform_in)(q, points, d + j, t, half + j, t);
+            for (int j = 0; j < t; j++) {
+                VECTOR d[MAX_T];
+                if (single)
+                    UNROLL
+                    for (int i = 0; i < t; i++)
+                        d[i] = NAME(load)(source + runs.start[0] + tap[i * t + j]);
+                else
+                    for (int i = 0; i < t; i++)
+                        d[i] = NAME(load_runs)(&runs, source + tap[i * t + j]);
+                NAME(transform_in)(q, points, d, 1, half + j, t);
+            }
             for (int i = 0; i < t; i++) {
                 VECTOR v[MAX_T];
                 NAME(transform_in)(q, points, half + i * t, 1, v, 1);
