@@ -63,7 +63,8 @@ def _launch(g: ConvGeometry, itemsize: int, threads: int, pointwise: bool) -> _L
     nr = NR[itemsize]
     kc = _steps(g.reduction, itemsize)
     channels = min(g.ic // g.g, (kc - 2) // g.taps + 2)
-    positions = _block_positions(channels, nr, itemsize)
+    # A strided position has more values in a strip.
+    positions = _block_positions(channels * min(g.sh, g.kh) * min(g.sw, g.kw), nr, itemsize)
     if g.ow >= 2 * positions:
         rows, cols = 1, positions
     else:
