@@ -21,7 +21,7 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.bench
 	$(BIN)/python -m pytest benchmarks --benchmark-only
 
-bench-peers: $(VENV)/.peers
+bench-peers: $(VENV)/.engines
 	$(BIN)/python -m benchmarks.side_by_side
 
 wheel: $(BIN)/python
@@ -34,6 +34,11 @@ clean:
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
+
+# Peers whose dependencies (requests, telemetry ...) no convolution needs.
+$(VENV)/.engines: $(VENV)/.peers
+	$(INSTALL) --no-deps ncnn MNN openvino
+	touch $@
 
 # An editable install with one of the extras; built again when a compiled source changes.
 $(VENV)/.%: $(COMPILED) | $(BIN)/python

@@ -70,6 +70,9 @@ ZFNET = {
 # Simonyan and Zisserman 2015, configuration D; conv5_1 to conv5_3 are equal.
 VGG16 = {name.removeprefix("VGG "): descriptor for name, descriptor in CONVOLUTIONS.items() if name.startswith("VGG ")}
 
+# How often a network repeats a layer, if more than once, for sums over all its convolutions.
+REPEATS = {"vgg16": {"conv3_2": 2, "conv4_2": 2, "conv5": 3}}
+
 # Szegedy et al. 2015, table 1: input channels, extent; filters of 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool proj.
 _INCEPTIONS = {
     "3a": (192, 28, 64, 96, 128, 16, 32, 32),

@@ -32,7 +32,10 @@ class Library(Protocol):
         """Expected maximum error, in σ of the output."""
 
     def prepare(self, problem: Problem, *arrays: np.ndarray) -> Call:
-        """One call of the library, to be timed, on ``problem.arrays()``; what its users do once is done here."""
+        """One call of the library, to be timed, on ``problem.arrays()``; what its users do once is done here.
+
+        Results may share one memory: each is good until the next call, and while the call lives.
+        """
 
 
 class Fastconv:
@@ -42,6 +45,7 @@ class Fastconv:
     operations = OPERATIONS
     version = fastconv.__version__
     prepared = False
+    tolerance: ClassVar[float | None] = None
 
     def __init__(self, threads: int, strategy: str = "auto") -> None:
         fastconv.set_num_threads(threads)
@@ -50,7 +54,12 @@ class Fastconv:
 
     def plan(self, problem: Problem) -> fastconv.plan.Plan:
         return planner.plan(
-            problem.geometry, problem.dtype, strategy=self.strategy, threads=self.threads, prepared=self.prepared
+            problem.geometry,
+            problem.dtype,
+            strategy=self.strategy,
+            tolerance=self.tolerance,
+            threads=self.threads,
+            prepared=self.prepared,
         )
 
     def refuse(self, problem: Problem) -> str | None:
@@ -62,7 +71,7 @@ class Fastconv:
         return None
 
     def error(self, problem: Problem) -> float:
-        return problem.promised_error
+        return problem.promised_error if self.tolerance is None else self.tolerance
 
     def prepare(self, problem: Problem, *arrays: np.ndarray) -> Call:
         g = problem.geometry
@@ -87,8 +96,17 @@ class Prepared(Fastconv):
 
     def prepare(self, problem: Problem, *arrays: np.ndarray) -> Call:
         x, weight = arrays
-        call = fastconv.prepare_conv2d(weight, **window(problem.geometry), strategy=self.strategy)
+        call = fastconv.prepare_conv2d(
+            weight, **window(problem.geometry), strategy=self.strategy, tolerance=self.tolerance
+        )
         return partial(call, x, np.empty(problem.geometry.out_shape, problem.dtype))
+
+
+class PreparedLoosely(Prepared):
+    """For callers who allow ten times the default error."""
+
+    name = "prepared 1e-4"
+    tolerance = 1e-4
 
 
 def window(geometry: ConvGeometry) -> dict[str, Any]:

@@ -6,6 +6,13 @@ that reason. Every adapter chooses what is fastest for its peer: layout, constan
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -24,6 +31,34 @@ def _begins(problem: Problem) -> tuple[int, ...]:
 def _as_batches(problem: Problem, arrays: tuple[np.ndarray, ...]) -> list[np.ndarray]:
     """Images and kernels as ``(N, C, H, W)``, whatever the operation."""
     return [array.reshape((1,) * (4 - array.ndim) + array.shape) for array in arrays]
+
+
+_OPSET, _IR_VERSION = 17, 8
+
+
+def _onnx_model(onnx, problem: Problem, weight: list[np.ndarray]) -> bytes:
+    """A graph of one node, from "x" to "out"; the weight is a constant."""
+    g = problem.geometry
+    begins, ends = zip(*g.padding, strict=True)
+    window = {"kernel_shape": g.kernel, "strides": g.stride, "pads": (*begins, *ends)}
+    if problem.operation in _CONV_LIKE:
+        kind, attributes = "Conv", {"dilations": g.dilation, "group": g.g}
+    elif problem.operation == "max_pool":
+        kind, attributes = "MaxPool", {"dilations": g.dilation, "ceil_mode": int(g.ceil_mode)}
+    else:
+        kind, attributes = "AveragePool", {"ceil_mode": int(g.ceil_mode), "count_include_pad": 1}
+    constants = [onnx.numpy_helper.from_array(array, "weight") for array in weight]
+    inputs = ["x", *(constant.name for constant in constants)]
+    type_ = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(problem.dtype))
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node(kind, inputs, ["out"], **window, **attributes)],
+        "layer",
+        [onnx.helper.make_tensor_value_info("x", type_, g.x_shape)],
+        [onnx.helper.make_tensor_value_info("out", type_, g.out_shape)],
+        constants,
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION)
+    return model.SerializeToString()
 
 
 class Peer:
@@ -108,8 +143,6 @@ class OnnxRuntime(Peer):
 
     name = "onnxruntime"
 
-    OPSET, IR_VERSION = 17, 8
-
     def __init__(self, threads: int) -> None:
         import onnx
         import onnxruntime
@@ -129,7 +162,7 @@ class OnnxRuntime(Peer):
         x, *weight = _as_batches(problem, arrays)
         out = np.empty(problem.geometry.out_shape, problem.dtype)
         session = self.runtime.InferenceSession(
-            self._model(problem, weight), self.options, providers=["CPUExecutionProvider"]
+            _onnx_model(self.onnx, problem, weight), self.options, providers=["CPUExecutionProvider"]
         )
         binding = session.io_binding()
         binding.bind_cpu_input("x", x)
@@ -142,31 +175,182 @@ class OnnxRuntime(Peer):
 
         return timed
 
-    def _model(self, problem: Problem, weight: list[np.ndarray]) -> bytes:
-        """A graph of one node."""
-        onnx, g = self.onnx, problem.geometry
-        begins, ends = zip(*g.padding, strict=True)
-        window = {"kernel_shape": g.kernel, "strides": g.stride, "pads": (*begins, *ends)}
-        if problem.operation in _CONV_LIKE:
-            kind, attributes = "Conv", {"dilations": g.dilation, "group": g.g}
-        elif problem.operation == "max_pool":
-            kind, attributes = "MaxPool", {"dilations": g.dilation, "ceil_mode": int(g.ceil_mode)}
-        else:
-            kind, attributes = "AveragePool", {"ceil_mode": int(g.ceil_mode), "count_include_pad": 1}
-        constants = [onnx.numpy_helper.from_array(array, "weight") for array in weight]
-        inputs = ["x", *(constant.name for constant in constants)]
-        type_ = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(problem.dtype))
-        graph = onnx.helper.make_graph(
-            [onnx.helper.make_node(kind, inputs, ["out"], **window, **attributes)],
-            "layer",
-            [onnx.helper.make_tensor_value_info("x", type_, g.x_shape)],
-            [onnx.helper.make_tensor_value_info("out", type_, g.out_shape)],
-            constants,
-        )
-        model = onnx.helper.make_model(
-            graph, opset_imports=[onnx.helper.make_opsetid("", self.OPSET)], ir_version=self.IR_VERSION
-        )
-        return model.SerializeToString()
+
+class InferenceEngine(Peer):
+    """Prepared: a network of one convolution in float32, whose weight is a constant that was packed once."""
+
+    operations = ("conv",)
+
+    # Measured by ``python -m benchmarks.accuracy``, in σ of the output, and rounded up: of all layers the largest.
+    measured_error: ClassVar[float]
+
+    def refuse(self, problem: Problem) -> str | None:
+        return None if problem.dtype == "float32" else f"convolves float32, not {problem.dtype}"
+
+    def error(self, problem: Problem) -> float:
+        return max(problem.sum_error, self.measured_error)
+
+
+class OpenVino(InferenceEngine):
+    """Input and result stay where they are: both tensors share NumPy's memory."""
+
+    name = "OpenVINO"
+    measured_error = 1.5e-5  # one running sum over all channels
+
+    def __init__(self, threads: int) -> None:
+        import onnx
+        import openvino
+
+        self.onnx, self.openvino = onnx, openvino
+        self.version = openvino.__version__.split("-")[0]
+        # On CPUs with bfloat16 units, float32 networks would otherwise be computed in bfloat16.
+        self.config = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": threads,
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+
+    def prepare(self, problem: Problem, *arrays: np.ndarray) -> Call:
+        x, weight = arrays
+        core = self.openvino.Core()
+        model = core.read_model(io.BytesIO(_onnx_model(self.onnx, problem, [weight])))
+        request = core.compile_model(model, "CPU", self.config).create_infer_request()
+        out = np.empty(problem.geometry.out_shape, np.float32)
+        request.set_input_tensor(self.openvino.Tensor(x, shared_memory=True))
+        request.set_output_tensor(self.openvino.Tensor(out, shared_memory=True))
+
+        def timed():
+            request.infer()
+            return out
+
+        return timed
+
+
+class Ncnn(InferenceEngine):
+    """Image by image: a network has no batches. Images are read, and a single result is, where they are."""
+
+    name = "ncnn"
+    measured_error = 3e-5  # Winograd
+
+    def __init__(self, threads: int) -> None:
+        import ncnn
+
+        self.ncnn = ncnn
+        self.threads = threads
+        self.version = ncnn.__version__
+
+    def prepare(self, problem: Problem, *arrays: np.ndarray) -> Call:
+        x, weight = arrays
+        net = self.ncnn.Net()
+        # Packing, sgemm and Winograd stay as they are by default: on. Half precision is on by default, too: not here.
+        net.opt.num_threads = self.threads
+        for option in (
+            "use_fp16_packed",
+            "use_fp16_storage",
+            "use_fp16_arithmetic",
+            "use_bf16_packed",
+            "use_bf16_storage",
+        ):
+            setattr(net.opt, option, False)
+        net.load_param_mem(self._parameters(problem))
+        # Zero marks a weight as float32. The network refers to these bytes as long as it lives.
+        stored = np.uint32(0).tobytes() + weight.tobytes()
+        net.load_model_mem(stored)
+        out = np.empty(problem.geometry.out_shape, np.float32)
+
+        def convolved(image, kept=stored):
+            with net.create_extractor() as extractor:
+                extractor.input("x", self.ncnn.Mat(image))
+                return extractor.extract("out")[1].numpy()
+
+        def batch():
+            for index, image in enumerate(x):
+                out[index] = convolved(image)
+            return out
+
+        return batch if len(x) > 1 else lambda: convolved(x[0])[np.newaxis]
+
+    @staticmethod
+    def _parameters(problem: Problem) -> str:
+        """The network's text: a magic number, the count of layers and blobs, and a line a layer."""
+        g = problem.geometry
+        kind = "Convolution" if g.g == 1 else "ConvolutionDepthWise"
+        (kh, kw), (sh, sw), (dh, dw) = g.kernel, g.stride, g.dilation
+        (top, bottom), (left, right) = g.padding
+        values = {0: g.out_shape[1], 1: kw, 11: kh, 2: dw, 12: dh, 3: sw, 13: sh}
+        values |= {4: left, 15: right, 14: top, 16: bottom, 5: 0, 6: prod(g.weight_shape)}
+        values |= {7: g.g} if g.g > 1 else {}
+        arguments = " ".join(f"{key}={value}" for key, value in values.items())
+        return f"7767517\n2 2\nInput x 0 1 x\n{kind} conv 1 1 x out {arguments}\n"
+
+
+class Mnn(InferenceEngine):
+    """Converted from ONNX, as its users do: ``MNN.expr.conv2d`` would pack its weight again at every call.
+
+    The input is copied into the network's memory, the result is read where it is.
+    """
+
+    name = "MNN"
+    measured_error = 2e-2  # Winograd in large tiles
+
+    def __init__(self, threads: int) -> None:
+        # `_tools` is MNN's converter itself; its wrapper, `MNN.tools`, would report usage over the network.
+        with _muted():
+            import _tools
+            import MNN
+        import onnx
+
+        self.onnx, self.mnn, self.tools = onnx, MNN, _tools
+        self.threads = threads
+        self.version = MNN.version()
+
+    def prepare(self, problem: Problem, *arrays: np.ndarray) -> Call:
+        x, weight = arrays
+        expr = self.mnn.expr
+        with tempfile.TemporaryDirectory() as folder:
+            source, target = Path(folder, "layer.onnx"), Path(folder, "layer.mnn")
+            source.write_bytes(_onnx_model(self.onnx, problem, [weight]))
+            with _muted():
+                self.tools.mnnconvert(
+                    [
+                        "mnnconvert",
+                        "-f",
+                        "ONNX",
+                        "--modelFile",
+                        str(source),
+                        "--MNNModel",
+                        str(target),
+                        "--bizCode",
+                        "layer",
+                    ]
+                )
+            # High is float32. The default, Normal, gave the same results here; Low would allow half precision.
+            module = self.mnn.nn.load_module_from_file(
+                str(target), ["x"], ["out"], precision_mode=expr.PrecisionMode.High, thread_num=self.threads
+            )
+        image = expr.placeholder(list(x.shape), expr.NCHW, expr.float)
+
+        outputs = []
+
+        def timed():
+            image.write(x)
+            outputs[:] = module.forward([image])  # an array that was read does not keep its variable alive
+            return outputs[0].read()
+
+        return timed
+
+
+@contextlib.contextmanager
+def _muted() -> Iterator[None]:
+    """Keep what compiled code prints on standard output from the table."""
+    stdout = os.dup(1)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    try:
+        yield
+    finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
 
 
 class OpenCv(Peer):
@@ -236,7 +420,7 @@ def _fft_error(problem: Problem) -> float:
     return Fft().error(problem.geometry, np.dtype(problem.dtype))
 
 
-PEERS = (Torch, TorchChannelsLast, OnnxRuntime, OpenCv, ScipyConvolve2d, ScipyFft, ScipyOverlapAdd)
+PEERS = (Torch, TorchChannelsLast, OnnxRuntime, OpenVino, Ncnn, Mnn, OpenCv, ScipyConvolve2d, ScipyFft, ScipyOverlapAdd)
 
 
 def available_peers(threads: int) -> tuple[list[Library], dict[str, str]]:

@@ -20,8 +20,8 @@ from statistics import fmean, median
 import numpy as np
 
 import fastconv
-from benchmarks.layers import TABLES
-from benchmarks.libraries import Fastconv, Library, Prepared
+from benchmarks.layers import REPEATS, TABLES
+from benchmarks.libraries import Fastconv, Library, Prepared, PreparedLoosely
 from benchmarks.peers import available_peers
 from benchmarks.problems import Problem, table_problems
 from fastconv.kernels import cpu
@@ -32,18 +32,34 @@ _QUIET_SECONDS = 0.005
 
 _MEAN = "geometric mean"
 
-OURS = (Fastconv, Prepared)
+OURS = (Fastconv, Prepared, PreparedLoosely)
 
 # Whom ratios are taken to, beside the fastest peer of each row, and what their columns are called.
 YARDSTICKS = {"torch NCHW": "torch", "onnxruntime": "onnx"}
 
 
 @dataclass(frozen=True)
-class Row:
+class Times:
+    """Seconds of everyone who took part."""
+
+    seconds: dict[str, float]
+
+    @property
+    def best_peer(self) -> str | None:
+        peers = self.seconds.keys() - {library.name for library in OURS}
+        return min(sorted(peers), key=self.seconds.get, default=None)
+
+    def ratio(self, ours: str, peer: str | None) -> float | None:
+        """How many times faster `ours` is than `peer`, or the best peer; ``None`` if either does not take part."""
+        peer = peer or self.best_peer
+        return self.seconds[peer] / self.seconds[ours] if {ours, peer} <= self.seconds.keys() else None
+
+
+@dataclass(frozen=True)
+class Row(Times):
     """Seconds a call of everyone who took part in a problem, and why some peers did not."""
 
     problem: Problem
-    seconds: dict[str, float]
     peak_flops: float
     refusals: dict[str, str]
     faults: dict[str, str]
@@ -58,16 +74,6 @@ class Row:
 
     def of_peak(self, threads: int) -> float:
         return self.problem.flops / self.seconds[Fastconv.name] / (self.peak_flops * threads)
-
-    @property
-    def best_peer(self) -> str | None:
-        peers = self.seconds.keys() - {library.name for library in OURS}
-        return min(sorted(peers), key=self.seconds.get, default=None)
-
-    def ratio(self, ours: str, peer: str | None) -> float | None:
-        """How many times faster `ours` is than `peer`, or the best peer; ``None`` if either does not take part."""
-        peer = peer or self.best_peer
-        return self.seconds[peer] / self.seconds[ours] if {ours, peer} <= self.seconds.keys() else None
 
 
 def shows_rates(problem: Problem) -> bool:
@@ -99,11 +105,16 @@ def measure(problem: Problem, libraries: list[Library], repeats: int = 7) -> Row
 
     contenders = [Contender(name, call) for name, call in calls.items()]
     interleave(contenders, repeats, before_burst)
-    return Row(problem, {c.name: c.seconds for c in contenders}, median(peaks), refusals, faults)
+    return Row({c.name: c.seconds for c in contenders}, problem, median(peaks), refusals, faults)
 
 
-def print_table(problems: dict[str, Problem], ours: list[Fastconv], peers: list[Library]) -> bool:
-    """Measure and print row by row; whether all peers agreed with fastconv."""
+def print_table(
+    problems: dict[str, Problem], ours: list[Fastconv], peers: list[Library], repeats: dict[str, int]
+) -> bool:
+    """Measure and print row by row; whether all peers agreed with fastconv.
+
+    With `repeats`, how often a network holds a layer, a line sums it up.
+    """
     operations = {problem.operation for problem in problems.values()}
     ours, peers = ([a for a in libraries if operations.intersection(a.operations)] for libraries in (ours, peers))
     planned = all(problem.flops is not None for problem in problems.values())
@@ -125,6 +136,9 @@ def print_table(problems: dict[str, Problem], ours: list[Fastconv], peers: list[
         groups = (" ".join(f"{ratio:>5}" for ratio in group) for group in ratios)
         print(f"{name:<{first}} {aligned}", *groups, sep="  ", flush=True)
 
+    def ratios(times: Times) -> list[list[str]]:
+        return [[format_ratio(times.ratio(a.name, y)) for y in yardsticks] for a in ours]
+
     blank = [""] * len(widths)
     print_row("", blank, [[f"{a.name} to".rjust(6 * len(yardsticks) - 1)] for a in ours])
     print_row("layer", headers, [ratio_headers] * len(ours))
@@ -134,8 +148,14 @@ def print_table(problems: dict[str, Problem], ours: list[Fastconv], peers: list[
         cells = [row.cell(library) for library in names]
         if planned:
             cells = [chosen[name], *cells, f"{row.of_peak(ours[0].threads):.0%}"]
-        print_row(name, cells, [[format_ratio(row.ratio(a.name, y)) for y in yardsticks] for a in ours])
+        print_row(name, cells, ratios(row))
     print()
+    if repeats:
+        total = network_times(rows, repeats)
+        sums = [f"{total.seconds[n] * 1e3:.1f} " if n in total.seconds else "– " for n in names]
+        if planned:
+            sums = ["", *sums, ""]
+        print_row(f"{sum(repeats.get(name, 1) for name in rows)} layers, ms", sums, ratios(total))
     for title, summary in (("least", min), (_MEAN, geometric_mean)):
         print_row(title, blank, [[summarise(summary, rows, a.name, y) for y in yardsticks] for a in ours])
     print_notes("does not take part", {name: row.refusals for name, row in rows.items()})
@@ -146,6 +166,12 @@ def print_table(problems: dict[str, Problem], ours: list[Fastconv], peers: list[
 def chosen_strategies(problem: Problem, ours: list[Fastconv]) -> str:
     """What "auto" chooses, for one-shot calls and, where that is another, for prepared ones."""
     return "/".join(dict.fromkeys(library.plan(problem).strategy.name for library in ours))
+
+
+def network_times(rows: dict[str, Row], repeats: dict[str, int]) -> Times:
+    """The sums over a network's layers, of everyone who takes part in all of them."""
+    names = set.intersection(*(set(row.seconds) for row in rows.values()))
+    return Times({n: sum(repeats.get(layer, 1) * row.seconds[n] for layer, row in rows.items()) for n in names})
 
 
 def geometric_mean(ratios: list[float]) -> float:
@@ -209,7 +235,7 @@ def main(arguments: list[str] | None = None) -> int:
     print_facts(options.threads, options.dtype, [ours[0], *peers], missing)
     unit = "GFLOP/s of the direct algorithm" if all(map(shows_rates, problems.values())) else "ms"
     print(f"\n{options.table}, {unit}")
-    return 0 if print_table(problems, ours, peers) else 1
+    return 0 if print_table(problems, ours, peers, REPEATS.get(options.table, {})) else 1
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.layers import CONVOLUTIONS
-from benchmarks.libraries import Fastconv, Prepared
+from benchmarks.libraries import Fastconv, Prepared, PreparedLoosely
 from benchmarks.peers import PEERS
 from benchmarks.problems import table_problems
 
@@ -14,7 +14,9 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 
 @pytest.mark.parametrize(
-    "library", [c for c in (Fastconv, Prepared, *PEERS) if "conv" in c.operations], ids=lambda c: c.name
+    "library",
+    [c for c in (Fastconv, Prepared, PreparedLoosely, *PEERS) if "conv" in c.operations],
+    ids=lambda c: c.name,
 )
 @pytest.mark.parametrize("layer", CONVOLUTIONS)
 def test_layer(time_call, layer, library):

@@ -1,0 +1,70 @@
+"""``python -m benchmarks.accuracy``: the maximum errors of fastconv and its peers on the same layers, in σ of the output.
+
+Data are normal. The truth is fastconv's reference in float64. What fastconv promises is its tolerance: past it, the
+exit status is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from dataclasses import replace
+
+import numpy as np
+
+import fastconv
+from benchmarks.layers import TABLES
+from benchmarks.libraries import Fastconv, Library, Prepared, PreparedLoosely
+from benchmarks.peers import available_peers
+from benchmarks.problems import Problem, table_problems
+
+
+def errors(problem: Problem, libraries: list[Library]) -> dict[str, float]:
+    """Of everyone who takes part in `problem`."""
+    arrays = problem.arrays()
+    truth_problem = replace(problem, dtype="float64")
+    truth = Fastconv(fastconv.get_num_threads(), "reference").prepare(
+        truth_problem, *(array.astype(np.float64) for array in arrays)
+    )()
+    deviation = np.std(truth)
+    found = {}
+    for library in libraries:
+        if library.refuse(problem) is None:
+            call = library.prepare(problem, *arrays)
+            found[library.name] = float(np.max(np.abs(call() - truth)) / deviation)
+    return found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=fastconv.get_num_threads(), help="of every library")
+    layers = [table for table in TABLES if table not in ("filters", "pools")]
+    parser.add_argument("--table", choices=layers, default="conv")
+    parser.add_argument("--only", metavar="PATTERN", default="", help="rows whose name this regular expression matches")
+    options = parser.parse_args(arguments)
+    problems = {n: p for n, p in table_problems(options.table).items() if re.search(options.only, n, re.IGNORECASE)}
+    if not problems:
+        parser.error(f"--only {options.only}: matches no row of {', '.join(table_problems(options.table))}")
+    ours = [library(options.threads) for library in (Fastconv, Prepared, PreparedLoosely)]
+    peers, missing = available_peers(options.threads)
+    libraries = [*ours, *(peer for peer in peers if "conv" in peer.operations)]
+    for name, reason in missing.items():
+        print(f"missing: {name}: {reason}")
+    width = max(map(len, problems))
+    print(f"{options.table}, maximum error in σ of the output; float32")
+    print(f"{'layer':<{width}}", *(f"{library.name:>13}" for library in libraries))
+    kept = True
+    for name, problem in problems.items():
+        row = errors(problem, libraries)
+        print(
+            f"{name:<{width}}",
+            *(f"{row[a.name]:>13.1e}" if a.name in row else f"{'–':>13}" for a in libraries),
+            flush=True,
+        )
+        kept &= all(row[a.name] <= a.error(problem) for a in ours)
+    return 0 if kept else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
