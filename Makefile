@@ -35,7 +35,7 @@ clean:
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-# Peers whose dependencies (requests, telemetry ...) no convolution needs.
+# Peers without their dependencies (requests, telemetry ...), which no convolution needs.
 $(VENV)/.engines: $(VENV)/.peers
 	$(INSTALL) --no-deps ncnn MNN openvino
 	touch $@

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.accuracy``: the maximum errors of fastconv and its peers on the same layers, in σ of the output.
+"""``python -m benchmarks.accuracy``: maximum errors of fastconv and its peers on the same layers, in σ of the output.
 
 Data are normal. The truth is fastconv's reference in float64. What fastconv promises is its tolerance: past it, the
 exit status is 1.
@@ -7,7 +7,6 @@ exit status is 1.
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from dataclasses import replace
 
@@ -17,7 +16,7 @@ import fastconv
 from benchmarks.layers import TABLES
 from benchmarks.libraries import Fastconv, Library, Prepared, PreparedLoosely
 from benchmarks.peers import available_peers
-from benchmarks.problems import Problem, table_problems
+from benchmarks.problems import Problem, matching_problems
 
 
 def errors(problem: Problem, libraries: list[Library]) -> dict[str, float]:
@@ -43,9 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--table", choices=layers, default="conv")
     parser.add_argument("--only", metavar="PATTERN", default="", help="rows whose name this regular expression matches")
     options = parser.parse_args(arguments)
-    problems = {n: p for n, p in table_problems(options.table).items() if re.search(options.only, n, re.IGNORECASE)}
-    if not problems:
-        parser.error(f"--only {options.only}: matches no row of {', '.join(table_problems(options.table))}")
+    try:
+        problems = matching_problems(options.only, options.table)
+    except ValueError as error:
+        parser.error(str(error))
     ours = [library(options.threads) for library in (Fastconv, Prepared, PreparedLoosely)]
     peers, missing = available_peers(options.threads)
     libraries = [*ours, *(peer for peer in peers if "conv" in peer.operations)]

@@ -295,10 +295,12 @@ class Mnn(InferenceEngine):
 
     def __init__(self, threads: int) -> None:
         # `_tools` is MNN's converter itself; its wrapper, `MNN.tools`, would report usage over the network.
+        import onnx
+
+        with _muted():
+            import MNN
         with _muted():
             import _tools
-            import MNN
-        import onnx
 
         self.onnx, self.mnn, self.tools = onnx, MNN, _tools
         self.threads = threads

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from math import sqrt
 
@@ -85,3 +86,11 @@ def table_problems(table: str, dtype: str = "float32") -> dict[str, Problem]:
     return {
         name: Problem(operation, ConvGeometry.parse(descriptor), dtype) for name, descriptor in TABLES[table].items()
     }
+
+
+def matching_problems(pattern: str, table: str, dtype: str = "float32") -> dict[str, Problem]:
+    """The rows whose name the regular expression matches: one at least, or ValueError."""
+    rows = table_problems(table, dtype)
+    if not (found := {name: row for name, row in rows.items() if re.search(pattern, name, re.IGNORECASE)}):
+        raise ValueError(f"--only {pattern}: matches no row of {', '.join(rows)}")
+    return found

@@ -23,7 +23,7 @@ import fastconv
 from benchmarks.layers import REPEATS, TABLES
 from benchmarks.libraries import Fastconv, Library, Prepared, PreparedLoosely
 from benchmarks.peers import available_peers
-from benchmarks.problems import Problem, table_problems
+from benchmarks.problems import Problem, matching_problems
 from fastconv.kernels import cpu
 from fastconv.timing import Contender, interleave
 
@@ -223,13 +223,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", metavar="PATTERN", default="", help="rows whose name this regular expression matches")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     options = parser.parse_args(arguments)
-    problems = {
-        name: problem
-        for name, problem in table_problems(options.table, options.dtype).items()
-        if re.search(options.only, name, re.IGNORECASE)
-    }
-    if not problems:
-        parser.error(f"--only {options.only}: matches no row of {', '.join(table_problems(options.table))}")
+    try:
+        problems = matching_problems(options.only, options.table, options.dtype)
+    except ValueError as error:
+        parser.error(str(error))
     ours = [library(options.threads) for library in OURS]
     peers, missing = available_peers(options.threads)
     print_facts(options.threads, options.dtype, [ours[0], *peers], missing)
