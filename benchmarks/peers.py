@@ -285,7 +285,7 @@ class Ncnn(InferenceEngine):
 
 
 class Mnn(InferenceEngine):
-    """Converted from ONNX, as its users do: ``MNN.expr.conv2d`` would pack its weight again at every call.
+    """Converted from ONNX, as its users do: from ``MNN.expr.conv2d`` layers ran without Winograd, groups wrongly.
 
     The input is copied into the network's memory, the result is read where it is.
     """
@@ -294,7 +294,8 @@ class Mnn(InferenceEngine):
     measured_error = 2e-2  # Winograd in large tiles
 
     def __init__(self, threads: int) -> None:
-        # `_tools` is MNN's converter itself; its wrapper, `MNN.tools`, would report usage over the network.
+        # `_tools` is the converter itself. Its wrapper, `MNN.tools.mnnconvert`, is not imported: it runs pip for a new
+        # package and reports each use over the network.
         import onnx
 
         with _muted():
