@@ -22,8 +22,8 @@ TILES = ((2, 3), (4, 3), (6, 3), (2, 5), (4, 5))
 EACH_TILE = pytest.mark.parametrize(("m", "r"), TILES, ids=lambda k: str(k))
 EACH_DTYPE = pytest.mark.parametrize("dtype", DTYPES)
 
-# `error` is an expected maximum of Gaussian errors. Sums over few channels have heavier tails; a wrong algorithm errs by
-# orders of magnitude.
+# `error` is an expected maximum of Gaussian errors. Sums over few channels have heavier tails; a wrong algorithm errs
+# by orders of magnitude.
 ERROR_FACTOR = 4
 
 
@@ -284,6 +284,25 @@ def test_blocks_stay_within_bound(blocks, m, r, tiles, steps, descriptor, dtype)
     # Sums over few channels at a time are no less accurate.
     np.testing.assert_allclose(out, expected, rtol=0, atol=bound(m, geometry, dtype))
     assert run(m, geometry, x, weight, epilogue, threads=3).tobytes() == out.tobytes()
+
+
+@EACH_DTYPE
+@EACH_TILE
+@pytest.mark.parametrize("tiles", [1, 7, 40, 500])
+@pytest.mark.parametrize("descriptor", [*GEOMETRIES.values(), "ic9 oc70 ih40 iw41 k{r} p2"], ids=str)
+def test_scratch_is_large_enough(blocks, monkeypatch, m, r, tiles, descriptor, dtype):
+    """Nothing is written past it; the kernel could not tell."""
+    blocks(tiles, 9)
+    taken = []
+
+    def guarded(size, dtype):
+        taken.append(np.full(size + 4096, 7, dtype))
+        return taken[-1][:size]
+
+    monkeypatch.setattr(winograd.team, "aligned_empty", guarded)
+    geometry = ConvGeometry.parse(descriptor.format(r=r))
+    assert np.isfinite(run(m, geometry, *normals(geometry, dtype))).all()
+    assert [(scratch[-4096:] == 7).all() for scratch in taken] == [True]
 
 
 def tiles_that_see(m, geometry, pixels):
