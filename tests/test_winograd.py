@@ -1,0 +1,365 @@
+"""Winograd's minimal filtering: its coefficients and error, its tiles at borders and in blocks, when it is chosen."""
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fastconv
+from cases import DTYPES, normals, window
+from fastconv import planner
+from fastconv.epilogue import ACTIVATIONS, Epilogue
+from fastconv.geometry import ConvGeometry
+from fastconv.kernels import cook_toom, gemm
+from fastconv.strategies import BY_NAME, winograd
+from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
+from fastconv.strategies.reference import convolve
+
+TILES = ((2, 3), (4, 3), (6, 3), (2, 5), (4, 5))
+EACH_TILE = pytest.mark.parametrize(("m", "r"), TILES, ids=lambda k: str(k))
+EACH_DTYPE = pytest.mark.parametrize("dtype", DTYPES)
+
+# `error` is an expected maximum of Gaussian errors. Sums over few channels have heavier tails; a wrong algorithm errs
+# by orders of magnitude.
+ERROR_FACTOR = 4
+
+
+def strategy_of(m):
+    return BY_NAME[f"winograd{m}"]
+
+
+def exactly(geometry, x, weight, epilogue=None):
+    """Exact beside the type's own rounding."""
+    wide = np.float64 if x.dtype == np.float32 else np.longdouble
+    return convolve(geometry, x.astype(wide), weight.astype(wide), epilogue or Epilogue())
+
+
+def bound(m, geometry, dtype):
+    """The largest credible error for standard normal data, absolute."""
+    return ERROR_FACTOR * strategy_of(m).error(geometry, np.dtype(dtype)) * np.sqrt(geometry.reduction)
+
+
+def conv(geometry, x, weight, bias=None, **options):
+    return fastconv.conv2d(x, weight, bias, **window(geometry), **options)
+
+
+def run(m, geometry, x, weight, epilogue=None, threads=1):
+    strategy = strategy_of(m)
+    assert strategy.refuse(geometry, x.dtype) is None
+    out = np.full(geometry.out_shape, np.nan, x.dtype)
+    prepared = strategy.prepare(geometry, weight, threads)
+    strategy.run(geometry, x, prepared, out, epilogue or Epilogue(), threads, DEFAULT_MAX_WORKSPACE)
+    return out
+
+
+def assert_close(m, geometry, x, weight, out):
+    expected = exactly(geometry, x, weight)
+    np.testing.assert_allclose(out, expected, rtol=0, atol=bound(m, geometry, x.dtype))
+
+
+@EACH_TILE
+def test_coefficients_give_the_exact_matrices(m, r):
+    """The kernel's even and odd sums, written out as matrices: simd/winograd.h's formulas for unit vectors."""
+    q, table = winograd._points(m, r)
+    p, Q, Z, power, G = np.split(table, np.cumsum([3, 9, 4, 24]))
+    Q, power, G = Q.reshape(3, 3), power.reshape(3, 8), G.reshape(8, 7)
+    t = m + r - 1
+    assert t == 2 * q + 2
+    BT, AT = np.zeros((t, t)), np.zeros((m, t))
+    BT[0, 0 : 2 * q + 1 : 2] = BT[-1, 1::2] = Z[: q + 1]
+    AT[0, 0] = AT[m - 1, -1] = 1
+    for j, (row, sign) in product(range(q), enumerate((1, -1), 1)):
+        BT[2 * j + row, 2 : 2 * q + 1 : 2] = Q[j, :q]
+        BT[2 * j + row, 1 : 2 * q : 2] = sign * p[j] * Q[j, :q]
+        AT[:, 2 * j + row] = [sign**i * power[j, i] for i in range(m)]
+    exact = cook_toom.transforms(m, r, cook_toom.POINTS[m, r]).arrays()
+    for computed, matrix in zip((AT, G[:t, :r], BT), exact, strict=True):
+        np.testing.assert_allclose(computed, matrix, rtol=4 * np.finfo(float).eps, atol=0)
+    assert not G[t:].any()
+    assert not G[:, r:].any()
+    # Rows and coefficients of leading term 1 that the kernel does not multiply by.
+    assert Z[q] == 1
+    assert (Q[range(q), q - 1] == 1).all()
+
+
+LIMITS = {2: 4e-6, 4: 1e-5, 6: 1e-4}
+
+
+@EACH_DTYPE
+@pytest.mark.parametrize("layer", ["ic64 oc64 i28", "ic128 oc48 i28", "ic256 oc32 i14", "ic512 oc32 i14"])
+def test_error_of_layers(layer, dtype):
+    geometry = ConvGeometry.parse(f"{layer} k3 p1")
+    x, weight = normals(geometry, dtype)
+    exact = exactly(geometry, x, weight)
+    for m, limit in LIMITS.items():
+        worst = np.abs(run(m, geometry, x, weight) - exact).max() / np.sqrt(geometry.reduction)
+        expected = strategy_of(m).error(geometry, x.dtype)
+        assert expected / 10 < worst <= expected
+        assert dtype == "float64" or expected <= limit
+
+
+def chosen(geometry, dtype, **options):
+    return planner.plan(geometry, dtype, prepared=True, **options)
+
+
+LAYERS = [ConvGeometry.parse(f"ic{c} oc{c} i{i} k3 p1") for c, i in ((64, 56), (128, 28), (256, 14), (512, 14))]
+EACH_LAYER = pytest.mark.parametrize("geometry", LAYERS, ids=str)
+
+
+@EACH_LAYER
+@EACH_DTYPE
+def test_no_tolerance_means_plain_sums(geometry, dtype):
+    plan = chosen(geometry, dtype, tolerance=0)
+    assert plan.strategy.exact_sum
+    refusals = {c.name: c.refusal for c in plan.candidates}
+    assert all("tolerance" in refusals[f"winograd{m}"] for m in LIMITS)
+
+
+def test_no_tolerance_keeps_integers_exact():
+    geometry = LAYERS[1]
+    rng = np.random.default_rng(0)
+    x, weight = (rng.integers(-9, 10, s).astype(np.float32) for s in (geometry.x_shape, geometry.weight_shape))
+    assert 81 * geometry.reduction < 2**24
+    np.testing.assert_array_equal(conv(geometry, x, weight, tolerance=0), conv(geometry, x, weight, strategy="direct"))
+
+
+def able(plan):
+    return {c.name for c in plan.candidates if c.refusal is None}
+
+
+@EACH_LAYER
+def test_tolerance_decides_how_large_tiles_may_be(geometry):
+    by_default, loose = chosen(geometry, "float32"), chosen(geometry, "float32", tolerance=1e-4)
+    assert "winograd4" in able(by_default)
+    assert "winograd6" not in able(by_default)
+    assert "winograd6" in able(loose)
+    assert by_default.strategy.name in able(by_default)
+
+
+@pytest.mark.parametrize("geometry", LAYERS[:2], ids=str)
+def test_layers_are_computed_by_tiles(geometry):
+    assert chosen(geometry, "float32").strategy.name == "winograd4"
+
+
+GEOMETRIES = {
+    "smaller_than_a_tile": "ic3 oc5 ih4 iw3 k{r} p2",
+    "one_output": "n2 ic5 oc3 i{r} k{r}",
+    "one_pixel": "ic3 oc2 i1 k{r} p2",
+    "one_row": "ic2 oc3 ih{r} iw23 k{r}",
+    "one_column": "ic2 oc3 ih23 iw{r} k{r}",
+    "odd_width": "ic17 oc3 ih11 iw35 k{r} p1",
+    "wider_than_a_vector": "ic2 oc3 ih9 iw150 k{r} p1",
+    "asymmetric_padding": "ic3 oc4 ih9 iw12 k{r} pt0 pb3 pl4 pr1",
+    "padding_past_kernel": "ic3 oc2 ih4 iw5 k{r} p5",
+    "far_padding": "ic1 oc1 ih2 iw2 k{r} p19",
+    "batch_and_groups": "n3 g3 ic15 oc6 ih8 iw10 k{r} p1",
+    "depthwise": "n2 g17 ic17 oc17 ih9 iw10 k{r} p1",
+    "past_a_block_of_channels": "ic257 oc3 i{r} k{r} p1",
+    "channels_of_two_blocks": "ic513 oc2 i{r} k{r}",
+    "many_filters": "ic3 oc131 ih7 iw6 k{r} p1",
+}
+
+
+@EACH_DTYPE
+@EACH_TILE
+@pytest.mark.parametrize("descriptor", GEOMETRIES.values(), ids=GEOMETRIES)
+def test_odd_shapes(m, r, descriptor, dtype):
+    """Also with threads and without the rest of the batch, to the bit."""
+    geometry = ConvGeometry.parse(descriptor.format(r=r))
+    x, weight = normals(geometry, dtype)
+    out = run(m, geometry, x, weight)
+    assert_close(m, geometry, x, weight, out)
+    for threads in (2, 3):
+        assert run(m, geometry, x, weight, threads=threads).tobytes() == out.tobytes()
+    assert run(m, replace(geometry, n=1), x[-1:], weight).tobytes() == out[-1:].tobytes()
+
+
+@EACH_DTYPE
+@EACH_TILE
+@pytest.mark.parametrize("channels", [gemm.MR - 1, gemm.MR, gemm.MR + 1, 2 * gemm.MR + 1, 70])
+def test_filters_beside_whole_panels(m, r, channels, dtype):
+    geometry = ConvGeometry.parse(f"g2 ic6 oc{2 * channels} ih9 iw13 k{r} p1")
+    x, weight = normals(geometry, dtype)
+    for threads in (1, 3):
+        assert_close(m, geometry, x, weight, run(m, geometry, x, weight, threads=threads))
+
+
+VIEWS = {
+    "channels_last": lambda a: np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2),
+    "reversed": lambda a: a[:, :, ::-1, ::-1],
+    "every_other": lambda a: np.repeat(np.repeat(a, 2, 2), 3, 3)[:, :, ::2, ::3],
+    "transposed": lambda a: np.ascontiguousarray(a.swapaxes(2, 3)).swapaxes(2, 3),
+    "broadcast": lambda a: np.broadcast_to(a[:1, :1, :, :1], a.shape),
+}
+
+
+@EACH_DTYPE
+@EACH_TILE
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_views(m, r, view, dtype):
+    """Where the pixels lie does not change a bit."""
+    geometry = ConvGeometry.parse(f"n2 g2 ic10 oc4 ih11 iw21 k{r} p2")
+    x, weight = normals(geometry, dtype)
+    x, weight = view(x), view(weight)
+    out = conv(geometry, x, weight, strategy=f"winograd{m}")
+    assert out.tobytes() == run(m, geometry, x.copy(), weight.copy()).tobytes()
+    if view is not VIEWS["broadcast"]:  # whose sums are not those of independent deviates
+        assert_close(m, geometry, x, weight, out)
+
+
+@EACH_DTYPE
+@EACH_TILE
+@pytest.mark.parametrize("activation", [None, *ACTIVATIONS, ("leaky_relu", 0.25), ("elu", 2.0)], ids=str)
+def test_bias_activation_and_out(m, r, activation, dtype):
+    geometry = ConvGeometry.parse(f"n2 ic3 oc7 ih9 iw14 k{r} p1")
+    x, weight = normals(geometry, dtype)
+    weight /= 4
+    bias = np.arange(7, dtype=dtype) - 3
+    out = np.full(geometry.out_shape, np.nan, dtype)
+    assert conv(geometry, x, weight, bias, activation=activation, strategy=f"winograd{m}", out=out) is out
+    plain = conv(geometry, x, weight, bias, activation=activation, strategy="reference")
+    # No slope is steeper than 2.
+    np.testing.assert_allclose(out, plain, rtol=8 * np.finfo(dtype).eps, atol=2 * bound(m, geometry, dtype) / 4)
+
+
+@st.composite
+def problems(draw):
+    m, r = draw(st.sampled_from(TILES))
+    padding = tuple((draw(st.integers(0, 7)), draw(st.integers(0, 7))) for _ in range(2))
+    groups = draw(st.integers(1, 3))
+    return m, ConvGeometry(
+        n=draw(st.integers(1, 2)),
+        g=groups,
+        ic=groups * draw(st.sampled_from((1, 2, 3, 9))),
+        oc=groups * draw(st.sampled_from((1, 2, 7))),
+        extent=tuple(draw(st.integers(max(1, r - sum(p)), 30)) for p in padding),
+        kernel=(r, r),
+        stride=(1, 1),
+        dilation=(1, 1),
+        padding=padding,
+    )
+
+
+@given(problems(), st.sampled_from(DTYPES), st.integers(1, 3))
+def test_any_geometry(problem, dtype, threads):
+    m, geometry = problem
+    x, weight = normals(geometry, dtype)
+    assert_close(m, geometry, x, weight, run(m, geometry, x, weight, threads=threads))
+
+
+def forget():
+    for function in (winograd._launch, winograd._points, winograd._rms_error):
+        function.cache_clear()
+
+
+@pytest.fixture
+def blocks(monkeypatch):
+    """Sets the extents of a block; what was remembered of others is forgotten."""
+
+    def choose(tiles, steps):
+        monkeypatch.setattr(winograd, "_BLOCK_BYTES", 1)
+        monkeypatch.setattr(winograd, "_LEAST_TILES", tiles)
+        monkeypatch.setattr(winograd, "_MAX_STEPS", steps)
+        monkeypatch.setattr(winograd, "_BLOCK_CHANNELS", gemm.MR)
+        forget()
+
+    yield choose
+    forget()
+
+
+@EACH_DTYPE
+@EACH_TILE
+@pytest.mark.parametrize(("tiles", "steps"), [(1, 1), (3, 2), (7, 5), (40, 9)])
+@pytest.mark.parametrize("descriptor", ["n2 g2 ic22 oc58 ih13 iw29", "ic7 oc3 ih7 iw130", "ic67 oc33 ih31 iw6"])
+def test_blocks_stay_within_bound(blocks, m, r, tiles, steps, descriptor, dtype):
+    blocks(tiles, steps)
+    geometry = ConvGeometry.parse(f"{descriptor} k{r} p1")
+    x, weight = normals(geometry, dtype)
+    epilogue = Epilogue(np.arange(geometry.oc, dtype=dtype) / 8 - 2, *(ACTIVATIONS["relu"][0], 0.0))
+    expected = exactly(geometry, x, weight, epilogue)
+    out = run(m, geometry, x, weight, epilogue)
+    # Sums over few channels at a time are no less accurate.
+    np.testing.assert_allclose(out, expected, rtol=0, atol=bound(m, geometry, dtype))
+    assert run(m, geometry, x, weight, epilogue, threads=3).tobytes() == out.tobytes()
+
+
+@EACH_DTYPE
+@EACH_TILE
+@pytest.mark.parametrize("tiles", [1, 7, 40, 500])
+@pytest.mark.parametrize("descriptor", [*GEOMETRIES.values(), "ic9 oc70 ih40 iw41 k{r} p2"], ids=str)
+def test_scratch_is_large_enough(blocks, monkeypatch, m, r, tiles, descriptor, dtype):
+    """Nothing is written past it; the kernel could not tell."""
+    blocks(tiles, 9)
+    taken = []
+
+    def guarded(size, dtype):
+        taken.append(np.full(size + 4096, 7, dtype))
+        return taken[-1][:size]
+
+    monkeypatch.setattr(winograd.team, "aligned_empty", guarded)
+    geometry = ConvGeometry.parse(descriptor.format(r=r))
+    assert np.isfinite(run(m, geometry, *normals(geometry, dtype))).all()
+    assert [(scratch[-4096:] == 7).all() for scratch in taken] == [True]
+
+
+def tiles_that_see(m, geometry, pixels):
+    """The outputs of those tiles, of all channels of a group, whose input holds one of `pixels` (shape of x)."""
+    g = geometry
+    groups = pixels.reshape(g.n, g.g, -1, *g.extent).any(2)
+    seen = np.zeros((g.n, g.g, *g.out_extent), bool)
+    reach = m + g.kh - 1
+    for a, b in product(range(0, g.oh, m), range(0, g.ow, m)):
+        rows, columns = (slice(max(0, i - p), max(0, i - p + reach)) for i, p in ((a, g.pt), (b, g.pl)))
+        seen[..., a : a + m, b : b + m] = groups[..., rows, columns].any((-2, -1))[..., None, None]
+    return np.repeat(seen, g.oc // g.g, axis=1)
+
+
+@EACH_DTYPE
+@EACH_TILE
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("rest", ["n2 ic3 oc5 ih17 iw20 k{r} p1", "n2 g2 ic4 oc6 ih13 iw40 k{r} pt3 pb0 pl2 pr5"])
+def test_nonfinite_pixels_spread_within_their_tiles(m, r, value, rest, dtype):
+    geometry = ConvGeometry.parse(rest.format(r=r))
+    x, weight = normals(geometry, dtype)
+    clean = exactly(geometry, x, weight)
+    x[0, 0, 0, 0] = x[-1, -1, -4, 7] = value
+    out = run(m, geometry, x, weight)
+    touched = tiles_that_see(m, geometry, ~np.isfinite(x))
+    assert not touched.all()
+    np.testing.assert_allclose(out[~touched], clean[~touched], rtol=0, atol=bound(m, geometry, dtype))
+    with np.errstate(invalid="ignore"):
+        defined = np.isfinite(convolve(geometry, x, weight, Epilogue()))
+    assert not np.isfinite(out[~defined]).any()
+
+
+@EACH_TILE
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nonfinite_weights_touch_their_filter_alone(m, r, value):
+    geometry = ConvGeometry.parse(f"n2 ic3 oc{gemm.MR + 3} ih9 iw11 k{r} p1")
+    x, weight = normals(geometry, "float32")
+    clean = run(m, geometry, x, weight)
+    weight[1, 1, 1, 1] = value
+    out = run(m, geometry, x, weight)
+    # A tap that sees the padding alone multiplies zeros, which gives NaN too.
+    assert not np.isfinite(out[:, 1]).any()
+    others = np.arange(geometry.oc) != 1
+    assert out[:, others].tobytes() == clean[:, others].tobytes()
+
+
+@EACH_DTYPE
+@EACH_TILE
+def test_large_finite_values_do_not_overflow(m, r, dtype):
+    """The transforms need some of the type's range: what the largest of their sums can be, for a filter of norm 1."""
+    geometry = ConvGeometry.parse(f"ic1 oc1 i40 k{r}")
+    AT, G, BT = map(np.abs, cook_toom.transforms(m, r, cook_toom.POINTS[m, r]).arrays())
+    inputs = BT.sum(1)
+    products = inputs * G.sum(1) / r
+    gain = max(inputs.max(), products.max(), (AT @ products).max()) ** 2
+    largest = np.dtype(dtype).type(0.99 * np.finfo(dtype).max / gain)
+    x, weight = (np.sign(a) for a in normals(geometry, dtype))
+    weight /= r**2
+    out = run(m, geometry, x * largest, weight) / largest
+    np.testing.assert_allclose(out, exactly(geometry, x, weight), rtol=0, atol=bound(m, geometry, dtype) / r**2)
