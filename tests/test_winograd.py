@@ -139,6 +139,16 @@ def test_tolerance_decides_how_large_tiles_may_be(geometry):
     assert by_default.strategy.name in able(by_default)
 
 
+@EACH_LAYER
+@EACH_DTYPE
+@pytest.mark.parametrize("m", LIMITS)
+def test_tolerance_is_compared_with_the_error(m, geometry, dtype):
+    strategy = strategy_of(m)
+    error = strategy.error(geometry, np.dtype(dtype))
+    assert strategy.name in able(chosen(geometry, dtype, tolerance=error))
+    assert strategy.name not in able(chosen(geometry, dtype, tolerance=0.999 * error))
+
+
 @pytest.mark.parametrize("geometry", LAYERS[:2], ids=str)
 def test_layers_are_computed_by_tiles(geometry):
     assert chosen(geometry, "float32").strategy.name == "winograd4"
