@@ -6,6 +6,7 @@
 #undef TILES
 #undef ROW_OF_TILES
 #undef WINOGRAD
+#undef SUMS
 
 #include "vector.h"
 

@@ -169,6 +169,30 @@ static inline __attribute__((always_inline)) void NAME(scatter_tiles)(
     }
 }
 
+/* The products of one point: `panels` panels of U, `steps` channels, nv vectors of tiles; running sums of SUM_STEPS. */
+typedef void NAME(sum_kernel)(int64_t panels, int64_t steps, const REAL *left, const REAL *right, const int64_t *shift,
+                              REAL *S, int64_t ld, int accumulate);
+
+#define SUMS(nv)                                                                                                        \
+    static void NAME(sums_##nv)(int64_t panels, int64_t steps, const REAL *left, const REAL *right,                     \
+                                const int64_t *shift, REAL *S, int64_t ld, int accumulate)                              \
+    {                                                                                                                   \
+        for (int64_t panel = 0; panel < panels; panel++, left += MR * steps, S += MR * ld)                              \
+            for (int64_t k = 0; k < steps; k += SUM_STEPS)                                                              \
+                NAME(tile)(MR, nv, nv * LANES, steps - k < SUM_STEPS ? steps - k : SUM_STEPS, left + k * MR,            \
+                           right + k * nv * LANES, shift, S, ld, accumulate || k > 0, 0);                               \
+    }
+SUMS(1) SUMS(2)
+#if NV == 3
+SUMS(3)
+#endif
+static NAME(sum_kernel) *const NAME(sums)[NV] = {
+    NAME(sums_1), NAME(sums_2),
+#if NV == 3
+    NAME(sums_3),
+#endif
+};
+
 /* Tile: a block of output tiles and channels of one group of one image. arrays: x, U, bias or null, out, workspace, Points.
  * ints: Window of the strip (kernel t, stride m, extents in tiles); kc; rows and cols of a block, blocks down and across;
  * panels of a channel block, channel blocks; oh, ow; strides of U from point to point; workspace values of a worker;
@@ -223,12 +247,9 @@ static inline __attribute__((always_inline)) void NAME(winograd)(
                 for (int64_t p = 0, columns; p < size; p += columns) {
                     columns = NAME(tile_columns)(size - p);
                     const int64_t vectors = (columns + LANES - 1) / LANES;
-                    for (int64_t panel = first_panel; panel < last_panel; panel++)
-                        for (int64_t k = 0; k < steps; k += SUM_STEPS)
-                            NAME(gemm_tile)(MR, vectors * LANES, steps - k < SUM_STEPS ? steps - k : SUM_STEPS,
-                                            left + e * point_u + panel * MR * steps + k * MR,
-                                            V + e * point_v + p * steps + k * vectors * LANES, shift + (vectors - 1) * kc,
-                                            S + e * point_s + (panel - first_panel) * MR * most + p, most, k0 + k > 0, 0);
+                    NAME(sums)[vectors - 1](last_panel - first_panel, steps, left + e * point_u + first_panel * MR * steps,
+                                            V + e * point_v + p * steps, shift + (vectors - 1) * kc,
+                                            S + e * point_s + p, most, k0 > 0);
                 }
         }
         for (int64_t c = first_panel * MR; c < last_panel * MR && c < ocg; c++) {
