@@ -5,10 +5,8 @@ from libc.stdint cimport intptr_t
 from fastconv.kernels.cpu cimport picked, real_kernels
 
 cdef extern from "simd/simd.h":
-    int SUM_STEPS_ "SUM_STEPS"
     int STRIP_CHANNELS_ "STRIP_CHANNELS"
 
-SUM_STEPS = SUM_STEPS_
 STRIP_CHANNELS = STRIP_CHANNELS_
 
 WEIGHT = {4: <intptr_t> picked.f32.winograd_weight, 8: <intptr_t> picked.f64.winograd_weight}
@@ -18,4 +16,3 @@ def kernel(int itemsize, int pairs, int outputs):
     """The tile kernel for 2 * pairs + 2 points and outputs × outputs tiles."""
     cdef const real_kernels *kernels = &picked.f32 if itemsize == 4 else &picked.f64
     return <intptr_t> kernels.winograd[pairs][outputs]
-

@@ -18,9 +18,6 @@ typedef struct {
 #define MAX_T (2 * MAX_PAIRS + 2)
 #define MAX_R 7
 
-/* Channels of one running sum: the transforms amplify its rounding, so it is short. */
-#define SUM_STEPS 64
-
 /* Channels that are gathered and transformed at a time, within L1 and L2. */
 #define STRIP_CHANNELS 8
 

@@ -169,17 +169,17 @@ static inline __attribute__((always_inline)) void NAME(scatter_tiles)(
     }
 }
 
-/* The products of one point: `panels` panels of U, `steps` channels, nv vectors of tiles; running sums of SUM_STEPS. */
-typedef void NAME(sum_kernel)(int64_t panels, int64_t steps, const REAL *left, const REAL *right, const int64_t *shift,
-                              REAL *S, int64_t ld, int accumulate);
+/* The products of one point: `panels` panels of U, `steps` channels, nv vectors of tiles; running sums of `sum_steps`. */
+typedef void NAME(sum_kernel)(int64_t panels, int64_t steps, int64_t sum_steps, const REAL *left, const REAL *right,
+                              const int64_t *shift, REAL *S, int64_t ld, int accumulate);
 
 #define SUMS(nv)                                                                                                        \
-    static void NAME(sums_##nv)(int64_t panels, int64_t steps, const REAL *left, const REAL *right,                     \
-                                const int64_t *shift, REAL *S, int64_t ld, int accumulate)                              \
+    static void NAME(sums_##nv)(int64_t panels, int64_t steps, int64_t sum_steps, const REAL *left,                     \
+                                const REAL *right, const int64_t *shift, REAL *S, int64_t ld, int accumulate)           \
     {                                                                                                                   \
         for (int64_t panel = 0; panel < panels; panel++, left += MR * steps, S += MR * ld)                              \
-            for (int64_t k = 0; k < steps; k += SUM_STEPS)                                                              \
-                NAME(tile)(MR, nv, nv * LANES, steps - k < SUM_STEPS ? steps - k : SUM_STEPS, left + k * MR,            \
+            for (int64_t k = 0; k < steps; k += sum_steps)                                                              \
+                NAME(tile)(MR, nv, nv * LANES, steps - k < sum_steps ? steps - k : sum_steps, left + k * MR,            \
                            right + k * nv * LANES, shift, S, ld, accumulate || k > 0, 0);                               \
     }
 SUMS(1) SUMS(2)
@@ -196,7 +196,7 @@ static NAME(sum_kernel) *const NAME(sums)[NV] = {
 /* Tile: a block of output tiles and channels of one group of one image. arrays: x, U, bias or null, out, workspace, Points.
  * ints: Window of the strip (kernel t, stride m, extents in tiles); kc; rows and cols of a block, blocks down and across;
  * panels of a channel block, channel blocks; oh, ow; strides of U from point to point; workspace values of a worker;
- * activation. scalars: its parameter. */
+ * channels of a running sum; activation. scalars: its parameter. */
 static inline __attribute__((always_inline)) void NAME(winograd)(
     const int q, const int m, void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
     int64_t worker)
@@ -206,7 +206,7 @@ static inline __attribute__((always_inline)) void NAME(winograd)(
     const int64_t *extra = ints + sizeof(Window) / sizeof(int64_t);
     const int64_t kc = extra[0], block_rows = extra[1], block_cols = extra[2], down = extra[3], across = extra[4];
     const int64_t block_panels = extra[5], channel_blocks = extra[6], oh = extra[7], ow = extra[8], point_u = extra[9];
-    const int64_t activation = extra[11];
+    const int64_t sum_steps = extra[11], activation = extra[12];
     const int64_t icg = w->ic / w->g, ocg = w->oc / w->g, panels = (ocg + MR - 1) / MR;
     const NAME(points) rounded = NAME(rounded)(arrays[5]), *points = &rounded;
     const int64_t most = (block_rows * block_cols + LANES - 1) / LANES * LANES;
@@ -247,7 +247,7 @@ static inline __attribute__((always_inline)) void NAME(winograd)(
                 for (int64_t p = 0, columns; p < size; p += columns) {
                     columns = NAME(tile_columns)(size - p);
                     const int64_t vectors = (columns + LANES - 1) / LANES;
-                    NAME(sums)[vectors - 1](last_panel - first_panel, steps, left + e * point_u + first_panel * MR * steps,
+                    NAME(sums)[vectors - 1](last_panel - first_panel, steps, sum_steps, left + e * point_u + first_panel * MR * steps,
                                             V + e * point_v + p * steps, shift + (vectors - 1) * kc,
                                             S + e * point_s + p, most, k0 > 0);
                 }
