@@ -134,7 +134,7 @@ class Implicit:
         # A tile packs a panel, which costs about as much as multiplying it once, and multiplies it `panels` times.
         tiles = g.n * g.g * -(-g.positions // nr)
         tile = 1.5e-7 + 2 * MR * nr * g.reduction * (panels + 1) / FMA_FLOPS[dtype.itemsize]
-        return 5e-6 + tiles * tile
+        return 2e-6 + tiles * tile
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         return 3e-6 + geometry.oc * geometry.reduction * dtype.itemsize / COPY_BYTES
