@@ -100,7 +100,8 @@ class Direct(KeepsWeights):
         # Splitting columns by their phase is not vectorised.
         gather = 3e-10 * wide * g.sh * g.sw * (1 if g.sw == 1 else 2)
         values = g.n * g.oc * g.ic // g.g * g.oh * -(-g.ow // WIDTH) * WIDTH
-        return 3e-6 + values * (multiply + gather)
+        rows = g.n * g.oc * g.ic // g.g * g.oh  # each enters its loops anew
+        return 3e-6 + rows * 3e-8 + values * (multiply + gather)
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         return sum_error(geometry, dtype)

@@ -77,7 +77,8 @@ def _launch(g: ConvGeometry, itemsize: int, threads: int, pointwise: bool) -> _L
     rows = -(-g.oh // down)
     down = -(-g.oh // rows)
     tiles = g.n * g.g * down * across
-    wanted = -(-4 * threads // max(1, tiles)) if threads > 1 else 1
+    # Two tiles a thread even out; every block of channels beyond gathers the image once more.
+    wanted = -(-2 * threads // max(1, tiles)) if threads > 1 else 1
     block_panels = max(-(-panels // max(1, wanted)), min(panels, _BLOCK_CHANNELS // MR))
     channel_blocks = -(-panels // block_panels)
     dense_lines = (rows - 1) * g.sh + (g.kh - 1) * g.dh + 1
