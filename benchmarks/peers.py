@@ -327,10 +327,13 @@ class Mnn(InferenceEngine):
                         "layer",
                     ]
                 )
-            # High is float32. The default, Normal, gave the same results here; Low would allow half precision.
-            module = self.mnn.nn.load_module_from_file(
-                str(target), ["x"], ["out"], precision_mode=expr.PrecisionMode.High, thread_num=self.threads
-            )
+            # High is float32. The default, normal, gave the same results here; low would allow half precision. (Only a
+            # runtime manager obeys: load_module_from_file's own thread_num=1 ran on two threads.)
+            with _muted():
+                manager = self.mnn.nn.create_runtime_manager(
+                    ({"backend": "CPU", "precision": "high", "numThread": self.threads},)
+                )
+                module = self.mnn.nn.load_module_from_file(str(target), ["x"], ["out"], runtime_manager=manager)
         image = expr.placeholder(list(x.shape), expr.NCHW, expr.float)
 
         outputs = []
