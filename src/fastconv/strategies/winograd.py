@@ -2,6 +2,9 @@
 
 F(m × m, r × r) computes m × m outputs with (m + r - 1)² products a channel instead of m² r². The transforms are exact
 rationals (kernels/cook_toom.py), the products a matrix product for each of their points (kernels/simd/winograd.h).
+
+A NaN or an infinity spreads over the output tiles whose inputs hold it, and no further. The transforms multiply values
+by up to 510 on their way (6 × 6 outputs; 60 for 4 × 4), so inputs that close to the type's maximum overflow.
 """
 
 from __future__ import annotations
