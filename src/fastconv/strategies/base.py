@@ -123,3 +123,12 @@ def finish_planes(geometry: ConvGeometry, out: np.ndarray, epilogue: Epilogue, t
             geometry.n * geometry.oc,
             threads,
         )
+
+
+def share_panels(panels: int, least: int, tiles: int, threads: int) -> int:
+    """Panels of output channels to a tile: all of them, unless `tiles` blocks of positions are too few to share.
+
+    Two tiles a thread even out. Every block of channels gathers the image once more, so it has `least` panels.
+    """
+    blocks = -(-2 * threads // max(1, tiles)) if threads > 1 else 1
+    return max(-(-panels // blocks), min(panels, least))

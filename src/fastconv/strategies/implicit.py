@@ -19,6 +19,7 @@ from fastconv.strategies.base import (
     FMA_FLOPS,
     element_strides,
     refuse_unless_real_2d,
+    share_panels,
     sum_error,
 )
 
@@ -77,9 +78,7 @@ def _launch(g: ConvGeometry, itemsize: int, threads: int, pointwise: bool) -> _L
     rows = -(-g.oh // down)
     down = -(-g.oh // rows)
     tiles = g.n * g.g * down * across
-    # Two tiles a thread even out; every block of channels beyond gathers the image once more.
-    wanted = -(-2 * threads // max(1, tiles)) if threads > 1 else 1
-    block_panels = max(-(-panels // max(1, wanted)), min(panels, _BLOCK_CHANNELS // MR))
+    block_panels = share_panels(panels, _BLOCK_CHANNELS // MR, tiles, threads)
     channel_blocks = -(-panels // block_panels)
     dense_lines = (rows - 1) * g.sh + (g.kh - 1) * g.dh + 1
     dense_cols = g.sw * (cols + (g.kw - 1) * g.dw // g.sw)

@@ -17,7 +17,10 @@ import numpy as np
 from fastconv import threads as team
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import ConvGeometry
-from fastconv.strategies.base import FMA_FLOPS, element_strides, refuse_unless_real_2d
+from fastconv.strategies.base import FMA_FLOPS, element_strides, refuse_unless_real_2d, share_panels
+
+# The tiles that the kernels are compiled for: (outputs, taps) of an axis.
+_TILES = ((2, 3), (4, 3), (6, 3), (2, 5), (4, 5))
 
 # A block's transformed input and sums take about this much, so that they stay in a shared cache, but a block has at
 # least `_LEAST_TILES`: every block reads the transformed weight once.
@@ -28,9 +31,10 @@ _MOST_BYTES = 12 << 20
 # Values between the weights of one point and the next, so that their distance is no multiple of 4 KiB.
 _POINT_GAP = 16
 
-# Input channels transformed at a time; sums over more are continued.
+# Most input channels transformed at a time; sums over more are continued.
 _MAX_STEPS = 256
 
+# Least output channels of a block, where tiles alone are too few to share among threads.
 _BLOCK_CHANNELS = 64
 
 # The maximum error over its deviation: measured 7 to 9 from 32 channels on; up to twice that for fewer, which err less.
@@ -54,8 +58,9 @@ def _points(m: int, r: int) -> tuple[int, np.ndarray]:
             coefficients = [a - p * p * b for a, b in zip(shifted, [*coefficients, 0], strict=True)]
         return coefficients
 
-    table = np.zeros(3 + 9 + 4 + 24 + 56)
-    p, Q, Z, power, G = np.split(table, np.cumsum([3, 9, 4, 24]))
+    sizes = [3, 3 * 3, 4, 3 * 8, 8 * 7]  # by MAX_PAIRS 3, MAX_T 8 and MAX_R 7
+    table = np.zeros(sum(sizes))
+    p, Q, Z, power, G = np.split(table, np.cumsum(sizes)[:-1])
     p[:q] = [float(a) for a in pairs]
     for j in range(q):
         Q.reshape(3, 3)[j, :q] = [float(c) for c in product(pairs[:j] + pairs[j + 1 :])]
@@ -71,6 +76,11 @@ def _rms_error(m: int, r: int, channels: int, steps: int) -> float:
 
     axis = transforms(m, r, POINTS[m, r])
     return rms_error((axis, axis), channels, steps)
+
+
+def _steps(channels: int) -> int:
+    """kc: input channels transformed at a time, in about equal blocks."""
+    return -(-channels // -(-channels // _MAX_STEPS))
 
 
 def _sum_steps(channels: int) -> int:
@@ -99,7 +109,7 @@ def _launch(g: ConvGeometry, m: int, itemsize: int, threads: int) -> _Launch:
     t = m + g.kh - 1
     down_tiles, across_tiles = -(-g.oh // m), -(-g.ow // m)
     icg, ocg = g.ic // g.g, g.oc // g.g
-    kc = -(-icg // -(-icg // _MAX_STEPS))
+    kc = _steps(icg)
     panels = -(-ocg // MR)
     tile_bytes = t * t * (kc + panels * MR) * itemsize
     tiles = min(max(_BLOCK_BYTES // tile_bytes, _LEAST_TILES), max(lanes, _MOST_BYTES // tile_bytes))
@@ -110,8 +120,7 @@ def _launch(g: ConvGeometry, m: int, itemsize: int, threads: int) -> _Launch:
     down, across = -(-down_tiles // rows), -(-across_tiles // cols)
     rows = -(-down_tiles // down)  # about equal heights
     blocks = g.n * g.g * down * across
-    wanted = -(-2 * threads // max(1, blocks)) if threads > 1 else 1
-    block_panels = max(-(-panels // wanted), min(panels, _BLOCK_CHANNELS // MR))
+    block_panels = share_panels(panels, _BLOCK_CHANNELS // MR, blocks, threads)
     channel_blocks = -(-panels // block_panels)
     most = -(-rows * cols // lanes) * lanes
     strip = min(kc, STRIP_CHANNELS) * (rows * m + g.kh) * (cols * m + g.kh + m) + NR[itemsize]
@@ -131,7 +140,7 @@ def _launch(g: ConvGeometry, m: int, itemsize: int, threads: int) -> _Launch:
             channel_blocks,
             g.oh,
             g.ow,
-            _point_stride(g, itemsize),
+            _point_stride(g),
             scratch,
             _sum_steps(icg),
         ),
@@ -140,7 +149,7 @@ def _launch(g: ConvGeometry, m: int, itemsize: int, threads: int) -> _Launch:
     )
 
 
-def _point_stride(g: ConvGeometry, itemsize: int) -> int:
+def _point_stride(g: ConvGeometry) -> int:
     """Values of the transformed weight from point to point, off a multiple of 4 KiB."""
     from fastconv.kernels.gemm import MR
 
@@ -189,7 +198,7 @@ class Winograd:
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         points = (self.m + geometry.kh - 1) ** 2
         scratch = _launch(geometry, self.m, dtype.itemsize, threads).scratch
-        return (threads * scratch + points * _point_stride(geometry, dtype.itemsize)) * dtype.itemsize
+        return (threads * scratch + points * _point_stride(geometry)) * dtype.itemsize
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
         from fastconv.kernels.gemm import MR
@@ -198,15 +207,14 @@ class Winograd:
         g = geometry
         icg, ocg = g.ic // g.g, g.oc // g.g
         t = self.m + g.kh - 1
-        stride = _point_stride(g, weight.itemsize)
+        stride = _point_stride(g)
         transformed = np.empty(t * t * stride, weight.dtype)
         transformed.reshape(t * t, stride)[:, -_POINT_GAP:] = 0
-        kc = -(-icg // -(-icg // _MAX_STEPS))
         panels = -(-ocg // MR)
         team.run_tiles(
             WEIGHT[weight.itemsize],
             (np.ascontiguousarray(weight), transformed, _points(self.m, g.kh)[1]),
-            (ocg, icg, kc, panels, t, g.kh, stride),
+            (ocg, icg, _steps(icg), panels, t, g.kh, stride),
             (),
             g.g * panels,
             threads,
@@ -232,7 +240,3 @@ class Winograd:
             launch.tiles,
             threads,
         )
-
-
-# The tiles that the kernels are compiled for: (outputs, taps) of an axis.
-_TILES = ((2, 3), (4, 3), (6, 3), (2, 5), (4, 5))
