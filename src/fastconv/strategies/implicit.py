@@ -28,13 +28,17 @@ _BLOCK_CHANNELS = 64
 
 
 @functools.cache
-def _steps(reduction: int, itemsize: int) -> int:
-    """kc: a panel of the right operand takes three quarters of L1; all blocks are about equal."""
+def _most_steps(itemsize: int) -> int:
+    """Of a panel of the right operand that takes three quarters of L1."""
     from fastconv.kernels.cpu import cache_bytes
     from fastconv.kernels.gemm import NR
 
-    most = max(64, cache_bytes()[0] * 3 // 4 // (NR[itemsize] * itemsize))
-    return -(-reduction // -(-reduction // most))
+    return max(64, cache_bytes()[0] * 3 // 4 // (NR[itemsize] * itemsize))
+
+
+def _steps(reduction: int, itemsize: int) -> int:
+    """kc: a panel stays in L1; all blocks are about equal."""
+    return -(-reduction // -(-reduction // _most_steps(itemsize)))
 
 
 def _block_positions(channels: int, nr: int, itemsize: int) -> int:
@@ -58,7 +62,8 @@ class _Launch(NamedTuple):
 
 @functools.lru_cache(maxsize=4096)
 def _launch(g: ConvGeometry, itemsize: int, threads: int, pointwise: bool) -> _Launch:
-    from fastconv.kernels.gemm import IMPLICIT, MR, NR
+    from fastconv.kernels.cpu import cache_bytes
+    from fastconv.kernels.gemm import IMPLICIT, MOST_SHARING, MR, NR
     from fastconv.kernels.lowering import WINDOW
 
     nr = NR[itemsize]
@@ -80,16 +85,19 @@ def _launch(g: ConvGeometry, itemsize: int, threads: int, pointwise: bool) -> _L
     tiles = g.n * g.g * down * across
     block_panels = share_panels(panels, _BLOCK_CHANNELS // MR, tiles, threads)
     channel_blocks = -(-panels // block_panels)
-    dense_lines = (rows - 1) * g.sh + (g.kh - 1) * g.dh + 1
-    dense_cols = g.sw * (cols + (g.kw - 1) * g.dw // g.sw)
-    plane = min(dense_lines, rows * g.kh) * min(dense_cols, g.kw * cols)
+    lines = min(g.kh * rows, g.sh * (rows + (g.kh - 1) * g.dh // g.sh))
+    every_tap = g.kw * cols
+    contiguous = not pointwise and channels * lines * every_tap * itemsize <= cache_bytes()[0] * 3 // 4
+    plane = lines * (every_tap if contiguous else min(every_tap, g.sw * (cols + (g.kw - 1) * g.dw // g.sw)))
     strip = 0 if pointwise else channels * plane + nr
-    scratch = kc * nr + 2 * kc * 8 // itemsize + strip
+    # Right operands of few steps share L1, so that filters are read, and rows of output written, at a stretch.
+    sharing = max(1, min(MOST_SHARING, _most_steps(itemsize) // kc))
+    scratch = sharing * kc * nr + 2 * kc * 8 // itemsize + strip
     scratch = -(-scratch // 16) * 16
     return _Launch(
         kernel=IMPLICIT[itemsize],
         window=tuple(getattr(g, name) for name in WINDOW),
-        blocking=(kc, rows, cols, down, across, block_panels, channel_blocks, pointwise, scratch),
+        blocking=(kc, rows, cols, down, across, block_panels, channel_blocks, sharing, pointwise, contiguous, scratch),
         tiles=tiles * channel_blocks,
         scratch=scratch,
     )

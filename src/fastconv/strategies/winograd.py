@@ -123,7 +123,7 @@ def _launch(g: ConvGeometry, m: int, itemsize: int, threads: int) -> _Launch:
     block_panels = share_panels(panels, _BLOCK_CHANNELS // MR, blocks, threads)
     channel_blocks = -(-panels // block_panels)
     most = -(-rows * cols // lanes) * lanes
-    strip = min(kc, STRIP_CHANNELS) * (rows * m + g.kh) * (cols * m + g.kh + m) + NR[itemsize]
+    strip = min(kc, STRIP_CHANNELS) * (rows * m + g.kh + m) * (cols * m + g.kh + m) + NR[itemsize]
     scratch = t * t * ((kc + block_panels * MR) * most + 32) + m * m * lanes + 3 * kc * 8 // itemsize + strip
     scratch = -(-scratch // 16) * 16
     return _Launch(

@@ -18,6 +18,12 @@ typedef struct {
 #define MAX_T (2 * MAX_PAIRS + 2)
 #define MAX_R 7
 
+/* Bytes; where lines are longer, some prefetches are for nothing. */
+#define CACHE_LINE 64
+
+/* Products of few steps that read the same filters in turn while their right operands are in L1. */
+#define MOST_SHARING 16
+
 /* Channels that are gathered and transformed at a time, within L1 and L2. */
 #define STRIP_CHANNELS 8
 

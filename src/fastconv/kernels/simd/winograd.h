@@ -96,7 +96,7 @@ static inline __attribute__((always_inline)) void NAME(panel_in)(
     for (int64_t v = 0; v < vectors; v++) {
         NAME(runs) runs;
         const int64_t left = n - v * LANES;
-        NAME(find_runs)(&runs, p + v * LANES, left < LANES ? left : LANES, cols, NAME(row_stride)(s));
+        NAME(find_runs)(&runs, p + v * LANES, left < LANES ? left : LANES, cols, s->pitch);
         const int single = runs.count == 1 && left >= LANES;
         for (int64_t c = 0; c < channels; c++) {
             VECTOR half[MAX_T * MAX_T];
@@ -227,7 +227,7 @@ static inline __attribute__((always_inline)) void NAME(winograd)(
         const int64_t cols = w->ow - col0 < block_cols ? w->ow - col0 : block_cols;
         const int64_t size = rows * cols;
         const REAL *image = (const REAL *)arrays[0] + n * w->xn + g * icg * w->xc;
-        const NAME(strip) s = NAME(strip_of)(w, rows, cols);
+        const NAME(strip) s = NAME(strip_of)(w, rows, cols, 0);
         for (int i = 0; i < t; i++)
             for (int j = 0; j < t; j++)
                 tap[i * t + j] = NAME(tap_at)(w, &s, i, j);
