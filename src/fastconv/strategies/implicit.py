@@ -36,9 +36,12 @@ def _most_steps(itemsize: int) -> int:
     return max(64, cache_bytes()[0] * 3 // 4 // (NR[itemsize] * itemsize))
 
 
-def _steps(reduction: int, itemsize: int) -> int:
-    """kc: a panel stays in L1; all blocks are about equal."""
-    return -(-reduction // -(-reduction // _most_steps(itemsize)))
+def _steps(g: ConvGeometry, itemsize: int) -> int:
+    """kc: a panel stays in L1; all blocks are about equal, and of whole channels if one fits, so that none is gathered twice."""
+    most = _most_steps(itemsize)
+    unit = g.taps if g.taps <= most else 1
+    units = g.reduction // unit
+    return unit * -(-units // -(-units // (most // unit)))
 
 
 def _block_positions(channels: int, nr: int, itemsize: int) -> int:
@@ -67,8 +70,8 @@ def _launch(g: ConvGeometry, itemsize: int, threads: int, pointwise: bool) -> _L
     from fastconv.kernels.lowering import WINDOW
 
     nr = NR[itemsize]
-    kc = _steps(g.reduction, itemsize)
-    channels = min(g.ic // g.g, (kc - 2) // g.taps + 2)
+    kc = _steps(g, itemsize)
+    channels = min(g.ic // g.g, (kc - 2) // g.taps + 2) if kc % g.taps else kc // g.taps
     # A strided position has more values in a strip.
     positions = _block_positions(channels * min(g.sh, g.kh) * min(g.sw, g.kw), nr, itemsize)
     if g.ow >= 2 * positions:
@@ -120,7 +123,7 @@ def _packing(g: ConvGeometry, itemsize: int) -> _Packing:
     panels = -(-rows // MR)
     return _Packing(
         kernel=PACK_LEFT[itemsize],
-        ints=(rows, g.reduction, _steps(g.reduction, itemsize), panels),
+        ints=(rows, g.reduction, _steps(g, itemsize), panels),
         tiles=g.g * panels,
         values=g.g * panels * MR * g.reduction,
     )
@@ -148,7 +151,7 @@ class Implicit:
         return 3e-6 + geometry.oc * geometry.reduction * dtype.itemsize / COPY_BYTES
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        return sum_error(geometry, dtype, _steps(geometry.reduction, dtype.itemsize))
+        return sum_error(geometry, dtype, _steps(geometry, dtype.itemsize))
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         scratch = _launch(geometry, dtype.itemsize, threads, False).scratch

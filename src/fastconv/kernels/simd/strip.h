@@ -42,18 +42,22 @@ static NAME(strip) NAME(strip_of)(const Window *w, int64_t rows, int64_t cols, i
     return s;
 }
 
-static inline __attribute__((always_inline)) void NAME(copy)(const int64_t stride, const REAL *restrict source, int64_t n,
-                                                             REAL *restrict target)
+/* `phases` interleaved runs of n values, `apart` in the target. */
+static inline __attribute__((always_inline)) void NAME(split)(const int64_t phases, const REAL *restrict source, int64_t n,
+                                                              int64_t apart, REAL *restrict target)
 {
     for (int64_t t = 0; t < n; t++)
-        target[t] = source[t * stride];
+        UNROLL
+        for (int64_t phase = 0; phase < phases; phase++)
+            target[phase * apart + t] = source[t * phases + phase];
 }
 
 /* A call of memcpy costs as much as these few vectors; the last one overlaps the one before it. */
-static inline void NAME(copy_run)(const REAL *source, int64_t n, REAL *target)
+static inline void NAME(copy)(const REAL *source, int64_t n, REAL *target)
 {
     if (n < LANES) {
-        NAME(copy)(1, source, n, target);
+        for (int64_t t = 0; t < n; t++)
+            target[t] = source[t];
         return;
     }
     for (int64_t t = 0; t < n - LANES; t += LANES)
@@ -61,34 +65,77 @@ static inline void NAME(copy_run)(const REAL *source, int64_t n, REAL *target)
     NAME(store)(target + n - LANES, NAME(load)(source + n - LANES));
 }
 
+/* One run of n values that are `apart` in the image. */
+static inline void NAME(gather)(const REAL *restrict source, int64_t n, int64_t apart, REAL *restrict target)
+{
+    if (apart == 1)
+        NAME(copy)(source, n, target);
+    else if (apart == 2)
+        for (int64_t t = 0; t < n; t++)
+            target[t] = source[2 * t];
+    else
+        for (int64_t t = 0; t < n; t++)
+            target[t] = source[apart * t];
+}
+
+/* The columns of a phase, the first of which is `left`, that lie inside the image: *first <= t < *last. */
+static inline void NAME(inside)(const Window *w, int64_t left, int64_t pitch, int64_t *first, int64_t *last)
+{
+    *first = NAME(clip)(NAME(ceil_div)(-left, w->sw), 0, pitch);
+    *last = NAME(clip)(NAME(ceil_div)(w->iw - left, w->sw), *first, pitch);
+}
+
 static void NAME(fill_strip)(const REAL *image, const Window *w, const NAME(strip) *s, int64_t channels, int64_t row0,
                              int64_t col0, REAL *target)
 {
-    const int64_t apart = w->sw * w->xw, phases = s->row_phases * s->col_phases;
-    for (int64_t i = 0; i < channels * phases; i++) {
-        const int64_t c = i / phases, top = row0 * w->sh - w->pt + i % phases / s->col_phases * s->row_step;
-        const int64_t left = col0 * w->sw - w->pl + i % s->col_phases * s->col_step;
-        /* The columns that lie inside the image. */
-        const int64_t first = NAME(clip)(NAME(ceil_div)(-left, w->sw), 0, s->pitch);
-        const int64_t last = NAME(clip)(NAME(ceil_div)(w->iw - left, w->sw), first, s->pitch);
-        for (int64_t line = 0; line < s->lines; line++, target += s->pitch) {
+    const int64_t plane = s->lines * s->pitch, left = col0 * w->sw - w->pl, apart = w->sw * w->xw;
+    /* Columns that lie inside in every phase are split at once, if the phases are neighbours in memory. */
+    const int together = w->xw == 1 && !s->col_taps;
+    int64_t all_first = 0, all_last = 0, other;
+    if (together) {
+        NAME(inside)(w, left, s->pitch, &all_first, &other);
+        NAME(inside)(w, left + w->sw - 1, s->pitch, &other, &all_last);
+        all_last = NAME(clip)(all_last, all_first, s->pitch);
+    }
+    for (int64_t i = 0; i < channels * s->row_phases; i++, target += s->col_phases * plane) {
+        const int64_t top = row0 * w->sh - w->pt + i % s->row_phases * s->row_step;
+        const REAL *channel = image + i / s->row_phases * w->xc;
+        for (int64_t line = 0; line < s->lines; line++) {
             const int64_t y = top + line * w->sh;
-            const int64_t inside = y >= 0 && y < w->ih ? last - first : 0;
-            const REAL *source = image + c * w->xc + y * w->xh + (left + first * w->sw) * w->xw;
-            /* The next channel's row: lines are too short, and strides too long, for the hardware to see a pattern. */
-            if (i % s->col_phases == 0)
-                for (int64_t t = 0; t < inside * apart; t += CACHE_LINE / (int64_t)sizeof(REAL))
-                    __builtin_prefetch(source + w->xc + t);
-            for (int64_t t = 0; t < first; t++)
-                target[t] = 0;
-            for (int64_t t = first + inside; t < s->pitch; t++)
-                target[t] = 0;
-            switch (apart) {
-            case 1: NAME(copy_run)(source, inside, target + first); break;
-            case 2: NAME(copy)(2, source, inside, target + first); break;
-            case 4: NAME(copy)(4, source, inside, target + first); break;
-            case 6: NAME(copy)(6, source, inside, target + first); break;
-            default: NAME(copy)(apart, source, inside, target + first);
+            const REAL *row = channel + y * w->xh + left * w->xw;
+            REAL *to = target + line * s->pitch;
+            if (y < 0 || y >= w->ih) {
+                for (int64_t phase = 0; phase < s->col_phases; phase++)
+                    memset(to + phase * plane, 0, s->pitch * sizeof(REAL));
+                continue;
+            }
+            /* The next channel's row: lines are too short for the hardware to see a pattern. */
+            for (int64_t t = all_first * w->sw; t < all_last * w->sw; t += CACHE_LINE / (int64_t)sizeof(REAL))
+                __builtin_prefetch(row + w->xc + t);
+            switch (all_first < all_last ? s->col_phases : 0) {
+            case 0: break;
+            case 1: NAME(copy)(row + all_first, all_last - all_first, to + all_first); break;
+            case 2: NAME(split)(2, row + all_first * 2, all_last - all_first, plane, to + all_first); break;
+            case 4: NAME(split)(4, row + all_first * 4, all_last - all_first, plane, to + all_first); break;
+            case 6: NAME(split)(6, row + all_first * 6, all_last - all_first, plane, to + all_first); break;
+            default: NAME(split)(w->sw, row + all_first * w->sw, all_last - all_first, plane, to + all_first);
+            }
+        }
+        for (int64_t phase = 0; phase < s->col_phases; phase++) {
+            const int64_t begin = left + phase * s->col_step;
+            int64_t first, last;
+            NAME(inside)(w, begin, s->pitch, &first, &last);
+            const int64_t done = together ? all_first : first, resume = together ? all_last : last;
+            for (int64_t line = 0; line < s->lines; line++) {
+                const int64_t y = top + line * w->sh;
+                if (y < 0 || y >= w->ih)
+                    continue;
+                const REAL *row = channel + y * w->xh + begin * w->xw;
+                REAL *to = target + phase * plane + line * s->pitch;
+                if (!together)
+                    NAME(gather)(row + first * apart, last - first, apart, to + first);
+                for (int64_t t = done ? 0 : resume; t < s->pitch; t = t + 1 == done ? resume : t + 1)
+                    to[t] = t >= first && t < last ? row[t * apart] : 0;
             }
         }
     }
