@@ -37,7 +37,7 @@ def _most_steps(itemsize: int) -> int:
 
 
 def _steps(g: ConvGeometry, itemsize: int) -> int:
-    """kc: a panel stays in L1; all blocks are about equal, and of whole channels if one fits, so that none is gathered twice."""
+    """kc: a panel stays in L1; blocks are about equal, and of whole channels if one fits: none is gathered twice."""
     most = _most_steps(itemsize)
     unit = g.taps if g.taps <= most else 1
     units = g.reduction // unit
