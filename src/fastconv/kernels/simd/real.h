@@ -5,6 +5,7 @@
 #undef TILE
 #undef TILES
 #undef ROW_OF_TILES
+#undef PACK
 #undef WINOGRAD
 #undef SUMS
 

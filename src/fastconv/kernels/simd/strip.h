@@ -158,23 +158,23 @@ typedef struct {
 static void NAME(find_runs)(NAME(runs) *runs, int64_t p, int64_t n, int64_t cols, int64_t stride)
 {
     int64_t row = p / cols, col = p % cols;
-    memset(runs, 0, sizeof *runs);
-    for (int64_t l = 0; l < n; l++) {
-        if (l == 0 || col == 0)
-            runs->start[runs->count++] = row * stride + col - l;
-        runs->mask[runs->count - 1][l] = -1;
-        if (++col == cols) {
-            col = 0;
-            row++;
-        }
+    runs->count = 0;
+    for (int64_t l = 0; l < n; row++, col = 0) {
+        const int64_t end = l + cols - col < n ? l + cols - col : n;
+        NAME(mask) mask;
+        for (int64_t lane = 0; lane < LANES; lane++)
+            mask[lane] = lane >= l && lane < end ? -1 : 0;
+        runs->start[runs->count] = row * stride + col - l;
+        runs->mask[runs->count++] = mask;
+        l = end;
     }
 }
 
-/* LANES positions at `source`; lanes past the runs are zeros. */
-static inline VECTOR NAME(load_runs)(const NAME(runs) *runs, const REAL *source)
+/* LANES positions at `source`; lanes past the runs are zeros. `count` is that of the runs: a constant becomes straight code. */
+static inline __attribute__((always_inline)) VECTOR NAME(load_runs)(const NAME(runs) *runs, int64_t count, const REAL *source)
 {
     NAME(mask) bits = (NAME(mask))NAME(load)(source + runs->start[0]) & runs->mask[0];
-    for (int64_t run = 1; run < runs->count; run++)
+    for (int64_t run = 1; run < count; run++)
         bits |= (NAME(mask))NAME(load)(source + runs->start[run]) & runs->mask[run];
     return (VECTOR)bits;
 }

@@ -110,7 +110,7 @@ static inline __attribute__((always_inline)) void NAME(panel_in)(
                         d[i] = NAME(load)(source + runs.start[0] + tap[i * t + j]);
                 else
                     for (int i = 0; i < t; i++)
-                        d[i] = NAME(load_runs)(&runs, source + tap[i * t + j]);
+                        d[i] = NAME(load_runs)(&runs, runs.count, source + tap[i * t + j]);
                 NAME(transform_in)(q, points, d, 1, half + j, t);
             }
             for (int i = 0; i < t; i++) {
