@@ -5,7 +5,11 @@
 #undef TILE
 #undef TILES
 #undef ROW_OF_TILES
-#undef WINOGRAD
+#undef PART
+#undef LINE
+#undef SHAPES
+#undef TRANSFORMS
+#undef ROW
 #undef SUMS
 
 #include "vector.h"
