@@ -260,24 +260,21 @@ static inline __attribute__((always_inline)) void NAME(transform_panel)(
     const int down, const int r_down, const int across, const int r_across, const Points *points, const REAL *weight,
     int64_t channels, int64_t ic, int64_t columns, REAL *U)
 {
-    typedef double wide __attribute__((vector_size(LANES * sizeof(double))));
+    enum { WIDE = SIMD_BYTES / sizeof(double) };
+    typedef double wide __attribute__((vector_size(SIMD_BYTES)));
+    typedef REAL rounded __attribute__((vector_size(WIDE * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
     const int taps = r_down * r_across;
     const int64_t point_u = ic * columns + POINT_GAP;
-    for (int64_t v = 0; v < columns; v += LANES)
+    for (int64_t v = 0; v < columns; v += WIDE)
         for (int64_t k = 0; k < ic; k++) {
-            double lanes[MAX_R * MAX_R][LANES];
+            double lanes[MAX_R * MAX_R][WIDE];
             wide half[MAX_T][MAX_R];
             const REAL *source = weight + (v * ic + k) * taps;
             REAL *target = U + k * columns + v;
-            if (v + LANES <= channels)
+            for (int e = 0; e < taps; e++)
                 UNROLL
-                for (int m = 0; m < LANES; m++)
-                    for (int e = 0; e < taps; e++)
-                        lanes[e][m] = source[m * ic * taps + e];
-            else
-                for (int m = 0; m < LANES; m++)
-                    for (int e = 0; e < taps; e++)
-                        lanes[e][m] = v + m < channels ? source[m * ic * taps + e] : 0;
+                for (int m = 0; m < WIDE; m++)
+                    lanes[e][m] = v + m < channels ? source[m * ic * taps + e] : 0;
             UNROLL
             for (int j = 0; j < r_across; j++) {
                 wide g[MAX_R];
@@ -299,7 +296,7 @@ static inline __attribute__((always_inline)) void NAME(transform_panel)(
                     UNROLL
                     for (int j = 1; j < r_across; j++)
                         u += points[1].G[b][j] * half[a][j];
-                    NAME(store)(target + (a * across + b) * point_u, __builtin_convertvector(u, VECTOR));
+                    *(rounded *)(target + (a * across + b) * point_u) = __builtin_convertvector(u, rounded);
                 }
         }
 }
