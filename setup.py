@@ -8,7 +8,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 KERNELS = "src/fastconv/kernels"
-OPTIMISED = ["-O3", "-fno-math-errno", "-fno-trapping-math"]
+OPTIMISED = ["-O3", "-falign-functions=64", "-falign-loops=64", "-fno-math-errno", "-fno-trapping-math"]
 
 # One source, compiled once per instruction set; kernels/cpu.pyx picks one at import. The baseline of
 # arm64 is NEON.

@@ -10,10 +10,10 @@ import contextlib
 import io
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import prod
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -429,12 +429,14 @@ def _fft_error(problem: Problem) -> float:
 PEERS = (Torch, TorchChannelsLast, OnnxRuntime, OpenVino, Ncnn, Mnn, OpenCv, ScipyConvolve2d, ScipyFft, ScipyOverlapAdd)
 
 
-def available_peers(threads: int) -> tuple[list[Library], dict[str, str]]:
-    """The peers that are installed, and for every other one the reason."""
+def available_peers(
+    threads: int, start: Callable[[type[Library], int], Any] = type.__call__
+) -> tuple[list[Any], dict[str, str]]:
+    """The peers that are installed, each as ``start`` makes it of its class, and for every other one the reason."""
     present, missing = [], {}
     for peer in PEERS:
         try:
-            present.append(peer(threads))
+            present.append(start(peer, threads))
         except ImportError as error:
             missing[peer.name] = str(error)
     return present, missing

@@ -20,6 +20,7 @@ from statistics import fmean, median
 import numpy as np
 
 import fastconv
+from benchmarks.isolated import Isolated
 from benchmarks.layers import REPEATS, TABLES
 from benchmarks.libraries import Fastconv, Library, Prepared, PreparedLoosely
 from benchmarks.peers import available_peers
@@ -80,22 +81,29 @@ def shows_rates(problem: Problem) -> bool:
     return problem.operation == "conv"
 
 
-def measure(problem: Problem, libraries: list[Library], repeats: int = 7) -> Row:
+def measure(problem: Problem, libraries: list[Library | Isolated], repeats: int = 7) -> Row:
     """Prepare everyone who takes part, check them against the first, then time them together."""
     arrays = problem.arrays()
+
+    def enter(library: Library | Isolated) -> tuple[Contender | Isolated, np.ndarray]:
+        if isinstance(library, Isolated):
+            return library, library.enter(problem)
+        contender = Contender(library.name, library.prepare(problem, *arrays))
+        return contender, contender.call()
+
     first, *others = (library for library in libraries if problem.operation in library.operations)
-    calls = {first.name: first.prepare(problem, *arrays)}
-    expected = calls[first.name]()
+    contender, expected = enter(first)
+    contenders = [contender]
     refusals, faults = {}, {}
     for other in others:
         if (reason := other.refuse(problem)) is not None:
             refusals[other.name] = reason
             continue
-        call = other.prepare(problem, *arrays)
-        if (fault := problem.fault(call(), expected, other.error(problem))) is not None:
+        contender, result = enter(other)
+        if (fault := problem.fault(result, expected, other.error(problem))) is not None:
             faults[other.name] = fault
             continue
-        calls[other.name] = call
+        contenders.append(contender)
     peaks = []
 
     def before_burst(name: str) -> None:
@@ -103,23 +111,26 @@ def measure(problem: Problem, libraries: list[Library], repeats: int = 7) -> Row
         if name == first.name:
             peaks.append(cpu.measure_peak_flops(np.dtype(problem.dtype).itemsize, seconds=0.001, bursts=5))
 
-    contenders = [Contender(name, call) for name, call in calls.items()]
     interleave(contenders, repeats, before_burst)
     return Row({c.name: c.seconds for c in contenders}, problem, median(peaks), refusals, faults)
 
 
 def print_table(
-    problems: dict[str, Problem], ours: list[Fastconv], peers: list[Library], repeats: dict[str, int]
+    problems: dict[str, Problem],
+    ours: list[Fastconv],
+    libraries: list[Library | Isolated],
+    repeats: dict[str, int],
 ) -> bool:
     """Measure and print row by row; whether all peers agreed with fastconv.
 
-    With `repeats`, how often a network holds a layer, a line sums it up.
+    `libraries` are timed: `ours`, which also plan, or what stands for them, and peers. With `repeats`, how often a
+    network holds a layer, a line sums it up.
     """
     operations = {problem.operation for problem in problems.values()}
-    ours, peers = ([a for a in libraries if operations.intersection(a.operations)] for libraries in (ours, peers))
+    ours, libraries = ([a for a in those if operations.intersection(a.operations)] for those in (ours, libraries))
     planned = all(problem.flops is not None for problem in problems.values())
     chosen = {name: chosen_strategies(problem, ours) if planned else "" for name, problem in problems.items()}
-    names = [library.name for library in (*ours, *peers)]
+    names = [library.name for library in libraries]
     headers = [
         *(["strategy"] if planned else []),
         *(name.removeprefix("scipy ") for name in names),
@@ -128,7 +139,7 @@ def print_table(
     widths = [max(9, len(header)) for header in headers]
     widths[0] = max(widths[0], *map(len, chosen.values()))
     first = max(map(len, [_MEAN, *problems]))
-    yardsticks = [None, *(peer.name for peer in peers if peer.name in YARDSTICKS)]
+    yardsticks = [None, *(name for name in names if name in YARDSTICKS)]
     ratio_headers = [YARDSTICKS.get(yardstick, "best") for yardstick in yardsticks]
 
     def print_row(name: str, cells: list[str], ratios: list[list[str]]) -> None:
@@ -144,7 +155,7 @@ def print_table(
     print_row("layer", headers, [ratio_headers] * len(ours))
     rows = {}
     for name, problem in problems.items():
-        rows[name] = row = measure(problem, [*ours, *peers])
+        rows[name] = row = measure(problem, libraries)
         cells = [row.cell(library) for library in names]
         if planned:
             cells = [chosen[name], *cells, f"{row.of_peak(ours[0].threads):.0%}"]
@@ -221,6 +232,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=fastconv.get_num_threads(), help="of every library")
     parser.add_argument("--table", choices=TABLES, default="conv")
     parser.add_argument("--only", metavar="PATTERN", default="", help="rows whose name this regular expression matches")
+    parser.add_argument("--isolate", action="store_true", help="a process for each library, stopped while others run")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     options = parser.parse_args(arguments)
     try:
@@ -228,11 +240,13 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     ours = [library(options.threads) for library in OURS]
-    peers, missing = available_peers(options.threads)
+    start = Isolated if options.isolate else type.__call__
+    contenders = [start(library, options.threads) for library in OURS]
+    peers, missing = available_peers(options.threads, start)
     print_facts(options.threads, options.dtype, [ours[0], *peers], missing)
     unit = "GFLOP/s of the direct algorithm" if all(map(shows_rates, problems.values())) else "ms"
     print(f"\n{options.table}, {unit}")
-    return 0 if print_table(problems, ours, peers, REPEATS.get(options.table, {})) else 1
+    return 0 if print_table(problems, ours, [*contenders, *peers], REPEATS.get(options.table, {})) else 1
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def blocks(monkeypatch):
     """Sets the size of a block; what was remembered of other sizes is forgotten."""
 
     def choose(steps, positions):
-        monkeypatch.setattr(implicit, "_steps", lambda reduction, itemsize: min(steps, reduction))
+        monkeypatch.setattr(implicit, "_steps", lambda geometry, itemsize: min(steps, geometry.reduction))
         monkeypatch.setattr(implicit, "_block_positions", lambda channels, nr, itemsize: positions)
         monkeypatch.setattr(implicit, "_BLOCK_CHANNELS", gemm.MR)
         forget()

@@ -1,6 +1,8 @@
 from libc.stdint cimport int64_t
 
 cdef extern from "simd/simd.h":
+    enum: MOST_SHARING
+
     ctypedef struct Window:
         int64_t n, g, ic, oc, ih, iw, kh, kw, oh, ow, sh, sw, dh, dw, pt, pl
         int64_t xn, xc, xh, xw

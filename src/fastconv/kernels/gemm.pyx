@@ -5,11 +5,13 @@
 
 from libc.stdint cimport intptr_t
 
+from fastconv.kernels cimport cpu
 from fastconv.kernels.cpu cimport picked
 
 MR = picked.mr
 LANES = {4: picked.lanes_bytes // 4, 8: picked.lanes_bytes // 8}
 NR = {itemsize: picked.nv * lanes for itemsize, lanes in LANES.items()}
+MOST_SHARING = cpu.MOST_SHARING
 
 GEMM_TILE = {4: <intptr_t> picked.f32.gemm_tile, 8: <intptr_t> picked.f64.gemm_tile}
 PACK_LEFT = {4: <intptr_t> picked.f32.pack_left, 8: <intptr_t> picked.f64.pack_left}

@@ -69,8 +69,36 @@ class Strategy(Protocol):
     ) -> None:
         """Compute into `out`, which is C-contiguous and overlaps nothing. `x` has any strides."""
 
+    def run_once(
+        self,
+        geometry: ConvGeometry,
+        x: np.ndarray,
+        weight: np.ndarray,
+        out: np.ndarray,
+        epilogue: Epilogue,
+        threads: int,
+        max_workspace: int,
+    ) -> None:
+        """`run` with a weight that was not prepared and is not used again: the same bits."""
 
-class KeepsWeights:
+
+class PreparesFirst:
+    """The share of strategies to which it is the same whether a weight is used again."""
+
+    def run_once(
+        self,
+        geometry: ConvGeometry,
+        x: np.ndarray,
+        weight: np.ndarray,
+        out: np.ndarray,
+        epilogue: Epilogue,
+        threads: int,
+        max_workspace: int,
+    ) -> None:
+        self.run(geometry, x, self.prepare(geometry, weight, threads), out, epilogue, threads, max_workspace)
+
+
+class KeepsWeights(PreparesFirst):
     """The share of strategies that read the weight as it is."""
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
@@ -126,9 +154,11 @@ def finish_planes(geometry: ConvGeometry, out: np.ndarray, epilogue: Epilogue, t
 
 
 def share_panels(panels: int, least: int, tiles: int, threads: int) -> int:
-    """Panels of output channels to a tile: all of them, unless `tiles` blocks of positions are too few to share.
+    """Panels of output channels to a tile: all of them, unless `tiles` blocks of positions are shared unevenly.
 
-    Two tiles a thread even out. Every block of channels gathers the image once more, so it has `least` panels.
+    A thread may have an eighth more than its share. Every block of channels gathers the image once more, so there are
+    as few as will do (twice as many as threads cost a tenth of the speed on two), and each has `least` panels.
     """
-    blocks = -(-2 * threads // max(1, tiles)) if threads > 1 else 1
-    return max(-(-panels // blocks), min(panels, least))
+    most = max(1, panels // least)
+    even = (b for b in range(1, most) if -(-tiles * b // threads) * threads * 8 <= tiles * b * 9)
+    return -(-panels // next(even, most))

@@ -17,6 +17,7 @@ from fastconv.geometry import ConvGeometry
 from fastconv.strategies.base import (
     COPY_BYTES,
     FMA_FLOPS,
+    PreparesFirst,
     element_strides,
     refuse_unless_real_2d,
     share_panels,
@@ -28,13 +29,20 @@ _BLOCK_CHANNELS = 64
 
 
 @functools.cache
-def _steps(reduction: int, itemsize: int) -> int:
-    """kc: a panel of the right operand takes three quarters of L1; all blocks are about equal."""
+def _most_steps(itemsize: int) -> int:
+    """Of a panel of the right operand that takes three quarters of L1."""
     from fastconv.kernels.cpu import cache_bytes
     from fastconv.kernels.gemm import NR
 
-    most = max(64, cache_bytes()[0] * 3 // 4 // (NR[itemsize] * itemsize))
-    return -(-reduction // -(-reduction // most))
+    return max(64, cache_bytes()[0] * 3 // 4 // (NR[itemsize] * itemsize))
+
+
+def _steps(g: ConvGeometry, itemsize: int) -> int:
+    """kc: a panel stays in L1; blocks are about equal, and of whole channels if one fits: none is gathered twice."""
+    most = _most_steps(itemsize)
+    unit = g.taps if g.taps <= most else 1
+    units = g.reduction // unit
+    return unit * -(-units // -(-units // (most // unit)))
 
 
 def _block_positions(channels: int, nr: int, itemsize: int) -> int:
@@ -58,12 +66,13 @@ class _Launch(NamedTuple):
 
 @functools.lru_cache(maxsize=4096)
 def _launch(g: ConvGeometry, itemsize: int, threads: int, pointwise: bool) -> _Launch:
-    from fastconv.kernels.gemm import IMPLICIT, MR, NR
+    from fastconv.kernels.cpu import cache_bytes
+    from fastconv.kernels.gemm import IMPLICIT, MOST_SHARING, MR, NR
     from fastconv.kernels.lowering import WINDOW
 
     nr = NR[itemsize]
-    kc = _steps(g.reduction, itemsize)
-    channels = min(g.ic // g.g, (kc - 2) // g.taps + 2)
+    kc = _steps(g, itemsize)
+    channels = min(g.ic // g.g, (kc - 2) // g.taps + 2) if kc % g.taps else kc // g.taps
     # A strided position has more values in a strip.
     positions = _block_positions(channels * min(g.sh, g.kh) * min(g.sw, g.kw), nr, itemsize)
     if g.ow >= 2 * positions:
@@ -80,16 +89,19 @@ def _launch(g: ConvGeometry, itemsize: int, threads: int, pointwise: bool) -> _L
     tiles = g.n * g.g * down * across
     block_panels = share_panels(panels, _BLOCK_CHANNELS // MR, tiles, threads)
     channel_blocks = -(-panels // block_panels)
-    dense_lines = (rows - 1) * g.sh + (g.kh - 1) * g.dh + 1
-    dense_cols = g.sw * (cols + (g.kw - 1) * g.dw // g.sw)
-    plane = min(dense_lines, rows * g.kh) * min(dense_cols, g.kw * cols)
+    lines = min(g.kh * rows, g.sh * (rows + (g.kh - 1) * g.dh // g.sh))
+    every_tap = g.kw * cols
+    contiguous = not pointwise and channels * lines * every_tap * itemsize <= cache_bytes()[0] * 3 // 4
+    plane = lines * (every_tap if contiguous else min(every_tap, g.sw * (cols + (g.kw - 1) * g.dw // g.sw)))
     strip = 0 if pointwise else channels * plane + nr
-    scratch = kc * nr + 2 * kc * 8 // itemsize + strip
+    # Right operands of few steps share L1, so that filters are read, and rows of output written, at a stretch.
+    sharing = max(1, min(MOST_SHARING, _most_steps(itemsize) // kc))
+    scratch = sharing * kc * nr + 2 * kc * 8 // itemsize + strip
     scratch = -(-scratch // 16) * 16
     return _Launch(
         kernel=IMPLICIT[itemsize],
         window=tuple(getattr(g, name) for name in WINDOW),
-        blocking=(kc, rows, cols, down, across, block_panels, channel_blocks, pointwise, scratch),
+        blocking=(kc, rows, cols, down, across, block_panels, channel_blocks, sharing, pointwise, contiguous, scratch),
         tiles=tiles * channel_blocks,
         scratch=scratch,
     )
@@ -112,13 +124,13 @@ def _packing(g: ConvGeometry, itemsize: int) -> _Packing:
     panels = -(-rows // MR)
     return _Packing(
         kernel=PACK_LEFT[itemsize],
-        ints=(rows, g.reduction, _steps(g.reduction, itemsize), panels),
+        ints=(rows, g.reduction, _steps(g, itemsize), panels),
         tiles=g.g * panels,
         values=g.g * panels * MR * g.reduction,
     )
 
 
-class Implicit:
+class Implicit(PreparesFirst):
     name = "implicit"
     exact_sum = True
 
@@ -140,7 +152,7 @@ class Implicit:
         return 3e-6 + geometry.oc * geometry.reduction * dtype.itemsize / COPY_BYTES
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        return sum_error(geometry, dtype, _steps(geometry.reduction, dtype.itemsize))
+        return sum_error(geometry, dtype, _steps(geometry, dtype.itemsize))
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         scratch = _launch(geometry, dtype.itemsize, threads, False).scratch

@@ -131,10 +131,11 @@ class _Launch(NamedTuple):
     blocking: tuple[int, ...]
     tiles: int
     scratch: int
+    transforms_weight: bool
 
 
 @functools.lru_cache(maxsize=4096)
-def _launch(g: ConvGeometry, m: int, itemsize: int, threads: int) -> _Launch:
+def _launch(g: ConvGeometry, m: int, itemsize: int, threads: int, once: bool) -> _Launch:
     from fastconv.kernels.gemm import LANES, MR, NR
     from fastconv.kernels.winograd import POINT_GAP, STRIP_CHANNELS, TILES_OUT, WINOGRAD
 
@@ -157,13 +158,16 @@ def _launch(g: ConvGeometry, m: int, itemsize: int, threads: int) -> _Launch:
     panels = _panels(ocg, itemsize)
     block_panels = share_panels(panels, -(-_BLOCK_CHANNELS // nr), blocks, threads)
     channel_blocks = -(-panels // block_panels)
+    # Filters that only one block reads are transformed panel by panel while they are in cache: writing all of them to
+    # fresh memory first takes twice as long.
+    own_weights = points * (icg * nr + POINT_GAP) if once and g.n * down * across == 1 else 0
     pad = max(lanes, MR)
     most = -(-rows * cols // pad) * pad
     kc = _sum_steps(icg)
     row = -(-(cols + (t_across - 1) // m_across) // lanes) * lanes * m_across
     strip = row + lanes + min(kc, STRIP_CHANNELS) * ((rows - 1) * m_down + t_down) * row + lanes
     sums = points * ((icg + nr) * most + 2 * POINT_GAP)
-    scratch = sums + TILES_OUT * m_down * m_across * lanes + nr // lanes * kc * 8 // itemsize + strip
+    scratch = own_weights + sums + TILES_OUT * m_down * m_across * lanes + nr // lanes * kc * 8 // itemsize + strip
     scratch = -(-scratch // 16) * 16
     return _Launch(
         kernel=WINOGRAD[itemsize],
@@ -184,9 +188,11 @@ def _launch(g: ConvGeometry, m: int, itemsize: int, threads: int) -> _Launch:
             g.oh,
             g.ow,
             scratch,
+            own_weights,
         ),
         tiles=blocks * channel_blocks,
         scratch=scratch,
+        transforms_weight=own_weights > 0,
     )
 
 
@@ -255,8 +261,9 @@ class Winograd:
         return ratio * unit * _rms_error(_Tiling.of(self.m, geometry.kernel), channels, _sum_steps(channels))
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        scratch = _launch(geometry, self.m, dtype.itemsize, threads).scratch
-        return (threads * scratch + _weight_values(geometry, self.m, dtype.itemsize)) * dtype.itemsize
+        launch = _launch(geometry, self.m, dtype.itemsize, threads, True)
+        weight = 0 if launch.transforms_weight else _weight_values(geometry, self.m, dtype.itemsize)
+        return (threads * launch.scratch + weight) * dtype.itemsize
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
         from fastconv.kernels.winograd import WEIGHT
@@ -285,17 +292,31 @@ class Winograd:
         threads: int,
         max_workspace: int,
     ) -> None:
-        launch = _launch(geometry, self.m, x.itemsize, threads)
+        self._run(_launch(geometry, self.m, x.itemsize, threads, False), x, prepared, out, epilogue, threads)
+
+    def run_once(
+        self,
+        geometry: ConvGeometry,
+        x: np.ndarray,
+        weight: np.ndarray,
+        out: np.ndarray,
+        epilogue: Epilogue,
+        threads: int,
+        max_workspace: int,
+    ) -> None:
+        launch = _launch(geometry, self.m, x.itemsize, threads, True)
+        if launch.transforms_weight:
+            weight = np.ascontiguousarray(weight)
+        else:
+            weight = self.prepare(geometry, weight, threads)
+        self._run(launch, x, weight, out, epilogue, threads)
+
+    def _run(
+        self, launch: _Launch, x: np.ndarray, weight: np.ndarray, out: np.ndarray, epilogue: Epilogue, threads: int
+    ) -> None:
         team.run_tiles(
             launch.kernel,
-            (
-                x,
-                prepared,
-                epilogue.bias,
-                out,
-                team.aligned_empty(threads * launch.scratch, x.dtype),
-                launch.coefficients,
-            ),
+            (x, weight, epilogue.bias, out, team.aligned_empty(threads * launch.scratch, x.dtype), launch.coefficients),
             (*launch.window, *element_strides(x), *launch.blocking, epilogue.activation),
             (epilogue.parameter,),
             launch.tiles,

@@ -5,49 +5,90 @@
  * A tile of the region is a block of output positions (whole rows, or a part of one) and of output channels. For each
  * block of kc steps the image rows that it sees are gathered into a strip (strip.h), in which step k is a constant shift.
  * The micro-kernel reads NR neighbouring positions of an output row straight from the strip; where they span several rows
- * they are packed into a panel first. A 1×1 kernel packs from the image itself (`pointwise`): its plane is one run of
+ * they are packed into a panel first, unless the strip is small enough for L1, and laid out so that rows follow each other.
+ * (From L2 such strips are slower than panels: three layers in four lost 15 to 35 %.) A 1×1 kernel packs from the image itself (`pointwise`): its plane is one run of
  * positions. (Reading it unpacked would touch a page a step.)
  */
-/* One panel: `steps` rows of the positions p <= position < p + n of a block whose rows are `cols` long and `row_stride`
- * apart in the source. The image itself must not be read past its end, so a vector that is cut off goes value by value. */
+/* One panel: `steps` rows of the positions p <= position < p + n of a block whose rows are `cols` long and `pitch` apart in
+ * the source. The image itself must not be read past its end, so a vector that is cut off goes value by value.
+ * (Overlapping stores, each row's over the spill of the last, took twice as long as the blends of `load_runs`.) */
 static void NAME(pack_right)(const REAL *source, const int64_t *shift, int64_t steps, int64_t p, int64_t n,
-                             int64_t cols, int64_t row_stride, REAL *panel)
+                             int64_t cols, int64_t pitch, REAL *panel)
 {
     const int64_t whole = n / LANES * LANES;
-    for (int64_t l = 0; l < whole; l += LANES) {
+    const int64_t plain = p / cols == (p + n - 1) / cols ? whole : 0;
+    const REAL *first = source + p / cols * pitch + p % cols;
+    for (int64_t k = 0; k < steps; k++) {
+        __builtin_prefetch(first + shift[k] + NR); /* for the next panel */
+        for (int64_t l = 0; l < plain; l += LANES)
+            NAME(store)(panel + k * NR + l, NAME(load)(first + shift[k] + l));
+    }
+    for (int64_t l = plain; l < whole; l += LANES) {
         NAME(runs) runs;
-        NAME(find_runs)(&runs, p + l, LANES, cols, row_stride);
-        for (int64_t k = 0; k < steps; k++)
-            NAME(store)(panel + k * NR + l, NAME(load_runs)(&runs, source + shift[k]));
+        NAME(find_runs)(&runs, p + l, LANES, cols, pitch);
+        if (runs.count == 1)
+            for (int64_t k = 0; k < steps; k++)
+                NAME(store)(panel + k * NR + l, NAME(load)(source + runs.start[0] + shift[k]));
+        else
+            for (int64_t k = 0; k < steps; k++)
+                NAME(store)(panel + k * NR + l, NAME(load_runs)(&runs, source + shift[k]));
     }
     for (int64_t l = whole; l < n; l++) {
-        const int64_t at = (p + l) / cols * row_stride + (p + l) % cols;
+        const int64_t at = (p + l) / cols * pitch + (p + l) % cols;
         for (int64_t k = 0; k < steps; k++)
             panel[k * NR + l] = source[shift[k] + at];
     }
 }
 
+/* Columns of a product whose right operand is in place. */
+typedef struct {
+    int64_t position, columns;
+    const REAL *right;
+    const int64_t *shift;
+} NAME(product);
+
+/* Products with the filters of channels m0 <= m < m1, a panel of them at a time, into rows of `out` that are `positions`
+ * apart, and activated. */
+static __attribute__((noinline)) void NAME(multiply)(const NAME(product) *products, int64_t count, int64_t m0, int64_t m1,
+                                                     int64_t steps, const REAL *left, REAL *out, int64_t positions,
+                                                     int accumulate, const REAL *bias, int64_t activation, double parameter)
+{
+    for (int64_t m = m0; m < m1; m += MR) {
+        const int64_t channels = m1 - m < MR ? m1 - m : MR;
+        for (int64_t i = 0; i < count; i++) {
+            REAL *target = out + m * positions + products[i].position;
+            NAME(gemm_tile)(channels, products[i].columns, steps, left + m * steps, products[i].right, products[i].shift,
+                            target, positions, accumulate, bias ? bias + m : 0);
+            if (activation)
+                for (int64_t j = 0; j < channels; j++)
+                    NAME(epilogue)(target + j * positions, products[i].columns, 0, 0, activation, parameter);
+        }
+    }
+}
+
 /* Tile: a block of output positions and channels of one group of one image. arrays: x, packed weight (pack_left), bias
  * or null, out, workspace. ints: Window; kc; rows and cols of a block, blocks down and across; panels of a channel
- * block, channel blocks; pointwise; workspace values of a worker; activation. scalars: its parameter. */
+ * block, channel blocks; products that share L1; pointwise; contiguous, if strips have a phase for every column tap;
+ * workspace values of a worker; activation. scalars: its parameter. */
 static void NAME(implicit)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                            int64_t worker)
 {
     const Window *w = (const Window *)ints;
     const int64_t *extra = ints + sizeof(Window) / sizeof(int64_t);
     const int64_t kc = extra[0], block_rows = extra[1], block_cols = extra[2], down = extra[3], across = extra[4];
-    const int64_t block_panels = extra[5], channel_blocks = extra[6], pointwise = extra[7], activation = extra[9];
+    const int64_t block_panels = extra[5], channel_blocks = extra[6], sharing = extra[7], pointwise = extra[8];
+    const int64_t contiguous = extra[9], activation = extra[11];
     const int64_t icg = w->ic / w->g, ocg = w->oc / w->g, taps = w->kh * w->kw, K = icg * taps;
     const int64_t panels = (ocg + MR - 1) / MR, positions = w->oh * w->ow;
-    REAL *panel = (REAL *)arrays[4] + worker * extra[8];
-    int64_t *panel_shift = (int64_t *)(panel + kc * NR), *shift = panel_shift + kc;
+    REAL *panel = (REAL *)arrays[4] + worker * extra[10];
+    int64_t *panel_shift = (int64_t *)(panel + sharing * kc * NR), *shift = panel_shift + kc;
     REAL *strip = (REAL *)(shift + kc);
     for (int64_t k = 0; k < kc; k++)
         panel_shift[k] = k * NR;
     for (int64_t tile = begin; tile < end; tile++) {
         const int64_t col0 = tile % across * block_cols, row0 = tile / across % down * block_rows;
-        const int64_t first_panel = tile / (across * down) % channel_blocks * block_panels;
-        const int64_t last_panel = first_panel + block_panels < panels ? first_panel + block_panels : panels;
+        const int64_t m0 = tile / (across * down) % channel_blocks * block_panels * MR;
+        const int64_t m1 = m0 + block_panels * MR < ocg ? m0 + block_panels * MR : ocg;
         const int64_t g = tile / (across * down * channel_blocks) % w->g;
         const int64_t n = tile / (across * down * channel_blocks) / w->g;
         const int64_t rows = w->oh - row0 < block_rows ? w->oh - row0 : block_rows;
@@ -55,10 +96,10 @@ static void NAME(implicit)(void **arrays, const int64_t *ints, const double *sca
         const int64_t size = rows * cols;
         const REAL *image = (const REAL *)arrays[0] + n * w->xn + g * icg * w->xc;
         REAL *out = (REAL *)arrays[3] + (n * w->oc + g * ocg) * positions + row0 * w->ow + col0;
-        const NAME(strip) s = NAME(strip_of)(w, rows, cols);
-        const int64_t row_stride = NAME(row_stride)(&s);
+        const NAME(strip) s = NAME(strip_of)(w, rows, cols, contiguous);
+        const int64_t pitch = pointwise ? cols : s.pitch, row = pitch == cols ? size : cols;
         for (int64_t k0 = 0; k0 < K; k0 += kc) {
-            const int64_t k1 = k0 + kc < K ? k0 + kc : K;
+            const int64_t k1 = k0 + kc < K ? k0 + kc : K, steps = k1 - k0;
             const REAL *left = (const REAL *)arrays[1] + (g * K + k0) * panels * MR;
             const REAL *bias = arrays[2] && k1 == K ? (const REAL *)arrays[2] + g * ocg : 0;
             const REAL *source = strip;
@@ -71,24 +112,21 @@ static void NAME(implicit)(void **arrays, const int64_t *ints, const double *sca
                 NAME(fill_strip)(image + c0 * w->xc, w, &s, c1 - c0, row0, col0, strip);
                 NAME(shifts)(w, &s, k0, k1, shift);
             }
-            for (int64_t p = 0, columns; p < size; p += columns) {
-                columns = NAME(tile_columns)(size - p);
-                const REAL *right = source + p / cols * row_stride + p % cols;
-                const int64_t *step = shift;
-                if (pointwise || p / cols != (p + columns - 1) / cols) {
-                    NAME(pack_right)(source, shift, k1 - k0, p, columns, pointwise ? size : cols, row_stride, panel);
-                    right = panel;
-                    step = panel_shift;
+            for (int64_t p = 0; p < size;) {
+                NAME(product) products[MOST_SHARING];
+                int64_t count = 0;
+                for (; count < sharing && p < size; p += products[count++].columns) {
+                    const int64_t columns = NAME(tile_columns)(size - p);
+                    NAME(product) *product = products + count;
+                    *product = (NAME(product)){p, columns, source + p / row * pitch + p % row, shift};
+                    if (pointwise || p / row != (p + columns - 1) / row) {
+                        product->right = panel + count * kc * NR;
+                        product->shift = panel_shift;
+                        NAME(pack_right)(source, shift, steps, p, columns, row, pitch, panel + count * kc * NR);
+                    }
                 }
-                for (int64_t m = first_panel; m < last_panel; m++) {
-                    const int64_t channels = ocg - m * MR < MR ? ocg - m * MR : MR;
-                    REAL *target = out + m * MR * positions + p;
-                    NAME(gemm_tile)(channels, columns, k1 - k0, left + m * MR * (k1 - k0), right, step, target, positions,
-                                    k0 > 0, bias ? bias + m * MR : 0);
-                    if (k1 == K && activation)
-                        for (int64_t i = 0; i < channels; i++)
-                            NAME(epilogue)(target + i * positions, columns, 0, 0, activation, scalars[0]);
-                }
+                NAME(multiply)(products, count, m0, m1, steps, left, out, positions, k0 > 0, bias,
+                               k1 == K ? activation : 0, scalars[0]);
             }
         }
     }

@@ -21,6 +21,12 @@ typedef struct {
 /* The axes of Winograd's tiles, F(m, r) with r = t - m + 1, that kernels are compiled for: X(t, m). */
 #define AXES(X) X(4, 2) X(6, 4) X(8, 6) X(6, 2) X(7, 3) X(8, 4) X(8, 2)
 
+/* Bytes; where lines are longer, some prefetches are for nothing. */
+#define CACHE_LINE 64
+
+/* Products of few steps that read the same filters in turn while their right operands are in L1. */
+#define MOST_SHARING 16
+
 /* Channels that are gathered and transformed at a time, within L1 and L2. */
 #define STRIP_CHANNELS 8
 

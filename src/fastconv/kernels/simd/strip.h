@@ -1,19 +1,21 @@
 /* Strips: the part of an image that a block of output positions reads, gathered with the zeros around it.
  *
- * For a window of kernel (kh, kw), stride and dilation, columns are split by their phase modulo the stride, so that what
- * one tap reads at neighbouring positions of an output row lies side by side:
+ * Rows and columns are each split by their phase modulo the stride, so that what one tap reads at neighbouring positions
+ * lies side by side:
  *
- *   strip[c, line, phase, t],   tap (i, j) of position (r, q)  ->  c * plane + line(i, r) * row + phase(j) * pitch + q + t(j)
+ *   strip[c, row phase, column phase, line, t]
+ *   tap (i, j) of position (r, q)  ->  phases of i and j, line r + line(i), t = q + t(j)
  *
- * Lines are either all rows that the block spans (dense) or, where dilation or stride leave most of those unused, the rows
- * of each tap in turn, whichever is fewer; likewise columns.
+ * Where that takes less room, as dilation or stride leave most values unused, each tap has a phase of its own. If every
+ * column tap has, lines are as long as rows of positions, and neighbouring positions lie side by side across rows too.
  *
  * Positions are numbered through a block, row after row. LANES neighbouring positions are read as `runs`: one masked load
  * for each row that they touch.
  */
 typedef struct {
-    int64_t lines, line_step, segments, tap_line, row_line;  /* rows: segments of lines, line_step image rows apart */
-    int64_t phases, tap_phase, pitch, plane;                 /* columns: tap_phase if every tap has its own phase */
+    int64_t row_taps, row_phases, row_step, lines;    /* row_taps: each tap has its own phase; row_step image rows on */
+    int64_t col_taps, col_phases, col_step, pitch;
+    int64_t plane;
 } NAME(strip);
 
 static inline int64_t NAME(ceil_div)(int64_t a, int64_t b) { return a > 0 ? (a + b - 1) / b : -(-a / b); }
@@ -23,81 +25,129 @@ static inline int64_t NAME(clip)(int64_t value, int64_t low, int64_t high)
     return value < low ? low : value > high ? high : value;
 }
 
-static NAME(strip) NAME(strip_of)(const Window *w, int64_t rows, int64_t cols)
+/* Of a block of rows × cols positions. `col_taps` asks for a phase for every column tap, whatever room it takes. */
+static NAME(strip) NAME(strip_of)(const Window *w, int64_t rows, int64_t cols, int64_t col_taps)
 {
     NAME(strip) s;
-    const int64_t dense_lines = (rows - 1) * w->sh + (w->kh - 1) * w->dh + 1;
-    const int dense = dense_lines <= rows * w->kh;
-    s.segments = dense ? 1 : w->kh;
-    s.lines = dense ? dense_lines : rows;
-    s.line_step = dense ? 1 : w->sh;
-    s.tap_line = dense ? w->dh : rows;
-    s.row_line = dense ? w->sh : 1;
-    const int64_t reach = (w->kw - 1) * w->dw / w->sw;
-    s.tap_phase = w->kw * cols < w->sw * (cols + reach);
-    s.phases = s.tap_phase ? w->kw : w->sw;
-    s.pitch = s.tap_phase ? cols : cols + reach;
-    s.plane = s.segments * s.lines * s.phases * s.pitch;
+    const int64_t lines = rows + (w->kh - 1) * w->dh / w->sh, pitch = cols + (w->kw - 1) * w->dw / w->sw;
+    s.row_taps = w->kh * rows < w->sh * lines;
+    s.row_phases = s.row_taps ? w->kh : w->sh;
+    s.row_step = s.row_taps ? w->dh : 1;
+    s.lines = s.row_taps ? rows : lines;
+    s.col_taps = col_taps || w->kw * cols < w->sw * pitch;
+    s.col_phases = s.col_taps ? w->kw : w->sw;
+    s.col_step = s.col_taps ? w->dw : 1;
+    s.pitch = s.col_taps ? cols : pitch;
+    s.plane = s.row_phases * s.col_phases * s.lines * s.pitch;
     return s;
 }
 
-/* One line, `phases` interleaved columns of the image apart: the columns t0 <= t < t1 of all phases lie inside. */
-static inline __attribute__((always_inline)) void NAME(split_line)(const int phases, const REAL *restrict source,
-                                                                   int64_t t0, int64_t t1, int64_t pitch,
-                                                                   REAL *restrict target)
+/* `phases` interleaved runs of n values, `apart` in the target. */
+static inline __attribute__((always_inline)) void NAME(split)(const int64_t phases, const REAL *restrict source, int64_t n,
+                                                              int64_t apart, REAL *restrict target)
 {
-    for (int64_t t = t0; t < t1; t++)
+    for (int64_t t = 0; t < n; t++)
         UNROLL
-        for (int phase = 0; phase < phases; phase++)
-            target[phase * pitch + t] = source[t * phases + phase];
+        for (int64_t phase = 0; phase < phases; phase++)
+            target[phase * apart + t] = source[t * phases + phase];
+}
+
+/* A call of memcpy costs as much as these few vectors; the last one overlaps the one before it. */
+static inline void NAME(copy)(const REAL *source, int64_t n, REAL *target)
+{
+    if (n < LANES) {
+        for (int64_t t = 0; t < n; t++)
+            target[t] = source[t];
+        return;
+    }
+    for (int64_t t = 0; t < n - LANES; t += LANES)
+        NAME(store)(target + t, NAME(load)(source + t));
+    NAME(store)(target + n - LANES, NAME(load)(source + n - LANES));
+}
+
+/* One run of n values that are `apart` in the image. */
+static inline void NAME(gather)(const REAL *restrict source, int64_t n, int64_t apart, REAL *restrict target)
+{
+    if (apart == 1)
+        NAME(copy)(source, n, target);
+    else if (apart == 2)
+        for (int64_t t = 0; t < n; t++)
+            target[t] = source[2 * t];
+    else
+        for (int64_t t = 0; t < n; t++)
+            target[t] = source[apart * t];
+}
+
+/* The columns of a phase, the first of which is `left`, that lie inside the image: *first <= t < *last. */
+static inline void NAME(inside)(const Window *w, int64_t left, int64_t pitch, int64_t *first, int64_t *last)
+{
+    *first = NAME(clip)(NAME(ceil_div)(-left, w->sw), 0, pitch);
+    *last = NAME(clip)(NAME(ceil_div)(w->iw - left, w->sw), *first, pitch);
 }
 
 static void NAME(fill_strip)(const REAL *image, const Window *w, const NAME(strip) *s, int64_t channels, int64_t row0,
-                             int64_t col0, REAL *strip)
+                             int64_t col0, REAL *target)
 {
-    const int64_t left = col0 * w->sw - w->pl, span = s->phases * s->pitch, step = s->tap_phase ? w->dw : 1;
-    /* Where every phase is inside; nowhere, if columns are not split evenly or not neighbours in memory. */
-    const int even = !s->tap_phase && w->xw == 1;
-    const int64_t first = even ? NAME(clip)(NAME(ceil_div)(-left, w->sw), 0, s->pitch) : s->pitch;
-    const int64_t last = even ? NAME(clip)(NAME(ceil_div)(w->iw - left - w->sw + 1, w->sw), first, s->pitch) : s->pitch;
-    for (int64_t c = 0; c < channels; c++)
-        for (int64_t segment = 0; segment < s->segments; segment++)
-            for (int64_t line = 0; line < s->lines; line++) {
-                const int64_t y = row0 * w->sh - w->pt + segment * w->dh + line * s->line_step;
-                REAL *target = strip + c * s->plane + (segment * s->lines + line) * span;
-                if (y < 0 || y >= w->ih) {
-                    memset(target, 0, span * sizeof(REAL));
-                    continue;
-                }
-                const REAL *source = image + c * w->xc + y * w->xh + left * w->xw;
-                for (int64_t phase = 0; phase < s->phases; phase++)
-                    for (int64_t t = first ? 0 : last; t < s->pitch; t = t + 1 == first ? last : t + 1) {
-                        const int64_t at = phase * step + t * w->sw;
-                        target[phase * s->pitch + t] = at + left >= 0 && at + left < w->iw ? source[at * w->xw] : 0;
-                    }
-                switch (even ? s->phases : 0) {
-                case 0: break;
-                case 1: memcpy(target + first, source + first, (last - first) * sizeof(REAL)); break;
-                case 2: NAME(split_line)(2, source, first, last, s->pitch, target); break;
-                case 4: NAME(split_line)(4, source, first, last, s->pitch, target); break;
-                case 6: NAME(split_line)(6, source, first, last, s->pitch, target); break;
-                default:
-                    for (int64_t phase = 0; phase < s->phases; phase++)
-                        for (int64_t t = first; t < last; t++)
-                            target[phase * s->pitch + t] = source[t * s->phases + phase];
-                }
+    const int64_t plane = s->lines * s->pitch, left = col0 * w->sw - w->pl, apart = w->sw * w->xw;
+    /* Columns that lie inside in every phase are split at once, if the phases are neighbours in memory. */
+    const int together = w->xw == 1 && !s->col_taps;
+    int64_t all_first = 0, all_last = 0, other;
+    if (together) {
+        NAME(inside)(w, left, s->pitch, &all_first, &other);
+        NAME(inside)(w, left + w->sw - 1, s->pitch, &other, &all_last);
+        all_last = NAME(clip)(all_last, all_first, s->pitch);
+    }
+    for (int64_t i = 0; i < channels * s->row_phases; i++, target += s->col_phases * plane) {
+        const int64_t top = row0 * w->sh - w->pt + i % s->row_phases * s->row_step;
+        const REAL *channel = image + i / s->row_phases * w->xc;
+        for (int64_t line = 0; line < s->lines; line++) {
+            const int64_t y = top + line * w->sh;
+            const REAL *row = channel + y * w->xh + left * w->xw;
+            REAL *to = target + line * s->pitch;
+            if (y < 0 || y >= w->ih) {
+                for (int64_t phase = 0; phase < s->col_phases; phase++)
+                    memset(to + phase * plane, 0, s->pitch * sizeof(REAL));
+                continue;
             }
+            /* The next channel's row: lines are too short for the hardware to see a pattern. */
+            for (int64_t t = all_first * w->sw; t < all_last * w->sw; t += CACHE_LINE / (int64_t)sizeof(REAL))
+                __builtin_prefetch(row + w->xc + t);
+            switch (all_first < all_last ? s->col_phases : 0) {
+            case 0: break;
+            case 1: NAME(copy)(row + all_first, all_last - all_first, to + all_first); break;
+            case 2: NAME(split)(2, row + all_first * 2, all_last - all_first, plane, to + all_first); break;
+            case 4: NAME(split)(4, row + all_first * 4, all_last - all_first, plane, to + all_first); break;
+            case 6: NAME(split)(6, row + all_first * 6, all_last - all_first, plane, to + all_first); break;
+            default: NAME(split)(w->sw, row + all_first * w->sw, all_last - all_first, plane, to + all_first);
+            }
+        }
+        for (int64_t phase = 0; phase < s->col_phases; phase++) {
+            const int64_t begin = left + phase * s->col_step;
+            int64_t first, last;
+            NAME(inside)(w, begin, s->pitch, &first, &last);
+            const int64_t done = together ? all_first : first, resume = together ? all_last : last;
+            for (int64_t line = 0; line < s->lines; line++) {
+                const int64_t y = top + line * w->sh;
+                if (y < 0 || y >= w->ih)
+                    continue;
+                const REAL *row = channel + y * w->xh + begin * w->xw;
+                REAL *to = target + phase * plane + line * s->pitch;
+                if (!together)
+                    NAME(gather)(row + first * apart, last - first, apart, to + first);
+                for (int64_t t = done ? 0 : resume; t < s->pitch; t = t + 1 == done ? resume : t + 1)
+                    to[t] = t >= first && t < last ? row[t * apart] : 0;
+            }
+        }
+    }
 }
 
 /* Where tap (i, j) of the block's first position lies in channel 0. */
 static inline int64_t NAME(tap_at)(const Window *w, const NAME(strip) *s, int64_t i, int64_t j)
 {
-    const int64_t phase = s->tap_phase ? j : j * w->dw % w->sw, t = s->tap_phase ? 0 : j * w->dw / w->sw;
-    return (i * s->tap_line * s->phases + phase) * s->pitch + t;
+    const int64_t row_phase = s->row_taps ? i : i * w->dh % w->sh, line = s->row_taps ? 0 : i * w->dh / w->sh;
+    const int64_t col_phase = s->col_taps ? j : j * w->dw % w->sw, t = s->col_taps ? 0 : j * w->dw / w->sw;
+    return ((row_phase * s->col_phases + col_phase) * s->lines + line) * s->pitch + t;
 }
-
-/* From a position to the one below it. */
-static inline int64_t NAME(row_stride)(const NAME(strip) *s) { return s->row_line * s->phases * s->pitch; }
 
 typedef struct {
     int64_t count, start[SIMD_BYTES / sizeof(REAL)];

@@ -98,7 +98,7 @@ static inline __attribute__((always_inline)) void NAME(transform_out)(
 }
 
 /* Values of a cache line, for what is fetched ahead. */
-#define LINE ((int64_t)(64 / sizeof(REAL)))
+#define LINE ((int64_t)(CACHE_LINE / sizeof(REAL)))
 
 typedef REAL NAME(quad) __attribute__((vector_size(4 * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
 
@@ -432,7 +432,9 @@ static void NAME(panel_out)(const NAME(transforms) *transforms, const NAME(point
 /* Tile: a block of output tiles and panels of channels of one group of one image. arrays: x, U, bias or null, out,
  * workspace, Points of down and across. ints: Window of the strip (kernel t, stride m, extents in tiles); axis (see
  * AXES) and how it is combined; channels of a running sum; rows and cols of a block, blocks down and across; panels of a
- * channel block, channel blocks; oh, ow; workspace values of a worker; activation. scalars: its parameter. */
+ * channel block, channel blocks; oh, ow; workspace values of a worker; values of these for a panel of U, if the filters
+ * themselves are given instead of U: each panel is then transformed just before its use; activation. scalars: its
+ * parameter. */
 static void NAME(winograd)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                            int64_t worker)
 {
@@ -441,13 +443,14 @@ static void NAME(winograd)(void **arrays, const int64_t *ints, const double *sca
     const NAME(transforms) *transforms = &NAME(transforms_of)[extra[0]][extra[1]];
     const int64_t kc = extra[2], block_rows = extra[3], block_cols = extra[4], down = extra[5], across = extra[6];
     const int64_t block_panels = extra[7], channel_blocks = extra[8], oh = extra[9], ow = extra[10];
-    const int64_t activation = extra[12], e_count = w->kh * w->kw;
+    const int64_t own_u = extra[12], activation = extra[13], e_count = w->kh * w->kw;
+    const int64_t taps = (w->kh - w->sh + 1) * (w->kw - w->sw + 1);
     const int64_t icg = w->ic / w->g, ocg = w->oc / w->g, width = NAME(ceil_div)(ocg, LANES) * LANES;
     const int64_t group_u = e_count * NAME(panel_start)(NAME(ceil_div)(width, NR), width, icg);
     const NAME(points) points[2] = {NAME(rounded)(arrays[5]), NAME(rounded)((const Points *)arrays[5] + 1)};
     const int64_t whole = LANES < MR ? MR : LANES, most = NAME(ceil_div)(block_rows * block_cols, whole) * whole;
     const int64_t point_v = icg * most + POINT_GAP, point_s = most * NR + POINT_GAP;
-    REAL *V = (REAL *)arrays[4] + worker * extra[11], *S = V + e_count * point_v, *buffer = S + e_count * point_s;
+    REAL *panel_u = (REAL *)arrays[4] + worker * extra[11], *V = panel_u + own_u, *S = V + e_count * point_v, *buffer = S + e_count * point_s;
     int64_t *shift = (int64_t *)(buffer + TILES_OUT * w->sh * w->sw * LANES);
     REAL *line = (REAL *)(shift + NV * kc), *strip = line + NAME(rows_of)(w, block_rows, block_cols).row + LANES;
     for (int64_t v = 0; v < NV; v++)
@@ -480,6 +483,10 @@ static void NAME(winograd)(void **arrays, const int64_t *ints, const double *sca
             const int64_t c = g * ocg + first, some = ocg - first < columns ? ocg - first : columns;
             REAL *out = (REAL *)arrays[3] + (n * w->oc + c) * oh * ow;
             const REAL *U = (const REAL *)arrays[1] + g * group_u + e_count * NAME(panel_start)(panel, width, icg);
+            if (own_u) {
+                transforms->weight(arrays[5], (const REAL *)arrays[1] + c * icg * taps, some, icg, columns, panel_u);
+                U = panel_u;
+            }
             for (int64_t e = 0; e < e_count; e++) {
                 /* Lines of the output are in reach when they are written. */
                 for (int64_t l = e * some / e_count; l < (e + 1) * some / e_count; l++)
