@@ -18,8 +18,19 @@ from fastconv.strategies import BY_NAME, winograd
 from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
 from fastconv.strategies.reference import convolve
 
-TILES = ((2, 3), (4, 3), (6, 3), (2, 5), (4, 5))
-EACH_TILE = pytest.mark.parametrize(("m", "r"), TILES, ids=lambda k: str(k))
+AXES = ((2, 3), (4, 3), (6, 3), (2, 5), (3, 5), (4, 5), (2, 7))
+EACH_AXIS = pytest.mark.parametrize(("m", "r"), AXES, ids=str)
+SQUARES = [(m, (r, r)) for m, r in AXES]
+LINES = [(m, kernel) for m, r in AXES for kernel in ((1, r), (r, 1))]
+
+
+def each_tile(tiles):
+    return pytest.mark.parametrize(
+        ("m", "kernel"), tiles, ids=lambda k: "×".join(map(str, k)) if type(k) is tuple else k
+    )
+
+
+EACH_TILE, EACH_SQUARE = each_tile(SQUARES + LINES), each_tile(SQUARES)
 EACH_DTYPE = pytest.mark.parametrize("dtype", DTYPES)
 
 # `error` is an expected maximum of Gaussian errors. Sums over few channels have heavier tails; a wrong algorithm errs
@@ -29,6 +40,12 @@ ERROR_FACTOR = 4
 
 def strategy_of(m):
     return BY_NAME[f"winograd{m}"]
+
+
+def parse(descriptor, kernel):
+    """The geometry of a descriptor in which {k} stands for the kernel, {h} and {w} for its extents."""
+    h, w = kernel
+    return ConvGeometry.parse(descriptor.format(k=f"kh{h} kw{w}", h=h, w=w))
 
 
 def exactly(geometry, x, weight, epilogue=None):
@@ -60,20 +77,28 @@ def assert_close(m, geometry, x, weight, out):
     np.testing.assert_allclose(out, expected, rtol=0, atol=bound(m, geometry, x.dtype))
 
 
-@EACH_TILE
+def test_every_compiled_axis_is_tested():
+    from fastconv.kernels.winograd import AXES as compiled
+
+    assert set(compiled) == set(AXES)
+
+
+@EACH_AXIS
 def test_coefficients_give_the_exact_matrices(m, r):
     """The kernel's even and odd sums, written out as matrices: simd/winograd.h's formulas for unit vectors."""
-    q, table = winograd._points(m, r)
-    p, Q, Z, power, G = np.split(table, np.cumsum([3, 9, 4, 24]))
+    p, Q, Z, power, G = np.split(winograd._coefficients(m, r), np.cumsum([3, 9, 4, 24]))
     Q, power, G = Q.reshape(3, 3), power.reshape(3, 8), G.reshape(8, 7)
     t = m + r - 1
-    assert t == 2 * q + 2
+    q, z = (t - 1) // 2, 1 - t % 2
     BT, AT = np.zeros((t, t)), np.zeros((m, t))
-    BT[0, 0 : 2 * q + 1 : 2] = BT[-1, 1::2] = Z[: q + 1]
-    AT[0, 0] = AT[m - 1, -1] = 1
-    for j, (row, sign) in product(range(q), enumerate((1, -1), 1)):
-        BT[2 * j + row, 2 : 2 * q + 1 : 2] = Q[j, :q]
-        BT[2 * j + row, 1 : 2 * q : 2] = sign * p[j] * Q[j, :q]
+    BT[-1, z::2] = Z[: q + 1]
+    AT[m - 1, -1] = 1
+    if z:
+        BT[0, 0 : 2 * q + 1 : 2] = Z[: q + 1]
+        AT[0, 0] = 1
+    for j, (row, sign) in product(range(q), enumerate((1, -1), z)):
+        BT[2 * j + row, 1 + z : 2 * q + z : 2] = Q[j, :q]
+        BT[2 * j + row, z : 2 * q + z - 1 : 2] = sign * p[j] * Q[j, :q]
         AT[:, 2 * j + row] = [sign**i * power[j, i] for i in range(m)]
     exact = cook_toom.transforms(m, r, cook_toom.POINTS[m, r]).arrays()
     for computed, matrix in zip((AT, G[:t, :r], BT), exact, strict=True):
@@ -85,7 +110,7 @@ def test_coefficients_give_the_exact_matrices(m, r):
     assert (Q[range(q), q - 1] == 1).all()
 
 
-LIMITS = {2: 4e-6, 4: 1e-5, 6: 1e-4}
+LIMITS = {2: 4e-6, 4: 1e-5, 6: 1e-4}  # of 3×3, in float32
 
 
 @EACH_DTYPE
@@ -99,6 +124,27 @@ def test_error_of_layers(layer, dtype):
         expected = strategy_of(m).error(geometry, x.dtype)
         assert expected / 10 < worst <= expected
         assert dtype == "float64" or expected <= limit
+
+
+@EACH_TILE
+def test_error_of_tiles(m, kernel):
+    geometry = parse("ic64 oc16 i30 {k}", kernel)
+    x, weight = normals(geometry, "float32")
+    worst = np.abs(run(m, geometry, x, weight) - exactly(geometry, x, weight)).max() / np.sqrt(geometry.reduction)
+    expected = strategy_of(m).error(geometry, x.dtype)
+    assert expected / 10 < worst <= expected
+    assert expected <= 1e-4
+    assert 1 not in kernel or expected <= 1e-5
+
+
+@EACH_TILE
+def test_a_filter_in_double_precision_is_a_plain_sum_by_default(m, kernel):
+    """Of one channel no tile errs as little as a plain sum, whatever it costs: `fastconv.signal` relies on it."""
+    for extent in (40, 2000):
+        geometry = parse(f"ic1 oc1 i{extent} {{k}} p3", kernel)
+        assert strategy_of(m).refuse(geometry, np.dtype("float64")) is None
+        for prepared in (False, True):
+            assert f"winograd{m}" not in able(planner.plan(geometry, "float64", prepared=prepared))
 
 
 def chosen(geometry, dtype, **options):
@@ -155,30 +201,30 @@ def test_layers_are_computed_by_tiles(geometry):
 
 
 GEOMETRIES = {
-    "smaller_than_a_tile": "ic3 oc5 ih4 iw3 k{r} p2",
-    "one_output": "n2 ic5 oc3 i{r} k{r}",
-    "one_pixel": "ic3 oc2 i1 k{r} p2",
-    "one_row": "ic2 oc3 ih{r} iw23 k{r}",
-    "one_column": "ic2 oc3 ih23 iw{r} k{r}",
-    "odd_width": "ic17 oc3 ih11 iw35 k{r} p1",
-    "wider_than_a_vector": "ic2 oc3 ih9 iw150 k{r} p1",
-    "asymmetric_padding": "ic3 oc4 ih9 iw12 k{r} pt0 pb3 pl4 pr1",
-    "padding_past_kernel": "ic3 oc2 ih4 iw5 k{r} p5",
-    "far_padding": "ic1 oc1 ih2 iw2 k{r} p19",
-    "batch_and_groups": "n3 g3 ic15 oc6 ih8 iw10 k{r} p1",
-    "depthwise": "n2 g17 ic17 oc17 ih9 iw10 k{r} p1",
-    "past_a_block_of_channels": "ic257 oc3 i{r} k{r} p1",
-    "channels_of_two_blocks": "ic513 oc2 i{r} k{r}",
-    "many_filters": "ic3 oc131 ih7 iw6 k{r} p1",
+    "smaller_than_a_tile": "ic3 oc5 ih4 iw3 {k} p2",
+    "one_output": "n2 ic5 oc3 ih{h} iw{w} {k}",
+    "one_pixel": "ic3 oc2 i1 {k} p3",
+    "one_row": "ic2 oc3 ih{h} iw23 {k}",
+    "one_column": "ic2 oc3 ih23 iw{w} {k}",
+    "odd_width": "ic17 oc3 ih11 iw35 {k} p1",
+    "wider_than_a_vector": "ic2 oc3 ih9 iw150 {k} p1",
+    "asymmetric_padding": "ic3 oc4 ih9 iw12 {k} pt0 pb3 pl4 pr1",
+    "padding_past_kernel": "ic3 oc2 ih4 iw5 {k} p5",
+    "far_padding": "ic1 oc1 ih2 iw2 {k} p19",
+    "batch_and_groups": "n3 g3 ic15 oc6 ih8 iw10 {k} p1",
+    "depthwise": "n2 g17 ic17 oc17 ih9 iw10 {k} p1",
+    "past_a_block_of_channels": "ic257 oc3 ih{h} iw{w} {k} p1",
+    "channels_of_two_blocks": "ic513 oc2 ih{h} iw{w} {k}",
+    "many_filters": "ic3 oc131 ih7 iw6 {k} p1",
 }
 
 
 @EACH_DTYPE
 @EACH_TILE
 @pytest.mark.parametrize("descriptor", GEOMETRIES.values(), ids=GEOMETRIES)
-def test_odd_shapes(m, r, descriptor, dtype):
+def test_odd_shapes(m, kernel, descriptor, dtype):
     """Also with threads and without the rest of the batch, to the bit."""
-    geometry = ConvGeometry.parse(descriptor.format(r=r))
+    geometry = parse(descriptor, kernel)
     x, weight = normals(geometry, dtype)
     out = run(m, geometry, x, weight)
     assert_close(m, geometry, x, weight, out)
@@ -188,10 +234,10 @@ def test_odd_shapes(m, r, descriptor, dtype):
 
 
 @EACH_DTYPE
-@EACH_TILE
+@EACH_SQUARE
 @pytest.mark.parametrize("channels", [gemm.MR - 1, gemm.MR, gemm.MR + 1, 2 * gemm.MR + 1, 70])
-def test_filters_beside_whole_panels(m, r, channels, dtype):
-    geometry = ConvGeometry.parse(f"g2 ic6 oc{2 * channels} ih9 iw13 k{r} p1")
+def test_filters_beside_whole_panels(m, kernel, channels, dtype):
+    geometry = parse(f"g2 ic6 oc{2 * channels} ih9 iw13 {{k}} p1", kernel)
     x, weight = normals(geometry, dtype)
     for threads in (1, 3):
         assert_close(m, geometry, x, weight, run(m, geometry, x, weight, threads=threads))
@@ -207,11 +253,11 @@ VIEWS = {
 
 
 @EACH_DTYPE
-@EACH_TILE
+@EACH_SQUARE
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
-def test_views(m, r, view, dtype):
+def test_views(m, kernel, view, dtype):
     """Where the pixels lie does not change a bit."""
-    geometry = ConvGeometry.parse(f"n2 g2 ic10 oc4 ih11 iw21 k{r} p2")
+    geometry = parse("n2 g2 ic10 oc4 ih11 iw21 {k} p2", kernel)
     x, weight = normals(geometry, dtype)
     x, weight = view(x), view(weight)
     out = conv(geometry, x, weight, strategy=f"winograd{m}")
@@ -221,10 +267,10 @@ def test_views(m, r, view, dtype):
 
 
 @EACH_DTYPE
-@EACH_TILE
+@EACH_SQUARE
 @pytest.mark.parametrize("activation", [None, *ACTIVATIONS, ("leaky_relu", 0.25), ("elu", 2.0)], ids=str)
-def test_bias_activation_and_out(m, r, activation, dtype):
-    geometry = ConvGeometry.parse(f"n2 ic3 oc7 ih9 iw14 k{r} p1")
+def test_bias_activation_and_out(m, kernel, activation, dtype):
+    geometry = parse("n2 ic3 oc7 ih9 iw14 {k} p1", kernel)
     x, weight = normals(geometry, dtype)
     weight /= 4
     bias = np.arange(7, dtype=dtype) - 3
@@ -237,7 +283,7 @@ def test_bias_activation_and_out(m, r, activation, dtype):
 
 @st.composite
 def problems(draw):
-    m, r = draw(st.sampled_from(TILES))
+    m, kernel = draw(st.sampled_from(SQUARES + LINES))
     padding = tuple((draw(st.integers(0, 7)), draw(st.integers(0, 7))) for _ in range(2))
     groups = draw(st.integers(1, 3))
     return m, ConvGeometry(
@@ -245,8 +291,8 @@ def problems(draw):
         g=groups,
         ic=groups * draw(st.sampled_from((1, 2, 3, 9))),
         oc=groups * draw(st.sampled_from((1, 2, 7))),
-        extent=tuple(draw(st.integers(max(1, r - sum(p)), 30)) for p in padding),
-        kernel=(r, r),
+        extent=tuple(draw(st.integers(max(1, k - sum(p)), 30)) for p, k in zip(padding, kernel, strict=True)),
+        kernel=kernel,
         stride=(1, 1),
         dilation=(1, 1),
         padding=padding,
@@ -261,7 +307,7 @@ def test_any_geometry(problem, dtype, threads):
 
 
 def forget():
-    for function in (winograd._launch, winograd._points, winograd._rms_error):
+    for function in (winograd._launch, winograd._rms_error):
         function.cache_clear()
 
 
@@ -270,8 +316,7 @@ def blocks(monkeypatch):
     """Sets the extents of a block; what was remembered of others is forgotten."""
 
     def choose(tiles, steps):
-        monkeypatch.setattr(winograd, "_BLOCK_BYTES", 1)
-        monkeypatch.setattr(winograd, "_LEAST_TILES", tiles)
+        monkeypatch.setattr(winograd, "_tiles_of_block", lambda channels, tile_bytes: tiles)
         monkeypatch.setattr(winograd, "_MAX_STEPS", steps)
         monkeypatch.setattr(winograd, "_BLOCK_CHANNELS", gemm.MR)
         forget()
@@ -281,12 +326,12 @@ def blocks(monkeypatch):
 
 
 @EACH_DTYPE
-@EACH_TILE
+@EACH_SQUARE
 @pytest.mark.parametrize(("tiles", "steps"), [(1, 1), (3, 2), (7, 5), (40, 9)])
 @pytest.mark.parametrize("descriptor", ["n2 g2 ic22 oc58 ih13 iw29", "ic7 oc3 ih7 iw130", "ic67 oc33 ih31 iw6"])
-def test_blocks_stay_within_bound(blocks, m, r, tiles, steps, descriptor, dtype):
+def test_blocks_stay_within_bound(blocks, m, kernel, tiles, steps, descriptor, dtype):
     blocks(tiles, steps)
-    geometry = ConvGeometry.parse(f"{descriptor} k{r} p1")
+    geometry = parse(f"{descriptor} {{k}} p1", kernel)
     x, weight = normals(geometry, dtype)
     epilogue = Epilogue(np.arange(geometry.oc, dtype=dtype) / 8 - 2, *(ACTIVATIONS["relu"][0], 0.0))
     expected = exactly(geometry, x, weight, epilogue)
@@ -297,10 +342,10 @@ def test_blocks_stay_within_bound(blocks, m, r, tiles, steps, descriptor, dtype)
 
 
 @EACH_DTYPE
-@EACH_TILE
+@EACH_SQUARE
 @pytest.mark.parametrize("tiles", [1, 7, 40, 500])
-@pytest.mark.parametrize("descriptor", [*GEOMETRIES.values(), "ic9 oc70 ih40 iw41 k{r} p2"], ids=str)
-def test_scratch_is_large_enough(blocks, monkeypatch, m, r, tiles, descriptor, dtype):
+@pytest.mark.parametrize("descriptor", [*GEOMETRIES.values(), "ic9 oc70 ih40 iw41 {k} p2"], ids=str)
+def test_scratch_is_large_enough(blocks, monkeypatch, m, kernel, tiles, descriptor, dtype):
     """Nothing is written past it; the kernel could not tell."""
     blocks(tiles, 9)
     taken = []
@@ -310,9 +355,9 @@ def test_scratch_is_large_enough(blocks, monkeypatch, m, r, tiles, descriptor, d
         return taken[-1][:size]
 
     monkeypatch.setattr(winograd.team, "aligned_empty", guarded)
-    geometry = ConvGeometry.parse(descriptor.format(r=r))
+    geometry = parse(descriptor, kernel)
     assert np.isfinite(run(m, geometry, *normals(geometry, dtype))).all()
-    assert [(scratch[-4096:] == 7).all() for scratch in taken] == [True]
+    assert [(scratch[-4096:] == 7).all() for scratch in taken] == [True, True]  # the transformed weight, the workspace
 
 
 def tiles_that_see(m, geometry, pixels):
@@ -320,19 +365,20 @@ def tiles_that_see(m, geometry, pixels):
     g = geometry
     groups = pixels.reshape(g.n, g.g, -1, *g.extent).any(2)
     seen = np.zeros((g.n, g.g, *g.out_extent), bool)
-    reach = m + g.kh - 1
-    for a, b in product(range(0, g.oh, m), range(0, g.ow, m)):
-        rows, columns = (slice(max(0, i - p), max(0, i - p + reach)) for i, p in ((a, g.pt), (b, g.pl)))
-        seen[..., a : a + m, b : b + m] = groups[..., rows, columns].any((-2, -1))[..., None, None]
+    down, across = (1 if k == 1 else m for k in g.kernel)
+    for a, b in product(range(0, g.oh, down), range(0, g.ow, across)):
+        rows = slice(max(0, a - g.pt), max(0, a - g.pt + down + g.kh - 1))
+        columns = slice(max(0, b - g.pl), max(0, b - g.pl + across + g.kw - 1))
+        seen[..., a : a + down, b : b + across] = groups[..., rows, columns].any((-2, -1))[..., None, None]
     return np.repeat(seen, g.oc // g.g, axis=1)
 
 
 @EACH_DTYPE
 @EACH_TILE
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("rest", ["n2 ic3 oc5 ih17 iw20 k{r} p1", "n2 g2 ic4 oc6 ih13 iw40 k{r} pt3 pb0 pl2 pr5"])
-def test_nonfinite_pixels_spread_within_their_tiles(m, r, value, rest, dtype):
-    geometry = ConvGeometry.parse(rest.format(r=r))
+@pytest.mark.parametrize("rest", ["n2 ic3 oc5 ih17 iw20 {k} p1", "n2 g2 ic4 oc6 ih13 iw40 {k} pt3 pb0 pl2 pr5"])
+def test_nonfinite_pixels_spread_within_their_tiles(m, kernel, value, rest, dtype):
+    geometry = parse(rest, kernel)
     x, weight = normals(geometry, dtype)
     clean = exactly(geometry, x, weight)
     x[0, 0, 0, 0] = x[-1, -1, -4, 7] = value
@@ -347,11 +393,11 @@ def test_nonfinite_pixels_spread_within_their_tiles(m, r, value, rest, dtype):
 
 @EACH_TILE
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_nonfinite_weights_touch_their_filter_alone(m, r, value):
-    geometry = ConvGeometry.parse(f"n2 ic3 oc{gemm.MR + 3} ih9 iw11 k{r} p1")
+def test_nonfinite_weights_touch_their_filter_alone(m, kernel, value):
+    geometry = parse(f"n2 ic3 oc{gemm.MR + 3} ih9 iw11 {{k}} p1", kernel)
     x, weight = normals(geometry, "float32")
     clean = run(m, geometry, x, weight)
-    weight[1, 1, 1, 1] = value
+    weight[1, 1, -1, -1] = value
     out = run(m, geometry, x, weight)
     # A tap that sees the padding alone multiplies zeros, which gives NaN too.
     assert not np.isfinite(out[:, 1]).any()
@@ -361,15 +407,20 @@ def test_nonfinite_weights_touch_their_filter_alone(m, r, value):
 
 @EACH_DTYPE
 @EACH_TILE
-def test_large_finite_values_do_not_overflow(m, r, dtype):
+def test_large_finite_values_do_not_overflow(m, kernel, dtype):
     """The transforms need some of the type's range: what the largest of their sums can be, for a filter of norm 1."""
-    geometry = ConvGeometry.parse(f"ic1 oc1 i40 k{r}")
-    AT, G, BT = map(np.abs, cook_toom.transforms(m, r, cook_toom.POINTS[m, r]).arrays())
-    inputs = BT.sum(1)
-    products = inputs * G.sum(1) / r
-    gain = max(inputs.max(), products.max(), (AT @ products).max()) ** 2
+    geometry = parse("ic1 oc1 i40 {k}", kernel)
+    gain = 1
+    for r in kernel:
+        if r > 1:
+            AT, G, BT = map(np.abs, cook_toom.transforms(m, r, cook_toom.POINTS[m, r]).arrays())
+            inputs = BT.sum(1)
+            products = inputs * G.sum(1) / r
+            gain *= max(inputs.max(), products.max(), (AT @ products).max())
     largest = np.dtype(dtype).type(0.99 * np.finfo(dtype).max / gain)
     x, weight = (np.sign(a) for a in normals(geometry, dtype))
-    weight /= r**2
+    weight /= geometry.taps
     out = run(m, geometry, x * largest, weight) / largest
-    np.testing.assert_allclose(out, exactly(geometry, x, weight), rtol=0, atol=bound(m, geometry, dtype) / r**2)
+    np.testing.assert_allclose(
+        out, exactly(geometry, x, weight), rtol=0, atol=bound(m, geometry, dtype) / geometry.taps
+    )

@@ -430,5 +430,4 @@ def execute(plan: Plan, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, o
         weight = weight.reshape(g.weight_shape)
     if x.ndim != g.ndim + 2:
         x, out = x.reshape(g.x_shape), out.reshape(g.out_shape)
-    prepared = plan.strategy.prepare(g, weight, plan.threads)
-    plan.strategy.run(g, x, prepared, out, epilogue, plan.threads, plan.max_workspace)
+    plan.strategy.run_once(g, x, weight, out, epilogue, plan.threads, plan.max_workspace)

@@ -157,12 +157,9 @@ def _measure(
     x, weight = (rng.standard_normal(shape).astype(dtype) for shape in (geometry.x_shape, geometry.weight_shape))
     out = np.empty(geometry.out_shape, dtype)
 
-    def one_shot(s: Strategy) -> None:
-        s.run(geometry, x, s.prepare(geometry, weight, threads), out, Epilogue(), threads, max_workspace)
-
     def call(s: Strategy) -> Callable[[], None]:
         if not prepared:
-            return partial(one_shot, s)
+            return partial(s.run_once, geometry, x, weight, out, Epilogue(), threads, max_workspace)
         packed = s.prepare(geometry, weight, threads)
         return partial(s.run, geometry, x, packed, out, Epilogue(), threads, max_workspace)
 

@@ -16,7 +16,7 @@ cdef extern from "simd/simd.h":
         tile_function pack_left
         tile_function implicit
         tile_function winograd_weight
-        tile_function winograd[4][7]
+        tile_function winograd
 
     ctypedef struct simd_kernels:
         const char *isa

@@ -16,6 +16,7 @@ from fastconv.strategies.winograd import Winograd
 STRATEGIES: tuple[Strategy, ...] = (
     Implicit(),
     Winograd(2),
+    Winograd(3),
     Winograd(4),
     Winograd(6),
     Direct(),

@@ -69,8 +69,36 @@ class Strategy(Protocol):
     ) -> None:
         """Compute into `out`, which is C-contiguous and overlaps nothing. `x` has any strides."""
 
+    def run_once(
+        self,
+        geometry: ConvGeometry,
+        x: np.ndarray,
+        weight: np.ndarray,
+        out: np.ndarray,
+        epilogue: Epilogue,
+        threads: int,
+        max_workspace: int,
+    ) -> None:
+        """`run` with a weight that was not prepared and is not used again: the same bits."""
 
-class KeepsWeights:
+
+class PreparesFirst:
+    """The share of strategies to which it is the same whether a weight is used again."""
+
+    def run_once(
+        self,
+        geometry: ConvGeometry,
+        x: np.ndarray,
+        weight: np.ndarray,
+        out: np.ndarray,
+        epilogue: Epilogue,
+        threads: int,
+        max_workspace: int,
+    ) -> None:
+        self.run(geometry, x, self.prepare(geometry, weight, threads), out, epilogue, threads, max_workspace)
+
+
+class KeepsWeights(PreparesFirst):
     """The share of strategies that read the weight as it is."""
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:

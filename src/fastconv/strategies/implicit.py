@@ -17,6 +17,7 @@ from fastconv.geometry import ConvGeometry
 from fastconv.strategies.base import (
     COPY_BYTES,
     FMA_FLOPS,
+    PreparesFirst,
     element_strides,
     refuse_unless_real_2d,
     share_panels,
@@ -135,7 +136,7 @@ def _packing(g: ConvGeometry, itemsize: int) -> _Packing:
     )
 
 
-class Implicit:
+class Implicit(PreparesFirst):
     name = "implicit"
     exact_sum = True
 

@@ -10,7 +10,8 @@ by up to 510 on their way (6 × 6 outputs; 60 for 4 × 4), so inputs that close 
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -19,35 +20,27 @@ from fastconv.epilogue import Epilogue
 from fastconv.geometry import ConvGeometry
 from fastconv.strategies.base import FMA_FLOPS, element_strides, refuse_unless_real_2d, share_panels
 
-# The tiles that the kernels are compiled for: (outputs, taps) of an axis.
-_TILES = ((2, 3), (4, 3), (6, 3), (2, 5), (4, 5))
+if TYPE_CHECKING:
+    from fastconv.kernels.cook_toom import CookToom
 
-# A block's transformed input and sums take about this much, so that they stay in a shared cache, but a block has at
-# least `_LEAST_TILES`: every block reads the transformed weight once.
-_BLOCK_BYTES = 4 << 20
-_LEAST_TILES = 96
+# Most bytes of a block's transformed input and sums.
 _MOST_BYTES = 12 << 20
 
-# Values between the weights of one point and the next, so that their distance is no multiple of 4 KiB.
-_POINT_GAP = 16
-
-# Most input channels transformed at a time; sums over more are continued.
-_MAX_STEPS = 256
+# Most input channels of a running sum.
+_MAX_STEPS = 64
 
 # Least output channels of a block, where tiles alone are too few to share among threads.
 _BLOCK_CHANNELS = 64
 
-# The maximum error over its deviation: measured 7 to 9 from 32 channels on; up to twice that for fewer, which err less.
-_MAX_OVER_RMS = 8.5
+# The maximum error over its deviation: measured 7 to 9 from 32 channels on, and up to 13 for fewer, which err less.
+_MAX_OVER_RMS, _MAX_OVER_RMS_OF_FEW, _FEW_CHANNELS = 8.5, 13, 16
 
 
 @functools.cache
-def _points(m: int, r: int) -> tuple[int, np.ndarray]:
-    """The pairs of points of F(m, r), and the kernel's coefficients (struct Points of simd/simd.h)."""
-    from fastconv.kernels.cook_toom import POINTS, transforms
-
-    exact = transforms(m, r, POINTS[m, r])
-    pairs = exact.points[1::2]
+def _coefficients(m: int, r: int) -> np.ndarray:
+    """What the kernels compute F(m, r) from: struct Points of simd/simd.h, by its MAX_PAIRS 3, MAX_T 8 and MAX_R 7."""
+    exact = _transforms(m, r)
+    pairs = exact.points[exact.t % 2 == 0 :: 2]
     q = len(pairs)
 
     def product(roots) -> list:
@@ -58,7 +51,7 @@ def _points(m: int, r: int) -> tuple[int, np.ndarray]:
             coefficients = [a - p * p * b for a, b in zip(shifted, [*coefficients, 0], strict=True)]
         return coefficients
 
-    sizes = [3, 3 * 3, 4, 3 * 8, 8 * 7]  # by MAX_PAIRS 3, MAX_T 8 and MAX_R 7
+    sizes = [3, 3 * 3, 4, 3 * 8, 8 * 7]
     table = np.zeros(sum(sizes))
     p, Q, Z, power, G = np.split(table, np.cumsum(sizes)[:-1])
     p[:q] = [float(a) for a in pairs]
@@ -66,71 +59,125 @@ def _points(m: int, r: int) -> tuple[int, np.ndarray]:
         Q.reshape(3, 3)[j, :q] = [float(c) for c in product(pairs[:j] + pairs[j + 1 :])]
         power.reshape(3, 8)[j] = [float(pairs[j] ** i) for i in range(8)]
     Z[: q + 1] = [float(c) for c in product(pairs)]
-    G.reshape(8, 7)[: m + r - 1, :r] = [[float(g) for g in row] for row in exact.G]
-    return q, table
+    G.reshape(8, 7)[: exact.t, :r] = [[float(g) for g in row] for row in exact.G]
+    return table
+
+
+def _transforms(m: int, r: int) -> CookToom:
+    from fastconv.kernels.cook_toom import POINTS, transforms
+
+    return transforms(m, r, POINTS[m, r])
 
 
 @functools.cache
-def _rms_error(m: int, r: int, channels: int, steps: int) -> float:
-    from fastconv.kernels.cook_toom import POINTS, rms_error, transforms
+def _rms_error(axes: tuple[tuple[int, int], ...], channels: int, steps: int) -> float:
+    from fastconv.kernels.cook_toom import rms_error
 
-    axis = transforms(m, r, POINTS[m, r])
-    return rms_error((axis, axis), channels, steps)
-
-
-def _steps(channels: int) -> int:
-    """kc: input channels transformed at a time, in about equal blocks."""
-    return -(-channels // -(-channels // _MAX_STEPS))
+    return rms_error([_transforms(*axis) for axis in axes], channels, steps)
 
 
 def _sum_steps(channels: int) -> int:
-    """Channels of one running sum. The transforms amplify its rounding, so it is short, and never the whole."""
-    return max(16, min(64, channels // 2))
+    """Channels of one running sum, in about equal blocks: the transforms amplify its rounding, so it is short."""
+    return -(-channels // -(-channels // _MAX_STEPS))
+
+
+class _Tiling(NamedTuple):
+    """The tiles of a kernel: F(m, r) of each axis, F(1, 1) where the kernel's extent is one."""
+
+    down: tuple[int, int]
+    across: tuple[int, int]
+
+    @classmethod
+    def of(cls, m: int, kernel: tuple[int, int]) -> _Tiling:
+        return cls(*((1, 1) if r == 1 else (m, r) for r in kernel))
+
+    @property
+    def points(self) -> tuple[int, int]:
+        """Inputs and products of a tile, of each axis: m + r - 1."""
+        return self.down[0] + self.down[1] - 1, self.across[0] + self.across[1] - 1
+
+    @property
+    def number(self) -> tuple[int, int]:
+        """What the kernels call it: the axis, and whether it is used on both, down alone or across alone."""
+        from fastconv.kernels.winograd import AXES
+
+        if self.down == self.across:
+            return AXES[self.down], 0
+        return (AXES[self.down], 1) if self.across == (1, 1) else (AXES[self.across], 2)
+
+    @property
+    def coefficients(self) -> np.ndarray:
+        return _both_coefficients(self)
+
+
+@functools.cache
+def _both_coefficients(tiling: _Tiling) -> np.ndarray:
+    return np.concatenate([_coefficients(*axis) for axis in tiling])
+
+
+def _tiles_of_block(channels: int, tile_bytes: int) -> int:
+    """About as many tiles as output channels, so that transformed inputs and weights take equal room: all of the one
+    are read for each panel of the other. Fewer than 48 measured slower.
+    """
+    return min(max(channels, 48), max(8, _MOST_BYTES // tile_bytes))
 
 
 class _Launch(NamedTuple):
     """What the kernel of a geometry is called with (see kernels/simd/winograd.h)."""
 
     kernel: int
-    points: np.ndarray
+    coefficients: np.ndarray
     window: tuple[int, ...]
     blocking: tuple[int, ...]
     tiles: int
     scratch: int
+    transforms_weight: bool
 
 
 @functools.lru_cache(maxsize=4096)
-def _launch(g: ConvGeometry, m: int, itemsize: int, threads: int) -> _Launch:
+def _launch(g: ConvGeometry, m: int, itemsize: int, threads: int, once: bool) -> _Launch:
     from fastconv.kernels.gemm import LANES, MR, NR
-    from fastconv.kernels.winograd import STRIP_CHANNELS, kernel
+    from fastconv.kernels.winograd import POINT_GAP, STRIP_CHANNELS, TILES_OUT, WINOGRAD
 
-    lanes = LANES[itemsize]
-    q, points = _points(m, g.kh)
-    t = m + g.kh - 1
-    down_tiles, across_tiles = -(-g.oh // m), -(-g.ow // m)
+    tiling = _Tiling.of(m, g.kernel)
+    lanes, nr = LANES[itemsize], NR[itemsize]
+    (m_down, _), (m_across, _) = tiling
+    t_down, t_across = tiling.points
+    points = t_down * t_across
+    down_tiles, across_tiles = -(-g.oh // m_down), -(-g.ow // m_across)
     icg, ocg = g.ic // g.g, g.oc // g.g
-    kc = _steps(icg)
-    panels = -(-ocg // MR)
-    tile_bytes = t * t * (kc + panels * MR) * itemsize
-    tiles = min(max(_BLOCK_BYTES // tile_bytes, _LEAST_TILES), max(lanes, _MOST_BYTES // tile_bytes))
-    if across_tiles >= 2 * tiles:
-        rows, cols = 1, tiles
-    else:
-        rows, cols = min(down_tiles, max(1, tiles // across_tiles)), across_tiles
+    tile_bytes = points * (icg + nr) * itemsize
+    tiles = _tiles_of_block(ocg, tile_bytes)
+    # Blocks of about equal extents, and of whole rows where these are not twice as long.
+    across = max(1, across_tiles // tiles)
+    cols = -(-across_tiles // across)
+    down = -(-down_tiles // min(down_tiles, max(1, round(tiles / cols))))
+    rows = -(-down_tiles // down)
     down, across = -(-down_tiles // rows), -(-across_tiles // cols)
-    rows = -(-down_tiles // down)  # about equal heights
     blocks = g.n * g.g * down * across
-    block_panels = share_panels(panels, _BLOCK_CHANNELS // MR, blocks, threads)
+    panels = _panels(ocg, itemsize)
+    block_panels = share_panels(panels, -(-_BLOCK_CHANNELS // nr), blocks, threads)
     channel_blocks = -(-panels // block_panels)
-    most = -(-rows * cols // lanes) * lanes
-    strip = min(kc, STRIP_CHANNELS) * (rows * m + g.kh + m) * (cols * m + g.kh + m) + NR[itemsize]
-    scratch = t * t * ((kc + block_panels * MR) * most + 32) + m * m * lanes + 3 * kc * 8 // itemsize + strip
+    # Filters that only one block reads are transformed panel by panel while they are in cache: writing all of them to
+    # fresh memory first takes twice as long.
+    own_weights = points * (icg * nr + POINT_GAP) if once and g.n * down * across == 1 else 0
+    pad = max(lanes, MR)
+    most = -(-rows * cols // pad) * pad
+    kc = _sum_steps(icg)
+    row = -(-(cols + (t_across - 1) // m_across) // lanes) * lanes * m_across
+    strip = row + lanes + min(kc, STRIP_CHANNELS) * ((rows - 1) * m_down + t_down) * row + lanes
+    sums = points * ((icg + nr) * most + 2 * POINT_GAP)
+    scratch = own_weights + sums + TILES_OUT * m_down * m_across * lanes + nr // lanes * kc * 8 // itemsize + strip
     scratch = -(-scratch // 16) * 16
     return _Launch(
-        kernel=kernel(itemsize, q, m),
-        points=points,
-        window=(g.n, g.g, g.ic, g.oc, g.ih, g.iw, t, t, down_tiles, across_tiles, m, m, 1, 1, g.pt, g.pl),
+        kernel=WINOGRAD[itemsize],
+        coefficients=tiling.coefficients,
+        window=(
+            *(g.n, g.g, g.ic, g.oc, g.ih, g.iw, t_down, t_across),
+            *(down_tiles, across_tiles, m_down, m_across, 1, 1, g.pt, g.pl),
+        ),
         blocking=(
+            *tiling.number,
             kc,
             rows,
             cols,
@@ -140,20 +187,31 @@ def _launch(g: ConvGeometry, m: int, itemsize: int, threads: int) -> _Launch:
             channel_blocks,
             g.oh,
             g.ow,
-            _point_stride(g),
             scratch,
-            _sum_steps(icg),
+            own_weights,
         ),
         tiles=blocks * channel_blocks,
         scratch=scratch,
+        transforms_weight=own_weights > 0,
     )
 
 
-def _point_stride(g: ConvGeometry) -> int:
-    """Values of the transformed weight from point to point, off a multiple of 4 KiB."""
-    from fastconv.kernels.gemm import MR
+def _panels(channels: int, itemsize: int) -> int:
+    """Panels of output channels of a group."""
+    from fastconv.kernels.gemm import NR
 
-    return g.g * -(-(g.oc // g.g) // MR) * MR * (g.ic // g.g) + _POINT_GAP
+    return -(-channels // NR[itemsize])
+
+
+def _weight_values(g: ConvGeometry, m: int, itemsize: int) -> int:
+    """Values of the transformed weight."""
+    from fastconv.kernels.gemm import LANES
+    from fastconv.kernels.winograd import POINT_GAP
+
+    lanes = LANES[itemsize]
+    ocg = g.oc // g.g
+    points = prod(_Tiling.of(m, g.kernel).points)
+    return points * g.g * (-(-ocg // lanes) * lanes * (g.ic // g.g) + _panels(ocg, itemsize) * POINT_GAP)
 
 
 class Winograd:
@@ -169,54 +227,57 @@ class Winograd:
             return reason
         if max(geometry.stride) > 1 or max(geometry.dilation) > 1:
             return "computes stride 1 and dilation 1"
-        if geometry.kh != geometry.kw or (self.m, geometry.kh) not in _TILES:
-            kernels = " and ".join(f"{r}×{r}" for m, r in _TILES if m == self.m)
+        if not self._computes(geometry.kernel):
+            from fastconv.kernels.winograd import AXES
+
+            taps = [r for m, r in AXES if m == self.m]
+            kernels = ", ".join([f"{r}×{r}" for r in taps] + [f"{r}×1 and 1×{r}" for r in taps])
             return f"computes kernels of {kernels}, not {geometry.kh}×{geometry.kw}"
         return None
 
-    def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        from fastconv.kernels.gemm import LANES
+    def _computes(self, kernel: tuple[int, ...]) -> bool:
+        from fastconv.kernels.winograd import AXES
 
+        return max(kernel) > 1 and all(r in (1, max(kernel)) for r in kernel) and (self.m, max(kernel)) in AXES
+
+    def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         g = geometry
-        points = (self.m + g.kh - 1) ** 2
-        tiles = -(-g.oh // self.m) * -(-g.ow // self.m)
-        lanes = LANES[dtype.itemsize]
-        products = 2 * points * -(-tiles // lanes) * lanes * g.n * g.oc * g.ic / g.g
+        tiling = _Tiling.of(self.m, g.kernel)
+        points = prod(tiling.points)
+        tiles = -(-g.oh // tiling.down[0]) * -(-g.ow // tiling.across[0])
+        products = 2 * points * tiles * g.n * g.oc * g.ic / g.g
         transformed = points * tiles * g.n * (g.ic + g.oc) * dtype.itemsize
         weight = points * g.oc * g.ic / g.g * dtype.itemsize  # read once a block, from memory if it is large
         return 1e-5 + products / (0.95 * FMA_FLOPS[dtype.itemsize]) + transformed / 7.5e9 + weight / 20e9
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         g = geometry
-        return 1e-5 + g.oc * g.ic / g.g * (self.m + g.kh - 1) ** 2 * 1e-9
+        return 1e-5 + g.oc * g.ic / g.g * prod(_Tiling.of(self.m, g.kernel).points) * 1e-9
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         channels = geometry.ic // geometry.g
         unit = float(np.finfo(dtype).eps) / 2
-        return _MAX_OVER_RMS * unit * _rms_error(self.m, geometry.kh, channels, _sum_steps(channels))
+        ratio = _MAX_OVER_RMS if channels > _FEW_CHANNELS else _MAX_OVER_RMS_OF_FEW
+        return ratio * unit * _rms_error(_Tiling.of(self.m, geometry.kernel), channels, _sum_steps(channels))
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        points = (self.m + geometry.kh - 1) ** 2
-        scratch = _launch(geometry, self.m, dtype.itemsize, threads).scratch
-        return (threads * scratch + points * _point_stride(geometry)) * dtype.itemsize
+        launch = _launch(geometry, self.m, dtype.itemsize, threads, True)
+        weight = 0 if launch.transforms_weight else _weight_values(geometry, self.m, dtype.itemsize)
+        return (threads * launch.scratch + weight) * dtype.itemsize
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
-        from fastconv.kernels.gemm import MR
         from fastconv.kernels.winograd import WEIGHT
 
         g = geometry
         icg, ocg = g.ic // g.g, g.oc // g.g
-        t = self.m + g.kh - 1
-        stride = _point_stride(g)
-        transformed = np.empty(t * t * stride, weight.dtype)
-        transformed.reshape(t * t, stride)[:, -_POINT_GAP:] = 0
-        panels = -(-ocg // MR)
+        tiling = _Tiling.of(self.m, g.kernel)
+        transformed = team.aligned_empty(_weight_values(g, self.m, weight.itemsize), weight.dtype)
         team.run_tiles(
             WEIGHT[weight.itemsize],
-            (np.ascontiguousarray(weight), transformed, _points(self.m, g.kh)[1]),
-            (ocg, icg, _steps(icg), panels, t, g.kh, stride),
+            (np.ascontiguousarray(weight), transformed, tiling.coefficients),
+            (icg, ocg, *tiling.number, prod(tiling.points), g.taps),
             (),
-            g.g * panels,
+            g.g * _panels(ocg, weight.itemsize),
             threads,
         )
         return transformed
@@ -231,10 +292,31 @@ class Winograd:
         threads: int,
         max_workspace: int,
     ) -> None:
-        launch = _launch(geometry, self.m, x.itemsize, threads)
+        self._run(_launch(geometry, self.m, x.itemsize, threads, False), x, prepared, out, epilogue, threads)
+
+    def run_once(
+        self,
+        geometry: ConvGeometry,
+        x: np.ndarray,
+        weight: np.ndarray,
+        out: np.ndarray,
+        epilogue: Epilogue,
+        threads: int,
+        max_workspace: int,
+    ) -> None:
+        launch = _launch(geometry, self.m, x.itemsize, threads, True)
+        if launch.transforms_weight:
+            weight = np.ascontiguousarray(weight)
+        else:
+            weight = self.prepare(geometry, weight, threads)
+        self._run(launch, x, weight, out, epilogue, threads)
+
+    def _run(
+        self, launch: _Launch, x: np.ndarray, weight: np.ndarray, out: np.ndarray, epilogue: Epilogue, threads: int
+    ) -> None:
         team.run_tiles(
             launch.kernel,
-            (x, prepared, epilogue.bias, out, team.aligned_empty(threads * launch.scratch, x.dtype), launch.points),
+            (x, weight, epilogue.bias, out, team.aligned_empty(threads * launch.scratch, x.dtype), launch.coefficients),
             (*launch.window, *element_strides(x), *launch.blocking, epilogue.activation),
             (epilogue.parameter,),
             launch.tiles,

@@ -6,7 +6,11 @@
 #undef TILES
 #undef ROW_OF_TILES
 #undef PACK
-#undef WINOGRAD
+#undef PART
+#undef LINE
+#undef SHAPES
+#undef TRANSFORMS
+#undef ROW
 #undef SUMS
 
 #include "vector.h"

@@ -18,6 +18,9 @@ typedef struct {
 #define MAX_T (2 * MAX_PAIRS + 2)
 #define MAX_R 7
 
+/* The axes of Winograd's tiles, F(m, r) with r = t - m + 1, that kernels are compiled for: X(t, m). */
+#define AXES(X) X(4, 2) X(6, 4) X(8, 6) X(6, 2) X(7, 3) X(8, 4) X(8, 2)
+
 /* Bytes; where lines are longer, some prefetches are for nothing. */
 #define CACHE_LINE 64
 
@@ -27,7 +30,13 @@ typedef struct {
 /* Channels that are gathered and transformed at a time, within L1 and L2. */
 #define STRIP_CHANNELS 8
 
-/* The coefficients of Winograd's transforms (winograd.h), filled by strategies/winograd.py. */
+/* Neighbouring tiles whose outputs are written at a time. */
+#define TILES_OUT 8
+
+/* Values between what belongs to one point of the transforms and to the next, so that it is no multiple of 4 KiB. */
+#define POINT_GAP 16
+
+/* The coefficients of Winograd's transforms of one axis (winograd.h), filled by strategies/winograd.py. */
 typedef struct {
     double p[MAX_PAIRS], Q[MAX_PAIRS][MAX_PAIRS], Z[MAX_PAIRS + 1], power[MAX_PAIRS][MAX_T], G[MAX_T][MAX_R];
 } Points;
@@ -42,7 +51,7 @@ typedef struct {
     tile_function *pack_left;
     tile_function *implicit;
     tile_function *winograd_weight;
-    tile_function *winograd[4][7]; /* by pairs of points and outputs of a tile */
+    tile_function *winograd;
 } real_kernels;
 
 typedef struct {

@@ -43,6 +43,13 @@
 #define TEXT_(a) #a
 #define TEXT(a) TEXT_(a)
 
+/* Lanes of one vector, or of two: the compiler is to choose among the instruction set's shuffles. */
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLE __builtin_shufflevector
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (__typeof__(a > b)){__VA_ARGS__})
+#endif
+
 #define REAL float
 #define BITS int32_t
 #define NAME(name) name##_f32
@@ -63,11 +70,7 @@
         .pack_left = pack_left_##type,                 \
         .implicit = implicit_##type,                   \
         .winograd_weight = winograd_weight_##type,     \
-        .winograd = {[1][2] = winograd_1_2_##type,     \
-                     [2][2] = winograd_2_2_##type,     \
-                     [2][4] = winograd_2_4_##type,     \
-                     [3][4] = winograd_3_4_##type,     \
-                     [3][6] = winograd_3_6_##type},    \
+        .winograd = winograd_##type,                   \
     }
 
 const simd_kernels JOIN(simd_, SIMD_ISA) = {

@@ -1,27 +1,31 @@
-/* Winograd's minimal filtering F(m × m, r × r) over blocks of output tiles, for kernels of stride and dilation 1.
+/* Winograd's minimal filtering over blocks of output tiles, for kernels of stride and dilation 1.
  *
  *   Y = Aᵀ [ sum_c (G g_c Gᵀ) ⊙ (Bᵀ d_c B) ] A          d: t × t inputs, Y: m × m outputs, t = m + r - 1
  *
- * One product sum per point e of the t × t: a matrix product over the channels, on the micro-kernel of gemm.h.
+ * One product sum per point e of the t × t: a matrix product over the channels, on the micro-kernel of gemm.h. Each axis
+ * has an F(m, r) of its own; that of an extent of one is F(1, 1), whose transforms do nothing.
  * (Winograd, Arithmetic complexity of computations, 1980; Lavin and Gray, Fast algorithms for convolutional networks,
  * 2015.)
  *
- * The interpolation points are 0, ±p_1 … ±p_q and infinity, t = 2q + 2, so both transforms fall into even and odd parts.
- * With Z(x²) = prod_i (x² - p_i²) and Q_j(x²) = Z(x²) / (x² - p_j²), whose leading coefficients are 1:
+ * The interpolation points are ±p_1 … ±p_q, infinity and, if t is even, 0, so both transforms fall into even and odd
+ * parts. With z = 1 if 0 is a point, else 0, Z(x²) = prod_i (x² - p_i²) and Q_j(x²) = Z(x²) / (x² - p_j²), whose leading
+ * coefficients are 1:
  *
- *   Bᵀ d:   v_0 = sum_l Z_l d[2l],   v_inf = sum_l Z_l d[2l + 1]
- *           v_±j = sum_l Q_jl d[2l + 2]  ±  p_j sum_l Q_jl d[2l + 1]
+ *   Bᵀ d:   v_0 = sum_l Z_l d[2l],   v_inf = sum_l Z_l d[2l + z]
+ *           v_±j = sum_l Q_jl d[2l + 1 + z]  ±  p_j sum_l Q_jl d[2l + z]
  *   Aᵀ s:   y_i = [i = 0] s_0 + sum_j p_j^i (s_+j + (-1)^i s_-j) + [i = m - 1] s_inf
  *
  * The weight's transform carries the rest: row p of G is (1, p, … p^(r-1)) over the product of p's distances to the other
  * points (cook_toom.py has all of them exact). Index map: the inputs of a block of tiles are a strip (strip.h) of a window
- * of kernel t and stride m, so vectors run over neighbouring tiles and the zeros around the image are there already:
+ * of kernel t and stride m, so the vectors that are transformed run over neighbouring tiles and the zeros around the
+ * image are there already. The sums have the output channels in their vectors, and tiles are broadcast: then a map of 49
+ * tiles costs 49 and not 56, and a panel of weights is read once for all tiles of a block.
  *
- *   U[e][kc block][panel][c][MR channels]  transformed weight: packed left operands
- *   V[e][panel][c][tiles]                  transformed input: packed right operands
- *   S[e][channel][tiles]                   their sums over c
+ *   V[e][block of steps][panel of MR tiles][c][MR tiles]   transformed input: packed left operands
+ *   U[panel of channels][e][c][channels]                   transformed weights: packed right operands
+ *   S[e][tile][NR channels]                                the sums over c for one panel of channels
  *
- * Strides from point e to the next are kept off multiples of 4 KiB: t² streams would share one set of L1.
+ * Strides from point to point are kept off multiples of 4 KiB: t² streams would share one set of L1.
  */
 /* The coefficients in the type that they are applied in. */
 typedef struct {
@@ -44,143 +48,322 @@ static NAME(points) NAME(rounded)(const Points *exact)
 }
 
 static inline __attribute__((always_inline)) void NAME(transform_in)(
-    const int q, const NAME(points) *points, const VECTOR *d, const int step_d, VECTOR *v, const int step_v)
+    const int t, const NAME(points) *points, const VECTOR *d, const int step_d, VECTOR *v, const int step_v)
 {
-    VECTOR zero = d[2 * q * step_d], infinity = d[(2 * q + 1) * step_d];
+    const int z = t % 2 == 0, q = (t - 1) / 2;
+    VECTOR infinity = d[(t - 1) * step_d];
     UNROLL
-    for (int l = 0; l < q; l++) {
-        zero += d[2 * l * step_d] * points->Z[l];
-        infinity += d[(2 * l + 1) * step_d] * points->Z[l];
+    for (int l = 0; l < q; l++)
+        infinity += d[(2 * l + z) * step_d] * points->Z[l];
+    v[(t - 1) * step_v] = infinity;
+    if (z) {
+        VECTOR zero = d[2 * q * step_d];
+        UNROLL
+        for (int l = 0; l < q; l++)
+            zero += d[2 * l * step_d] * points->Z[l];
+        v[0] = zero;
     }
-    v[0] = zero;
-    v[(2 * q + 1) * step_v] = infinity;
     UNROLL
     for (int j = 0; j < q; j++) {
-        VECTOR even = d[2 * q * step_d], odd = d[(2 * q - 1) * step_d];
+        VECTOR even = d[(2 * q - 1 + z) * step_d], odd = d[(2 * q - 2 + z) * step_d];
         UNROLL
         for (int l = 0; l < q - 1; l++) {
-            even += d[(2 * l + 2) * step_d] * points->Q[j][l];
-            odd += d[(2 * l + 1) * step_d] * points->Q[j][l];
+            even += d[(2 * l + 1 + z) * step_d] * points->Q[j][l];
+            odd += d[(2 * l + z) * step_d] * points->Q[j][l];
         }
-        v[(2 * j + 1) * step_v] = even + odd * points->p[j];
-        v[(2 * j + 2) * step_v] = even - odd * points->p[j];
+        v[(2 * j + z) * step_v] = even + odd * points->p[j];
+        v[(2 * j + 1 + z) * step_v] = even - odd * points->p[j];
     }
 }
 
 static inline __attribute__((always_inline)) void NAME(transform_out)(
-    const int q, const int m, const NAME(points) *points, const VECTOR *s, const int step_s, VECTOR *y, const int step_y)
+    const int t, const int m, const NAME(points) *points, const VECTOR *s, const int step_s, VECTOR *y, const int step_y)
 {
+    const int z = t % 2 == 0, q = (t - 1) / 2;
     VECTOR plus[MAX_PAIRS], minus[MAX_PAIRS];
     UNROLL
     for (int j = 0; j < q; j++) {
-        plus[j] = s[(2 * j + 1) * step_s] + s[(2 * j + 2) * step_s];
-        minus[j] = s[(2 * j + 1) * step_s] - s[(2 * j + 2) * step_s];
+        plus[j] = s[(2 * j + z) * step_s] + s[(2 * j + 1 + z) * step_s];
+        minus[j] = s[(2 * j + z) * step_s] - s[(2 * j + 1 + z) * step_s];
     }
     UNROLL
     for (int i = 0; i < m; i++) {
-        VECTOR sum = i == 0 ? s[0] : i == m - 1 ? s[(2 * q + 1) * step_s] : (VECTOR){0};
+        const VECTOR *signs = i % 2 ? minus : plus;
+        VECTOR sum = i == m - 1 ? s[(t - 1) * step_s] : i == 0 ? signs[0] : signs[0] * points->power[0][i];
         UNROLL
-        for (int j = 0; j < q; j++)
-            sum += (i % 2 ? minus[j] : plus[j]) * points->power[j][i];
-        y[i * step_y] = sum;
+        for (int j = i < m - 1; j < q; j++)
+            sum += i == 0 ? signs[j] : signs[j] * points->power[j][i];
+        y[i * step_y] = i == 0 && z ? sum + s[0] : sum;
     }
 }
 
-/* V of `channels` channels of the strip, for the tiles p <= tile < p + n of a panel: rows of whole vectors. */
-static inline __attribute__((always_inline)) void NAME(panel_in)(
-    const int q, const NAME(points) *points, const REAL *strip, const NAME(strip) *s, const int64_t *tap, int64_t channels,
-    int64_t p, int64_t n, int64_t cols, REAL *V, int64_t point_v)
+/* Values of a cache line, for what is fetched ahead. */
+#define LINE ((int64_t)(CACHE_LINE / sizeof(REAL)))
+
+typedef REAL NAME(quad) __attribute__((vector_size(4 * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
+
+/* target[i][j] = source[j][i] for i, j < 4, of rows that are `from` and `to` apart. */
+static inline __attribute__((always_inline)) void NAME(transpose)(const REAL *source, int64_t from, REAL *target, int64_t to)
 {
-    const int t = 2 * q + 2;
-    const int64_t vectors = (n + LANES - 1) / LANES;
-    for (int64_t v = 0; v < vectors; v++) {
+    const NAME(quad) a = *(NAME(quad) *)source, b = *(NAME(quad) *)(source + from);
+    const NAME(quad) c = *(NAME(quad) *)(source + 2 * from), d = *(NAME(quad) *)(source + 3 * from);
+    const NAME(quad) ab01 = SHUFFLE(a, b, 0, 4, 1, 5), ab23 = SHUFFLE(a, b, 2, 6, 3, 7);
+    const NAME(quad) cd01 = SHUFFLE(c, d, 0, 4, 1, 5), cd23 = SHUFFLE(c, d, 2, 6, 3, 7);
+    *(NAME(quad) *)target = SHUFFLE(ab01, cd01, 0, 1, 4, 5);
+    *(NAME(quad) *)(target + to) = SHUFFLE(ab01, cd01, 2, 3, 6, 7);
+    *(NAME(quad) *)(target + 2 * to) = SHUFFLE(ab23, cd23, 0, 1, 4, 5);
+    *(NAME(quad) *)(target + 3 * to) = SHUFFLE(ab23, cd23, 2, 3, 6, 7);
+}
+
+/* The rows that a block of tiles reads, with the zeros around the image. Each is split by its columns' phase modulo m, so
+ * that what neighbouring tiles read at one of their points lies side by side: point (i, j) of tile (r, q) is at
+ *
+ *   strip[c][r * m_down + i][j % m_across][q + j / m_across]
+ */
+typedef struct {
+    int64_t lines, pitch, row, plane; /* values: of a phase of a line, a line, a channel */
+} NAME(rows);
+
+static NAME(rows) NAME(rows_of)(const Window *w, int64_t rows, int64_t cols)
+{
+    NAME(rows) s;
+    s.lines = (rows - 1) * w->sh + w->kh;
+    s.pitch = NAME(ceil_div)(cols + (w->kw - 1) / w->sw, LANES) * LANES;
+    s.row = w->sw * s.pitch;
+    s.plane = s.lines * s.row;
+    return s;
+}
+
+/* phases[p][t] = line[t * m + p] for t < pitch; pitch is a multiple of LANES. */
+static inline __attribute__((always_inline)) void NAME(split)(const int m, const REAL *restrict line, int64_t pitch,
+                                                              REAL *restrict phases)
+{
+    if (m >= 4 && LANES >= 4)
+        for (int64_t t = 0; t < pitch; t += 4)
+            UNROLL
+            for (int p = 0; p < m; p += 4) {
+                const int first = p + 4 < m ? p : m - 4;
+                NAME(transpose)(line + t * m + first, m, phases + first * pitch + t, pitch);
+            }
+    else
+        for (int64_t t = 0; t < pitch; t++)
+            UNROLL
+            for (int p = 0; p < m; p++)
+                phases[p * pitch + t] = line[t * m + p];
+}
+
+/* Gather `channels` channels; `line` is room for one row of values. A row comes from memory, which is asked for it three
+ * channels ahead. */
+static void NAME(gather)(const REAL *image, const Window *w, const NAME(rows) *s, int64_t channels, int64_t row0,
+                         int64_t col0, REAL *line, REAL *strip)
+{
+    const int64_t left = col0 * w->sw - w->pl, top = row0 * w->sh - w->pt;
+    const int64_t first = NAME(clip)(-left, 0, s->row), last = NAME(clip)(w->iw - left, first, s->row);
+    memset(line, 0, first * sizeof(REAL));
+    memset(line + last, 0, (s->row - last) * sizeof(REAL));
+    for (int64_t c = 0; c < channels; c++)
+        for (int64_t y = top; y < top + s->lines; y++, strip += s->row) {
+            if (y < 0 || y >= w->ih) {
+                memset(strip, 0, s->row * sizeof(REAL));
+                continue;
+            }
+            const REAL *source = image + c * w->xc + y * w->xh + left * w->xw;
+            for (int64_t x = first; x < last; x += LINE)
+                __builtin_prefetch(source + 3 * w->xc + x * w->xw, 0, 2);
+            if (w->xw == 1)
+                memcpy(line + first, source + first, (last - first) * sizeof(REAL));
+            else
+                for (int64_t x = first; x < last; x++)
+                    line[x] = source[x * w->xw];
+            switch (w->sw) {
+            case 1: NAME(split)(1, line, s->pitch, strip); break;
+            case 2: NAME(split)(2, line, s->pitch, strip); break;
+            case 3: NAME(split)(3, line, s->pitch, strip); break;
+            case 4: NAME(split)(4, line, s->pitch, strip); break;
+            case 6: NAME(split)(6, line, s->pitch, strip); break;
+            }
+        }
+}
+
+/* One vector of neighbouring tiles: its parts go to panels that are `step` apart, unless one panel holds it. */
+#define PART (LANES < MR ? LANES : MR)
+typedef REAL NAME(part) __attribute__((vector_size((SIMD_BYTES < MR * sizeof(REAL) ? SIMD_BYTES : MR * sizeof(REAL)))));
+typedef REAL NAME(unaligned_part) __attribute__((vector_size(sizeof(NAME(part))), aligned(sizeof(REAL)), may_alias));
+
+static inline void NAME(store_parts)(REAL *target, int64_t step, VECTOR v)
+{
+    UNROLL
+    for (int i = 0; i < LANES / PART; i++)
+        *(NAME(unaligned_part) *)(target + i * step) = ((NAME(part) *)&v)[i];
+}
+
+/* V of `channels` channels of the strip, for all tiles of a block; channels of one panel are MR apart. */
+typedef void NAME(tiles_in)(const NAME(points) *points, const REAL *strip, const NAME(rows) *s, int64_t channels, int64_t tiles, int64_t cols, REAL *V, int64_t steps, int64_t point_v);
+
+static inline __attribute__((always_inline)) void NAME(transform_tiles_in)(
+    const int down, const int m_down, const int across, const int m_across, const NAME(points) *points, const REAL *strip,
+    const NAME(rows) *s, int64_t channels, int64_t tiles, int64_t cols, REAL *V, int64_t steps, int64_t point_v)
+{
+    for (int64_t p = 0; p < tiles; p += LANES) {
+        const int64_t start = p / cols * m_down * s->row + p % cols;
+        const int single = p % cols + LANES <= cols;
         NAME(runs) runs;
-        const int64_t left = n - v * LANES;
-        NAME(find_runs)(&runs, p + v * LANES, left < LANES ? left : LANES, cols, s->pitch);
-        const int single = runs.count == 1 && left >= LANES;
+        if (!single)
+            NAME(find_runs)(&runs, p, tiles - p < LANES ? tiles - p : LANES, cols, m_down * s->row);
         for (int64_t c = 0; c < channels; c++) {
             VECTOR half[MAX_T * MAX_T];
-            REAL *target = V + (c * vectors + v) * LANES;
+            REAL *target = V + p / MR * steps * MR + p % MR + c * MR;
             const REAL *source = strip + c * s->plane;
-            for (int j = 0; j < t; j++) {
+            UNROLL
+            for (int j = 0; j < across; j++) {
+                const REAL *tap = source + j % m_across * s->pitch + j / m_across;
                 VECTOR d[MAX_T];
                 if (single)
                     UNROLL
-                    for (int i = 0; i < t; i++)
-                        d[i] = NAME(load)(source + runs.start[0] + tap[i * t + j]);
+                    for (int i = 0; i < down; i++)
+                        d[i] = NAME(load)(tap + start + i * s->row);
                 else
-                    for (int i = 0; i < t; i++)
-                        d[i] = NAME(load_runs)(&runs, runs.count, source + tap[i * t + j]);
-                NAME(transform_in)(q, points, d, 1, half + j, t);
+                    for (int i = 0; i < down; i++)
+                        d[i] = NAME(load_runs)(&runs, runs.count, tap + i * s->row);
+                NAME(transform_in)(down, points, d, 1, half + j, across);
             }
-            for (int i = 0; i < t; i++) {
+            for (int i = 0; i < down; i++) {
                 VECTOR v[MAX_T];
-                NAME(transform_in)(q, points, half + i * t, 1, v, 1);
+                NAME(transform_in)(across, points + 1, half + i * across, 1, v, 1);
                 UNROLL
-                for (int j = 0; j < t; j++)
-                    NAME(store)(target + (i * t + j) * point_v, v[j]);
+                for (int j = 0; j < across; j++)
+                    NAME(store_parts)(target + (i * across + j) * point_v, steps * MR, v[j]);
             }
         }
     }
 }
 
-/* The m × m outputs of LANES neighbouring tiles of one channel: buffer[i][j][tile]. */
-static inline __attribute__((always_inline)) void NAME(tiles_out)(
-    const int q, const int m, const NAME(points) *points, const REAL *S, int64_t point_s, REAL *buffer)
+/* The first channel of a panel, of `width` channels in whole vectors: panels are as wide as tile_columns says. */
+static inline int64_t NAME(panel_first)(int64_t panel, int64_t width)
 {
-    const int t = 2 * q + 2;
+    const int64_t first = panel * NR < width ? panel * NR : width;
+    return NV == 3 && panel > 0 && width - first == LANES ? first - LANES : first;
+}
+
+/* Where U of a panel starts, in values of one point. */
+static inline int64_t NAME(panel_start)(int64_t panel, int64_t width, int64_t ic)
+{
+    return NAME(panel_first)(panel, width) * ic + panel * POINT_GAP;
+}
+
+/* U of one panel of `columns` channels, of which the filters of the first `channels` are given; computed in double
+ * precision and rounded once. */
+typedef void NAME(weight_in)(const Points *points, const REAL *weight, int64_t channels, int64_t ic, int64_t columns,
+                             REAL *U);
+
+static inline __attribute__((always_inline)) void NAME(transform_panel)(
+    const int down, const int r_down, const int across, const int r_across, const Points *points, const REAL *weight,
+    int64_t channels, int64_t ic, int64_t columns, REAL *U)
+{
+    enum { WIDE = SIMD_BYTES / sizeof(double) };
+    typedef double wide __attribute__((vector_size(SIMD_BYTES)));
+    typedef REAL rounded __attribute__((vector_size(WIDE * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
+    const int taps = r_down * r_across;
+    const int64_t point_u = ic * columns + POINT_GAP;
+    for (int64_t v = 0; v < columns; v += WIDE)
+        for (int64_t k = 0; k < ic; k++) {
+            double lanes[MAX_R * MAX_R][WIDE];
+            wide half[MAX_T][MAX_R];
+            const REAL *source = weight + (v * ic + k) * taps;
+            REAL *target = U + k * columns + v;
+            for (int e = 0; e < taps; e++)
+                UNROLL
+                for (int m = 0; m < WIDE; m++)
+                    lanes[e][m] = v + m < channels ? source[m * ic * taps + e] : 0;
+            UNROLL
+            for (int j = 0; j < r_across; j++) {
+                wide g[MAX_R];
+                UNROLL
+                for (int i = 0; i < r_down; i++)
+                    memcpy(&g[i], lanes[i * r_across + j], sizeof g[i]);
+                UNROLL
+                for (int a = 0; a < down; a++) {
+                    half[a][j] = points[0].G[a][0] * g[0];
+                    UNROLL
+                    for (int i = 1; i < r_down; i++)
+                        half[a][j] += points[0].G[a][i] * g[i];
+                }
+            }
+            for (int a = 0; a < down; a++)
+                UNROLL
+                for (int b = 0; b < across; b++) {
+                    wide u = points[1].G[b][0] * half[a][0];
+                    UNROLL
+                    for (int j = 1; j < r_across; j++)
+                        u += points[1].G[b][j] * half[a][j];
+                    *(rounded *)(target + (a * across + b) * point_u) = __builtin_convertvector(u, rounded);
+                }
+        }
+}
+
+/* The outputs of one tile, of LANES channels, at (i, j) in buffer[i][j]; rows of the buffer are `pitch` vectors long. */
+typedef void NAME(tile_out)(const NAME(points) *points, const REAL *S, int64_t point_s, VECTOR bias, REAL *buffer,
+                            int64_t pitch);
+
+static inline __attribute__((always_inline)) void NAME(transform_tile_out)(
+    const int down, const int m_down, const int across, const int m_across, const NAME(points) *points, const REAL *S,
+    int64_t point_s, VECTOR bias, REAL *buffer, int64_t pitch)
+{
     VECTOR half[MAX_T * MAX_T];
-    for (int j = 0; j < t; j++) {
+    for (int j = 0; j < across; j++) {
         VECTOR s[MAX_T];
         UNROLL
-        for (int i = 0; i < t; i++)
-            s[i] = NAME(load)(S + (i * t + j) * point_s);
-        NAME(transform_out)(q, m, points, s, 1, half + j, t);
+        for (int i = 0; i < down; i++)
+            s[i] = NAME(load)(S + (i * across + j) * point_s);
+        NAME(transform_out)(down, m_down, points, s, 1, half + j, across);
     }
-    for (int i = 0; i < m; i++) {
+    for (int i = 0; i < m_down; i++) {
         VECTOR y[MAX_T];
-        NAME(transform_out)(q, m, points, half + i * t, 1, y, 1);
+        NAME(transform_out)(across, m_across, points + 1, half + i * across, 1, y, 1);
         UNROLL
-        for (int j = 0; j < m; j++)
-            NAME(store)(buffer + (i * m + j) * LANES, y[j]);
+        for (int j = 0; j < m_across; j++)
+            NAME(store)(buffer + (i * pitch + j) * LANES, y[j] + bias);
     }
 }
 
-/* Copy `tiles` tiles, of numbers from p on in a block whose rows hold `cols` tiles, to the output plane. */
-static inline __attribute__((always_inline)) void NAME(scatter_tiles)(
-    const int m, const REAL *restrict buffer, int64_t p, int64_t tiles, int64_t cols, int64_t row0, int64_t col0,
-    int64_t oh, int64_t ow, REAL *restrict plane)
+/* A row of outputs, from vectors of channels to the planes of the first `channels` of them. */
+static inline void NAME(transpose_row)(const REAL *source, int64_t columns, int64_t channels, REAL *target, int64_t plane)
 {
-    for (int64_t l = 0, run; l < tiles; l += run) {
-        const int64_t row = (row0 + (p + l) / cols) * m, col = (col0 + (p + l) % cols) * m;
-        run = cols - (p + l) % cols < tiles - l ? cols - (p + l) % cols : tiles - l;
-        const int64_t whole = (ow - col) / m < run ? (ow - col) / m : run;
-        for (int64_t i = 0; i < m && row + i < oh; i++) {
-            const REAL *source = buffer + i * m * LANES + l;
-            REAL *target = plane + (row + i) * ow + col;
-            for (int64_t k = 0; k < whole; k++)
-                UNROLL
-                for (int j = 0; j < m; j++)
-                    target[k * m + j] = source[j * LANES + k];
-            if (whole < run)
-                for (int64_t j = 0; j < ow - col - whole * m; j++)
-                    target[whole * m + j] = source[j * LANES + whole];
-        }
+    const int64_t quads = columns / 4 * 4;
+    int64_t l = 0;
+    for (; l + 4 <= channels; l += 4) {
+        for (int64_t j = 0; j < quads; j += 4)
+            NAME(transpose)(source + j * LANES + l, LANES, target + l * plane + j, plane);
+        for (int64_t j = quads; j < columns; j++)
+            UNROLL
+            for (int i = 0; i < 4; i++)
+                target[(l + i) * plane + j] = source[j * LANES + l + i];
     }
+    for (; l < channels; l++)
+        for (int64_t j = 0; j < columns; j++)
+            target[l * plane + j] = source[j * LANES + l];
 }
 
-/* The products of one point: `panels` panels of U, `steps` channels, nv vectors of tiles; running sums of `sum_steps`. */
-typedef void NAME(sum_kernel)(int64_t panels, int64_t steps, int64_t sum_steps, const REAL *left, const REAL *right,
-                              const int64_t *shift, REAL *S, int64_t ld, int accumulate);
+/* The products of one point and `steps` channels: a panel of nv vectors of channels with `tiles` tiles. What the next
+ * call reads follows in memory, `ahead` values on in V; it is fetched meanwhile. */
+typedef void NAME(sum_kernel)(int64_t tiles, int64_t steps, const REAL *left, const REAL *right, const int64_t *shift,
+                              REAL *S, int accumulate, int64_t ahead);
 
-#define SUMS(nv)                                                                                                        \
-    static void NAME(sums_##nv)(int64_t panels, int64_t steps, int64_t sum_steps, const REAL *left,                     \
-                                const REAL *right, const int64_t *shift, REAL *S, int64_t ld, int accumulate)           \
-    {                                                                                                                   \
-        for (int64_t panel = 0; panel < panels; panel++, left += MR * steps, S += MR * ld)                              \
-            for (int64_t k = 0; k < steps; k += sum_steps)                                                              \
-                NAME(tile)(MR, nv, nv * LANES, steps - k < sum_steps ? steps - k : sum_steps, left + k * MR,            \
-                           right + k * nv * LANES, shift, S, ld, accumulate || k > 0, 0);                               \
+#define SUMS(nv)                                                                                                         \
+    static void NAME(sums_##nv)(int64_t tiles, int64_t steps, const REAL *left, const REAL *right, const int64_t *shift, \
+                                REAL *S, int accumulate, int64_t ahead)                                                  \
+    {                                                                                                                    \
+        const REAL *next = right + steps * nv * LANES;                                                                   \
+        const int64_t share = steps * nv * LANES / ((tiles + MR - 1) / MR) + LINE;                                       \
+        for (; tiles >= MR; tiles -= MR, left += MR * steps, S += MR * NR, next += share) {                              \
+            for (int64_t i = 0; i < share; i += LINE)                                                                    \
+                __builtin_prefetch(next + i, 0, 2);                                                                      \
+            for (int64_t i = 0; i < MR * steps; i += LINE)                                                               \
+                __builtin_prefetch(left + ahead + i);                                                                    \
+            NAME(tile)(MR, nv, nv * LANES, steps, left, right, shift, S, NR, accumulate, 0);                             \
+        }                                                                                                                \
+        if (tiles)                                                                                                       \
+            NAME(tiles)[tiles - 1][nv - 1](nv * LANES, steps, left, right, shift, S, NR, accumulate, 0);                 \
     }
 SUMS(1) SUMS(2)
 #if NV == 3
@@ -193,139 +376,151 @@ static NAME(sum_kernel) *const NAME(sums)[NV] = {
 #endif
 };
 
-/* Tile: a block of output tiles and channels of one group of one image. arrays: x, U, bias or null, out, workspace, Points.
- * ints: Window of the strip (kernel t, stride m, extents in tiles); kc; rows and cols of a block, blocks down and across;
- * panels of a channel block, channel blocks; oh, ow; strides of U from point to point; workspace values of a worker;
- * channels of a running sum; activation. scalars: its parameter. */
-static inline __attribute__((always_inline)) void NAME(winograd)(
-    const int q, const int m, void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
-    int64_t worker)
+/* The transforms of an axis of t points and m outputs, and how it is combined: with itself, or down or across alone. */
+typedef struct {
+    NAME(tiles_in) *in;
+    NAME(weight_in) *weight;
+    NAME(tile_out) *out;
+} NAME(transforms);
+
+#define TRANSFORMS(name, down, m_down, across, m_across)                                                                  \
+    static void NAME(in_##name)(const NAME(points) *points, const REAL *strip, const NAME(rows) *s, int64_t channels,     \
+                                int64_t tiles, int64_t cols, REAL *V, int64_t steps, int64_t point_v)   \
+    { NAME(transform_tiles_in)(down, m_down, across, m_across, points, strip, s, channels, tiles, cols, V, steps, point_v); }          \
+    static void NAME(weight_##name)(const Points *points, const REAL *weight, int64_t channels, int64_t ic,               \
+                                    int64_t columns, REAL *U)                                                             \
+    { NAME(transform_panel)(down, down - m_down + 1, across, across - m_across + 1, points, weight, channels, ic, columns, U); } \
+    static void NAME(out_##name)(const NAME(points) *points, const REAL *S, int64_t point_s, VECTOR bias, REAL *buffer,   \
+                                 int64_t pitch)                                                                           \
+    { NAME(transform_tile_out)(down, m_down, across, m_across, points, S, point_s, bias, buffer, pitch); }
+#define SHAPES(t, m) TRANSFORMS(t##_##m, t, m, t, m) TRANSFORMS(t##_##m##_down, t, m, 1, 1) TRANSFORMS(t##_##m##_across, 1, 1, t, m)
+AXES(SHAPES)
+#define ROW(t, m)                                                                                                         \
+    {{NAME(in_##t##_##m), NAME(weight_##t##_##m), NAME(out_##t##_##m)},                                                                           \
+     {NAME(in_##t##_##m##_down), NAME(weight_##t##_##m##_down), NAME(out_##t##_##m##_down)},                                                             \
+     {NAME(in_##t##_##m##_across), NAME(weight_##t##_##m##_across), NAME(out_##t##_##m##_across)}},
+static const NAME(transforms) NAME(transforms_of)[][3] = {AXES(ROW)};
+
+/* The outputs of a panel of `width` channels of a block, from S. */
+static void NAME(panel_out)(const NAME(transforms) *transforms, const NAME(points) *points, const Window *w, const REAL *S,
+                            int64_t point_s, int64_t rows, int64_t cols, int64_t row0, int64_t col0, const REAL *bias,
+                            int64_t activation, double parameter, int64_t channels, REAL *buffer, REAL *out, int64_t oh,
+                            int64_t ow)
 {
-    const int t = 2 * q + 2;
+    for (int64_t c = 0; c < channels; c += LANES) {
+        const int64_t some = channels - c < LANES ? channels - c : LANES;
+        VECTOR offset = {0};
+        if (bias)
+            memcpy(&offset, bias + c, some * sizeof(REAL));
+        for (int64_t row = 0; row < rows; row++)
+            for (int64_t col = 0; col < cols; col += TILES_OUT) {
+                const int64_t run = cols - col < TILES_OUT ? cols - col : TILES_OUT, pitch = run * w->sw;
+                const int64_t y = (row0 + row) * w->sh, x = (col0 + col) * w->sw;
+                const int64_t columns = ow - x < pitch ? ow - x : pitch, lines = oh - y < w->sh ? oh - y : w->sh;
+                REAL *target = out + c * oh * ow + y * ow + x;
+                for (int64_t p = 0; p < run; p++)
+                    transforms->out(points, S + (row * cols + col + p) * NR + c, point_s, offset,
+                                    buffer + p * w->sw * LANES, pitch);
+                if (activation)
+                    NAME(epilogue)(buffer, w->sh * pitch * LANES, 0, 0, activation, parameter);
+                for (int64_t i = 0; i < lines; i++)
+                    NAME(transpose_row)(buffer + i * pitch * LANES, columns, some, target + i * ow, oh * ow);
+            }
+    }
+}
+
+/* Tile: a block of output tiles and panels of channels of one group of one image. arrays: x, U, bias or null, out,
+ * workspace, Points of down and across. ints: Window of the strip (kernel t, stride m, extents in tiles); axis (see
+ * AXES) and how it is combined; channels of a running sum; rows and cols of a block, blocks down and across; panels of a
+ * channel block, channel blocks; oh, ow; workspace values of a worker; values of these for a panel of U, if the filters
+ * themselves are given instead of U: each panel is then transformed just before its use; activation. scalars: its
+ * parameter. */
+static void NAME(winograd)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
+                           int64_t worker)
+{
     const Window *w = (const Window *)ints;
     const int64_t *extra = ints + sizeof(Window) / sizeof(int64_t);
-    const int64_t kc = extra[0], block_rows = extra[1], block_cols = extra[2], down = extra[3], across = extra[4];
-    const int64_t block_panels = extra[5], channel_blocks = extra[6], oh = extra[7], ow = extra[8], point_u = extra[9];
-    const int64_t sum_steps = extra[11], activation = extra[12];
-    const int64_t icg = w->ic / w->g, ocg = w->oc / w->g, panels = (ocg + MR - 1) / MR;
-    const NAME(points) rounded = NAME(rounded)(arrays[5]), *points = &rounded;
-    const int64_t most = (block_rows * block_cols + LANES - 1) / LANES * LANES;
-    const int64_t point_v = kc * most + 16, point_s = block_panels * MR * most + 16;
-    REAL *V = (REAL *)arrays[4] + worker * extra[10], *S = V + t * t * point_v, *buffer = S + t * t * point_s;
-    int64_t *shift = (int64_t *)(buffer + m * m * LANES), tap[MAX_T * MAX_T];
-    REAL *strip = (REAL *)(shift + NV * kc);
+    const NAME(transforms) *transforms = &NAME(transforms_of)[extra[0]][extra[1]];
+    const int64_t kc = extra[2], block_rows = extra[3], block_cols = extra[4], down = extra[5], across = extra[6];
+    const int64_t block_panels = extra[7], channel_blocks = extra[8], oh = extra[9], ow = extra[10];
+    const int64_t own_u = extra[12], activation = extra[13], e_count = w->kh * w->kw;
+    const int64_t taps = (w->kh - w->sh + 1) * (w->kw - w->sw + 1);
+    const int64_t icg = w->ic / w->g, ocg = w->oc / w->g, width = NAME(ceil_div)(ocg, LANES) * LANES;
+    const int64_t group_u = e_count * NAME(panel_start)(NAME(ceil_div)(width, NR), width, icg);
+    const NAME(points) points[2] = {NAME(rounded)(arrays[5]), NAME(rounded)((const Points *)arrays[5] + 1)};
+    const int64_t whole = LANES < MR ? MR : LANES, most = NAME(ceil_div)(block_rows * block_cols, whole) * whole;
+    const int64_t point_v = icg * most + POINT_GAP, point_s = most * NR + POINT_GAP;
+    REAL *panel_u = (REAL *)arrays[4] + worker * extra[11], *V = panel_u + own_u, *S = V + e_count * point_v, *buffer = S + e_count * point_s;
+    int64_t *shift = (int64_t *)(buffer + TILES_OUT * w->sh * w->sw * LANES);
+    REAL *line = (REAL *)(shift + NV * kc), *strip = line + NAME(rows_of)(w, block_rows, block_cols).row + LANES;
     for (int64_t v = 0; v < NV; v++)
         for (int64_t k = 0; k < kc; k++)
             shift[v * kc + k] = k * (v + 1) * LANES;
     for (int64_t tile = begin; tile < end; tile++) {
         const int64_t col0 = tile % across * block_cols, row0 = tile / across % down * block_rows;
         const int64_t first_panel = tile / (across * down) % channel_blocks * block_panels;
-        const int64_t last_panel = first_panel + block_panels < panels ? first_panel + block_panels : panels;
         const int64_t g = tile / (across * down * channel_blocks) % w->g;
         const int64_t n = tile / (across * down * channel_blocks) / w->g;
         const int64_t rows = w->oh - row0 < block_rows ? w->oh - row0 : block_rows;
         const int64_t cols = w->ow - col0 < block_cols ? w->ow - col0 : block_cols;
         const int64_t size = rows * cols;
         const REAL *image = (const REAL *)arrays[0] + n * w->xn + g * icg * w->xc;
-        const NAME(strip) s = NAME(strip_of)(w, rows, cols, 0);
-        for (int i = 0; i < t; i++)
-            for (int j = 0; j < t; j++)
-                tap[i * t + j] = NAME(tap_at)(w, &s, i, j);
+        const NAME(rows) s = NAME(rows_of)(w, rows, cols);
+        const int64_t y1 = NAME(clip)((row0 + rows) * w->sh, 0, oh), x1 = NAME(clip)((col0 + cols) * w->sw, 0, ow);
         for (int64_t k0 = 0; k0 < icg; k0 += kc) {
             const int64_t steps = icg - k0 < kc ? icg - k0 : kc;
-            const REAL *left = (const REAL *)arrays[1] + (g * icg + k0) * panels * MR;
             for (int64_t c = 0; c < steps; c += STRIP_CHANNELS) {
                 const int64_t some = steps - c < STRIP_CHANNELS ? steps - c : STRIP_CHANNELS;
-                NAME(fill_strip)(image + (k0 + c) * w->xc, w, &s, some, row0, col0, strip);
-                for (int64_t p = 0, columns; p < size; p += columns) {
-                    columns = NAME(tile_columns)(size - p);
-                    const int64_t width = (columns + LANES - 1) / LANES * LANES;
-                    NAME(panel_in)(q, points, strip, &s, tap, some, p, columns, cols, V + p * steps + c * width, point_v);
-                }
-            }
-            for (int e = 0; e < t * t; e++)
-                for (int64_t p = 0, columns; p < size; p += columns) {
-                    columns = NAME(tile_columns)(size - p);
-                    const int64_t vectors = (columns + LANES - 1) / LANES;
-                    NAME(sums)[vectors - 1](last_panel - first_panel, steps, sum_steps, left + e * point_u + first_panel * MR * steps,
-                                            V + e * point_v + p * steps, shift + (vectors - 1) * kc,
-                                            S + e * point_s + p, most, k0 > 0);
-                }
-        }
-        for (int64_t c = first_panel * MR; c < last_panel * MR && c < ocg; c++) {
-            REAL *plane = (REAL *)arrays[3] + (n * w->oc + g * ocg + c) * oh * ow;
-            for (int64_t p = 0; p < size; p += LANES) {
-                NAME(tiles_out)(q, m, points, S + (c - first_panel * MR) * most + p, point_s, buffer);
-                NAME(epilogue)(buffer, m * m * LANES, arrays[2], g * ocg + c, activation, scalars[0]);
-                NAME(scatter_tiles)(m, buffer, p, size - p < LANES ? size - p : LANES, cols, row0, col0, oh, ow, plane);
+                NAME(gather)(image + (k0 + c) * w->xc, w, &s, some, row0, col0, line, strip);
+                transforms->in(points, strip, &s, some, size, cols, V + k0 * most + c * MR, steps, point_v);
             }
         }
-    }
-}
-
-#define WINOGRAD(q, m)                                                                                                  \
-    static void NAME(winograd_##q##_##m)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin,      \
-                                         int64_t end, int64_t worker)                                                   \
-    { NAME(winograd)(q, m, arrays, ints, scalars, begin, end, worker); }
-WINOGRAD(1, 2) WINOGRAD(2, 4) WINOGRAD(2, 2) WINOGRAD(3, 6) WINOGRAD(3, 4)
-
-/* U from the filters, computed in double precision and rounded once. Tile: one panel. arrays: weight, U, Points. ints: M,
- * K (channels), kc, panels of a group, t, r, stride from point to point. */
-static inline __attribute__((always_inline)) void NAME(weight_panels)(
-    const int t, const int r, void **arrays, const int64_t *ints, int64_t begin, int64_t end)
-{
-    typedef double channels __attribute__((vector_size(MR * sizeof(double))));
-    typedef REAL rounded __attribute__((vector_size(MR * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
-    const int64_t M = ints[0], K = ints[1], kc = ints[2], panels = ints[3], point_u = ints[6];
-    const Points *points = arrays[2];
-    for (int64_t tile = begin; tile < end; tile++) {
-        const int64_t group = tile / panels, panel = tile % panels;
-        const int64_t rows = M - panel * MR < MR ? M - panel * MR : MR;
-        const REAL *source = (const REAL *)arrays[0] + (group * M + panel * MR) * K * r * r;
-        for (int64_t k = 0; k < K; k++) {
-            const int64_t k0 = k / kc * kc, steps = K - k0 < kc ? K - k0 : kc;
-            REAL *target = (REAL *)arrays[1] + (group * K + k0) * panels * MR + panel * MR * steps + (k - k0) * MR;
-            double lanes[MAX_R * MAX_R][MR];
-            channels half[MAX_T][MAX_R];
-            for (int e = 0; e < r * r; e++)
-                UNROLL
-                for (int m = 0; m < MR; m++)
-                    lanes[e][m] = m < rows ? source[(m * K + k) * r * r + e] : 0;
-            UNROLL
-            for (int j = 0; j < r; j++) {
-                channels g[MAX_R];
-                UNROLL
-                for (int i = 0; i < r; i++)
-                    memcpy(&g[i], lanes[i * r + j], sizeof g[i]);
-                UNROLL
-                for (int a = 0; a < t; a++) {
-                    half[a][j] = points->G[a][0] * g[0];
-                    UNROLL
-                    for (int i = 1; i < r; i++)
-                        half[a][j] += points->G[a][i] * g[i];
+        for (int64_t panel = first_panel; panel < first_panel + block_panels; panel++) {
+            const int64_t first = NAME(panel_first)(panel, width);
+            if (first >= ocg)
+                break;
+            const int64_t columns = NAME(tile_columns)(width - first), vectors = columns / LANES;
+            const int64_t c = g * ocg + first, some = ocg - first < columns ? ocg - first : columns;
+            REAL *out = (REAL *)arrays[3] + (n * w->oc + c) * oh * ow;
+            const REAL *U = (const REAL *)arrays[1] + g * group_u + e_count * NAME(panel_start)(panel, width, icg);
+            if (own_u) {
+                transforms->weight(arrays[5], (const REAL *)arrays[1] + c * icg * taps, some, icg, columns, panel_u);
+                U = panel_u;
+            }
+            for (int64_t e = 0; e < e_count; e++) {
+                /* Lines of the output are in reach when they are written. */
+                for (int64_t l = e * some / e_count; l < (e + 1) * some / e_count; l++)
+                    for (int64_t y = row0 * w->sh; y < y1; y++)
+                        for (int64_t x = col0 * w->sw; x < x1; x += LINE)
+                            __builtin_prefetch(out + (l * oh + y) * ow + x, 1);
+                for (int64_t k0 = 0; k0 < icg; k0 += kc) {
+                    const int64_t steps = icg - k0 < kc ? icg - k0 : kc;
+                    NAME(sums)[vectors - 1](size, steps, V + e * point_v + k0 * most,
+                                            U + e * (icg * columns + POINT_GAP) + k0 * columns,
+                                            shift + (vectors - 1) * kc, S + e * point_s, k0 > 0, steps * most);
                 }
             }
-            for (int a = 0; a < t; a++)
-                UNROLL
-                for (int b = 0; b < t; b++) {
-                    channels u = points->G[b][0] * half[a][0];
-                    UNROLL
-                    for (int j = 1; j < r; j++)
-                        u += points->G[b][j] * half[a][j];
-                    *(rounded *)(target + (a * t + b) * point_u) = __builtin_convertvector(u, rounded);
-                }
+            NAME(panel_out)(transforms, points, w, S, point_s, rows, cols, row0, col0,
+                            arrays[2] ? (const REAL *)arrays[2] + c : 0, activation, scalars[0],
+                            some, buffer, out, oh, ow);
         }
     }
 }
 
+
+/* U from the filters. Tile: one panel of one group. arrays: weight, U, Points of down and across. ints: channels in and
+ * out of a group, axis, how it is combined, points and taps of a tile. */
 static void NAME(winograd_weight)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                                   int64_t worker)
 {
-    switch (ints[4] * 10 + ints[5]) {
-    case 43: NAME(weight_panels)(4, 3, arrays, ints, begin, end); break;
-    case 63: NAME(weight_panels)(6, 3, arrays, ints, begin, end); break;
-    case 83: NAME(weight_panels)(8, 3, arrays, ints, begin, end); break;
-    case 65: NAME(weight_panels)(6, 5, arrays, ints, begin, end); break;
-    case 85: NAME(weight_panels)(8, 5, arrays, ints, begin, end); break;
+    const int64_t icg = ints[0], ocg = ints[1], e_count = ints[4], taps = ints[5];
+    const int64_t width = NAME(ceil_div)(ocg, LANES) * LANES, panels = NAME(ceil_div)(width, NR);
+    for (int64_t tile = begin; tile < end; tile++) {
+        const int64_t g = tile / panels, panel = tile % panels, first = NAME(panel_first)(panel, width);
+        const int64_t start = g * NAME(panel_start)(panels, width, icg) + NAME(panel_start)(panel, width, icg);
+        const int64_t columns = NAME(tile_columns)(width - first);
+        NAME(transforms_of)[ints[2]][ints[3]].weight(
+            arrays[2], (const REAL *)arrays[0] + (g * ocg + first) * icg * taps,
+            ocg - first < columns ? ocg - first : columns, icg, columns, (REAL *)arrays[1] + e_count * start);
     }
 }
