@@ -65,6 +65,22 @@ def plan(
     return _plan(geometry, dtype, strategy, tolerance, threads, max_workspace, mode, prepared)
 
 
+def separable_terms(plan: Plan) -> int:
+    """How many outer products a one-channel kernel may be the sum of, for `separable` to cost less than `plan`."""
+    strategy, g, dtype = BY_NAME["separable"], plan.geometry, np.dtype(plan.dtype)
+    if strategy.refuse(g, dtype) is not None or min(g.kernel) == 1:
+        return 0
+    # Finding them is paid whether there are so few or not.
+    budget = _estimate(plan.strategy, g, dtype, False) - strategy.prepare_cost(g, dtype)
+    able = [
+        terms
+        for terms in range(1, min(g.kernel))
+        if strategy.cost_of_terms(g, dtype, terms) < budget
+        and strategy.error_of_terms(g, dtype, terms) <= plan.tolerance
+    ]
+    return max(able, default=0)
+
+
 @lru_cache(maxsize=4096)
 def _plan(
     geometry: ConvGeometry,

@@ -19,3 +19,5 @@
 #include "implicit.h"
 
 #include "winograd.h"
+
+#include "separable.h"

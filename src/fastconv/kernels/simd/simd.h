@@ -21,6 +21,9 @@ typedef struct {
 /* Channels that are gathered and transformed at a time, within L1 and L2. */
 #define STRIP_CHANNELS 8
 
+/* Vectors that separable.h sums side by side: enough to cover the latency of a multiply-add. */
+#define ABREAST 8
+
 /* The coefficients of Winograd's transforms (winograd.h), filled by strategies/winograd.py. */
 typedef struct {
     double p[MAX_PAIRS], Q[MAX_PAIRS][MAX_PAIRS], Z[MAX_PAIRS + 1], power[MAX_PAIRS][MAX_T], G[MAX_T][MAX_R];
@@ -35,6 +38,7 @@ typedef struct {
     void (*gemm_tile)(void);  /* of gemm.h, on its own type of values: cast to call */
     tile_function *pack_left;
     tile_function *implicit;
+    tile_function *separable;
     tile_function *winograd_weight;
     tile_function *winograd[4][7]; /* by pairs of points and outputs of a tile */
 } real_kernels;
