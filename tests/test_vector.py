@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from fastconv.threads import run_tiles
 
 from fastconv.kernels.jit import tile_kernel
 from fastconv.kernels.vector import (
@@ -22,7 +23,6 @@ from fastconv.kernels.vector import (
     store,
     store_part,
 )
-from fastconv.threads import run_tiles
 
 DTYPES = ["float32", "float64", "int8", "uint16", "int32", "uint64"]
 
