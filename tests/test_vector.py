@@ -6,8 +6,8 @@ import sys
 
 import numpy as np
 import pytest
-from fastconv.threads import run_tiles
 
+from fastconv import threads
 from fastconv.kernels.jit import tile_kernel
 from fastconv.kernels.vector import (
     broadcast,
@@ -30,7 +30,7 @@ DTYPES = ["float32", "float64", "int8", "uint16", "int32", "uint64"]
 def run(loop, dtype, *arrays, ints=()):
     """Compile and run `loop(arrays, ints)` once."""
 
-    run_tiles(tile_kernel(loop, np.dtype(dtype)).address, arrays, ints, (), 1, 1)
+    threads.run_tiles(tile_kernel(loop, np.dtype(dtype)).address, arrays, ints, (), 1, 1)
 
 
 def values(dtype, count, seed=0):
