@@ -52,6 +52,7 @@ setup(
             extension("fastconv.kernels.epilogue"),
             extension("fastconv.kernels.gemm"),
             extension("fastconv.kernels.lowering"),
+            extension("fastconv.kernels.sweep"),
             extension("fastconv.kernels.winograd"),
         ],
         compiler_directives={

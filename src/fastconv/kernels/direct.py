@@ -49,10 +49,10 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, register_jitable
+from numba.extending import intrinsic
 
-from fastconv.kernels.jit import as_int64, finish_row, is_given, tile_kernel
-from fastconv.kernels.vector import Emitter, broadcast, lanes, load, store
+from fastconv.kernels.jit import as_int64, is_given, tile_kernel
+from fastconv.kernels.vector import Emitter, lanes
 
 # Weights of a column that are held in registers at a time, and the rows that a block may have: the largest, these
 # weights and a line fill 16 registers.
@@ -63,8 +63,9 @@ ROWS = (10, 7, 4)
 COMPLEX_TAPS = 2
 COMPLEX_ROWS = (4,)
 
-# Codes of activations up to this one are applied in registers (see fastconv/epilogue.py).
-_RELU, _LEAKY_RELU = 1, 2
+# Codes of activations that are applied in registers, together with the bias (see fastconv/epilogue.py).
+RELU, LEAKY_RELU = 1, 2
+SWEPT_ACTIVATIONS = LEAKY_RELU
 
 INT64 = ir.IntType(64)
 
@@ -135,11 +136,11 @@ class _Block:
         bias, slope, zero = vector.broadcast(bias), vector.broadcast(parameter), vector.zero()
         for (total,) in self.sums:
             builder.store(vector.add(builder.load(total), bias), total)
-        for code in (_RELU, _LEAKY_RELU):
+        for code in (RELU, LEAKY_RELU):
             with builder.if_then(builder.icmp_signed("==", activation, INT64(code))):
                 for (total,) in self.sums:
                     value = builder.load(total)
-                    low = zero if code == _RELU else vector.mul(slope, value)
+                    low = zero if code == RELU else vector.mul(slope, value)
                     builder.store(builder.select(builder.fcmp_ordered("<", value, zero), low, value), total)
 
     def write(self, out: ir.Value, step: ir.Value) -> None:
@@ -235,154 +236,59 @@ def moved(typingctx, pointer, offset):
     return pointer(pointer, types.int64), codegen
 
 
-@register_jitable
-def gather_line(x, source, step, unit, strip, line, first, last, width, zeros, lanes):
-    """Values `first` to `last` of a line, from ``x[source]`` on; before them and after, to `width`, zeros.
-
-    A value is `unit` reals.
-    """
-    first, last, width = first * unit, last * unit, width * unit
-    for t in range(0, first, lanes):
-        store(strip, line + t, zeros)
-    for t in range(last, width, lanes):
-        store(strip, line + t, zeros)
-    if step == unit and last - first >= lanes:
-        # The last vector overlaps the one before. LLVM would make a call of `memcpy` of a plain loop, which takes
-        # longer than to copy a short row.
-        for t in range(first, last, lanes):
-            t = min(t, last - lanes)
-            store(strip, line + t, load(x, source + t))
-    else:
-        for t in range(last // unit - first // unit):
-            for part in range(unit):
-                strip[line + first + t * unit + part] = x[source + first // unit * step + t * step + part]
-
-
 @functools.cache
-def direct_kernel(dtype: np.dtype, rows: int, stride: int, every_second: bool) -> Any:
-    """The tile kernel of blocks of `rows` vectors whose lines are shared at `stride` 1 or 2, or not at all: 0.
+def sweep_kernel(dtype: np.dtype, rows: int, stride: int, every_second: bool) -> Any:
+    """The sweep by blocks of `rows` vectors whose lines are shared at `stride` 1 or 2, or not at all: 0.
 
-    Tile: `row_tile` rows of one residue, in all output planes of one group of one image. ``arrays``: x, weight and out
-    (C-contiguous), the address of `kernels.epilogue.ROW` or null, bias or null, scratch of the workers, and the
-    tables `shift` and `start` of the strip (int64). ``ints``: as unpacked below; strides, shifts and pitches count
-    reals, all else values. ``scalars``: the activation's parameter.
+    It computes a rectangle, at least as large as a block, of the output planes ``begin <= m < end``. ``arrays``: the
+    first line that it sees, weight, out, bias or null, the shift of each tap of a line (int64). ``ints``: `Sweep` of
+    kernels/sweep.pyx, in reals. ``scalars``: the activation's parameter.
     """
     UNIT = 2 if dtype.kind == "c" else 1
-    dtype = real_dtype(dtype)
-    LANES, ROWS = lanes(dtype), rows
-    BLOCK_COLS = LANES // UNIT
+    real = real_dtype(dtype)
     SPEC = f"{rows} {stride} {int(every_second)} {UNIT - 1}"
-    SHARED, EVERY = stride > 0, 2 if every_second else 1
-    number = dtype.type
-    ZERO = number(0)
-    NO_BIAS = number(-0.0 if dtype.kind == "f" else 0)  # the zero that changes nothing
+    BLOCK, LANES, EVERY = rows, lanes(real), 2 if every_second else 1
+    number = real.type
+    NO_BIAS = number(-0.0 if real.kind == "f" else 0)  # the zero that changes nothing
 
     def loop(arrays, ints, scalars, begin, end, worker):
-        groups, icg, ocg, ih, iw, oh, ow = ints[0], ints[1], ints[2], ints[3], ints[4], ints[5], ints[6]
-        kh, kw, sh, sw, dh, pt, pl = ints[7], ints[8], ints[9], ints[10], ints[11], ints[12], ints[13]
-        runs, long_runs, run, spread, flat = ints[14], ints[15], ints[16], ints[17], ints[18]
-        row_tile, row_tiles, col_tile, first_inside, last_inside = ints[19], ints[20], ints[21], ints[22], ints[23]
-        row_lines, tap_lines, segment, line_step, reach = ints[24], ints[25], ints[26], ints[27], ints[28]
-        planes, step, plane_pitch, pitch, channel_pitch, scratch_size = (
-            ints[29],
-            ints[30],
-            ints[31],
-            ints[32],
-            ints[33],
-            ints[34],
+        channel, line, tap, row, out_vector, out_row, out_plane = (
+            ints[0],
+            ints[1],
+            ints[2],
+            ints[3],
+            ints[4],
+            ints[5],
+            ints[6],
         )
-        in_place, xn, xc, xh, xw, activation = ints[35], ints[36], ints[37], ints[38], ints[39], ints[40]
-        x, weight, out, bias, scratch = arrays[0], arrays[1], arrays[2], arrays[4], arrays[5]
-        shifts, starts = as_int64(arrays[6]), as_int64(arrays[7])
-        has_bias = is_given(bias) and activation <= _LEAKY_RELU
-        parameter = number(scalars[0])
-        block_rows, block_cols = (1, ROWS * BLOCK_COLS) if flat else (ROWS, BLOCK_COLS)
-        edge = worker * scratch_size
-        strip = edge + ROWS * LANES
-        for tile in range(begin, end):
-            row0 = tile % row_tiles * row_tile
-            residue = tile // row_tiles % spread
-            group = tile // row_tiles // spread % groups
-            image = tile // row_tiles // spread // groups
-            rows = min(row_tile, (oh - residue + spread - 1) // spread - row0)
-            top = (residue + row0 * spread) * sh - pt
-            bottom = top + (rows - 1) * spread * sh + (kh - 1) * dh
-            inside = in_place and 0 <= top and bottom < ih and rows >= block_rows
-            x0 = image * xn + group * icg * xc
-            col = 0
-            while col < ow and rows > 0:
-                if inside and first_inside <= col and col + block_cols <= last_inside:
-                    cols = last_inside - col
-                    source = moved(x, x0 + top * xh + (col * sw - pl) * xw)
-                    channel, row, tap = xc, spread * sh * xh, dh * xh
-                    line = dh * xh if stride == 1 else xh if SHARED else row
-                else:
-                    col = max(0, min(col, ow - block_cols))
-                    cols = min(col_tile, ow - col)
-                    if inside and col < first_inside:
-                        cols = min(cols, max(block_cols, first_inside - col))
-                    width = (cols - 1) * EVERY + 1 + reach
-                    for c in range(icg):
-                        for s in range((rows - 1) * row_lines + (kh - 1) * tap_lines + 1):
-                            y = top + s // segment * dh + s % segment * line_step
-                            for plane in range(planes):
-                                left = col * sw - pl + starts[plane]
-                                first = min(width, max(0, -(left // step)))
-                                last = min(width, max(first, (iw - left + step - 1) // step))
-                                if y < 0 or y >= ih:
-                                    first = last = width
-                                gather_line(
-                                    x,
-                                    x0 + c * xc + y * xh + left * xw,
-                                    step * xw,
-                                    UNIT,
-                                    scratch,
-                                    strip + c * channel_pitch + s * pitch + plane * plane_pitch,
-                                    first,
-                                    last,
-                                    width,
-                                    broadcast(ZERO),
-                                    LANES,
-                                )
-                    source = moved(scratch, strip)
-                    channel, row, tap = channel_pitch, row_lines * pitch, tap_lines * pitch
-                    line = pitch if SHARED else row
-                if flat:
-                    line = LANES * EVERY
-                is_small = rows < block_rows or cols < block_cols
-                for m in range(group * ocg, (group + 1) * ocg):
-                    for r in range(0, rows, block_rows):
-                        r = max(0, min(r, rows - block_rows))
-                        o = (((image * groups * ocg + m) * oh + residue + (row0 + r) * spread) * ow + col) * UNIT
-                        for q in range(0, cols, block_cols):
-                            q = max(0, min(q, cols - block_cols)) * UNIT
-                            compute_block(
-                                SPEC,
-                                moved(source, r * row + q * EVERY),
-                                channel,
-                                line,
-                                tap,
-                                shifts,
-                                moved(weight, m * icg * kh * kw * UNIT),
-                                icg,
-                                kw,
-                                runs,
-                                long_runs,
-                                run,
-                                moved(scratch, edge) if is_small else moved(out, o + q),
-                                LANES if flat or is_small else spread * ow * UNIT,
-                                bias[m] if has_bias else NO_BIAS,
-                                activation,
-                                parameter,
-                            )
-                            if is_small:
-                                for i in range(min(rows, block_rows)):
-                                    for j in range(min(cols, block_cols) * UNIT):
-                                        out[o + q + i * spread * ow * UNIT + j] = scratch[edge + i * LANES + j]
-                    if activation > _LEAKY_RELU:
-                        for r in range(rows):
-                            o = ((image * groups * ocg + m) * oh + residue + (row0 + r) * spread) * ow + col
-                            finish_row(arrays[3], out, o, cols, bias, m, activation, scalars[0])
-                col += cols
+        rows, cols, channels, kw, weights = ints[7], ints[8], ints[9], ints[10], ints[11]
+        runs, long_runs, run, activation, flat = ints[12], ints[13], ints[14], ints[15], ints[16]
+        source, weight, out, bias, shifts = arrays[0], arrays[1], arrays[2], arrays[3], as_int64(arrays[4])
+        has_bias = is_given(bias) and activation <= SWEPT_ACTIVATIONS
+        row_step, col_step = (1, BLOCK * LANES) if flat else (BLOCK, LANES)
+        for m in range(begin, end):
+            for r in range(0, rows, row_step):
+                r = min(r, rows - row_step)
+                for q in range(0, cols, col_step):
+                    q = min(q, cols - col_step)
+                    compute_block(
+                        SPEC,
+                        moved(source, r * row + q * EVERY),
+                        channel,
+                        line,
+                        tap,
+                        shifts,
+                        moved(weight, m * weights),
+                        channels,
+                        kw,
+                        runs,
+                        long_runs,
+                        run,
+                        moved(out, (m - begin) * out_plane + r * out_row + q),
+                        out_vector,
+                        bias[m] if has_bias else NO_BIAS,
+                        activation,
+                        number(scalars[0]),
+                    )
 
-    return tile_kernel(loop, dtype)
+    return tile_kernel(loop, real)

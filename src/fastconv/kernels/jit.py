@@ -97,21 +97,3 @@ def is_given(typingctx, pointer):
         return builder.icmp_unsigned("!=", builder.ptrtoint(arguments[0], ir.IntType(64)), ir.IntType(64)(0))
 
     return types.boolean(pointer), codegen
-
-
-@intrinsic
-def finish_row(typingctx, function, values, offset, n, bias, m, code, parameter):
-    """Call the epilogue (`kernels.epilogue.ROW`) at address `function` on ``values[offset : offset + n]``."""
-    signature = types.void(function, values, types.int64, types.int64, bias, types.int64, types.int64, types.float64)
-
-    def codegen(context, builder, signature, arguments):
-        function, values, offset, n, bias, m, code, parameter = arguments
-        byte, int64 = ir.IntType(8).as_pointer(), ir.IntType(64)
-        row = ir.FunctionType(ir.VoidType(), [byte, int64, byte, int64, int64, ir.DoubleType()])
-        builder.call(
-            builder.bitcast(function, row.as_pointer()),
-            [builder.bitcast(builder.gep(values, [offset]), byte), n, builder.bitcast(bias, byte), m, code, parameter],
-        )
-        return context.get_dummy_value()
-
-    return signature, codegen

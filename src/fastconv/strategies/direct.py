@@ -87,6 +87,29 @@ def _blocks(g: ConvGeometry, dtype: np.dtype, line_bytes: int | None) -> _Blocks
     return _Blocks(best, stride, every_second, flat, spread)
 
 
+class _Lines(NamedTuple):
+    """The lines of a strip (kernels/sweep.pyx)."""
+
+    strip_lines: int
+    row_lines: int
+    tap_lines: int
+    segment: int
+    line_step: int
+    count: int
+
+
+def _lines(g: ConvGeometry, blocks: _Blocks, row_tile: int) -> _Lines:
+    """Those of `row_tile` rows: of one residue, all of them, or those of each tap in turn, whichever are fewer."""
+    if blocks.stride == 1:
+        return _Lines(1, 1, 1, 1, 0, row_tile - 1 + g.kh)
+    dense = (row_tile - 1) * g.sh + (g.kh - 1) * g.dh + 1
+    if blocks.stride == 2:
+        return _Lines(1, 2, 1, dense, 1, dense)
+    if dense <= row_tile * g.kh:
+        return _Lines(g.sh, g.sh, g.dh, dense, 1, dense)
+    return _Lines(1, 1, row_tile, row_tile, g.sh, row_tile * g.kh)
+
+
 def _crowded(lines: int, line_bytes: int) -> bool:
     """Whether more than L1 has room for of the lines, so far apart, fall on the same places of it."""
     return max(Counter(line * line_bytes % _PAGE // _NEAR for line in range(lines)).values()) > _WAYS
@@ -104,83 +127,69 @@ def _lanes(dtype: np.dtype) -> int:
 class _Launch(NamedTuple):
     """What the kernel of a geometry is called with."""
 
-    kernel: int
+    compute: int
+    sweep: int
     finish: int | None
     ints: tuple[int, ...]
-    tables: tuple[np.ndarray, np.ndarray]
+    shifts: np.ndarray
+    starts: np.ndarray
     tiles: int
     scratch: int
 
 
 @functools.lru_cache(maxsize=4096)
 def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, int, int, int]) -> _Launch:
-    from fastconv.kernels.direct import COMPLEX_TAPS, TAPS, direct_kernel, real_dtype
+    from fastconv.kernels.direct import COMPLEX_TAPS, SWEPT_ACTIVATIONS, TAPS, real_dtype, sweep_kernel
     from fastconv.kernels.epilogue import ROW
+    from fastconv.kernels.sweep import COMPUTE
 
-    unit = dtype.itemsize // real_dtype(dtype).itemsize
-    lanes, icg = _lanes(dtype), g.ic // g.g
+    real = real_dtype(dtype)
+    unit, lanes, icg = dtype.itemsize // real.itemsize, _lanes(dtype), g.ic // g.g
     columns = _columns(g)
-    *_, line, column = strides
-    readable = columns.is_dense and column == 1
-    blocks = _blocks(g, dtype, abs(line) * g.dh * dtype.itemsize if readable else None)
-    rows = -(-g.oh // blocks.spread)
-
+    *_, xh, xw = strides
+    readable = columns.is_dense and xw == 1
+    blocks = _blocks(g, dtype, abs(xh) * g.dh * dtype.itemsize if readable else None)
     every = 2 if blocks.every_second else 1
     block_rows, block_cols = (1, blocks.rows * lanes) if blocks.flat else (blocks.rows, lanes)
+    rows = -(-g.oh // blocks.spread)
     shares = -(-g.ow // _COLUMNS)
     col_tile = max(block_cols, -(-g.ow // (shares * lanes)) * lanes)
-
-    def lines(row_tile: int) -> tuple[int, int, int, int, int]:
-        """Of a strip: lines a row and a tap; its lines from one segment of the image to the next, and their step; and
-        their number."""
-        if blocks.stride:
-            step = blocks.stride
-            count = (row_tile - 1) * step + g.kh
-            return (step, 1, 1 if step == 1 else count, 1, count)
-        count = (row_tile - 1) * g.sh + (g.kh - 1) * g.dh + 1
-        if count <= row_tile * g.kh:
-            return (g.sh, g.dh, count, 1, count)
-        return (1, row_tile, row_tile, g.sh, row_tile * g.kh)
-
-    plane_pitch = ((col_tile - 1) * every + 1 + columns.reach + 2 * lanes) * unit
+    plane_pitch = ((col_tile - 1) * every + 1 + columns.reach) * unit
     pitch = plane_pitch * len(columns.starts)
     row_tile = block_rows
-    while row_tile < rows and icg * lines(row_tile + block_rows)[-1] * pitch <= _STRIP_VALUES:
+    while row_tile < rows and icg * _lines(g, blocks, row_tile + block_rows).count * pitch <= _STRIP_VALUES:
         row_tile += block_rows
-    row_tiles = -(-rows // row_tile)
-    row_lines, tap_lines, segment, line_step, count = lines(row_tile)
-    channel_pitch = count * pitch
-    scratch = -(-(blocks.rows * lanes * unit + icg * channel_pitch) // 16) * 16
-
-    first = -(-g.pl // g.sw)
-    last = min(g.ow, (g.iw - 1 + g.pl - columns.reach) // g.sw + 1)
-    near = (blocks.rows - 1) * blocks.stride + g.kh if blocks.stride else blocks.rows
+    lines = _lines(g, blocks, row_tile)
+    image_lines = {0: g.sh, 1: g.dh, 2: 1}[blocks.stride]
+    seen = (blocks.rows - 1) * max(1, blocks.stride) + (g.kh if blocks.stride else 1)
+    first, last = -(-g.pl // g.sw), min(g.ow, (g.iw - 1 + g.pl - columns.reach) // g.sw + 1)
     in_place = (
-        readable
-        and last - first >= block_cols
-        and not _crowded(near, abs(line) * (g.dh if blocks.stride == 1 else 1) * dtype.itemsize)
+        readable and last - first >= block_cols and not _crowded(seen, abs(xh) * image_lines * dtype.itemsize)
     )
-
-    most = COMPLEX_TAPS if dtype.kind == "c" else TAPS
+    most = COMPLEX_TAPS if unit == 2 else TAPS
     runs = -(-g.kh // most)
     run = -(-g.kh // runs)
-    long_runs = runs - (runs * run - g.kh)
-    shifts = [(plane * plane_pitch + shift * unit) for plane, shift in columns.places]
+    # A vector at the end of a strip is loaded whole.
+    values = block_rows * block_cols + (icg * lines.count * pitch // unit) + every * lanes
+    scratch = -(-values // 16) * 16
     ints = (
-        *(g.g, icg, g.oc // g.g, g.ih, g.iw, g.oh, g.ow),
-        *(g.kh, g.kw, g.sh, g.sw, g.dh, g.pt, g.pl),
-        *(runs, long_runs, run, blocks.spread, blocks.flat),
-        *(row_tile, row_tiles, col_tile, first, last),
-        *(row_lines, tap_lines, segment, line_step, columns.reach),
-        *(len(columns.starts), columns.step, plane_pitch, pitch, channel_pitch, scratch),
-        *(in_place, *(stride * unit for stride in strides)),
+        *(g.g, icg, g.oc // g.g, g.ih, g.iw, g.oh, g.ow, g.kh, g.kw, g.sh, g.sw, g.dh, g.pt, g.pl),
+        *(unit, lanes * unit, block_rows, block_cols, blocks.flat, every),
+        *(runs, runs - (runs * run - g.kh), run, SWEPT_ACTIVATIONS),
+        *(blocks.spread, row_tile, -(-rows // row_tile), col_tile, in_place, first, last),
+        *(image_lines, *lines[:-1], len(columns.starts), columns.step, columns.reach),
+        *(plane_pitch, pitch, lines.count * pitch, scratch * unit),
+        *(stride * unit for stride in strides),
     )
+    shifts = [plane * plane_pitch + shift * unit for plane, shift in columns.places]
     return _Launch(
-        kernel=direct_kernel(dtype, blocks.rows, blocks.stride, blocks.every_second).address,
+        compute=COMPUTE[real.itemsize],
+        sweep=sweep_kernel(dtype, blocks.rows, blocks.stride, blocks.every_second).address,
         finish=ROW.get(dtype.name),
         ints=ints,
-        tables=(np.array(shifts, np.int64), np.array(columns.starts, np.int64)),
-        tiles=g.n * g.g * blocks.spread * row_tiles,
+        shifts=np.array(shifts, np.int64),
+        starts=np.array(columns.starts, np.int64),
+        tiles=g.n * g.g * blocks.spread * -(-rows // row_tile),
         scratch=scratch,
     )
 
@@ -218,10 +227,10 @@ class Direct(KeepsWeights):
         max_workspace: int,
     ) -> None:
         launch = _launch(geometry, x.dtype, element_strides(x))
-        scratch = np.empty(threads * launch.scratch, x.dtype)
+        scratch = team.aligned_empty(threads * launch.scratch, x.dtype)
         team.run_tiles(
-            launch.kernel,
-            (x, prepared, out, launch.finish, epilogue.bias, scratch, *launch.tables),
+            launch.compute,
+            (x, prepared, out, launch.sweep, launch.finish, epilogue.bias, scratch, launch.shifts, launch.starts),
             (*launch.ints, epilogue.activation),
             (epilogue.parameter,),
             launch.tiles,
