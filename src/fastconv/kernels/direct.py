@@ -80,8 +80,10 @@ def real_dtype(dtype: np.dtype) -> np.dtype:
 class _Block:
     """Writes the instructions of one block: `rows` vectors of sums; lines are shared as rows are `stride` apart."""
 
-    def __init__(self, builder: ir.IRBuilder, scalar: types.Number, spec: str) -> None:
-        self.rows, self.stride, every_second, is_complex = map(int, spec.split())
+    def __init__(
+        self, builder: ir.IRBuilder, scalar: types.Number, rows: int, stride: int, every_second: int, is_complex: int
+    ) -> None:
+        self.rows, self.stride = rows, stride
         self.builder = builder
         self.vector = Emitter(builder, scalar)
         self.load = self.vector.load_even if every_second else self.vector.load
@@ -174,6 +176,7 @@ def compute_block(
     run,
     out,
     out_step,
+    finishes,
     bias,
     activation,
     parameter,
@@ -187,43 +190,47 @@ def compute_block(
 
     def codegen(context, builder, signature, arguments):
         (_, source, channel_step, line_step, tap_step, shifts, weight, channels, kw, *rest) = arguments
-        runs, long_runs, run, out, out_step, bias, activation, parameter = rest
-        block = _Block(builder, signature.args[1].dtype, spec.literal_value)
+        runs, long_runs, run, out, out_step, finishes, bias, activation, parameter = rest
+        *shape, whole = map(int, spec.literal_value.split())
+        block = _Block(builder, signature.args[1].dtype, *shape)
         weight_step = builder.mul(kw, INT64(block.parts))
-        at_weight = cgutils.alloca_once_value(builder, weight)
+
+        def add_run(count, lines, weights):
+            with cgutils.for_range(builder, kw) as column:
+                shift = builder.load(block.moved(shifts, column.index))
+                of_column = block.moved(weights, builder.mul(column.index, INT64(block.parts)))
+                lines = block.moved(lines, shift)
+                block.add_column(lines, line_step, tap_step, block.weights(of_column, weight_step, count))
+
         block.clear()
+        at_weight = cgutils.alloca_once_value(builder, weight)
         with cgutils.for_range(builder, channels) as channel:
-            at_source = cgutils.alloca_once_value(
-                builder, block.moved(source, builder.mul(channel.index, channel_step))
-            )
-            with cgutils.for_range(builder, runs) as this:
-                is_short = builder.zext(builder.icmp_signed(">=", this.index, long_runs), INT64)
-                taps = builder.sub(run, is_short)
-                lines, first = builder.load(at_source), builder.load(at_weight)
-                for count in range(1, (COMPLEX_TAPS if block.parts == 2 else TAPS) + 1):
-                    with (
-                        builder.if_then(builder.icmp_signed("==", taps, INT64(count))),
-                        cgutils.for_range(builder, kw) as column,
-                    ):
-                        shift = builder.load(block.moved(shifts, column.index))
-                        weights = block.moved(first, builder.mul(column.index, INT64(block.parts)))
-                        block.add_column(
-                            block.moved(lines, shift),
-                            line_step,
-                            tap_step,
-                            block.weights(weights, weight_step, count),
-                        )
-                builder.store(block.moved(lines, builder.mul(taps, tap_step)), at_source)
-                builder.store(block.moved(first, builder.mul(taps, weight_step)), at_weight)
+            lines = block.moved(source, builder.mul(channel.index, channel_step))
+            if whole:
+                weights = builder.load(at_weight)
+                add_run(whole, lines, weights)
+                builder.store(block.moved(weights, builder.mul(weight_step, INT64(whole))), at_weight)
+            else:
+                at_lines = cgutils.alloca_once_value(builder, lines)
+                with cgutils.for_range(builder, runs) as this:
+                    is_short = builder.zext(builder.icmp_signed(">=", this.index, long_runs), INT64)
+                    taps = builder.sub(run, is_short)
+                    lines, weights = builder.load(at_lines), builder.load(at_weight)
+                    for count in range(1, (COMPLEX_TAPS if block.parts == 2 else TAPS) + 1):
+                        with builder.if_then(builder.icmp_signed("==", taps, INT64(count))):
+                            add_run(count, lines, weights)
+                    builder.store(block.moved(lines, builder.mul(taps, tap_step)), at_lines)
+                    builder.store(block.moved(weights, builder.mul(taps, weight_step)), at_weight)
         if block.vector.is_float and block.parts == 1:
-            block.finish(bias, activation, parameter)
+            with builder.if_then(finishes):
+                block.finish(bias, activation, parameter)
         block.write(out, out_step)
         return context.get_dummy_value()
 
     integer, number = types.int64, types.unliteral(bias)
-    return types.void(
-        spec, source, *[integer] * 3, shifts, weight, *[integer] * 5, out, integer, number, integer, number
-    ), codegen
+    ints = [integer] * 5
+    signature = [spec, source, *ints[:3], shifts, weight, *ints, out, integer, types.boolean, number, integer, number]
+    return types.void(*signature), codegen
 
 
 @intrinsic
@@ -237,8 +244,10 @@ def moved(typingctx, pointer, offset):
 
 
 @functools.cache
-def sweep_kernel(dtype: np.dtype, rows: int, stride: int, every_second: bool) -> Any:
+def sweep_kernel(dtype: np.dtype, rows: int, stride: int, every_second: bool, taps: int) -> Any:
     """The sweep by blocks of `rows` vectors whose lines are shared at `stride` 1 or 2, or not at all: 0.
+
+    The taps of a column are one run of so many `taps`, or 0: runs that are read at run time.
 
     It computes a rectangle, at least as large as a block, of the output planes ``begin <= m < end``. ``arrays``: the
     first line that it sees, weight, out, bias or null, the shift of each tap of a line (int64). ``ints``: `Sweep` of
@@ -246,7 +255,7 @@ def sweep_kernel(dtype: np.dtype, rows: int, stride: int, every_second: bool) ->
     """
     UNIT = 2 if dtype.kind == "c" else 1
     real = real_dtype(dtype)
-    SPEC = f"{rows} {stride} {int(every_second)} {UNIT - 1}"
+    SPEC = f"{rows} {stride} {int(every_second)} {UNIT - 1} {taps}"
     BLOCK, LANES, EVERY = rows, lanes(real), 2 if every_second else 1
     number = real.type
     NO_BIAS = number(-0.0 if real.kind == "f" else 0)  # the zero that changes nothing
@@ -265,6 +274,7 @@ def sweep_kernel(dtype: np.dtype, rows: int, stride: int, every_second: bool) ->
         runs, long_runs, run, activation, flat = ints[12], ints[13], ints[14], ints[15], ints[16]
         source, weight, out, bias, shifts = arrays[0], arrays[1], arrays[2], arrays[3], as_int64(arrays[4])
         has_bias = is_given(bias) and activation <= SWEPT_ACTIVATIONS
+        finishes = has_bias or 0 < activation <= SWEPT_ACTIVATIONS
         row_step, col_step = (1, BLOCK * LANES) if flat else (BLOCK, LANES)
         for m in range(begin, end):
             for r in range(0, rows, row_step):
@@ -286,6 +296,7 @@ def sweep_kernel(dtype: np.dtype, rows: int, stride: int, every_second: bool) ->
                         run,
                         moved(out, (m - begin) * out_plane + r * out_row + q),
                         out_vector,
+                        finishes,
                         bias[m] if has_bias else NO_BIAS,
                         activation,
                         number(scalars[0]),

@@ -22,6 +22,9 @@ ctypedef void (*sweep_kernel)(void **arrays, const int64_t *ints, const double *
 ctypedef void (*row_function)(void *values, int64_t n, const void *bias, int64_t m, int64_t code,
                               double parameter) noexcept nogil
 
+cdef enum:
+    SHORT = 32  # values that a loop copies sooner than memcpy does
+
 ctypedef fused item:
     int8_t
     int16_t
@@ -51,17 +54,18 @@ cdef struct Sweep:
     int64_t rows, cols, channels, kw, weights, runs, long_runs, run, activation, flat
 
 
-cdef void gather_line(const item *source, int64_t step, int64_t unit, item *line,
-                      int64_t first, int64_t last, int64_t width) noexcept nogil:
+cdef inline void gather_line(const item *source, int64_t step, int64_t unit, item *line,
+                             int64_t first, int64_t last, int64_t width) noexcept nogil:
     """The values first <= t < last of a line, every `step` items; zeros before them and after, to `width`."""
     cdef int64_t t, part
-    if first > 0:
-        memset(line, 0, first * unit * sizeof(item))
-    if last < width:
-        memset(line + last * unit, 0, (width - last) * unit * sizeof(item))
+    for t in range(first * unit):
+        line[t] = 0
     if step == unit:
-        if first < last:
+        if last - first > SHORT:
             memcpy(line + first * unit, source + first * unit, (last - first) * unit * sizeof(item))
+        else:
+            for t in range(first * unit, last * unit):
+                line[t] = source[t]
     elif unit == 1:
         for t in range(first, last):
             line[t] = source[t * step]
@@ -69,28 +73,35 @@ cdef void gather_line(const item *source, int64_t step, int64_t unit, item *line
         for t in range(first, last):
             for part in range(unit):
                 line[t * unit + part] = source[t * step + part]
+    for t in range(last * unit, width * unit):
+        line[t] = 0
 
 
 cdef void gather(const item *x, const Tiles *t, const int64_t *starts, int64_t rows, int64_t top, int64_t col,
                  int64_t width, item *strip) noexcept nogil:
     """The strip of `rows` output rows from the image's line `top` on, and of output columns from `col` on."""
-    cdef int64_t c, l, plane, y, left, first, last
+    cdef int64_t lines = (rows - 1) * t.row_lines + (t.kh - 1) * t.tap_lines + 1
+    cdef int64_t plane, left, first, last, c, begin, l, y
     cdef item *line
-    for c in range(t.icg):
-        for l in range((rows - 1) * t.row_lines + (t.kh - 1) * t.tap_lines + 1):
-            y = top + l // t.segment * t.dh + l % t.segment * t.line_step
-            line = strip + c * t.channel_pitch + l * t.pitch
-            if y < 0 or y >= t.ih:
-                memset(line, 0, t.pitch * sizeof(item))
-                continue
-            for plane in range(t.planes):
-                left = col * t.sw - t.pl + starts[plane]
-                first = -left if left < 0 else 0
-                first = min(width, (first + t.step - 1) // t.step)
-                last = t.iw - left if left < t.iw else 0
-                last = max(first, min(width, (last + t.step - 1) // t.step))
-                gather_line(x + c * t.xc + y * t.xh + left * t.xw, t.step * t.xw, t.unit,
-                            line + plane * t.plane_pitch, first, last, width)
+    for plane in range(t.planes):
+        left = col * t.sw - t.pl + starts[plane]
+        first = (t.step - 1 - left) // t.step if left < 0 else 0
+        last = (t.iw - left + t.step - 1) // t.step if left < t.iw else 0
+        first = min(first, width)
+        last = max(first, min(last, width))
+        for c in range(t.icg):
+            y = begin = 0
+            for l in range(lines):
+                if l - begin == t.segment:
+                    begin += t.segment
+                    y += t.dh - t.segment * t.line_step
+                line = strip + c * t.channel_pitch + l * t.pitch + plane * t.plane_pitch
+                if top + y < 0 or top + y >= t.ih:
+                    gather_line(x, 0, t.unit, line, 0, 0, width)
+                else:
+                    gather_line(x + c * t.xc + (top + y) * t.xh + left * t.xw, t.step * t.xw, t.unit, line,
+                                first, last, width)
+                y += t.line_step
 
 
 cdef void compute(item *x, void **arrays, const int64_t *ints, const double *scalars,

@@ -184,7 +184,7 @@ def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, int, int, int]
     shifts = [plane * plane_pitch + shift * unit for plane, shift in columns.places]
     return _Launch(
         compute=COMPUTE[real.itemsize],
-        sweep=sweep_kernel(dtype, blocks.rows, blocks.stride, blocks.every_second).address,
+        sweep=sweep_kernel(dtype, blocks.rows, blocks.stride, blocks.every_second, g.kh if g.kh <= most else 0).address,
         finish=ROW.get(dtype.name),
         ints=ints,
         shifts=np.array(shifts, np.int64),
