@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections import Counter
 from typing import NamedTuple
 
@@ -16,6 +17,9 @@ from fastconv.strategies.base import KeepsWeights, element_strides, sum_error
 # Strips of this many values or less stay in L1 or close to it. Longer columns gain nothing.
 _STRIP_VALUES = 8192
 _COLUMNS = 512
+
+# Rows of a tile, if those can be computed from the image itself.
+_ROWS = 64
 
 # Share of the multiply-add peak that blocks reach, by their rows.
 _EFFICIENCY = {10: 0.9, 7: 0.76, 4: 0.58}
@@ -95,19 +99,22 @@ class _Lines(NamedTuple):
     tap_lines: int
     segment: int
     line_step: int
-    count: int
+    by_tap: bool
+
+    def count(self, rows: int, kh: int) -> int:
+        """How many `rows` output rows see."""
+        return (rows - 1) * self.row_lines + (kh - 1) * (rows if self.by_tap else self.tap_lines) + 1
 
 
-def _lines(g: ConvGeometry, blocks: _Blocks, row_tile: int) -> _Lines:
-    """Those of `row_tile` rows: of one residue, all of them, or those of each tap in turn, whichever are fewer."""
+def _lines(g: ConvGeometry, blocks: _Blocks) -> _Lines:
+    """Those of one residue; or all; or those of each tap in turn, where a block has fewer of these."""
     if blocks.stride == 1:
-        return _Lines(1, 1, 1, 1, 0, row_tile - 1 + g.kh)
-    dense = (row_tile - 1) * g.sh + (g.kh - 1) * g.dh + 1
+        return _Lines(1, 1, 1, segment=1, line_step=0, by_tap=False)
     if blocks.stride == 2:
-        return _Lines(1, 2, 1, dense, 1, dense)
-    if dense <= row_tile * g.kh:
-        return _Lines(g.sh, g.sh, g.dh, dense, 1, dense)
-    return _Lines(1, 1, row_tile, row_tile, g.sh, row_tile * g.kh)
+        return _Lines(1, 2, 1, segment=sys.maxsize, line_step=1, by_tap=False)
+    dense = _Lines(g.sh, g.sh, g.dh, segment=sys.maxsize, line_step=1, by_tap=False)
+    by_tap = _Lines(1, 1, 0, segment=0, line_step=g.sh, by_tap=True)
+    return min(dense, by_tap, key=lambda lines: lines.count(blocks.rows, g.kh))
 
 
 def _crowded(lines: int, line_bytes: int) -> bool:
@@ -152,33 +159,45 @@ def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, int, int, int]
     every = 2 if blocks.every_second else 1
     block_rows, block_cols = (1, blocks.rows * lanes) if blocks.flat else (blocks.rows, lanes)
     rows = -(-g.oh // blocks.spread)
-    shares = -(-g.ow // _COLUMNS)
-    col_tile = max(block_cols, -(-g.ow // (shares * lanes)) * lanes)
-    plane_pitch = ((col_tile - 1) * every + 1 + columns.reach) * unit
-    pitch = plane_pitch * len(columns.starts)
-    row_tile = block_rows
-    while row_tile < rows and icg * _lines(g, blocks, row_tile + block_rows).count * pitch <= _STRIP_VALUES:
-        row_tile += block_rows
-    lines = _lines(g, blocks, row_tile)
+    lines = _lines(g, blocks)
     image_lines = {0: g.sh, 1: g.dh, 2: 1}[blocks.stride]
     seen = (blocks.rows - 1) * max(1, blocks.stride) + (g.kh if blocks.stride else 1)
     first, last = -(-g.pl // g.sw), min(g.ow, (g.iw - 1 + g.pl - columns.reach) // g.sw + 1)
     in_place = (
-        readable and last - first >= block_cols and not _crowded(seen, abs(xh) * image_lines * dtype.itemsize)
+        readable and last - first >= 12 * block_cols and not _crowded(seen, abs(xh) * image_lines * dtype.itemsize)
     )
+
+    def strip_values(rows: int, cols: int) -> int:
+        width = (cols - 1) * every + 1 + columns.reach
+        return icg * lines.count(rows, g.kh) * len(columns.starts) * width
+
+    def most_rows(cols: int, limit: int) -> int:
+        """As many, in whole blocks, as keep a strip small."""
+        most = block_rows
+        while most < min(rows, limit) and strip_values(most + block_rows, cols) <= _STRIP_VALUES:
+            most += block_rows
+        return most
+
+    shares = -(-g.ow // _COLUMNS)
+    strip_cols = max(block_cols, -(-g.ow // (shares * lanes)) * lanes)
+    edge = min(strip_cols, max(block_cols, first, g.ow - last))
+    strip_rows = most_rows(strip_cols, rows)
+    row_tile = max(strip_rows, most_rows(edge, _ROWS)) if in_place else strip_rows
+    row_tiles = -(-rows // row_tile)
     most = COMPLEX_TAPS if unit == 2 else TAPS
     runs = -(-g.kh // most)
     run = -(-g.kh // runs)
     # A vector at the end of a strip is loaded whole.
-    values = block_rows * block_cols + (icg * lines.count * pitch // unit) + every * lanes
+    values = block_rows * block_cols + every * lanes
+    values += max(strip_values(strip_rows, strip_cols), strip_values(row_tile, edge))
     scratch = -(-values // 16) * 16
+    plane_pitch = ((strip_cols - 1) * every + 1 + columns.reach) * unit if len(columns.starts) > 1 else 0
     ints = (
         *(g.g, icg, g.oc // g.g, g.ih, g.iw, g.oh, g.ow, g.kh, g.kw, g.sh, g.sw, g.dh, g.pt, g.pl),
         *(unit, lanes * unit, block_rows, block_cols, blocks.flat, every),
         *(runs, runs - (runs * run - g.kh), run, SWEPT_ACTIVATIONS),
-        *(blocks.spread, row_tile, -(-rows // row_tile), col_tile, in_place, first, last),
-        *(image_lines, *lines[:-1], len(columns.starts), columns.step, columns.reach),
-        *(plane_pitch, pitch, lines.count * pitch, scratch * unit),
+        *(blocks.spread, row_tile, row_tiles, strip_rows, strip_cols, in_place, first, last),
+        *(image_lines, *lines, len(columns.starts), columns.step, columns.reach, plane_pitch, scratch * unit),
         *(stride * unit for stride in strides),
     )
     shifts = [plane * plane_pitch + shift * unit for plane, shift in columns.places]
@@ -189,7 +208,7 @@ def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, int, int, int]
         ints=ints,
         shifts=np.array(shifts, np.int64),
         starts=np.array(columns.starts, np.int64),
-        tiles=g.n * g.g * blocks.spread * -(-rows // row_tile),
+        tiles=g.n * g.g * blocks.spread * row_tiles,
         scratch=scratch,
     )
 
