@@ -86,7 +86,8 @@ class _Block:
         self.rows, self.stride = rows, stride
         self.builder = builder
         self.vector = Emitter(builder, scalar)
-        self.load = self.vector.load_even if every_second else self.vector.load
+        self.load = self.vector.load_even_unordered if every_second else self.vector.load
+        self.ordered = self.vector.ordered if every_second else lambda vector: vector
         self.parts = 1 + is_complex
         # LLVM turns these variables into registers.
         self.sums = [[cgutils.alloca_once(builder, self.vector.type) for _ in range(self.parts)] for _ in range(self.rows)]
@@ -147,7 +148,7 @@ class _Block:
 
     def write(self, out: ir.Value, step: ir.Value) -> None:
         for parts in self.sums:
-            values = [self.builder.load(part) for part in parts]
+            values = [self.ordered(self.builder.load(part)) for part in parts]
             self.vector.store(out, values[0] if len(values) == 1 else self.combined(*values))
             out = self.moved(out, step)
 
