@@ -44,11 +44,10 @@ def source_indices(begin: int, end: int, extent: int, name: str) -> np.ndarray:
 def continued(array: np.ndarray, begins: Sequence[int], shape: Sequence[int], name: str, fill: object) -> np.ndarray:
     """The block of `shape` of the continued `array` that starts at index `begins`, as a new array."""
     at = [source_indices(b, b + s, n, name) for b, s, n in zip(begins, shape, array.shape, strict=True)]
-    if name != "constant":
-        return array[np.ix_(*at)]
-    inside = [np.flatnonzero(indices >= 0) for indices in at]
-    block = np.full(shape, fill, array.dtype)
-    if all(map(len, inside)):
-        target = tuple(slice(i[0], i[-1] + 1) for i in inside)
-        block[target] = array[tuple(slice(a[i[0]], a[i[-1]] + 1) for a, i in zip(at, inside, strict=True))]
-    return block
+    # First along the axis that leaves least of the array.
+    for axis in sorted(range(array.ndim), key=lambda a: shape[a] / array.shape[a]):
+        outside = np.flatnonzero(at[axis] < 0)
+        array = array.take(at[axis], axis)  # -1, the last, where nothing is
+        if len(outside):
+            array[(slice(None),) * axis + (outside,)] = fill
+    return array

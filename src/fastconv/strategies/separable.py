@@ -57,6 +57,10 @@ def factorise(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     (1, 1, 7, 1)
     """
     wide = weight.astype(np.float64)
+    if weight.shape[2] == 1:
+        return np.ones((*weight.shape[:2], 1, 1)), wide
+    if weight.shape[3] == 1:
+        return wide, np.ones((*weight.shape[:2], 1, 1))
     if not np.isfinite(wide).all():  # has no decomposition; its result is computed again in any case
         wide = np.zeros_like(wide)
     u, s, vt = np.linalg.svd(wide, full_matrices=False)
@@ -68,20 +72,22 @@ def factorise(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def find_factors(kernel: np.ndarray, max_terms: int) -> Factors | None:
-    """The factors of one kernel (kh, kw), if at most `max_terms` pairs give it.
+    """The factors of one kernel (kh, kw), if at most `max_terms` pairs give it; remembered for the newest kernels."""
+    return _find_factors(kernel.tobytes(), kernel.shape, kernel.dtype.char, max_terms)
 
-    The rank of a submatrix bounds that of the kernel from below, which tells most kernels apart at little cost.
-    """
-    at = (np.linspace(0, extent - 1, min(extent, max_terms + 1)).astype(int) for extent in kernel.shape)
+
+@functools.lru_cache(maxsize=32)
+def _find_factors(taps: bytes, shape: tuple[int, int], char: str, max_terms: int) -> Factors | None:
+    kernel = np.frombuffer(taps, char).reshape(shape)
+    # The rank of a submatrix bounds that of the kernel from below, which tells most kernels apart at little cost.
+    at = (np.linspace(0, extent - 1, min(extent, max_terms + 1)).astype(int) for extent in shape)
     sample = kernel[np.ix_(*at)].astype(np.float64)
-    if not np.isfinite(sample).all():
-        return None
     norm = float(np.linalg.norm(kernel.astype(np.float64)))
-    if min(sample.shape) > max_terms:
-        least = np.linalg.svd(sample, compute_uv=False)[-1]
-        if not least <= _rounding(kernel.dtype) * norm:
-            return None
-    factors = Separable().prepare_weight(kernel[None, None])
+    if not np.isfinite(norm):
+        return None
+    if min(sample.shape) > max_terms and np.linalg.svd(sample, compute_uv=False)[-1] > _rounding(kernel.dtype) * norm:
+        return None
+    factors = Separable().prepare_weight(kernel[np.newaxis, np.newaxis])
     return factors if factors.terms <= max_terms else None
 
 

@@ -6,7 +6,7 @@
  * The maps `rows` and `columns` say where the continued image is read: -1 stands for the value `fill`. Columns of the
  * image itself follow each other, so only those past its edges are looked up. The two passes are fused: a row is gathered,
  * filtered along itself by every v, and stays in a ring of the kh newest rows of each term until kh output rows have seen
- * it. Ring and row fit L1.
+ * it. Ring and row fit L1. Of a kernel of one row u is 1, and there is no second pass.
  *
  * Both passes are one loop (`weigh`): sums of scaled vectors, from neighbouring places of a row, or from the rows of the
  * rings. Ahead of time, with any number of taps: Numba's loops with constant extents were no faster.
@@ -51,6 +51,23 @@ static inline __attribute__((always_inline)) VECTOR NAME(weigh)(const REAL *cons
     return check;
 }
 
+/* The same, written up to `width` exactly. */
+static VECTOR NAME(weigh_exactly)(const REAL *const *from, const REAL *base, const REAL *weight, int64_t taps,
+                                  int64_t width, REAL *to, int add)
+{
+    const int64_t whole = width / LANES * LANES, rest = width - whole;
+    REAL last[SIMD_BYTES / sizeof(REAL)] = {0};
+    VECTOR check = from ? NAME(weigh)(from, 0, weight, taps, whole, to, add)
+                        : NAME(weigh)(0, base, weight, taps, whole, to, add);
+    if (rest) {
+        if (add)
+            memcpy(last, to + whole, rest * sizeof(REAL));
+        check += NAME(weigh_vectors)(1, from, base, weight, taps, whole, last - whole, add);
+        memcpy(to + whole, last, rest * sizeof(REAL));
+    }
+    return check;
+}
+
 /* Tile: rows and columns of one output plane. arrays: x, out, u, v, bias or null, workspace, rows, columns, and a flag a
  * worker that is set once a sum was not finite. ints: as unpacked below; strides of x in elements. scalars: fill, the
  * activation's parameter. */
@@ -66,7 +83,7 @@ static void NAME(separable)(void **arrays, const int64_t *ints, const double *sc
     const REAL *bias = arrays[4];
     const int64_t *row_map = arrays[6], *col_map = arrays[7];
     const REAL **from = (const REAL **)((REAL *)arrays[5] + worker * scratch);
-    REAL *ring = (REAL *)(from + 2 * kh * terms), *line = ring + terms * kh * col_tile, rest_sums[SIMD_BYTES / sizeof(REAL)];
+    REAL *ring = (REAL *)(from + 2 * kh * terms), *line = ring + terms * kh * col_tile;
     VECTOR check = {0};
     for (int64_t t = 0; t < 2 * kh * terms; t++) /* twice, so that the rows of any output follow each other */
         from[t] = ring + t % (kh * terms) * col_tile;
@@ -85,11 +102,12 @@ static void NAME(separable)(void **arrays, const int64_t *ints, const double *sc
             const REAL *image = (const REAL *)arrays[0] + n * xn + (m / ocg * icg + c) * xc;
             const REAL *u = (const REAL *)arrays[2] + (m * icg + c) * terms * kh;
             const REAL *v = (const REAL *)arrays[3] + (m * icg + c) * terms * kw;
+            const REAL *row = line;
             for (int64_t r = row0, next = row0; r < row1; r++) {
                 for (; next < r + kh; next++) {
                     const REAL *source = image + row_map[next] * xh;
                     const int inside = row_map[next] >= 0;
-                    const REAL *row = line;
+                    row = line;
                     if (inside && xw == 1 && first == 0 && last == seen && width == cols)
                         row = source + col0 - pl;
                     else {
@@ -103,19 +121,13 @@ static void NAME(separable)(void **arrays, const int64_t *ints, const double *sc
                             for (int64_t t = first; t < last; t++)
                                 line[t] = inside ? source[(col0 + t - pl) * xw] : fill;
                     }
-                    for (int64_t term = 0; term < terms; term++)
+                    for (int64_t term = 0; term < (kh == 1 ? 0 : terms); term++)
                         NAME(weigh)(0, row, v + term * kw, kw, width, ring + (next % kh * terms + term) * col_tile, 0);
                 }
                 const REAL *const *rows = from + r % kh * terms;
                 REAL *target = (REAL *)arrays[1] + (((n * oc + m) * oh) + r) * ow + col0;
-                check += NAME(weigh)(rows, 0, u, terms * kh, cols, target, c > 0);
-                const int64_t whole = cols / LANES * LANES, rest = cols - whole;
-                if (rest) {
-                    memset(rest_sums, 0, sizeof rest_sums);
-                    memcpy(rest_sums, target + whole, (c > 0 ? rest : 0) * sizeof(REAL));
-                    check += NAME(weigh_vectors)(1, rows, 0, u, terms * kh, whole, rest_sums - whole, c > 0);
-                    memcpy(target + whole, rest_sums, rest * sizeof(REAL));
-                }
+                check += kh == 1 ? NAME(weigh_exactly)(0, row, v, kw, cols, target, c > 0)
+                                 : NAME(weigh_exactly)(rows, 0, u, terms * kh, cols, target, c > 0);
                 if (c == icg - 1 && (bias || activation))
                     NAME(epilogue)(target, cols, bias, m, activation, scalars[1]);
             }
