@@ -90,7 +90,9 @@ class _Block:
         self.ordered = self.vector.ordered if every_second else lambda vector: vector
         self.parts = 1 + is_complex
         # LLVM turns these variables into registers.
-        self.sums = [[cgutils.alloca_once(builder, self.vector.type) for _ in range(self.parts)] for _ in range(self.rows)]
+        self.sums = [
+            [cgutils.alloca_once(builder, self.vector.type) for _ in range(self.parts)] for _ in range(self.rows)
+        ]
         self.constant = builder.module.add_metadata([])
 
     def clear(self) -> None:

@@ -143,7 +143,8 @@ def _convolve(
         volume, kernel = kernel, volume
     if method == "fft" or (dtype.kind not in "fc" and method == "auto" and _rounds_exactly(volume, kernel, mode)):
         out = fftconvolve(volume, kernel, mode)
-        return out if out.dtype == dtype else np.rint(out).astype(dtype)
+        with np.errstate(invalid="ignore"):
+            return (out if dtype.kind in "fc" else np.rint(out)).astype(dtype, copy=False)
     if dtype.kind == "b":
         counts = _convolve_numbers(volume.astype(np.uint8), kernel.astype(np.uint8), mode, np.dtype(np.int64), 0.0)
         return counts > 0
@@ -295,6 +296,8 @@ def _by_fft(name: str, in1: npt.ArrayLike, in2: npt.ArrayLike, mode: str, axes: 
     volume, kernel = as_array("in1", in1), as_array("in2", in2)
     kinds = volume.dtype.kind + kernel.dtype.kind
     tiled = axes is None and volume.ndim == kernel.ndim and 1 <= volume.ndim <= 2 and volume.size and kernel.size
+    # SciPy multiplies along axes of one sample, in the type of the inputs.
+    tiled = tiled and not all(1 in pair for pair in zip(volume.shape, kernel.shape, strict=True))
     dtype = np.result_type(volume, kernel, *(np.float64 for kind in kinds if kind in "iu"))
     if (
         not tiled
