@@ -39,7 +39,8 @@ _BLOCK_VALUES = 1 << 16
 _FEW_PRODUCTS = 1 << 15
 
 
-def output_extents(extent: Sequence[int], kernel: Sequence[int], padding: Padding) -> tuple[int, ...]:
+@functools.lru_cache(maxsize=4096)
+def output_extents(extent: tuple[int, ...], kernel: tuple[int, ...], padding: Padding) -> tuple[int, ...]:
     """The outputs along each axis; negative where the kernel does not fit."""
     return tuple(output_extent(i, p, k, 1, 1) for i, p, k in zip(extent, padding, kernel, strict=True))
 
@@ -57,17 +58,18 @@ def correlate(
 ) -> np.ndarray:
     """The outputs of `kernel` over `image`, continued by `padding` samples past its edges, in `dtype`.
 
-    Both have the same number of axes, one at least, and are not empty; integers may have smaller types than `dtype`.
+    Both have the same number of axes, one at least, and are not empty. `kernel` is an operand of `dtype`; an image of
+    integers may have a smaller type.
     """
+    integers = dtype.kind in "iu"
     extents = output_extents(image.shape, kernel.shape, padding)
-    if dtype.kind not in "iu" or image.dtype.kind not in "iu" or not image.dtype.isnative:
+    if not integers or image.dtype.kind not in "iu" or not image.dtype.isnative:
         image = as_operand(image, dtype)
-    kernel = as_operand(kernel, dtype)
     if image.ndim > 2:
         return _correlate_taps(image, kernel, padding, extents, dtype, continuation, fill)
     out = _empty(extents, dtype, image, kernel)
     # Padding's zero times infinity is NaN, but kernels skip the taps that fall on padding.
-    zeros = continuation == "constant" and fill == 0 and (dtype.kind in "iu" or _finite(kernel))
+    zeros = continuation == "constant" and fill == 0 and (integers or _finite(kernel))
     if zeros or not any(map(any, padding)):
         _correlate_zeros(image, kernel, padding, out, tolerance, strategy)
     elif prod(o + k - 1 for o, k in zip(extents, kernel.shape, strict=True)) * dtype.itemsize <= _SMALL_BYTES:

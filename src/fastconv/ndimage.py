@@ -316,7 +316,7 @@ def gaussian_filter1d(
     >>> fastconv.ndimage.gaussian_filter1d([1.0, 2.0, 3.0, 4.0, 5.0], 1).round(4)
     array([1.427 , 2.0678, 3.    , 3.9322, 4.573 ])
     """
-    return correlate1d(input, _gaussian(sigma, order, truncate, radius)[::-1], axis, output, mode, cval, 0)
+    return correlate1d(input, _gaussian(float(sigma), order, truncate, radius), axis, output, mode, cval, 0)
 
 
 def gaussian_filter(
@@ -370,7 +370,7 @@ def gaussian_filter(
         *(_each(value, len(filtered)) for value in (sigma, order, mode, radius)),
         strict=True,
     )
-    passes = [(axis, _gaussian(s, o, truncate, r)[::-1], m, 0) for axis, s, o, m, r in each if s > 1e-15]
+    passes = [(axis, _gaussian(float(s), o, truncate, r), m, 0) for axis, s, o, m, r in each if s > 1e-15]
     return _filter_axes(array, passes, out, cval)
 
 
@@ -656,10 +656,10 @@ def _as_output(output: Any, input: np.ndarray, complex_output: bool = False) -> 
     return output if isinstance(output, np.ndarray) else np.empty(input.shape, dtype)
 
 
-def _as_axis(axis: int, ndim: int) -> int:
+def _as_axis(axis: int, ndim: int, error: type[ValueError] = np.exceptions.AxisError) -> int:
     axis = index(axis)
     if not -ndim <= axis < ndim:
-        raise ValueError(f"axis={axis}: specified axis: {axis} is out of range for {ndim} axes")
+        raise error(f"axis={axis}: specified axis: {axis} is out of range for {ndim} axes")
     return axis % ndim
 
 
@@ -668,7 +668,7 @@ def _as_axes(axes: Any, ndim: int) -> tuple[int, ...]:
         return tuple(range(ndim))
     if not np.isscalar(axes) and not isinstance(axes, Iterable):
         raise ValueError(f"axes={axes!r}: axes must be an integer, iterable of integers, or None")
-    chosen = tuple(_as_axis(axis, ndim) for axis in ([axes] if np.isscalar(axes) else axes))
+    chosen = tuple(_as_axis(axis, ndim, ValueError) for axis in ([axes] if np.isscalar(axes) else axes))
     if len(set(chosen)) != len(chosen):
         raise ValueError(f"axes={axes!r}: axes must be unique")
     return chosen
@@ -713,9 +713,9 @@ def _spread_window(window: np.ndarray, axes: tuple[int, ...], ndim: int, name: s
     return np.expand_dims(window, tuple(axis for axis in range(ndim) if axis not in axes))
 
 
+@functools.lru_cache(maxsize=256)
 def _gaussian(sigma: float, order: int, truncate: float, radius: int | None) -> np.ndarray:
-    """Samples of a Gaussian of unit sum, or of its derivative: a Hermite polynomial times the Gaussian."""
-    sigma = float(sigma)
+    """Samples of a Gaussian of unit sum, or of its derivative (a Hermite polynomial times the Gaussian), flipped."""
     radius = int(truncate * sigma + 0.5) if radius is None else radius
     if not isinstance(radius, Integral) or radius < 0:
         raise ValueError(f"radius={radius!r}: Radius must be a nonnegative integer.")
@@ -727,7 +727,9 @@ def _gaussian(sigma: float, order: int, truncate: float, radius: int | None) -> 
     polynomial = np.polynomial.Polynomial([1.0])
     for _ in range(order):  # (p g)' = (p' - x p / sigma²) g
         polynomial = polynomial.deriv() - polynomial * np.polynomial.Polynomial([0.0, 1 / (sigma * sigma)])
-    return polynomial(x) * weights
+    weights = (polynomial(x) * weights)[::-1]
+    weights.flags.writeable = False  # it is remembered
+    return weights
 
 
 # How filters run.
@@ -754,7 +756,7 @@ def _by_parts(
 
 def _working_type(array: np.ndarray, out: np.ndarray) -> np.dtype:
     """float32 for filters that begin and end there."""
-    return np.dtype(np.float32 if array.dtype == out.dtype == np.float32 else np.float64)
+    return np.dtype(np.float32 if array.dtype.char == out.dtype.char == "f" else np.float64)
 
 
 def _store(values: np.ndarray, out: np.ndarray) -> None:
@@ -878,7 +880,7 @@ def _filter_axes(array: np.ndarray, passes: list[_Pass], out: np.ndarray, cval: 
 
 def _correlate_axes(x: np.ndarray, group: list[_Pass], out: np.ndarray, cval: float) -> None:
     """Correlate along one axis, or the last two, as planes of separable filters."""
-    from fastconv.strategies.separable import Factors, correlate_factors
+    from fastconv.strategies.separable import correlate_factors, outer_factors
 
     ones = np.ones(1)
     axis, weights, mode, origin = group[0]
@@ -897,7 +899,7 @@ def _correlate_axes(x: np.ndarray, group: list[_Pass], out: np.ndarray, cval: fl
     columns, rows = (_rounded(taps, x.dtype) for taps in (columns, rows))
     correlate_factors(
         x.reshape(shape),
-        Factors(columns.reshape(1, 1, -1, 1), rows.reshape(1, 1, 1, -1), None),
+        outer_factors(columns, rows),
         out.reshape(shape),
         tuple((len(taps) // 2 + o, 0) for taps, o in zip((columns, rows), origins, strict=True)),
         _threads(out.size * (len(columns) + len(rows))),
@@ -911,16 +913,24 @@ def _rounded(weights: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
     Otherwise a filter in float32 would make images brighter or darker by some 1e-8. Equal sizes stay equal.
     """
-    if weights.dtype == dtype or not np.isfinite(weights).all():
+    if dtype == np.float64:
         return np.ascontiguousarray(weights, dtype)
-    sizes, of = np.unique(np.abs(weights.astype(np.float64)), return_inverse=True)
+    return _rounded_taps(weights.astype(np.float64).tobytes())
+
+
+@functools.lru_cache(maxsize=256)
+def _rounded_taps(taps: bytes) -> np.ndarray:
+    weights = np.frombuffer(taps)
+    if not np.isfinite(weights).all():
+        return weights.astype(np.float32)
+    sizes, of = np.unique(np.abs(weights), return_inverse=True)
     signs = np.sign(weights)
     net = np.bincount(of, signs)
-    rounded, carry = np.empty(len(sizes), dtype), 0.0
+    rounded, carry = np.empty(len(sizes), np.float32), 0.0
     for at in reversed(range(len(sizes))):
         rounded[at] = sizes[at] + (carry / net[at] if net[at] else 0.0)
         carry += net[at] * (sizes[at] - float(rounded[at]))
-    return (rounded[of] * signs).astype(dtype)
+    return (rounded[of] * signs).astype(np.float32)
 
 
 def _threads(steps: int) -> int:
@@ -990,7 +1000,7 @@ def _extreme_of_footprint(
 ) -> np.ndarray:
     from fastconv.kernels.taps import extreme_kernel
 
-    array, fill = _native(array, cval)
+    array, fill = _native(array, cval, fold)
     begins = [k // 2 + o for k, o in zip(footprint.shape, origins, strict=True)]
     padding = tuple((b, k - 1 - b) for b, k in zip(begins, footprint.shape, strict=True))
     padded = pad(array, padding, continuation, fill)
@@ -999,13 +1009,22 @@ def _extreme_of_footprint(
     return result
 
 
-def _native(array: np.ndarray, cval: float) -> tuple[np.ndarray, Any]:
-    """Values that kernels order (bool as bytes), and `cval` cast to them as C does."""
+def _native(array: np.ndarray, cval: float, fold: str) -> tuple[np.ndarray, Any]:
+    """Values that kernels order (bool as bytes), and `cval` in their type.
+
+    A constant that never wins stays one; others are cast as C does.
+    """
     array = array.view(np.uint8) if array.dtype.kind == "b" else as_operand(array, np.dtype(array.dtype.char))
+    value = np.float64(cval)
     with np.errstate(invalid="ignore", over="ignore"):
-        wide = np.float64(cval)
-        fill = (wide.astype(np.int64) if array.dtype.kind in "iu" and abs(wide) < 2.0**63 else wide).astype(array.dtype)
-    return array, fill
+        if array.dtype.kind == "f":
+            return array, value.astype(array.dtype)
+        limits = np.iinfo(array.dtype)
+        if fold == "maximum" and value < limits.min:
+            return array, limits.min
+        if fold == "minimum" and value > limits.max:
+            return array, limits.max
+        return array, value.astype(np.int64 if abs(value) < 2.0**63 else array.dtype).astype(array.dtype)
 
 
 def _run_windows(
@@ -1035,7 +1054,7 @@ def _run_windows(
         if fold == "mean":
             operand, fill = as_operand(source, _working_type(source, out)), cval
         else:
-            operand, fill = _native(source, cval)
+            operand, fill = _native(source, cval, fold)
         result = np.empty(out.shape, operand.dtype)
         _run_window(fold, operand, axis, size, mode, origin, fill, result)
         _store(result if operand.dtype.kind != "u" or source.dtype.kind != "b" else result.view(bool), out)

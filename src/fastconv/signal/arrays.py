@@ -16,11 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv import threads
-from fastconv.arrays import as_array
+from fastconv.arrays import as_array, as_operand
 from fastconv.correlation import correlate as correlate_operands
 from fastconv.correlation import output_extents, plan_for
-from fastconv.geometry import mode_padding
-from fastconv.signal.names import MODES, must_swap, named
+from fastconv.signal.names import MODES, mode_padding, must_swap, named
 from fastconv.timing import Contender, interleave
 
 _METHODS = {"auto": "auto", "direct": "direct", "fft": "fft"}
@@ -180,7 +179,7 @@ def _convolve_numbers(
         return kept if kept.shape == full.shape else kept.copy()
     if mode == "full" and kernel.size > volume.size:
         volume, kernel = kernel, volume
-    flipped = kernel[(slice(None, None, -1),) * kernel.ndim]
+    flipped = as_operand(kernel, dtype)[(slice(None, None, -1),) * kernel.ndim]
     padding = mode_padding(mode, kernel.shape, True)
     return correlate_operands(volume, flipped, padding, dtype, tolerance=tolerance, strategy=strategy)
 

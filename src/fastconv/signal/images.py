@@ -12,8 +12,7 @@ import numpy.typing as npt
 from fastconv import threads
 from fastconv.arrays import as_array, as_operand
 from fastconv.correlation import correlate, output_extents
-from fastconv.geometry import mode_padding
-from fastconv.signal.names import MODES, common_type, must_swap, named
+from fastconv.signal.names import MODES, common_type, mode_padding, must_swap, named
 
 # SciPy's names, and what continuation.py calls them.
 _BOUNDARIES = {
@@ -157,6 +156,7 @@ def _correlate(
     elif dtype.char in "gG":
         out = _correlate_in_scipy(image, kernel, mode, boundary, fill, flip)
     else:
+        kernel = as_operand(kernel, dtype)
         kernel = kernel[::-1, ::-1] if flip else kernel
         out = correlate(image, kernel, padding, dtype, continuation=continuation, fill=fill)
     return out[::-1, ::-1] if swap and not flip else out

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
+
+from fastconv import geometry
+
+mode_padding = functools.lru_cache(maxsize=4096)(geometry.mode_padding)
 
 MODES = {"full": "full", "same": "same", "valid": "valid"}
 

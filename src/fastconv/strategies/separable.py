@@ -40,6 +40,13 @@ class Factors(NamedTuple):
         return sum(array.nbytes for array in self if array is not None)
 
 
+def outer_factors(column: np.ndarray, row: np.ndarray) -> Factors:
+    """The factors of one kernel, ``outer(column, row)``."""
+    if len(column) == 1:  # then there is one pass, along the rows
+        column, row = np.ones_like(column), row * column[0]
+    return Factors(column.reshape(1, 1, -1, 1), row.reshape(1, 1, 1, -1), None)
+
+
 def _rounding(dtype: np.dtype) -> float:
     """What rounding leaves of a singular value that is zero, beside the kernel's norm: its taps', and the SVD's own."""
     return float(np.finfo(dtype).eps + 4 * np.finfo(np.float64).eps)

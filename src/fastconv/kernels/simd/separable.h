@@ -6,7 +6,7 @@
  * The maps `rows` and `columns` say where the continued image is read: -1 stands for the value `fill`. Columns of the
  * image itself follow each other, so only those past its edges are looked up. The two passes are fused: a row is gathered,
  * filtered along itself by every v, and stays in a ring of the kh newest rows of each term until kh output rows have seen
- * it. Ring and row fit L1. Of a kernel of one row u is 1, and there is no second pass.
+ * it. Ring and row fit L1. Of a single kernel of one row u is 1, and there is no second pass.
  *
  * Both passes are one loop (`weigh`): sums of scaled vectors, from neighbouring places of a row, or from the rows of the
  * rings. Ahead of time, with any number of taps: Numba's loops with constant extents were no faster.
@@ -17,7 +17,7 @@ static inline __attribute__((always_inline)) VECTOR NAME(weigh_vectors)(const in
                                                                         const REAL *base, const REAL *weight,
                                                                         int64_t taps, int64_t q, REAL *to, int add)
 {
-    VECTOR sum[ABREAST], check = {0};
+    VECTOR sum[ABREAST], total = {0};
     UNROLL
     for (int s = 0; s < n; s++)
         sum[s] = add ? NAME(load)(to + q + s * LANES) : (VECTOR){0};
@@ -32,9 +32,9 @@ static inline __attribute__((always_inline)) VECTOR NAME(weigh_vectors)(const in
     UNROLL
     for (int s = 0; s < n; s++) {
         NAME(store)(to + q + s * LANES, sum[s]);
-        check += sum[s] - sum[s];
+        total += sum[s];
     }
-    return check;
+    return total - total;
 }
 
 /* A row of sums, up to the last whole vector. Without `from`, tap t reads base + t. */
@@ -79,6 +79,7 @@ static void NAME(separable)(void **arrays, const int64_t *ints, const double *sc
     const int64_t xn = ints[10], xc = ints[11], xh = ints[12], xw = ints[13];
     const int64_t row_tile = ints[14], down = ints[15], col_tile = ints[16], across = ints[17];
     const int64_t scratch = ints[18], activation = ints[19];
+    const int one_pass = kh == 1 && terms == 1;
     const REAL fill = (REAL)scalars[0];
     const REAL *bias = arrays[4];
     const int64_t *row_map = arrays[6], *col_map = arrays[7];
@@ -121,12 +122,12 @@ static void NAME(separable)(void **arrays, const int64_t *ints, const double *sc
                             for (int64_t t = first; t < last; t++)
                                 line[t] = inside ? source[(col0 + t - pl) * xw] : fill;
                     }
-                    for (int64_t term = 0; term < (kh == 1 ? 0 : terms); term++)
+                    for (int64_t term = 0; term < (one_pass ? 0 : terms); term++)
                         NAME(weigh)(0, row, v + term * kw, kw, width, ring + (next % kh * terms + term) * col_tile, 0);
                 }
                 const REAL *const *rows = from + r % kh * terms;
                 REAL *target = (REAL *)arrays[1] + (((n * oc + m) * oh) + r) * ow + col0;
-                check += kh == 1 ? NAME(weigh_exactly)(0, row, v, kw, cols, target, c > 0)
+                check += one_pass ? NAME(weigh_exactly)(0, row, v, kw, cols, target, c > 0)
                                  : NAME(weigh_exactly)(rows, 0, u, terms * kh, cols, target, c > 0);
                 if (c == icg - 1 && (bias || activation))
                     NAME(epilogue)(target, cols, bias, m, activation, scalars[1]);
