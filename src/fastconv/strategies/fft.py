@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastconv.epilogue import Epilogue
+from fastconv.epilogue import PLAIN, Epilogue
 from fastconv.geometry import ConvGeometry, output_extent
 from fastconv.strategies.base import KeepsWeights, finish_planes, refuse_unless_real_2d, sum_error
 from fastconv.strategies.direct import Direct
@@ -213,6 +213,6 @@ class Fft(KeepsWeights):
         )
         out = np.empty(tile.out_shape, block.dtype)
         x = block[np.newaxis, :, begins[0] :, begins[1] :]
-        Direct().run(tile, x, np.ascontiguousarray(weight), out, Epilogue(), threads, max_workspace)
+        Direct().run(tile, x, np.ascontiguousarray(weight), out, PLAIN, threads, max_workspace)
         counts = (output_extent(k.stop - k.start, (0, 0), 1, k.step, 1) for k in kept)
         return out[0, :, *(slice(0, count) for count in counts)]

@@ -68,14 +68,14 @@ def factorise(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.ones((*weight.shape[:2], 1, 1)), wide
     if weight.shape[3] == 1:
         return wide, np.ones((*weight.shape[:2], 1, 1))
-    if not np.isfinite(wide).all():  # has no decomposition; its result is computed again in any case
-        wide = np.zeros_like(wide)
-    u, s, vt = np.linalg.svd(wide, full_matrices=False)
+    # What is not finite has no decomposition: NaN lets `run` see that, and turn to plain sums.
+    known = np.isfinite(wide).all(axis=(2, 3), keepdims=True)
+    u, s, vt = np.linalg.svd(np.where(known, wide, 0.0), full_matrices=False)
     dropped = np.sqrt(np.cumsum(s[..., ::-1] ** 2, axis=-1))[..., ::-1]
     exact = dropped > _rounding(weight.dtype) * dropped[..., :1]
     terms = max(1, int(exact.sum(axis=-1).max(initial=1)))
     root = np.sqrt(s[..., :terms])
-    return u[..., :terms] * root[..., None, :], vt[..., :terms, :] * root[..., None]
+    return u[..., :terms] * root[..., None, :], np.where(known, vt[..., :terms, :] * root[..., None], np.nan)
 
 
 def find_factors(kernel: np.ndarray, max_terms: int) -> Factors | None:
