@@ -25,7 +25,7 @@ _ROWS = 64
 _EFFICIENCY = {10: 0.9, 7: 0.76, 4: 0.58}
 
 # Lines that are apart by about a multiple of a page share the same few places of L1, of which there are eight.
-_PAGE, _NEAR, _WAYS = 4096, 256, 8
+_PAGE, _NEAR, _WAYS = 4096, 256, 4
 
 
 class _Blocks(NamedTuple):
@@ -84,10 +84,6 @@ def _blocks(g: ConvGeometry, dtype: np.dtype, line_bytes: int | None) -> _Blocks
     if flat:
         rows = -(-g.ow // _lanes(dtype))
     best = min(choices, key=lambda n: -(-rows // n) * n / _EFFICIENCY[n])
-    # Few taps do not pay for a strip: better blocks that are low enough to read the image itself.
-    low = min(choices)
-    if line_bytes and stride == 1 and g.kh <= 3 and _crowded(best + g.kh - 1, line_bytes):
-        best = low
     return _Blocks(best, stride, every_second, flat, spread)
 
 
@@ -164,7 +160,7 @@ def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, int, int, int]
     seen = (blocks.rows - 1) * max(1, blocks.stride) + (g.kh if blocks.stride else 1)
     first, last = -(-g.pl // g.sw), min(g.ow, (g.iw - 1 + g.pl - columns.reach) // g.sw + 1)
     in_place = (
-        readable and last - first >= 12 * block_cols and not _crowded(seen, abs(xh) * image_lines * dtype.itemsize)
+        readable and g.oc == g.g and last - first >= 24 * block_cols and not _crowded(seen, abs(xh) * image_lines * dtype.itemsize)
     )
 
     def strip_values(rows: int, cols: int) -> int:
