@@ -21,10 +21,13 @@ _COLUMNS = 512
 # Rows of a tile, if those can be computed from the image itself.
 _ROWS = 64
 
-# Share of the multiply-add peak that blocks reach, by their rows.
-_EFFICIENCY = {10: 0.9, 7: 0.76, 4: 0.58}
+# Share of the multiply-add peak that blocks reach, by their rows and vectors across.
+_EFFICIENCY = {(3, 4): 0.93, (10, 1): 0.9, (7, 1): 0.76, (4, 1): 0.58}
 
-# Lines that are apart by about a multiple of a page share the same few places of L1, of which there are eight.
+# So many blocks to a row leave little of the last one unused.
+_WIDE = 8
+
+# Lines that are apart by about a multiple of a page share the same few places of L1, and the output wants some, too.
 _PAGE, _NEAR, _WAYS = 4096, 256, 4
 
 
@@ -32,6 +35,7 @@ class _Blocks(NamedTuple):
     """Which kernel: the rows of a block, how lines are shared among them, how columns are loaded (kernels/direct.py)."""
 
     rows: int
+    across: int
     stride: int
     every_second: bool
     flat: bool
@@ -52,10 +56,10 @@ class _Columns(NamedTuple):
         return self.step == len(self.starts) == 1
 
 
-def _columns(g: ConvGeometry) -> _Columns:
-    """Whichever way takes fewer values: as they are, at strides 1 and 2; by their phase; or a plane for each tap."""
+def _columns(g: ConvGeometry, dtype: np.dtype) -> _Columns:
+    """Whichever way takes fewer values: as they are, at strides 1 and, of reals, 2; by their phase; or a plane for each tap."""
     taps = [j * g.dw for j in range(g.kw)]
-    if g.sw <= 2:
+    if g.sw == 1 or (g.sw == 2 and dtype.kind != "c"):
         split = _Columns(1, (0,), tuple((0, tap) for tap in taps), taps[-1])
     else:
         phases = sorted({tap % g.sw for tap in taps})
@@ -68,23 +72,25 @@ def _columns(g: ConvGeometry) -> _Columns:
     return split
 
 
-def _blocks(g: ConvGeometry, dtype: np.dtype, line_bytes: int | None) -> _Blocks:
-    """The kernel for a geometry whose lines are `line_bytes` apart, if they could be read in place."""
-    from fastconv.kernels.direct import COMPLEX_ROWS, ROWS
+def _blocks(g: ConvGeometry, dtype: np.dtype) -> _Blocks:
+    from fastconv.kernels.direct import BLOCKS, COMPLEX_BLOCKS
 
-    dense = _columns(g).is_dense
-    every_second = dense and g.sw == 2
-    choices = COMPLEX_ROWS if dtype.kind == "c" else ROWS
-    rows = -(-g.oh // g.dh)
-    if g.sh == 1 and rows >= min(choices):
-        stride, flat, spread = 1, False, g.dh
-    else:
-        stride = 2 if g.sh == 2 and g.dh == 1 and every_second and g.oh >= min(choices) else 0
-        rows, flat, spread = g.oh, g.oh < min(choices), 1
-    if flat:
-        rows = -(-g.ow // _lanes(dtype))
-    best = min(choices, key=lambda n: -(-rows // n) * n / _EFFICIENCY[n])
-    return _Blocks(best, stride, every_second, flat, spread)
+    lanes = _lanes(dtype)
+    choices = COMPLEX_BLOCKS if dtype.kind == "c" else BLOCKS
+    high = [(rows, across) for rows, across in choices if across == 1]
+    least = min(high)[0]
+    every_second = g.sw == 2 and _columns(g, dtype).is_dense
+
+    def best(rows: int) -> tuple[int, int]:
+        return min(high, key=lambda block: -(-rows // block[0]) * block[0] / _EFFICIENCY[block])
+
+    if g.sh == 1 and -(-g.oh // g.dh) >= least and not every_second:
+        wide = [block for block in choices if block[1] > 1 and g.ow >= _WIDE * block[1] * lanes]
+        return _Blocks(*(wide or [best(-(-g.oh // g.dh))])[0], stride=1, every_second=False, flat=False, spread=g.dh)
+    if g.oh < least:
+        return _Blocks(*best(-(-g.ow // lanes)), stride=0, every_second=every_second, flat=True, spread=1)
+    stride = 2 if g.sh == 2 and g.dh == 1 and every_second else 0
+    return _Blocks(*best(g.oh), stride=stride, every_second=every_second, flat=False, spread=1)
 
 
 class _Lines(NamedTuple):
@@ -114,7 +120,7 @@ def _lines(g: ConvGeometry, blocks: _Blocks) -> _Lines:
 
 
 def _crowded(lines: int, line_bytes: int) -> bool:
-    """Whether more than L1 has room for of the lines, so far apart, fall on the same places of it."""
+    """Whether more of the lines, so far apart, fall on the same places of L1 than it has room for beside the output."""
     return max(Counter(line * line_bytes % _PAGE // _NEAR for line in range(lines)).values()) > _WAYS
 
 
@@ -148,12 +154,12 @@ def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, int, int, int]
 
     real = real_dtype(dtype)
     unit, lanes, icg = dtype.itemsize // real.itemsize, _lanes(dtype), g.ic // g.g
-    columns = _columns(g)
+    columns = _columns(g, dtype)
     *_, xh, xw = strides
     readable = columns.is_dense and xw == 1
-    blocks = _blocks(g, dtype, abs(xh) * g.dh * dtype.itemsize if readable else None)
+    blocks = _blocks(g, dtype)
     every = 2 if blocks.every_second else 1
-    block_rows, block_cols = (1, blocks.rows * lanes) if blocks.flat else (blocks.rows, lanes)
+    block_rows, block_cols = (1, blocks.rows * lanes) if blocks.flat else (blocks.rows, blocks.across * lanes)
     rows = -(-g.oh // blocks.spread)
     lines = _lines(g, blocks)
     image_lines = {0: g.sh, 1: g.dh, 2: 1}[blocks.stride]
@@ -175,7 +181,7 @@ def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, int, int, int]
         return most
 
     shares = -(-g.ow // _COLUMNS)
-    strip_cols = max(block_cols, -(-g.ow // (shares * lanes)) * lanes)
+    strip_cols = max(block_cols, -(-g.ow // (shares * block_cols)) * block_cols)
     edge = min(strip_cols, max(block_cols, first, g.ow - last))
     strip_rows = most_rows(strip_cols, rows)
     row_tile = max(strip_rows, most_rows(edge, _ROWS)) if in_place else strip_rows
@@ -190,7 +196,7 @@ def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, int, int, int]
     plane_pitch = ((strip_cols - 1) * every + 1 + columns.reach) * unit if len(columns.starts) > 1 else 0
     ints = (
         *(g.g, icg, g.oc // g.g, g.ih, g.iw, g.oh, g.ow, g.kh, g.kw, g.sh, g.sw, g.dh, g.pt, g.pl),
-        *(unit, lanes * unit, block_rows, block_cols, blocks.flat, every),
+        *(unit, lanes * blocks.across * unit, block_rows, block_cols, blocks.flat, every),
         *(runs, runs - (runs * run - g.kh), run, SWEPT_ACTIVATIONS),
         *(blocks.spread, row_tile, row_tiles, strip_rows, strip_cols, in_place, first, last),
         *(image_lines, *lines, len(columns.starts), columns.step, columns.reach, plane_pitch, scratch * unit),
@@ -199,7 +205,7 @@ def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, int, int, int]
     shifts = [plane * plane_pitch + shift * unit for plane, shift in columns.places]
     return _Launch(
         compute=COMPUTE[real.itemsize],
-        sweep=sweep_kernel(dtype, blocks.rows, blocks.stride, blocks.every_second, g.kh if g.kh <= most else 0).address,
+        sweep=sweep_kernel(dtype, blocks.rows, blocks.across, blocks.stride, blocks.every_second, g.kh if g.kh <= most else 0).address,
         finish=ROW.get(dtype.name),
         ints=ints,
         shifts=np.array(shifts, np.int64),
