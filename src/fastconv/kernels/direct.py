@@ -52,29 +52,13 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastconv.kernels.jit import as_int64, is_given, tile_kernel
+from fastconv.kernels.sweep import COMPLEX_TAPS, SWEPT_ACTIVATIONS, TAPS, item_dtype
 from fastconv.kernels.vector import Emitter, lanes
-
-# Weights of a column that are held in registers at a time, and the rows and vectors across that a block may have: the
-# largest, these weights and a line fill 16 registers. Low blocks write whole cache lines; high ones fit narrow planes.
-TAPS = 5
-BLOCKS = ((3, 4), (10, 1), (7, 1), (4, 1))
-
-# The same for complex numbers, whose sums and weights take two registers each.
-COMPLEX_TAPS = 2
-COMPLEX_BLOCKS = ((4, 1),)
-
-# Codes of activations that are applied in registers, together with the bias (see fastconv/epilogue.py).
-RELU, LEAKY_RELU = 1, 2
-SWEPT_ACTIVATIONS = LEAKY_RELU
 
 INT64 = ir.IntType(64)
 
 
-def real_dtype(dtype: np.dtype) -> np.dtype:
-    """What kernels see of `dtype`: the parts of complex numbers; integers wrap around alike, signed or not."""
-    if dtype.kind == "c":
-        return np.dtype(f"f{dtype.itemsize // 2}")
-    return np.dtype(f"i{dtype.itemsize}") if dtype.kind == "u" else dtype
+RELU, LEAKY_RELU = 1, SWEPT_ACTIVATIONS  # their codes (see fastconv/epilogue.py)
 
 
 class _Block:
@@ -275,7 +259,7 @@ def sweep_kernel(dtype: np.dtype, rows: int, across: int, stride: int, every_sec
     kernels/sweep.pyx, in reals. ``scalars``: the activation's parameter.
     """
     UNIT = 2 if dtype.kind == "c" else 1
-    real = real_dtype(dtype)
+    real = item_dtype(dtype)
     SPEC = f"{rows} {across} {stride} {int(every_second)} {UNIT - 1} {taps}"
     BLOCK, LANES, EVERY = rows, lanes(real) * across, 2 if every_second else 1
     number = real.type

@@ -12,7 +12,17 @@ import numpy as np
 from fastconv import threads as team
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import ConvGeometry
-from fastconv.strategies.base import KeepsWeights, element_strides, sum_error
+from fastconv.kernels.epilogue import ROW
+from fastconv.kernels.sweep import (
+    BLOCKS,
+    COMPLEX_BLOCKS,
+    COMPLEX_TAPS,
+    COMPUTE,
+    SWEPT_ACTIVATIONS,
+    TAPS,
+    item_dtype,
+)
+from fastconv.strategies.base import FMA_FLOPS, KeepsWeights, sum_error
 
 # Strips of this many values or less stay in L1 or close to it. Longer columns gain nothing.
 _STRIP_VALUES = 8192
@@ -24,8 +34,8 @@ _ROWS = 64
 # Share of the multiply-add peak that blocks reach, by their rows and vectors across.
 _EFFICIENCY = {(3, 4): 0.93, (10, 1): 0.9, (7, 1): 0.76, (4, 1): 0.58}
 
-# So many blocks to a row leave little of the last one unused.
-_WIDE = 8
+# So many blocks to a row leave little of the last one unused, and so many make its borders cheap.
+_WIDE, _WIDE_IN_PLACE = 8, 24
 
 # Lines that are apart by about a multiple of a page share the same few places of L1, and the output wants some, too.
 _PAGE, _NEAR, _WAYS = 4096, 256, 4
@@ -72,10 +82,7 @@ def _columns(g: ConvGeometry, dtype: np.dtype) -> _Columns:
     return split
 
 
-def _blocks(g: ConvGeometry, dtype: np.dtype) -> _Blocks:
-    from fastconv.kernels.direct import BLOCKS, COMPLEX_BLOCKS
-
-    lanes = _lanes(dtype)
+def _blocks(g: ConvGeometry, dtype: np.dtype, lanes: int) -> _Blocks:
     choices = COMPLEX_BLOCKS if dtype.kind == "c" else BLOCKS
     high = [(rows, across) for rows, across in choices if across == 1]
     least = min(high)[0]
@@ -124,49 +131,46 @@ def _crowded(lines: int, line_bytes: int) -> bool:
     return max(Counter(line * line_bytes % _PAGE // _NEAR for line in range(lines)).values()) > _WAYS
 
 
-def _lanes(dtype: np.dtype) -> int:
-    """Output values of a vector."""
-    from fastconv.kernels.direct import real_dtype
-    from fastconv.kernels.vector import lanes
+def _lanes(dtype: np.dtype, register_bytes: int | None = None) -> int:
+    """Output values of a vector; without Numba, those of the instruction set that compiled kernels use."""
+    if register_bytes is None:
+        from fastconv.kernels.gemm import LANES
 
-    real = real_dtype(dtype)
-    return lanes(real) * real.itemsize // dtype.itemsize
+        register_bytes = LANES[4] * 4
+    return register_bytes // dtype.itemsize
 
 
-class _Launch(NamedTuple):
-    """What the kernel of a geometry is called with."""
+class _Tiling(NamedTuple):
+    """How output planes are cut into tiles, and what the kernels are told of it (kernels/sweep.pyx)."""
 
-    compute: int
-    sweep: int
-    finish: int | None
+    blocks: _Blocks
+    taps: int
     ints: tuple[int, ...]
-    shifts: np.ndarray
-    starts: np.ndarray
+    shifts: tuple[int, ...]
+    starts: tuple[int, ...]
     tiles: int
     scratch: int
 
 
 @functools.lru_cache(maxsize=4096)
-def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, int, int, int]) -> _Launch:
-    from fastconv.kernels.direct import COMPLEX_TAPS, SWEPT_ACTIVATIONS, TAPS, real_dtype, sweep_kernel
-    from fastconv.kernels.epilogue import ROW
-    from fastconv.kernels.sweep import COMPUTE
-
-    real = real_dtype(dtype)
-    unit, lanes, icg = dtype.itemsize // real.itemsize, _lanes(dtype), g.ic // g.g
-    columns = _columns(g, dtype)
-    *_, xh, xw = strides
-    readable = columns.is_dense and xw == 1
-    blocks = _blocks(g, dtype)
+def _tiling(g: ConvGeometry, dtype: np.dtype, lanes: int, xh: int, xw: int) -> _Tiling:
+    """For images whose lines and columns are so many values apart."""
+    item = item_dtype(dtype)
+    unit, icg = dtype.itemsize // item.itemsize, g.ic // g.g
+    columns, blocks = _columns(g, dtype), _blocks(g, dtype, lanes)
+    lines = _lines(g, blocks)
     every = 2 if blocks.every_second else 1
     block_rows, block_cols = (1, blocks.rows * lanes) if blocks.flat else (blocks.rows, blocks.across * lanes)
     rows = -(-g.oh // blocks.spread)
-    lines = _lines(g, blocks)
+
     image_lines = {0: g.sh, 1: g.dh, 2: 1}[blocks.stride]
     seen = (blocks.rows - 1) * max(1, blocks.stride) + (g.kh if blocks.stride else 1)
     first, last = -(-g.pl // g.sw), min(g.ow, (g.iw - 1 + g.pl - columns.reach) // g.sw + 1)
+    # Several filters of a group share a strip, and narrow planes are mostly border: neither is read in place.
     in_place = (
-        readable and g.oc == g.g and last - first >= 24 * block_cols and not _crowded(seen, abs(xh) * image_lines * dtype.itemsize)
+        (columns.is_dense and xw == 1 and g.oc == g.g)
+        and last - first >= _WIDE_IN_PLACE * block_cols
+        and not _crowded(seen, abs(xh) * image_lines * dtype.itemsize)
     )
 
     def strip_values(rows: int, cols: int) -> int:
@@ -186,7 +190,7 @@ def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, int, int, int]
     strip_rows = most_rows(strip_cols, rows)
     row_tile = max(strip_rows, most_rows(edge, _ROWS)) if in_place else strip_rows
     row_tiles = -(-rows // row_tile)
-    most = COMPLEX_TAPS if unit == 2 else TAPS
+    most = COMPLEX_TAPS if dtype.kind == "c" else TAPS
     runs = -(-g.kh // most)
     run = -(-g.kh // runs)
     # A vector at the end of a strip is loaded whole.
@@ -194,24 +198,51 @@ def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, int, int, int]
     values += max(strip_values(strip_rows, strip_cols), strip_values(row_tile, edge))
     scratch = -(-values // 16) * 16
     plane_pitch = ((strip_cols - 1) * every + 1 + columns.reach) * unit if len(columns.starts) > 1 else 0
-    ints = (
-        *(g.g, icg, g.oc // g.g, g.ih, g.iw, g.oh, g.ow, g.kh, g.kw, g.sh, g.sw, g.dh, g.pt, g.pl),
-        *(unit, lanes * blocks.across * unit, block_rows, block_cols, blocks.flat, every),
-        *(runs, runs - (runs * run - g.kh), run, SWEPT_ACTIVATIONS),
-        *(blocks.spread, row_tile, row_tiles, strip_rows, strip_cols, in_place, first, last),
-        *(image_lines, *lines, len(columns.starts), columns.step, columns.reach, plane_pitch, scratch * unit),
-        *(stride * unit for stride in strides),
-    )
-    shifts = [plane * plane_pitch + shift * unit for plane, shift in columns.places]
-    return _Launch(
-        compute=COMPUTE[real.itemsize],
-        sweep=sweep_kernel(dtype, blocks.rows, blocks.across, blocks.stride, blocks.every_second, g.kh if g.kh <= most else 0).address,
-        finish=ROW.get(dtype.name),
-        ints=ints,
-        shifts=np.array(shifts, np.int64),
-        starts=np.array(columns.starts, np.int64),
+    return _Tiling(
+        blocks=blocks,
+        taps=g.kh if runs == 1 else 0,
+        ints=(
+            *(g.g, icg, g.oc // g.g, g.ih, g.iw, g.oh, g.ow, g.kh, g.kw, g.sh, g.sw, g.dh, g.pt, g.pl),
+            *(unit, lanes * blocks.across * unit, block_rows, block_cols, blocks.flat, every),
+            *(runs, runs - (runs * run - g.kh), run, SWEPT_ACTIVATIONS),
+            *(blocks.spread, row_tile, row_tiles, strip_rows, strip_cols, in_place, first, last),
+            *(image_lines, *lines, len(columns.starts), columns.step, columns.reach, plane_pitch, scratch * unit),
+        ),
+        shifts=tuple(plane * plane_pitch + shift * unit for plane, shift in columns.places),
+        starts=columns.starts,
         tiles=g.n * g.g * blocks.spread * row_tiles,
         scratch=scratch,
+    )
+
+
+class _Launch(NamedTuple):
+    """What `run` hands to the kernel."""
+
+    compute: int
+    sweep: int
+    finish: int | None
+    tables: tuple[np.ndarray, np.ndarray]
+    ints: np.ndarray
+    tiles: int
+    scratch: int
+
+
+@functools.lru_cache(maxsize=4096)
+def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, ...]) -> _Launch:
+    """Compiles the sweep, unless it has been."""
+    from fastconv.kernels.direct import sweep_kernel
+    from fastconv.kernels.vector import register_bytes
+
+    tiling = _tiling(g, dtype, _lanes(dtype, register_bytes()), *(stride // dtype.itemsize for stride in strides[2:]))
+    item = item_dtype(dtype)
+    return _Launch(
+        compute=COMPUTE[item.itemsize],
+        sweep=sweep_kernel(dtype, *tiling.blocks[:4], tiling.taps).address,
+        finish=ROW.get(dtype.name),
+        tables=(np.array(tiling.shifts, np.int64), np.array(tiling.starts, np.int64)),
+        ints=np.array([*tiling.ints, *(stride // item.itemsize for stride in strides)], np.int64),
+        tiles=tiling.tiles,
+        scratch=tiling.scratch,
     )
 
 
@@ -228,14 +259,24 @@ class Direct(KeepsWeights):
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         g = geometry
-        return 3e-6 + g.flops / 60e9 * dtype.itemsize / 4
+        lanes = _lanes(dtype)
+        blocks = _blocks(g, dtype, lanes)
+        rows, cols = (1, blocks.rows * lanes) if blocks.flat else (blocks.rows, blocks.across * lanes)
+        count = g.n * g.oc * blocks.spread * -(-(-(-g.oh // blocks.spread)) // rows) * -(-g.ow // cols)
+        rate = FMA_FLOPS[4] * 4 / dtype.itemsize * _EFFICIENCY[blocks.rows, blocks.across]
+        if blocks.stride != 1:  # a load for every multiply-add, or shuffles
+            rate /= 2
+        if dtype.kind == "c":
+            rate /= 2
+        sums = count * (1.5e-8 + 2 * rows * cols * g.reduction / rate)
+        read = g.n * g.ic * -(-g.oh * g.sh // rows) * (rows + g.kh) * g.ow * g.sw
+        return 2e-6 + sums + (read / 3e10 + g.n * g.oc * g.positions / 3e10) * dtype.itemsize
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         return sum_error(geometry, dtype)
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        g = geometry
-        return threads * _launch(g, dtype, (g.ic * g.ih * g.iw, g.ih * g.iw, g.iw, 1)).scratch * dtype.itemsize
+        return threads * _tiling(geometry, dtype, _lanes(dtype), geometry.iw, 1).scratch * dtype.itemsize
 
     def run(
         self,
@@ -247,13 +288,7 @@ class Direct(KeepsWeights):
         threads: int,
         max_workspace: int,
     ) -> None:
-        launch = _launch(geometry, x.dtype, element_strides(x))
+        launch = _launch(geometry, x.dtype, x.strides)
         scratch = team.aligned_empty(threads * launch.scratch, x.dtype)
-        team.run_tiles(
-            launch.compute,
-            (x, prepared, out, launch.sweep, launch.finish, epilogue.bias, scratch, launch.shifts, launch.starts),
-            (*launch.ints, epilogue.activation),
-            (epilogue.parameter,),
-            launch.tiles,
-            threads,
-        )
+        arrays = (x, prepared, out, launch.sweep, launch.finish, epilogue.bias, scratch, *launch.tables, launch.ints)
+        team.run_tiles(launch.compute, arrays, (epilogue.activation,), (epilogue.parameter,), launch.tiles, threads)
