@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections import Counter
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +40,12 @@ _WIDE, _WIDE_IN_PLACE = 8, 24
 
 # Lines that are apart by about a multiple of a page share the same few places of L1, and the output wants some, too.
 _PAGE, _NEAR, _WAYS = 4096, 256, 4
+
+
+_COMPILE_SECONDS = 0.5
+
+# Bytes a second from L2, and to gather a strip of a large image and write the output.
+_L2_BYTES, _MEMORY_BYTES = 6e10, 4.5e10
 
 
 class _Blocks(NamedTuple):
@@ -131,13 +138,11 @@ def _crowded(lines: int, line_bytes: int) -> bool:
     return max(Counter(line * line_bytes % _PAGE // _NEAR for line in range(lines)).values()) > _WAYS
 
 
-def _lanes(dtype: np.dtype, register_bytes: int | None = None) -> int:
-    """Output values of a vector; without Numba, those of the instruction set that compiled kernels use."""
-    if register_bytes is None:
-        from fastconv.kernels.gemm import LANES
+def _lanes(dtype: np.dtype) -> int:
+    """Output values of a vector of the ahead-of-time kernels: what estimates go by, which must not load Numba."""
+    from fastconv.kernels.gemm import LANES
 
-        register_bytes = LANES[4] * 4
-    return register_bytes // dtype.itemsize
+    return LANES[4] * 4 // dtype.itemsize
 
 
 class _Tiling(NamedTuple):
@@ -221,8 +226,7 @@ class _Launch(NamedTuple):
     compute: int
     sweep: int
     finish: int | None
-    tables: tuple[np.ndarray, np.ndarray]
-    ints: np.ndarray
+    tables: tuple[np.ndarray, np.ndarray, np.ndarray]
     tiles: int
     scratch: int
 
@@ -233,17 +237,23 @@ def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, ...]) -> _Laun
     from fastconv.kernels.direct import sweep_kernel
     from fastconv.kernels.vector import register_bytes
 
-    tiling = _tiling(g, dtype, _lanes(dtype, register_bytes()), *(stride // dtype.itemsize for stride in strides[2:]))
     item = item_dtype(dtype)
+    xh, xw = (stride // dtype.itemsize for stride in strides[-2:])
+    tiling = _tiling(g, dtype, register_bytes() // dtype.itemsize, xh, xw)
+    ints = (*tiling.ints, *(stride // item.itemsize for stride in strides))
     return _Launch(
         compute=COMPUTE[item.itemsize],
         sweep=sweep_kernel(dtype, *tiling.blocks[:4], tiling.taps).address,
         finish=ROW.get(dtype.name),
-        tables=(np.array(tiling.shifts, np.int64), np.array(tiling.starts, np.int64)),
-        ints=np.array([*tiling.ints, *(stride // item.itemsize for stride in strides)], np.int64),
+        tables=(np.array(tiling.shifts, np.int64), np.array(tiling.starts, np.int64), np.array(ints, np.int64)),
         tiles=tiling.tiles,
         scratch=tiling.scratch,
     )
+
+
+def _dense_strides(g: ConvGeometry, dtype: np.dtype) -> tuple[int, ...]:
+    """Those of a C-contiguous batch."""
+    return tuple(dtype.itemsize * values for values in (g.ic * g.ih * g.iw, g.ih * g.iw, g.iw, 1))
 
 
 class Direct(KeepsWeights):
@@ -260,17 +270,27 @@ class Direct(KeepsWeights):
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         g = geometry
         lanes = _lanes(dtype)
-        blocks = _blocks(g, dtype, lanes)
+        blocks, columns = _blocks(g, dtype, lanes), _columns(g, dtype)
         rows, cols = (1, blocks.rows * lanes) if blocks.flat else (blocks.rows, blocks.across * lanes)
-        count = g.n * g.oc * blocks.spread * -(-(-(-g.oh // blocks.spread)) // rows) * -(-g.ow // cols)
+        down, across = ceil(ceil(g.oh / blocks.spread) / rows) * blocks.spread, ceil(g.ow / cols)
         rate = FMA_FLOPS[4] * 4 / dtype.itemsize * _EFFICIENCY[blocks.rows, blocks.across]
-        if blocks.stride != 1:  # a load for every multiply-add, or shuffles
+        if blocks.stride != 1:  # more loads than multiply-adds, or shuffles
             rate /= 2
         if dtype.kind == "c":
             rate /= 2
-        sums = count * (1.5e-8 + 2 * rows * cols * g.reduction / rate)
-        read = g.n * g.ic * -(-g.oh * g.sh // rows) * (rows + g.kh) * g.ow * g.sw
-        return 2e-6 + sums + (read / 3e10 + g.n * g.oc * g.positions / 3e10) * dtype.itemsize
+        sums = down * across * (8e-9 + 2 * rows * cols * g.reduction / rate)
+        # Each filter reads the strip of a tile, which for many channels is in L2.
+        lines = down * _lines(g, blocks).count(rows, g.kh) * g.ow * len(columns.starts) * g.ic // g.g * dtype.itemsize
+        once = g.ic * lines // (g.ic // g.g) + g.oc * g.positions * dtype.itemsize
+        return 2e-6 + g.n * (g.oc * max(sums, lines / _L2_BYTES) + once / _MEMORY_BYTES)
+
+    def compile_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        from fastconv.kernels.jit import cache_directory
+
+        return _COMPILE_SECONDS if cache_directory() is None else 0.0
+
+    def compile(self, geometry: ConvGeometry, dtype: np.dtype) -> None:
+        _launch(geometry, dtype, _dense_strides(geometry, dtype))
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         return sum_error(geometry, dtype)
@@ -290,5 +310,5 @@ class Direct(KeepsWeights):
     ) -> None:
         launch = _launch(geometry, x.dtype, x.strides)
         scratch = team.aligned_empty(threads * launch.scratch, x.dtype)
-        arrays = (x, prepared, out, launch.sweep, launch.finish, epilogue.bias, scratch, *launch.tables, launch.ints)
+        arrays = (x, prepared, out, launch.sweep, launch.finish, epilogue.bias, scratch, *launch.tables)
         team.run_tiles(launch.compute, arrays, (epilogue.activation,), (epilogue.parameter,), launch.tiles, threads)
