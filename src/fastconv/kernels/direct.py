@@ -43,7 +43,7 @@ parts of the weights, that are combined at the end.
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -59,38 +59,6 @@ INT64 = ir.IntType(64)
 
 
 RELU, LEAKY_RELU = 1, SWEPT_ACTIVATIONS  # their codes (see fastconv/epilogue.py)
-
-
-class _Border(NamedTuple):
-    """Where a block lies that sees something outside of an image: its first line and column, those of the image, and how
-    far apart lines and taps are. `zeros` are read for whole lines outside, masks hide columns."""
-
-    builder: ir.IRBuilder
-    y: ir.Value
-    x: ir.Value
-    ih: ir.Value
-    iw: ir.Value
-    line_y: ir.Value
-    tap_y: ir.Value
-    zeros: ir.Value
-
-    def moved(self, taps: ir.Value, columns: ir.Value) -> _Border:
-        """Of a later run of taps, or another column."""
-        builder = self.builder
-        return self._replace(
-            y=builder.add(self.y, builder.mul(taps, self.tap_y)), x=builder.add(self.x, columns)
-        )
-
-    def zeros_outside(self, source: ir.Value, lines: int, taps: int) -> ir.Value:
-        builder = self.builder
-        y = builder.add(self.y, builder.mul(self.line_y, INT64(lines)))
-        y = builder.add(y, builder.mul(self.tap_y, INT64(taps)))
-        return builder.select(builder.icmp_unsigned("<", y, self.ih), source, self.zeros)
-
-    def bounds(self, step: ir.Value) -> tuple[ir.Value, ir.Value]:
-        """The lanes inside of a vector `step` columns on."""
-        x = self.builder.add(self.x, step)
-        return self.builder.neg(x), self.builder.sub(self.iw, x)
 
 
 class _Block:
@@ -109,7 +77,7 @@ class _Block:
         self.rows, self.across, self.stride = rows, across, stride
         self.builder = builder
         self.vector = Emitter(builder, scalar)
-        self.every_second = every_second
+        self.load = self.vector.load_even_unordered if every_second else self.vector.load
         self.ordered = self.vector.ordered if every_second else lambda vector: vector
         self.parts = 1 + is_complex
         # LLVM turns these variables into registers.
@@ -122,9 +90,8 @@ class _Block:
 
     def clear(self) -> None:
         for row in self.sums:
-            for parts in row:
-                for part in parts:
-                    self.builder.store(self.vector.zero(), part)
+            for part in sum(row, []):
+                self.builder.store(self.vector.zero(), part)
 
     def moved(self, pointer: ir.Value, offset: ir.Value) -> ir.Value:
         return self.builder.gep(pointer, [offset])
@@ -140,40 +107,30 @@ class _Block:
             pointer = self.moved(pointer, step)
         return found
 
-    def line(self, source: ir.Value, border: _Border | None, lines: int, taps: int) -> list[ir.Value]:
-        """The values that the first tap of a column meets; `border` says where, and how many lines and taps on."""
-        if border is not None:
-            source = border.zeros_outside(source, lines, taps)
-        return [self.load(self.moved(source, step), step, border) for step in self.steps]
-
-    def load(self, pointer: ir.Value, step: ir.Value, border: _Border | None) -> ir.Value:
-        bounds = None if border is None else border.bounds(step)
-        if self.every_second:
-            return self.vector.load_even_unordered(pointer, bounds)
-        return self.vector.load(pointer) if bounds is None else self.vector.load_part(pointer, *bounds)
+    def line(self, source: ir.Value) -> list[ir.Value]:
+        """Its values that the first tap of a column meets."""
+        return [self.load(self.moved(source, step)) for step in self.steps]
 
     def add(self, row: int, weight: list[ir.Value], line: list[ir.Value]) -> None:
         for parts, values in zip(self.sums[row], line, strict=True):
             for total, part in zip(parts, weight, strict=True):
                 self.builder.store(self.vector.fma(part, values, self.builder.load(total)), total)
 
-    def add_column(
-        self, source: ir.Value, line_step: ir.Value, tap_step: ir.Value, weights: list, border: _Border | None
-    ) -> None:
+    def add_column(self, source: ir.Value, line_step: ir.Value, tap_step: ir.Value, weights: list) -> None:
         """Add the products of a column of weights, the first of which meets `source` in row 0."""
         if self.stride:
             for line in range((self.rows - 1) * self.stride + len(weights)):
                 met = [(row, line - row * self.stride) for row in range(self.rows)]
                 met = [(row, tap) for row, tap in met if 0 <= tap < len(weights)]
-                values = self.line(source, border, line, 0) if met else []
+                values = self.line(source) if met else []
                 for row, tap in met:
                     self.add(row, weights[tap], values)
                 source = self.moved(source, line_step)
         else:
-            for tap, weight in enumerate(weights):
+            for weight in weights:
                 line = source
                 for row in range(self.rows):
-                    self.add(row, weight, self.line(line, border, row, tap))
+                    self.add(row, weight, self.line(line))
                     line = self.moved(line, line_step)
                 source = self.moved(source, tap_step)
 
@@ -228,37 +185,27 @@ def compute_block(
     bias,
     activation,
     parameter,
-    place,
 ):
     """Compute one block, whose first value sees `source`, into `out`.
 
-    The taps of a column fall into `runs` runs; the first `long_runs` have `run` taps, the others one less. `place` is
-    ``None``, or the fields of `_Border` for a block that may see something outside of the image.
+    The taps of a column fall into `runs` runs; the first `long_runs` have `run` taps, the others one less.
     """
     if not isinstance(spec, types.StringLiteral):
         return None
 
     def codegen(context, builder, signature, arguments):
         (_, source, channel_step, line_step, tap_step, shifts, weight, channels, kw, *rest) = arguments
-        runs, long_runs, run, out, out_step, finishes, bias, activation, parameter, place = rest
+        runs, long_runs, run, out, out_step, finishes, bias, activation, parameter = rest
         *shape, whole = map(int, spec.literal_value.split())
         block = _Block(builder, signature.args[1].dtype, *shape)
         weight_step = builder.mul(kw, INT64(block.parts))
-        border = None
-        if isinstance(signature.args[-1], types.BaseTuple):
-            border = _Border(builder, *cgutils.unpack_tuple(builder, place))
 
-        def add_run(count, lines, weights, first):
+        def add_run(count, lines, weights):
             with cgutils.for_range(builder, kw) as column:
                 shift = builder.load(block.moved(shifts, column.index))
                 of_column = block.moved(weights, builder.mul(column.index, INT64(block.parts)))
-                block.add_column(
-                    block.moved(lines, shift),
-                    line_step,
-                    tap_step,
-                    block.weights(of_column, weight_step, count),
-                    border and border.moved(first, shift),
-                )
+                lines = block.moved(lines, shift)
+                block.add_column(lines, line_step, tap_step, block.weights(of_column, weight_step, count))
 
         block.clear()
         at_weight = cgutils.alloca_once_value(builder, weight)
@@ -266,18 +213,17 @@ def compute_block(
             lines = block.moved(source, builder.mul(channel.index, channel_step))
             if whole:
                 weights = builder.load(at_weight)
-                add_run(whole, lines, weights, INT64(0))
+                add_run(whole, lines, weights)
                 builder.store(block.moved(weights, builder.mul(weight_step, INT64(whole))), at_weight)
             else:
-                at_lines, at_tap = (cgutils.alloca_once_value(builder, value) for value in (lines, INT64(0)))
+                at_lines = cgutils.alloca_once_value(builder, lines)
                 with cgutils.for_range(builder, runs) as this:
                     is_short = builder.zext(builder.icmp_signed(">=", this.index, long_runs), INT64)
                     taps = builder.sub(run, is_short)
-                    lines, weights, first = map(builder.load, (at_lines, at_weight, at_tap))
+                    lines, weights = builder.load(at_lines), builder.load(at_weight)
                     for count in range(1, (COMPLEX_TAPS if block.parts == 2 else TAPS) + 1):
                         with builder.if_then(builder.icmp_signed("==", taps, INT64(count))):
-                            add_run(count, lines, weights, first)
-                    builder.store(builder.add(first, taps), at_tap)
+                            add_run(count, lines, weights)
                     builder.store(block.moved(lines, builder.mul(taps, tap_step)), at_lines)
                     builder.store(block.moved(weights, builder.mul(taps, weight_step)), at_weight)
         if block.vector.is_float and block.parts == 1:
@@ -288,7 +234,7 @@ def compute_block(
 
     integer, number = types.int64, types.unliteral(bias)
     ints = [integer] * 5
-    signature = [spec, source, *ints[:3], shifts, weight, *ints, out, integer, types.boolean, number, integer, number, place]
+    signature = [spec, source, *ints[:3], shifts, weight, *ints, out, integer, types.boolean, number, integer, number]
     return types.void(*signature), codegen
 
 
@@ -303,87 +249,62 @@ def moved(typingctx, pointer, offset):
 
 
 @functools.cache
-def sweep_kernel(
-    dtype: np.dtype, rows: int, across: int, stride: int, every_second: bool, taps: int, borders: bool
-) -> Any:
-    """The sweep by blocks of `rows` by `across` vectors.
+def sweep_kernel(dtype: np.dtype, rows: int, across: int, stride: int, every_second: bool, taps: int) -> Any:
+    """The sweep by blocks of `rows` vectors whose lines are shared at `stride` 1 or 2, or not at all: 0.
 
-    Their lines are shared at `stride` 1 or 2, or not at all: 0. The taps of a column are one run of so many `taps`,
-    or 0: runs that are read at run time. With `borders`, lines may lie across those of the image.
+    The taps of a column are one run of so many `taps`, or 0: runs that are read at run time.
 
     It computes a rectangle, at least as large as a block, of the output planes ``begin <= m < end``. ``arrays``: the
-    first line that it sees, weight, out, bias or null, the shift of each tap of a line (int64), zeros. ``ints``: `Sweep`
-    of kernels/sweep.pyx, in reals. ``scalars``: the activation's parameter.
+    first line that it sees, weight, out, bias or null, the shift of each tap of a line (int64). ``ints``: `Sweep` of
+    kernels/sweep.pyx, in reals. ``scalars``: the activation's parameter.
     """
     UNIT = 2 if dtype.kind == "c" else 1
     real = item_dtype(dtype)
     SPEC = f"{rows} {across} {stride} {int(every_second)} {UNIT - 1} {taps}"
-    BLOCK, LANES, EVERY, BORDERS = rows, lanes(real) * across, 2 if every_second else 1, borders
+    BLOCK, LANES, EVERY = rows, lanes(real) * across, 2 if every_second else 1
     number = real.type
     NO_BIAS = number(-0.0 if real.kind == "f" else 0)  # the zero that changes nothing
 
     def loop(arrays, ints, scalars, begin, end, worker):
-        channel, line, tap, row, out_vector, out_row = ints[0], ints[1], ints[2], ints[3], ints[4], ints[5]
-        out_plane, rows, cols, channels, kw, weights = ints[6], ints[7], ints[8], ints[9], ints[10], ints[11]
+        channel, line, tap, row, out_vector, out_row, out_plane = (
+            ints[0],
+            ints[1],
+            ints[2],
+            ints[3],
+            ints[4],
+            ints[5],
+            ints[6],
+        )
+        rows, cols, channels, kw, weights = ints[7], ints[8], ints[9], ints[10], ints[11]
         runs, long_runs, run, activation, flat = ints[12], ints[13], ints[14], ints[15], ints[16]
-        top, left, ih, iw, line_y, tap_y, row_y = ints[17], ints[18], ints[19], ints[20], ints[21], ints[22], ints[23]
-        reach_y, reach_x = ints[24], ints[25]
         source, weight, out, bias, shifts = arrays[0], arrays[1], arrays[2], arrays[3], as_int64(arrays[4])
         has_bias = is_given(bias) and activation <= SWEPT_ACTIVATIONS
         finishes = has_bias or 0 < activation <= SWEPT_ACTIVATIONS
         row_step, col_step = (1, BLOCK * LANES) if flat else (BLOCK, LANES)
         for m in range(begin, end):
-            added = bias[m] if has_bias else NO_BIAS
             for r in range(0, rows, row_step):
                 r = min(r, rows - row_step)
                 for q in range(0, cols, col_step):
                     q = min(q, cols - col_step)
-                    seen = moved(source, r * row + q * EVERY)
-                    target = moved(out, (m - begin) * out_plane + r * out_row + q)
-                    y, x = top + r * row_y, left + q * EVERY
-                    if BORDERS and (y < 0 or y + reach_y >= ih or x < 0 or x + reach_x >= iw):
-                        compute_block(
-                            SPEC,
-                            seen,
-                            channel,
-                            line,
-                            tap,
-                            shifts,
-                            moved(weight, m * weights),
-                            channels,
-                            kw,
-                            runs,
-                            long_runs,
-                            run,
-                            target,
-                            out_vector,
-                            finishes,
-                            added,
-                            activation,
-                            number(scalars[0]),
-                            (y, x, ih, iw, line_y, tap_y, arrays[5]),
-                        )
-                    else:
-                        compute_block(
-                            SPEC,
-                            seen,
-                            channel,
-                            line,
-                            tap,
-                            shifts,
-                            moved(weight, m * weights),
-                            channels,
-                            kw,
-                            runs,
-                            long_runs,
-                            run,
-                            target,
-                            out_vector,
-                            finishes,
-                            added,
-                            activation,
-                            number(scalars[0]),
-                            None,
-                        )
+                    compute_block(
+                        SPEC,
+                        moved(source, r * row + q * EVERY),
+                        channel,
+                        line,
+                        tap,
+                        shifts,
+                        moved(weight, m * weights),
+                        channels,
+                        kw,
+                        runs,
+                        long_runs,
+                        run,
+                        moved(out, (m - begin) * out_plane + r * out_row + q),
+                        out_vector,
+                        finishes,
+                        bias[m] if has_bias else NO_BIAS,
+                        activation,
+                        number(scalars[0]),
+                    )
 
     return tile_kernel(loop, real)

@@ -17,7 +17,7 @@ Values are moved as integers of their size, or as pairs of these.
 
 import numpy as np
 
-from libc.stdint cimport INT64_MAX, int8_t, int16_t, int32_t, int64_t, intptr_t
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, intptr_t
 from libc.string cimport memcpy
 
 # Weights of a column of the kernel that a sweep holds in registers, and the rows and vectors across that its blocks may
@@ -55,7 +55,7 @@ cdef struct Tiles:
     # neighbours in a row (flat); input columns of an output column; runs of taps; the last activation that it applies.
     int64_t unit, lanes, block_rows, block_cols, flat, every, runs, long_runs, run, activations_swept
     # Of the tiles, and of the largest rectangles that are computed from a strip; the columns that see only the image.
-    int64_t spread, row_tile, row_tiles, strip_rows, strip_cols, in_place, borders, first_inside, last_inside
+    int64_t spread, row_tile, row_tiles, strip_rows, strip_cols, in_place, first_inside, last_inside
     # Of the lines: lines of the image from one vector of a block to the next, and of a strip; of a strip from one row or
     # tap to the next; which of the image are in it (the last three depend on the rows if it goes by taps); the planes of
     # each, how they go on, and how long they are, if there are several.
@@ -69,9 +69,6 @@ cdef struct Tiles:
 cdef struct Sweep:
     int64_t channel, line, tap, row, out_vector, out_row, out_plane
     int64_t rows, cols, channels, kw, weights, runs, long_runs, run, activation, flat
-    # Where the first value that it sees lies in the image, the image's extents; its lines from one vector of a block, tap
-    # or row to the next; and how far a block reaches.
-    int64_t top, left, ih, iw, line_y, tap_y, row_y, reach_y, reach_x
 
 # A part of an axis of the output.
 cdef struct Part:
@@ -133,8 +130,6 @@ cdef void gather(const item *x, const Tiles *t, const int64_t *starts, Part rows
     cdef int64_t plane, left, first, last, c, l, begin, y
     cdef item *line
     s.channel, s.line, s.tap, s.row = lines * pitch, t.strip_lines * pitch, tap_lines * pitch, t.row_lines * pitch
-    s.top = s.left = 0  # a strip has no borders
-    s.ih = s.iw = INT64_MAX
     for plane in range(t.planes):
         left = cols.begin * t.sw - t.pl + starts[plane]
         first = min(width, max(0, ceil_div(-left, t.step)))
@@ -181,7 +176,7 @@ cdef void compute(item *x, void **arrays, const int64_t *ints, const double *sca
     cdef item *strip = block + t.block_rows * t.block_cols * t.unit
     cdef item *image
     cdef item *target
-    cdef void *arguments[6]
+    cdef void *arguments[5]
     cdef Sweep s
     cdef Part rows, cols
     cdef int64_t tile, residue, group, n, row0, row1, row, col, top, first, last, m, plane, r
@@ -189,10 +184,7 @@ cdef void compute(item *x, void **arrays, const int64_t *ints, const double *sca
     s.runs, s.long_runs, s.run, s.activation, s.flat = t.runs, t.long_runs, t.run, ints[0], t.flat
     s.out_row, s.out_plane = t.spread * t.ow * t.unit, t.oh * t.ow * t.unit
     s.out_vector = t.lanes if t.flat else s.out_row
-    s.line_y, s.tap_y, s.row_y = t.image_lines, t.dh, t.spread * t.sh
-    s.reach_y = (t.block_rows - 1) * s.row_y + (t.kh - 1) * t.dh
-    s.reach_x = (t.block_cols - 1) * t.every + t.reach
-    arguments[1], arguments[3], arguments[4], arguments[5] = arrays[1], arrays[5], arrays[7], arrays[10]
+    arguments[1], arguments[3], arguments[4] = arrays[1], arrays[5], arrays[7]
     for tile in range(begin, end):
         residue = tile // t.row_tiles % t.spread
         group = tile // (t.row_tiles * t.spread) % t.groups
@@ -202,8 +194,8 @@ cdef void compute(item *x, void **arrays, const int64_t *ints, const double *sca
         row0 = tile % t.row_tiles * t.row_tile
         row1 = min(row0 + t.row_tile, ceil_div(t.oh - residue, t.spread))
         # The rows that see only the image; none if it must not be read in place.
-        first = row0 if t.borders else ceil_div(ceil_div(t.pt, t.sh) - residue, t.spread) if t.in_place else row1
-        last = row1 if t.borders else ceil_div((t.ih + t.pt - (t.kh - 1) * t.dh - 1) // t.sh + 1 - residue, t.spread)
+        first = ceil_div(ceil_div(t.pt, t.sh) - residue, t.spread) if t.in_place else row1
+        last = ceil_div((t.ih + t.pt - (t.kh - 1) * t.dh - 1) // t.sh + 1 - residue, t.spread)
         row = row0
         while row < row1:
             rows = next_part(row, row0, row1, t.block_rows, t.strip_rows, first, last)
@@ -217,7 +209,6 @@ cdef void compute(item *x, void **arrays, const int64_t *ints, const double *sca
                 if rows.inside and cols.inside:
                     arguments[0] = image + top * t.xh + (cols.begin * t.sw - t.pl) * t.xw
                     s.channel, s.line, s.tap, s.row = t.xc, t.image_lines * t.xh, t.dh * t.xh, t.spread * t.sh * t.xh
-                    s.top, s.left, s.ih, s.iw = top, cols.begin * t.sw - t.pl, t.ih, t.iw
                 else:
                     gather(image, t, <const int64_t *> arrays[8], rows, cols, top, strip, &s)
                     arguments[0] = strip
@@ -260,7 +251,7 @@ cdef void compute_8(void **arrays, const int64_t *ints, const double *scalars,
 
 # Tile kernels by the size of an item. Tile: `row_tile` rows of one residue, in all output planes of one group of one image.
 # ``arrays``: x, weight and out (C-contiguous), the sweep, `kernels.epilogue.ROW` or null, bias or null, scratch of the
-# workers, the tables shift (of the taps in a line) and start (of the planes), `Tiles`, and zeros. ``ints``: the activation's code.
+# workers, the tables shift (of the taps in a line) and start (of the planes), and `Tiles`. ``ints``: the activation's code.
 # ``scalars``: its parameter.
 COMPUTE = {
     1: <intptr_t> &compute_1,

@@ -45,11 +45,6 @@ def registers() -> int:
     return 32 if features() & {"avx512f", "neon"} else 16
 
 
-def masks(dtype: np.dtype) -> bool:
-    """Whether the CPU itself loads and stores parts of vectors of `dtype`: elsewhere LLVM takes a branch for each lane."""
-    return bool(features() & {"avx2", "avx512f"}) and dtype.itemsize >= 4
-
-
 def lanes(dtype: np.dtype) -> int:
     """How many values of `dtype` a vector holds."""
     return register_bytes() // dtype.itemsize
@@ -105,23 +100,12 @@ class Emitter:
         picked = [at if at < self.lanes else at + 1 for at in evens]
         return self.shuffle(self.load(pointer), self.load(self.builder.gep(pointer, [step])), picked)
 
-    def load_even_unordered(self, pointer: ir.Value, bounds: tuple[ir.Value, ir.Value] | None = None) -> ir.Value:
-        """As `load_even`, but ordered as one instruction leaves it that shuffles within 16 bytes; see `ordered`.
-
-        `bounds` are those of `load_part`, counted in the memory's values.
-        """
+    def load_even_unordered(self, pointer: ir.Value) -> ir.Value:
+        """As `load_even`, in the order that one instruction gives where shuffles stay within 16 bytes; see `ordered`."""
         step = ir.IntType(64)(self.lanes - 1)
         picked = [self._even_order()[lane] * 2 for lane in range(self.lanes)]
         picked = [at if at < self.lanes else at + 1 for at in picked]
-        later = self.builder.gep(pointer, [step])
-        if bounds is None:
-            halves = self.load(pointer), self.load(later)
-        else:
-            halves = (
-                self.load_part(pointer, *bounds),
-                self.load_part(later, *(self.builder.sub(bound, step) for bound in bounds)),
-            )
-        return self.shuffle(*halves, picked)
+        return self.shuffle(self.load(pointer), self.load(self.builder.gep(pointer, [step])), picked)
 
     def ordered(self, vector: ir.Value) -> ir.Value:
         """The lanes of `load_even_unordered`, or sums of such, in order."""
@@ -131,7 +115,7 @@ class Emitter:
     def _even_order(self) -> list[int]:
         """Every 16 bytes hold half of their values from each of two vectors."""
         half = max(1, 64 // self.bits)
-        from_first = range(self.lanes // 2)
+        from_first = [at for at in range(self.lanes // 2)]
         groups = [from_first[at : at + half] for at in range(0, self.lanes // 2, half)]
         return [at + offset for group in groups for offset in (0, self.lanes // 2) for at in group]
 

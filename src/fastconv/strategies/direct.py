@@ -29,9 +29,6 @@ from fastconv.strategies.base import FMA_FLOPS, KeepsWeights, sum_error
 _STRIP_VALUES = 8192
 _COLUMNS = 512
 
-# Read for lines outside of the image: more than a block is wide.
-_ZEROS = np.zeros(4096, np.uint8)
-
 # Rows of a tile, if those can be computed from the image itself.
 _ROWS = 64
 
@@ -153,7 +150,6 @@ class _Tiling(NamedTuple):
 
     blocks: _Blocks
     taps: int
-    borders: bool
     ints: tuple[int, ...]
     shifts: tuple[int, ...]
     starts: tuple[int, ...]
@@ -162,8 +158,8 @@ class _Tiling(NamedTuple):
 
 
 @functools.lru_cache(maxsize=4096)
-def _tiling(g: ConvGeometry, dtype: np.dtype, lanes: int, masks: bool, xh: int, xw: int) -> _Tiling:
-    """For images whose lines and columns are so many values apart; with vectors of which `masks` hide lanes, or not."""
+def _tiling(g: ConvGeometry, dtype: np.dtype, lanes: int, xh: int, xw: int) -> _Tiling:
+    """For images whose lines and columns are so many values apart."""
     item = item_dtype(dtype)
     unit, icg = dtype.itemsize // item.itemsize, g.ic // g.g
     columns, blocks = _columns(g, dtype), _blocks(g, dtype, lanes)
@@ -175,15 +171,12 @@ def _tiling(g: ConvGeometry, dtype: np.dtype, lanes: int, masks: bool, xh: int, 
     image_lines = {0: g.sh, 1: g.dh, 2: 1}[blocks.stride]
     seen = (blocks.rows - 1) * max(1, blocks.stride) + (g.kh if blocks.stride else 1)
     first, last = -(-g.pl // g.sw), min(g.ow, (g.iw - 1 + g.pl - columns.reach) // g.sw + 1)
-    # Several filters of a group share a strip.
-    readable = (
-        columns.is_dense and xw == 1 and g.oc == g.g and not _crowded(seen, abs(xh) * image_lines * dtype.itemsize)
+    # Several filters of a group share a strip, and narrow planes are mostly border: neither is read in place.
+    in_place = (
+        (columns.is_dense and xw == 1 and g.oc == g.g)
+        and last - first >= _WIDE_IN_PLACE * block_cols
+        and not _crowded(seen, abs(xh) * image_lines * dtype.itemsize)
     )
-    borders = readable and masks and unit == 1 and not blocks.flat
-    if borders:
-        first, last = 0, g.ow
-    # Without masks, narrow planes are mostly border.
-    in_place = readable and last - first >= (1 if borders else _WIDE_IN_PLACE) * block_cols
 
     def strip_values(rows: int, cols: int) -> int:
         width = (cols - 1) * every + 1 + columns.reach
@@ -199,7 +192,7 @@ def _tiling(g: ConvGeometry, dtype: np.dtype, lanes: int, masks: bool, xh: int, 
     shares = -(-g.ow // _COLUMNS)
     strip_cols = max(block_cols, -(-g.ow // (shares * block_cols)) * block_cols)
     edge = min(strip_cols, max(block_cols, first, g.ow - last))
-    strip_rows = block_rows if borders else most_rows(strip_cols, rows)
+    strip_rows = most_rows(strip_cols, rows)
     row_tile = max(strip_rows, most_rows(edge, _ROWS)) if in_place else strip_rows
     row_tiles = -(-rows // row_tile)
     most = COMPLEX_TAPS if dtype.kind == "c" else TAPS
@@ -213,12 +206,11 @@ def _tiling(g: ConvGeometry, dtype: np.dtype, lanes: int, masks: bool, xh: int, 
     return _Tiling(
         blocks=blocks,
         taps=g.kh if runs == 1 else 0,
-        borders=borders,
         ints=(
             *(g.g, icg, g.oc // g.g, g.ih, g.iw, g.oh, g.ow, g.kh, g.kw, g.sh, g.sw, g.dh, g.pt, g.pl),
             *(unit, lanes * blocks.across * unit, block_rows, block_cols, blocks.flat, every),
             *(runs, runs - (runs * run - g.kh), run, SWEPT_ACTIVATIONS),
-            *(blocks.spread, row_tile, row_tiles, strip_rows, strip_cols, in_place, borders, first, last),
+            *(blocks.spread, row_tile, row_tiles, strip_rows, strip_cols, in_place, first, last),
             *(image_lines, *lines, len(columns.starts), columns.step, columns.reach, plane_pitch, scratch * unit),
         ),
         shifts=tuple(plane * plane_pitch + shift * unit for plane, shift in columns.places),
@@ -234,7 +226,7 @@ class _Launch(NamedTuple):
     compute: int
     sweep: int
     finish: int | None
-    tables: tuple[np.ndarray, ...]
+    tables: tuple[np.ndarray, np.ndarray, np.ndarray]
     tiles: int
     scratch: int
 
@@ -243,18 +235,17 @@ class _Launch(NamedTuple):
 def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, ...]) -> _Launch:
     """Compiles the sweep, unless it has been."""
     from fastconv.kernels.direct import sweep_kernel
-    from fastconv.kernels.vector import lanes, masks
+    from fastconv.kernels.vector import register_bytes
 
     item = item_dtype(dtype)
     xh, xw = (stride // dtype.itemsize for stride in strides[-2:])
-    width = lanes(item) * item.itemsize // dtype.itemsize
-    tiling = _tiling(g, dtype, width, masks(item), xh, xw)
+    tiling = _tiling(g, dtype, register_bytes() // dtype.itemsize, xh, xw)
     ints = (*tiling.ints, *(stride // item.itemsize for stride in strides))
     return _Launch(
         compute=COMPUTE[item.itemsize],
-        sweep=sweep_kernel(dtype, *tiling.blocks[:4], tiling.taps, tiling.borders).address,
+        sweep=sweep_kernel(dtype, *tiling.blocks[:4], tiling.taps).address,
         finish=ROW.get(dtype.name),
-        tables=(*(np.array(table, np.int64) for table in (tiling.shifts, tiling.starts, ints)), _ZEROS),
+        tables=(np.array(tiling.shifts, np.int64), np.array(tiling.starts, np.int64), np.array(ints, np.int64)),
         tiles=tiling.tiles,
         scratch=tiling.scratch,
     )
@@ -305,7 +296,7 @@ class Direct(KeepsWeights):
         return sum_error(geometry, dtype)
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        return threads * _tiling(geometry, dtype, _lanes(dtype), False, geometry.iw, 1).scratch * dtype.itemsize
+        return threads * _tiling(geometry, dtype, _lanes(dtype), geometry.iw, 1).scratch * dtype.itemsize
 
     def run(
         self,
