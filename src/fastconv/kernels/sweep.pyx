@@ -21,10 +21,10 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, intptr_t
 from libc.string cimport memcpy
 
 # Weights of a column of the kernel that a sweep holds in registers, and the rows and vectors across that its blocks may
-# have: the largest, these weights and a line fill 16 registers. Low blocks write whole cache lines, high ones fit narrow
-# planes.
+# have: the largest, these weights and a line fill 16 registers. Low blocks write whole cache lines, and are the faster the
+# more taps a column has; high ones fit narrow planes.
 TAPS = 5
-BLOCKS = ((3, 4), (10, 1), (7, 1), (4, 1))
+BLOCKS = ((3, 4), (5, 2), (10, 1), (7, 1), (4, 1))
 
 # The same for complex numbers, whose sums and weights take two registers each.
 COMPLEX_TAPS = 2

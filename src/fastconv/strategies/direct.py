@@ -33,10 +33,10 @@ _COLUMNS = 512
 _ROWS = 64
 
 # Share of the multiply-add peak that blocks reach, by their rows and vectors across.
-_EFFICIENCY = {(3, 4): 0.93, (10, 1): 0.9, (7, 1): 0.76, (4, 1): 0.58}
+_EFFICIENCY = {(3, 4): 0.93, (5, 2): 0.9, (10, 1): 0.9, (7, 1): 0.76, (4, 1): 0.58}
 
-# So many blocks to a row leave little of the last one unused, and so many make its borders cheap.
-_WIDE, _WIDE_IN_PLACE = 8, 24
+# So many blocks to a row leave little of the last one unused, and make its borders cheap.
+_WIDE = 8
 
 # Lines that are apart by about a multiple of a page share the same few places of L1, and the output wants some, too.
 _PAGE, _NEAR, _WAYS = 4096, 256, 4
@@ -99,8 +99,9 @@ def _blocks(g: ConvGeometry, dtype: np.dtype, lanes: int) -> _Blocks:
         return min(high, key=lambda block: -(-rows // block[0]) * block[0] / _EFFICIENCY[block])
 
     if g.sh == 1 and -(-g.oh // g.dh) >= least and not every_second:
-        wide = [block for block in choices if block[1] > 1 and g.ow >= _WIDE * block[1] * lanes]
-        return _Blocks(*(wide or [best(-(-g.oh // g.dh))])[0], stride=1, every_second=False, flat=False, spread=g.dh)
+        low = [block for block in choices if block[1] > 1 and g.ow >= _WIDE * block[1] * lanes]
+        block = (max if g.kh <= TAPS else min)(low) if low else best(-(-g.oh // g.dh))
+        return _Blocks(*block, stride=1, every_second=False, flat=False, spread=g.dh)
     if g.oh < least:
         return _Blocks(*best(-(-g.ow // lanes)), stride=0, every_second=every_second, flat=True, spread=1)
     stride = 2 if g.sh == 2 and g.dh == 1 and every_second else 0
@@ -174,7 +175,7 @@ def _tiling(g: ConvGeometry, dtype: np.dtype, lanes: int, xh: int, xw: int) -> _
     # Several filters of a group share a strip, and narrow planes are mostly border: neither is read in place.
     in_place = (
         (columns.is_dense and xw == 1 and g.oc == g.g)
-        and last - first >= _WIDE_IN_PLACE * block_cols
+        and last - first >= _WIDE * block_cols
         and not _crowded(seen, abs(xh) * image_lines * dtype.itemsize)
     )
 
