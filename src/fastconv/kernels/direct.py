@@ -52,38 +52,29 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastconv.kernels.jit import as_int64, is_given, tile_kernel
+from fastconv.kernels.sweep import COMPLEX_TAPS, SWEPT_ACTIVATIONS, TAPS, item_dtype
 from fastconv.kernels.vector import Emitter, lanes
-
-# Weights of a column that are held in registers at a time, and the rows that a block may have: the largest, these
-# weights and a line fill 16 registers.
-TAPS = 5
-ROWS = (10, 7, 4)
-
-# The same for complex numbers, whose sums and weights take two registers each.
-COMPLEX_TAPS = 2
-COMPLEX_ROWS = (4,)
-
-# Codes of activations that are applied in registers, together with the bias (see fastconv/epilogue.py).
-RELU, LEAKY_RELU = 1, 2
-SWEPT_ACTIVATIONS = LEAKY_RELU
 
 INT64 = ir.IntType(64)
 
 
-def real_dtype(dtype: np.dtype) -> np.dtype:
-    """What kernels see of `dtype`: the parts of complex numbers; integers wrap around alike, signed or not."""
-    if dtype.kind == "c":
-        return np.dtype(f"f{dtype.itemsize // 2}")
-    return np.dtype(f"i{dtype.itemsize}") if dtype.kind == "u" else dtype
+RELU, LEAKY_RELU = 1, SWEPT_ACTIVATIONS  # their codes (see fastconv/epilogue.py)
 
 
 class _Block:
     """Writes the instructions of one block: `rows` vectors of sums; lines are shared as rows are `stride` apart."""
 
     def __init__(
-        self, builder: ir.IRBuilder, scalar: types.Number, rows: int, stride: int, every_second: int, is_complex: int
+        self,
+        builder: ir.IRBuilder,
+        scalar: types.Number,
+        rows: int,
+        across: int,
+        stride: int,
+        every_second: int,
+        is_complex: int,
     ) -> None:
-        self.rows, self.stride = rows, stride
+        self.rows, self.across, self.stride = rows, across, stride
         self.builder = builder
         self.vector = Emitter(builder, scalar)
         self.load = self.vector.load_even_unordered if every_second else self.vector.load
@@ -91,13 +82,16 @@ class _Block:
         self.parts = 1 + is_complex
         # LLVM turns these variables into registers.
         self.sums = [
-            [cgutils.alloca_once(builder, self.vector.type) for _ in range(self.parts)] for _ in range(self.rows)
+            [[cgutils.alloca_once(builder, self.vector.type) for _ in range(self.parts)] for _ in range(across)]
+            for _ in range(rows)
         ]
+        self.steps = [INT64(self.vector.lanes * (1 + every_second) * at) for at in range(across)]
         self.constant = builder.module.add_metadata([])
 
     def clear(self) -> None:
-        for part in sum(self.sums, []):
-            self.builder.store(self.vector.zero(), part)
+        for row in self.sums:
+            for part in sum(row, []):
+                self.builder.store(self.vector.zero(), part)
 
     def moved(self, pointer: ir.Value, offset: ir.Value) -> ir.Value:
         return self.builder.gep(pointer, [offset])
@@ -113,9 +107,14 @@ class _Block:
             pointer = self.moved(pointer, step)
         return found
 
-    def add(self, row: int, weight: list[ir.Value], line: ir.Value) -> None:
-        for total, part in zip(self.sums[row], weight, strict=True):
-            self.builder.store(self.vector.fma(part, line, self.builder.load(total)), total)
+    def line(self, source: ir.Value) -> list[ir.Value]:
+        """Its values that the first tap of a column meets."""
+        return [self.load(self.moved(source, step)) for step in self.steps]
+
+    def add(self, row: int, weight: list[ir.Value], line: list[ir.Value]) -> None:
+        for parts, values in zip(self.sums[row], line, strict=True):
+            for total, part in zip(parts, weight, strict=True):
+                self.builder.store(self.vector.fma(part, values, self.builder.load(total)), total)
 
     def add_column(self, source: ir.Value, line_step: ir.Value, tap_step: ir.Value, weights: list) -> None:
         """Add the products of a column of weights, the first of which meets `source` in row 0."""
@@ -123,7 +122,7 @@ class _Block:
             for line in range((self.rows - 1) * self.stride + len(weights)):
                 met = [(row, line - row * self.stride) for row in range(self.rows)]
                 met = [(row, tap) for row, tap in met if 0 <= tap < len(weights)]
-                values = self.load(source) if met else None
+                values = self.line(source) if met else []
                 for row, tap in met:
                     self.add(row, weights[tap], values)
                 source = self.moved(source, line_step)
@@ -131,7 +130,7 @@ class _Block:
             for weight in weights:
                 line = source
                 for row in range(self.rows):
-                    self.add(row, weight, self.load(line))
+                    self.add(row, weight, self.line(line))
                     line = self.moved(line, line_step)
                 source = self.moved(source, tap_step)
 
@@ -139,19 +138,22 @@ class _Block:
         """Bias and the simple activations of real numbers, as kernels/simd/epilogue.h has them."""
         vector, builder = self.vector, self.builder
         bias, slope, zero = vector.broadcast(bias), vector.broadcast(parameter), vector.zero()
-        for (total,) in self.sums:
+        sums = [total for row in self.sums for (total,) in row]
+        for total in sums:
             builder.store(vector.add(builder.load(total), bias), total)
         for code in (RELU, LEAKY_RELU):
             with builder.if_then(builder.icmp_signed("==", activation, INT64(code))):
-                for (total,) in self.sums:
+                for total in sums:
                     value = builder.load(total)
                     low = zero if code == RELU else vector.mul(slope, value)
                     builder.store(builder.select(builder.fcmp_ordered("<", value, zero), low, value), total)
 
     def write(self, out: ir.Value, step: ir.Value) -> None:
-        for parts in self.sums:
-            values = [self.ordered(self.builder.load(part)) for part in parts]
-            self.vector.store(out, values[0] if len(values) == 1 else self.combined(*values))
+        for row in self.sums:
+            for at, parts in enumerate(row):
+                values = [self.ordered(self.builder.load(part)) for part in parts]
+                finished = values[0] if len(values) == 1 else self.combined(*values)
+                self.vector.store(self.moved(out, INT64(at * self.vector.lanes)), finished)
             out = self.moved(out, step)
 
     def combined(self, by_real: ir.Value, by_imaginary: ir.Value) -> ir.Value:
@@ -247,7 +249,7 @@ def moved(typingctx, pointer, offset):
 
 
 @functools.cache
-def sweep_kernel(dtype: np.dtype, rows: int, stride: int, every_second: bool, taps: int) -> Any:
+def sweep_kernel(dtype: np.dtype, rows: int, across: int, stride: int, every_second: bool, taps: int) -> Any:
     """The sweep by blocks of `rows` vectors whose lines are shared at `stride` 1 or 2, or not at all: 0.
 
     The taps of a column are one run of so many `taps`, or 0: runs that are read at run time.
@@ -257,9 +259,9 @@ def sweep_kernel(dtype: np.dtype, rows: int, stride: int, every_second: bool, ta
     kernels/sweep.pyx, in reals. ``scalars``: the activation's parameter.
     """
     UNIT = 2 if dtype.kind == "c" else 1
-    real = real_dtype(dtype)
-    SPEC = f"{rows} {stride} {int(every_second)} {UNIT - 1} {taps}"
-    BLOCK, LANES, EVERY = rows, lanes(real), 2 if every_second else 1
+    real = item_dtype(dtype)
+    SPEC = f"{rows} {across} {stride} {int(every_second)} {UNIT - 1} {taps}"
+    BLOCK, LANES, EVERY = rows, lanes(real) * across, 2 if every_second else 1
     number = real.type
     NO_BIAS = number(-0.0 if real.kind == "f" else 0)  # the zero that changes nothing
 

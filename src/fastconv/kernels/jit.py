@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from llvmlite import ir
 from numba import cfunc, from_dtype, types
+from numba.core.caching import FunctionCache
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
@@ -35,6 +36,22 @@ class Compiled(NamedTuple):
 
 
 COMPILED: list[Compiled] = []
+
+
+@functools.cache
+def cache_directory() -> Path | None:
+    """Where kernels are kept on disk; ``None`` if Numba finds no directory that it may write."""
+    try:
+        return Path(FunctionCache(_kernel_name).cache_path)
+    except RuntimeError:
+        return None
+
+
+def cached_kernels() -> tuple[int, int]:
+    """How many kernels are on disk, of this version or of others, and their bytes."""
+    directory = cache_directory()
+    sizes = [path.stat().st_size for path in directory.glob("*.tile_*.nbc")] if directory else []
+    return len(sizes), sum(sizes)
 
 
 def tile_kernel(loop: Callable[..., None], dtype: np.dtype) -> Any:

@@ -15,8 +15,23 @@ dh are a tile (`spread` = dh, stride 1), else all lines, or those that each tap 
 Values are moved as integers of their size, or as pairs of these.
 """
 
+import numpy as np
+
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, intptr_t
 from libc.string cimport memcpy
+
+# Weights of a column of the kernel that a sweep holds in registers, and the rows and vectors across that its blocks may
+# have: the largest, these weights and a line fill 16 registers. Low blocks write whole cache lines, and are the faster the
+# more taps a column has; high ones fit narrow planes.
+TAPS = 5
+BLOCKS = ((3, 4), (5, 2), (10, 1), (7, 1), (4, 1))
+
+# The same for complex numbers, whose sums and weights take two registers each.
+COMPLEX_TAPS = 2
+COMPLEX_BLOCKS = ((4, 1),)
+
+# Codes of activations (fastconv/epilogue.py) up to this one, leaky_relu, are applied by the sweep.
+SWEPT_ACTIVATIONS = 2
 
 ctypedef void (*sweep_kernel)(void **arrays, const int64_t *ints, const double *scalars,
                               int64_t begin, int64_t end, int64_t worker) noexcept nogil
@@ -46,8 +61,8 @@ cdef struct Tiles:
     # each, how they go on, and how long they are, if there are several.
     int64_t image_lines, strip_lines, row_lines, tap_lines, segment, line_step, by_tap
     int64_t planes, step, reach, plane_pitch, scratch
-    # Of the image, and of the epilogue.
-    int64_t xn, xc, xh, xw, activation
+    # Of the image.
+    int64_t xn, xc, xh, xw
 
 # The integers of a sweep: items from one channel, line, tap or row of blocks to the next, and in the output from one
 # vector of a block, row or plane to the next.
@@ -155,7 +170,7 @@ cdef void sweep_small(sweep_kernel sweep, const Tiles *t, void **arguments, Swee
 
 cdef void compute(item *x, void **arrays, const int64_t *ints, const double *scalars,
                   int64_t begin, int64_t end, int64_t worker) noexcept nogil:
-    cdef const Tiles *t = <const Tiles *> ints
+    cdef const Tiles *t = <const Tiles *> arrays[9]
     cdef sweep_kernel sweep = <sweep_kernel> arrays[3]
     cdef item *block = <item *> arrays[6] + worker * t.scratch
     cdef item *strip = block + t.block_rows * t.block_cols * t.unit
@@ -166,7 +181,7 @@ cdef void compute(item *x, void **arrays, const int64_t *ints, const double *sca
     cdef Part rows, cols
     cdef int64_t tile, residue, group, n, row0, row1, row, col, top, first, last, m, plane, r
     s.channels, s.kw, s.weights = t.icg, t.kw, t.icg * t.kh * t.kw * t.unit
-    s.runs, s.long_runs, s.run, s.activation, s.flat = t.runs, t.long_runs, t.run, t.activation, t.flat
+    s.runs, s.long_runs, s.run, s.activation, s.flat = t.runs, t.long_runs, t.run, ints[0], t.flat
     s.out_row, s.out_plane = t.spread * t.ow * t.unit, t.oh * t.ow * t.unit
     s.out_vector = t.lanes if t.flat else s.out_row
     arguments[1], arguments[3], arguments[4] = arrays[1], arrays[5], arrays[7]
@@ -207,11 +222,11 @@ cdef void compute(item *x, void **arrays, const int64_t *ints, const double *sca
                     arguments[2] = target
                     s.rows, s.cols = rows.count, cols.count * t.unit
                     sweep(arguments, <int64_t *> &s, scalars, m, m + t.ocg, worker)
-                if t.activation > t.activations_swept:
+                if s.activation > t.activations_swept:
                     for plane in range(t.ocg):
                         for r in range(rows.count):
                             (<row_function> arrays[4])(target + plane * s.out_plane + r * s.out_row, cols.count,
-                                                       arrays[5], m + plane, t.activation, scalars[0])
+                                                       arrays[5], m + plane, s.activation, scalars[0])
 
 
 cdef void compute_1(void **arrays, const int64_t *ints, const double *scalars,
@@ -236,11 +251,18 @@ cdef void compute_8(void **arrays, const int64_t *ints, const double *scalars,
 
 # Tile kernels by the size of an item. Tile: `row_tile` rows of one residue, in all output planes of one group of one image.
 # ``arrays``: x, weight and out (C-contiguous), the sweep, `kernels.epilogue.ROW` or null, bias or null, scratch of the
-# workers, and the tables shift (of the taps in a line) and start (of the planes). ``ints``: `Tiles`. ``scalars``: the
-# activation's parameter.
+# workers, the tables shift (of the taps in a line) and start (of the planes), and `Tiles`. ``ints``: the activation's code.
+# ``scalars``: its parameter.
 COMPUTE = {
     1: <intptr_t> &compute_1,
     2: <intptr_t> &compute_2,
     4: <intptr_t> &compute_4,
     8: <intptr_t> &compute_8,
 }
+
+
+def item_dtype(dtype):
+    """The type of an item: the parts of complex numbers; integers wrap around alike, signed or not."""
+    if dtype.kind == "c":
+        return np.dtype(f"f{dtype.itemsize // 2}")
+    return np.dtype(f"i{dtype.itemsize}") if dtype.kind == "u" else dtype

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections import Counter
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,17 @@ import numpy as np
 from fastconv import threads as team
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import ConvGeometry
-from fastconv.strategies.base import KeepsWeights, element_strides, sum_error
+from fastconv.kernels.epilogue import ROW
+from fastconv.kernels.sweep import (
+    BLOCKS,
+    COMPLEX_BLOCKS,
+    COMPLEX_TAPS,
+    COMPUTE,
+    SWEPT_ACTIVATIONS,
+    TAPS,
+    item_dtype,
+)
+from fastconv.strategies.base import FMA_FLOPS, KeepsWeights, sum_error
 
 # Strips of this many values or less stay in L1 or close to it. Longer columns gain nothing.
 _STRIP_VALUES = 8192
@@ -21,17 +32,27 @@ _COLUMNS = 512
 # Rows of a tile, if those can be computed from the image itself.
 _ROWS = 64
 
-# Share of the multiply-add peak that blocks reach, by their rows.
-_EFFICIENCY = {10: 0.9, 7: 0.76, 4: 0.58}
+# Share of the multiply-add peak that blocks reach, by their rows and vectors across.
+_EFFICIENCY = {(3, 4): 0.93, (5, 2): 0.9, (10, 1): 0.9, (7, 1): 0.76, (4, 1): 0.58}
 
-# Lines that are apart by about a multiple of a page share the same few places of L1, of which there are eight.
-_PAGE, _NEAR, _WAYS = 4096, 256, 8
+# So many blocks to a row leave little of the last one unused, and make its borders cheap.
+_WIDE = 8
+
+# Lines that are apart by about a multiple of a page share the same few places of L1, and the output wants some, too.
+_PAGE, _NEAR, _WAYS = 4096, 256, 4
+
+
+_COMPILE_SECONDS = 0.5
+
+# Bytes a second from L2, and to gather a strip of a large image and write the output.
+_L2_BYTES, _MEMORY_BYTES = 6e10, 4.5e10
 
 
 class _Blocks(NamedTuple):
     """Which kernel: the rows of a block, how lines are shared among them, how columns are loaded (kernels/direct.py)."""
 
     rows: int
+    across: int
     stride: int
     every_second: bool
     flat: bool
@@ -52,10 +73,10 @@ class _Columns(NamedTuple):
         return self.step == len(self.starts) == 1
 
 
-def _columns(g: ConvGeometry) -> _Columns:
-    """Whichever way takes fewer values: as they are, at strides 1 and 2; by their phase; or a plane for each tap."""
+def _columns(g: ConvGeometry, dtype: np.dtype) -> _Columns:
+    """Whichever way takes fewer values: as they are, at strides 1 and, of reals, 2; by their phase; or a plane for each tap."""
     taps = [j * g.dw for j in range(g.kw)]
-    if g.sw <= 2:
+    if g.sw == 1 or (g.sw == 2 and dtype.kind != "c"):
         split = _Columns(1, (0,), tuple((0, tap) for tap in taps), taps[-1])
     else:
         phases = sorted({tap % g.sw for tap in taps})
@@ -68,27 +89,23 @@ def _columns(g: ConvGeometry) -> _Columns:
     return split
 
 
-def _blocks(g: ConvGeometry, dtype: np.dtype, line_bytes: int | None) -> _Blocks:
-    """The kernel for a geometry whose lines are `line_bytes` apart, if they could be read in place."""
-    from fastconv.kernels.direct import COMPLEX_ROWS, ROWS
+def _blocks(g: ConvGeometry, dtype: np.dtype, lanes: int) -> _Blocks:
+    choices = COMPLEX_BLOCKS if dtype.kind == "c" else BLOCKS
+    high = [(rows, across) for rows, across in choices if across == 1]
+    least = min(high)[0]
+    every_second = g.sw == 2 and _columns(g, dtype).is_dense
 
-    dense = _columns(g).is_dense
-    every_second = dense and g.sw == 2
-    choices = COMPLEX_ROWS if dtype.kind == "c" else ROWS
-    rows = -(-g.oh // g.dh)
-    if g.sh == 1 and rows >= min(choices):
-        stride, flat, spread = 1, False, g.dh
-    else:
-        stride = 2 if g.sh == 2 and g.dh == 1 and every_second and g.oh >= min(choices) else 0
-        rows, flat, spread = g.oh, g.oh < min(choices), 1
-    if flat:
-        rows = -(-g.ow // _lanes(dtype))
-    best = min(choices, key=lambda n: -(-rows // n) * n / _EFFICIENCY[n])
-    # Few taps do not pay for a strip: better blocks that are low enough to read the image itself.
-    low = min(choices)
-    if line_bytes and stride == 1 and g.kh <= 3 and _crowded(best + g.kh - 1, line_bytes):
-        best = low
-    return _Blocks(best, stride, every_second, flat, spread)
+    def best(rows: int) -> tuple[int, int]:
+        return min(high, key=lambda block: -(-rows // block[0]) * block[0] / _EFFICIENCY[block])
+
+    if g.sh == 1 and -(-g.oh // g.dh) >= least and not every_second:
+        low = [block for block in choices if block[1] > 1 and g.ow >= _WIDE * block[1] * lanes]
+        block = (max if g.kh <= TAPS else min)(low) if low else best(-(-g.oh // g.dh))
+        return _Blocks(*block, stride=1, every_second=False, flat=False, spread=g.dh)
+    if g.oh < least:
+        return _Blocks(*best(-(-g.ow // lanes)), stride=0, every_second=every_second, flat=True, spread=1)
+    stride = 2 if g.sh == 2 and g.dh == 1 and every_second else 0
+    return _Blocks(*best(g.oh), stride=stride, every_second=every_second, flat=False, spread=1)
 
 
 class _Lines(NamedTuple):
@@ -118,53 +135,48 @@ def _lines(g: ConvGeometry, blocks: _Blocks) -> _Lines:
 
 
 def _crowded(lines: int, line_bytes: int) -> bool:
-    """Whether more than L1 has room for of the lines, so far apart, fall on the same places of it."""
+    """Whether more of the lines, so far apart, fall on the same places of L1 than it has room for beside the output."""
     return max(Counter(line * line_bytes % _PAGE // _NEAR for line in range(lines)).values()) > _WAYS
 
 
 def _lanes(dtype: np.dtype) -> int:
-    """Output values of a vector."""
-    from fastconv.kernels.direct import real_dtype
-    from fastconv.kernels.vector import lanes
+    """Output values of a vector of the ahead-of-time kernels: what estimates go by, which must not load Numba."""
+    from fastconv.kernels.gemm import LANES
 
-    real = real_dtype(dtype)
-    return lanes(real) * real.itemsize // dtype.itemsize
+    return LANES[4] * 4 // dtype.itemsize
 
 
-class _Launch(NamedTuple):
-    """What the kernel of a geometry is called with."""
+class _Tiling(NamedTuple):
+    """How output planes are cut into tiles, and what the kernels are told of it (kernels/sweep.pyx)."""
 
-    compute: int
-    sweep: int
-    finish: int | None
+    blocks: _Blocks
+    taps: int
     ints: tuple[int, ...]
-    shifts: np.ndarray
-    starts: np.ndarray
+    shifts: tuple[int, ...]
+    starts: tuple[int, ...]
     tiles: int
     scratch: int
 
 
 @functools.lru_cache(maxsize=4096)
-def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, int, int, int]) -> _Launch:
-    from fastconv.kernels.direct import COMPLEX_TAPS, SWEPT_ACTIVATIONS, TAPS, real_dtype, sweep_kernel
-    from fastconv.kernels.epilogue import ROW
-    from fastconv.kernels.sweep import COMPUTE
-
-    real = real_dtype(dtype)
-    unit, lanes, icg = dtype.itemsize // real.itemsize, _lanes(dtype), g.ic // g.g
-    columns = _columns(g)
-    *_, xh, xw = strides
-    readable = columns.is_dense and xw == 1
-    blocks = _blocks(g, dtype, abs(xh) * g.dh * dtype.itemsize if readable else None)
-    every = 2 if blocks.every_second else 1
-    block_rows, block_cols = (1, blocks.rows * lanes) if blocks.flat else (blocks.rows, lanes)
-    rows = -(-g.oh // blocks.spread)
+def _tiling(g: ConvGeometry, dtype: np.dtype, lanes: int, xh: int, xw: int) -> _Tiling:
+    """For images whose lines and columns are so many values apart."""
+    item = item_dtype(dtype)
+    unit, icg = dtype.itemsize // item.itemsize, g.ic // g.g
+    columns, blocks = _columns(g, dtype), _blocks(g, dtype, lanes)
     lines = _lines(g, blocks)
+    every = 2 if blocks.every_second else 1
+    block_rows, block_cols = (1, blocks.rows * lanes) if blocks.flat else (blocks.rows, blocks.across * lanes)
+    rows = -(-g.oh // blocks.spread)
+
     image_lines = {0: g.sh, 1: g.dh, 2: 1}[blocks.stride]
     seen = (blocks.rows - 1) * max(1, blocks.stride) + (g.kh if blocks.stride else 1)
     first, last = -(-g.pl // g.sw), min(g.ow, (g.iw - 1 + g.pl - columns.reach) // g.sw + 1)
+    # Several filters of a group share a strip, and narrow planes are mostly border: neither is read in place.
     in_place = (
-        readable and last - first >= 12 * block_cols and not _crowded(seen, abs(xh) * image_lines * dtype.itemsize)
+        (columns.is_dense and xw == 1 and g.oc == g.g)
+        and last - first >= _WIDE * block_cols
+        and not _crowded(seen, abs(xh) * image_lines * dtype.itemsize)
     )
 
     def strip_values(rows: int, cols: int) -> int:
@@ -179,12 +191,12 @@ def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, int, int, int]
         return most
 
     shares = -(-g.ow // _COLUMNS)
-    strip_cols = max(block_cols, -(-g.ow // (shares * lanes)) * lanes)
+    strip_cols = max(block_cols, -(-g.ow // (shares * block_cols)) * block_cols)
     edge = min(strip_cols, max(block_cols, first, g.ow - last))
     strip_rows = most_rows(strip_cols, rows)
     row_tile = max(strip_rows, most_rows(edge, _ROWS)) if in_place else strip_rows
     row_tiles = -(-rows // row_tile)
-    most = COMPLEX_TAPS if unit == 2 else TAPS
+    most = COMPLEX_TAPS if dtype.kind == "c" else TAPS
     runs = -(-g.kh // most)
     run = -(-g.kh // runs)
     # A vector at the end of a strip is loaded whole.
@@ -192,25 +204,57 @@ def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, int, int, int]
     values += max(strip_values(strip_rows, strip_cols), strip_values(row_tile, edge))
     scratch = -(-values // 16) * 16
     plane_pitch = ((strip_cols - 1) * every + 1 + columns.reach) * unit if len(columns.starts) > 1 else 0
-    ints = (
-        *(g.g, icg, g.oc // g.g, g.ih, g.iw, g.oh, g.ow, g.kh, g.kw, g.sh, g.sw, g.dh, g.pt, g.pl),
-        *(unit, lanes * unit, block_rows, block_cols, blocks.flat, every),
-        *(runs, runs - (runs * run - g.kh), run, SWEPT_ACTIVATIONS),
-        *(blocks.spread, row_tile, row_tiles, strip_rows, strip_cols, in_place, first, last),
-        *(image_lines, *lines, len(columns.starts), columns.step, columns.reach, plane_pitch, scratch * unit),
-        *(stride * unit for stride in strides),
-    )
-    shifts = [plane * plane_pitch + shift * unit for plane, shift in columns.places]
-    return _Launch(
-        compute=COMPUTE[real.itemsize],
-        sweep=sweep_kernel(dtype, blocks.rows, blocks.stride, blocks.every_second, g.kh if g.kh <= most else 0).address,
-        finish=ROW.get(dtype.name),
-        ints=ints,
-        shifts=np.array(shifts, np.int64),
-        starts=np.array(columns.starts, np.int64),
+    return _Tiling(
+        blocks=blocks,
+        taps=g.kh if runs == 1 else 0,
+        ints=(
+            *(g.g, icg, g.oc // g.g, g.ih, g.iw, g.oh, g.ow, g.kh, g.kw, g.sh, g.sw, g.dh, g.pt, g.pl),
+            *(unit, lanes * blocks.across * unit, block_rows, block_cols, blocks.flat, every),
+            *(runs, runs - (runs * run - g.kh), run, SWEPT_ACTIVATIONS),
+            *(blocks.spread, row_tile, row_tiles, strip_rows, strip_cols, in_place, first, last),
+            *(image_lines, *lines, len(columns.starts), columns.step, columns.reach, plane_pitch, scratch * unit),
+        ),
+        shifts=tuple(plane * plane_pitch + shift * unit for plane, shift in columns.places),
+        starts=columns.starts,
         tiles=g.n * g.g * blocks.spread * row_tiles,
         scratch=scratch,
     )
+
+
+class _Launch(NamedTuple):
+    """What `run` hands to the kernel."""
+
+    compute: int
+    sweep: int
+    finish: int | None
+    tables: tuple[np.ndarray, np.ndarray, np.ndarray]
+    tiles: int
+    scratch: int
+
+
+@functools.lru_cache(maxsize=4096)
+def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, ...]) -> _Launch:
+    """Compiles the sweep, unless it has been."""
+    from fastconv.kernels.direct import sweep_kernel
+    from fastconv.kernels.vector import register_bytes
+
+    item = item_dtype(dtype)
+    xh, xw = (stride // dtype.itemsize for stride in strides[-2:])
+    tiling = _tiling(g, dtype, register_bytes() // dtype.itemsize, xh, xw)
+    ints = (*tiling.ints, *(stride // item.itemsize for stride in strides))
+    return _Launch(
+        compute=COMPUTE[item.itemsize],
+        sweep=sweep_kernel(dtype, *tiling.blocks[:4], tiling.taps).address,
+        finish=ROW.get(dtype.name),
+        tables=(np.array(tiling.shifts, np.int64), np.array(tiling.starts, np.int64), np.array(ints, np.int64)),
+        tiles=tiling.tiles,
+        scratch=tiling.scratch,
+    )
+
+
+def _dense_strides(g: ConvGeometry, dtype: np.dtype) -> tuple[int, ...]:
+    """Those of a C-contiguous batch."""
+    return tuple(dtype.itemsize * values for values in (g.ic * g.ih * g.iw, g.ih * g.iw, g.iw, 1))
 
 
 class Direct(KeepsWeights):
@@ -226,14 +270,34 @@ class Direct(KeepsWeights):
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         g = geometry
-        return 3e-6 + g.flops / 60e9 * dtype.itemsize / 4
+        lanes = _lanes(dtype)
+        blocks, columns = _blocks(g, dtype, lanes), _columns(g, dtype)
+        rows, cols = (1, blocks.rows * lanes) if blocks.flat else (blocks.rows, blocks.across * lanes)
+        down, across = ceil(ceil(g.oh / blocks.spread) / rows) * blocks.spread, ceil(g.ow / cols)
+        rate = FMA_FLOPS[4] * 4 / dtype.itemsize * _EFFICIENCY[blocks.rows, blocks.across]
+        if blocks.stride != 1:  # more loads than multiply-adds, or shuffles
+            rate /= 2
+        if dtype.kind == "c":
+            rate /= 2
+        sums = down * across * (8e-9 + 2 * rows * cols * g.reduction / rate)
+        # Each filter reads the strip of a tile, which for many channels is in L2.
+        lines = down * _lines(g, blocks).count(rows, g.kh) * g.ow * len(columns.starts) * g.ic // g.g * dtype.itemsize
+        once = g.ic * lines // (g.ic // g.g) + g.oc * g.positions * dtype.itemsize
+        return 2e-6 + g.n * (g.oc * max(sums, lines / _L2_BYTES) + once / _MEMORY_BYTES)
+
+    def compile_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        from fastconv.kernels.jit import cache_directory
+
+        return _COMPILE_SECONDS if cache_directory() is None else 0.0
+
+    def compile(self, geometry: ConvGeometry, dtype: np.dtype) -> None:
+        _launch(geometry, dtype, _dense_strides(geometry, dtype))
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         return sum_error(geometry, dtype)
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        g = geometry
-        return threads * _launch(g, dtype, (g.ic * g.ih * g.iw, g.ih * g.iw, g.iw, 1)).scratch * dtype.itemsize
+        return threads * _tiling(geometry, dtype, _lanes(dtype), geometry.iw, 1).scratch * dtype.itemsize
 
     def run(
         self,
@@ -245,13 +309,7 @@ class Direct(KeepsWeights):
         threads: int,
         max_workspace: int,
     ) -> None:
-        launch = _launch(geometry, x.dtype, element_strides(x))
+        launch = _launch(geometry, x.dtype, x.strides)
         scratch = team.aligned_empty(threads * launch.scratch, x.dtype)
-        team.run_tiles(
-            launch.compute,
-            (x, prepared, out, launch.sweep, launch.finish, epilogue.bias, scratch, launch.shifts, launch.starts),
-            (*launch.ints, epilogue.activation),
-            (epilogue.parameter,),
-            launch.tiles,
-            threads,
-        )
+        arrays = (x, prepared, out, launch.sweep, launch.finish, epilogue.bias, scratch, *launch.tables)
+        team.run_tiles(launch.compute, arrays, (epilogue.activation,), (epilogue.parameter,), launch.tiles, threads)
