@@ -13,9 +13,9 @@ from fastconv.strategies import BY_NAME, STRATEGIES
 
 PACKAGE = Path(fastconv.__file__).parent
 
-BASE = {"errors", "geometry", "epilogue", "arrays"}
+BASE = {"errors", "geometry", "epilogue", "arrays", "continuation"}
 TOOLS = {"timing", "photograph", "chart"}
-ENTRANCES = {"functional", "signal", "nn", "grad", "prepared", "lowering", "compare"}
+ENTRANCES = {"functional", "correlation", "signal", "ndimage", "nn", "grad", "prepared", "lowering", "compare"}
 
 # What a module, or a whole subpackage, may import of fastconv; `kernels` and `threads` know nothing above them.
 MAY_IMPORT = {
@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "geometry": {"errors"},
     "epilogue": {"errors", "geometry"},
     "arrays": {"errors", "geometry"},
+    "continuation": set(),
     "threads": set(),
     "timing": set(),
     "photograph": set(),

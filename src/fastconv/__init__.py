@@ -3,7 +3,9 @@
 The map of the house:
 
 ``functional``  conv1d, conv2d, pooling: torch.nn.functional's names
-``signal``      convolve2d, correlate2d: scipy.signal's names and semantics
+``signal``      convolve, convolve2d, fftconvolve …: scipy.signal's names and semantics
+``ndimage``     correlate, gaussian_filter, maximum_filter …: scipy.ndimage's names and semantics
+``correlation`` what both share; ``continuation``: what lies past the edges of an array
 ``prepared``    prepare_conv2d: weights packed once, called many times
 ``lowering``    im2col, col2im, toeplitz_matrix: the lowerings themselves, as matrices
 ``compare``     every strategy on one problem: time, workspace, error, why refused
@@ -23,10 +25,10 @@ The map of the house:
 Read a call as four hops: ``conv2d(x, w)`` → `ConvGeometry` → `Plan` → ``strategy.run`` → kernel over tiles.
 """
 
-from fastconv import signal
+from fastconv import ndimage, signal
 from fastconv.compare import Comparison, compare_conv2d
 from fastconv.errors import GeometryError, UnsupportedError
-from fastconv.functional import avg_pool2d, conv1d, conv2d, max_pool2d, plan_conv2d, strategies
+from fastconv.functional import avg_pool2d, conv1d, conv2d, max_pool2d, plan_conv2d, strategies, warmup
 from fastconv.lowering import col2im, im2col, toeplitz_matrix
 from fastconv.prepared import PreparedConv, prepare_conv2d
 from fastconv.threads import get_num_threads, num_threads, set_num_threads
@@ -46,6 +48,7 @@ __all__ = [
     "get_num_threads",
     "im2col",
     "max_pool2d",
+    "ndimage",
     "num_threads",
     "plan_conv2d",
     "prepare_conv2d",
@@ -53,4 +56,5 @@ __all__ = [
     "signal",
     "strategies",
     "toeplitz_matrix",
+    "warmup",
 ]

@@ -15,7 +15,7 @@ from fastconv.errors import UnsupportedError
 from fastconv.geometry import ConvGeometry
 from fastconv.plan import Candidate, Plan, format_bytes
 from fastconv.strategies import BY_NAME, STRATEGIES
-from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE, Strategy, sum_error
+from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE, Compiles, Strategy, sum_error
 from fastconv.timing import Contender, interleave
 
 DEFAULT_FLOAT32_TOLERANCE = 1e-5
@@ -65,6 +65,22 @@ def plan(
     return _plan(geometry, dtype, strategy, tolerance, threads, max_workspace, mode, prepared)
 
 
+def separable_terms(plan: Plan) -> int:
+    """How many outer products a one-channel kernel may be the sum of, for `separable` to cost less than `plan`."""
+    strategy, g, dtype = BY_NAME["separable"], plan.geometry, np.dtype(plan.dtype)
+    if strategy.refuse(g, dtype) is not None or min(g.kernel) == 1:
+        return 0
+    # Finding them is paid whether there are so few or not.
+    budget = _estimate(plan.strategy, g, dtype, False) - strategy.prepare_cost(g, dtype)
+    able = [
+        terms
+        for terms in range(1, min(g.kernel))
+        if strategy.cost_of_terms(g, dtype, terms) < budget
+        and strategy.error_of_terms(g, dtype, terms) <= plan.tolerance
+    ]
+    return max(able, default=0)
+
+
 @lru_cache(maxsize=4096)
 def _plan(
     geometry: ConvGeometry,
@@ -97,9 +113,9 @@ def _plan(
         price = _measure([BY_NAME[name] for name in able], image, type_, threads, max_workspace, prepared)
         for name in able:
             candidates[name] = replace(candidates[name], seconds=price[name] * geometry.n if name in price else None)
+        chosen = min(price, key=price.__getitem__)
     else:
-        price = {name: _estimate(BY_NAME[name], image, type_, prepared) for name in able}
-    chosen = min(price, key=price.__getitem__)
+        chosen = _cheapest({name: _estimate(BY_NAME[name], image, type_, prepared) for name in able}, image, type_)
     estimate = _estimate(BY_NAME[chosen], geometry, type_, prepared)
     return Plan(
         geometry=geometry,
@@ -112,6 +128,21 @@ def _plan(
         prepared=prepared,
         candidates=tuple(candidates.values()),
     )
+
+
+def _cheapest(price: dict[str, float], geometry: ConvGeometry, dtype: np.dtype) -> str:
+    """The strategy with the least price, its compiler included where nothing keeps what that makes.
+
+    To ask for that loads the compiler, so only a strategy that would win is asked.
+    """
+    chosen, *others = sorted(price, key=price.__getitem__)
+    strategy = BY_NAME[chosen]
+    if others and isinstance(strategy, Compiles):
+        rest = {name: price[name] for name in others}
+        other = _cheapest(rest, geometry, dtype)
+        if price[other] < price[chosen] + strategy.compile_cost(geometry, dtype):
+            return other
+    return chosen
 
 
 def candidate(

@@ -1,7 +1,32 @@
 """What SciPy's tests expect of their surroundings: the markers that SciPy registers, and the ``xp`` fixture."""
 
+import os
+from collections import defaultdict
+
 import numpy as np
 import pytest
+
+# Of a test with more cases than this, evenly chosen ones are run; all with FASTCONV_SCIPY_SUITE=all. SciPy has ten
+# thousand of `oaconvolve` alone.
+MAX_CASES = 60
+
+
+def pytest_collection_modifyitems(config, items):
+    """Thin out what SciPy's parametrisations multiply."""
+    if os.environ.get("FASTCONV_SCIPY_SUITE") == "all":
+        return
+    cases = defaultdict(list)
+    for item in items:
+        if os.path.dirname(__file__) in str(item.path):
+            cases[item.nodeid.partition("[")[0]].append(item)
+    dropped = {
+        item
+        for group in cases.values()
+        for index, item in enumerate(group)
+        if index * MAX_CASES // len(group) == (index - 1) * MAX_CASES // len(group) and index
+    }
+    items[:] = [item for item in items if item not in dropped]
+    config.hook.pytest_deselected(items=list(dropped))
 
 
 def pytest_configure(config):
@@ -19,3 +44,9 @@ def pytest_configure(config):
 def xp():
     """The array library: of those that SciPy's tests know, fastconv takes NumPy's arrays."""
     return np
+
+
+@pytest.fixture
+def num_parallel_threads():
+    """How many threads run a test at once: SciPy's tests do less each if there are many."""
+    return 1

@@ -10,6 +10,7 @@ from fastconv.strategies.fft import Fft
 from fastconv.strategies.im2col import Im2col
 from fastconv.strategies.implicit import Implicit
 from fastconv.strategies.reference import Reference
+from fastconv.strategies.separable import Separable
 from fastconv.strategies.toeplitz import Toeplitz
 from fastconv.strategies.winograd import Winograd
 
@@ -20,6 +21,7 @@ STRATEGIES: tuple[Strategy, ...] = (
     Winograd(4),
     Winograd(6),
     Direct(),
+    Separable(),
     Im2col(),
     Toeplitz(),
     Fft(),

@@ -24,3 +24,5 @@
 #include "implicit.h"
 
 #include "winograd.h"
+
+#include "separable.h"

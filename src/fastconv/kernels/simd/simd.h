@@ -30,6 +30,9 @@ typedef struct {
 /* Channels that are gathered and transformed at a time, within L1 and L2. */
 #define STRIP_CHANNELS 8
 
+/* Vectors that separable.h sums side by side: enough to cover the latency of a multiply-add. */
+#define ABREAST 8
+
 /* Neighbouring tiles whose outputs are written at a time. */
 #define TILES_OUT 8
 
@@ -50,6 +53,7 @@ typedef struct {
     void (*gemm_tile)(void);  /* of gemm.h, on its own type of values: cast to call */
     tile_function *pack_left;
     tile_function *implicit;
+    tile_function *separable;
     tile_function *winograd_weight;
     tile_function *winograd;
 } real_kernels;

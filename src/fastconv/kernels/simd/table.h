@@ -69,6 +69,7 @@
         .gemm_tile = (void (*)(void))gemm_tile_##type, \
         .pack_left = pack_left_##type,                 \
         .implicit = implicit_##type,                   \
+        .separable = separable_##type,                 \
         .winograd_weight = winograd_weight_##type,     \
         .winograd = winograd_##type,                   \
     }

@@ -1,0 +1,53 @@
+"""What lies past the edges of an array: the names that SciPy has for it, and the indices at which it is read.
+
+============ ===================== ===============================
+name         continued             scipy.signal, scipy.ndimage
+============ ===================== ===============================
+constant     k k k | a b c d | k k fill, constant
+wrap         b c d | a b c d | a b wrap, wrap
+reflect      c b a | a b c d | d c symm, reflect
+mirror       d c b | a b c d | c b –, mirror
+nearest      a a a | a b c d | d d –, nearest
+============ ===================== ===============================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+NAMES = ("constant", "wrap", "reflect", "mirror", "nearest")
+
+
+def source_indices(begin: int, end: int, extent: int, name: str) -> np.ndarray:
+    """Where positions begin to end (negative before the array) of an axis of `extent` samples are read; -1: nowhere.
+
+    Examples
+    --------
+    >>> source_indices(-3, 6, 4, "mirror").tolist(), source_indices(-3, 6, 4, "constant").tolist()
+    ([3, 2, 1, 0, 1, 2, 3, 2, 1], [-1, -1, -1, 0, 1, 2, 3, -1, -1])
+    """
+    at = np.arange(begin, end, dtype=np.int64)
+    if name == "constant":
+        at[(at < 0) | (at >= extent)] = -1
+        return at
+    if name == "nearest":
+        return np.clip(at, 0, extent - 1)
+    if name == "wrap":
+        return at % extent
+    period = 2 * extent if name == "reflect" else max(1, 2 * extent - 2)
+    at %= period
+    return np.minimum(at, 2 * extent - 1 - at if name == "reflect" else period - at)
+
+
+def continued(array: np.ndarray, begins: Sequence[int], shape: Sequence[int], name: str, fill: object) -> np.ndarray:
+    """The block of `shape` of the continued `array` that starts at index `begins`, as a new array."""
+    at = [source_indices(b, b + s, n, name) for b, s, n in zip(begins, shape, array.shape, strict=True)]
+    # First along the axis that leaves least of the array.
+    for axis in sorted(range(array.ndim), key=lambda a: shape[a] / array.shape[a]):
+        outside = np.flatnonzero(at[axis] < 0)
+        array = array.take(at[axis], axis)  # -1, the last, where nothing is
+        if len(outside):
+            array[(slice(None),) * axis + (outside,)] = fill
+    return array

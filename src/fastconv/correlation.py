@@ -1,0 +1,319 @@
+"""Correlation of arrays with whatever lies past their edges: what `fastconv.signal` and `fastconv.ndimage` share.
+
+An array of one or two axes goes to a strategy, which knows zeros past the edges as padding. If something else lies there,
+the outputs that see it are computed again from continued patches along the edges: the continued image as a whole never
+exists. More axes are correlated tap by tap, in a continued copy.
+
+Integers are summed in floating point where no sum can leave the range in which that is exact, a block of rows at a time.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from math import isfinite, prod
+
+import numpy as np
+
+from fastconv import planner, threads
+from fastconv.arrays import as_operand
+from fastconv.continuation import continued
+from fastconv.epilogue import PLAIN
+from fastconv.errors import GeometryError
+from fastconv.functional import execute
+from fastconv.geometry import ConvGeometry, output_extent
+from fastconv.plan import Plan
+
+Padding = tuple[tuple[int, int], ...]
+
+# A continued patch is at most about this large, or a small multiple of the kernel.
+_PATCH_BYTES = 4 << 20
+
+# An image that is no larger than this is continued in one piece: less work than a patch for each edge.
+_SMALL_BYTES = 64 << 10
+
+# Values of a block of rows that are converted at a time, and stay in the second cache.
+_BLOCK_VALUES = 1 << 16
+
+# Below this many products, integers are summed as they are: less work than converting them.
+_FEW_PRODUCTS = 1 << 15
+
+
+@functools.lru_cache(maxsize=4096)
+def output_extents(extent: tuple[int, ...], kernel: tuple[int, ...], padding: Padding) -> tuple[int, ...]:
+    """The outputs along each axis; negative where the kernel does not fit."""
+    return tuple(output_extent(i, p, k, 1, 1) for i, p, k in zip(extent, padding, kernel, strict=True))
+
+
+def correlate(
+    image: np.ndarray,
+    kernel: np.ndarray,
+    padding: Padding,
+    dtype: np.dtype,
+    *,
+    continuation: str = "constant",
+    fill: object = 0,
+    tolerance: float | None = None,
+    strategy: str = "auto",
+) -> np.ndarray:
+    """The outputs of `kernel` over `image`, continued by `padding` samples past its edges, in `dtype`.
+
+    Both have the same number of axes, one at least, and are not empty. `kernel` is an operand of `dtype`; an image of
+    integers may have a smaller type.
+    """
+    integers = dtype.kind in "iu"
+    extents = output_extents(image.shape, kernel.shape, padding)
+    if not integers or image.dtype.kind not in "iu" or not image.dtype.isnative:
+        image = as_operand(image, dtype)
+    if image.ndim > 2:
+        return _correlate_taps(image, kernel, padding, extents, dtype, continuation, fill)
+    out = _empty(extents, dtype, image, kernel)
+    # Padding's zero times infinity is NaN, but kernels skip the taps that fall on padding.
+    zeros = continuation == "constant" and fill == 0 and (integers or _finite(kernel))
+    if zeros or not any(map(any, padding)):
+        _correlate_zeros(image, kernel, padding, out, tolerance, strategy)
+    elif prod(o + k - 1 for o, k in zip(extents, kernel.shape, strict=True)) * dtype.itemsize <= _SMALL_BYTES:
+        _correlate_patch(image, kernel, [-p[0] for p in padding], out, continuation, fill)
+    else:
+        _correlate_edges(image, kernel, padding, out, continuation, fill, tolerance, strategy)
+    return out
+
+
+def _empty(extents: tuple[int, ...], dtype: np.dtype, image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    try:
+        return np.empty(extents, dtype)
+    except ValueError as error:  # more elements than memory has addresses
+        raise GeometryError(f"inputs of shapes {image.shape} and {kernel.shape}: {error}") from None
+
+
+def _finite(kernel: np.ndarray) -> bool:
+    """Whether all of `kernel` is finite, by the cheapest test; false as well if its squares overflow."""
+    return isfinite(np.vdot(kernel, kernel).real)
+
+
+@functools.lru_cache(maxsize=4096)
+def plan_for(
+    image: tuple[int, ...],
+    kernel: tuple[int, ...],
+    dtype: str,
+    padding: Padding,
+    tolerance: float | None,
+    strategy: str,
+    num_threads: int,
+) -> tuple[Plan, int]:
+    """`planner.plan` for one image, found by a key that is quick to hash; and how many terms of a kernel that is a sum
+    of outer products would still cost less."""
+    ndim = len(image)
+    try:
+        geometry = ConvGeometry(1, 1, 1, 1, image, kernel, (1,) * ndim, (1,) * ndim, padding).as_2d()
+    except GeometryError as error:
+        raise GeometryError(f"in1 and in2 of shapes {image} and {kernel}: {error}") from None
+    chosen = planner.plan(geometry, np.dtype(dtype).name, strategy=strategy, tolerance=tolerance, threads=num_threads)
+    return chosen, planner.separable_terms(chosen) if strategy == "auto" else 0
+
+
+def _correlate_zeros(
+    image: np.ndarray, kernel: np.ndarray, padding: Padding, out: np.ndarray, tolerance: float | None, strategy: str
+) -> None:
+    """Correlate an image of one or two axes, zeros around it."""
+    if out.dtype.kind in "iu":
+        work = _exact_float(image, kernel) if out.size * kernel.size > _FEW_PRODUCTS else None
+        if work is not None:
+            _correlate_blocks(image, kernel.astype(work), padding, out)
+            return
+        image = as_operand(image, out.dtype)
+    elif out.dtype.kind == "c" and out.size * kernel.size > _FEW_PRODUCTS:
+        _correlate_parts(image, kernel, padding, out, tolerance, strategy)
+        return
+    _run(image, kernel, padding, out, tolerance, strategy)
+
+
+def _run(
+    image: np.ndarray, kernel: np.ndarray, padding: Padding, out: np.ndarray, tolerance: float | None, strategy: str
+) -> None:
+    """Correlate by the cheapest strategy, a sum of outer products among them if the kernel happens to be one."""
+    plan, terms = plan_for(
+        image.shape, kernel.shape, image.dtype.char, padding, tolerance, strategy, threads.get_num_threads()
+    )
+    if terms:
+        from fastconv.strategies.separable import Separable, find_factors
+
+        factors = find_factors(kernel.reshape(plan.geometry.kernel), terms)
+        if factors is not None:
+            g = plan.geometry
+            x, target = image.reshape(g.x_shape), out.reshape(g.out_shape)
+            Separable().run(g, x, factors, target, PLAIN, plan.threads, plan.max_workspace)
+            return
+    execute(plan, image, kernel, PLAIN, out)
+
+
+def _correlate_parts(
+    image: np.ndarray, kernel: np.ndarray, padding: Padding, out: np.ndarray, tolerance: float | None, strategy: str
+) -> None:
+    """Complex arrays as four real correlations, which strategies are fastest at."""
+    part = np.empty(out.shape, out.real.dtype)
+
+    def correlated(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        _run(x, np.ascontiguousarray(weight), padding, part, tolerance, strategy)
+        return part
+
+    with np.errstate(invalid="ignore"):
+        out.real = correlated(image.real, kernel.real)
+        out.real -= correlated(image.imag, kernel.imag)
+        out.imag = correlated(image.real, kernel.imag)
+        out.imag += correlated(image.imag, kernel.real)
+
+
+def _exact_float(image: np.ndarray, kernel: np.ndarray) -> np.dtype | None:
+    """The floating-point type in which every sum of products of these integers is exact, if there is one."""
+    if image.itemsize <= 2:
+        limits = np.iinfo(image.dtype)
+        largest = max(limits.max, -limits.min)
+    else:
+        largest = max(int(image.max()), -int(image.min()))
+    bound = largest * sum(abs(tap) for tap in kernel.ravel().tolist())
+    for name in ("float32", "float64"):
+        if bound <= 2 ** (np.finfo(name).nmant + 1):
+            return np.dtype(name)
+    return None
+
+
+def _correlate_blocks(image: np.ndarray, kernel: np.ndarray, padding: Padding, out: np.ndarray) -> None:
+    """Correlate integers in the type of `kernel`, a block of rows at a time: zero rows around the image are rows of it."""
+    k, (begin, _) = kernel.shape[0], padding[0]
+    line = prod(image.shape[1:])
+    rows = max(k, _BLOCK_VALUES // line)
+    block = np.empty((min(rows, len(out)) + k - 1, *image.shape[1:]), kernel.dtype)
+    result = np.empty((min(rows, len(out)), *out.shape[1:]), kernel.dtype)
+    for row in range(0, len(out), rows):
+        part = out[row : row + rows]
+        seen = block[: len(part) + k - 1]
+        top = row - begin
+        first, last = max(0, -top), max(0, min(len(seen), len(image) - top))
+        seen[:first], seen[last:] = 0, 0
+        if first < last:
+            seen[first:last] = image[top + first : top + last]
+        _run(seen, kernel, ((0, 0), *padding[1:]), result[: len(part)], 0.0, "auto")
+        _cast(result[: len(part)], part)
+
+
+def _cast(values: np.ndarray, out: np.ndarray) -> None:
+    """Store whole numbers into a type of integers, in which they may wrap around."""
+    if out.itemsize < 4:
+        values = values.astype(np.int32 if values.itemsize == 4 else np.int64)
+    elif values.itemsize > out.itemsize or out.dtype.kind == "u":
+        values = values.astype(np.int64)
+    np.copyto(out, values, casting="unsafe")
+
+
+def _correlate_edges(
+    image: np.ndarray,
+    kernel: np.ndarray,
+    padding: Padding,
+    out: np.ndarray,
+    continuation: str,
+    fill: object,
+    tolerance: float | None,
+    strategy: str,
+) -> None:
+    """Correlate as if zeros lay around the image, and then again the outputs that see past an edge.
+
+    Rows that see past the top or the bottom are not computed twice; ends of rows are, since strategies write whole rows.
+    """
+    inside = []
+    for (begin, _), extent, k, outputs in zip(padding, image.shape, kernel.shape, out.shape, strict=True):
+        first = min(begin, outputs)
+        inside.append((first, min(outputs, max(first, extent - k + 1 + begin))))
+    if all(first < last for first, last in inside):
+        if image.ndim == 1:
+            _correlate_zeros(image, kernel, padding, out, tolerance, strategy)
+        else:
+            first, last = inside[0]
+            begin = padding[0][0]
+            rows = image[first - begin : last - begin + kernel.shape[0] - 1]
+            _correlate_zeros(rows, kernel, ((0, 0), padding[1]), out[first:last], tolerance, strategy)
+    target = [slice(0, outputs) for outputs in out.shape]
+    for axis, (first, last) in enumerate(inside):
+        for edge in (slice(0, first), slice(last, out.shape[axis])):
+            target[axis] = edge
+            begins = [part.start - begin for part, (begin, _) in zip(target, padding, strict=True)]
+            _correlate_patch(image, kernel, begins, out[tuple(target)], continuation, fill)
+        target[axis] = slice(first, last)
+
+
+def _correlate_patch(
+    image: np.ndarray, kernel: np.ndarray, begins: Sequence[int], out: np.ndarray, continuation: str, fill: object
+) -> None:
+    """Correlate the continued image from index `begins` on into `out`, in patches of bounded size."""
+    if not out.size:
+        return
+    shape = [o + k - 1 for o, k in zip(out.shape, kernel.shape, strict=True)]
+    axis = max(range(out.ndim), key=lambda a: out.shape[a] / kernel.shape[a])
+    if prod(shape) * out.itemsize > _PATCH_BYTES and out.shape[axis] >= max(2, 2 * kernel.shape[axis]):
+        half = out.shape[axis] // 2
+        for part in (slice(0, half), slice(half, None)):
+            at = [b + (part.start if a == axis else 0) for a, b in enumerate(begins)]
+            _correlate_patch(image, kernel, at, out[(slice(None),) * axis + (part,)], continuation, fill)
+        return
+    patch = continued(image, begins, shape, continuation, fill)
+    result = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
+    _correlate_zeros(patch, kernel, ((0, 0),) * out.ndim, result, None, "auto")
+    if result is not out:
+        out[...] = result
+
+
+def _correlate_taps(
+    image: np.ndarray,
+    kernel: np.ndarray,
+    padding: Padding,
+    extents: tuple[int, ...],
+    dtype: np.dtype,
+    continuation: str,
+    fill: object,
+) -> np.ndarray:
+    """Correlate tap by tap, in a continued copy of the image."""
+    from fastconv.kernels.taps import sum_kernel
+
+    work = dtype
+    if dtype.kind in "iu":
+        work = _exact_float(image, kernel) if fill == 0 else None
+        work = dtype if work is None else work
+    padded = pad(image.astype(work, copy=False), padding, continuation, fill)
+    result = _empty(extents, work, image, kernel)
+    run_taps(sum_kernel(work), padded, np.argwhere(np.ones(kernel.shape, bool)), kernel.astype(work), result)
+    if work is dtype:
+        return result
+    out = np.empty(extents, dtype)
+    _cast(result, out)
+    return out
+
+
+def pad(image: np.ndarray, padding: Padding, continuation: str, fill: object) -> np.ndarray:
+    """`image` continued by `padding` samples past its edges, C-contiguous; itself if it is so already."""
+    if not any(map(any, padding)):
+        return np.ascontiguousarray(image)
+    shape = [n + begin + end for n, (begin, end) in zip(image.shape, padding, strict=True)]
+    return np.ascontiguousarray(continued(image, [-begin for begin, _ in padding], shape, continuation, fill))
+
+
+def run_taps(kernel: object, padded: np.ndarray, places: np.ndarray, taps: np.ndarray, out: np.ndarray) -> None:
+    """Run a kernel of kernels/taps.py: each output sees `padded` at the `places` (taps, axes) past its own."""
+    from fastconv.kernels.taps import SPAN
+
+    strides = np.array([stride // padded.itemsize for stride in padded.strides], np.int64)
+    spans = -(-out.shape[-1] // SPAN)
+    threads.run_tiles(
+        kernel.address,
+        (
+            padded,
+            np.ascontiguousarray(taps),
+            out,
+            np.ascontiguousarray(places @ strides),
+            np.array(out.shape, np.int64),
+            strides,
+        ),
+        (out.ndim, len(places), spans),
+        (),
+        prod(out.shape[:-1]) * spans,
+        threads.get_num_threads() if out.size * len(places) > 1 << 16 else 1,
+    )

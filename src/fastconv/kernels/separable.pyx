@@ -1,0 +1,13 @@
+"""Door to the separable kernels of the instruction set in use (simd/separable.h): tile kernels by address."""
+
+from libc.stdint cimport intptr_t
+
+from fastconv.kernels.cpu cimport picked
+
+cdef extern from "simd/simd.h":
+    int ABREAST
+
+# Values that a row is summed by at a time.
+BLOCK = {4: ABREAST * picked.lanes_bytes // 4, 8: ABREAST * picked.lanes_bytes // 8}
+
+SEPARABLE = {4: <intptr_t> picked.f32.separable, 8: <intptr_t> picked.f64.separable}

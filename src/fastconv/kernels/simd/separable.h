@@ -1,0 +1,140 @@
+/* Correlation with sums of outer products: each of `terms` pairs of 1-D kernels is a pass along the rows and one down the
+ * columns.
+ *
+ *   out[r, q] = epilogue(sum_c sum_t sum_i u[i, t] * sum_j v[t, j] * x[c, rows[r + i], columns[q + j]])
+ *
+ * The maps `rows` and `columns` say where the continued image is read: -1 stands for the value `fill`. Columns of the
+ * image itself follow each other, so only those past its edges are looked up. The two passes are fused: a row is gathered,
+ * filtered along itself by every v, and stays in a ring of the kh newest rows of each term until kh output rows have seen
+ * it. Ring and row fit L1. Of a single kernel of one row u is 1, and there is no second pass.
+ *
+ * Both passes are one loop (`weigh`): sums of scaled vectors, from neighbouring places of a row, or from the rows of the
+ * rings. Ahead of time, with any number of taps: Numba's loops with constant extents were no faster.
+ */
+/* n vectors of to[q] (+)= sum_t weight[t] * from[t][q], of which `store` values are written; NaN in the result if a sum
+ * is not finite. */
+static inline __attribute__((always_inline)) VECTOR NAME(weigh_vectors)(const int n, const REAL *const *from,
+                                                                        const REAL *base, const REAL *weight,
+                                                                        int64_t taps, int64_t q, REAL *to, int add)
+{
+    VECTOR sum[ABREAST], total = {0};
+    UNROLL
+    for (int s = 0; s < n; s++)
+        sum[s] = add ? NAME(load)(to + q + s * LANES) : (VECTOR){0};
+    for (int64_t t = 0; t < taps; t++) {
+        const REAL *source = (from ? from[t] : base + t) + q;
+        __asm__("" : "+r"(source)); /* or GCC spends a register, and then the stack, on the place of every vector */
+        const VECTOR w = NAME(broadcast)(weight[t]);
+        UNROLL
+        for (int s = 0; s < n; s++)
+            sum[s] += w * NAME(load)(source + s * LANES);
+    }
+    UNROLL
+    for (int s = 0; s < n; s++) {
+        NAME(store)(to + q + s * LANES, sum[s]);
+        total += sum[s];
+    }
+    return total - total;
+}
+
+/* A row of sums, up to the last whole vector. Without `from`, tap t reads base + t. */
+static inline __attribute__((always_inline)) VECTOR NAME(weigh)(const REAL *const *from, const REAL *base,
+                                                                const REAL *weight, int64_t taps, int64_t width,
+                                                                REAL *to, int add)
+{
+    VECTOR check = {0};
+    int64_t q = 0;
+    for (; q + ABREAST * LANES <= width; q += ABREAST * LANES)
+        check += NAME(weigh_vectors)(ABREAST, from, base, weight, taps, q, to, add);
+    for (; q + LANES <= width; q += LANES)
+        check += NAME(weigh_vectors)(1, from, base, weight, taps, q, to, add);
+    return check;
+}
+
+/* The same, written up to `width` exactly. */
+static VECTOR NAME(weigh_exactly)(const REAL *const *from, const REAL *base, const REAL *weight, int64_t taps,
+                                  int64_t width, REAL *to, int add)
+{
+    const int64_t whole = width / LANES * LANES, rest = width - whole;
+    REAL last[SIMD_BYTES / sizeof(REAL)] = {0};
+    VECTOR check = from ? NAME(weigh)(from, 0, weight, taps, whole, to, add)
+                        : NAME(weigh)(0, base, weight, taps, whole, to, add);
+    if (rest) {
+        if (add)
+            memcpy(last, to + whole, rest * sizeof(REAL));
+        check += NAME(weigh_vectors)(1, from, base, weight, taps, whole, last - whole, add);
+        memcpy(to + whole, last, rest * sizeof(REAL));
+    }
+    return check;
+}
+
+/* Tile: rows and columns of one output plane. arrays: x, out, u, v, bias or null, workspace, rows, columns, and a flag a
+ * worker that is set once a sum was not finite. ints: as unpacked below; strides of x in elements. scalars: fill, the
+ * activation's parameter. */
+static void NAME(separable)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
+                            int64_t worker)
+{
+    const int64_t oc = ints[0], icg = ints[1], ocg = ints[2], iw = ints[3], oh = ints[4], ow = ints[5];
+    const int64_t kh = ints[6], kw = ints[7], terms = ints[8], pl = ints[9];
+    const int64_t xn = ints[10], xc = ints[11], xh = ints[12], xw = ints[13];
+    const int64_t row_tile = ints[14], down = ints[15], col_tile = ints[16], across = ints[17];
+    const int64_t scratch = ints[18], activation = ints[19];
+    const int one_pass = kh == 1 && terms == 1;
+    const REAL fill = (REAL)scalars[0];
+    const REAL *bias = arrays[4];
+    const int64_t *row_map = arrays[6], *col_map = arrays[7];
+    const REAL **from = (const REAL **)((REAL *)arrays[5] + worker * scratch);
+    REAL *ring = (REAL *)(from + 2 * kh * terms), *line = ring + terms * kh * col_tile;
+    VECTOR check = {0};
+    for (int64_t t = 0; t < 2 * kh * terms; t++) /* twice, so that the rows of any output follow each other */
+        from[t] = ring + t % (kh * terms) * col_tile;
+    for (int64_t tile = begin; tile < end; tile++) {
+        const int64_t col0 = tile % across * col_tile, row0 = tile / across % down * row_tile;
+        const int64_t m = tile / (across * down) % oc, n = tile / (across * down * oc);
+        const int64_t row1 = row0 + row_tile < oh ? row0 + row_tile : oh;
+        const int64_t cols = ow - col0 < col_tile ? ow - col0 : col_tile;
+        const int64_t width = (cols + LANES - 1) / LANES * LANES;
+        /* The gathered row is columns col0 <= t < col0 + seen of the continued one; those from first to last are inside. */
+        const int64_t seen = cols + kw - 1;
+        const int64_t first = NAME(clip)(pl - col0, 0, seen), last = NAME(clip)(iw + pl - col0, first, seen);
+        for (int64_t t = seen; t < width + kw - 1; t++)
+            line[t] = 0;
+        for (int64_t c = 0; c < icg; c++) {
+            const REAL *image = (const REAL *)arrays[0] + n * xn + (m / ocg * icg + c) * xc;
+            const REAL *u = (const REAL *)arrays[2] + (m * icg + c) * terms * kh;
+            const REAL *v = (const REAL *)arrays[3] + (m * icg + c) * terms * kw;
+            const REAL *row = line;
+            for (int64_t r = row0, next = row0; r < row1; r++) {
+                for (; next < r + kh; next++) {
+                    const REAL *source = image + row_map[next] * xh;
+                    const int inside = row_map[next] >= 0;
+                    row = line;
+                    if (inside && xw == 1 && first == 0 && last == seen && width == cols)
+                        row = source + col0 - pl;
+                    else {
+                        for (int64_t t = first ? 0 : last; t < seen; t = t + 1 == first ? last : t + 1) {
+                            const int64_t x = col_map[col0 + t];
+                            line[t] = inside && x >= 0 ? source[x * xw] : fill;
+                        }
+                        if (inside && xw == 1)
+                            memcpy(line + first, source + col0 + first - pl, (last - first) * sizeof(REAL));
+                        else
+                            for (int64_t t = first; t < last; t++)
+                                line[t] = inside ? source[(col0 + t - pl) * xw] : fill;
+                    }
+                    for (int64_t term = 0; term < (one_pass ? 0 : terms); term++)
+                        NAME(weigh)(0, row, v + term * kw, kw, width, ring + (next % kh * terms + term) * col_tile, 0);
+                }
+                const REAL *const *rows = from + r % kh * terms;
+                REAL *target = (REAL *)arrays[1] + (((n * oc + m) * oh) + r) * ow + col0;
+                check += one_pass ? NAME(weigh_exactly)(0, row, v, kw, cols, target, c > 0)
+                                 : NAME(weigh_exactly)(rows, 0, u, terms * kh, cols, target, c > 0);
+                if (c == icg - 1 && (bias || activation))
+                    NAME(epilogue)(target, cols, bias, m, activation, scalars[1]);
+            }
+        }
+    }
+    for (int64_t l = 0; l < LANES; l++)
+        if (!(check[l] == 0))
+            ((int64_t *)arrays[8])[worker] = 1;
+}

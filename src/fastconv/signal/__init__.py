@@ -1,0 +1,21 @@
+"""Convolution and correlation with the names, argument order and meaning of ``scipy.signal``.
+
+``images``  convolve2d, correlate2d, sepfir2d
+``arrays``  convolve, correlate, fftconvolve, oaconvolve, choose_conv_method, correlation_lags
+``names``   the arguments that they share
+"""
+
+from fastconv.signal.arrays import choose_conv_method, convolve, correlate, correlation_lags, fftconvolve, oaconvolve
+from fastconv.signal.images import convolve2d, correlate2d, sepfir2d
+
+__all__ = [
+    "choose_conv_method",
+    "convolve",
+    "convolve2d",
+    "correlate",
+    "correlate2d",
+    "correlation_lags",
+    "fftconvolve",
+    "oaconvolve",
+    "sepfir2d",
+]

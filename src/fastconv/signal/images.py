@@ -1,0 +1,306 @@
+"""Convolution and correlation of images: ``convolve2d``, ``correlate2d`` and ``sepfir2d``.
+
+``convolve2d`` flips the kernel and ``correlate2d`` conjugates it; both become one cross-correlation of a
+single-channel image. Results have SciPy's type, in which the products are also summed: integers wrap around.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from fastconv import threads
+from fastconv.arrays import as_array, as_operand
+from fastconv.correlation import correlate, output_extents
+from fastconv.signal.names import MODES, common_type, mode_padding, must_swap, named
+
+# SciPy's names, and what continuation.py calls them.
+_BOUNDARIES = {
+    "fill": "constant",
+    "pad": "constant",
+    "wrap": "wrap",
+    "circular": "wrap",
+    "symm": "reflect",
+    "symmetric": "reflect",
+}
+
+
+def convolve2d(
+    in1: npt.ArrayLike,
+    in2: npt.ArrayLike,
+    mode: str = "full",
+    boundary: str = "fill",
+    fillvalue: npt.ArrayLike = 0,
+) -> np.ndarray:
+    """Two-dimensional convolution: a drop-in for `scipy.signal.convolve2d`.
+
+    ``full[r, q] = sum_{i, j} in1[r - i, q - j] * in2[i, j]``
+
+    Parameters
+    ----------
+    in1 : array_like, shape (H, W)
+        Image: integers, float32, float64, longdouble or their complex types. bool and float16 meet such a type.
+    in2 : array_like, shape (KH, KW)
+        Kernel.
+    mode : {"full", "same", "valid"}
+        Every output that sees in1, (H + KH - 1, W + KW - 1); as large as in1 and centred; or only those that see
+        nothing else, (H - KH + 1, W - KW + 1), with the inputs swapped if in2 is the larger one.
+    boundary : {"fill", "wrap", "symm"}
+        What lies past the edges of in1: `fillvalue`, in1 again, or in1 mirrored at its edge. "pad", "circular" and
+        "symmetric" mean the same.
+    fillvalue : scalar
+        Used by ``boundary="fill"`` alone; cast to the type of the result.
+
+    Returns
+    -------
+    ndarray
+        Of the type to which in1 and in2 promote.
+
+    Raises
+    ------
+    ValueError
+        The inputs do not have two axes each, or no such type; "valid", and neither input contains the other;
+        `mode`, `boundary` or `fillvalue` has no such meaning; an empty in1 has nothing to continue it with.
+    TypeError
+        An input is a masked array, or `mode` or `boundary` is no string.
+
+    Notes
+    -----
+    Where an output sees zeros past the edge and the kernel holds NaN or infinity, the result is NaN, as in SciPy.
+    Large kernels of float32 may be computed by FFT, within an expected error of 1e-5 standard deviations of the
+    output.
+
+    References
+    ----------
+    Virtanen et al., SciPy 1.0: Fundamental Algorithms for Scientific Computing in Python, 2020.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> image = np.array([[1, 2, 3], [3, 4, 5]])
+    >>> fastconv.signal.convolve2d(image, [[1, 0, -1]], mode="same", boundary="symm")
+    array([[1, 2, 1],
+           [1, 2, 1]])
+    """
+    return _correlate(as_array("in1", in1), as_array("in2", in2), mode, boundary, fillvalue, flip=True)
+
+
+def correlate2d(
+    in1: npt.ArrayLike,
+    in2: npt.ArrayLike,
+    mode: str = "full",
+    boundary: str = "fill",
+    fillvalue: npt.ArrayLike = 0,
+) -> np.ndarray:
+    """Two-dimensional cross-correlation: a drop-in for `scipy.signal.correlate2d`.
+
+    ``full[r, q] = sum_{i, j} in1[r + i - KH + 1, q + j - KW + 1] * conj(in2[i, j])``
+
+    Parameters
+    ----------
+    in1, in2, mode, boundary, fillvalue
+        As `convolve2d`.
+
+    Returns
+    -------
+    ndarray
+        Of the type to which in1 and in2 promote.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `convolve2d`.
+
+    Notes
+    -----
+    The output of "same" begins at index ``KH // 2`` of "full" (and not at ``(KH - 1) // 2``, as it does in
+    `convolve2d` and `scipy.signal.correlate`): with an even kernel the functions differ by one index.
+
+    "valid" of a smaller in1 is ``conj(correlate2d(in2, in1, "valid"))[::-1, ::-1]``, which is what
+    `scipy.signal.correlate` returns. `scipy.signal.correlate2d` conjugates in1 instead of in2 there.
+
+    References
+    ----------
+    Virtanen et al., SciPy 1.0: Fundamental Algorithms for Scientific Computing in Python, 2020.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.signal.correlate2d(np.array([[1, 2, 3], [3, 4, 5]]), [[1, 0, -1]])
+    array([[-1, -2, -2,  2,  3],
+           [-3, -4, -2,  4,  5]])
+    """
+    kernel = as_array("in2", in2)
+    if kernel.dtype.kind == "c":
+        kernel = kernel.conj()
+    return _correlate(as_array("in1", in1), kernel, mode, boundary, fillvalue, flip=False)
+
+
+def _correlate(
+    image: np.ndarray, kernel: np.ndarray, mode: str, boundary: str, fillvalue: npt.ArrayLike, flip: bool
+) -> np.ndarray:
+    """Cross-correlate `image` with `kernel`, flipped or as it is, by SciPy's rules."""
+    if image.ndim != 2 or kernel.ndim != 2:
+        raise ValueError(f"in1 of shape {image.shape}, in2 of shape {kernel.shape}: expected two axes each")
+    mode, continuation = named("mode", mode, MODES), named("boundary", boundary, _BOUNDARIES)
+    dtype = common_type(image, kernel)
+    swap = mode == "valid" and must_swap(image.shape, kernel.shape)
+    if swap:
+        image, kernel = kernel, image
+    # Boundaries other than "fill" ignore the value, whatever it is; the default needs no array.
+    ignored = continuation != "constant" or (type(fillvalue) is int and fillvalue == 0)
+    fill = 0 if ignored else _as_fill(fillvalue, dtype)
+    padding = mode_padding(mode, kernel.shape, flip)
+    if not image.size or not kernel.size:
+        out = _correlate_nothing(image, kernel, padding, boundary, fill, dtype)
+    elif dtype.char in "gG":
+        out = _correlate_in_scipy(image, kernel, mode, boundary, fill, flip)
+    else:
+        kernel = as_operand(kernel, dtype)
+        kernel = kernel[::-1, ::-1] if flip else kernel
+        out = correlate(image, kernel, padding, dtype, continuation=continuation, fill=fill)
+    return out[::-1, ::-1] if swap and not flip else out
+
+
+def _as_fill(fillvalue: npt.ArrayLike, dtype: np.dtype) -> np.ndarray:
+    """`fillvalue` in the type of the result; arrays are cast only if that is safe, as in SciPy."""
+
+    def cast(dtype: npt.DTypeLike) -> np.ndarray:
+        if isinstance(fillvalue, np.ndarray):
+            return fillvalue.astype(dtype, casting="safe")
+        return np.array(fillvalue, dtype)
+
+    try:
+        value = cast(dtype)
+    except (TypeError, ValueError, OverflowError):
+        try:
+            cast(np.complex128)
+        except (TypeError, OverflowError) as error:
+            raise type(error)(f"fillvalue={fillvalue!r}: expected a number ({error})") from None
+        except ValueError:
+            raise ValueError(f"fillvalue={fillvalue!r}: expected a number") from None
+        raise ValueError(
+            f"fillvalue={fillvalue!r}: could not cast `fillvalue` directly to the output type {dtype}"
+        ) from None
+    if value.size != 1:
+        raise ValueError(f"fillvalue={fillvalue!r}: `fillvalue` must be scalar or an array with one element")
+    return value.reshape(())
+
+
+def _correlate_nothing(
+    image: np.ndarray,
+    kernel: np.ndarray,
+    padding: tuple[tuple[int, int], ...],
+    boundary: str,
+    fill: npt.ArrayLike,
+    dtype: np.dtype,
+) -> np.ndarray:
+    """The result if an input is empty: sums of the fill value, or of nothing."""
+    extents = output_extents(image.shape, kernel.shape, padding)
+    if min(extents) < 0:
+        raise ValueError(f"in1 of shape {image.shape}, in2 of shape {kernel.shape}: expected no more than one empty")
+    if not kernel.size:
+        return np.zeros(extents, dtype)
+    if _BOUNDARIES[boundary] != "constant" and 0 not in extents:
+        raise ValueError(f"in1 of shape {image.shape}: boundary={boundary!r} has nothing to continue it with")
+    with np.errstate(all="ignore"):
+        return np.full(extents, (kernel.astype(dtype) * fill).sum(dtype=dtype), dtype)
+
+
+def _correlate_in_scipy(
+    image: np.ndarray, kernel: np.ndarray, mode: str, boundary: str, fill: npt.ArrayLike, flip: bool
+) -> np.ndarray:
+    # Where they are defined, because scipy.signal's own names may have been replaced by those of this module.
+    from scipy.signal import _signaltools
+
+    if flip:
+        return _signaltools.convolve2d(image, kernel, mode, boundary, fill)
+    return _signaltools.correlate2d(image, kernel.conj(), mode, boundary, fill)
+
+
+def sepfir2d(input: npt.ArrayLike, hrow: npt.ArrayLike, hcol: npt.ArrayLike) -> np.ndarray:
+    """Two-dimensional separable filter, mirrored at the edges: a drop-in for `scipy.signal.sepfir2d`.
+
+    ``out[r, q] = sum_{i, j} input[r + KH // 2 - i, q + KW // 2 - j] * hcol[i] * hrow[j]``
+
+    Parameters
+    ----------
+    input : array_like, shape (H, W)
+        Image: float32, float64, their complex types, or what converts to them.
+    hrow, hcol : array_like, shapes (KW,) and (KH,)
+        Filters along the rows and down the columns, of odd lengths.
+
+    Returns
+    -------
+    ndarray, shape (H, W)
+
+    Raises
+    ------
+    ValueError
+        The image does not have two axes, a filter not one, an even length, or more samples than mirroring gives.
+
+    References
+    ----------
+    Unser, Aldroubi and Eden, B-spline signal processing, 1993.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.signal.sepfir2d(np.eye(3), [1.0, 2.0, 1.0], [1.0])
+    array([[2., 2., 0.],
+           [1., 2., 1.],
+           [0., 2., 2.]])
+    """
+    image, row, column = (as_array(name, a) for name, a in (("input", input), ("hrow", hrow), ("hcol", hcol)))
+    if image.ndim != 2 or row.ndim != 1 or column.ndim != 1:
+        raise ValueError(
+            f"input of shape {image.shape}, hrow of shape {row.shape}, hcol of shape {column.shape}: expected two axes, "
+            "one and one"
+        )
+    if row.size % 2 == 0 or column.size % 2 == 0:
+        raise ValueError(f"hrow of {row.size} and hcol of {column.size} taps: hrow and hcol must be odd length")
+    dtype = np.result_type(image, np.float32)
+    if dtype.char not in "fdFD":
+        raise ValueError(f"input of {image.dtype}: expected what converts to float32, float64, complex64 or complex128")
+    for name, taps in (("hrow", row), ("hcol", column)):
+        if not np.can_cast(taps.dtype, dtype, "safe"):
+            raise TypeError(f"{name} of {taps.dtype}: expected what casts safely to {dtype}, the type of the result")
+    if not image.size:
+        return np.zeros(image.shape, dtype)
+    return _filter_planes(as_operand(image, dtype), row[::-1].astype(dtype), column[::-1].astype(dtype))
+
+
+def _filter_planes(image: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """Correlate the reflected image with ``outer(column, row)``, real and imaginary parts as two channels."""
+    from fastconv.strategies.separable import Factors, correlate_factors
+
+    h, w = image.shape
+    real = image.real.dtype
+    if image.dtype.kind == "c":
+        # Real part r⊗r - i⊗i, imaginary part r⊗i + i⊗r: a complex image is two channels, and so is its result.
+        parts = (column.real, column.imag), (row.real, row.imag)
+        columns = np.stack([np.stack([parts[0][0], sign * parts[0][1]], -1) for sign in (-1, 1)])
+        rows = np.stack([np.stack(parts[1]), np.stack(parts[1][::-1])])
+        columns, rows = columns[[[0, 1], [1, 0]]], rows[[[0, 1], [1, 0]]]
+        columns[0, 1] *= -1
+        planes = np.ascontiguousarray(image).view(real).reshape(h, w, 2).transpose(2, 0, 1)[np.newaxis]
+    else:
+        columns, rows, planes = (
+            column[np.newaxis, np.newaxis, :, np.newaxis],
+            row.reshape(1, 1, 1, -1),
+            image[np.newaxis, np.newaxis],
+        )
+    out = np.empty((1, len(columns), h, w), real)
+    correlate_factors(
+        planes,
+        Factors(np.ascontiguousarray(columns, real), np.ascontiguousarray(rows, real), None),
+        out,
+        tuple((taps.size // 2, taps.size // 2) for taps in (column, row)),
+        threads.get_num_threads() if out.size > 1 << 16 else 1,
+        continuation=("reflect", "reflect"),
+    )
+    if image.dtype.kind != "c":
+        return out[0, 0]
+    result = np.empty((h, w), image.dtype)
+    result.real, result.imag = out[0]
+    return result

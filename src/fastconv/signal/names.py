@@ -1,0 +1,52 @@
+"""The arguments that functions of ``scipy.signal`` share: what they may be, and what they are called here."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from fastconv import geometry
+
+mode_padding = functools.lru_cache(maxsize=4096)(geometry.mode_padding)
+
+MODES = {"full": "full", "same": "same", "valid": "valid"}
+
+# The types that SciPy accepts, by the character of their dtype. Loops over the long ones exist only there.
+_TYPES = "bBhHiIlLqQfdFDgG"
+
+
+def named(name: str, value: str, names: dict[str, str]) -> str:
+    """What `value` is called here."""
+    try:
+        return names[value]
+    except KeyError:
+        raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, names))}") from None
+    except TypeError:
+        raise TypeError(f"{name}={value!r}: expected a string, one of {', '.join(map(repr, names))}") from None
+
+
+def common_type(image: np.ndarray, kernel: np.ndarray) -> np.dtype:
+    """The type in which images meet, if SciPy accepts it."""
+    try:
+        dtype = np.result_type(image, kernel)
+        if dtype.char in _TYPES:
+            return dtype
+    except TypeError:  # they meet nowhere
+        pass
+    raise ValueError(
+        f"in1 of {image.dtype}, in2 of {kernel.dtype}: expected types that meet in an integer, float32, float64, "
+        "longdouble or a complex type; convert with astype"
+    )
+
+
+def must_swap(shape1: tuple[int, ...], shape2: tuple[int, ...]) -> bool:
+    """Whether in2 is the input that contains the other, as "valid" needs one to."""
+    if all(a >= b for a, b in zip(shape1, shape2, strict=True)):
+        return False
+    if all(a <= b for a, b in zip(shape1, shape2, strict=True)):
+        return True
+    raise ValueError(
+        f"in1 of shape {shape1}, in2 of shape {shape2}: For 'valid' mode, one must be at least as large as the other in "
+        "every dimension"
+    )

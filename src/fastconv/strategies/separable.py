@@ -1,0 +1,245 @@
+"""Sums of outer products: a kernel of rank r costs r·(kh + kw) taps an output instead of kh·kw.
+
+The singular value decomposition finds the pairs ``w = sum_t u_t v_tᵀ``; singular values are dropped that are below the
+rounding of the kernel itself (Golub and Van Loan, Matrix Computations, section 2.4; Treitel and Shanks, The design of
+multistage separable planar filters, 1971). Gaussians, boxes and Sobel's kernels have rank 1, Laplacians of Gaussians 2.
+"""
+
+from __future__ import annotations
+
+import functools
+from math import sqrt
+from typing import NamedTuple
+
+import numpy as np
+
+from fastconv import threads as team
+from fastconv.continuation import source_indices
+from fastconv.epilogue import Epilogue
+from fastconv.geometry import ConvGeometry
+from fastconv.strategies.base import PreparesFirst, element_strides, refuse_unless_real_2d, sum_error
+from fastconv.strategies.direct import Direct
+
+# Output columns of a tile at most: past it, wider rows gain nothing.
+_MAX_COLUMNS = 4096
+
+
+class Factors(NamedTuple):
+    """Filters (oc, icg) as `terms` pairs each: ``weight = columns @ rows``."""
+
+    columns: np.ndarray
+    rows: np.ndarray
+    weight: np.ndarray | None
+
+    @property
+    def terms(self) -> int:
+        return self.rows.shape[2]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(array.nbytes for array in self if array is not None)
+
+
+def outer_factors(column: np.ndarray, row: np.ndarray) -> Factors:
+    """The factors of one kernel, ``outer(column, row)``."""
+    if len(column) == 1:  # then there is one pass, along the rows
+        column, row = np.ones_like(column), row * column[0]
+    return Factors(column.reshape(1, 1, -1, 1), row.reshape(1, 1, 1, -1), None)
+
+
+def _rounding(dtype: np.dtype) -> float:
+    """What rounding leaves of a singular value that is zero, beside the kernel's norm: its taps', and the SVD's own."""
+    return float(np.finfo(dtype).eps + 4 * np.finfo(np.float64).eps)
+
+
+def factorise(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Columns (oc, icg, kh, terms) and rows (oc, icg, terms, kw) of float64, with as few terms as are exact to the dtype.
+
+    What is dropped has at most the norm of one unit in the last place of every tap.
+
+    Examples
+    --------
+    >>> gaussian = np.exp(-np.arange(-3.0, 4) ** 2)
+    >>> factorise(np.outer(gaussian, gaussian)[None, None])[0].shape
+    (1, 1, 7, 1)
+    """
+    wide = weight.astype(np.float64)
+    if weight.shape[2] == 1:
+        return np.ones((*weight.shape[:2], 1, 1)), wide
+    if weight.shape[3] == 1:
+        return wide, np.ones((*weight.shape[:2], 1, 1))
+    # What is not finite has no decomposition: NaN lets `run` see that, and turn to plain sums.
+    known = np.isfinite(wide).all(axis=(2, 3), keepdims=True)
+    u, s, vt = np.linalg.svd(np.where(known, wide, 0.0), full_matrices=False)
+    dropped = np.sqrt(np.cumsum(s[..., ::-1] ** 2, axis=-1))[..., ::-1]
+    exact = dropped > _rounding(weight.dtype) * dropped[..., :1]
+    terms = max(1, int(exact.sum(axis=-1).max(initial=1)))
+    root = np.sqrt(s[..., :terms])
+    return u[..., :terms] * root[..., None, :], np.where(known, vt[..., :terms, :] * root[..., None], np.nan)
+
+
+def find_factors(kernel: np.ndarray, max_terms: int) -> Factors | None:
+    """The factors of one kernel (kh, kw), if at most `max_terms` pairs give it; remembered for the newest kernels."""
+    return _find_factors(kernel.tobytes(), kernel.shape, kernel.dtype.char, max_terms)
+
+
+@functools.lru_cache(maxsize=32)
+def _find_factors(taps: bytes, shape: tuple[int, int], char: str, max_terms: int) -> Factors | None:
+    kernel = np.frombuffer(taps, char).reshape(shape)
+    # The rank of a submatrix bounds that of the kernel from below, which tells most kernels apart at little cost.
+    at = (np.linspace(0, extent - 1, min(extent, max_terms + 1)).astype(int) for extent in shape)
+    sample = kernel[np.ix_(*at)].astype(np.float64)
+    norm = float(np.linalg.norm(kernel.astype(np.float64)))
+    if not np.isfinite(norm):
+        return None
+    if min(sample.shape) > max_terms and np.linalg.svd(sample, compute_uv=False)[-1] > _rounding(kernel.dtype) * norm:
+        return None
+    factors = Separable().prepare_weight(kernel[np.newaxis, np.newaxis])
+    return factors if factors.terms <= max_terms else None
+
+
+class _Tiling(NamedTuple):
+    row_tile: int
+    down: int
+    col_tile: int
+    across: int
+    scratch: int
+
+    @property
+    def tiles(self) -> int:
+        return self.down * self.across
+
+
+@functools.lru_cache(maxsize=4096)
+def _tiling(oh: int, ow: int, kh: int, kw: int, terms: int, planes: int, itemsize: int, threads: int) -> _Tiling:
+    """Columns whose ring stays in L1; all rows, unless there are too few tiles to share."""
+    from fastconv.kernels.cpu import cache_bytes
+    from fastconv.kernels.separable import BLOCK
+
+    block = BLOCK[itemsize]
+    fitting = cache_bytes()[0] * 3 // 4 // itemsize // (terms * kh + 2) // block * block
+    col_tile = min(max(block, min(fitting, _MAX_COLUMNS)), -(-ow // block) * block)
+    across = -(-ow // col_tile)
+    # Every band of rows filters the kh - 1 above it again.
+    bands = min(-(-2 * threads // (planes * across)) if threads > 1 else 1, max(1, oh // (2 * kh)))
+    row_tile = -(-oh // bands)
+    pointers = 2 * kh * terms * 8 // itemsize
+    scratch = pointers + (terms * kh + 1) * col_tile + kw + 2 * block
+    return _Tiling(row_tile, -(-oh // row_tile), col_tile, across, scratch + scratch % 2)
+
+
+def correlate_factors(
+    x: np.ndarray,
+    factors: Factors,
+    out: np.ndarray,
+    padding: tuple[tuple[int, int], tuple[int, int]],
+    threads: int,
+    groups: int = 1,
+    continuation: tuple[str, str] = ("constant", "constant"),
+    fill: float = 0.0,
+    epilogue: Epilogue = Epilogue(),  # noqa: B008 -- immutable
+) -> bool:
+    """Correlate x (n, ic, ih, iw) into `out`; whether every sum was finite.
+
+    The image is continued by `padding` samples past its edges, as `continuation` says for its rows and columns.
+    """
+    from fastconv.kernels.separable import SEPARABLE
+
+    n, oc, oh, ow = out.shape
+    icg, kh, terms = factors.columns.shape[1:]
+    kw = factors.rows.shape[-1]
+    (ih, iw), ((pt, _), (pl, _)) = x.shape[2:], padding
+    tiling = _tiling(oh, ow, kh, kw, terms, max(1, n * oc), x.itemsize, threads)
+    row_map = source_indices(-pt, oh + kh - 1 - pt, ih, continuation[0])
+    col_map = source_indices(-pl, ow + kw - 1 - pl, iw, continuation[1])
+    not_finite = np.zeros(threads, np.int64)
+    team.run_tiles(
+        SEPARABLE[x.itemsize],
+        (
+            x,
+            out,
+            factors.columns,
+            factors.rows,
+            epilogue.bias,
+            team.aligned_empty(threads * tiling.scratch, x.dtype),
+            row_map,
+            col_map,
+            not_finite,
+        ),
+        (
+            *(oc, icg, oc // groups, iw, oh, ow, kh, kw, terms, pl),
+            *element_strides(x),
+            *(tiling.row_tile, tiling.down, tiling.col_tile, tiling.across, tiling.scratch, epilogue.activation),
+        ),
+        (fill, epilogue.parameter),
+        n * oc * tiling.tiles,
+        threads,
+    )
+    return not not_finite.any()
+
+
+class Separable(PreparesFirst):
+    name = "separable"
+    exact_sum = False
+
+    def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
+        refusal = refuse_unless_real_2d(geometry, dtype)
+        if refusal is None and max(*geometry.stride, *geometry.dilation) > 1:
+            refusal = "computes dense windows, of stride and dilation 1"
+        return refusal
+
+    def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        return self.cost_of_terms(geometry, dtype, min(geometry.kh, geometry.kw))
+
+    def cost_of_terms(self, geometry: ConvGeometry, dtype: np.dtype, terms: int) -> float:
+        """`cost`, for kernels of which so many pairs are known to be enough; the geometry alone tells the most."""
+        g = geometry
+        wide = dtype.itemsize / 4
+        passes = 2 * terms * (g.kw * (g.oh + g.kh - 1) / g.oh / 50e9 + g.kh / 75e9) + 5e-10
+        rows = g.n * g.oc * g.ic // g.g * (g.oh + g.kh - 1)
+        return 6e-6 + rows * 4e-8 * terms + g.n * g.oc * g.ic // g.g * g.positions * passes * wide
+
+    def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        g = geometry
+        if min(g.kernel) == 1:
+            return 2e-5
+        return 4e-5 + g.oc * g.ic // g.g * (5e-6 + 5e-9 * g.taps * min(g.kernel))
+
+    def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        return self.error_of_terms(geometry, dtype, min(geometry.kernel))
+
+    def error_of_terms(self, geometry: ConvGeometry, dtype: np.dtype, terms: int) -> float:
+        # Running sums of kw, then of kh values; what rounding the factors and what was dropped of the kernel cost.
+        g = geometry
+        one = sum_error(geometry, dtype) / max(1.0, sqrt(geometry.reduction / 6))
+        return one * (2.0 + max(1.0, sqrt((g.kw + g.kh * terms * g.ic / g.g) / 6)))
+
+    def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
+        g = geometry
+        terms = min(g.kernel)
+        tiling = _tiling(g.oh, g.ow, g.kh, g.kw, terms, max(1, g.n * g.oc), dtype.itemsize, threads)
+        maps = 8 * (g.oh + g.kh + g.ow + g.kw)
+        return (threads * tiling.scratch + g.oc * g.reduction // g.taps * terms * (g.kh + g.kw)) * dtype.itemsize + maps
+
+    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> Factors:
+        return self.prepare_weight(weight)
+
+    def prepare_weight(self, weight: np.ndarray) -> Factors:
+        columns, rows = factorise(weight)
+        columns, rows = (np.ascontiguousarray(array, weight.dtype) for array in (columns, rows))
+        return Factors(columns, rows, np.ascontiguousarray(weight))
+
+    def run(
+        self,
+        geometry: ConvGeometry,
+        x: np.ndarray,
+        prepared: Factors,
+        out: np.ndarray,
+        epilogue: Epilogue,
+        threads: int,
+        max_workspace: int,
+    ) -> None:
+        g = geometry
+        if not correlate_factors(x, prepared, out, g.padding, threads, groups=g.g, epilogue=epilogue):
+            # Where an output sees infinity, passes may subtract it from itself.
+            Direct().run(geometry, x, prepared.weight, out, epilogue, threads, max_workspace)

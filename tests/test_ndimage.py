@@ -1,0 +1,344 @@
+"""`fastconv.ndimage` against SciPy, whose names, results and errors it takes over."""
+
+import numpy as np
+import pytest
+import scipy.ndimage
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fastconv
+from fastconv import ndimage
+
+MODES = ["reflect", "constant", "nearest", "mirror", "wrap", "grid-mirror", "grid-constant", "grid-wrap"]
+DTYPES = "?bBhHiIlLqQfdFD"
+ORDERED = "?bBhHiIlLqQfd"
+
+every_mode = pytest.mark.parametrize("mode", MODES)
+
+
+def integral(shape, dtype, seed=0):
+    """Random small integers in a type; unsigned and bool ones are not negative."""
+    dtype, rng = np.dtype(dtype), np.random.default_rng([seed, *shape])
+    values = rng.integers(-20 if dtype.kind in "ifc" else 0, 2 if dtype.kind == "b" else 20, (2, *shape))
+    return (values[0] + 1j * values[1] if dtype.kind == "c" else values[0]).astype(dtype)
+
+
+def both(name, *args, **kwargs):
+    """fastconv's result and SciPy's, or the types of their exceptions."""
+    results = []
+    for module in (ndimage, scipy.ndimage):
+        try:
+            results.append(getattr(module, name)(*args, **kwargs))
+        except Exception as error:
+            results.append(type(error))
+    return results
+
+
+def assert_same(name, *args, **kwargs):
+    """The same type, shape and values, or the same exception."""
+    actual, expected = both(name, *args, **kwargs)
+    if isinstance(expected, type) or isinstance(actual, type):
+        assert actual is expected
+    else:
+        np.testing.assert_array_equal(actual, expected, strict=True)
+
+
+def assert_close(name, x, *args, units=64, **kwargs):
+    """Equal but for roundings of the type in which fastconv computes."""
+    actual, expected = both(name, x, *args, **kwargs)
+    assert actual.dtype == expected.dtype
+    unit = np.finfo("f" if x.dtype.char == actual.dtype.char and x.dtype.char in "fF" else "d").eps / 2
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=units * unit * max(1.0, float(np.abs(x).max())))
+
+
+@every_mode
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_type(mode, dtype):
+    """Integers under integers are exact in every type."""
+    x, weights = integral((6, 9), dtype), integral((3, 4), "l")
+    for cval in (0, 3):
+        assert_same("correlate", x, weights, mode=mode, cval=cval)
+        assert_same("convolve", x, weights, mode=mode, cval=cval)
+        assert_same("correlate1d", x, weights[0], 0, mode=mode, cval=cval)
+        assert_same("convolve1d", x, weights[0], mode=mode, cval=cval)
+        assert_same("maximum_filter", x, (3, 4), mode=mode, cval=cval)
+        assert_same("minimum_filter", x, footprint=[[0, 1, 1], [1, 1, 0]], mode=mode, cval=cval)
+        (assert_close if x.dtype.kind in "fc" else assert_same)("uniform_filter", x, (3, 4), mode=mode, cval=cval)
+
+
+@pytest.mark.parametrize("output", ORDERED)
+@pytest.mark.parametrize("dtype", "Blfd")
+def test_every_output(dtype, output):
+    x, weights = integral((6, 9), dtype), integral((3, 4), "l")
+    if np.dtype(output).kind in "bu":  # C leaves open what negative values are there
+        x, weights = abs(x), abs(weights)
+    assert_same("correlate", x, weights, output=np.dtype(output))
+    assert_same("correlate1d", x, weights[0], output=np.dtype(output))
+    assert_same("maximum_filter", x, 3, output=np.dtype(output))
+    into = np.ones((9, 6), output).T
+    assert ndimage.correlate(x, weights, output=into) is into
+    np.testing.assert_array_equal(into, scipy.ndimage.correlate(x, weights, output=np.dtype(output)))
+
+
+@every_mode
+@pytest.mark.parametrize("shape", [(1,), (5,), (1, 1), (2, 7), (40, 33), (3, 4, 5), (2, 3, 4, 5)])
+def test_every_extent(mode, shape):
+    """Windows that are larger than the array too, so that it repeats several times."""
+    x = integral(shape, "d")
+    for extent in (1, 2, 5, 12):
+        assert_same("correlate", x, integral((extent,) * len(shape), "l"), mode=mode, cval=2)
+        assert_same("maximum_filter", x, extent, mode=mode, cval=2)
+        for axis in range(len(shape)):
+            assert_same("correlate1d", x, integral((extent,), "l"), axis, mode=mode, cval=2)
+            assert_same("minimum_filter1d", x, extent, axis, mode=mode, cval=2)
+            assert_close("uniform_filter1d", x, extent, axis, mode=mode, cval=2)
+
+
+@every_mode
+@pytest.mark.parametrize("dtype", "fd")
+def test_large_arrays(mode, dtype):
+    """Large enough for several tiles, patches along the edges, and separable and fused passes."""
+    rng = np.random.default_rng(1)
+    x, weights = rng.standard_normal((300, 260)).astype(dtype), rng.standard_normal((7, 4)).astype(dtype)
+    assert_close("correlate", x, weights, mode=mode, cval=1.5)
+    assert_close("gaussian_filter", x, (2.0, 3.0), mode=mode, cval=1.5)
+    assert_close("gaussian_filter", x, 1.5, (1, 2), mode=mode)
+    assert_close("uniform_filter", x, (5, 70), mode=mode, cval=1.5)
+    assert_same("maximum_filter", x, (70, 5), mode=mode, cval=1.5)
+    assert_same("minimum_filter", x, footprint=np.eye(4), mode=mode, cval=1.5)
+
+
+@pytest.mark.parametrize("size", range(1, 36))
+@pytest.mark.parametrize("axis", [0, 1])
+def test_every_window(size, axis):
+    """Every pattern of bits of a window's size."""
+    x = np.random.default_rng(size).standard_normal((50, 41))
+    assert_same("maximum_filter1d", x, size, axis)
+    assert_same("minimum_filter1d", x, size, axis, origin=(size - 1) // 2)
+    assert_close("uniform_filter1d", x, size, axis, origin=-(size // 2))
+
+
+def test_means_of_long_lines_do_not_drift():
+    """A running sum that has seen 1e16 would not be 0.1 again."""
+    x = np.full(10_000, 0.1)
+    x[0] = 1e16
+    np.testing.assert_allclose(ndimage.uniform_filter1d(x, 8)[100:-100], 0.1, rtol=1e-15)
+
+
+@pytest.mark.parametrize("name", ["correlate", "convolve"])
+def test_origins_and_axes(name):
+    x = integral((5, 6, 7), "d")
+    for axes in (None, 0, (1,), (0, 2), (2, 0), (-1, -2), (0, 0), (3,), 1.5):
+        for origin in (0, 1, (0, 1), (-1, 0), 2):
+            weights = integral((3,) * (3 if axes is None else np.size(axes)), "l")
+            assert_same(name, x, weights, origin=origin, axes=axes)
+            assert_same("maximum_filter", x, 3, origin=origin, axes=axes)
+            footprint = np.ones(weights.shape, bool)
+            footprint.flat[0] = False
+            assert_same("minimum_filter", x, footprint=footprint, origin=origin, axes=axes)
+            assert_same("uniform_filter", x.astype("l"), 3, origin=origin, axes=axes)
+
+
+@pytest.mark.parametrize("shape2", [(3, 1, 3), (1, 3, 3), (3, 3, 1), (1, 1, 5), (3, 3, 3)])
+def test_planes_of_many(shape2):
+    """Weights that extend along some axes only are run plane by plane, if these are large."""
+    x = integral((70, 3, 80), "d")
+    for mode in ("wrap", "constant"):
+        assert_same("correlate", x, integral(shape2, "l"), mode=mode, cval=1)
+        assert_same("correlate", np.moveaxis(x, 0, 1), integral(shape2, "l"), mode=mode, cval=1)
+
+
+@pytest.mark.parametrize("dtype", "FD")
+@pytest.mark.parametrize("weight_type", "dD")
+def test_complex(dtype, weight_type):
+    x, weights = integral((5, 8), dtype), integral((3, 2), weight_type)
+    for cval in (0, 2 - 1j):
+        for name in ("correlate", "convolve"):
+            assert_same(name, x, weights, mode="constant", cval=cval)
+            assert_same(f"{name}1d", x, weights[:, 0], mode="constant", cval=cval)
+    assert_same("correlate", x.real, weights, cval=1)
+    assert_same("correlate", x.real, weights, mode="constant", cval=1j)
+    assert_close("uniform_filter", x, 3)
+    for function in (ndimage.maximum_filter, ndimage.minimum_filter):
+        with pytest.raises(TypeError, match="Complex type not supported"):
+            function(x, 3)
+
+
+@pytest.mark.parametrize("dtype", "fd")
+@pytest.mark.parametrize("order", [0, 1, 2, 3, (0, 2)])
+def test_gaussians(dtype, order):
+    x = np.random.default_rng(0).standard_normal((30, 41)).astype(dtype)
+    for options in ({"sigma": 1}, {"sigma": (0, 2.5)}, {"sigma": 3, "truncate": 1.5}, {"sigma": 1, "radius": (2, 3)}):
+        assert_close("gaussian_filter", x, order=order, **options)
+    assert_close("gaussian_filter1d", x, 2, 0, 1)
+
+
+def test_gaussians_in_float32_keep_the_brightness():
+    """Rounded weights add up to one: the mean of what a mirrored filter gives is the mean of its input."""
+    x = np.random.default_rng(0).uniform(900, 1100, (256, 256)).astype(np.float32)
+    for sigma in (0.7, 1, 2, 5):
+        assert abs(ndimage.gaussian_filter(x, sigma).mean(dtype="d") - x.mean(dtype="d")) < 1e-5
+
+
+def test_gaussians_do_not_prefer_a_side():
+    x = np.random.default_rng(0).standard_normal((40, 50)).astype(np.float32)
+    turned = ndimage.gaussian_filter(x[::-1, ::-1], 2)[::-1, ::-1]
+    np.testing.assert_allclose(turned, ndimage.gaussian_filter(x, 2), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", "fd")
+def test_not_finite(value, dtype):
+    """It reaches the windows that see it; a NaN is the largest and the smallest of them (SciPy: it depends)."""
+    x = integral((20, 30), dtype)
+    x[7, 9] = value
+    seen = np.zeros(x.shape, bool)
+    seen[6:9, 7:12] = True
+    weights = np.ones((3, 5))
+    np.testing.assert_array_equal(np.isfinite(ndimage.correlate(x, weights)), ~seen)
+    np.testing.assert_array_equal(np.isfinite(ndimage.uniform_filter(x, (3, 5))), ~seen)
+    blurred = np.isfinite(ndimage.gaussian_filter(x, 1, radius=(1, 2)))
+    np.testing.assert_array_equal(blurred, ~seen)
+    if np.isnan(value):
+        for function in (ndimage.maximum_filter, ndimage.minimum_filter):
+            np.testing.assert_array_equal(np.isnan(function(x, (3, 5))), seen)
+            cross = np.isnan(function(x, footprint=[[0, 1, 0], [1, 1, 1], [0, 1, 0]]))
+            assert cross.sum() == 5
+    else:
+        assert_same("maximum_filter", x, (3, 5))
+
+
+@pytest.mark.parametrize("cval", [300, -3.7, 77.9, 1e20, np.nan, -np.inf])
+@pytest.mark.parametrize("dtype", "Bbifd")
+def test_constants_are_cast_as_by_scipy(dtype, cval):
+    x = integral((4, 5), dtype)
+    if np.dtype(dtype).kind in "iu" and not abs(cval) < 1e10:
+        ndimage.maximum_filter(x, 3, mode="constant", cval=cval)  # what C leaves open
+        return
+    actual, expected = both("maximum_filter", x, 3, mode="constant", cval=cval)
+    if not np.isnan(cval):
+        np.testing.assert_array_equal(actual, expected, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "options"),
+    [
+        ("correlate", (np.ones((4, 3)), np.ones((0, 2))), {}),
+        ("correlate", (np.ones((4, 3)), np.ones(2)), {}),
+        ("correlate", (np.ones(3), [1]), {"mode": "spam"}),
+        ("correlate", (np.ones(3), [1]), {"mode": ["reflect"]}),
+        ("correlate", (np.ones(3), [1, 2]), {"origin": 1}),
+        ("correlate", (np.ones(3), [1, 2]), {"origin": (0, 0)}),
+        ("correlate", (np.ones(3), [1, 2]), {"output": np.ones(4)}),
+        ("correlate", (np.ones(3, "e"), [1]), {}),
+        ("correlate", (np.ones(3, "g"), [1]), {}),
+        ("correlate", (np.array([None]), [1]), {}),
+        ("correlate", (5.0, 3.0), {}),
+        ("correlate1d", ([1.0, 2.0], []), {}),
+        ("correlate1d", ([1.0, 2.0], [[1.0]]), {}),
+        ("correlate1d", ([1.0, 2.0], [1.0], 1), {}),
+        ("convolve1d", ([1.0, 2.0], [1.0, 2.0]), {"origin": 2}),
+        ("maximum_filter", ([1, 2],), {}),
+        ("maximum_filter", ([1, 2], 0), {}),
+        ("maximum_filter", ([1, 2], (2, 2)), {}),
+        ("maximum_filter", ([1, 2],), {"footprint": [0, 0]}),
+        ("maximum_filter", ([1, 2],), {"footprint": [1, 0], "origin": 5}),
+        ("maximum_filter", ([1, 2],), {"footprint": [[1, 0]]}),
+        ("maximum_filter", (5.0, 3), {}),
+        ("maximum_filter1d", ([1, 2], 0), {}),
+        ("maximum_filter1d", ([1, 2], 2), {"origin": 1}),
+        ("minimum_filter", ([1, 2], 2.5), {}),
+        ("uniform_filter1d", ([1, 2], 0), {}),
+        ("uniform_filter", ([1.0, 2.0], 0), {}),
+        ("gaussian_filter", ([1.0, 2.0], -1), {}),
+        ("gaussian_filter", ([1.0, 2.0], 1), {"order": -1}),
+        ("gaussian_filter", ([1.0, 2.0], 1), {"radius": -1}),
+        ("gaussian_filter", ([1.0, 2.0], 1), {"radius": 1.5}),
+        ("gaussian_filter", ([1.0, 2.0], (1, 1)), {}),
+        *((name, (np.ones((0, 3)), 2), {}) for name in ("maximum_filter", "uniform_filter", "gaussian_filter")),
+        ("correlate", (np.ones((0, 3)), np.ones((2, 2))), {}),
+    ],
+)
+def test_odd_input(name, args, options):
+    assert_same(name, *args, **options)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x, out: ndimage.correlate(x, np.ones((3, 3)), output=out),
+        lambda x, out: ndimage.correlate1d(x, np.ones(3), output=out),
+        lambda x, out: ndimage.gaussian_filter(x, 1, output=out),
+        lambda x, out: ndimage.uniform_filter(x, 3, output=out),
+        lambda x, out: ndimage.maximum_filter(x, 3, output=out),
+        lambda x, out: ndimage.minimum_filter(x, footprint=[[1, 0, 1]], output=out),
+    ],
+)
+@pytest.mark.parametrize("dtype", "Bfd")
+def test_the_output_may_be_the_input(call, dtype):
+    x = integral((20, 30), dtype)
+    expected = call(x, None)
+    into = x.copy()
+    call(into, into)
+    np.testing.assert_array_equal(into, expected)
+    into = x.copy()
+    call(into, into[::-1])
+    np.testing.assert_array_equal(into[::-1], expected)
+
+
+@pytest.mark.parametrize("dtype", "Bfd")
+def test_layouts(dtype):
+    x = integral((20, 30), dtype)
+    spread = np.zeros((60, 60), dtype)
+    spread[::3, ::2] = x
+    views = [np.asfortranarray(x), x[::-1, ::-1].copy()[::-1, ::-1], spread[::3, ::2], x.astype(x.dtype.newbyteorder())]
+    for view in views:
+        for name, args in (("correlate", (np.ones((3, 3)),)), ("gaussian_filter", (1,)), ("maximum_filter", (3,))):
+            expected = getattr(ndimage, name)(x, *args)
+            actual = getattr(ndimage, name)(view, *args)
+            np.testing.assert_array_equal(actual, expected, strict=True)
+
+
+def test_masked_arrays_are_refused():
+    with pytest.raises(TypeError, match="input is a masked array"):
+        ndimage.gaussian_filter(np.ma.masked_equal([1.0, 2.0], 2), 1)
+
+
+def test_threads_do_not_change_the_result():
+    x = np.random.default_rng(0).standard_normal((700, 600)).astype(np.float32)
+    calls = [
+        lambda: ndimage.gaussian_filter(x, 2),
+        lambda: ndimage.uniform_filter(x, 9),
+        lambda: ndimage.maximum_filter(x, 9),
+        lambda: ndimage.minimum_filter(x, footprint=np.eye(3)),
+    ]
+    for call in calls:
+        with fastconv.num_threads(1):
+            expected = call()
+        with fastconv.num_threads(3):
+            np.testing.assert_array_equal(call(), expected)
+
+
+shapes = st.lists(st.integers(1, 9), min_size=1, max_size=3).map(tuple)
+
+
+@given(shapes, st.sampled_from(MODES), st.integers(1, 11), st.data())
+def test_an_extreme_is_the_extreme_of_what_is_seen(shape, mode, size, data):
+    """By definition, from the continuation of `numpy.pad`."""
+    x = integral(shape, "l", data.draw(st.integers(0, 99)))
+    axis = data.draw(st.integers(0, x.ndim - 1))
+    origin = data.draw(st.integers(-(size // 2), (size - 1) // 2))
+    name = {"reflect": "symmetric", "mirror": "reflect", "nearest": "edge"}.get(
+        mode.replace("grid-mirror", "reflect"), mode
+    )
+    width = [(0, 0)] * x.ndim
+    width[axis] = (size // 2 + origin, size - 1 - size // 2 - origin)
+    padded = np.pad(x, width, mode=name.replace("grid-", ""))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, size, axis)
+    np.testing.assert_array_equal(ndimage.maximum_filter1d(x, size, axis, mode=mode, origin=origin), windows.max(-1))
+
+
+@given(shapes, st.sampled_from(["reflect", "wrap", "nearest", "mirror"]), st.integers(0, 99))
+def test_minimum_is_minus_the_maximum_of_minus(shape, mode, seed):
+    x = integral(shape, "l", seed)
+    np.testing.assert_array_equal(ndimage.minimum_filter(x, 3, mode=mode), -ndimage.maximum_filter(-x, 3, mode=mode))
