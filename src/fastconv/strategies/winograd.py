@@ -241,18 +241,25 @@ class Winograd:
         return max(kernel) > 1 and all(r in (1, max(kernel)) for r in kernel) and (self.m, max(kernel)) in AXES
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        from fastconv.kernels.gemm import LANES
+
         g = geometry
         tiling = _Tiling.of(self.m, g.kernel)
         points = prod(tiling.points)
-        tiles = -(-g.oh // tiling.down[0]) * -(-g.ow // tiling.across[0])
-        products = 2 * points * tiles * g.n * g.oc * g.ic / g.g
-        transformed = points * tiles * g.n * (g.ic + g.oc) * dtype.itemsize
-        weight = points * g.oc * g.ic / g.g * dtype.itemsize  # read once a block, from memory if it is large
-        return 1e-5 + products / (0.95 * FMA_FLOPS[dtype.itemsize]) + transformed / 7.5e9 + weight / 20e9
+        lanes, itemsize = LANES[dtype.itemsize], dtype.itemsize
+        tiles = g.n * -(-g.oh // tiling.down[0]) * -(-g.ow // tiling.across[0])
+        filters = g.g * -(-(g.oc // g.g) // lanes) * lanes * (g.ic // g.g)
+        products = 2 * points * tiles * filters
+        transformed = points * tiles * (g.ic + g.oc) * itemsize
+        images = g.n * (g.ic * g.ih * g.iw + g.oc * g.positions) * itemsize
+        _, _, _, _, _, down, across, *_ = _launch(g, self.m, itemsize, 1, False).blocking
+        weights = down * across * points * filters * itemsize  # read once a block
+        seconds = products / (0.93 * FMA_FLOPS[itemsize]) + transformed / 18e9 + images / 20e9 + weights / 25e9
+        return 1e-5 + seconds
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         g = geometry
-        return 1e-5 + g.oc * g.ic / g.g * prod(_Tiling.of(self.m, g.kernel).points) * 1e-9
+        return 1e-5 + g.oc * g.ic / g.g * prod(_Tiling.of(self.m, g.kernel).points) * 0.65e-9
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         channels = geometry.ic // geometry.g

@@ -9,6 +9,7 @@
 #undef LINE
 #undef SHAPES
 #undef TRANSFORMS
+#undef ENTRY
 #undef ROW
 #undef SUMS
 
