@@ -23,9 +23,10 @@ def forget():
 def blocks(monkeypatch):
     """Sets the size of a block; what was remembered of other sizes is forgotten."""
 
-    def choose(steps, positions):
+    def choose(steps, positions, fits_l1):
         monkeypatch.setattr(implicit, "_steps", lambda geometry, itemsize: min(steps, geometry.reduction))
         monkeypatch.setattr(implicit, "_block_positions", lambda channels, nr, itemsize: positions)
+        monkeypatch.setattr(implicit, "_fits_l1", lambda values, itemsize: fits_l1)
         monkeypatch.setattr(implicit, "_BLOCK_CHANNELS", gemm.MR)
         forget()
 
@@ -42,9 +43,12 @@ del PROBLEMS["kernel_past_image"]  # its reduction of 15625 steps has blocks any
 
 @pytest.mark.parametrize("name", PROBLEMS)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("steps", "positions"), [(1, 1), (4, 9), (7, 40), (1000, 2)])
-def test_blocks_do_not_matter(blocks, name, dtype, steps, positions):
-    blocks(steps, positions)
+@pytest.mark.parametrize(
+    ("steps", "positions", "fits_l1"),
+    [(1, 1, False), (4, 9, True), (7, 40, False), (9, 30, True), (1000, 2, False), (1000, 50, False)],
+)
+def test_blocks_do_not_matter(blocks, name, dtype, steps, positions, fits_l1):
+    blocks(steps, positions, fits_l1)
     geometry = PROBLEMS[name]
     x, weight = integers(geometry, dtype)
     epilogue = Epilogue(np.arange(geometry.oc, dtype=dtype) - 2, RELU)

@@ -45,6 +45,13 @@ def _steps(g: ConvGeometry, itemsize: int) -> int:
     return unit * -(-units // -(-units // (most // unit)))
 
 
+def _fits_l1(values: int, itemsize: int) -> bool:
+    """Whether a strip stays in L1 beside a panel of filters: then rows of it follow each other, and none is packed."""
+    from fastconv.kernels.cpu import cache_bytes
+
+    return values * itemsize <= cache_bytes()[0] * 3 // 4
+
+
 def _block_positions(channels: int, nr: int, itemsize: int) -> int:
     """Output positions of a block: many, so that rows and their halo are gathered seldom, but half of L2 holds a strip
     of that many positions and `channels`, those of one kc block. From 20 to 40 panels: more and fewer measured slower.
@@ -66,7 +73,6 @@ class _Launch(NamedTuple):
 
 @functools.lru_cache(maxsize=4096)
 def _launch(g: ConvGeometry, itemsize: int, threads: int, pointwise: bool) -> _Launch:
-    from fastconv.kernels.cpu import cache_bytes
     from fastconv.kernels.gemm import IMPLICIT, MOST_SHARING, MR, NR
     from fastconv.kernels.lowering import WINDOW
 
@@ -91,7 +97,7 @@ def _launch(g: ConvGeometry, itemsize: int, threads: int, pointwise: bool) -> _L
     channel_blocks = -(-panels // block_panels)
     lines = min(g.kh * rows, g.sh * (rows + (g.kh - 1) * g.dh // g.sh))
     every_tap = g.kw * cols
-    contiguous = not pointwise and channels * lines * every_tap * itemsize <= cache_bytes()[0] * 3 // 4
+    contiguous = not pointwise and _fits_l1(channels * lines * every_tap, itemsize)
     plane = lines * (every_tap if contiguous else min(every_tap, g.sw * (cols + (g.kw - 1) * g.dw // g.sw)))
     strip = 0 if pointwise else channels * plane + nr
     # Right operands of few steps share L1, so that filters are read, and rows of output written, at a stretch.

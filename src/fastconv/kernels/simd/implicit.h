@@ -9,6 +9,10 @@
  * (From L2 such strips are slower than panels: three layers in four lost 15 to 35 %.) A 1×1 kernel packs from the image itself (`pointwise`): its plane is one run of
  * positions. (Reading it unpacked would touch a page a step.)
  */
+#define PACK(value)                     \
+    for (int64_t k = 0; k < steps; k++) \
+    NAME(store)(panel + k * NR + l, value)
+
 /* One panel: `steps` rows of the positions p <= position < p + n of a block whose rows are `cols` long and `pitch` apart in
  * the source. The image itself must not be read past its end, so a vector that is cut off goes value by value.
  * (Overlapping stores, each row's over the spill of the last, took twice as long as the blends of `load_runs`.) */
@@ -26,12 +30,11 @@ static void NAME(pack_right)(const REAL *source, const int64_t *shift, int64_t s
     for (int64_t l = plain; l < whole; l += LANES) {
         NAME(runs) runs;
         NAME(find_runs)(&runs, p + l, LANES, cols, pitch);
-        if (runs.count == 1)
-            for (int64_t k = 0; k < steps; k++)
-                NAME(store)(panel + k * NR + l, NAME(load)(source + runs.start[0] + shift[k]));
-        else
-            for (int64_t k = 0; k < steps; k++)
-                NAME(store)(panel + k * NR + l, NAME(load_runs)(&runs, source + shift[k]));
+        switch (runs.count) {
+        case 1: PACK(NAME(load)(source + runs.start[0] + shift[k])); break;
+        case 2: PACK(NAME(load_runs)(&runs, 2, source + shift[k])); break;
+        default: PACK(NAME(load_runs)(&runs, runs.count, source + shift[k]));
+        }
     }
     for (int64_t l = whole; l < n; l++) {
         const int64_t at = (p + l) / cols * pitch + (p + l) % cols;

@@ -11,6 +11,7 @@
 #undef TRANSFORMS
 #undef ENTRY
 #undef ROW
+#undef PACK
 #undef SUMS
 
 #include "vector.h"

@@ -43,7 +43,7 @@ static NAME(strip) NAME(strip_of)(const Window *w, int64_t rows, int64_t cols, i
 }
 
 /* `phases` interleaved runs of n values, `apart` in the target. */
-static inline __attribute__((always_inline)) void NAME(split)(const int64_t phases, const REAL *restrict source, int64_t n,
+static inline __attribute__((always_inline)) void NAME(split_phases)(const int64_t phases, const REAL *restrict source, int64_t n,
                                                               int64_t apart, REAL *restrict target)
 {
     for (int64_t t = 0; t < n; t++)
@@ -53,7 +53,7 @@ static inline __attribute__((always_inline)) void NAME(split)(const int64_t phas
 }
 
 /* A call of memcpy costs as much as these few vectors; the last one overlaps the one before it. */
-static inline void NAME(copy)(const REAL *source, int64_t n, REAL *target)
+static inline void NAME(copy_run)(const REAL *source, int64_t n, REAL *target)
 {
     if (n < LANES) {
         for (int64_t t = 0; t < n; t++)
@@ -66,10 +66,10 @@ static inline void NAME(copy)(const REAL *source, int64_t n, REAL *target)
 }
 
 /* One run of n values that are `apart` in the image. */
-static inline void NAME(gather)(const REAL *restrict source, int64_t n, int64_t apart, REAL *restrict target)
+static inline void NAME(copy_apart)(const REAL *restrict source, int64_t n, int64_t apart, REAL *restrict target)
 {
     if (apart == 1)
-        NAME(copy)(source, n, target);
+        NAME(copy_run)(source, n, target);
     else if (apart == 2)
         for (int64_t t = 0; t < n; t++)
             target[t] = source[2 * t];
@@ -114,11 +114,11 @@ static void NAME(fill_strip)(const REAL *image, const Window *w, const NAME(stri
                 __builtin_prefetch(row + w->xc + t);
             switch (all_first < all_last ? s->col_phases : 0) {
             case 0: break;
-            case 1: NAME(copy)(row + all_first, all_last - all_first, to + all_first); break;
-            case 2: NAME(split)(2, row + all_first * 2, all_last - all_first, plane, to + all_first); break;
-            case 4: NAME(split)(4, row + all_first * 4, all_last - all_first, plane, to + all_first); break;
-            case 6: NAME(split)(6, row + all_first * 6, all_last - all_first, plane, to + all_first); break;
-            default: NAME(split)(w->sw, row + all_first * w->sw, all_last - all_first, plane, to + all_first);
+            case 1: NAME(copy_run)(row + all_first, all_last - all_first, to + all_first); break;
+            case 2: NAME(split_phases)(2, row + all_first * 2, all_last - all_first, plane, to + all_first); break;
+            case 4: NAME(split_phases)(4, row + all_first * 4, all_last - all_first, plane, to + all_first); break;
+            case 6: NAME(split_phases)(6, row + all_first * 6, all_last - all_first, plane, to + all_first); break;
+            default: NAME(split_phases)(w->sw, row + all_first * w->sw, all_last - all_first, plane, to + all_first);
             }
         }
         for (int64_t phase = 0; phase < s->col_phases; phase++) {
@@ -133,7 +133,7 @@ static void NAME(fill_strip)(const REAL *image, const Window *w, const NAME(stri
                 const REAL *row = channel + y * w->xh + begin * w->xw;
                 REAL *to = target + phase * plane + line * s->pitch;
                 if (!together)
-                    NAME(gather)(row + first * apart, last - first, apart, to + first);
+                    NAME(copy_apart)(row + first * apart, last - first, apart, to + first);
                 for (int64_t t = done ? 0 : resume; t < s->pitch; t = t + 1 == done ? resume : t + 1)
                     to[t] = t >= first && t < last ? row[t * apart] : 0;
             }
@@ -158,23 +158,23 @@ typedef struct {
 static void NAME(find_runs)(NAME(runs) *runs, int64_t p, int64_t n, int64_t cols, int64_t stride)
 {
     int64_t row = p / cols, col = p % cols;
-    memset(runs, 0, sizeof *runs);
-    for (int64_t l = 0; l < n; l++) {
-        if (l == 0 || col == 0)
-            runs->start[runs->count++] = row * stride + col - l;
-        runs->mask[runs->count - 1][l] = -1;
-        if (++col == cols) {
-            col = 0;
-            row++;
-        }
+    runs->count = 0;
+    for (int64_t l = 0; l < n; row++, col = 0) {
+        const int64_t end = l + cols - col < n ? l + cols - col : n;
+        NAME(mask) mask;
+        for (int64_t lane = 0; lane < LANES; lane++)
+            mask[lane] = lane >= l && lane < end ? -1 : 0;
+        runs->start[runs->count] = row * stride + col - l;
+        runs->mask[runs->count++] = mask;
+        l = end;
     }
 }
 
-/* LANES positions at `source`; lanes past the runs are zeros. */
-static inline VECTOR NAME(load_runs)(const NAME(runs) *runs, const REAL *source)
+/* LANES positions at `source`; lanes past the runs are zeros. `count` is that of the runs: a constant becomes straight code. */
+static inline __attribute__((always_inline)) VECTOR NAME(load_runs)(const NAME(runs) *runs, int64_t count, const REAL *source)
 {
     NAME(mask) bits = (NAME(mask))NAME(load)(source + runs->start[0]) & runs->mask[0];
-    for (int64_t run = 1; run < runs->count; run++)
+    for (int64_t run = 1; run < count; run++)
         bits |= (NAME(mask))NAME(load)(source + runs->start[run]) & runs->mask[run];
     return (VECTOR)bits;
 }

@@ -136,8 +136,8 @@ static NAME(rows) NAME(rows_of)(const Window *w, int64_t rows, int64_t cols)
 }
 
 /* phases[p][t] = line[t * m + p] for t < pitch; pitch is a multiple of LANES. */
-static inline __attribute__((always_inline)) void NAME(split_phases)(const int m, const REAL *restrict line,
-                                                                     int64_t pitch, REAL *restrict phases)
+static inline __attribute__((always_inline)) void NAME(part_phases)(const int m, const REAL *restrict line,
+                                                                    int64_t pitch, REAL *restrict phases)
 {
     if (m >= 4 && LANES >= 4)
         for (int64_t t = 0; t < pitch; t += 4)
@@ -171,13 +171,13 @@ static void NAME(fill_rows)(const REAL *image, const Window *w, const NAME(rows)
             const REAL *source = image + c * w->xc + y * w->xh + left * w->xw;
             for (int64_t x = first; x < last; x += LINE)
                 __builtin_prefetch(source + 3 * w->xc + x * w->xw, 0, 2);
-            NAME(gather)(source + first * w->xw, last - first, w->xw, line + first);
+            NAME(copy_apart)(source + first * w->xw, last - first, w->xw, line + first);
             switch (w->sw) {
-            case 1: NAME(split_phases)(1, line, s->pitch, strip); break;
-            case 2: NAME(split_phases)(2, line, s->pitch, strip); break;
-            case 3: NAME(split_phases)(3, line, s->pitch, strip); break;
-            case 4: NAME(split_phases)(4, line, s->pitch, strip); break;
-            case 6: NAME(split_phases)(6, line, s->pitch, strip); break;
+            case 1: NAME(part_phases)(1, line, s->pitch, strip); break;
+            case 2: NAME(part_phases)(2, line, s->pitch, strip); break;
+            case 3: NAME(part_phases)(3, line, s->pitch, strip); break;
+            case 4: NAME(part_phases)(4, line, s->pitch, strip); break;
+            case 6: NAME(part_phases)(6, line, s->pitch, strip); break;
             }
         }
 }
@@ -223,7 +223,7 @@ static inline __attribute__((always_inline)) void NAME(transform_tiles_in)(
                         d[i] = NAME(load)(tap + start + i * s->row);
                 else
                     for (int i = 0; i < down; i++)
-                        d[i] = NAME(load_runs)(&runs, tap + i * s->row);
+                        d[i] = NAME(load_runs)(&runs, runs.count, tap + i * s->row);
                 NAME(transform_in)(down, points, d, 1, half + j, across);
             }
             for (int i = 0; i < down; i++) {
