@@ -13,7 +13,7 @@ demo: $(VENV)/.plot
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	PATH="$(BIN):$$PATH" $(BIN)/cython-lint --max-line-length 120 src
@@ -34,6 +34,11 @@ clean:
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
+
+# Linters read sources: nothing is built for them.
+$(VENV)/.lint: | $(BIN)/python
+	$(INSTALL) ruff cython-lint
+	touch $@
 
 # Peers without their dependencies (requests, telemetry ...), which no convolution needs.
 $(VENV)/.engines: $(VENV)/.peers

@@ -195,6 +195,23 @@ def test_tolerance_is_compared_with_the_error(m, geometry, dtype):
     assert strategy.name not in able(chosen(geometry, dtype, tolerance=0.999 * error))
 
 
+def test_a_5x5_layer_is_computed_by_tiles():
+    geometry = ConvGeometry.parse("ic32 oc96 i28 k5 p2")
+    assert chosen(geometry, "float32").strategy.name == "winograd3"
+    assert chosen(geometry, "float32", tolerance=1e-4).strategy.name == "winograd4"
+
+
+def test_a_7x7_layer_is_computed_by_tiles_where_the_tolerance_allows_it():
+    geometry = ConvGeometry.parse("ic64 oc64 i56 k7 p3")
+    assert not chosen(geometry, "float32").strategy.name.startswith("winograd")
+    assert chosen(geometry, "float32", tolerance=1e-4).strategy.name == "winograd2"
+
+
+@pytest.mark.parametrize("kernel", ["kh1 kw7 pt0 pb0 pl3 pr3", "kh7 kw1 pt3 pb3 pl0 pr0", "kh1 kw3", "kh3 kw1"])
+def test_lines_are_computed_by_tiles(kernel):
+    assert chosen(ConvGeometry.parse(f"ic128 oc128 i28 {kernel}"), "float32").strategy.name.startswith("winograd")
+
+
 @pytest.mark.parametrize("geometry", LAYERS[:2], ids=str)
 def test_layers_are_computed_by_tiles(geometry):
     assert chosen(geometry, "float32").strategy.name == "winograd4"
@@ -317,7 +334,7 @@ def blocks(monkeypatch):
 
     def choose(tiles, steps):
         monkeypatch.setattr(winograd, "_tiles_of_block", lambda channels, tile_bytes: tiles)
-        monkeypatch.setattr(winograd, "_MAX_STEPS", steps)
+        monkeypatch.setattr(winograd, "_MAX_STEPS", dict.fromkeys(winograd._MAX_STEPS, steps))
         monkeypatch.setattr(winograd, "_BLOCK_CHANNELS", gemm.MR)
         forget()
 

@@ -1,10 +1,14 @@
 """Winograd's minimal filtering: fewer multiplications, by way of transforms that cost additions and accuracy.
 
-F(m × m, r × r) computes m × m outputs with (m + r - 1)² products a channel instead of m² r². The transforms are exact
-rationals (kernels/cook_toom.py), the products a matrix product for each of their points (kernels/simd/winograd.h).
+F(m, r) computes m outputs of r taps along an axis with m + r - 1 products a channel instead of m r; axes nest, so that
+a 3×3 kernel takes 4 products an output with m = 2, 2.25 with 4 and 1.78 with 6, instead of 9. An axis of extent one has
+F(1, 1), a plain sum: 1×k, k×1 and signals are computed along the other alone. The transforms are exact rationals
+(kernels/cook_toom.py, with the points and their measured errors), the products a matrix product for each of their
+points (kernels/simd/winograd.h).
 
 A NaN or an infinity spreads over the output tiles whose inputs hold it, and no further. The transforms multiply values
-by up to 510 on their way (6 × 6 outputs; 60 for 4 × 4), so inputs that close to the type's maximum overflow.
+on their way, so inputs that close to the type's maximum overflow: by up to 60 in 4 × 4 outputs of 3 × 3 taps, 510 in
+6 × 6, and for larger kernels by 46 (2 × 2 of 5 × 5), 147 (3 × 3), 302 (4 × 4) and 270 (2 × 2 of 7 × 7).
 """
 
 from __future__ import annotations
@@ -26,8 +30,10 @@ if TYPE_CHECKING:
 # Most bytes of a block's transformed input and sums.
 _MOST_BYTES = 12 << 20
 
-# Most input channels of a running sum.
-_MAX_STEPS = 64
+# Most input channels of a running sum, by the outputs of a tile's axis. Shorter sums err less and are added to memory
+# more often. 64 keep 4 × 4 outputs of 3 × 3 taps within 1e-5 σ, as long as they are not all; 16 keep 3 × 3 of 5 × 5
+# there up to 64 channels; 128 keep 6 × 6 within 1e-4.
+_MAX_STEPS = {2: 64, 3: 16, 4: 64, 6: 128}
 
 # Least output channels of a block, where tiles alone are too few to share among threads.
 _BLOCK_CHANNELS = 64
@@ -76,9 +82,10 @@ def _rms_error(axes: tuple[tuple[int, int], ...], channels: int, steps: int) -> 
     return rms_error([_transforms(*axis) for axis in axes], channels, steps)
 
 
-def _sum_steps(channels: int) -> int:
+def _sum_steps(m: int, channels: int) -> int:
     """Channels of one running sum, in about equal blocks: the transforms amplify its rounding, so it is short."""
-    return -(-channels // -(-channels // _MAX_STEPS))
+    most = _MAX_STEPS[m] if m == 6 else min(_MAX_STEPS[m], max(16, channels // 2))
+    return -(-channels // -(-channels // most))
 
 
 class _Tiling(NamedTuple):
@@ -163,7 +170,7 @@ def _launch(g: ConvGeometry, m: int, itemsize: int, threads: int, once: bool) ->
     own_weights = points * (icg * nr + POINT_GAP) if once and g.n * down * across == 1 else 0
     pad = max(lanes, MR)
     most = -(-rows * cols // pad) * pad
-    kc = _sum_steps(icg)
+    kc = _sum_steps(m, icg)
     row = -(-(cols + (t_across - 1) // m_across) // lanes) * lanes * m_across
     strip = row + lanes + min(kc, STRIP_CHANNELS) * ((rows - 1) * m_down + t_down) * row + lanes
     sums = points * ((icg + nr) * most + 2 * POINT_GAP)
@@ -241,24 +248,32 @@ class Winograd:
         return max(kernel) > 1 and all(r in (1, max(kernel)) for r in kernel) and (self.m, max(kernel)) in AXES
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        from fastconv.kernels.gemm import LANES
+
         g = geometry
         tiling = _Tiling.of(self.m, g.kernel)
         points = prod(tiling.points)
-        tiles = -(-g.oh // tiling.down[0]) * -(-g.ow // tiling.across[0])
-        products = 2 * points * tiles * g.n * g.oc * g.ic / g.g
-        transformed = points * tiles * g.n * (g.ic + g.oc) * dtype.itemsize
-        weight = points * g.oc * g.ic / g.g * dtype.itemsize  # read once a block, from memory if it is large
-        return 1e-5 + products / (0.95 * FMA_FLOPS[dtype.itemsize]) + transformed / 7.5e9 + weight / 20e9
+        lanes, itemsize = LANES[dtype.itemsize], dtype.itemsize
+        tiles = g.n * -(-g.oh // tiling.down[0]) * -(-g.ow // tiling.across[0])
+        filters = g.g * -(-(g.oc // g.g) // lanes) * lanes * (g.ic // g.g)
+        products = 2 * points * tiles * filters
+        transformed = points * tiles * (g.ic + g.oc) * itemsize
+        images = g.n * (g.ic * g.ih * g.iw + g.oc * g.positions) * itemsize
+        _, _, _, _, _, down, across, *_ = _launch(g, self.m, itemsize, 1, False).blocking
+        weights = down * across * points * filters * itemsize  # read once a block
+        products *= 1 + 4 / _sum_steps(self.m, g.ic // g.g)  # each running sum is added to memory
+        seconds = products / (0.98 * FMA_FLOPS[itemsize]) + transformed / 18e9 + images / 20e9 + weights / 25e9
+        return 1e-5 + seconds
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         g = geometry
-        return 1e-5 + g.oc * g.ic / g.g * prod(_Tiling.of(self.m, g.kernel).points) * 1e-9
+        return 1e-5 + g.oc * g.ic / g.g * prod(_Tiling.of(self.m, g.kernel).points) * 0.65e-9
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         channels = geometry.ic // geometry.g
         unit = float(np.finfo(dtype).eps) / 2
         ratio = _MAX_OVER_RMS if channels > _FEW_CHANNELS else _MAX_OVER_RMS_OF_FEW
-        return ratio * unit * _rms_error(_Tiling.of(self.m, geometry.kernel), channels, _sum_steps(channels))
+        return ratio * unit * _rms_error(_Tiling.of(self.m, geometry.kernel), channels, _sum_steps(self.m, channels))
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         launch = _launch(geometry, self.m, dtype.itemsize, threads, True)
@@ -305,11 +320,8 @@ class Winograd:
         max_workspace: int,
     ) -> None:
         launch = _launch(geometry, self.m, x.itemsize, threads, True)
-        if launch.transforms_weight:
-            weight = np.ascontiguousarray(weight)
-        else:
-            weight = self.prepare(geometry, weight, threads)
-        self._run(launch, x, weight, out, epilogue, threads)
+        prepared = weight if launch.transforms_weight else self.prepare(geometry, weight, threads)
+        self._run(launch, x, np.ascontiguousarray(prepared), out, epilogue, threads)
 
     def _run(
         self, launch: _Launch, x: np.ndarray, weight: np.ndarray, out: np.ndarray, epilogue: Epilogue, threads: int

@@ -5,12 +5,13 @@
 #undef TILE
 #undef TILES
 #undef ROW_OF_TILES
-#undef PACK
 #undef PART
 #undef LINE
 #undef SHAPES
 #undef TRANSFORMS
+#undef ENTRY
 #undef ROW
+#undef PACK
 #undef SUMS
 
 #include "vector.h"
@@ -24,5 +25,3 @@
 #include "implicit.h"
 
 #include "winograd.h"
-
-#include "separable.h"

@@ -2,24 +2,23 @@
  *
  *   Y = Aᵀ [ sum_c (G g_c Gᵀ) ⊙ (Bᵀ d_c B) ] A          d: t × t inputs, Y: m × m outputs, t = m + r - 1
  *
- * One product sum per point e of the t × t: a matrix product over the channels, on the micro-kernel of gemm.h. Each axis
- * has an F(m, r) of its own; that of an extent of one is F(1, 1), whose transforms do nothing.
+ * One product sum per point e of the t × t: a matrix product over the channels, on the micro-kernel of gemm.h. Each
+ * axis has an F(m, r) of its own; that of an extent of one is F(1, 1), whose transforms do nothing.
  * (Winograd, Arithmetic complexity of computations, 1980; Lavin and Gray, Fast algorithms for convolutional networks,
  * 2015.)
  *
  * The interpolation points are ±p_1 … ±p_q, infinity and, if t is even, 0, so both transforms fall into even and odd
- * parts. With z = 1 if 0 is a point, else 0, Z(x²) = prod_i (x² - p_i²) and Q_j(x²) = Z(x²) / (x² - p_j²), whose leading
- * coefficients are 1:
+ * parts. With z = 1 if 0 is a point, else 0, Z(x²) = prod_i (x² - p_i²) and Q_j(x²) = Z(x²) / (x² - p_j²), whose
+ * leading coefficients are 1:
  *
  *   Bᵀ d:   v_0 = sum_l Z_l d[2l],   v_inf = sum_l Z_l d[2l + z]
  *           v_±j = sum_l Q_jl d[2l + 1 + z]  ±  p_j sum_l Q_jl d[2l + z]
  *   Aᵀ s:   y_i = [i = 0] s_0 + sum_j p_j^i (s_+j + (-1)^i s_-j) + [i = m - 1] s_inf
  *
- * The weight's transform carries the rest: row p of G is (1, p, … p^(r-1)) over the product of p's distances to the other
- * points (cook_toom.py has all of them exact). Index map: the inputs of a block of tiles are a strip (strip.h) of a window
- * of kernel t and stride m, so the vectors that are transformed run over neighbouring tiles and the zeros around the
- * image are there already. The sums have the output channels in their vectors, and tiles are broadcast: then a map of 49
- * tiles costs 49 and not 56, and a panel of weights is read once for all tiles of a block.
+ * The weight's transform carries the rest: row p of G is (1, p, … p^(r-1)) over the product of p's distances to the
+ * other points (cook_toom.py has all of them exact). The input's transform has neighbouring tiles in its vectors. The
+ * sums have the output channels there, and tiles are broadcast: a map of 49 tiles costs 49 and not 56, and a panel of
+ * weights is read once for all tiles of a block.
  *
  *   V[e][block of steps][panel of MR tiles][c][MR tiles]   transformed input: packed left operands
  *   U[panel of channels][e][c][channels]                   transformed weights: packed right operands
@@ -77,7 +76,8 @@ static inline __attribute__((always_inline)) void NAME(transform_in)(
 }
 
 static inline __attribute__((always_inline)) void NAME(transform_out)(
-    const int t, const int m, const NAME(points) *points, const VECTOR *s, const int step_s, VECTOR *y, const int step_y)
+    const int t, const int m, const NAME(points) *points, const VECTOR *s, const int step_s, VECTOR *y,
+    const int step_y)
 {
     const int z = t % 2 == 0, q = (t - 1) / 2;
     VECTOR plus[MAX_PAIRS], minus[MAX_PAIRS];
@@ -103,7 +103,8 @@ static inline __attribute__((always_inline)) void NAME(transform_out)(
 typedef REAL NAME(quad) __attribute__((vector_size(4 * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
 
 /* target[i][j] = source[j][i] for i, j < 4, of rows that are `from` and `to` apart. */
-static inline __attribute__((always_inline)) void NAME(transpose)(const REAL *source, int64_t from, REAL *target, int64_t to)
+static inline __attribute__((always_inline)) void NAME(transpose)(const REAL *source, int64_t from, REAL *target,
+                                                                  int64_t to)
 {
     const NAME(quad) a = *(NAME(quad) *)source, b = *(NAME(quad) *)(source + from);
     const NAME(quad) c = *(NAME(quad) *)(source + 2 * from), d = *(NAME(quad) *)(source + 3 * from);
@@ -115,8 +116,8 @@ static inline __attribute__((always_inline)) void NAME(transpose)(const REAL *so
     *(NAME(quad) *)(target + 3 * to) = SHUFFLE(ab23, cd23, 2, 3, 6, 7);
 }
 
-/* The rows that a block of tiles reads, with the zeros around the image. Each is split by its columns' phase modulo m, so
- * that what neighbouring tiles read at one of their points lies side by side: point (i, j) of tile (r, q) is at
+/* The rows that a block of tiles reads, with the zeros around the image. Each is split by its columns' phase modulo m,
+ * so that what neighbouring tiles read at one of their points lies side by side: point (i, j) of tile (r, q) is at
  *
  *   strip[c][r * m_down + i][j % m_across][q + j / m_across]
  */
@@ -135,8 +136,8 @@ static NAME(rows) NAME(rows_of)(const Window *w, int64_t rows, int64_t cols)
 }
 
 /* phases[p][t] = line[t * m + p] for t < pitch; pitch is a multiple of LANES. */
-static inline __attribute__((always_inline)) void NAME(split)(const int m, const REAL *restrict line, int64_t pitch,
-                                                              REAL *restrict phases)
+static inline __attribute__((always_inline)) void NAME(part_phases)(const int m, const REAL *restrict line,
+                                                                    int64_t pitch, REAL *restrict phases)
 {
     if (m >= 4 && LANES >= 4)
         for (int64_t t = 0; t < pitch; t += 4)
@@ -152,9 +153,9 @@ static inline __attribute__((always_inline)) void NAME(split)(const int m, const
                 phases[p * pitch + t] = line[t * m + p];
 }
 
-/* Gather `channels` channels; `line` is room for one row of values. A row comes from memory, which is asked for it three
- * channels ahead. */
-static void NAME(gather)(const REAL *image, const Window *w, const NAME(rows) *s, int64_t channels, int64_t row0,
+/* Gather `channels` channels; `line` is room for one row of values. A row comes from memory, which is asked for it
+ * three channels ahead. */
+static void NAME(fill_rows)(const REAL *image, const Window *w, const NAME(rows) *s, int64_t channels, int64_t row0,
                          int64_t col0, REAL *line, REAL *strip)
 {
     const int64_t left = col0 * w->sw - w->pl, top = row0 * w->sh - w->pt;
@@ -170,17 +171,13 @@ static void NAME(gather)(const REAL *image, const Window *w, const NAME(rows) *s
             const REAL *source = image + c * w->xc + y * w->xh + left * w->xw;
             for (int64_t x = first; x < last; x += LINE)
                 __builtin_prefetch(source + 3 * w->xc + x * w->xw, 0, 2);
-            if (w->xw == 1)
-                memcpy(line + first, source + first, (last - first) * sizeof(REAL));
-            else
-                for (int64_t x = first; x < last; x++)
-                    line[x] = source[x * w->xw];
+            NAME(copy_apart)(source + first * w->xw, last - first, w->xw, line + first);
             switch (w->sw) {
-            case 1: NAME(split)(1, line, s->pitch, strip); break;
-            case 2: NAME(split)(2, line, s->pitch, strip); break;
-            case 3: NAME(split)(3, line, s->pitch, strip); break;
-            case 4: NAME(split)(4, line, s->pitch, strip); break;
-            case 6: NAME(split)(6, line, s->pitch, strip); break;
+            case 1: NAME(part_phases)(1, line, s->pitch, strip); break;
+            case 2: NAME(part_phases)(2, line, s->pitch, strip); break;
+            case 3: NAME(part_phases)(3, line, s->pitch, strip); break;
+            case 4: NAME(part_phases)(4, line, s->pitch, strip); break;
+            case 6: NAME(part_phases)(6, line, s->pitch, strip); break;
             }
         }
 }
@@ -198,11 +195,13 @@ static inline void NAME(store_parts)(REAL *target, int64_t step, VECTOR v)
 }
 
 /* V of `channels` channels of the strip, for all tiles of a block; channels of one panel are MR apart. */
-typedef void NAME(tiles_in)(const NAME(points) *points, const REAL *strip, const NAME(rows) *s, int64_t channels, int64_t tiles, int64_t cols, REAL *V, int64_t steps, int64_t point_v);
+typedef void NAME(tiles_in)(const NAME(points) *points, const REAL *strip, const NAME(rows) *s, int64_t channels,
+                            int64_t tiles, int64_t cols, REAL *V, int64_t steps, int64_t point_v);
 
 static inline __attribute__((always_inline)) void NAME(transform_tiles_in)(
-    const int down, const int m_down, const int across, const int m_across, const NAME(points) *points, const REAL *strip,
-    const NAME(rows) *s, int64_t channels, int64_t tiles, int64_t cols, REAL *V, int64_t steps, int64_t point_v)
+    const int down, const int m_down, const int across, const int m_across, const NAME(points) *points,
+    const REAL *strip, const NAME(rows) *s, int64_t channels, int64_t tiles, int64_t cols, REAL *V, int64_t steps,
+    int64_t point_v)
 {
     for (int64_t p = 0; p < tiles; p += LANES) {
         const int64_t start = p / cols * m_down * s->row + p % cols;
@@ -301,7 +300,7 @@ static inline __attribute__((always_inline)) void NAME(transform_panel)(
         }
 }
 
-/* The outputs of one tile, of LANES channels, at (i, j) in buffer[i][j]; rows of the buffer are `pitch` vectors long. */
+/* The outputs of one tile, of LANES channels, at (i, j) in buffer[i][j]; its rows are `pitch` vectors long. */
 typedef void NAME(tile_out)(const NAME(points) *points, const REAL *S, int64_t point_s, VECTOR bias, REAL *buffer,
                             int64_t pitch);
 
@@ -327,7 +326,8 @@ static inline __attribute__((always_inline)) void NAME(transform_tile_out)(
 }
 
 /* A row of outputs, from vectors of channels to the planes of the first `channels` of them. */
-static inline void NAME(transpose_row)(const REAL *source, int64_t columns, int64_t channels, REAL *target, int64_t plane)
+static inline void NAME(transpose_row)(const REAL *source, int64_t columns, int64_t channels, REAL *target,
+                                       int64_t plane)
 {
     const int64_t quads = columns / 4 * 4;
     int64_t l = 0;
@@ -349,21 +349,21 @@ static inline void NAME(transpose_row)(const REAL *source, int64_t columns, int6
 typedef void NAME(sum_kernel)(int64_t tiles, int64_t steps, const REAL *left, const REAL *right, const int64_t *shift,
                               REAL *S, int accumulate, int64_t ahead);
 
-#define SUMS(nv)                                                                                                         \
-    static void NAME(sums_##nv)(int64_t tiles, int64_t steps, const REAL *left, const REAL *right, const int64_t *shift, \
-                                REAL *S, int accumulate, int64_t ahead)                                                  \
-    {                                                                                                                    \
-        const REAL *next = right + steps * nv * LANES;                                                                   \
-        const int64_t share = steps * nv * LANES / ((tiles + MR - 1) / MR) + LINE;                                       \
-        for (; tiles >= MR; tiles -= MR, left += MR * steps, S += MR * NR, next += share) {                              \
-            for (int64_t i = 0; i < share; i += LINE)                                                                    \
-                __builtin_prefetch(next + i, 0, 2);                                                                      \
-            for (int64_t i = 0; i < MR * steps; i += LINE)                                                               \
-                __builtin_prefetch(left + ahead + i);                                                                    \
-            NAME(tile)(MR, nv, nv * LANES, steps, left, right, shift, S, NR, accumulate, 0);                             \
-        }                                                                                                                \
-        if (tiles)                                                                                                       \
-            NAME(tiles)[tiles - 1][nv - 1](nv * LANES, steps, left, right, shift, S, NR, accumulate, 0);                 \
+#define SUMS(nv)                                                                                                \
+    static void NAME(sums_##nv)(int64_t tiles, int64_t steps, const REAL *left, const REAL *right,              \
+                                const int64_t *shift, REAL *S, int accumulate, int64_t ahead)                   \
+    {                                                                                                           \
+        const REAL *next = right + steps * nv * LANES;                                                          \
+        const int64_t share = steps * nv * LANES / ((tiles + MR - 1) / MR) + LINE;                              \
+        for (; tiles >= MR; tiles -= MR, left += MR * steps, S += MR * NR, next += share) {                     \
+            for (int64_t i = 0; i < share; i += LINE)                                                           \
+                __builtin_prefetch(next + i, 0, 2);                                                             \
+            for (int64_t i = 0; i < MR * steps; i += LINE)                                                      \
+                __builtin_prefetch(left + ahead + i);                                                           \
+            NAME(tile)(MR, nv, nv * LANES, steps, left, right, shift, S, NR, accumulate, 0);                    \
+        }                                                                                                       \
+        if (tiles)                                                                                              \
+            NAME(tiles)[tiles - 1][nv - 1](nv * LANES, steps, left, right, shift, S, NR, accumulate, 0);        \
     }
 SUMS(1) SUMS(2)
 #if NV == 3
@@ -383,22 +383,30 @@ typedef struct {
     NAME(tile_out) *out;
 } NAME(transforms);
 
-#define TRANSFORMS(name, down, m_down, across, m_across)                                                                  \
-    static void NAME(in_##name)(const NAME(points) *points, const REAL *strip, const NAME(rows) *s, int64_t channels,     \
-                                int64_t tiles, int64_t cols, REAL *V, int64_t steps, int64_t point_v)   \
-    { NAME(transform_tiles_in)(down, m_down, across, m_across, points, strip, s, channels, tiles, cols, V, steps, point_v); }          \
-    static void NAME(weight_##name)(const Points *points, const REAL *weight, int64_t channels, int64_t ic,               \
-                                    int64_t columns, REAL *U)                                                             \
-    { NAME(transform_panel)(down, down - m_down + 1, across, across - m_across + 1, points, weight, channels, ic, columns, U); } \
-    static void NAME(out_##name)(const NAME(points) *points, const REAL *S, int64_t point_s, VECTOR bias, REAL *buffer,   \
-                                 int64_t pitch)                                                                           \
+#define TRANSFORMS(name, down, m_down, across, m_across)                                                            \
+    static void NAME(in_##name)(const NAME(points) *points, const REAL *strip, const NAME(rows) *s,                 \
+                                int64_t channels, int64_t tiles, int64_t cols, REAL *V, int64_t steps,              \
+                                int64_t point_v)                                                                    \
+    {                                                                                                               \
+        NAME(transform_tiles_in)(down, m_down, across, m_across, points, strip, s, channels, tiles, cols, V, steps, \
+                                 point_v);                                                                          \
+    }                                                                                                               \
+    static void NAME(weight_##name)(const Points *points, const REAL *weight, int64_t channels, int64_t ic,         \
+                                    int64_t columns, REAL *U)                                                       \
+    {                                                                                                               \
+        NAME(transform_panel)(down, down - m_down + 1, across, across - m_across + 1, points, weight, channels, ic, \
+                              columns, U);                                                                          \
+    }                                                                                                               \
+    static void NAME(out_##name)(const NAME(points) *points, const REAL *S, int64_t point_s, VECTOR bias,           \
+                                 REAL *buffer, int64_t pitch)                                                       \
     { NAME(transform_tile_out)(down, m_down, across, m_across, points, S, point_s, bias, buffer, pitch); }
-#define SHAPES(t, m) TRANSFORMS(t##_##m, t, m, t, m) TRANSFORMS(t##_##m##_down, t, m, 1, 1) TRANSFORMS(t##_##m##_across, 1, 1, t, m)
+#define SHAPES(t, m)                      \
+    TRANSFORMS(t##_##m, t, m, t, m)       \
+    TRANSFORMS(t##_##m##_down, t, m, 1, 1) \
+    TRANSFORMS(t##_##m##_across, 1, 1, t, m)
 AXES(SHAPES)
-#define ROW(t, m)                                                                                                         \
-    {{NAME(in_##t##_##m), NAME(weight_##t##_##m), NAME(out_##t##_##m)},                                                                           \
-     {NAME(in_##t##_##m##_down), NAME(weight_##t##_##m##_down), NAME(out_##t##_##m##_down)},                                                             \
-     {NAME(in_##t##_##m##_across), NAME(weight_##t##_##m##_across), NAME(out_##t##_##m##_across)}},
+#define ENTRY(name) {NAME(in_##name), NAME(weight_##name), NAME(out_##name)}
+#define ROW(t, m) {ENTRY(t##_##m), ENTRY(t##_##m##_down), ENTRY(t##_##m##_across)},
 static const NAME(transforms) NAME(transforms_of)[][3] = {AXES(ROW)};
 
 /* The outputs of a panel of `width` channels of a block, from S. */
@@ -450,7 +458,8 @@ static void NAME(winograd)(void **arrays, const int64_t *ints, const double *sca
     const NAME(points) points[2] = {NAME(rounded)(arrays[5]), NAME(rounded)((const Points *)arrays[5] + 1)};
     const int64_t whole = LANES < MR ? MR : LANES, most = NAME(ceil_div)(block_rows * block_cols, whole) * whole;
     const int64_t point_v = icg * most + POINT_GAP, point_s = most * NR + POINT_GAP;
-    REAL *panel_u = (REAL *)arrays[4] + worker * extra[11], *V = panel_u + own_u, *S = V + e_count * point_v, *buffer = S + e_count * point_s;
+    REAL *panel_u = (REAL *)arrays[4] + worker * extra[11], *V = panel_u + own_u, *S = V + e_count * point_v;
+    REAL *buffer = S + e_count * point_s;
     int64_t *shift = (int64_t *)(buffer + TILES_OUT * w->sh * w->sw * LANES);
     REAL *line = (REAL *)(shift + NV * kc), *strip = line + NAME(rows_of)(w, block_rows, block_cols).row + LANES;
     for (int64_t v = 0; v < NV; v++)
@@ -471,7 +480,7 @@ static void NAME(winograd)(void **arrays, const int64_t *ints, const double *sca
             const int64_t steps = icg - k0 < kc ? icg - k0 : kc;
             for (int64_t c = 0; c < steps; c += STRIP_CHANNELS) {
                 const int64_t some = steps - c < STRIP_CHANNELS ? steps - c : STRIP_CHANNELS;
-                NAME(gather)(image + (k0 + c) * w->xc, w, &s, some, row0, col0, line, strip);
+                NAME(fill_rows)(image + (k0 + c) * w->xc, w, &s, some, row0, col0, line, strip);
                 transforms->in(points, strip, &s, some, size, cols, V + k0 * most + c * MR, steps, point_v);
             }
         }
