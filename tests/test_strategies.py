@@ -376,7 +376,8 @@ def test_nonfinite_pixels_stay_where_they_are_seen(strategy, dtype, value):
         x[-1, -1, -2, 1] = x[0, 0, 0, 0] = value
         expected = convolve(geometry, x, weight, Epilogue())
         assert np.isfinite(expected).any()
-        np.testing.assert_array_equal(conv(geometry, x, weight, strategy=strategy.name), expected)
+        atol = 0 if strategy.exact_sum else 5 * 5 * bound(strategy, geometry, dtype)  # images and tiles without them
+        np.testing.assert_allclose(conv(geometry, x, weight, strategy=strategy.name), expected, rtol=0, atol=atol)
 
 
 @UNMIXED

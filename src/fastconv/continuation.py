@@ -41,6 +41,19 @@ def source_indices(begin: int, end: int, extent: int, name: str) -> np.ndarray:
     return np.minimum(at, 2 * extent - 1 - at if name == "reflect" else period - at)
 
 
+def edge_indices(pad: int, end: int, extent: int, name: str) -> np.ndarray:
+    """`source_indices` of the positions past the edges alone: `pad` of them before the array, those up to `end` after.
+
+    Examples
+    --------
+    >>> edge_indices(3, 6, 4, "mirror").tolist()
+    [3, 2, 1, 2, 1]
+    """
+    return np.concatenate(
+        (source_indices(-pad, 0, extent, name), source_indices(extent, max(extent, end), extent, name))
+    )
+
+
 def continued(array: np.ndarray, begins: Sequence[int], shape: Sequence[int], name: str, fill: object) -> np.ndarray:
     """The block of `shape` of the continued `array` that starts at index `begins`, as a new array."""
     at = [source_indices(b, b + s, n, name) for b, s, n in zip(begins, shape, array.shape, strict=True)]

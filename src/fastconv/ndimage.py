@@ -358,9 +358,9 @@ def gaussian_filter(
     --------
     >>> import numpy as np, fastconv
     >>> fastconv.ndimage.gaussian_filter(np.arange(12.0).reshape(3, 4), sigma=1).round(2)
-    array([[2.14, 2.88, 3.7 , 4.44],
-           [3.99, 4.74, 5.55, 6.3 ],
-           [5.85, 6.59, 7.4 , 8.15]])
+    array([[2.12, 2.75, 3.63, 4.26],
+           [4.43, 5.06, 5.94, 6.57],
+           [6.74, 7.37, 8.25, 8.88]])
     """
     array = _as_input(input)
     out = _as_output(output, array, complex_output=array.dtype.kind == "c")

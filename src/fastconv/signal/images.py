@@ -247,9 +247,9 @@ def sepfir2d(input: npt.ArrayLike, hrow: npt.ArrayLike, hcol: npt.ArrayLike) -> 
     --------
     >>> import numpy as np, fastconv
     >>> fastconv.signal.sepfir2d(np.eye(3), [1.0, 2.0, 1.0], [1.0])
-    array([[2., 2., 0.],
+    array([[3., 1., 0.],
            [1., 2., 1.],
-           [0., 2., 2.]])
+           [0., 1., 3.]])
     """
     image, row, column = (as_array(name, a) for name, a in (("input", input), ("hrow", hrow), ("hcol", hcol)))
     if image.ndim != 2 or row.ndim != 1 or column.ndim != 1:

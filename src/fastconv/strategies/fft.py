@@ -27,8 +27,12 @@ from fastconv.strategies.direct import Direct
 # batches gain.
 _BATCH_BYTES = 64 << 20
 
-# Calls into NumPy and SciPy that a tile makes, whatever its size.
+# Tiles that are transformed together, in the second cache: short rows of one would not fill SciPy's vectors.
+_TOGETHER_BYTES = 1 << 18
+
+# Calls into NumPy and SciPy for tiles that are transformed together, and for each of them, whatever its size.
 _TILE_SECONDS = 5e-5
+_GATHER_SECONDS = 1e-5
 
 # Floating-point operations a second of pocketfft, counting 2.5 n log2 n, while a plane stays in the second cache and past it.
 _FFT_FLOPS = 9e9
@@ -46,8 +50,14 @@ class _Tiling(NamedTuple):
 
 def _transform_seconds(extents: tuple[int, int], itemsize: int) -> float:
     points = prod(extents)
-    fast = points * itemsize <= _FAST_BYTES
+    # One row alone does not fill SciPy's vectors; short ones come several at a time.
+    fast = points * itemsize <= (_FAST_BYTES if extents[0] > 1 else _TOGETHER_BYTES // 8)
     return 2.5 * points * log2(max(2, points)) / (_FFT_FLOPS if fast else _SLOW_FFT_FLOPS) * itemsize**0.5 / 2
+
+
+def _tile_seconds(tiling: _Tiling, channels: int, itemsize: int) -> float:
+    """What a tile costs beside its transforms."""
+    return _GATHER_SECONDS + _TILE_SECONDS / _tiles_at_once(tiling, channels, itemsize)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -67,9 +77,8 @@ def _tiling(g: ConvGeometry, itemsize: int) -> _Tiling:
             count = max(count + 1, count * 9 // 8)
 
     def seconds(tiling: _Tiling) -> float:
-        return prod(tiling.counts) * (_TILE_SECONDS + 2 * _transform_seconds(tiling.extents, itemsize)) + (
-            _transform_seconds(tiling.extents, itemsize)
-        )
+        tile = _tile_seconds(tiling, g.ic // g.g, itemsize) + 2 * _transform_seconds(tiling.extents, itemsize)
+        return prod(tiling.counts) * tile + _transform_seconds(tiling.extents, itemsize)
 
     reach = [d * (k - 1) for d, k in zip(g.dilation, g.kernel, strict=True)]
     ways = (
@@ -93,16 +102,68 @@ def _filters_at_once(geometry: ConvGeometry, dtype: np.dtype, max_workspace: int
     return min(geometry.oc // geometry.g, max(1, room // (channels + 1)))
 
 
-def _gather(g: ConvGeometry, channels: np.ndarray, begins: tuple[int, ...], block: np.ndarray) -> None:
-    """Fill a tile's channels (c, th, tw) with the padded image from its dense position `begins` on."""
+class _Tile(NamedTuple):
+    """One tile: where it begins in the padded image; which of its places are outputs, every s-th; and which outputs."""
+
+    begins: tuple[int, ...]
+    kept: tuple[slice, ...]
+    target: tuple[slice, ...]
+
+    @classmethod
+    def at(cls, g: ConvGeometry, tiling: _Tiling, row: int, col: int) -> _Tile | None:
+        begins, kept, target = (row * tiling.steps[0], col * tiling.steps[1]), [], []
+        for begin, size, stride, extent in zip(begins, tiling.steps, g.stride, g.out_extent, strict=True):
+            index, end = -(-begin // stride), min(extent, -(-(begin + size) // stride))
+            if index >= end:
+                return None  # strides pass over it
+            target.append(slice(index, end))
+            kept.append(slice(index * stride - begin, (end - 1) * stride - begin + 1, stride))
+        return cls(begins, tuple(kept), tuple(target))
+
+
+def _tiles_at_once(tiling: _Tiling, channels: int, itemsize: int) -> int:
+    """Neighbouring tiles that are transformed together, which SciPy does several rows of at a time."""
+    return min(tiling.counts[1], max(1, _TOGETHER_BYTES // (channels * prod(tiling.extents) * itemsize)))
+
+
+def _gather(g: ConvGeometry, channels: np.ndarray, begins: tuple[int, ...], block: np.ndarray) -> slice:
+    """Fill a tile's channels (c, th, tw) with the padded image from its dense position `begins` on.
+
+    Rows past the image are left as they were; those of it are returned.
+    """
     source, target = [], []
     for begin, (pad, _), extent, size in zip(begins, g.padding, g.extent, block.shape[1:], strict=True):
         first, last = max(0, begin - pad), min(extent, begin - pad + size)
         source.append(slice(first, max(first, last)))
         target.append(slice(min(size, first - begin + pad), min(size, max(first, last) - begin + pad)))
-    if any(t.stop - t.start < size for t, size in zip(target, block.shape[1:], strict=True)):
-        block[...] = 0
-    block[:, *target] = channels[:, *source]
+    rows, columns = target
+    block[:, : rows.start], block[:, rows.stop :] = 0, 0
+    block[:, rows, : columns.start], block[:, rows, columns.stop :] = 0, 0
+    block[:, rows, columns] = channels[:, *source]
+    return rows
+
+
+def _transform(planes: np.ndarray, rows: slice, threads: int) -> np.ndarray:
+    """Spectra of real planes, of which all but some rows are zero."""
+    from scipy.fft import fft, rfft
+
+    lines = rfft(planes[..., rows, :], axis=-1, workers=threads)
+    if planes.shape[-2] == 1 and lines.shape[-2] == 1:
+        return lines
+    if lines.shape[-2] < planes.shape[-2]:
+        inside = lines
+        lines = np.zeros((*planes.shape[:-1], inside.shape[-1]), inside.dtype)
+        lines[..., rows, :] = inside
+    return fft(lines, axis=-2, workers=threads, overwrite_x=True)
+
+
+def _transform_back(spectra: np.ndarray, extents: tuple[int, int], rows: slice, threads: int) -> np.ndarray:
+    """The real planes of spectra, as far as the rows from the first to the last of `rows`."""
+    from scipy.fft import ifft, irfft
+
+    if extents[0] > 1:
+        spectra = ifft(spectra, axis=-2, workers=threads, overwrite_x=True)
+    return irfft(spectra[..., rows.start : rows.stop, :], extents[1], axis=-1, workers=threads)
 
 
 class Fft(KeepsWeights):
@@ -120,7 +181,7 @@ class Fft(KeepsWeights):
         products = 4 * points * g.n * tiles * g.oc * g.ic // g.g
         return (
             5e-5
-            + g.n * g.g * tiles * _TILE_SECONDS
+            + g.n * g.g * tiles * _tile_seconds(tiling, g.ic // g.g, dtype.itemsize)
             + transforms * _transform_seconds(tiling.extents, dtype.itemsize)
             + products * dtype.itemsize / 4 / 4e9
         )
@@ -135,7 +196,8 @@ class Fft(KeepsWeights):
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         channels = geometry.ic // geometry.g
         filters = _filters_at_once(geometry, dtype, max_workspace)
-        return (channels + filters * (channels + 1)) * _spectrum_bytes(geometry, dtype)
+        planes = max(1, _tiles_at_once(_tiling(geometry, dtype.itemsize), channels, dtype.itemsize))
+        return (planes * (channels + filters) * 2 + filters * channels) * _spectrum_bytes(geometry, dtype)
 
     def run(
         self,
@@ -161,35 +223,38 @@ class Fft(KeepsWeights):
         self, g: ConvGeometry, x: np.ndarray, weight: np.ndarray, out: np.ndarray, threads: int, max_workspace: int
     ) -> None:
         """Correlate the images' channels of one group with some of its filters, tile by tile."""
-        from scipy.fft import irfft2, rfft2
-
         tiling = _tiling(g, x.itemsize)
         extents = tiling.extents
+        channels = weight.shape[1]
         spread = np.zeros((*weight.shape[:2], *extents), x.dtype)
-        spread[:, :, *(slice(0, d * (k - 1) + 1, d) for d, k in zip(g.dilation, g.kernel, strict=True))] = weight
-        spectra = rfft2(spread, workers=threads)
+        taps = [slice(0, d * (k - 1) + 1, d) for d, k in zip(g.dilation, g.kernel, strict=True)]
+        spread[:, :, *taps] = weight
+        spectra = _transform(spread, slice(0, taps[0].stop), threads)
         np.conj(spectra, out=spectra)
-        block = spread[0]
-        for n, row, col in product(range(g.n), *map(range, tiling.counts)):
-            begins = row * tiling.steps[0], col * tiling.steps[1]
-            # Outputs are every s-th of the dense ones: those of this tile, in the output and in the tile.
-            kept, target = [], []
-            for begin, size, stride, extent in zip(begins, tiling.steps, g.stride, g.out_extent, strict=True):
-                index, end = -(-begin // stride), min(extent, -(-(begin + size) // stride))
-                target.append(slice(index, end))
-                kept.append(slice(index * stride - begin, (end - 1) * stride - begin + 1, stride))
-            _gather(g, x[n], begins, block)
-            image = rfft2(block, workers=threads)
+        blocks = np.empty((_tiles_at_once(tiling, channels, x.itemsize), channels, *extents), x.dtype)
+        for n, row, first in product(range(g.n), range(tiling.counts[0]), range(0, tiling.counts[1], len(blocks))):
+            tiles = [
+                tile
+                for col in range(first, min(first + len(blocks), tiling.counts[1]))
+                if (tile := _Tile.at(g, tiling, row, col)) is not None
+            ]
+            for tile, block in zip(tiles, blocks, strict=False):
+                rows = _gather(g, x[n], tile.begins, block)
+            if not tiles:
+                continue
+            image = _transform(blocks[: len(tiles)], rows, threads)
             with np.errstate(over="ignore", invalid="ignore"):
-                if len(image) == 1:
-                    products = np.multiply(spectra[:, 0], image)
+                if channels == 1:
+                    products = image * spectra[:, 0]
                 else:
-                    products = np.einsum("mchw,chw->mhw", spectra, image)
-                planes = irfft2(products, extents, workers=threads, overwrite_x=True)[:, *kept]
-            # A spectrum spreads a NaN over the whole tile, and overflows where no single output would.
-            if not np.isfinite(planes).all():
-                planes = self._run_direct(g, block, weight, kept, threads, max_workspace)
-            out[n, :, *target] = planes
+                    products = np.einsum("bchw,mchw->bmhw", image, spectra)
+                planes = _transform_back(products, extents, tiles[0].kept[0], threads)
+            for tile, block, plane in zip(tiles, blocks, planes, strict=False):
+                values = plane[:, :: g.sh, tile.kept[1]]
+                # A spectrum spreads a NaN over the whole tile, and overflows where no single output would.
+                if not np.isfinite(values).all():
+                    values = self._run_direct(g, block, weight, tile.kept, threads, max_workspace)
+                out[n, :, *tile.target] = values
 
     def _run_direct(
         self,

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv import threads as team
-from fastconv.continuation import source_indices
+from fastconv.continuation import edge_indices
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import ConvGeometry
 from fastconv.strategies.base import PreparesFirst, element_strides, refuse_unless_real_2d, sum_error
@@ -150,8 +150,6 @@ def correlate_factors(
     kw = factors.rows.shape[-1]
     (ih, iw), ((pt, _), (pl, _)) = x.shape[2:], padding
     tiling = _tiling(oh, ow, kh, kw, terms, max(1, n * oc), x.itemsize, threads)
-    row_map = source_indices(-pt, oh + kh - 1 - pt, ih, continuation[0])
-    col_map = source_indices(-pl, ow + kw - 1 - pl, iw, continuation[1])
     not_finite = np.zeros(threads, np.int64)
     team.run_tiles(
         SEPARABLE[x.itemsize],
@@ -162,14 +160,14 @@ def correlate_factors(
             factors.rows,
             epilogue.bias,
             team.aligned_empty(threads * tiling.scratch, x.dtype),
-            row_map,
-            col_map,
+            edge_indices(pt, oh + kh - 1 - pt, ih, continuation[0]),
+            edge_indices(pl, ow + kw - 1 - pl, iw, continuation[1]),
             not_finite,
         ),
         (
             *(oc, icg, oc // groups, iw, oh, ow, kh, kw, terms, pl),
             *element_strides(x),
-            *(tiling.row_tile, tiling.down, tiling.col_tile, tiling.across, tiling.scratch, epilogue.activation),
+            *(tiling.row_tile, tiling.down, tiling.col_tile, tiling.across, tiling.scratch, epilogue.activation, ih, pt),
         ),
         (fill, epilogue.parameter),
         n * oc * tiling.tiles,
@@ -218,7 +216,7 @@ class Separable(PreparesFirst):
         g = geometry
         terms = min(g.kernel)
         tiling = _tiling(g.oh, g.ow, g.kh, g.kw, terms, max(1, g.n * g.oc), dtype.itemsize, threads)
-        maps = 8 * (g.oh + g.kh + g.ow + g.kw)
+        maps = 8 * (g.kh + g.kw + sum(map(sum, g.padding)))
         return (threads * tiling.scratch + g.oc * g.reduction // g.taps * terms * (g.kh + g.kw)) * dtype.itemsize + maps
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> Factors:

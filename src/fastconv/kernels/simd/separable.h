@@ -1,10 +1,10 @@
 /* Correlation with sums of outer products: each of `terms` pairs of 1-D kernels is a pass along the rows and one down the
  * columns.
  *
- *   out[r, q] = epilogue(sum_c sum_t sum_i u[i, t] * sum_j v[t, j] * x[c, rows[r + i], columns[q + j]])
+ *   out[r, q] = epilogue(sum_c sum_t sum_i u[i, t] * sum_j v[t, j] * x[c, r + i - pt, q + j - pl])
  *
- * The maps `rows` and `columns` say where the continued image is read: -1 stands for the value `fill`. Columns of the
- * image itself follow each other, so only those past its edges are looked up. The two passes are fused: a row is gathered,
+ * Positions past the edges of the image are looked up in maps, those before it and then those after it: -1 stands for the
+ * value `fill`. The two passes are fused: a row is gathered,
  * filtered along itself by every v, and stays in a ring of the kh newest rows of each term until kh output rows have seen
  * it. Ring and row fit L1. Of a single kernel of one row u is 1, and there is no second pass.
  *
@@ -68,14 +68,20 @@ static VECTOR NAME(weigh_exactly)(const REAL *const *from, const REAL *base, con
     return check;
 }
 
-/* Tile: rows and columns of one output plane. arrays: x, out, u, v, bias or null, workspace, rows, columns, and a flag a
- * worker that is set once a sum was not finite. ints: as unpacked below; strides of x in elements. scalars: fill, the
+/* Where position `at` of an axis is read. */
+static inline int64_t NAME(source_of)(int64_t at, int64_t extent, int64_t pad, const int64_t *map)
+{
+    return at < 0 ? map[pad + at] : at < extent ? at : map[pad + at - extent];
+}
+
+/* Tile: rows and columns of one output plane. arrays: x, out, u, v, bias or null, workspace, maps of rows and of columns, and a
+ * flag a worker that is set once a sum was not finite. ints: as unpacked below; strides of x in elements. scalars: fill, the
  * activation's parameter. */
 static void NAME(separable)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                             int64_t worker)
 {
     const int64_t oc = ints[0], icg = ints[1], ocg = ints[2], iw = ints[3], oh = ints[4], ow = ints[5];
-    const int64_t kh = ints[6], kw = ints[7], terms = ints[8], pl = ints[9];
+    const int64_t kh = ints[6], kw = ints[7], terms = ints[8], pl = ints[9], ih = ints[20], pt = ints[21];
     const int64_t xn = ints[10], xc = ints[11], xh = ints[12], xw = ints[13];
     const int64_t row_tile = ints[14], down = ints[15], col_tile = ints[16], across = ints[17];
     const int64_t scratch = ints[18], activation = ints[19];
@@ -106,14 +112,15 @@ static void NAME(separable)(void **arrays, const int64_t *ints, const double *sc
             const REAL *row = line;
             for (int64_t r = row0, next = row0; r < row1; r++) {
                 for (; next < r + kh; next++) {
-                    const REAL *source = image + row_map[next] * xh;
-                    const int inside = row_map[next] >= 0;
+                    const int64_t y = NAME(source_of)(next - pt, ih, pt, row_map);
+                    const REAL *source = image + y * xh;
+                    const int inside = y >= 0;
                     row = line;
                     if (inside && xw == 1 && first == 0 && last == seen && width == cols)
                         row = source + col0 - pl;
                     else {
                         for (int64_t t = first ? 0 : last; t < seen; t = t + 1 == first ? last : t + 1) {
-                            const int64_t x = col_map[col0 + t];
+                            const int64_t x = NAME(source_of)(col0 + t - pl, iw, pl, col_map);
                             line[t] = inside && x >= 0 ? source[x * xw] : fill;
                         }
                         if (inside && xw == 1)
