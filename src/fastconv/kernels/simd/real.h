@@ -25,3 +25,5 @@
 #include "implicit.h"
 
 #include "winograd.h"
+
+#include "separable.h"
