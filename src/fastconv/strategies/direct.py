@@ -38,8 +38,8 @@ _EFFICIENCY = {(3, 4): 0.93, (5, 2): 0.9, (10, 1): 0.9, (7, 1): 0.76, (4, 1): 0.
 # So many vectors to a row leave little of a low block unused, and make borders cheap.
 _WIDE = 32
 
-# Lines that are apart by about a multiple of a page share the same few places of L1, and the output wants some, too.
-_PAGE, _NEAR, _WAYS = 4096, 256, 4
+# Lines that are apart by about a multiple of a page share the same few places of L1.
+_PAGE, _NEAR, _WAYS = 4096, 256, 8
 
 
 _COMPILE_SECONDS = 0.5
@@ -102,8 +102,12 @@ def _blocks(g: ConvGeometry, dtype: np.dtype, lanes: int) -> _Blocks:
         return min(high, key=lambda block: -(-rows // block[0]) * block[0] / _EFFICIENCY[block])
 
     if g.sh == 1 and -(-g.oh // g.dh) >= least and not every_second:
-        low = [block for block in choices if block[1] > 1 and g.ow >= _WIDE * lanes]
-        block = (max if g.kh <= TAPS else min)(low) if low else best(-(-g.oh // g.dh))
+        apart = g.iw * g.dh * dtype.itemsize, g.ow * g.dh * dtype.itemsize
+        low = sorted(block for block in choices if block[1] > 1 and g.ow >= _WIDE * lanes)
+        # The lowest is best for many taps, and for few where it alone finds room in L1.
+        if g.kh <= TAPS and [_crowded(g, rows, 1, *apart) for rows, _ in low] != [False, True]:
+            low.reverse()
+        block = low[0] if low else best(-(-g.oh // g.dh))
         return _Blocks(*block, stride=1, every_second=False, flat=False, spread=g.dh)
     if g.oh < least:
         return _Blocks(*best(-(-g.ow // lanes)), stride=0, every_second=every_second, flat=True, spread=1)
@@ -137,10 +141,17 @@ def _lines(g: ConvGeometry, blocks: _Blocks) -> _Lines:
     return min(dense, by_tap, key=lambda lines: lines.count(blocks.rows, g.kh))
 
 
-def _crowded(lines: int, line_bytes: int) -> bool:
-    """Whether more of the lines, so far apart, fall on the same places of L1 than it has room for beside the output."""
-    most = _WAYS * (_PAGE // _NEAR)
-    return lines > most or max(Counter(line * line_bytes % _PAGE // _NEAR for line in range(lines)).values()) > _WAYS
+def _crowded(g: ConvGeometry, rows: int, stride: int, line_bytes: int, row_bytes: int) -> bool:
+    """Whether the lines that a block reads in place and the rows that it writes, so far apart, crowd each other out."""
+    lines = (rows - 1) * max(1, stride) + (g.kh if stride else 1)
+    if lines > _WAYS * (_PAGE // _NEAR):
+        return True
+
+    def most(count: int, apart: int) -> int:
+        """Of so many, how many fall on the same places of L1."""
+        return max(Counter(at * apart % _PAGE // _NEAR for at in range(count)).values())
+
+    return most(lines, abs(line_bytes)) + most(rows, row_bytes) > _WAYS
 
 
 def _lanes(dtype: np.dtype) -> int:
@@ -173,14 +184,15 @@ def _tiling(g: ConvGeometry, dtype: np.dtype, lanes: int, xh: int, xw: int) -> _
     rows = -(-g.oh // blocks.spread)
 
     image_lines = {0: g.sh, 1: g.dh, 2: 1}[blocks.stride]
-    seen = (blocks.rows - 1) * max(1, blocks.stride) + (g.kh if blocks.stride else 1)
     first, last = -(-g.pl // g.sw), min(g.ow, (g.iw - 1 + g.pl - columns.reach) // g.sw + 1)
     # Several filters of a group share a strip, and narrow planes are mostly border: neither is read in place.
     in_place = (
         (columns.is_dense and xw == 1 and g.oc == g.g)
         and g.ow >= _WIDE * lanes
         and last - first >= block_cols
-        and not _crowded(seen, abs(xh) * image_lines * dtype.itemsize)
+        and not _crowded(
+            g, blocks.rows, blocks.stride, xh * image_lines * dtype.itemsize, blocks.spread * g.ow * dtype.itemsize
+        )
     )
 
     def strip_values(rows: int, cols: int) -> int:
