@@ -15,9 +15,8 @@ registers, and each line is loaded once for all the taps that meet it::
      ...
 
 so that in 10 rows and 5 taps a load serves 3.6 of them. Nothing else depends on the kernel's extents, which are read at
-run time: columns of more taps are taken in runs that are about equal. Unrolling the columns too, or compiling kernels
-for each extent, gained five per cent at 3×3 and nothing from 5×5 on. A column of one run is a kernel of its own, since
-small kernels feel every branch: their blocks take some tens of cycles.
+run time: columns of more taps are taken in runs that are about equal. Unrolling the columns too gained nothing. A
+column of one run is a kernel of its own, since small kernels feel every branch: their blocks take some tens of cycles.
 
 Index map. Lines of stride 1 and any dilation dh: rows of one residue modulo dh see the lines of one residue, and are
 blocks of their own, without dilation. Lines of stride 2: line l of a block is tap l - 2 * r of row r. At other
