@@ -40,11 +40,6 @@ def register_bytes() -> int:
     return 64 if "avx512f" in features() else 32 if "avx2" in features() else 16
 
 
-def registers() -> int:
-    """How many vector registers there are."""
-    return 32 if features() & {"avx512f", "neon"} else 16
-
-
 def lanes(dtype: np.dtype) -> int:
     """How many values of `dtype` a vector holds."""
     return register_bytes() // dtype.itemsize
