@@ -32,8 +32,8 @@ _PATCH_BYTES = 4 << 20
 # An image that is no larger than this is continued in one piece: less work than a patch for each edge.
 _SMALL_BYTES = 64 << 10
 
-# Values of a block of rows that are converted at a time, and stay in the second cache.
-_BLOCK_VALUES = 1 << 16
+# Values of a block of rows that are converted at a time, few enough to stay in a cache.
+_BLOCK_VALUES = 1 << 18
 
 # Below this many products, integers are summed as they are: less work than converting them.
 _FEW_PRODUCTS = 1 << 15

@@ -44,6 +44,7 @@ def outer_factors(column: np.ndarray, row: np.ndarray) -> Factors:
     """The factors of one kernel, ``outer(column, row)``."""
     if len(column) == 1:  # then there is one pass, along the rows
         column, row = np.ones_like(column), row * column[0]
+    column, row = np.ascontiguousarray(column), np.ascontiguousarray(row)
     return Factors(column.reshape(1, 1, -1, 1), row.reshape(1, 1, 1, -1), None)
 
 
@@ -167,7 +168,16 @@ def correlate_factors(
         (
             *(oc, icg, oc // groups, iw, oh, ow, kh, kw, terms, pl),
             *element_strides(x),
-            *(tiling.row_tile, tiling.down, tiling.col_tile, tiling.across, tiling.scratch, epilogue.activation, ih, pt),
+            *(
+                tiling.row_tile,
+                tiling.down,
+                tiling.col_tile,
+                tiling.across,
+                tiling.scratch,
+                epilogue.activation,
+                ih,
+                pt,
+            ),
         ),
         (fill, epilogue.parameter),
         n * oc * tiling.tiles,
