@@ -1,7 +1,7 @@
 """Names of layers, each with the descriptor that `fastconv.geometry` parses.
 
-`TABLES` holds every table by its name: the mixed convolutions, filters of images and signals, and the pooling windows that
-are compared by default, and the convolutions of whole classical networks.
+`TABLES` holds every table by its name: the mixed convolutions, filters of images and signals, and the pooling windows
+that are compared by default, and the convolutions of whole classical networks.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ FILTERS = {
     for kernel in (3, 5, 7, 11, 15, 31, 63)
 }
 
-# Gaussians of so many taps, which reach four standard deviations: as kernels that `convolve2d` finds separable, and blurs.
+# Gaussians of so many taps, which reach four standard deviations: as kernels that `convolve2d` finds separable, and
+# blurs.
 GAUSSIANS = {
     f"{extent}x{extent} {kernel}x{kernel}": f"ic1 oc1 i{extent} k{kernel} p{kernel // 2}"
     for extent in (1024, 256)

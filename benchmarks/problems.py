@@ -30,8 +30,8 @@ class Problem:
     ----------
     operation : str
         One of `OPERATIONS`. "conv" correlates batches ``(N, C, H, W)``; "filter" one image ``(H, W)``, mode "same",
-        "gaussian" one by a Gaussian that is given as a kernel, "blur" by one of which `sigma` is given, and "signal" one
-        signal ``(W,)``; zeros lie past the edges.
+        "gaussian" one by a Gaussian that is given as a kernel, "blur" by one of which `sigma` is given, and "signal"
+        one signal ``(W,)``; zeros lie past the edges.
     geometry : ConvGeometry or PoolGeometry
     dtype : str
     """

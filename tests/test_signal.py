@@ -624,5 +624,5 @@ def test_separable_filters_longer_than_the_image():
     assert_same(fastconv.signal.sepfir2d(image, taps, taps), expected)
     with pytest.raises(ValueError, match="odd"):
         fastconv.signal.sepfir2d(image, taps[1:], taps)
-    with pytest.raises(ValueError, match="two axes"):
+    with pytest.raises(ValueError, match="expected two axes"):
         fastconv.signal.sepfir2d(image[0], taps, taps)

@@ -254,8 +254,8 @@ def sepfir2d(input: npt.ArrayLike, hrow: npt.ArrayLike, hcol: npt.ArrayLike) -> 
     image, row, column = (as_array(name, a) for name, a in (("input", input), ("hrow", hrow), ("hcol", hcol)))
     if image.ndim != 2 or row.ndim != 1 or column.ndim != 1:
         raise ValueError(
-            f"input of shape {image.shape}, hrow of shape {row.shape}, hcol of shape {column.shape}: expected two axes, "
-            "one and one"
+            f"input of shape {image.shape}, hrow of shape {row.shape}, hcol of shape {column.shape}: expected two "
+            "axes, one and one"
         )
     if row.size % 2 == 0 or column.size % 2 == 0:
         raise ValueError(f"hrow of {row.size} and hcol of {column.size} taps: hrow and hcol must be odd length")

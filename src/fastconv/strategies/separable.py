@@ -54,7 +54,7 @@ def _rounding(dtype: np.dtype) -> float:
 
 
 def factorise(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Columns (oc, icg, kh, terms) and rows (oc, icg, terms, kw) of float64, with as few terms as are exact to the dtype.
+    """Columns (oc, icg, kh, terms) and rows (oc, icg, terms, kw) of float64, as few terms as are exact to the dtype.
 
     What is dropped has at most the norm of one unit in the last place of every tap.
 
