@@ -1,6 +1,6 @@
 """The problems that every strategy is tested on, as descriptors, and data for them.
 
-Few kernel extents, many geometries: Numba compiles the strategy `direct` once for each (kh, kw, step, dtype).
+Few kernel extents, many geometries: Numba compiles the kernels of `direct` once for each of their few shapes.
 """
 
 import numpy as np

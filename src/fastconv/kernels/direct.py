@@ -1,40 +1,31 @@
-"""Direct convolution: a block of the output in registers, and every vector of the image shared among its rows.
+"""Direct convolution: a block of sums in registers, and every line of the image shared among its rows.
 
 Equation, for one output channel m of one image, with c over the input channels of its group::
 
     out[b, q] = epilogue(sum_{c, i, j} weight[m, c, i, j] * x[c, b * sh - pt + i * dh, q * sw - pl + j * dw])
 
-A *block* is `rows` vectors of sums, one below the other. For a column j of taps, up to `TAPS` weights are held in
-registers, and each line of the image is loaded once for all the taps that meet it::
+A *block* is a few rows of sums, each of a few vectors. For a column j of taps, up to `TAPS` weights are held in
+registers, and each line is loaded once for all the taps that meet it::
 
-    line      taps that it meets (3 of them, 4 rows, stride 1)
+    line      taps that it meets (3 taps, 4 rows, stride 1)
      0        row 0, tap 0
      1        row 0, tap 1;  row 1, tap 0
      2        row 0, tap 2;  row 1, tap 1;  row 2, tap 0         rows + taps - 1 loads
      3                       row 1, tap 2;  row 2, tap 1; ...    for rows * taps multiply-adds
      ...
 
-With 10 rows and 5 taps a load serves 3.6 multiply-adds, whatever the kernel's extents are: they are read at run time, in
-runs of taps that are as equal as possible. Unrolling the columns too, or keeping the extents as constants, gained
-nothing beyond measurement, and cost a compilation for every kernel extent.
+so that in 10 rows and 5 taps a load serves 3.6 of them. Nothing else depends on the kernel's extents, which are read at
+run time: columns of more taps are taken in runs that are about equal. Unrolling the columns too gained nothing. A
+column of one run is a kernel of its own, since small kernels feel every branch: their blocks take some tens of cycles.
 
-Index map. Lines of stride 1 and any dilation dh: output rows of one residue modulo dh see the lines of one residue,
-so b counts those rows (`spread` = dh) and dilation is gone. Lines of stride 2: line l of a block is tap l - 2 * r of
-row r. Any other stride shares no lines: each tap loads all rows of the block. So does a plane of few rows,
-whose blocks are `rows` neighbouring vectors of one row instead: `flat`.
+Index map. Lines of stride 1 and any dilation dh: rows of one residue modulo dh see the lines of one residue, and are
+blocks of their own, without dilation. Lines of stride 2: line l of a block is tap l - 2 * r of row r. At other
+strides lines are not shared; each tap loads all rows of the block. So does a plane of very few rows, whose blocks are
+as many neighbouring vectors of one row instead: `flat`.
 
-Columns of stride 2 are loaded by taking every second value of two vectors.
-
-Boundary cases. Where all lines of a tile lie in the image and its columns follow each other in memory, blocks read the
-image itself. All other tiles, those at borders above all, first gather what they see into a *strip*, zeros around the
-image included, whose columns may be split into planes::
-
-    strip[c, l, plane, t] = x[c, line(l), left + start[plane] + t * step]
-
-so that tap j reads neighbouring values from `shift[j]` on, for other strides of columns as well. Lines that lie a
-multiple of a page apart would crowd each other out of the first cache, so such an image is read through strips too.
-A block that sticks out of a plane is moved back into it and computes some sums again; if the plane is smaller than
-a block, it is computed into scratch memory.
+Columns of stride 2 are loaded as every second value of two vectors. Other strides, and all that lies at a border, are
+the business of kernels/sweep.pyx, which makes lines of them without gaps. (Masked loads at borders were no faster: a
+mask takes a register, and its blocks then spill.)
 
 Complex numbers are pairs of reals: their sums are two vectors, of the products with the real and the imaginary
 parts of the weights, that are combined at the end.
@@ -90,8 +81,9 @@ class _Block:
 
     def clear(self) -> None:
         for row in self.sums:
-            for part in sum(row, []):
-                self.builder.store(self.vector.zero(), part)
+            for parts in row:
+                for part in parts:
+                    self.builder.store(self.vector.zero(), part)
 
     def moved(self, pointer: ir.Value, offset: ir.Value) -> ir.Value:
         return self.builder.gep(pointer, [offset])

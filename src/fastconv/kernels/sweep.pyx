@@ -1,10 +1,10 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """The tiles of direct convolution: what each sees of the image, and the sweeps that compute it.
 
-A *sweep* is a native function that Numba compiled (kernels/direct.py): it computes a rectangle of the output planes of a
-group block by block, from lines of values that it can load as vectors. This module cuts tiles into rectangles and finds
-such lines. Where all that a rectangle sees lies in the image, and columns follow each other in memory, they are the
-image's own. For all others, those at borders above all, a *strip* is gathered first, zeros around the image
+A *sweep* is a native function that Numba compiled (kernels/direct.py): it computes a rectangle of the output planes of
+a group block by block, from lines of values that it can load as vectors. This module cuts tiles into rectangles and
+finds such lines. Where all that a rectangle sees lies in the image, and columns follow each other in memory, they are
+the image's own. For all others, those at borders above all, a *strip* is gathered first, zeros around the image
 included, whose columns may be split into planes::
 
     strip[c, l, plane, t] = x[c, top + line(l), col * sw - pl + start[plane] + t * step]
@@ -20,9 +20,9 @@ import numpy as np
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, intptr_t
 from libc.string cimport memcpy
 
-# Weights of a column of the kernel that a sweep holds in registers, and the rows and vectors across that its blocks may
-# have: the largest, these weights and a line fill 16 registers. Low blocks write whole cache lines, and are the faster the
-# more taps a column has; high ones fit narrow planes.
+# Weights of a column of the kernel that a sweep holds in registers, and the rows and vectors across that its blocks
+# may have: the largest, these weights and a line fill 16 registers. Low blocks write whole cache lines, and are the
+# faster the more taps a column has; high ones fit narrow planes.
 TAPS = 5
 BLOCKS = ((3, 4), (5, 2), (10, 1), (7, 1), (4, 1))
 
@@ -56,8 +56,8 @@ cdef struct Tiles:
     int64_t unit, lanes, block_rows, block_cols, flat, every, runs, long_runs, run, activations_swept
     # Of the tiles, and of the largest rectangles that are computed from a strip; the columns that see only the image.
     int64_t spread, row_tile, row_tiles, strip_rows, strip_cols, in_place, first_inside, last_inside
-    # Of the lines: lines of the image from one vector of a block to the next, and of a strip; of a strip from one row or
-    # tap to the next; which of the image are in it (the last three depend on the rows if it goes by taps); the planes of
+    # Of the lines: lines of the image from one vector of a block to the next, and of a strip; of a strip from one row
+    # or tap to the next; which of the image are in it (`by_tap` makes these three depend on its rows); the planes of
     # each, how they go on, and how long they are, if there are several.
     int64_t image_lines, strip_lines, row_lines, tap_lines, segment, line_step, by_tap
     int64_t planes, step, reach, plane_pitch, scratch
@@ -127,7 +127,7 @@ cdef void gather(const item *x, const Tiles *t, const int64_t *starts, Part rows
     cdef int64_t width = (cols.count - 1) * t.every + 1 + t.reach
     cdef int64_t plane_pitch = t.plane_pitch if t.planes > 1 else width * t.unit
     cdef int64_t pitch = t.planes * plane_pitch
-    cdef int64_t plane, left, first, last, c, l, begin, y
+    cdef int64_t plane, left, first, last, c, i, begin, y
     cdef item *line
     s.channel, s.line, s.tap, s.row = lines * pitch, t.strip_lines * pitch, tap_lines * pitch, t.row_lines * pitch
     for plane in range(t.planes):
@@ -137,8 +137,8 @@ cdef void gather(const item *x, const Tiles *t, const int64_t *starts, Part rows
         for c in range(t.icg):
             line = strip + c * s.channel + plane * plane_pitch
             y, begin = top, 0
-            for l in range(lines):
-                if l - begin == segment:
+            for i in range(lines):
+                if i - begin == segment:
                     begin += segment
                     y += t.dh - segment * t.line_step
                 if y < 0 or y >= t.ih:
@@ -249,10 +249,10 @@ cdef void compute_8(void **arrays, const int64_t *ints, const double *scalars,
     compute(<int64_t *> arrays[0], arrays, ints, scalars, begin, end, worker)
 
 
-# Tile kernels by the size of an item. Tile: `row_tile` rows of one residue, in all output planes of one group of one image.
-# ``arrays``: x, weight and out (C-contiguous), the sweep, `kernels.epilogue.ROW` or null, bias or null, scratch of the
-# workers, the tables shift (of the taps in a line) and start (of the planes), and `Tiles`. ``ints``: the activation's code.
-# ``scalars``: its parameter.
+# Tile kernels by the size of an item. Tile: `row_tile` rows of one residue, in all output planes of one group of one
+# image. ``arrays``: x, weight and out (C-contiguous), the sweep, `kernels.epilogue.ROW` or null, bias or null, scratch
+# of the workers, the tables shift (of the taps in a line) and start (of the planes), and `Tiles`. ``ints``: the
+# activation's code. ``scalars``: its parameter.
 COMPUTE = {
     1: <intptr_t> &compute_1,
     2: <intptr_t> &compute_2,

@@ -40,11 +40,6 @@ def register_bytes() -> int:
     return 64 if "avx512f" in features() else 32 if "avx2" in features() else 16
 
 
-def registers() -> int:
-    """How many vector registers there are."""
-    return 32 if features() & {"avx512f", "neon"} else 16
-
-
 def lanes(dtype: np.dtype) -> int:
     """How many values of `dtype` a vector holds."""
     return register_bytes() // dtype.itemsize
@@ -101,7 +96,7 @@ class Emitter:
         return self.shuffle(self.load(pointer), self.load(self.builder.gep(pointer, [step])), picked)
 
     def load_even_unordered(self, pointer: ir.Value) -> ir.Value:
-        """As `load_even`, in the order that one instruction gives where shuffles stay within 16 bytes; see `ordered`."""
+        """As `load_even`, ordered as one instruction leaves it that shuffles within 16 bytes; see `ordered`."""
         step = ir.IntType(64)(self.lanes - 1)
         picked = [self._even_order()[lane] * 2 for lane in range(self.lanes)]
         picked = [at if at < self.lanes else at + 1 for at in picked]
@@ -115,7 +110,7 @@ class Emitter:
     def _even_order(self) -> list[int]:
         """Every 16 bytes hold half of their values from each of two vectors."""
         half = max(1, 64 // self.bits)
-        from_first = [at for at in range(self.lanes // 2)]
+        from_first = range(self.lanes // 2)
         groups = [from_first[at : at + half] for at in range(0, self.lanes // 2, half)]
         return [at + offset for group in groups for offset in (0, self.lanes // 2) for at in group]
 
