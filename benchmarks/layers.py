@@ -1,7 +1,7 @@
 """Names of layers, each with the descriptor that `fastconv.geometry` parses.
 
-`TABLES` holds every table by its name: the mixed convolutions, the single-channel filters and the pooling windows that
-are compared by default, and the convolutions of whole classical networks.
+`TABLES` holds every table by its name: the mixed convolutions, filters of images and signals, and the pooling windows
+that are compared by default, and the convolutions of whole classical networks.
 """
 
 from __future__ import annotations
@@ -32,6 +32,19 @@ FILTERS = {
     f"{extent}x{extent} {kernel}x{kernel}": f"ic1 oc1 i{extent} k{kernel} p{kernel // 2}"
     for extent in (1024, 256)
     for kernel in (3, 5, 7, 11, 15, 31, 63)
+}
+
+# Gaussians of so many taps, which reach four standard deviations: as kernels that `convolve2d` finds separable, and
+# blurs.
+GAUSSIANS = {
+    f"{extent}x{extent} {kernel}x{kernel}": f"ic1 oc1 i{extent} k{kernel} p{kernel // 2}"
+    for extent in (1024, 256)
+    for kernel in (9, 17, 33)
+}
+
+SIGNALS = {
+    f"{samples} x {taps}": f"ic1 oc1 iw{samples} kw{taps} p{taps // 2}"
+    for samples, taps in ((1_000_000, 65), (1_000_000, 2001), (100_000, 65), (1000, 9))
 }
 
 POOLS = {
@@ -117,6 +130,9 @@ RESNET50 = {"conv1": "ic3 oc64 i224 k7 s2 p3"} | {
 TABLES = {
     "conv": CONVOLUTIONS,
     "filters": FILTERS,
+    "gaussians": GAUSSIANS,
+    "blurs": GAUSSIANS,
+    "signals": SIGNALS,
     "pools": POOLS,
     "lenet5": LENET5,
     "alexnet": ALEXNET,

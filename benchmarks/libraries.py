@@ -77,11 +77,12 @@ class Fastconv:
         g = problem.geometry
         if problem.operation == "conv":
             return partial(fastconv.conv2d, *arrays, **window(g), strategy=self.strategy)
-        if problem.operation == "filter":
-            from fastconv.signal import convolve2d
-
+        if problem.operation in ("filter", "gaussian", "signal"):
             image, kernel = arrays
-            return partial(convolve2d, image, flipped(kernel), mode="same")
+            function = fastconv.signal.convolve if problem.operation == "signal" else fastconv.signal.convolve2d
+            return partial(function, image, flipped(kernel), mode="same")
+        if problem.operation == "blur":
+            return partial(fastconv.ndimage.gaussian_filter, *arrays, problem.sigma, mode="constant")
         pool = {"max_pool": fastconv.max_pool2d, "avg_pool": fastconv.avg_pool2d}[problem.operation]
         padding = tuple(begin for begin, _ in g.padding)
         return partial(pool, *arrays, g.kernel, g.stride, padding, ceil_mode=g.ceil_mode)
@@ -121,4 +122,4 @@ def window(geometry: ConvGeometry) -> dict[str, Any]:
 
 def flipped(kernel: np.ndarray) -> np.ndarray:
     """The kernel with which a true convolution, which flips it again, correlates."""
-    return np.ascontiguousarray(kernel[::-1, ::-1])
+    return np.ascontiguousarray(np.flip(kernel))

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from benchmarks.libraries import Call, Library, flipped
-from benchmarks.problems import OPERATIONS, Problem
+from benchmarks.problems import Problem
 from fastconv.strategies.fft import Fft
 
 _CONV_LIKE = ("conv", "filter")
@@ -64,7 +64,7 @@ def _onnx_model(onnx, problem: Problem, weight: list[np.ndarray]) -> bytes:
 class Peer:
     """What most adapters share: every problem of their operations is taken, and products are summed directly."""
 
-    operations: ClassVar[tuple[str, ...]] = OPERATIONS
+    operations: ClassVar[tuple[str, ...]] = ("conv", "filter", "max_pool", "avg_pool")
 
     def refuse(self, problem: Problem) -> str | None:
         return None
@@ -134,7 +134,7 @@ class TorchChannelsLast(Torch):
     """Images and weights already in channels-last memory."""
 
     name = "torch NHWC"
-    operations = tuple(operation for operation in OPERATIONS if operation != "filter")
+    operations = ("conv", "max_pool", "avg_pool")
     channels_last = True
 
 
@@ -360,10 +360,10 @@ def _muted() -> Iterator[None]:
 
 
 class OpenCv(Peer):
-    """``filter2D``, which correlates, and turns to a DFT for large kernels."""
+    """``filter2D``, which correlates, and turns to a DFT for large kernels; ``GaussianBlur``."""
 
     name = "OpenCV"
-    operations = ("filter",)
+    operations = ("filter", "gaussian", "blur")
 
     def __init__(self, threads: int) -> None:
         import cv2
@@ -376,14 +376,17 @@ class OpenCv(Peer):
         return max(problem.sum_error, _fft_error(problem))
 
     def prepare(self, problem: Problem, *arrays: np.ndarray) -> Call:
-        image, kernel = arrays
-        return lambda: self.cv2.filter2D(image, -1, kernel, borderType=self.cv2.BORDER_CONSTANT)
+        image, *kernel = arrays
+        if not kernel:
+            size = problem.geometry.kernel[::-1]
+            return lambda: self.cv2.GaussianBlur(image, size, problem.sigma, borderType=self.cv2.BORDER_CONSTANT)
+        return lambda: self.cv2.filter2D(image, -1, kernel[0], borderType=self.cv2.BORDER_CONSTANT)
 
 
 class ScipySignal(Peer):
     """A function of ``scipy.signal``, all of them on one thread."""
 
-    operations = ("filter",)
+    operations = ("filter", "gaussian", "signal")
     function: ClassVar[str]
 
     def __init__(self, threads: int) -> None:
@@ -401,12 +404,14 @@ class ScipySignal(Peer):
 class ScipyConvolve2d(ScipySignal):
     function = "convolve2d"
     name = f"scipy {function}"
+    operations = ("filter", "gaussian")
 
     # Its plain loop does about 1e9 operations a second: past this, a call takes seconds.
     MAX_FLOPS = 1e9
 
     def refuse(self, problem: Problem) -> str | None:
-        return f"would take about {problem.flops / 1e9:.0f} s a call" if problem.flops > self.MAX_FLOPS else None
+        flops = problem.geometry.flops
+        return f"would take about {flops / 1e9:.0f} s a call" if flops > self.MAX_FLOPS else None
 
 
 class ScipyFft(ScipySignal):
@@ -422,11 +427,47 @@ class ScipyOverlapAdd(ScipyFft):
     name = f"scipy {function}"
 
 
+class NumpyConvolve(ScipySignal):
+    """What ``scipy.signal.convolve`` calls for short filters."""
+
+    name = "numpy convolve"
+    operations = ("signal",)
+    version = np.__version__
+
+    def __init__(self, threads: int) -> None:
+        pass
+
+    def prepare(self, problem: Problem, *arrays: np.ndarray) -> Call:
+        signal, kernel = arrays
+        kernel = flipped(kernel)
+        return lambda: np.convolve(signal, kernel, mode="same")
+
+
+class ScipyNdimage(Peer):
+    """``scipy.ndimage.gaussian_filter``."""
+
+    name = "scipy ndimage"
+    operations = ("blur",)
+
+    def __init__(self, threads: int) -> None:
+        import scipy.ndimage
+
+        self.ndimage = scipy.ndimage
+        self.version = scipy.__version__
+
+    def prepare(self, problem: Problem, *arrays: np.ndarray) -> Call:
+        (image,) = arrays
+        return lambda: self.ndimage.gaussian_filter(image, problem.sigma, mode="constant")
+
+
 def _fft_error(problem: Problem) -> float:
     return Fft().error(problem.geometry, np.dtype(problem.dtype))
 
 
-PEERS = (Torch, TorchChannelsLast, OnnxRuntime, OpenVino, Ncnn, Mnn, OpenCv, ScipyConvolve2d, ScipyFft, ScipyOverlapAdd)
+PEERS = (
+    *(Torch, TorchChannelsLast, OnnxRuntime, OpenVino, Ncnn, Mnn, OpenCv),
+    *(ScipyConvolve2d, ScipyFft, ScipyOverlapAdd, NumpyConvolve, ScipyNdimage),
+)
 
 
 def available_peers(

@@ -13,7 +13,10 @@ from fastconv.geometry import ConvGeometry, PoolGeometry
 from fastconv.planner import checked_tolerance
 from fastconv.strategies.base import sum_error
 
-OPERATIONS = ("conv", "filter", "max_pool", "avg_pool")
+OPERATIONS = ("conv", "filter", "gaussian", "blur", "signal", "max_pool", "avg_pool")
+
+# Operations of one image or signal, and the tables of which they are the rows.
+_OF_TABLES = {"filters": "filter", "gaussians": "gaussian", "blurs": "blur", "signals": "signal"}
 
 # What is expected of a maximum over many normal errors is passed now and then, but not twofold.
 _MARGIN = 2.0
@@ -26,7 +29,9 @@ class Problem:
     Attributes
     ----------
     operation : str
-        One of `OPERATIONS`. "conv" correlates batches ``(N, C, H, W)``; "filter" one image ``(H, W)``, mode "same".
+        One of `OPERATIONS`. "conv" correlates batches ``(N, C, H, W)``; "filter" one image ``(H, W)``, mode "same",
+        "gaussian" one by a Gaussian that is given as a kernel, "blur" by one of which `sigma` is given, and "signal"
+        one signal ``(W,)``; zeros lie past the edges.
     geometry : ConvGeometry or PoolGeometry
     dtype : str
     """
@@ -37,15 +42,30 @@ class Problem:
 
     @property
     def flops(self) -> int | None:
-        """Operations of the direct algorithm; pooling, which is bound by memory, is not counted."""
-        return self.geometry.flops if isinstance(self.geometry, ConvGeometry) else None
+        """Operations of the direct algorithm, if that is what is done; pooling is bound by memory."""
+        return self.geometry.flops if self.operation in ("conv", "filter", "signal") else None
+
+    @property
+    def sigma(self) -> float:
+        """The standard deviation of a Gaussian that reaches four of them."""
+        return (self.geometry.kernel[-1] - 1) / 8
 
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """Normal data, the same every time: x and weight, or x alone for pooling."""
+        """Normal data, the same every time: x and weight, or x alone for pooling and blurs."""
         rng = np.random.default_rng(0)
-        shapes = (self.geometry.x_shape, *([] if self.flops is None else [self.geometry.weight_shape]))
-        arrays = (rng.standard_normal(shape).astype(self.dtype) for shape in shapes)
-        return tuple(array[0, 0] if self.operation == "filter" else array for array in arrays)
+        x = rng.standard_normal(self.geometry.x_shape).astype(self.dtype)
+        if self.operation.endswith("pool"):
+            return (x,)
+        if self.operation == "conv":
+            return x, rng.standard_normal(self.geometry.weight_shape).astype(self.dtype)
+        if self.operation == "blur":
+            return (x[0, 0],)
+        if self.operation == "gaussian":
+            reach = self.geometry.kernel[-1] // 2
+            weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / self.sigma) ** 2)
+            return x[0, 0], np.outer(weights, weights).astype(self.dtype)
+        weight = rng.standard_normal(self.geometry.kernel).astype(self.dtype)
+        return (x[0, 0, 0], weight[0]) if self.operation == "signal" else (x[0, 0], weight)
 
     @property
     def sum_error(self) -> float:
@@ -82,9 +102,10 @@ def table_problems(table: str, dtype: str = "float32") -> dict[str, Problem]:
             for operation in ("max_pool", "avg_pool")
             for name, descriptor in TABLES[table].items()
         }
-    operation = "filter" if table == "filters" else "conv"
+    operation = _OF_TABLES.get(table, "conv")
     return {
-        name: Problem(operation, ConvGeometry.parse(descriptor), dtype) for name, descriptor in TABLES[table].items()
+        name: Problem(operation, ConvGeometry.parse(descriptor).as_2d(), dtype)
+        for name, descriptor in TABLES[table].items()
     }
 
 

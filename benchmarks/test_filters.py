@@ -1,10 +1,10 @@
-"""fastconv and its peers on single images: one group a filter."""
+"""fastconv and its peers on single images and signals: one group a row of the tables."""
 
 from __future__ import annotations
 
 import pytest
 
-from benchmarks.layers import FILTERS
+from benchmarks.layers import TABLES
 from benchmarks.libraries import Fastconv
 from benchmarks.peers import PEERS
 from benchmarks.problems import table_problems
@@ -12,8 +12,15 @@ from benchmarks.problems import table_problems
 # What peers deprecate among themselves is theirs to mend.
 pytestmark = pytest.mark.filterwarnings("default")
 
+ROWS = [
+    pytest.param(table, name, library, id=f"{table}-{name}-{library.name}")
+    for table in ("filters", "gaussians", "blurs", "signals")
+    for name in TABLES[table]
+    for library in (Fastconv, *PEERS)
+    if next(iter(table_problems(table).values())).operation in library.operations
+]
 
-@pytest.mark.parametrize("library", [c for c in (Fastconv, *PEERS) if "filter" in c.operations], ids=lambda c: c.name)
-@pytest.mark.parametrize("filter_", FILTERS)
-def test_filter(time_call, filter_, library):
-    time_call(f"filters: {filter_}", table_problems("filters")[filter_], library)
+
+@pytest.mark.parametrize(("table", "name", "library"), ROWS)
+def test_filter(time_call, table, name, library):
+    time_call(f"{table}: {name}", table_problems(table)[name], library)

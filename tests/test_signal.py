@@ -447,3 +447,182 @@ def test_a_symmetric_kernel_correlates_as_it_convolves(shape1, shape2, boundary,
     image, kernel = integral(shape1, "l", seed), integral(shape2, "l", seed + 1)
     kernel = kernel + kernel[::-1, ::-1]
     assert_same(correlate2d(image, kernel, "full", boundary), convolve2d(image, kernel, "full", boundary))
+
+
+# Arrays of any number of axes.
+
+SHAPES = [
+    ((7,), (3,)),
+    ((3,), (7,)),
+    ((8,), (4,)),
+    ((1,), (5,)),
+    ((6, 7), (3, 2)),
+    ((3, 2), (6, 7)),
+    ((3, 9), (5, 4)),
+    ((5, 1), (1, 4)),
+    ((1, 6), (4, 1)),
+    ((4, 5, 6), (2, 3, 2)),
+    ((2, 3, 2), (4, 5, 6)),
+    ((2, 3, 4, 3), (2, 2, 2, 2)),
+]
+PAIRS = [(fastconv.signal.convolve, scipy.signal.convolve), (fastconv.signal.correlate, scipy.signal.correlate)]
+either = pytest.mark.parametrize(("ours", "scipys"), PAIRS, ids=["convolve", "correlate"])
+
+
+def small(shape, dtype, seed=0):
+    """Integers whose convolutions stay exact in every type but the smallest, where they wrap around alike."""
+    dtype, rng = np.dtype(dtype), np.random.default_rng([seed, *shape])
+    values = rng.integers(-9 if dtype.kind in "ifc" else 0, 9, (2, *shape))
+    return (values[0] + 1j * values[1] if dtype.kind == "c" else values[0]).astype(dtype)
+
+
+@either
+@every_mode
+@pytest.mark.parametrize("method", ["auto", "direct", "fft"])
+@pytest.mark.parametrize("dtype", "bBilLfdgFD")
+def test_arrays_of_any_axes(ours, scipys, mode, method, dtype):
+    for shape1, shape2 in SHAPES:
+        in1, in2 = small(shape1, dtype), small(shape2, dtype, 1)
+        actual, expected = (outcome(f, in1, in2, mode, method) for f in (ours, scipys))
+        if isinstance(expected, type):
+            assert actual is expected
+        elif method == "fft":
+            assert actual.dtype == expected.dtype
+            np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-3)
+        else:
+            assert_same(actual, scipys(in1, in2, mode, "direct"))
+
+
+@either
+def test_types_of_arrays_meet_as_in_scipy(ours, scipys):
+    for char1, char2 in itertools.product("?" + INTEGERS + "e" + FLOATS + "O", repeat=2):
+        call = (np.ones(6, char1), np.ones(3, char2))
+        if char1 == char2 == "?":
+            continue  # SciPy's own methods disagree
+        actual, expected = outcome(ours, *call), outcome(scipys, *call)
+        if isinstance(expected, type):
+            assert actual is expected
+        else:
+            assert actual.dtype == expected.dtype
+            np.testing.assert_array_equal(actual.astype(complex).round(2), expected.astype(complex).round(2))
+
+
+@pytest.mark.parametrize("shape", [(9,), (4, 5), (3, 4, 5)])
+def test_bool_is_any_of(shape):
+    in1, in2 = (small(shape, "l", seed) > 5 for seed in (2, 3))
+    expected = scipy.signal.convolve(in1.astype("l"), in2.astype("l")) > 0
+    for method in ("auto", "direct", "fft"):
+        assert_same(fastconv.signal.convolve(in1, in2, method=method), expected)
+
+
+@pytest.mark.parametrize("dtype", "BhilL")
+def test_large_integers_wrap_and_small_ones_are_exact_in_float(dtype):
+    """Through floating point where that is exact, and not where it is not."""
+    image = integral((80, 90), dtype)
+    for kernel in (small((5, 4), dtype), integral((5, 4), dtype)):
+        for mode in MODES:
+            expected = scipy.signal.convolve2d(image, kernel, mode)
+            assert_same(convolve2d(image, kernel, mode), expected)
+            assert_same(fastconv.signal.convolve(image, kernel, mode), expected)
+
+
+def test_long_integer_signals_are_exact():
+    """Long enough for the FFT, which may round to whole numbers only where its error is less than a half."""
+    rng = np.random.default_rng(0)
+    for bound in (5, 2**20, 2**40):
+        in1, in2 = rng.integers(-bound, bound, 5000), rng.integers(-bound, bound, 3000)
+        np.testing.assert_array_equal(fastconv.signal.convolve(in1, in2), np.convolve(in1, in2))
+
+
+@pytest.mark.parametrize("dtype", "fdFD")
+@pytest.mark.parametrize(
+    "shapes", [((4000,), (65,)), ((3000,), (2000,)), ((70, 80), (31, 33)), ((20, 30, 40), (5, 6, 7))]
+)
+def test_auto_rounds_as_promised(dtype, shapes):
+    rng = np.random.default_rng(0)
+    in1, in2 = (rng.standard_normal(shape).astype(dtype) for shape in shapes)
+    wide = [array.astype(np.clongdouble if dtype in "FD" else np.longdouble) for array in (in1, in2)]
+    expected = scipy.signal.convolve(*wide, method="direct")
+    for function in (fastconv.signal.convolve, fastconv.signal.fftconvolve, fastconv.signal.oaconvolve):
+        error = np.abs(function(in1, in2) - expected).max() / expected.std()
+        assert error < (1e-5 if dtype in "fF" else 1e-12)
+
+
+def test_outer_products_are_products():
+    column, row = small((50, 1), "d"), small((1, 60), "d")
+    assert_same(fastconv.signal.convolve(column, row), column * row)
+    assert_same(fastconv.signal.correlate(column, row), column * row[:, ::-1])
+
+
+@pytest.mark.parametrize("function", [fastconv.signal.convolve, fastconv.signal.fftconvolve])
+def test_nan_is_seen_where_it_is(function):
+    rng = np.random.default_rng(0)
+    in1, in2 = rng.standard_normal(20_000), rng.standard_normal(3000)
+    in1[7000] = np.nan
+    seen = np.zeros(22_999, bool)
+    seen[7000:10_000] = True
+    np.testing.assert_array_equal(np.isnan(function(in1, in2)), seen)
+
+
+@either
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (([1], 2), "dimensionality"),
+        (([1], [[2]]), "dimensionality"),
+        (([1], [2], "spam"), "mode='spam'"),
+        (([1], [2], "full", "spam"), "method='spam'"),
+        ((np.ones((2, 3)), np.ones((3, 2)), "valid"), "in1 of shape"),
+    ],
+)
+def test_errors_of_arrays(ours, scipys, args, message):
+    expected = outcome(scipys, *args)
+    with pytest.raises(expected, match=message):
+        ours(*args)
+
+
+@pytest.mark.parametrize("name", ["fftconvolve", "oaconvolve"])
+@pytest.mark.parametrize("axes", [None, 0, 1, (0, 1), -1])
+def test_axes_of_fft(name, axes):
+    in1 = small((9, 8), "d")
+    in2 = small((5, 8) if axes == 0 else (9, 3) if axes in (1, -1) else (5, 3), "d")
+    for mode in MODES:
+        actual, expected = (getattr(module, name)(in1, in2, mode, axes) for module in (fastconv.signal, scipy.signal))
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-11)
+
+
+def test_choosing_a_method():
+    choose = fastconv.signal.choose_conv_method
+    assert choose(np.ones(10**5), np.ones(5 * 10**4)) == "fft"
+    assert choose(np.ones(1000), np.ones(5)) == "direct"
+    assert choose(np.ones((60, 60, 60)), np.ones((3, 3, 3))) == "direct"
+    assert choose(np.ones((60, 60, 60)), np.ones((30, 30, 30))) == "fft"
+    assert choose(np.full(10**5, 2**40), np.full(10**4, 2**20)) == "direct"
+    method, times = choose(np.ones(500), np.ones(50), measure=True)
+    assert method == min(times, key=times.get)
+    assert set(times) == {"direct", "fft"}
+
+
+@pytest.mark.parametrize("dtype", "?bhilefdgFDO")
+@pytest.mark.parametrize("filter_type", "lfdD")
+def test_separable_filters(dtype, filter_type):
+    image = np.abs(small((6, 9), "l")).astype(dtype)
+    for row, column in ((3, 5), (1, 3), (3, 1), (1, 1)):
+        call = (image, small((row,), filter_type), small((column,), filter_type))
+        actual, expected = (outcome(module.sepfir2d, *call) for module in (fastconv.signal, scipy.signal))
+        if isinstance(expected, type):
+            assert isinstance(actual, type), actual
+            assert issubclass(actual, (ValueError, TypeError))
+        else:
+            assert_same(actual, expected)
+
+
+def test_separable_filters_longer_than_the_image():
+    """SciPy reads past the image here."""
+    image, taps = small((3, 4), "d"), small((9,), "d")
+    expected = scipy.ndimage.convolve1d(scipy.ndimage.convolve1d(image, taps, 0), taps, 1)
+    assert_same(fastconv.signal.sepfir2d(image, taps, taps), expected)
+    with pytest.raises(ValueError, match="odd"):
+        fastconv.signal.sepfir2d(image, taps[1:], taps)
+    with pytest.raises(ValueError, match="expected two axes"):
+        fastconv.signal.sepfir2d(image[0], taps, taps)

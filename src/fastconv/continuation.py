@@ -13,6 +13,7 @@ nearest      a a a | a b c d | d d –, nearest
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -41,6 +42,7 @@ def source_indices(begin: int, end: int, extent: int, name: str) -> np.ndarray:
     return np.minimum(at, 2 * extent - 1 - at if name == "reflect" else period - at)
 
 
+@functools.lru_cache(maxsize=1024)
 def edge_indices(pad: int, end: int, extent: int, name: str) -> np.ndarray:
     """`source_indices` of the positions past the edges alone: `pad` of them before the array, those up to `end` after.
 
@@ -49,9 +51,10 @@ def edge_indices(pad: int, end: int, extent: int, name: str) -> np.ndarray:
     >>> edge_indices(3, 6, 4, "mirror").tolist()
     [3, 2, 1, 2, 1]
     """
-    return np.concatenate(
-        (source_indices(-pad, 0, extent, name), source_indices(extent, max(extent, end), extent, name))
-    )
+    edges = source_indices(-pad, 0, extent, name), source_indices(extent, max(extent, end), extent, name)
+    indices = np.concatenate(edges)
+    indices.flags.writeable = False  # it is remembered
+    return indices
 
 
 def continued(array: np.ndarray, begins: Sequence[int], shape: Sequence[int], name: str, fill: object) -> np.ndarray:

@@ -1,10 +1,11 @@
 """Correlation of arrays with whatever lies past their edges: what `fastconv.signal` and `fastconv.ndimage` share.
 
-An array of one or two axes goes to a strategy, which knows zeros past the edges as padding. If something else lies there,
-the outputs that see it are computed again from continued patches along the edges: the continued image as a whole never
-exists. More axes are correlated tap by tap, in a continued copy.
+An array of one or two axes goes to a strategy, which knows zeros past the edges as padding. If something else lies
+there, the outputs that see it are computed again from continued patches along the edges: the continued image as a whole
+never exists. More axes are correlated tap by tap, in a continued copy.
 
-Integers are summed in floating point where no sum can leave the range in which that is exact, a block of rows at a time.
+Integers are summed in floating point where no sum can leave the range in which that is exact, a block of rows at a
+time.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ _PATCH_BYTES = 4 << 20
 # An image that is no larger than this is continued in one piece: less work than a patch for each edge.
 _SMALL_BYTES = 64 << 10
 
-# Values of a block of rows that are converted at a time, and stay in the second cache.
-_BLOCK_VALUES = 1 << 16
+# Values of a block of rows that are converted at a time, few enough to stay in a cache.
+_BLOCK_VALUES = 1 << 18
 
 # Below this many products, integers are summed as they are: less work than converting them.
 _FEW_PRODUCTS = 1 << 15
@@ -179,7 +180,7 @@ def _exact_float(image: np.ndarray, kernel: np.ndarray) -> np.dtype | None:
 
 
 def _correlate_blocks(image: np.ndarray, kernel: np.ndarray, padding: Padding, out: np.ndarray) -> None:
-    """Correlate integers in the type of `kernel`, a block of rows at a time: zero rows around the image are rows of it."""
+    """Correlate integers in the type of `kernel`, a block of rows at a time, zero rows included."""
     k, (begin, _) = kernel.shape[0], padding[0]
     line = prod(image.shape[1:])
     rows = max(k, _BLOCK_VALUES // line)
@@ -218,7 +219,7 @@ def _correlate_edges(
 ) -> None:
     """Correlate as if zeros lay around the image, and then again the outputs that see past an edge.
 
-    Rows that see past the top or the bottom are not computed twice; ends of rows are, since strategies write whole rows.
+    Rows that see past the top or bottom are not computed twice; ends of rows are, since strategies write whole rows.
     """
     inside = []
     for (begin, _), extent, k, outputs in zip(padding, image.shape, kernel.shape, out.shape, strict=True):

@@ -565,8 +565,8 @@ def maximum_filter(
 
     References
     ----------
-    van Herk, A fast algorithm for local minimum and maximum filters on rectangular and octagonal kernels, 1992 (boxes are
-    separable); kernels/windows.py has what is done along an axis.
+    van Herk, A fast algorithm for local minimum and maximum filters on rectangular and octagonal kernels, 1992: boxes
+    are separable. What is done along an axis is described in kernels/windows.py.
 
     Examples
     --------

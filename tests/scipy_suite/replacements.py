@@ -10,7 +10,7 @@ import pytest
 
 
 class Replacements:
-    """The functions `names` of some modules of SciPy, each with the one of fastconv that replaces it; calls are counted."""
+    """The functions `names` of modules of SciPy, each with the one of fastconv that replaces it; calls are counted."""
 
     def __init__(self, modules, ours, names, about_others=r"(?!)"):
         self.modules = modules

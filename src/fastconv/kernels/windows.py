@@ -10,8 +10,8 @@ An output costs about log2 k folds, all of them over neighbouring values, so tha
 and Werman's three comparisons depend on each other and do not. Sums are added in pairs: no error grows along a line, as
 it would in a running sum.
 
-Index map. The array is (outer, n, inner). A tile is a segment of n and some of the inner columns of one outer index; its
-continued lines are gathered into a buffer ``[t][column]``, where a step of p is p * columns.
+Index map. The array is (outer, n, inner). A tile is a segment of n and some of the inner columns of one outer index;
+its continued lines are gathered into a buffer ``[t][column]``, where a step of p is p * columns.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def total(a, b):
 def window_kernel(dtype: np.dtype, fold: str) -> Any:
     """The tile kernel for `fold`, one of "maximum", "minimum" and "mean".
 
-    ``arrays``: x, out (C-contiguous), workspace, the source index of each continued place (int64; -1 is the fill value),
-    and the fill value. ``ints``: as unpacked below; strides of x in elements; places from `inside` to `outside` of a
-    line are the array itself. ``scalars``: none.
+    ``arrays``: x, out (C-contiguous), workspace, the source index of each continued place (int64; -1 is the fill
+    value), and the fill value. ``ints``: as unpacked below; strides of x in elements; places from `inside` to `outside`
+    of a line are the array itself. ``scalars``: none.
     """
     combine = {"maximum": larger, "minimum": smaller, "mean": total}[fold]
     MEAN = fold == "mean"

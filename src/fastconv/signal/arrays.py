@@ -1,8 +1,8 @@
 """Convolution and correlation of arrays of any number of axes, directly or by FFT.
 
-Everything becomes one cross-correlation with the kernel flipped. One and two axes go to the planner, whose strategies are
-direct sums, separable passes and overlap-save FFTs; more axes are summed directly or given to SciPy's FFT, by a model of
-what each costs. Types without a kernel here (float16, longdouble, object) are SciPy's.
+Everything becomes one cross-correlation with the kernel flipped. One and two axes go to the planner, whose strategies
+are direct sums, separable passes and overlap-save FFTs; more axes are summed directly or given to SciPy's FFT, by a
+model of what each costs. Types without a kernel here (float16, longdouble, object) are SciPy's.
 """
 
 from __future__ import annotations
@@ -57,16 +57,16 @@ def convolve(in1: npt.ArrayLike, in2: npt.ArrayLike, mode: str = "full", method:
     Raises
     ------
     ValueError
-        The inputs differ in their number of axes; "valid", and neither contains the other; `mode` or `method` has no such
-        meaning; an input is empty and the method direct.
+        The inputs differ in their number of axes; "valid", and neither contains the other; `mode` or `method` has no
+        such meaning; an input is empty and the method direct.
     TypeError
         An input is a masked array, or `mode` or `method` is no string.
 
     Notes
     -----
-    "auto" computes floating-point arrays within an expected error of 1e-5 (float32) or 1e-12 (float64) standard deviations
-    of the output, and integers exactly. NaN and infinity reach only the outputs that see them, by "fft" too for arrays of
-    one or two axes (SciPy's FFT spreads them everywhere).
+    "auto" computes floating-point arrays within an expected error of 1e-5 (float32) or 1e-12 (float64) standard
+    deviations of the output, and integers exactly. NaN and infinity reach only the outputs that see them, by "fft" too
+    for arrays of one or two axes (SciPy's FFT spreads them everywhere).
 
     References
     ----------
@@ -204,8 +204,8 @@ def _taps_seconds(volume: np.ndarray, kernel: np.ndarray, mode: str, dtype: np.d
 def _rounds_exactly(volume: np.ndarray, kernel: np.ndarray, mode: str) -> bool:
     """Whether an FFT in float64, which costs less than sums of these integers, is certain to err by less than a half.
 
-    Its error is at most a small multiple of unit roundoff, log2 n and the product of both inputs' norms (Higham, Accuracy
-    and Stability, 2002, theorem 24.2); the factor 8 leaves room.
+    Its error is at most a small multiple of unit roundoff, log2 n and the product of both inputs' norms (Higham,
+    Accuracy and Stability, 2002, theorem 24.2); the factor 8 leaves room.
     """
     if volume.dtype.kind not in "iu" or kernel.dtype.kind not in "iu":
         return False
@@ -221,8 +221,8 @@ def fftconvolve(
 ) -> np.ndarray:
     """Convolution by FFT: a drop-in for `scipy.signal.fftconvolve`.
 
-    Real arrays of one or two axes, convolved along all of them, are cut into tiles (overlap-save) if that is cheaper; all
-    others are SciPy's.
+    Real arrays of one or two axes, convolved along all of them, are cut into tiles (overlap-save) if that is
+    cheaper; all others are SciPy's.
 
     Parameters
     ----------

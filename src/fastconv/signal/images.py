@@ -254,8 +254,8 @@ def sepfir2d(input: npt.ArrayLike, hrow: npt.ArrayLike, hcol: npt.ArrayLike) -> 
     image, row, column = (as_array(name, a) for name, a in (("input", input), ("hrow", hrow), ("hcol", hcol)))
     if image.ndim != 2 or row.ndim != 1 or column.ndim != 1:
         raise ValueError(
-            f"input of shape {image.shape}, hrow of shape {row.shape}, hcol of shape {column.shape}: expected two axes, "
-            "one and one"
+            f"input of shape {image.shape}, hrow of shape {row.shape}, hcol of shape {column.shape}: expected two "
+            "axes, one and one"
         )
     if row.size % 2 == 0 or column.size % 2 == 0:
         raise ValueError(f"hrow of {row.size} and hcol of {column.size} taps: hrow and hcol must be odd length")
@@ -272,7 +272,7 @@ def sepfir2d(input: npt.ArrayLike, hrow: npt.ArrayLike, hcol: npt.ArrayLike) -> 
 
 def _filter_planes(image: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
     """Correlate the reflected image with ``outer(column, row)``, real and imaginary parts as two channels."""
-    from fastconv.strategies.separable import Factors, correlate_factors
+    from fastconv.strategies.separable import Factors, correlate_factors, outer_factors
 
     h, w = image.shape
     real = image.real.dtype
@@ -283,17 +283,14 @@ def _filter_planes(image: np.ndarray, row: np.ndarray, column: np.ndarray) -> np
         rows = np.stack([np.stack(parts[1]), np.stack(parts[1][::-1])])
         columns, rows = columns[[[0, 1], [1, 0]]], rows[[[0, 1], [1, 0]]]
         columns[0, 1] *= -1
+        factors = Factors(np.ascontiguousarray(columns, real), np.ascontiguousarray(rows, real), None)
         planes = np.ascontiguousarray(image).view(real).reshape(h, w, 2).transpose(2, 0, 1)[np.newaxis]
     else:
-        columns, rows, planes = (
-            column[np.newaxis, np.newaxis, :, np.newaxis],
-            row.reshape(1, 1, 1, -1),
-            image[np.newaxis, np.newaxis],
-        )
-    out = np.empty((1, len(columns), h, w), real)
+        factors, planes = outer_factors(column, row), image[np.newaxis, np.newaxis]
+    out = np.empty((1, len(factors.columns), h, w), real)
     correlate_factors(
         planes,
-        Factors(np.ascontiguousarray(columns, real), np.ascontiguousarray(rows, real), None),
+        factors,
         out,
         tuple((taps.size // 2, taps.size // 2) for taps in (column, row)),
         threads.get_num_threads() if out.size > 1 << 16 else 1,

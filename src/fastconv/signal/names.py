@@ -47,6 +47,6 @@ def must_swap(shape1: tuple[int, ...], shape2: tuple[int, ...]) -> bool:
     if all(a <= b for a, b in zip(shape1, shape2, strict=True)):
         return True
     raise ValueError(
-        f"in1 of shape {shape1}, in2 of shape {shape2}: For 'valid' mode, one must be at least as large as the other in "
-        "every dimension"
+        f"in1 of shape {shape1}, in2 of shape {shape2}: For 'valid' mode, one must be at least as large as the other "
+        "in every dimension"
     )

@@ -1,10 +1,11 @@
-"""The convolution theorem, tile by tile: transform, multiply by the filters' spectra, sum over channels, transform back.
+"""The convolution theorem, tile by tile: transform, multiply by the filters' spectra, sum channels, transform back.
 
 Overlap-save (Stockham, High-speed convolution and correlation, 1966; Oppenheim and Schafer, Discrete-Time Signal
-Processing, section 8.7.3): a tile of transform extents ``th × tw`` gives the ``th - (kh - 1)·dh`` by ``tw - (kw - 1)·dw``
-outputs into which nothing wraps around. The filters are transformed once a call, for all tiles and images; the
-transforms are those of `scipy.fft` (pocketfft, Reinecke), real, in the type of the image. Strides keep every s-th output
-of the dense result; dilation spreads the filter's taps. Filters are transformed in groups that fit the workspace.
+Processing, section 8.7.3): a tile of transform extents ``th × tw`` gives the ``th - (kh - 1)·dh`` by
+``tw - (kw - 1)·dw`` outputs into which nothing wraps around. The filters are transformed once a call, for all tiles and
+images; the transforms are those of `scipy.fft` (pocketfft, Reinecke), real, in the type of the image. Rows of zeros are
+not transformed, nor rows back that are no outputs. Strides keep every s-th output of the dense result; dilation spreads
+the filter's taps. Filters are transformed in groups that fit the workspace.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ _TOGETHER_BYTES = 1 << 18
 _TILE_SECONDS = 5e-5
 _GATHER_SECONDS = 1e-5
 
-# Floating-point operations a second of pocketfft, counting 2.5 n log2 n, while a plane stays in the second cache and past it.
+# Floating-point operations a second of pocketfft, counting 2.5 n log2 n, while a plane stays in the second cache and
+# past it.
 _FFT_FLOPS = 9e9
 _SLOW_FFT_FLOPS = 6.5e9
 _FAST_BYTES = 1 << 20
@@ -62,7 +64,7 @@ def _tile_seconds(tiling: _Tiling, channels: int, itemsize: int) -> float:
 
 @functools.lru_cache(maxsize=4096)
 def _tiling(g: ConvGeometry, itemsize: int) -> _Tiling:
-    """The cheapest tiling of one channel's plane; every count of tiles that leaves them some multiples of the kernel."""
+    """The cheapest tiling of one channel's plane, of counts of tiles that leave them larger than half the kernel."""
     from scipy.fft import next_fast_len
 
     def cuts(out: int, stride: int, reach: int, axis: int) -> Iterator[tuple[int, int, int]]:
@@ -244,10 +246,7 @@ class Fft(KeepsWeights):
                 continue
             image = _transform(blocks[: len(tiles)], rows, threads)
             with np.errstate(over="ignore", invalid="ignore"):
-                if channels == 1:
-                    products = image * spectra[:, 0]
-                else:
-                    products = np.einsum("bchw,mchw->bmhw", image, spectra)
+                products = image * spectra[:, 0] if channels == 1 else np.einsum("bchw,mchw->bmhw", image, spectra)
                 planes = _transform_back(products, extents, tiles[0].kept[0], threads)
             for tile, block, plane in zip(tiles, blocks, planes, strict=False):
                 values = plane[:, :: g.sh, tile.kept[1]]

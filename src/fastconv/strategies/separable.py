@@ -44,6 +44,7 @@ def outer_factors(column: np.ndarray, row: np.ndarray) -> Factors:
     """The factors of one kernel, ``outer(column, row)``."""
     if len(column) == 1:  # then there is one pass, along the rows
         column, row = np.ones_like(column), row * column[0]
+    column, row = np.ascontiguousarray(column), np.ascontiguousarray(row)
     return Factors(column.reshape(1, 1, -1, 1), row.reshape(1, 1, 1, -1), None)
 
 
@@ -53,7 +54,7 @@ def _rounding(dtype: np.dtype) -> float:
 
 
 def factorise(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Columns (oc, icg, kh, terms) and rows (oc, icg, terms, kw) of float64, with as few terms as are exact to the dtype.
+    """Columns (oc, icg, kh, terms) and rows (oc, icg, terms, kw) of float64, as few terms as are exact to the dtype.
 
     What is dropped has at most the norm of one unit in the last place of every tap.
 
@@ -167,7 +168,16 @@ def correlate_factors(
         (
             *(oc, icg, oc // groups, iw, oh, ow, kh, kw, terms, pl),
             *element_strides(x),
-            *(tiling.row_tile, tiling.down, tiling.col_tile, tiling.across, tiling.scratch, epilogue.activation, ih, pt),
+            *(
+                tiling.row_tile,
+                tiling.down,
+                tiling.col_tile,
+                tiling.across,
+                tiling.scratch,
+                epilogue.activation,
+                ih,
+                pt,
+            ),
         ),
         (fill, epilogue.parameter),
         n * oc * tiling.tiles,

@@ -1,0 +1,83 @@
+"""Kernels as sums of outer products: what `separable` finds, and what is computed from it."""
+
+import numpy as np
+import pytest
+import scipy.signal
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fastconv
+from fastconv.correlation import plan_for
+from fastconv.geometry import mode_padding
+from fastconv.strategies.separable import Separable, factorise, find_factors
+
+
+def of_rank(rank, shape, dtype, seed=0):
+    rng = np.random.default_rng([seed, rank, *shape])
+    return (rng.standard_normal((shape[0], rank)) @ rng.standard_normal((rank, shape[1]))).astype(dtype)
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 6), st.sampled_from("fd"), st.integers(0, 99))
+def test_factors_multiply_to_the_kernel(kh, kw, rank, dtype, seed):
+    kernel = of_rank(rank, (kh, kw), dtype, seed)
+    columns, rows = factorise(kernel[None, None])
+    assert columns.shape[-1] == rows.shape[-2] <= min(kh, kw, rank)
+    limit = 8 * np.finfo(dtype).eps * np.linalg.norm(kernel)
+    np.testing.assert_allclose((columns @ rows)[0, 0], kernel, rtol=0, atol=limit)
+
+
+@pytest.mark.parametrize("dtype", "fd")
+@pytest.mark.parametrize("extent", [5, 15, 31, 63])
+def test_ranks_of_known_kernels(dtype, extent):
+    x = np.linspace(-2, 2, extent)
+    gaussian = np.exp(-(x**2))
+    r2 = x[:, None] ** 2 + x**2
+    known = {
+        1: [np.outer(gaussian, gaussian), np.ones((extent, extent)), np.outer(x, gaussian)],
+        2: [(r2 - 2) * np.exp(-r2), np.cos(3 * (x[:, None] + x)) * np.exp(-r2)],
+    }
+    for terms, kernels in known.items():
+        for kernel in kernels:
+            assert find_factors(kernel.astype(dtype), 4).terms == terms
+            if terms > 1:
+                assert find_factors(kernel.astype(dtype), terms - 1) is None
+
+
+def test_what_is_not_separable():
+    rng = np.random.default_rng(0)
+    assert find_factors(rng.standard_normal((15, 15)), 3) is None
+    assert find_factors(np.eye(15), 3) is None
+    assert find_factors(np.full((9, 9), np.nan), 3) is None
+    almost = np.ones((15, 15))
+    almost[7, 7] += 1e-9  # the sample of rows and columns may not see it; the decomposition does
+    assert find_factors(almost, 1) is None
+
+
+@pytest.mark.parametrize("dtype", "fd")
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+def test_convolve2d_finds_them(dtype, mode):
+    image = np.random.default_rng(0).standard_normal((140, 150)).astype(dtype)
+    for rank in (1, 2, 3):
+        kernel = of_rank(rank, (17, 15), dtype)
+        expected = scipy.signal.convolve2d(image.astype("d"), kernel.astype("d"), mode)
+        error = np.abs(fastconv.signal.convolve2d(image, kernel, mode) - expected).max() / expected.std()
+        padding = mode_padding(mode, kernel.shape, True)
+        geometry = plan_for(image.shape, kernel.shape, dtype, padding, None, "auto", 1)[0].geometry
+        assert error < 4 * Separable().error_of_terms(geometry, image.dtype, rank)
+
+
+def test_auto_weighs_them():
+    _, terms = plan_for((1024, 1024), (15, 15), "f", ((7, 7), (7, 7)), None, "auto", 1)
+    assert 1 <= terms < 15
+    _, exact = plan_for((1024, 1024), (15, 15), "f", ((7, 7), (7, 7)), 0.0, "auto", 1)
+    assert exact == 0
+
+
+def test_infinity_does_not_cancel():
+    """One pass would give the next infinity and its negative."""
+    image = np.zeros((40, 50), np.float32)
+    image[20, 20] = np.inf
+    kernel = np.ones((1, 1, 5, 5), np.float32)
+    kernel[0, 0, 1, 2] = -1
+    out = fastconv.conv2d(image[None, None], kernel, padding=2, strategy="separable")
+    np.testing.assert_array_equal(out, fastconv.conv2d(image[None, None], kernel, padding=2, strategy="direct"))
