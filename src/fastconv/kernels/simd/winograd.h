@@ -207,6 +207,7 @@ static inline __attribute__((always_inline)) void NAME(transform_tiles_in)(
         const int64_t start = p / cols * m_down * s->row + p % cols;
         const int single = p % cols + LANES <= cols;
         NAME(runs) runs;
+        runs.count = 0;
         if (!single)
             NAME(find_runs)(&runs, p, tiles - p < LANES ? tiles - p : LANES, cols, m_down * s->row);
         for (int64_t c = 0; c < channels; c++) {
@@ -264,6 +265,8 @@ static inline __attribute__((always_inline)) void NAME(transform_panel)(
     typedef REAL rounded __attribute__((vector_size(WIDE * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
     const int taps = r_down * r_across;
     const int64_t point_u = ic * columns + POINT_GAP;
+    for (int e = 0; e < down * across; e++)
+        memset(U + (e + 1) * point_u - POINT_GAP, 0, POINT_GAP * sizeof(REAL));
     for (int64_t v = 0; v < columns; v += WIDE)
         for (int64_t k = 0; k < ic; k++) {
             double lanes[MAX_R * MAX_R][WIDE];
