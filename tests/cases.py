@@ -7,6 +7,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from fastconv.geometry import ConvGeometry
+from fastconv.strategies import STRATEGIES
 
 DESCRIPTORS = {
     "plain": "n1 ic3 oc4 ih9 iw11 k3",
@@ -51,6 +52,9 @@ DESCRIPTORS = {
 CASES = {name: ConvGeometry.parse(descriptor) for name, descriptor in DESCRIPTORS.items()}
 
 DTYPES = ("float32", "float64")
+
+# The strategies that compute kernels of 3×3, for tests of what does not depend on the kernel.
+OF_3X3 = tuple(s for s in STRATEGIES if s.refuse(CASES["plain"], np.dtype("float32")) is None)
 
 
 def integers(geometry, dtype, seed=0):

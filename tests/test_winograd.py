@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import fastconv
 from cases import DTYPES, normals, window
-from fastconv import planner
+from fastconv import planner, signal
 from fastconv.epilogue import ACTIVATIONS, Epilogue
 from fastconv.geometry import ConvGeometry
 from fastconv.kernels import cook_toom, gemm
@@ -139,12 +139,15 @@ def test_error_of_tiles(m, kernel):
 
 @EACH_TILE
 def test_a_filter_in_double_precision_is_a_plain_sum_by_default(m, kernel):
-    """Of one channel no tile errs as little as a plain sum, whatever it costs: `fastconv.signal` relies on it."""
+    """Of one channel no tile errs as little as a plain sum, whatever it costs."""
     for extent in (40, 2000):
         geometry = parse(f"ic1 oc1 i{extent} {{k}} p3", kernel)
         assert strategy_of(m).refuse(geometry, np.dtype("float64")) is None
         for prepared in (False, True):
             assert f"winograd{m}" not in able(planner.plan(geometry, "float64", prepared=prepared))
+        for mode in ("full", "same", "valid"):
+            plan = signal._plan((extent, extent), kernel, "d", mode, True, 1)
+            assert f"winograd{m}" not in able(plan)
 
 
 def chosen(geometry, dtype, **options):
@@ -373,8 +376,14 @@ def test_scratch_is_large_enough(blocks, monkeypatch, m, kernel, tiles, descript
 
     monkeypatch.setattr(winograd.team, "aligned_empty", guarded)
     geometry = parse(descriptor, kernel)
-    assert np.isfinite(run(m, geometry, *normals(geometry, dtype))).all()
-    assert [(scratch[-4096:] == 7).all() for scratch in taken] == [True, True]  # the transformed weight, the workspace
+    x, weight = normals(geometry, dtype)
+    out = run(m, geometry, x, weight)
+    assert np.isfinite(out).all()
+    once = np.full_like(out, np.nan)
+    strategy_of(m).run_once(geometry, x, weight, once, Epilogue(), 2, DEFAULT_MAX_WORKSPACE)
+    assert once.tobytes() == out.tobytes()
+    assert len(taken) >= 3  # the transformed weight, and a workspace for each
+    assert all((scratch[-4096:] == 7).all() for scratch in taken)
 
 
 def tiles_that_see(m, geometry, pixels):

@@ -56,7 +56,7 @@ _ZERO = (Fraction(0),)
 # normal data, two nested axes, in 1e-6 σ of the output, rms / max over 3e4 to 3e6 outputs; the channels summed in
 # blocks of 32.
 POINTS = {
-    (1, 1): (),
+    (1, 1): (),  #                                          an axis without taps to share: a plain product
     # (m, r)                                                64 channels     512 channels
     (2, 3): _ZERO + _pairs("1"),  #                         0.20 / 1.5      0.23 / 1.2
     (4, 3): _ZERO + _pairs("2/3", "3/2"),  #                0.57 / 6.4      0.67 / 5.8

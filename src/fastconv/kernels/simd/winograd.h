@@ -207,6 +207,7 @@ static inline __attribute__((always_inline)) void NAME(transform_tiles_in)(
         const int64_t start = p / cols * m_down * s->row + p % cols;
         const int single = p % cols + LANES <= cols;
         NAME(runs) runs;
+        runs.count = 0;
         if (!single)
             NAME(find_runs)(&runs, p, tiles - p < LANES ? tiles - p : LANES, cols, m_down * s->row);
         for (int64_t c = 0; c < channels; c++) {
@@ -264,6 +265,8 @@ static inline __attribute__((always_inline)) void NAME(transform_panel)(
     typedef REAL rounded __attribute__((vector_size(WIDE * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
     const int taps = r_down * r_across;
     const int64_t point_u = ic * columns + POINT_GAP;
+    for (int e = 0; e < down * across; e++)
+        memset(U + (e + 1) * point_u - POINT_GAP, 0, POINT_GAP * sizeof(REAL));
     for (int64_t v = 0; v < columns; v += WIDE)
         for (int64_t k = 0; k < ic; k++) {
             double lanes[MAX_R * MAX_R][WIDE];
@@ -409,11 +412,11 @@ AXES(SHAPES)
 #define ROW(t, m) {ENTRY(t##_##m), ENTRY(t##_##m##_down), ENTRY(t##_##m##_across)},
 static const NAME(transforms) NAME(transforms_of)[][3] = {AXES(ROW)};
 
-/* The outputs of a panel of `width` channels of a block, from S. */
-static void NAME(panel_out)(const NAME(transforms) *transforms, const NAME(points) *points, const Window *w, const REAL *S,
-                            int64_t point_s, int64_t rows, int64_t cols, int64_t row0, int64_t col0, const REAL *bias,
-                            int64_t activation, double parameter, int64_t channels, REAL *buffer, REAL *out, int64_t oh,
-                            int64_t ow)
+/* The outputs of the `channels` channels of a panel in a block, from S. */
+static void NAME(panel_out)(const NAME(transforms) *transforms, const NAME(points) *points, const Window *w,
+                            const REAL *S, int64_t point_s, int64_t rows, int64_t cols, int64_t row0, int64_t col0,
+                            const REAL *bias, int64_t activation, double parameter, int64_t channels, REAL *buffer,
+                            REAL *out, int64_t oh, int64_t ow)
 {
     for (int64_t c = 0; c < channels; c += LANES) {
         const int64_t some = channels - c < LANES ? channels - c : LANES;
@@ -438,8 +441,8 @@ static void NAME(panel_out)(const NAME(transforms) *transforms, const NAME(point
 }
 
 /* Tile: a block of output tiles and panels of channels of one group of one image. arrays: x, U, bias or null, out,
- * workspace, Points of down and across. ints: Window of the strip (kernel t, stride m, extents in tiles); axis (see
- * AXES) and how it is combined; channels of a running sum; rows and cols of a block, blocks down and across; panels of a
+ * workspace, Points of down and across. ints: Window of the tiles (kernel t, stride m, extents in tiles); axis (AXES)
+ * and how it is combined; channels of a running sum; rows and cols of a block, blocks down and across; panels of a
  * channel block, channel blocks; oh, ow; workspace values of a worker; values of these for a panel of U, if the filters
  * themselves are given instead of U: each panel is then transformed just before its use; activation. scalars: its
  * parameter. */
