@@ -205,7 +205,7 @@ def test_auto_does_not_wait_for_a_compiler_whose_work_is_lost(monkeypatch):
     try:
         assert planner.plan(geometry, "float32").strategy is not DIRECT
         assert planner.plan(geometry, "float32", strategy="direct").strategy is DIRECT
-        assert planner.plan(ConvGeometry.parse("ic1 oc1 i9000 k9"), "float32").strategy is DIRECT
+        assert planner.plan(ConvGeometry.parse("ic1 oc1 i9000 k9 d2"), "float32").strategy is DIRECT
     finally:
         planner._plan.cache_clear()
 
