@@ -1,4 +1,4 @@
-"""Derivatives of the other layers, against finite differences in double precision, and autograd of torch where it is."""
+"""Derivatives of the other layers, against finite differences in double precision, and torch's where it is."""
 
 import numpy as np
 import pytest
@@ -73,16 +73,19 @@ def test_plain_layers(name):
     np.testing.assert_allclose(single, got, rtol=2e-5, atol=1e-5)
 
 
-@given(st.integers(0, 2**32), st.sampled_from(sorted(PLAIN)))
-def test_a_small_step_changes_the_loss_by_the_gradient(seed, name):
+@given(
+    st.tuples(st.integers(1, 3), st.sampled_from([2, 4, 6]), st.sampled_from([5, 10])), st.sampled_from(sorted(PLAIN))
+)
+def test_a_small_step_changes_the_loss_by_the_gradient(shape, name):
     (forward, backward), (arguments, options) = pair(name), PLAIN[name]
-    x, direction = normals(seed=seed, scale=2), normals(seed=seed + 1)
-    grad_output = normals(forward(x, *arguments, **options).shape, seed + 2)
+    x, direction = normals(shape, scale=2), normals(shape, 1)
+    # Apart from one another, and from 0 and 3: no step leads over a kink.
+    x = x.round(2) + 0.0025 + np.linspace(-0.002, 0.002, x.size).reshape(shape)
+    grad_output = normals(forward(x, *arguments, **options).shape, 2)
     step = 1e-6
     ends = [np.sum(grad_output * forward(x + s * direction, *arguments, **options)) for s in (step, -step)]
     slope = np.sum(direction * backward(grad_output, x, *arguments, **options))
-    # A kink between the ends, which a value meets with a probability of some 1e-6, may cost as much as one output's share.
-    assert abs((ends[0] - ends[1]) / (2 * step) - slope) <= 1e-5 * (1 + np.abs(grad_output).sum())
+    assert abs((ends[0] - ends[1]) / (2 * step) - slope) <= 1e-8 * (1 + np.abs(grad_output).sum())
 
 
 @pytest.mark.parametrize(
