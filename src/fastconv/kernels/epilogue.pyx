@@ -1,10 +1,12 @@
 """The epilogue: bias and activation, for compiled kernels by name and for Numba's by address.
 
-All run the one of the instruction set in use, as the C micro-kernels do. `ROW` finishes one row (simd/epilogue.h). `PLANES` is a tile kernel, for lowerings that have no tile of their
-own to fuse it into. Tile: one plane. ``arrays``: values, bias or null. ``ints``: values of a plane, channels,
-activation code. ``scalars``: the activation's parameter. `VALUES` is the activation alone. Tile: so many neighbouring
-values, the last one fewer. ``arrays``: input, output, which are the same or apart. ``ints``: values altogether, values
-of a tile, activation code.
+All run the one of the instruction set in use, as the C micro-kernels do. `ROW` finishes one row (simd/epilogue.h).
+
+`PLANES` is a tile kernel, for lowerings that have no tile of their own to fuse it into. Tile: one plane. ``arrays``:
+values, bias or null. ``ints``: values of a plane, channels, activation code. ``scalars``: the activation's parameter.
+
+`VALUES` is the activation alone. Tile: so many neighbouring values, the last one fewer. ``arrays``: input and output,
+which are the same or apart. ``ints``: values altogether, values of a tile, activation code. ``scalars``: as above.
 """
 
 from libc.stdint cimport int64_t, intptr_t
