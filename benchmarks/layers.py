@@ -6,6 +6,8 @@ that are compared by default, and the convolutions of whole classical networks.
 
 from __future__ import annotations
 
+from fastconv.networks import NETWORKS
+
 CONVOLUTIONS = {
     "VGG conv1_1": "ic3 oc64 i224 k3 p1",
     "VGG conv1_2": "ic64 oc64 i224 k3 p1",
@@ -55,76 +57,16 @@ POOLS = {
     "32@112 13x13 s1 p6": "c32 i112 k13 p6",
 }
 
-# LeCun et al. 1998, with the full connection of S2 to C3 that later practice uses.
-LENET5 = {
-    "conv1": "n64 ic1 oc6 i28 k5 p2",
-    "conv2": "n64 ic6 oc16 i14 k5",
-    "conv3": "n64 ic16 oc120 i5 k5",
+# Every distinct convolution of the classical networks, by the first layer that computes it.
+NETWORK_TABLES = {
+    name: {names[0]: str(geometry) for geometry, names in network().convolutions.items()}
+    for name, network in NETWORKS.items()
 }
-
-# Krizhevsky et al. 2012, in its two groups.
-ALEXNET = {
-    "conv1": "ic3 oc96 i227 k11 s4",
-    "conv2": "g2 ic96 oc256 i27 k5 p2",
-    "conv3": "ic256 oc384 i13 k3 p1",
-    "conv4": "g2 ic384 oc384 i13 k3 p1",
-    "conv5": "g2 ic384 oc256 i13 k3 p1",
-}
-
-# Zeiler and Fergus 2014.
-ZFNET = {
-    "conv1": "ic3 oc96 i224 k7 s2 p1",
-    "conv2": "ic96 oc256 i55 k5 s2",
-    "conv3": "ic256 oc384 i13 k3 p1",
-    "conv4": "ic384 oc384 i13 k3 p1",
-    "conv5": "ic384 oc256 i13 k3 p1",
-}
-
-# Simonyan and Zisserman 2015, configuration D; conv5_1 to conv5_3 are equal.
-VGG16 = {name.removeprefix("VGG "): descriptor for name, descriptor in CONVOLUTIONS.items() if name.startswith("VGG ")}
 
 # How often a network repeats a layer, if more than once, for sums over all its convolutions.
-REPEATS = {"vgg16": {"conv3_2": 2, "conv4_2": 2, "conv5": 3}}
-
-# Szegedy et al. 2015, table 1: input channels, extent; filters of 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool proj.
-_INCEPTIONS = {
-    "3a": (192, 28, 64, 96, 128, 16, 32, 32),
-    "3b": (256, 28, 128, 128, 192, 32, 96, 64),
-    "4a": (480, 14, 192, 96, 208, 16, 48, 64),
-    "4b": (512, 14, 160, 112, 224, 24, 64, 64),
-    "4c": (512, 14, 128, 128, 256, 24, 64, 64),
-    "4d": (512, 14, 112, 144, 288, 32, 64, 64),
-    "4e": (528, 14, 256, 160, 320, 32, 128, 128),
-    "5a": (832, 7, 256, 160, 320, 32, 128, 128),
-    "5b": (832, 7, 384, 192, 384, 48, 128, 128),
-}
-
-GOOGLENET = {
-    "conv1": "ic3 oc64 i224 k7 s2 p3",
-    "conv2 reduce": "ic64 oc64 i56 k1",
-    "conv2": "ic64 oc192 i56 k3 p1",
-} | {
-    f"{module} {part}": f"ic{ic} oc{oc} i{extent} k{kernel} p{kernel // 2}"
-    for module, (channels, extent, one, reduce3, three, reduce5, five, pool) in _INCEPTIONS.items()
-    for part, ic, oc, kernel in (
-        ("1x1", channels, one, 1),
-        ("3x3 reduce", channels, reduce3, 1),
-        ("3x3", reduce3, three, 3),
-        ("5x5 reduce", channels, reduce5, 1),
-        ("5x5", reduce5, five, 5),
-        ("pool projection", channels, pool, 1),
-    )
-}
-
-# He et al. 2016, table 1, the bottlenecks of ResNet-50 with the stride in their 3x3: name, width, extent.
-RESNET50 = {"conv1": "ic3 oc64 i224 k7 s2 p3"} | {
-    f"{stage} {part}": descriptor
-    for stage, width, extent in (("conv2", 64, 56), ("conv3", 128, 28), ("conv4", 256, 14), ("conv5", 512, 7))
-    for part, descriptor in (
-        ("reduce", f"ic{4 * width} oc{width} i{extent} k1"),
-        ("3x3", f"ic{width} oc{width} i{extent} k3 p1"),
-        ("expand", f"ic{width} oc{4 * width} i{extent} k1"),
-    )
+REPEATS = {
+    name: {names[0]: len(names) for names in network().convolutions.values() if len(names) > 1}
+    for name, network in NETWORKS.items()
 }
 
 TABLES = {
@@ -134,10 +76,5 @@ TABLES = {
     "blurs": GAUSSIANS,
     "signals": SIGNALS,
     "pools": POOLS,
-    "lenet5": LENET5,
-    "alexnet": ALEXNET,
-    "zfnet": ZFNET,
-    "vgg16": VGG16,
-    "googlenet": GOOGLENET,
-    "resnet50": RESNET50,
+    **NETWORK_TABLES,
 }

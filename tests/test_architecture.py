@@ -15,12 +15,14 @@ PACKAGE = Path(fastconv.__file__).parent
 
 BASE = {"errors", "geometry", "epilogue", "arrays", "continuation"}
 TOOLS = {"timing", "photograph", "chart"}
-ENTRANCES = {"functional", "correlation", "signal", "ndimage", "nn", "grad", "prepared", "lowering", "compare"}
+ENTRANCES = {"functional", "correlation", "signal", "ndimage", "nn", "layer_grad", "grad", "prepared", "lowering", "compare"}
 
 # What a module, or a whole subpackage, may import of fastconv; `kernels` and `threads` know nothing above them.
 MAY_IMPORT = {
     "errors": set(),
     "geometry": {"errors"},
+    "receptive": {"errors", "geometry"},
+    "networks": {"geometry", "receptive"},
     "epilogue": {"errors", "geometry"},
     "arrays": {"errors", "geometry"},
     "continuation": set(),
@@ -36,7 +38,10 @@ MAY_IMPORT = {
     **dict.fromkeys(
         ENTRANCES, BASE | TOOLS | {"plan", "planner", "pooling", "strategies", "kernels", "threads"} | ENTRANCES
     ),
-    "cli": BASE | TOOLS | {"plan", "planner", "strategies", "kernels", "threads", "cli", ""} | ENTRANCES,
+    "cli": BASE
+    | TOOLS
+    | {"receptive", "networks", "plan", "planner", "strategies", "kernels", "threads", "cli", ""}
+    | ENTRANCES,
 }
 MAY_IMPORT["__init__"] = MAY_IMPORT["__main__"] = MAY_IMPORT["cli"]
 

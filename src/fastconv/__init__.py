@@ -6,9 +6,11 @@ The map of the house:
 ``signal``      convolve, convolve2d, fftconvolve …: scipy.signal's names and semantics
 ``ndimage``     correlate, gaussian_filter, maximum_filter …: scipy.ndimage's names and semantics
 ``correlation`` what both share; ``continuation``: what lies past the edges of an array
+``nn``, ``layer_grad``   relu, softmax, batch_norm …: the other layers of a classical network, and their derivatives
 ``prepared``    prepare_conv2d: weights packed once, called many times
 ``lowering``    im2col, col2im, toeplitz_matrix: the lowerings themselves, as matrices
 ``compare``     every strategy on one problem: time, workspace, error, why refused
+``receptive``, ``networks``   what a unit sees of the image, what a stack of layers costs; classical networks
 ``timing``      times that can be compared
 ``chart``       comparisons as a picture
 ``photograph``  real data for them
@@ -25,7 +27,7 @@ The map of the house:
 Read a call as four hops: ``conv2d(x, w)`` → `ConvGeometry` → `Plan` → ``strategy.run`` → kernel over tiles.
 """
 
-from fastconv import ndimage, signal
+from fastconv import layer_grad, ndimage, networks, nn, receptive, signal
 from fastconv.compare import Comparison, compare_conv2d
 from fastconv.errors import GeometryError, UnsupportedError
 from fastconv.functional import avg_pool2d, conv1d, conv2d, max_pool2d, plan_conv2d, strategies, warmup
@@ -47,11 +49,15 @@ __all__ = [
     "conv2d",
     "get_num_threads",
     "im2col",
+    "layer_grad",
     "max_pool2d",
     "ndimage",
+    "networks",
+    "nn",
     "num_threads",
     "plan_conv2d",
     "prepare_conv2d",
+    "receptive",
     "set_num_threads",
     "signal",
     "strategies",

@@ -23,7 +23,9 @@ import fastconv
 from fastconv import chart, photograph
 from fastconv.compare import Comparison, compare_conv2d
 from fastconv.geometry import ConvGeometry
-from fastconv.plan import format_bytes
+from fastconv.networks import NETWORKS
+from fastconv.plan import format_bytes, format_seconds
+from fastconv.receptive import Network
 from fastconv.strategies import BY_NAME, STRATEGIES
 
 _INTERRUPTED, _BROKEN_PIPE = 130, 141  # 128 plus the signal, as a shell reports it
@@ -83,7 +85,8 @@ def _parser() -> argparse.ArgumentParser:
         "compare",
         help="every strategy on a photograph or a layer: time, workspace, error, why refused",
         description="Compare every strategy, and scipy.signal, on two problems made of a photograph (a 5×5 filter "
-        "on its grey version, a VGG-like layer of 64 3×3 filters on its colours), or on one layer.",
+        "on its grey version, a VGG-like layer of 64 3×3 filters on its colours), on one layer, or on the distinct "
+        "convolutions of a classical network, after a table of what its layers see and cost.",
         allow_abbrev=False,
     )
     problem = compare.add_mutually_exclusive_group()
@@ -93,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DESCRIPTOR",
         help='random data of this geometry instead, such as "n1 ic64 oc64 ih56 iw56 kh3 kw3 s1 p1"',
     )
+    problem.add_argument("--network", choices=NETWORKS, help="random data for each convolution of this network instead")
     compare.add_argument("--strategies", metavar="A,B", type=_names, help=f"some of {', '.join(BY_NAME)}")
     compare.add_argument("--threads", metavar="N", type=_threads, help="at most as many threads")
     compare.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="default: float32")
@@ -133,7 +137,14 @@ def _compare(options: argparse.Namespace) -> str:
     if options.plot is not None:
         _check_target(options.plot)
     results: list[tuple[str, Comparison]] = []
-    problems = _layer(options) if options.layer is not None else _photograph(options)
+    network = None if options.network is None else NETWORKS[options.network]()
+    if network is not None:
+        problems = [
+            _random(f"{network.title} {', '.join(names)}", f"--network {options.network}", g, options.dtype)
+            for g, names in network.convolutions.items()
+        ]
+    else:
+        problems = _layer(options) if options.layer is not None else _photograph(options)
     for number, (title, x, weight, window) in enumerate(problems):
         with _Bar(f"{number + 1}/{len(problems)}") as bar:
             comparison = compare_conv2d(
@@ -154,8 +165,28 @@ def _compare(options: argparse.Namespace) -> str:
             "cpu": _cpu_model(),
             "comparisons": [{"title": title} | comparison.to_dict() for title, comparison in results],
         }
+        if network is not None:
+            document["network"] = network.to_dict()
         return json.dumps(document, indent=2, allow_nan=False)
-    return "\n\n".join(f"{title}\n{'─' * len(title)}\n{comparison}" for title, comparison in results)
+    sections = [f"{title}\n{'─' * len(title)}\n{comparison}" for title, comparison in results]
+    if network is not None:
+        sections = [repr(network), *sections, _sums(network, [comparison for _, comparison in results])]
+    return "\n\n".join(sections)
+
+
+def _sums(network: Network, comparisons: Sequence[Comparison]) -> str:
+    """The time of all convolutions of a network, by each strategy that computed every one, and by what auto chooses."""
+    seconds: dict[str, list[float]] = {}
+    for comparison, names in zip(comparisons, network.convolutions.values(), strict=True):
+        ran = {m.name: m.seconds * len(names) for m in comparison.measurements if m.seconds is not None}
+        if comparison.auto in ran:
+            ran["auto"] = ran[comparison.auto]
+        for name, time in ran.items():
+            seconds.setdefault(name, []).append(time)
+    whole = {name: sum(times) for name, times in seconds.items() if len(times) == len(comparisons)}
+    ranking = ", ".join(f"{name} {format_seconds(whole[name])}" for name in sorted(whole, key=whole.__getitem__))
+    count = sum(map(len, network.convolutions.values()))
+    return f"All {count} convolutions of {network.title}: {ranking or 'no strategy computes them all'}"
 
 
 def _photograph(options: argparse.Namespace) -> list[tuple]:
@@ -180,19 +211,24 @@ def _layer(options: argparse.Namespace) -> list[tuple]:
     g = ConvGeometry.parse(options.layer).as_2d()
     if g.ndim != 2:
         raise ValueError(f"--layer {options.layer!r}: expected one or two spatial axes, got {g.ndim}")
+    return [_random("Random normal data", f"--layer {options.layer!r}", g, options.dtype)]
+
+
+def _random(title: str, argument: str, g: ConvGeometry, type_name: str) -> tuple:
+    """Random normal data of geometry `g`, which the user asked for by `argument`."""
     arrays = (g.x_shape, g.weight_shape, g.out_shape, g.out_shape)
-    dtype = np.dtype(options.dtype)
+    dtype = np.dtype(type_name)
     needed = sum(map(prod, arrays)) * dtype.itemsize
     needed += BY_NAME["reference"].workspace_bytes(g, dtype, 1, 0)
     if needed > _MAX_LAYER_BYTES:
         raise ValueError(
-            f"--layer {options.layer!r}: takes {format_bytes(needed)} with its float64 reference, "
+            f"{argument}: takes {format_bytes(needed)} with its float64 reference, "
             f"the limit is {format_bytes(_MAX_LAYER_BYTES)}"
         )
     rng = np.random.default_rng(0)
     x, weight = (rng.standard_normal(shape, np.float32) for shape in (g.x_shape, g.weight_shape))
     window = {"stride": g.stride, "padding": g.padding, "dilation": g.dilation, "groups": g.g}
-    return [("Random normal data", x, weight, window)]
+    return title, x, weight, window
 
 
 def _check_target(path: str) -> None:

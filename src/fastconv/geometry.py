@@ -40,8 +40,26 @@ _MAX_ELEMENTS = sys.maxsize // 32
 
 
 def output_extent(extent: int, padding: tuple[int, int], kernel: int, stride: int, dilation: int) -> int:
-    """The number of kernel positions along one axis; not positive where the kernel does not fit."""
+    """The number of kernel positions along one axis; not positive where the kernel does not fit.
+
+    Examples
+    --------
+    >>> output_extent(227, (0, 0), 11, 4, 1)
+    55
+    """
     return (extent + sum(padding) - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def same_padding(kernel: Sequence[int], dilation: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """The (begin, end) padding an axis that keeps the extent at stride 1; an odd rest goes to the end.
+
+    Examples
+    --------
+    >>> same_padding((3, 4), (2, 1))
+    ((2, 2), (1, 2))
+    """
+    totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+    return tuple((total // 2, total - total // 2) for total in totals)
 
 
 def _integers(name: str, value: Any, ndim: int, minimum: int) -> tuple[int, ...]:
@@ -72,8 +90,7 @@ def _padding(
             raise GeometryError(f"padding={padding!r}: expected 'same', 'valid', ints or (begin, end) pairs")
         if max(stride) > 1:
             raise GeometryError(f"padding='same': needs stride 1, got stride={tuple(stride)}")
-        totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
-        return tuple((total // 2, total - total // 2) for total in totals)
+        return same_padding(kernel, dilation)
     if isinstance(padding, Sequence) and any(isinstance(side, Sequence) for side in padding):
         if len(padding) != ndim or not all(isinstance(side, Sequence) for side in padding):
             raise GeometryError(f"padding={padding!r}: expected {ndim} (begin, end) pairs, one an axis")

@@ -13,6 +13,7 @@ cdef extern from "simd/simd.h":
     ctypedef struct real_kernels:
         double (*peak)(int64_t rounds, double *value) noexcept nogil
         void (*gemm_tile)() noexcept nogil
+        void (*epilogue)() noexcept nogil
         tile_function pack_left
         tile_function implicit
         tile_function separable

@@ -51,6 +51,7 @@ typedef void tile_function(void **arrays, const int64_t *ints, const double *sca
 typedef struct {
     double (*peak)(int64_t rounds, double *value);
     void (*gemm_tile)(void);  /* of gemm.h, on its own type of values: cast to call */
+    void (*epilogue)(void);   /* of epilogue.h, likewise */
     tile_function *pack_left;
     tile_function *implicit;
     tile_function *separable;

@@ -1,7 +1,6 @@
 /* Fill this instruction set's table (see simd.h). */
 #include <string.h>
 
-#include "epilogue.h"
 #include "simd.h"
 
 #if defined(__AVX512F__)
@@ -18,6 +17,8 @@
 #else
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
+
+#include "epilogue.h"
 
 /* GCC for arm64 would hoist a step's MR scalar loads above its multiply-adds, and spill accumulators to make room. */
 #if defined(__aarch64__) && !defined(__clang__)
@@ -67,6 +68,7 @@
     {                                                  \
         .peak = peak_##type,                           \
         .gemm_tile = (void (*)(void))gemm_tile_##type, \
+        .epilogue = (void (*)(void))epilogue_##type,   \
         .pack_left = pack_left_##type,                 \
         .implicit = implicit_##type,                   \
         .separable = separable_##type,                 \

@@ -1,0 +1,238 @@
+"""Derivatives of the other layers, against finite differences in double precision, and torch's where it is."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastconv import GeometryError, layer_grad, nn
+
+SHAPE = (3, 4, 5)
+
+
+def normals(shape=SHAPE, seed=0, scale=1.0):
+    return np.random.default_rng(seed).standard_normal(shape) * scale
+
+
+def numeric(forward, x, grad_output, step=1e-5):
+    """The gradient of ``sum(grad_output * forward(x))`` by `x`, by central differences."""
+    out = np.empty(x.shape)
+    for at in np.ndindex(x.shape):
+        ends = []
+        for sign in (1, -1):
+            moved = x.copy()
+            moved[at] += sign * step
+            ends.append(np.sum(grad_output * forward(moved)))
+        out[at] = (ends[0] - ends[1]) / (2 * step)
+    return out
+
+
+def assert_gradient(got, forward, x, grad_output):
+    assert got.dtype == np.float64
+    # Truncation is of order step²; the differences lose half of the digits.
+    np.testing.assert_allclose(got, numeric(forward, x, grad_output), rtol=1e-6, atol=1e-7)
+
+
+WEIGHT, SLOPES = np.array([0.5, -1.0, 0.0, 2.0]), np.abs(normals(seed=5))
+STATISTICS = (normals(4, 6), np.abs(normals(4, 7)) + 0.1)
+
+# Layers that have no parameters to learn: how they, and their derivatives, are called with x.
+PLAIN = {
+    "relu": ((), {}),
+    "leaky_relu": ((0.2,), {}),
+    "elu": ((0.7,), {}),
+    "sigmoid": ((), {}),
+    "tanh": ((), {}),
+    "silu": ((), {}),
+    "gelu": ((), {}),
+    "gelu tanh": (("tanh",), {}),
+    "hardswish": ((), {}),
+    "maxout": ((2,), {}),
+    "maxout last": ((5, -1), {}),
+    "softmax": ((1,), {}),
+    "log_softmax": ((-1,), {}),
+    "local_response_norm": ((3, 0.5, 0.75, 1.0), {}),
+    "local_response_norm even": ((2, 0.5, 0.3, 2.0), {"rule": "sum"}),
+    "local_response_norm wide": ((99, 0.5), {}),
+}
+
+
+def pair(name):
+    return getattr(nn, name.split()[0]), getattr(layer_grad, name.split()[0])
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_plain_layers(name):
+    (forward, backward), (arguments, options) = pair(name), PLAIN[name]
+    x = normals(scale=2)
+    grad_output = normals(forward(x, *arguments, **options).shape, 1)
+    got = backward(grad_output, x, *arguments, **options)
+    assert_gradient(got, lambda moved: forward(moved, *arguments, **options), x, grad_output)
+    single = backward(grad_output.astype(np.float32), x.astype(np.float32), *arguments, **options)
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, got, rtol=2e-5, atol=1e-5)
+
+
+@given(
+    st.tuples(st.integers(1, 3), st.sampled_from([2, 4, 6]), st.sampled_from([5, 10])), st.sampled_from(sorted(PLAIN))
+)
+def test_a_small_step_changes_the_loss_by_the_gradient(shape, name):
+    (forward, backward), (arguments, options) = pair(name), PLAIN[name]
+    x, direction = normals(shape, scale=2), normals(shape, 1)
+    # Apart from one another, and from 0 and 3: no step leads over a kink.
+    x = x.round(2) + 0.0025 + np.linspace(-0.002, 0.002, x.size).reshape(shape)
+    grad_output = normals(forward(x, *arguments, **options).shape, 2)
+    step = 1e-6
+    ends = [np.sum(grad_output * forward(x + s * direction, *arguments, **options)) for s in (step, -step)]
+    slope = np.sum(direction * backward(grad_output, x, *arguments, **options))
+    assert abs((ends[0] - ends[1]) / (2 * step) - slope) <= 1e-8 * (1 + np.abs(grad_output).sum())
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in PLAIN if name.split()[0] not in ("maxout", "softmax", "log_softmax")]
+)
+def test_extremes(name):
+    _, backward = pair(name)
+    arguments, options = PLAIN[name]
+    largest = np.finfo(np.float32).max
+    x = np.float32([largest, -largest, 1e4, -1e4, 1e-45, 0.0, -0.0, 5.0]).reshape(1, -1)
+    got = backward(np.ones_like(x), x, *arguments, **options)
+    assert np.isfinite(got).all()
+    backward(np.ones((1, 3)), np.array([[np.inf, -np.inf, np.nan]]), *arguments, **options)
+
+
+@pytest.mark.parametrize("weight", [WEIGHT, WEIGHT[:1]])
+def test_prelu(weight):
+    x, grad_output = normals(), normals(seed=1)
+    by_x, by_weight = layer_grad.prelu(grad_output, x, weight)
+    assert_gradient(by_x, lambda moved: nn.prelu(moved, weight), x, grad_output)
+    assert_gradient(by_weight, lambda moved: nn.prelu(x, moved), weight, grad_output)
+
+
+def test_drawn_slopes_and_masks():
+    x, grad_output = normals(), normals(seed=1)
+    _, slopes = nn.rrelu(x, training=True, rng=0, return_slopes=True)
+    got = layer_grad.rrelu(grad_output, x, slopes)
+    assert_gradient(got, lambda moved: nn.rrelu(moved, training=True, rng=0), x, grad_output)
+    for layer in (nn.dropout, nn.random_dropout):
+        _, mask = layer(x, rng=0, return_mask=True)
+        got = layer_grad.dropout(grad_output, mask)
+        assert_gradient(got, lambda moved, layer=layer: layer(moved, rng=0), x, grad_output)
+    np.testing.assert_array_equal(layer_grad.dropout([np.inf, np.nan], [0.0, 0.0]), [0, 0])
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 5), (2, 3, 5)])
+def test_linear(shape):
+    x, weight, bias = normals(shape), normals((4, 5), 1), normals(4, 2)
+    grad_output = normals((*shape[:-1], 4), 3)
+    by_x, by_weight, by_bias = layer_grad.linear(grad_output, x, weight)
+    assert_gradient(by_x, lambda moved: nn.linear(moved, weight, bias), x, grad_output)
+    assert_gradient(by_weight, lambda moved: nn.linear(x, moved, bias), weight, grad_output)
+    assert_gradient(by_bias, lambda moved: nn.linear(x, weight, moved), bias, grad_output)
+
+
+def test_linear_of_nothing():
+    by_x, by_weight, by_bias = layer_grad.linear(np.zeros((0, 4)), np.zeros((0, 5)), np.ones((4, 5)))
+    assert by_x.shape == (0, 5)
+    np.testing.assert_array_equal(by_weight, np.zeros((4, 5)))
+    np.testing.assert_array_equal(by_bias, np.zeros(4))
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("shape", [(6, 4), SHAPE])
+def test_batch_norm(shape, training):
+    x, grad_output, weight, bias = normals(shape, scale=3), normals(shape, 1), WEIGHT, normals(4, 2)
+
+    def forward(x=x, weight=weight, bias=bias):
+        copies = (statistic.copy() for statistic in STATISTICS)
+        return nn.batch_norm(x, *copies, weight, bias, training, eps=1e-3)
+
+    by_x, by_weight, by_bias = layer_grad.batch_norm(grad_output, x, *STATISTICS, weight, training, 1e-3)
+    assert_gradient(by_x, forward, x, grad_output)
+    assert_gradient(by_weight, lambda moved: forward(weight=moved), weight, grad_output)
+    assert_gradient(by_bias, lambda moved: forward(bias=moved), bias, grad_output)
+    default = layer_grad.batch_norm(grad_output, x, *STATISTICS, training=training)
+    ones = layer_grad.batch_norm(grad_output, x, *STATISTICS, np.ones(4), training)
+    np.testing.assert_array_equal(default[0], ones[0])
+
+
+CLASSES = np.array([[0, 3, 1, 1, 2], [3, 3, 0, 2, -100], [1, 0, 0, 2, 1]])
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("target", [CLASSES, nn.softmax(normals(seed=3), 1)], ids=["classes", "probabilities"])
+@pytest.mark.parametrize("options", [{}, {"weight": np.abs(WEIGHT), "label_smoothing": 0.25, "ignore_index": 2}])
+def test_cross_entropy(target, reduction, options):
+    if "ignore_index" in options and target is CLASSES:
+        target = np.abs(CLASSES) % 4
+    x = normals(scale=2)
+    grad_output = normals((3, 5), 1) if reduction == "none" else np.array(1.5)
+    got = layer_grad.cross_entropy(grad_output, x, target, reduction=reduction, **options)
+    assert_gradient(got, lambda moved: nn.cross_entropy(moved, target, reduction=reduction, **options), x, grad_output)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "fault"),
+    [
+        (lambda: layer_grad.relu(np.ones(3), np.ones(4)), GeometryError, r"grad_output of shape \(3,\).*\(4,\)"),
+        (lambda: layer_grad.relu([1, 2], [1, 2]), TypeError, "grad_output int64, x int64"),
+        (lambda: layer_grad.maxout(np.ones((1, 4)), np.ones((1, 4)), 2), GeometryError, r"\(1, 2\)"),
+        (lambda: layer_grad.rrelu(np.ones(3), np.ones(3), np.ones(4)), GeometryError, r"\(4,\)"),
+        (lambda: layer_grad.linear(np.ones((2, 3)), np.ones((2, 5)), np.ones((4, 5))), GeometryError, r"\(2, 4\)"),
+        (lambda: layer_grad.softmax(np.ones(3), np.ones(3), 1), GeometryError, "dim=1"),
+        (lambda: layer_grad.gelu(np.ones(3), np.ones(3), "erf"), ValueError, "approximate='erf'"),
+        (lambda: layer_grad.local_response_norm(np.ones(3), np.ones(3), 3), GeometryError, "at least 2 axes"),
+        (lambda: layer_grad.batch_norm(np.ones((2, 3)), np.ones((2, 3)), None, None), ValueError, "running_mean"),
+        (lambda: layer_grad.cross_entropy(np.ones(2), np.ones((2, 3)), [0, 1]), GeometryError, r"expected .*\(\)"),
+    ],
+)
+def test_refusals(call, error, fault):
+    with pytest.raises(error, match=fault):
+        call()
+
+
+def test_against_torch():
+    torch = pytest.importorskip("torch", reason="torch is an optional peer")
+
+    def check(name, *arguments, trainable=(0,), **options):
+        """Gradients by those of the forward pass' arguments that are `trainable`."""
+        tensors = [torch.from_numpy(a.copy()) if isinstance(a, np.ndarray) else a for a in arguments]
+        for i in trainable:
+            tensors[i].requires_grad_()
+        loss = getattr(torch.nn.functional, name)(*tensors, **options)
+        grad_output = normals(tuple(loss.shape), 9)
+        loss.backward(torch.from_numpy(np.asarray(grad_output)))
+        return grad_output, [tensors[i].grad.numpy() for i in trainable]
+
+    x = normals((3, 8, 5, 6), scale=3)
+    channel = [np.abs(normals(8, seed)) for seed in range(4)]
+    for name, *arguments in (
+        ("relu",),
+        ("leaky_relu", 0.2),
+        ("elu", 0.7),
+        ("sigmoid",),
+        ("tanh",),
+        ("silu",),
+        ("gelu",),
+        ("hardswish",),
+        ("softmax", 1),
+        ("log_softmax", 2),
+        ("local_response_norm", 4, 0.5, 0.6, 2.0),
+        ("cross_entropy", CLASSES[[0, 1, 2]][:, :1, None].repeat(5, 1).repeat(6, 2)),
+    ):
+        grad_output, (expected,) = check(name, x, *arguments)
+        np.testing.assert_allclose(
+            getattr(layer_grad, name)(grad_output, x, *arguments), expected, rtol=1e-9, atol=1e-12, err_msg=name
+        )
+    grad_output, expected = check("prelu", x, channel[0], trainable=(0, 1))
+    for got, theirs in zip(layer_grad.prelu(grad_output, x, channel[0]), expected, strict=True):
+        np.testing.assert_allclose(got, theirs, rtol=1e-9)
+    weight, bias = normals((4, 6), 1), normals(4, 2)
+    grad_output, expected = check("linear", x, weight, bias, trainable=(0, 1, 2))
+    for got, theirs in zip(layer_grad.linear(grad_output, x, weight), expected, strict=True):
+        np.testing.assert_allclose(got, theirs, rtol=1e-9, atol=1e-12)
+    for training in (False, True):
+        grad_output, expected = check("batch_norm", x, *channel, training, trainable=(0, 3, 4))
+        got = layer_grad.batch_norm(grad_output, x, *channel[:3], training)
+        for mine, theirs in zip(got, expected, strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-11)

@@ -1,0 +1,510 @@
+"""The other layers, against definitions in extended precision, naive loops, scipy.special, and torch where it is."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import fastconv
+from fastconv import GeometryError, nn
+
+L = np.longdouble
+DTYPES = ("float32", "float64")
+
+
+def wide_erf(x):
+    return np.array([math.erf(v) for v in x.ravel().astype(float)]).reshape(x.shape).astype(L)
+
+
+# name: (arguments, definition in extended precision). Each has a relative condition of order 1 + |x| at most.
+ACTIVATIONS = {
+    "relu": ((), lambda x: np.maximum(x, 0)),
+    "leaky_relu": ((0.125,), lambda x: np.where(x < 0, x / 8, x)),
+    "elu": ((0.5,), lambda x: np.where(x < 0, np.expm1(np.minimum(x, 0)) / 2, x)),
+    "sigmoid": ((), lambda x: 1 / (1 + np.exp(-x))),
+    "tanh": ((), np.tanh),
+    "silu": ((), lambda x: x / (1 + np.exp(-x))),
+    "gelu": ((), lambda x: x * (1 + wide_erf(x / np.sqrt(L(2)))) / 2),
+    "gelu tanh": (("tanh",), lambda x: x * (1 + np.tanh(np.sqrt(2 / L(np.pi)) * (x + L("0.044715") * x**3))) / 2),
+    "hardswish": ((), lambda x: x * np.clip(x + 3, 0, 6) / 6),
+}
+
+
+def function(name):
+    return getattr(nn, name.split()[0])
+
+
+def normals(shape, dtype="float64", seed=0, scale=1.0):
+    return (np.random.default_rng(seed).standard_normal(shape) * scale).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activation_is_its_definition(name, dtype):
+    arguments, definition = ACTIVATIONS[name]
+    x = np.concatenate([normals(5000, dtype, scale=3), np.linspace(-12, 12, 97, dtype=dtype), [0, -0.0]]).astype(dtype)
+    got = function(name)(x, *arguments)
+    assert got.dtype == dtype
+    # A few roundings of quantities that are at most max(1, |x|), and an argument whose rounding exp scales by |x|.
+    bound = 6 * np.finfo(dtype).eps * np.maximum(1, np.abs(x))
+    assert np.all(np.abs(got - definition(x.astype(L))) <= bound)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name != "gelu tanh"])
+def test_activation_alone_and_inside_a_convolution_are_the_same_bits(name, dtype):
+    arguments, _ = ACTIVATIONS[name]
+    x, eye = normals((2, 3, 9, 7), dtype, scale=4), np.eye(3, dtype=dtype).reshape(3, 3, 1, 1)
+    for strategy in ("implicit", "im2col"):
+        fused = fastconv.conv2d(x, eye, activation=(name, *arguments), strategy=strategy)
+        np.testing.assert_array_equal(fused, function(name)(fastconv.conv2d(x, eye, strategy=strategy), *arguments))
+
+
+@pytest.mark.parametrize("size", [0, 1, 2047, 2048, 2049, 70000])
+def test_every_value_of_any_size_is_reached_on_any_number_of_threads(size):
+    x = normals(size, "float32")
+    for threads in (1, 3):
+        fastconv.set_num_threads(threads)
+        np.testing.assert_array_equal(nn.relu(x), np.maximum(x, 0))
+        np.testing.assert_array_equal(nn.sigmoid(x)[size // 3 :], nn.sigmoid(x[size // 3 :]))
+
+
+# --- all functions of one array, by how they are called on (N, C, W)
+
+CHANNELS = 4
+UNARY = {name: (function(name), arguments) for name, (arguments, _) in ACTIVATIONS.items()} | {
+    "prelu": (nn.prelu, (np.float32([0.5, -1, 0, 1]),)),
+    "rrelu": (nn.rrelu, ()),
+    "softmax": (nn.softmax, (1,)),
+    "log_softmax": (nn.log_softmax, (-1,)),
+    "dropout": (lambda x, **options: nn.dropout(x, 0.5, rng=0, **options), ()),
+    "random_dropout": (lambda x, **options: nn.random_dropout(x, 0.5, rng=0, **options), ()),
+    "batch_norm": (lambda x, **options: nn.batch_norm(x, None, None, training=True, **options), ()),
+    "local_response_norm": (nn.local_response_norm, (3,)),
+}
+X = normals((2, CHANNELS, 6))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", UNARY)
+def test_types_layouts_and_out(name, dtype):
+    call, arguments = UNARY[name]
+    x = X.astype(dtype)
+    before = x.copy()
+    expected = call(x, *arguments)
+    np.testing.assert_array_equal(x, before)
+    assert expected.dtype == dtype
+    assert expected.flags.c_contiguous
+    # What NumPy sums depends on the layout; all else is exact.
+    close = {"rtol": 16 * np.finfo(dtype).eps, "atol": 16 * np.finfo(dtype).eps}
+    backwards = np.ascontiguousarray(x[::-1, :, ::-1])[::-1, :, ::-1]
+    for same in (np.asfortranarray(x), backwards, x.astype(x.dtype.newbyteorder())):
+        np.testing.assert_allclose(call(same, *arguments), expected, **close)
+    out = np.empty_like(x)
+    assert call(x, *arguments, out=out) is out
+    np.testing.assert_array_equal(out, expected)
+    strided = np.zeros((*x.shape, 2), dtype)[..., 0]
+    assert call(x, *arguments, out=strided) is strided
+    np.testing.assert_array_equal(strided, expected)
+    assert call(x, *arguments, out=x) is x
+    np.testing.assert_array_equal(x, expected)
+    memory = np.zeros((3, *before.shape[1:]), dtype)
+    memory[:2] = before
+    np.testing.assert_array_equal(call(memory[:2], *arguments, out=memory[1:]), expected)
+
+
+@pytest.mark.parametrize("name", UNARY)
+def test_refused_arrays(name):
+    call, arguments = UNARY[name]
+    # With a float weight integers have a type in common, as they have in a convolution.
+    for dtype in ("complex64", "O") if name == "prelu" else ("int64", "uint8", "bool", "float16", "complex64", "O"):
+        with pytest.raises(TypeError, match=r"expected float32 or float64, got x "):
+            call(np.zeros((2, CHANNELS, 6), dtype), *arguments)
+    with pytest.raises(TypeError, match="masked"):
+        call(np.ma.masked_array(X, X > 0), *arguments)
+    with pytest.raises(TypeError, match="out of dtype float32"):
+        call(X, *arguments, out=np.empty(X.shape, np.float32))
+    with pytest.raises(GeometryError, match="out of shape"):
+        call(X, *arguments, out=np.empty((3, CHANNELS, 6)))
+    with pytest.raises(ValueError, match="x is no array"):
+        call([[1.0], [1.0, 2.0]], *arguments)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", UNARY)
+def test_extremes_neither_warn_nor_lose_finite_values(name, dtype):
+    call, arguments = UNARY[name]
+    limits = np.finfo(dtype)
+    values = [limits.max, -limits.max, limits.max / 8, -1e4, 1e4, limits.smallest_subnormal, -0.0, 0.0]
+    x = np.array(values * CHANNELS, dtype).reshape(1, CHANNELS, -1)
+    finite = call(x, *arguments)
+    if name not in ("log_softmax", "batch_norm", "dropout", "random_dropout"):  # whose results need not fit
+        assert np.isfinite(finite).all()
+    call(np.array([np.inf, -np.inf, np.nan, 1] * CHANNELS, dtype).reshape(1, CHANNELS, 4), *arguments)
+    if name not in ("softmax", "log_softmax", "batch_norm", "dropout", "random_dropout"):
+        got = call(np.array([np.nan, 1] * CHANNELS, dtype).reshape(1, CHANNELS, 2), *arguments)
+        assert np.isnan(got[..., 0]).all()
+        assert np.isfinite(got[..., 1]).all()
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_numbers_and_lists(name):
+    arguments, definition = ACTIVATIONS[name]
+    got = function(name)(0.5, *arguments)
+    assert (type(got), got.shape, got.dtype) == (np.ndarray, (), np.float64)
+    np.testing.assert_allclose(got, float(definition(np.array(0.5, L))), rtol=1e-14)
+    assert function(name)([[0.5, 1.5]], *arguments).shape == (1, 2)
+    assert function(name)(np.zeros((0, 3), np.float32), *arguments).shape == (0, 3)
+
+
+def test_large_arrays_that_are_views():
+    with pytest.raises(MemoryError):
+        nn.relu(np.broadcast_to(1.0, (2**50,)))
+
+
+# --- slopes that are learnt or drawn
+
+
+def test_prelu():
+    np.testing.assert_array_equal(nn.prelu(X, [0.25]), np.where(X < 0, X / 4, X))
+    slopes = np.arange(4.0)
+    np.testing.assert_array_equal(nn.prelu(X, slopes), np.where(X < 0, X * slopes[:, None], X))
+    np.testing.assert_array_equal(nn.prelu(X[0, :, 0], slopes), nn.prelu(X, slopes)[0, :, 0])
+    assert nn.prelu(X.astype(np.float32), slopes).dtype == np.float64
+    np.testing.assert_array_equal(nn.prelu([[1.0, -1.0]], [np.inf, np.inf]), [[1, -np.inf]])
+    with pytest.raises(GeometryError, match=r"weight of shape \(3,\).*each of 4"):
+        nn.prelu(X, slopes[:3])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rrelu(dtype):
+    x = normals(4000, dtype)
+    out, slopes = nn.rrelu(x, 0.25, 0.5, training=True, rng=3, return_slopes=True)
+    assert out.dtype == slopes.dtype == dtype
+    np.testing.assert_array_equal(out, np.where(x < 0, x * slopes, x))
+    assert 0.25 <= slopes.min() < 0.26
+    assert 0.49 < slopes.max() <= 0.5
+    assert abs(slopes.mean() - 0.375) < 6 * 0.25 / math.sqrt(12 * 4000)
+    np.testing.assert_array_equal(nn.rrelu(x, 0.25, 0.5, training=True, rng=3), out)
+    np.testing.assert_array_equal(nn.rrelu(x, 0.25, 0.5), nn.leaky_relu(x, 0.375))
+
+
+@pytest.mark.parametrize("dim", [1, -2])
+def test_maxout(dim):
+    got = nn.maxout(X, 2, dim)
+    np.testing.assert_array_equal(got, np.stack([X[:, :2].max(1), X[:, 2:].max(1)], 1))
+    np.testing.assert_array_equal(nn.maxout(X, 1), X)
+    out = np.empty((2, 1, 6))
+    assert nn.maxout(X, 4, out=out) is out
+    np.testing.assert_array_equal(out, X.max(1, keepdims=True))
+
+
+# --- softmax and the loss
+
+
+@given(hnp.arrays(np.float64, hnp.array_shapes(min_dims=1, max_dims=3), elements=st.floats(-1e4, 1e4)), st.data())
+def test_softmax_against_scipy(x, data):
+    from scipy import special
+
+    dim = data.draw(st.integers(-x.ndim, x.ndim - 1))
+    np.testing.assert_allclose(nn.softmax(x, dim), special.softmax(x, dim), rtol=1e-12, atol=1e-300)
+    np.testing.assert_allclose(nn.log_softmax(x, dim), special.log_softmax(x, dim), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(nn.softmax(x, dim).sum(dim), 1, rtol=1e-14)
+    single = nn.softmax(x.astype(np.float32), dim)
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, special.softmax(x.astype(np.float32).astype(float), dim), rtol=2e-6, atol=1e-38)
+
+
+def test_softmax_of_infinities():
+    np.testing.assert_array_equal(nn.softmax([-np.inf, 0.0, 0.0], 0), [0, 0.5, 0.5])
+    np.testing.assert_array_equal(nn.softmax([-np.inf, -np.inf], 0), [np.nan, np.nan])
+    assert nn.softmax(np.zeros((0, 3)), 0).shape == (0, 3)
+
+
+def naive_loss(x, target, weight, ignored, smoothing):
+    """The loss of every sample, and what a mean divides by."""
+    losses, total = [], 0.0
+    for scores, wanted in zip(x, target, strict=True):
+        logs = scores.astype(L) - np.log(np.exp(scores.astype(L)).sum())
+        if np.ndim(wanted):
+            share, counted = wanted * (1 - smoothing) + smoothing / len(scores), 1.0
+        elif wanted == ignored:
+            share, counted = np.zeros(len(scores)), 0.0
+        else:
+            share = np.full(len(scores), smoothing / len(scores))
+            share[wanted] += 1 - smoothing
+            counted = weight[wanted]
+        losses.append(-(share * weight * logs).sum())
+        total += counted
+    return np.array(losses), total
+
+
+@pytest.mark.parametrize("weight", [None, [0.5, 2.0, 0.0, 1.0, 3.0]])
+@pytest.mark.parametrize("smoothing", [0.0, 0.25, 1.0])
+@pytest.mark.parametrize("kind", ["classes", "probabilities"])
+def test_cross_entropy(kind, smoothing, weight):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((7, 5)) * 4
+    target = rng.integers(0, 5, 7) if kind == "classes" else rng.dirichlet(np.ones(5), 7)
+    losses, total = naive_loss(x, target, np.ones(5) if weight is None else np.array(weight), 3, smoothing)
+    options = {"weight": weight, "label_smoothing": smoothing, "ignore_index": 3}
+    np.testing.assert_allclose(nn.cross_entropy(x, target, reduction="none", **options), losses.astype(float), 1e-13)
+    np.testing.assert_allclose(nn.cross_entropy(x, target, reduction="sum", **options), float(losses.sum()), 1e-13)
+    np.testing.assert_allclose(nn.cross_entropy(x, target, **options), float(losses.sum() / total), 1e-13)
+    maps = np.moveaxis(x.reshape(1, 7, 5), -1, 1)
+    target = target[None] if kind == "classes" else np.moveaxis(target[None], -1, 1)
+    assert nn.cross_entropy(maps, target, reduction="none", **options).shape == (1, 7)
+    np.testing.assert_allclose(nn.cross_entropy(maps, target, **options), float(losses.sum() / total), 1e-13)
+
+
+def test_cross_entropy_at_the_edges():
+    np.testing.assert_array_equal(nn.cross_entropy([0.0, -np.inf], 0), 0)
+    np.testing.assert_array_equal(nn.cross_entropy([0.0, -np.inf], [1.0, 0.0]), 0)
+    np.testing.assert_array_equal(nn.cross_entropy([0.0, -np.inf], 1), np.inf)
+    assert np.isnan(nn.cross_entropy([[0.0, 1.0]], [-100]))
+    assert nn.cross_entropy(np.zeros((3, 2), np.float32), [0, 1, 1]).dtype == np.float32
+
+
+# --- dropout
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("scale_at", ["training", "test"])
+@pytest.mark.parametrize("p", [0.0, 0.25, 1.0])
+def test_dropout(p, scale_at, dtype):
+    x = normals(10_000, dtype)
+    out, mask = nn.dropout(x, p, scale_at=scale_at, rng=1, return_mask=True)
+    assert out.dtype == mask.dtype == dtype
+    np.testing.assert_array_equal(out, x * mask)
+    kept = np.dtype(dtype).type(1 / (1 - p) if p < 1 and scale_at == "training" else 1)
+    assert set(np.unique(mask)) <= {0, kept}
+    assert abs((mask == 0).mean() - p) <= 6 * math.sqrt(p * (1 - p) / x.size)
+    np.testing.assert_array_equal(nn.dropout(x, p, scale_at=scale_at, rng=1), out)
+    tested = nn.dropout(x, p, training=False, scale_at=scale_at)
+    np.testing.assert_array_equal(tested, x * np.dtype(dtype).type(1 - p if scale_at == "test" else 1))
+
+
+def test_dropout_draws_anew_and_drops_whatever_there_was():
+    x = np.array([np.inf, -np.inf, np.nan, 1.0])
+    np.testing.assert_array_equal(nn.dropout(x, 1.0), np.zeros(4))
+    rng = np.random.default_rng(0)
+    assert not np.array_equal(nn.dropout(np.ones(99), rng=rng), nn.dropout(np.ones(99), rng=rng))
+
+
+def test_random_dropout_draws_its_rate():
+    rng = np.random.default_rng(0)
+    rates = []
+    for _ in range(300):
+        _, mask = nn.random_dropout(np.ones(2000), 0.8, rng=rng, return_mask=True)
+        rates.append((mask == 0).mean())
+        kept = mask[mask > 0]
+        assert np.ptp(kept) == 0
+        assert abs(1 - 1 / kept[0] - rates[-1]) < 6 * math.sqrt(0.25 / 2000)
+    assert abs(np.mean(rates) - 0.4) < 6 * 0.8 / math.sqrt(12 * 300)
+    assert min(rates) < 0.05
+    assert 0.75 < max(rates) < 0.85
+    np.testing.assert_array_equal(nn.random_dropout(X, 0.5, training=False, scale_at="test"), 0.75 * X)
+    np.testing.assert_array_equal(nn.random_dropout(X, 0.5, training=False), X)
+
+
+# --- normalisation
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(5, 3), (4, 3, 7), (2, 3, 5, 6)])
+def test_batch_norm(shape, dtype):
+    x = (normals(shape, scale=2) + 1000).astype(dtype)
+    spread = (-1, *(1,) * (len(shape) - 2))
+    weight, bias = normals(3, seed=1), normals(3, seed=2)
+    axes = (0, *range(2, len(shape)))
+    exact = x.astype(L)
+    mean, var, count = exact.mean(axes), exact.var(axes), x.size // 3
+    expected = (exact - mean.reshape(spread)) / np.sqrt(var.reshape(spread) + L(1e-3)) * weight.reshape(spread)
+    expected += bias.reshape(spread)
+    running_mean, running_var = np.zeros(3, dtype), np.ones(3, dtype)
+    arguments = (weight.astype(dtype), bias.astype(dtype), True, 0.25, 1e-3)
+    got = nn.batch_norm(x, running_mean, running_var, *arguments)
+    assert got.dtype == dtype
+    # The mean is far larger than the deviation. Only sums in double precision and a corrected shift get here: what
+    # remains is the rounding of a mean near 1000 in double precision.
+    eps = np.finfo(dtype).eps
+    np.testing.assert_allclose(got, expected.astype(float), rtol=8 * eps, atol=16 * eps + 4000 * np.finfo(float).eps)
+    np.testing.assert_allclose(running_mean, (mean / 4).astype(float), rtol=4 * np.finfo(dtype).eps)
+    unbiased = 0.75 + 0.25 * var * count / (count - 1)
+    np.testing.assert_allclose(running_var, unbiased.astype(float), rtol=1e-11 if dtype == "float64" else 1e-6)
+    tested = nn.batch_norm(x, mean.astype(dtype), var.astype(dtype), weight.astype(dtype), bias.astype(dtype), eps=1e-3)
+    np.testing.assert_allclose(tested, got, rtol=1e-3 if dtype == "float32" else 1e-11, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_folded_convolution_is_the_convolution_and_its_normalisation(dtype):
+    x, weight = normals((2, 3, 8, 9), dtype), normals((4, 3, 3, 3), dtype, 1)
+    bias, mean, scale, shift = (normals(4, dtype, seed) for seed in (2, 3, 4, 5))
+    var = np.abs(normals(4, dtype, 6))
+    for terms in itertools.product((None, bias), (None, scale), (None, shift)):
+        folded = nn.conv_bn_fold(weight, terms[0], mean, var, *terms[1:])
+        assert {array.dtype for array in folded} == {np.dtype(dtype)}
+        apart = nn.batch_norm(fastconv.conv2d(x, weight, terms[0], strategy="reference"), mean, var, *terms[1:])
+        together = fastconv.conv2d(x, *folded, strategy="reference")
+        np.testing.assert_allclose(together, apart, rtol=0, atol=64 * np.finfo(dtype).eps * np.abs(apart).max())
+
+
+def naive_lrn(x, size, alpha, beta, k, rule):
+    out = np.empty(x.shape, L)
+    for c in range(x.shape[1]):
+        total = sum(
+            np.square(x[:, j].astype(L)) for j in range(c - size // 2, c + (size - 1) // 2 + 1) if 0 <= j < x.shape[1]
+        )
+        out[:, c] = x[:, c] / (k + L(alpha) * total / (size if rule == "mean" else 1)) ** L(beta)
+    return out
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rule", ["mean", "sum"])
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 9, 100])
+def test_local_response_norm(size, rule, dtype):
+    x = normals((2, 6, 3, 2), dtype, scale=3)
+    for constants in ((1e-4, 0.75, 2.0), (0.5, 0.75, 1.0), (1.0, 0.3, 0.5)):
+        got = nn.local_response_norm(x, size, *constants, rule=rule)
+        assert got.dtype == dtype
+        expected = naive_lrn(x, size, *constants, rule).astype(float)
+        np.testing.assert_allclose(got, expected, rtol=16 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(5,), (3, 5), (2, 3, 5), (0, 5)])
+def test_linear(shape, dtype):
+    x, weight, bias = normals(shape, dtype), normals((4, 5), dtype, 1), normals(4, dtype, 2)
+    expected = (x.astype(L)[..., None, :] * weight.astype(L)).sum(-1)
+    np.testing.assert_allclose(nn.linear(x, weight), expected.astype(float), atol=16 * np.finfo(dtype).eps)
+    got = nn.linear(x[..., ::-1], weight[:, ::-1], bias)
+    assert got.dtype == dtype
+    np.testing.assert_allclose(got, (expected + bias).astype(float), atol=16 * np.finfo(dtype).eps)
+
+
+def test_linear_into_its_own_operands():
+    x, weight, bias = normals((4, 4)), normals((4, 4), seed=1), normals(4, seed=2)
+    expected = nn.linear(x, weight, bias)
+    np.testing.assert_array_equal(nn.linear(x, weight, bias, out=x), expected)
+    memory = np.zeros((4, 4))
+    memory[1] = bias
+    np.testing.assert_array_equal(nn.linear(normals((4, 4)), weight, memory[1], out=memory), expected)
+
+
+# --- what is refused
+
+Y = np.zeros((2, 3, 4))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "fault"),
+    [
+        (lambda: nn.leaky_relu(Y, "steep"), ValueError, "negative_slope='steep'"),
+        (lambda: nn.elu(Y, None), ValueError, "alpha=None"),
+        (lambda: nn.gelu(Y, "erf"), ValueError, "approximate='erf'.*'none' or 'tanh'"),
+        (lambda: nn.gelu(Y, None), ValueError, "approximate=None"),
+        (lambda: nn.rrelu(Y, 0.5, 0.25), ValueError, "lower=0.5, upper=0.25"),
+        (lambda: nn.rrelu(Y, 0.5, float("nan")), ValueError, "upper=nan"),
+        (lambda: nn.prelu(Y, [[1.0]]), GeometryError, r"weight of shape \(1, 1\)"),
+        (lambda: nn.maxout(Y, 2), GeometryError, "pieces=2: does not divide 3"),
+        (lambda: nn.maxout(Y, 0), GeometryError, "pieces=0"),
+        (lambda: nn.maxout(Y, 1.0), GeometryError, "pieces=1.0"),
+        (lambda: nn.maxout(Y, 3, 3), GeometryError, "dim=3"),
+        (lambda: nn.softmax(Y, 3), GeometryError, "dim=3"),
+        (lambda: nn.softmax(Y, -4), GeometryError, "dim=-4"),
+        (lambda: nn.softmax(Y, None), GeometryError, "dim=None"),
+        (lambda: nn.log_softmax(1.0, 0), GeometryError, "dim=0"),
+        (lambda: nn.dropout(Y, 1.5), ValueError, "p=1.5.*probability"),
+        (lambda: nn.dropout(Y, float("nan")), ValueError, "p=nan"),
+        (lambda: nn.dropout(Y, scale_at="never"), ValueError, "scale_at='never'"),
+        (lambda: nn.random_dropout(Y, -0.1), ValueError, "p=-0.1"),
+        (lambda: nn.batch_norm(Y, None, None), ValueError, "running_mean and running_var are needed"),
+        (lambda: nn.batch_norm(Y[0, 0], None, None, training=True), GeometryError, "at least 2 axes"),
+        (lambda: nn.batch_norm(Y[:1, :, 0], None, None, training=True), ValueError, "more than one value"),
+        (lambda: nn.batch_norm(Y, np.zeros(2), np.ones(3)), GeometryError, r"running_mean of shape \(2,\)"),
+        (lambda: nn.batch_norm(Y, [0.0] * 3, None, training=True), TypeError, "running_mean: expected a writeable"),
+        (lambda: nn.batch_norm(Y, np.zeros(3), np.ones(3), [1.0]), GeometryError, r"weight of shape \(1,\)"),
+        (lambda: nn.batch_norm(Y, np.zeros(3), np.ones(3), eps=-1.0), ValueError, "eps=-1.0"),
+        (lambda: nn.conv_bn_fold(Y, None, np.zeros(3), np.ones(3)), GeometryError, "running_var of shape"),
+        (lambda: nn.conv_bn_fold(1.0, None, [0.0], [1.0]), GeometryError, r"weight of shape \(\)"),
+        (lambda: nn.local_response_norm(Y, 0), GeometryError, "size=0"),
+        (lambda: nn.local_response_norm(Y, 2.5), GeometryError, "size=2.5"),
+        (lambda: nn.local_response_norm(Y[0, 0], 3), GeometryError, "at least 2 axes"),
+        (lambda: nn.local_response_norm(Y, 3, rule="max"), ValueError, "rule='max'"),
+        (lambda: nn.local_response_norm(Y, 3, beta="b"), ValueError, "beta='b'"),
+        (lambda: nn.linear(Y, np.zeros((2, 3))), GeometryError, r"weight of shape \(2, 3\)"),
+        (lambda: nn.linear(1.0, np.zeros((2, 3))), GeometryError, r"x of shape \(\)"),
+        (lambda: nn.linear(Y, np.zeros((2, 4)), np.zeros(3)), GeometryError, r"bias of shape \(3,\): expected \(2,\)"),
+        (lambda: nn.linear(Y, np.zeros((2, 4), int).astype(complex)), TypeError, "weight complex128"),
+        (lambda: nn.cross_entropy(Y[0], [0, 3, 3, 3]), GeometryError, r"target of shape \(4,\): expected \(3,\)"),
+        (lambda: nn.cross_entropy(Y[0], [0, 4, 3]), ValueError, "target=4: expected a class from 0 to 3"),
+        (lambda: nn.cross_entropy(Y[0], [0, -1, 3]), ValueError, "target=-1"),
+        (lambda: nn.cross_entropy(Y[0], [0.0, 1.0, 2.0]), GeometryError, "probabilities of the shape"),
+        (lambda: nn.cross_entropy(Y[0], ["a"] * 3), TypeError, "target of dtype <U1"),
+        (lambda: nn.cross_entropy(Y[0], [0] * 3, [1.0]), GeometryError, r"weight of shape \(1,\)"),
+        (lambda: nn.cross_entropy(Y[0], [0] * 3, reduction="max"), ValueError, "reduction='max'"),
+        (lambda: nn.cross_entropy(Y[0], [0] * 3, label_smoothing=2), ValueError, "label_smoothing=2"),
+        (lambda: nn.cross_entropy(Y[0], [0] * 3, ignore_index=0.5), GeometryError, "ignore_index=0.5"),
+        (lambda: nn.cross_entropy(1.0, 0), GeometryError, r"x of shape \(\)"),
+    ],
+)
+def test_refusals(call, error, fault):
+    with pytest.raises(error, match=fault):
+        call()
+
+
+# --- torch
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_against_torch(dtype):
+    torch = pytest.importorskip("torch", reason="torch is an optional peer")
+    F = torch.nn.functional
+    x = normals((3, 8, 5, 6), dtype, scale=3)
+    channel = [np.abs(normals(8, dtype, seed)) for seed in range(4)]
+    weight, bias = normals((4, 6), dtype, 1), normals(4, dtype, 2)
+    classes = np.random.default_rng(0).integers(0, 8, (3, 5, 6))
+    classes[0, 0, 0] = -100
+    calls = [
+        ("relu",),
+        ("leaky_relu", 0.2),
+        ("elu", 0.7),
+        ("sigmoid",),
+        ("tanh",),
+        ("silu",),
+        ("gelu",),
+        ("gelu", {"approximate": "tanh"}),
+        ("hardswish",),
+        ("prelu", channel[0]),
+        ("prelu", channel[0][:1]),
+        ("rrelu", 0.1, 0.3),
+        ("softmax", 1),
+        ("log_softmax", -2),
+        ("linear", weight, bias),
+        ("dropout", 0.3, False),
+        ("dropout", 1.0, True),
+        ("batch_norm", *channel),
+        ("batch_norm", channel[0].copy(), channel[1].copy(), *channel[2:], True, 0.3, 1e-3),
+        ("local_response_norm", 5),
+        ("local_response_norm", 4, 0.5, 0.6, 2.0),
+        ("cross_entropy", classes),
+        ("cross_entropy", classes, channel[0], {"label_smoothing": 0.1}),
+        ("cross_entropy", np.abs(classes) % 8, {"ignore_index": 2, "reduction": "none"}),
+        ("cross_entropy", nn.softmax(x, 1), channel[0], {"label_smoothing": 0.1}),
+    ]
+    for name, *arguments in calls:
+        options = arguments.pop() if arguments and isinstance(arguments[-1], dict) else {}
+        theirs = [torch.tensor(a) if isinstance(a, np.ndarray) else a for a in arguments]
+        expected = getattr(F, name)(torch.from_numpy(x.copy()), *theirs, **options).numpy()
+        got = getattr(nn, name)(x, *arguments, **options)
+        assert got.dtype == expected.dtype
+        tolerance = 64 * np.finfo(dtype).eps
+        np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance, err_msg=name)
+        if name == "batch_norm":
+            for mine, torchs in zip(arguments, theirs, strict=True):
+                if isinstance(mine, np.ndarray):
+                    np.testing.assert_allclose(mine, torchs.numpy(), rtol=tolerance, atol=tolerance)
