@@ -15,7 +15,18 @@ PACKAGE = Path(fastconv.__file__).parent
 
 BASE = {"errors", "geometry", "epilogue", "arrays", "continuation"}
 TOOLS = {"timing", "photograph", "chart"}
-ENTRANCES = {"functional", "correlation", "signal", "ndimage", "nn", "layer_grad", "grad", "prepared", "lowering", "compare"}
+ENTRANCES = {
+    "functional",
+    "correlation",
+    "signal",
+    "ndimage",
+    "nn",
+    "layer_grad",
+    "grad",
+    "prepared",
+    "lowering",
+    "compare",
+}
 
 # What a module, or a whole subpackage, may import of fastconv; `kernels` and `threads` know nothing above them.
 MAY_IMPORT = {
