@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain, islice
-from math import prod
+from itertools import chain, islice, product
+from math import gcd, prod
 from operator import index
-from typing import Any, NoReturn, Self, TypeVar
+from typing import Any, NamedTuple, NoReturn, Self, TypeVar
 
 from fastconv.errors import GeometryError
 
@@ -546,6 +546,36 @@ class ConvGeometry(_Axes):
     def out_shape(self) -> tuple[int, ...]:
         return (self.n, self.oc, *self.out_extent)
 
+    def adjoint(self) -> tuple[Phase, ...]:
+        """The convolutions of stride 1 by which the adjoint maps outputs to inputs, one for each phase of the stride.
+
+        Inputs that no phase targets are zeros: no window sees them.
+
+        Examples
+        --------
+        >>> [str(phase.geometry) for phase in ConvGeometry.parse("ic8 oc4 iw9 kw3 s2 p1").adjoint()]
+        ['n1 ic4 oc8 iw5 kw1 s1 p0', 'n1 ic4 oc8 iw5 kw2 s1 p0']
+        """
+        sides = ((begin, *rest) for (begin, _), *rest in zip(
+            self.padding, self.extent, self.out_extent, self.kernel, self.stride, self.dilation, strict=True
+        ))
+        axes = [list(_axis_phases(*side)) for side in sides]
+        return tuple(self._phase(*zip(*phase, strict=True)) for phase in product(*axes))
+
+    def _phase(self, extent, kernel, dilation, padding, taps, seen, target) -> Phase:
+        geometry = ConvGeometry(
+            n=self.n,
+            g=self.g,
+            ic=self.oc,
+            oc=self.ic,
+            extent=extent,
+            kernel=kernel,
+            stride=(1,) * self.ndim,
+            dilation=dilation,
+            padding=padding,
+        )
+        return Phase(geometry, taps, seen, target)
+
     @property
     def columns_shape(self) -> tuple[int, int, int]:
         """The im2col matrices of a batch: a row for each channel and tap, a column for each output position."""
@@ -560,6 +590,50 @@ class ConvGeometry(_Axes):
     def flops(self) -> int:
         """Multiplications and additions of the direct algorithm."""
         return 2 * self.n * self.oc * self.positions * self.reduction
+
+
+class Phase(NamedTuple):
+    """A part of a convolution's adjoint: inputs that are a stride apart, as a convolution of what is given for outputs.
+
+    Slices hold one entry an axis.
+    """
+
+    geometry: ConvGeometry
+    taps: tuple[slice, ...]
+    """The kernel's taps that reach these inputs, in reverse."""
+    seen: tuple[slice, ...]
+    """The outputs that these inputs reach."""
+    target: tuple[slice, ...]
+    """These inputs."""
+
+
+def _axis_phases(
+    begin: int, extent: int, outputs: int, kernel: int, stride: int, dilation: int
+) -> Iterator[tuple[int, int, int, tuple[int, int], slice, slice, slice]]:
+    """The phases of one axis that taps reach: extent, kernel, dilation, padding, taps, seen, target.
+
+    Tap i of output r reads input ``y = r * stride + i * dilation - begin``. Of a phase ``(y + begin) % stride`` the
+    taps are `step` apart, and from one to the next r changes by `apart`.
+    """
+    step, apart = stride // gcd(stride, dilation), dilation // gcd(stride, dilation)
+    for tap in range(min(kernel, step)):
+        count = -(-(kernel - tap) // step)
+        first = (tap * dilation - begin) % stride
+        inputs = -(-(extent - first) // stride)
+        before = (count - 1) * apart - (first + begin - tap * dilation) // stride
+        after = inputs - outputs + (count - 1) * apart - before
+        # Negative padding: outputs that reach other inputs alone.
+        seen = slice(max(0, -before), outputs + min(0, after))
+        if inputs > 0 and seen.start < seen.stop:
+            yield (
+                seen.stop - seen.start,
+                count,
+                apart if count > 1 else 1,
+                (max(0, before), max(0, after)),
+                slice(tap + (count - 1) * step, None, -step),
+                seen,
+                slice(first, None, stride),
+            )
 
 
 @dataclass(frozen=True)

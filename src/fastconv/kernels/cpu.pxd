@@ -15,6 +15,7 @@ cdef extern from "simd/simd.h":
         void (*gemm_tile)() noexcept nogil
         tile_function pack_left
         tile_function implicit
+        tile_function weight_gradient
         tile_function winograd_weight
         tile_function winograd[4][7]
 

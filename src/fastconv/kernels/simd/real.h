@@ -19,4 +19,6 @@
 
 #include "implicit.h"
 
+#include "weight_gradient.h"
+
 #include "winograd.h"

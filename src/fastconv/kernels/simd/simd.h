@@ -41,6 +41,7 @@ typedef struct {
     void (*gemm_tile)(void);  /* of gemm.h, on its own type of values: cast to call */
     tile_function *pack_left;
     tile_function *implicit;
+    tile_function *weight_gradient;
     tile_function *winograd_weight;
     tile_function *winograd[4][7]; /* by pairs of points and outputs of a tile */
 } real_kernels;

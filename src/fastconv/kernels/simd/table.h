@@ -62,6 +62,7 @@
         .gemm_tile = (void (*)(void))gemm_tile_##type, \
         .pack_left = pack_left_##type,                 \
         .implicit = implicit_##type,                   \
+        .weight_gradient = weight_gradient_##type,     \
         .winograd_weight = winograd_weight_##type,     \
         .winograd = {[1][2] = winograd_1_2_##type,     \
                      [2][2] = winograd_2_2_##type,     \

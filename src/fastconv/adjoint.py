@@ -1,0 +1,144 @@
+"""The adjoints of a convolution, which is linear in its image and in its weight: its gradients.
+
+`input_adjoint` is the gradient by the input, and the transposed convolution. A stride leaves phases of the input that
+different taps reach, so each is a convolution of stride 1 with those taps, reversed, and the channels swapped; no zeros
+are inserted, and the planner chooses the strategy of each (Dumoulin and Visin, A guide to convolution arithmetic for
+deep learning, 2016, chapter 4).
+
+`weight_adjoint` is the gradient by the weight: a matrix product that sums over positions (kernels/simd/weight_gradient.h).
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from fastconv import planner
+from fastconv import threads as team
+from fastconv.epilogue import PLAIN, Epilogue
+from fastconv.geometry import ConvGeometry, Phase
+from fastconv.strategies.base import element_strides
+
+# Filters of a block: sums of all its taps stay in half of L2.
+_BLOCK_FILTERS = 64
+
+
+@functools.lru_cache(maxsize=1024)
+def _phases(g: ConvGeometry) -> tuple[tuple[Phase, ...], bool]:
+    """The phases of the adjoint, and whether they cover the whole input."""
+    phases = g.adjoint()
+    covered = sum(phase.geometry.positions for phase in phases)
+    return phases, covered == functools.reduce(lambda a, b: a * b, g.extent)
+
+
+def input_adjoint(
+    g: ConvGeometry,
+    grad: np.ndarray,
+    weight: np.ndarray,
+    epilogue: Epilogue,
+    out: np.ndarray,
+    tolerance: float | None,
+    threads: int,
+) -> None:
+    """What flows back through the 2-D convolution `g` from `grad` (N, OC, OH, OW), into `out` (N, IC, IH, IW)."""
+    from fastconv.kernels.epilogue import PLANES
+
+    phases, covered = _phases(g)
+    swapped = weight.reshape(g.g, g.oc // g.g, g.ic // g.g, *g.kernel).swapaxes(1, 2)
+    late = epilogue and not covered
+    if not covered:
+        out[...] = 0
+    for phase in phases:
+        p = phase.geometry
+        plan = planner.plan(p, grad.dtype, tolerance=tolerance, threads=threads)
+        target = out if len(phases) == 1 and covered else np.empty(p.out_shape, out.dtype)
+        prepared = plan.strategy.prepare(p, swapped[:, :, :, *phase.taps].reshape(p.weight_shape), plan.threads)
+        plan.strategy.run(
+            p,
+            grad[:, :, *phase.seen],
+            prepared,
+            target,
+            PLAIN if late else epilogue,
+            plan.threads,
+            plan.max_workspace,
+        )
+        if target is not out:
+            out[:, :, *phase.target] = target
+    if late:
+        ints = (out[0, 0].size, g.ic, epilogue.activation)
+        team.run_tiles(PLANES[out.dtype.name], (out, epilogue.bias), ints, (epilogue.parameter,), g.n * g.ic, threads)
+
+
+class _Launch(NamedTuple):
+    """What the kernel of a geometry is called with (see kernels/simd/weight_gradient.h)."""
+
+    kernel: int
+    window: tuple[int, ...]
+    kc: int
+    panels: int
+    blocking: tuple[int, ...]
+    tiles: int
+    scratch: int
+
+
+@functools.lru_cache(maxsize=1024)
+def _launch(g: ConvGeometry, itemsize: int, threads: int) -> _Launch:
+    from fastconv.kernels.cpu import cache_bytes
+    from fastconv.kernels.gemm import LANES, MR, NR, WEIGHT_GRADIENT
+    from fastconv.kernels.lowering import WINDOW
+
+    lanes, nr = LANES[itemsize], NR[itemsize]
+    l1, l2, _ = (size // itemsize for size in cache_bytes())
+    icg, panels = g.ic // g.g, -(-(g.oc // g.g) // MR)
+    channel_blocks = -(-icg // nr)
+    joined = channel_blocks == 1 and g.dw == 1 and g.sw <= g.kw
+    most = max(64, l1 * 3 // 4 // nr)
+    channels = min(icg, nr)
+    # Pixels of a block take a quarter of L2. What depends on threads changes who sums, but nothing that is summed.
+    kc = max(lanes, l2 // 4 // (channels * min(g.sh, g.kh) * min(g.sw, g.kw)))
+    kc = min(kc // g.ow * g.ow or kc, g.positions)
+    rows, cols = max(1, kc // g.ow), min(g.ow, kc)
+    lines = min(g.kh * rows, (rows - 1) * g.sh + (g.kh - 1) * g.dh + 1)
+    pitch = min(g.kw * cols, (cols - 1) * g.sw + (g.kw - 1) * g.dw + 1)
+    units, columns = (g.kh, g.kw * icg) if joined else (g.taps, channels)
+    block_units = min(units, max(1, l2 // 2 // (MR * columns)))
+    tap_blocks = -(-units // block_units)
+    most_panels = max(1, l2 // 2 // (block_units * columns * MR))
+    filter_blocks = -(-panels // most_panels)
+    tiles = g.g * channel_blocks * tap_blocks
+    if tiles * filter_blocks < 2 * threads:
+        filter_blocks = min(panels, -(-2 * threads // tiles))
+    block_panels = -(-panels // filter_blocks)
+    filter_blocks = -(-panels // block_panels)
+    scratch = kc * 8 // itemsize + block_units * block_panels * MR * columns + lines * pitch * channels + nr
+    scratch = -(-scratch // 16) * 16
+    return _Launch(
+        kernel=WEIGHT_GRADIENT[itemsize],
+        window=tuple(getattr(g, name) for name in WINDOW),
+        kc=kc,
+        panels=panels,
+        blocking=(kc, most, joined, tap_blocks, block_units, channel_blocks, filter_blocks, block_panels, scratch),
+        tiles=tiles * filter_blocks,
+        scratch=scratch,
+    )
+
+
+def weight_adjoint(g: ConvGeometry, x: np.ndarray, grad: np.ndarray, out: np.ndarray, threads: int) -> None:
+    """What flows back to the weight of the 2-D convolution `g` of `x` from `grad` (N, OC, OH, OW), into `out`."""
+    from fastconv.kernels.gemm import MR, PACK_LEFT
+
+    launch = _launch(g, x.itemsize, threads)
+    packed = team.aligned_empty(g.n * g.g * launch.panels * MR * g.positions, x.dtype)
+    ints = (g.oc // g.g, g.positions, launch.kc, launch.panels)
+    tiles = g.n * g.g * launch.panels
+    team.run_tiles(PACK_LEFT[x.itemsize], (np.ascontiguousarray(grad), packed), ints, (), tiles, threads)
+    team.run_tiles(
+        launch.kernel,
+        (x, packed, out, team.aligned_empty(threads * launch.scratch, x.dtype)),
+        (*launch.window, *element_strides(x), *launch.blocking),
+        (),
+        launch.tiles,
+        threads,
+    )
