@@ -2,7 +2,8 @@
 
 The map of the house:
 
-``functional``  conv1d, conv2d, pooling: torch.nn.functional's names
+``functional``  conv1d … conv3d, conv_transpose1d …, pooling: torch.nn.functional's names
+``grad``        conv2d_input, conv2d_weight …: torch.nn.grad's names; pooling backward
 ``signal``      convolve2d, correlate2d: scipy.signal's names and semantics
 ``prepared``    prepare_conv2d: weights packed once, called many times
 ``lowering``    im2col, col2im, toeplitz_matrix: the lowerings themselves, as matrices
@@ -12,6 +13,8 @@ The map of the house:
 ``photograph``  real data for them
 ``cli``         ``fastconv compare | info``
 ``geometry``    all shape arithmetic; descriptors
+``volume``      3-D convolutions as 2-D ones
+``adjoint``     transposed convolution, and the gradients of a convolution
 ``pooling``     how a pooling call runs
 ``epilogue``    bias and activation
 ``arrays``      which arrays are accepted, and how kernels get to read them
@@ -23,10 +26,21 @@ The map of the house:
 Read a call as four hops: ``conv2d(x, w)`` → `ConvGeometry` → `Plan` → ``strategy.run`` → kernel over tiles.
 """
 
-from fastconv import signal
+from fastconv import grad, signal
 from fastconv.compare import Comparison, compare_conv2d
 from fastconv.errors import GeometryError, UnsupportedError
-from fastconv.functional import avg_pool2d, conv1d, conv2d, max_pool2d, plan_conv2d, strategies
+from fastconv.functional import (
+    avg_pool2d,
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+    max_pool2d,
+    plan_conv2d,
+    strategies,
+)
 from fastconv.lowering import col2im, im2col, toeplitz_matrix
 from fastconv.prepared import PreparedConv, prepare_conv2d
 from fastconv.threads import get_num_threads, num_threads, set_num_threads
@@ -43,7 +57,12 @@ __all__ = [
     "compare_conv2d",
     "conv1d",
     "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
     "get_num_threads",
+    "grad",
     "im2col",
     "max_pool2d",
     "num_threads",

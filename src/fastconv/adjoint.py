@@ -5,17 +5,19 @@ different taps reach, so each is a convolution of stride 1 with those taps, reve
 are inserted, and the planner chooses the strategy of each (Dumoulin and Visin, A guide to convolution arithmetic for
 deep learning, 2016, chapter 4).
 
-`weight_adjoint` is the gradient by the weight: a matrix product that sums over positions (kernels/simd/weight_gradient.h).
+`weight_adjoint` is the gradient by the weight: a matrix product that sums over positions, on the micro-kernel of gemm.h
+(kernels/simd/weight_gradient.h).
 """
 
 from __future__ import annotations
 
 import functools
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
-from fastconv import planner
+from fastconv import planner, volume
 from fastconv import threads as team
 from fastconv.epilogue import PLAIN, Epilogue
 from fastconv.geometry import ConvGeometry, Phase
@@ -30,7 +32,7 @@ def _phases(g: ConvGeometry) -> tuple[tuple[Phase, ...], bool]:
     """The phases of the adjoint, and whether they cover the whole input."""
     phases = g.adjoint()
     covered = sum(phase.geometry.positions for phase in phases)
-    return phases, covered == functools.reduce(lambda a, b: a * b, g.extent)
+    return phases, covered == prod(g.extent)
 
 
 def input_adjoint(
@@ -42,33 +44,46 @@ def input_adjoint(
     tolerance: float | None,
     threads: int,
 ) -> None:
-    """What flows back through the 2-D convolution `g` from `grad` (N, OC, OH, OW), into `out` (N, IC, IH, IW)."""
-    from fastconv.kernels.epilogue import PLANES
-
+    """What flows back through the 2-D or 3-D convolution `g` from `grad`, of its output's shape, into `out`."""
     phases, covered = _phases(g)
     swapped = weight.reshape(g.g, g.oc // g.g, g.ic // g.g, *g.kernel).swapaxes(1, 2)
-    late = epilogue and not covered
     if not covered:
         out[...] = 0
     for phase in phases:
-        p = phase.geometry
-        plan = planner.plan(p, grad.dtype, tolerance=tolerance, threads=threads)
-        target = out if len(phases) == 1 and covered else np.empty(p.out_shape, out.dtype)
-        prepared = plan.strategy.prepare(p, swapped[:, :, :, *phase.taps].reshape(p.weight_shape), plan.threads)
-        plan.strategy.run(
-            p,
+        target = out if len(phases) == 1 and covered else np.empty(phase.geometry.out_shape, out.dtype)
+        _convolve(
+            phase.geometry,
             grad[:, :, *phase.seen],
-            prepared,
+            swapped[:, :, :, *phase.taps].reshape(phase.geometry.weight_shape),
+            epilogue if covered else PLAIN,
             target,
-            PLAIN if late else epilogue,
-            plan.threads,
-            plan.max_workspace,
+            tolerance,
+            threads,
         )
         if target is not out:
             out[:, :, *phase.target] = target
-    if late:
-        ints = (out[0, 0].size, g.ic, epilogue.activation)
+    if epilogue and not covered:
+        from fastconv.kernels.epilogue import PLANES
+
+        ints = (prod(g.extent), g.ic, epilogue.activation)
         team.run_tiles(PLANES[out.dtype.name], (out, epilogue.bias), ints, (epilogue.parameter,), g.n * g.ic, threads)
+
+
+def _convolve(
+    g: ConvGeometry,
+    x: np.ndarray,
+    weight: np.ndarray,
+    epilogue: Epilogue,
+    out: np.ndarray,
+    tolerance: float | None,
+    threads: int,
+) -> None:
+    if g.ndim == 3:
+        volume.convolve(g, x, weight, epilogue, out, tolerance=tolerance, threads=threads)
+        return
+    plan = planner.plan(g, x.dtype, tolerance=tolerance, threads=threads)
+    prepared = plan.strategy.prepare(g, weight, plan.threads)
+    plan.strategy.run(g, x, prepared, out, epilogue, plan.threads, plan.max_workspace)
 
 
 class _Launch(NamedTuple):
@@ -126,7 +141,10 @@ def _launch(g: ConvGeometry, itemsize: int, threads: int) -> _Launch:
 
 
 def weight_adjoint(g: ConvGeometry, x: np.ndarray, grad: np.ndarray, out: np.ndarray, threads: int) -> None:
-    """What flows back to the weight of the 2-D convolution `g` of `x` from `grad` (N, OC, OH, OW), into `out`."""
+    """What flows back to the weight of the 2-D or 3-D convolution `g` of `x` from `grad`, of its output's shape."""
+    if g.ndim == 3:
+        _weight_adjoint_3d(g, x, grad, out, threads)
+        return
     from fastconv.kernels.gemm import MR, PACK_LEFT
 
     launch = _launch(g, x.itemsize, threads)
@@ -142,3 +160,13 @@ def weight_adjoint(g: ConvGeometry, x: np.ndarray, grad: np.ndarray, out: np.nda
         launch.tiles,
         threads,
     )
+
+
+def _weight_adjoint_3d(g: ConvGeometry, x: np.ndarray, grad: np.ndarray, out: np.ndarray, threads: int) -> None:
+    """A sum over output depths, each of them a 2-D problem (volume.py)."""
+    plane = g.one_depth()
+    part = np.empty(plane.weight_shape, x.dtype)
+    out[...] = 0
+    for z, slab in enumerate(volume.slabs(g, x)):
+        weight_adjoint(plane, slab, grad[:, :, z], part, threads)
+        out += part.reshape(out.shape)

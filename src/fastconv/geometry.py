@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, islice, product
 from math import gcd, prod
@@ -413,6 +413,72 @@ class ConvGeometry(_Axes):
             raise GeometryError(f"{shape}: {error}") from None
 
     @classmethod
+    def of_transposed(
+        cls,
+        x_shape: Sequence[int],
+        weight_shape: Sequence[int],
+        *,
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] = 0,
+        output_padding: int | Sequence[int] = 0,
+        groups: int = 1,
+        dilation: int | Sequence[int] = 1,
+    ) -> Self:
+        """The convolution whose adjoint is ``conv_transpose(x, weight)``, ``weight (C, OC / groups, *kernel)``.
+
+        `x` is of its output's shape and the result of its input's. Its padding at the end is `padding` less
+        `output_padding`, and negative where it reads less than it is given: for its adjoint alone.
+        """
+        ndim = len(weight_shape) - 2
+        shapes = f"x of shape {tuple(x_shape)}, weight of shape {tuple(weight_shape)}"
+        _require(
+            1 <= ndim <= len(AXES),
+            f"{shapes}: expected a weight of (ic, oc / groups, *kernel) with 1 to {len(AXES)} kernel axes",
+        )
+        _require(
+            len(x_shape) in (ndim + 1, ndim + 2),
+            f"{shapes}: expected x of {ndim + 2} axes (batch, channels, *extent), or {ndim + 1} without batch",
+        )
+        _require(0 not in x_shape[-ndim - 1 :] and 0 not in weight_shape, f"{shapes}: only the batch may be empty")
+        (g,) = _integers("groups", groups, 1, 1)
+        n, channels = (1, *x_shape)[-ndim - 2 : -ndim]
+        _require(
+            channels == weight_shape[0] and channels % g == 0,
+            f"{shapes}, groups={g}: the weight expects {weight_shape[0]} input channels (its axis 0), a multiple of "
+            "groups",
+        )
+        strides, dilations = _integers("stride", stride, ndim, 1), _integers("dilation", dilation, ndim, 1)
+        pads, more = _integers("padding", padding, ndim, 0), _integers("output_padding", output_padding, ndim, 0)
+        _require(
+            all(extra < max(s, d) for extra, s, d in zip(more, strides, dilations, strict=True)),
+            f"output_padding={output_padding!r}: expected less than stride or dilation along every axis",
+        )
+        kernel = tuple(weight_shape[2:])
+        extent = tuple(
+            (i - 1) * s - 2 * p + d * (k - 1) + extra + 1
+            for i, k, s, d, p, extra in zip(x_shape[-ndim:], kernel, strides, dilations, pads, more, strict=True)
+        )
+        _require(
+            min(extent) > 0,
+            f"{shapes}: the output would be {_times(extent)} (stride {_times(strides)}, padding {_times(pads)}, "
+            f"output_padding {_times(more)}, dilation {_times(dilations)})",
+        )
+        try:
+            return cls(
+                n=n,
+                g=g,
+                ic=weight_shape[1] * g,
+                oc=channels,
+                extent=extent,
+                kernel=kernel,
+                stride=strides,
+                dilation=dilations,
+                padding=tuple((p, p - extra) for p, extra in zip(pads, more, strict=True)),
+            )
+        except GeometryError as error:
+            raise GeometryError(f"{shapes}: {error}") from None
+
+    @classmethod
     def of_windows(
         cls,
         x_shape: Sequence[int],
@@ -529,6 +595,27 @@ class ConvGeometry(_Axes):
             padding=((0, 0), *self.padding),
         )
 
+    def one_depth(self) -> ConvGeometry:
+        """One output depth of a 3-D problem, as the 2-D one whose channels are channels and depth taps."""
+        return replace(
+            self,
+            ic=self.ic * self.kernel[0],
+            extent=self.extent[1:],
+            kernel=self.kernel[1:],
+            stride=self.stride[1:],
+            dilation=self.dilation[1:],
+            padding=self.padding[1:],
+        )
+
+    def depths(self, z: int) -> tuple[slice, slice]:
+        """The depth taps of a 3-D problem that lie inside the input at output depth `z`, and the depths they read."""
+        step, first = self.dilation[0], z * self.stride[0] - self.padding[0][0]
+        begin = min(self.kernel[0], max(0, -(first // step)))
+        end = max(begin, min(self.kernel[0], -(-(self.extent[0] - first) // step)))
+        if begin == end:
+            return slice(begin, end), slice(0, 0)
+        return slice(begin, end), slice(first + begin * step, first + (end - 1) * step + 1, step)
+
     @property
     def batch_and_channels(self) -> tuple[int, int]:
         """The leading extents of the output."""
@@ -554,11 +641,14 @@ class ConvGeometry(_Axes):
         Examples
         --------
         >>> [str(phase.geometry) for phase in ConvGeometry.parse("ic8 oc4 iw9 kw3 s2 p1").adjoint()]
-        ['n1 ic4 oc8 iw5 kw1 s1 p0', 'n1 ic4 oc8 iw5 kw2 s1 p0']
+        ['n1 ic4 oc8 iw5 kw2 s1 p0', 'n1 ic4 oc8 iw5 kw1 s1 p0']
         """
-        sides = ((begin, *rest) for (begin, _), *rest in zip(
-            self.padding, self.extent, self.out_extent, self.kernel, self.stride, self.dilation, strict=True
-        ))
+        sides = (
+            (begin, *rest)
+            for (begin, _), *rest in zip(
+                self.padding, self.extent, self.out_extent, self.kernel, self.stride, self.dilation, strict=True
+            )
+        )
         axes = [list(_axis_phases(*side)) for side in sides]
         return tuple(self._phase(*zip(*phase, strict=True)) for phase in product(*axes))
 
@@ -751,6 +841,26 @@ class PoolGeometry(_Axes):
             dilation=(1, *self.dilation),
             padding=((0, 0), *self.padding),
             ceil_mode=self.ceil_mode,
+        )
+
+    def as_sum(self) -> ConvGeometry:
+        """The depthwise convolution with windows of ones; negative padding at its end is for its adjoint alone."""
+        ends = (
+            (o - 1) * s + d * (k - 1) + 1 - i - begin
+            for o, s, d, k, i, (begin, _) in zip(
+                self.out_extent, self.stride, self.dilation, self.kernel, self.extent, self.padding, strict=True
+            )
+        )
+        return ConvGeometry(
+            n=self.n,
+            g=self.c,
+            ic=self.c,
+            oc=self.c,
+            extent=self.extent,
+            kernel=self.kernel,
+            stride=self.stride,
+            dilation=self.dilation,
+            padding=tuple((begin, end) for (begin, _), end in zip(self.padding, ends, strict=True)),
         )
 
     @property
