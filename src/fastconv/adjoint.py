@@ -23,8 +23,8 @@ from fastconv.epilogue import PLAIN, Epilogue
 from fastconv.geometry import ConvGeometry, Phase
 from fastconv.strategies.base import element_strides
 
-# Filters of a block: sums of all its taps stay in half of L2.
-_BLOCK_FILTERS = 64
+# A second thread is worth waking for some 20 µs of copying.
+_BYTES_A_THREAD = 256 << 10
 
 
 @functools.lru_cache(maxsize=1024)
@@ -46,7 +46,7 @@ def input_adjoint(
 ) -> None:
     """What flows back through the 2-D or 3-D convolution `g` from `grad`, of its output's shape, into `out`."""
     phases, covered = _phases(g)
-    swapped = weight.reshape(g.g, g.oc // g.g, g.ic // g.g, *g.kernel).swapaxes(1, 2)
+    weight = np.ascontiguousarray(weight)
     if not covered:
         out[...] = 0
     for phase in phases:
@@ -54,7 +54,7 @@ def input_adjoint(
         _convolve(
             phase.geometry,
             grad[:, :, *phase.seen],
-            swapped[:, :, :, *phase.taps].reshape(phase.geometry.weight_shape),
+            _swapped(g, phase, weight, threads),
             epilogue if covered else PLAIN,
             target,
             tolerance,
@@ -67,6 +67,35 @@ def input_adjoint(
 
         ints = (prod(g.extent), g.ic, epilogue.activation)
         team.run_tiles(PLANES[out.dtype.name], (out, epilogue.bias), ints, (epilogue.parameter,), g.n * g.ic, threads)
+
+
+def _swapped(g: ConvGeometry, phase: Phase, weight: np.ndarray, threads: int) -> np.ndarray:
+    """The weight of a phase: its taps, reversed, and channels swapped within groups."""
+    from fastconv.kernels.lowering import SWAP_FILTERS, SWAPPED_CHANNELS
+
+    if g.ndim == 3:
+        channels = weight.reshape(g.g, g.oc // g.g, g.ic // g.g, *g.kernel).swapaxes(1, 2)
+        return channels[:, :, :, *phase.taps].reshape(phase.geometry.weight_shape)
+    swapped = np.empty(phase.geometry.weight_shape, weight.dtype)
+    rows, cols = phase.taps
+    team.run_tiles(
+        SWAP_FILTERS[weight.dtype.name],
+        (weight, swapped),
+        (
+            g.oc // g.g,
+            g.ic // g.g,
+            *g.kernel,
+            *phase.geometry.kernel,
+            rows.start,
+            rows.step,
+            cols.start,
+            cols.step,
+        ),
+        (),
+        g.g * -(-(g.ic // g.g) // SWAPPED_CHANNELS),
+        min(threads, 1 + swapped.nbytes // _BYTES_A_THREAD),
+    )
+    return swapped
 
 
 def _convolve(
