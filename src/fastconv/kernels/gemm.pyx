@@ -1,6 +1,7 @@
-"""Doors to the matrix kernels of the instruction set in use (simd/gemm.h, simd/implicit.h, simd/weight_gradient.h), by address.
+"""Doors to the matrix kernels of the instruction set in use (simd/gemm.h, simd/implicit.h, simd/weight_gradient.h).
 
-`PACK_LEFT`, `IMPLICIT` and `WEIGHT_GRADIENT` are tile kernels; `GEMM_TILE` is the micro-kernel itself, which has its own signature.
+All by address: `PACK_LEFT`, `IMPLICIT` and `WEIGHT_GRADIENT` are tile kernels; `GEMM_TILE` is the micro-kernel itself,
+which has its own signature.
 """
 
 from libc.stdint cimport intptr_t
