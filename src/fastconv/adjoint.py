@@ -23,8 +23,9 @@ from fastconv.epilogue import PLAIN, Epilogue
 from fastconv.geometry import ConvGeometry, Phase
 from fastconv.strategies.base import element_strides
 
-# A second thread is worth waking for some 20 µs of copying.
+# A second thread is worth waking for some 20 µs of copying, or of multiplying.
 _BYTES_A_THREAD = 256 << 10
+_FLOPS_A_THREAD = 2e6
 
 
 @functools.lru_cache(maxsize=1024)
@@ -176,6 +177,7 @@ def weight_adjoint(g: ConvGeometry, x: np.ndarray, grad: np.ndarray, out: np.nda
         return
     from fastconv.kernels.gemm import MR, PACK_LEFT
 
+    threads = min(threads, 1 + int(g.flops / _FLOPS_A_THREAD))
     launch = _launch(g, x.itemsize, threads)
     packed = team.aligned_empty(g.n * g.g * launch.panels * MR * g.positions, x.dtype)
     ints = (g.oc // g.g, g.positions, launch.kc, launch.panels)

@@ -2,18 +2,16 @@
  *
  *   out[m, c, i, j] = sum_{n, r, q} grad[n, m, r, q] * x[n, c, r * sh - pt + i * dh, q * sw - pl + j * dw]
  *
- * The left operand is grad with positions as steps (pack_left). Of the right one, the rows of the micro-kernel must hold
- * neighbouring columns, which are channels here, so the pixels that a block of positions sees are gathered channels last:
+ * The left operand is grad with positions as steps (pack_left). Of the right one, the rows of the micro-kernel must
+ * hold neighbouring columns, which are channels here, so the pixels that a block of positions sees are gathered
+ * channels last:
  *
  *   pixels[line, t, c]      tap (i, j) of position (r, q)  ->  line r + line(i), t = q + t(j)
  *
- * for at most NR channels, so that a row of pixels is a packed panel already, for every tap: a tap is a constant offset
- * and a position the step's shift, whatever stride and dilation are. Where stride or dilation leave most pixels unused,
- * each tap has lines or columns of its own, as in strip.h. Few channels of neighbouring pixels lie side by side, so a row
- * of taps is read at once (`joined`) rather than one tap in vectors that are mostly empty.
- *
- * (Dot products over vectors of positions need no transposition, but 7 vector loads for 12 multiply-adds and a horizontal
- * sum for each of many more sums.)
+ * for at most NR channels, so that a row of pixels is a packed panel already, for every tap: a tap is a constant
+ * offset and a position the step's shift, whatever stride and dilation are. Where stride or dilation leave most pixels
+ * unused, each tap has lines or columns of its own, as in strip.h. Few channels of neighbouring pixels lie side by
+ * side, so a row of taps is read at once (`joined`) rather than one tap in vectors that are mostly empty.
  */
 typedef struct {
     int64_t rows, cols, channels;      /* of the block of positions */
@@ -92,7 +90,8 @@ static void NAME(weight_gradient)(void **arrays, const int64_t *ints, const doub
         const int64_t m0 = tile / (channel_blocks * tap_blocks) % filter_blocks * block_panels * MR;
         const int64_t m1 = m0 + block_panels * MR < ocg ? m0 + block_panels * MR : ocg;
         const int64_t g = tile / (channel_blocks * tap_blocks * filter_blocks);
-        const int64_t c0 = block * vectors / channel_blocks * LANES, c1 = (block + 1) * vectors / channel_blocks * LANES;
+        const int64_t c0 = block * vectors / channel_blocks * LANES;
+        const int64_t c1 = (block + 1) * vectors / channel_blocks * LANES;
         const int64_t channels = (c1 < icg ? c1 : icg) - c0, columns = joined ? w->kw * channels : channels;
         REAL *pixels = sums + (u1 - u0) * (m1 - m0) * columns;
         memset(sums, 0, (pixels - sums) * sizeof(REAL));
@@ -123,7 +122,8 @@ static void NAME(weight_gradient)(void **arrays, const int64_t *ints, const doub
                             for (int64_t m = m0; m < m1; m += MR)
                                 NAME(gemm_tile)(m1 - m < MR ? m1 - m : MR, wide, count,
                                                 filters + m * steps + (p - k0 + q) * MR, right + column, shift + q,
-                                                sums + ((u - u0) * (m1 - m0) + m - m0) * columns + column, columns, 1, 0);
+                                                sums + ((u - u0) * (m1 - m0) + m - m0) * columns + column, columns,
+                                                1, 0);
                         }
                     }
                 }
