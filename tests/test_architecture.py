@@ -45,9 +45,15 @@ MAY_IMPORT = {
     "plan": {"errors", "geometry"},
     "strategies": BASE | {"strategies", "kernels", "threads"},
     "pooling": BASE | {"kernels", "threads"},
+    "volume": BASE | {"plan", "planner"},
+    "adjoint": BASE | {"plan", "planner", "volume", "strategies", "kernels", "threads"},
     "planner": BASE | {"plan", "strategies", "kernels", "threads", "timing"},
     **dict.fromkeys(
-        ENTRANCES, BASE | TOOLS | {"plan", "planner", "pooling", "strategies", "kernels", "threads"} | ENTRANCES
+        ENTRANCES,
+        BASE
+        | TOOLS
+        | {"plan", "planner", "pooling", "volume", "adjoint", "strategies", "kernels", "threads"}
+        | ENTRANCES,
     ),
     "cli": BASE
     | TOOLS

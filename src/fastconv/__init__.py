@@ -2,11 +2,12 @@
 
 The map of the house:
 
-``functional``  conv1d, conv2d, pooling: torch.nn.functional's names
 ``signal``      convolve, convolve2d, fftconvolve …: scipy.signal's names and semantics
 ``ndimage``     correlate, gaussian_filter, maximum_filter …: scipy.ndimage's names and semantics
 ``correlation`` what both share; ``continuation``: what lies past the edges of an array
 ``nn``, ``layer_grad``   relu, softmax, batch_norm …: the other layers of a classical network, and their derivatives
+``functional``  conv1d … conv3d, conv_transpose1d …, pooling: torch.nn.functional's names
+``grad``        conv2d_input, conv2d_weight …: torch.nn.grad's names; pooling backward
 ``prepared``    prepare_conv2d: weights packed once, called many times
 ``lowering``    im2col, col2im, toeplitz_matrix: the lowerings themselves, as matrices
 ``compare``     every strategy on one problem: time, workspace, error, why refused
@@ -16,6 +17,8 @@ The map of the house:
 ``photograph``  real data for them
 ``cli``         ``fastconv compare | info``
 ``geometry``    all shape arithmetic; descriptors
+``volume``      3-D convolutions as 2-D ones
+``adjoint``     transposed convolution, and the gradients of a convolution
 ``pooling``     how a pooling call runs
 ``epilogue``    bias and activation
 ``arrays``      which arrays are accepted, and how kernels get to read them
@@ -27,10 +30,22 @@ The map of the house:
 Read a call as four hops: ``conv2d(x, w)`` → `ConvGeometry` → `Plan` → ``strategy.run`` → kernel over tiles.
 """
 
-from fastconv import layer_grad, ndimage, networks, nn, receptive, signal
+from fastconv import grad, layer_grad, ndimage, networks, nn, receptive, signal
 from fastconv.compare import Comparison, compare_conv2d
 from fastconv.errors import GeometryError, UnsupportedError
-from fastconv.functional import avg_pool2d, conv1d, conv2d, max_pool2d, plan_conv2d, strategies, warmup
+from fastconv.functional import (
+    avg_pool2d,
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+    max_pool2d,
+    plan_conv2d,
+    strategies,
+    warmup,
+)
 from fastconv.lowering import col2im, im2col, toeplitz_matrix
 from fastconv.prepared import PreparedConv, prepare_conv2d
 from fastconv.threads import get_num_threads, num_threads, set_num_threads
@@ -47,7 +62,12 @@ __all__ = [
     "compare_conv2d",
     "conv1d",
     "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
     "get_num_threads",
+    "grad",
     "im2col",
     "layer_grad",
     "max_pool2d",

@@ -12,7 +12,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from fastconv import planner, pooling, threads
+from fastconv import planner, pooling, threads, volume
+from fastconv.adjoint import input_adjoint
 from fastconv.arrays import as_array, as_operand, checked_out, common_float, is_target, ordered_dtype
 from fastconv.epilogue import PLAIN, Activation, Epilogue, parse_activation
 from fastconv.errors import GeometryError
@@ -176,6 +177,215 @@ def conv1d(
         num_threads,
         out,
     )
+
+
+def conv3d(
+    x: npt.ArrayLike,
+    weight: npt.ArrayLike,
+    bias: npt.ArrayLike | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: Padding = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    *,
+    activation: Activation = None,
+    strategy: str = "auto",
+    tolerance: float | None = None,
+    num_threads: int | None = None,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Three-dimensional convolution (cross-correlation) of a batch of multi-channel volumes.
+
+    As `conv2d`, for ``x (N, C, D, H, W)`` or ``(C, D, H, W)`` and ``weight (OC, C / groups, KD, KH, KW)``; per-side
+    padding is ``((front, back), (top, bottom), (left, right))``. It is computed as a 2-D convolution of
+    ``C * KD`` channels for every output depth, by `strategy`.
+
+    Returns
+    -------
+    ndarray, shape (N, OC, OD, OH, OW) or (OC, OD, OH, OW)
+
+    Raises
+    ------
+    GeometryError, UnsupportedError
+        As `conv2d`.
+
+    References
+    ----------
+    Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.conv3d(np.ones((1, 4, 4, 4)), np.ones((1, 1, 3, 3, 3)), stride=2, padding=1).ravel()
+    array([ 8., 12., 12., 18., 12., 18., 18., 27.])
+    """
+    return _conv(
+        3,
+        x,
+        weight,
+        bias,
+        stride,
+        padding,
+        dilation,
+        groups,
+        activation,
+        strategy,
+        tolerance,
+        num_threads,
+        out,
+    )
+
+
+def conv_transpose2d(
+    x: npt.ArrayLike,
+    weight: npt.ArrayLike,
+    bias: npt.ArrayLike | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    output_padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    dilation: int | Sequence[int] = 1,
+    *,
+    activation: Activation = None,
+    tolerance: float | None = None,
+    num_threads: int | None = None,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Two-dimensional transposed convolution: every input adds a kernel to the output, `stride` apart.
+
+    ``out[n, c, y, x] = bias[c] + sum_{m, i, j} weight[m, c, i, j] * x[n, m, r, q]`` over the taps with
+    ``y = r*sh - ph + i*dh`` and ``x = q*sw - pw + j*dw``: the adjoint of `conv2d` with the same weight and window,
+    and so the gradient of that by its input.
+
+    Parameters
+    ----------
+    x : array_like, shape (N, C, H, W) or (C, H, W)
+        Images; any strides. float32 or float64 after NumPy's promotion with `weight` and `bias`.
+    weight : array_like, shape (C, OC / groups, KH, KW)
+        Filters, by input channel first.
+    bias : array_like, shape (OC,), optional
+        Added to every output of a channel.
+    stride : int or (int, int)
+        Distance of the kernels that neighbouring inputs add, down and right.
+    padding : int or (int, int)
+        Rows and columns that are cut off on both sides.
+    output_padding : int or (int, int)
+        Rows and columns more at the bottom and right, less than stride or dilation: which of the extents that a
+        convolution of that stride maps to the extent of `x` is meant.
+    groups : int
+        Input and output channels fall into as many groups that are convolved apart.
+    dilation : int or (int, int)
+        Distance between taps; 1 is dense.
+    activation, tolerance, num_threads, out
+        As `conv2d`.
+
+    Returns
+    -------
+    ndarray, shape (N, OC, OH, OW) or (OC, OH, OW)
+        Of extent ``(H - 1)*sh - 2*ph + dh*(KH - 1) + output_padding + 1``, and likewise in width.
+
+    Raises
+    ------
+    GeometryError
+        The shapes and the window do not fit together; a ``ValueError``.
+
+    References
+    ----------
+    Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016, chapter 4.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.conv_transpose2d(np.array([[[1.0, 2.0]]]), np.ones((1, 1, 2, 3)), stride=2)
+    array([[[1., 1., 3., 2., 2.],
+            [1., 1., 3., 2., 2.]]])
+    """
+    window = (stride, padding, output_padding, groups, dilation)
+    return _conv_transpose(2, x, weight, bias, window, activation, tolerance, num_threads, out)
+
+
+def conv_transpose1d(
+    x: npt.ArrayLike,
+    weight: npt.ArrayLike,
+    bias: npt.ArrayLike | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    output_padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    dilation: int | Sequence[int] = 1,
+    *,
+    activation: Activation = None,
+    tolerance: float | None = None,
+    num_threads: int | None = None,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """One-dimensional transposed convolution: every input adds a kernel to the output, `stride` apart.
+
+    As `conv_transpose2d`, for ``x (N, C, W)`` or ``(C, W)`` and ``weight (C, OC / groups, KW)``.
+
+    Returns
+    -------
+    ndarray, shape (N, OC, OW) or (OC, OW)
+
+    Raises
+    ------
+    GeometryError
+        As `conv_transpose2d`.
+
+    References
+    ----------
+    Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016, chapter 4.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.conv_transpose1d(np.array([[1.0, 2.0]]), np.array([[[1.0, 10.0, 100.0]]]), stride=2)
+    array([[  1.,  10., 102.,  20., 200.]])
+    """
+    window = (stride, padding, output_padding, groups, dilation)
+    return _conv_transpose(1, x, weight, bias, window, activation, tolerance, num_threads, out)
+
+
+def conv_transpose3d(
+    x: npt.ArrayLike,
+    weight: npt.ArrayLike,
+    bias: npt.ArrayLike | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    output_padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    dilation: int | Sequence[int] = 1,
+    *,
+    activation: Activation = None,
+    tolerance: float | None = None,
+    num_threads: int | None = None,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Three-dimensional transposed convolution: every input adds a kernel to the output, `stride` apart.
+
+    As `conv_transpose2d`, for ``x (N, C, D, H, W)`` or ``(C, D, H, W)`` and ``weight (C, OC / groups, KD, KH, KW)``.
+
+    Returns
+    -------
+    ndarray, shape (N, OC, OD, OH, OW) or (OC, OD, OH, OW)
+
+    Raises
+    ------
+    GeometryError
+        As `conv_transpose2d`.
+
+    References
+    ----------
+    Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016, chapter 4.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.conv_transpose3d(np.ones((1, 2, 2, 2)), np.ones((1, 1, 2, 2, 2)), padding=1)
+    array([[[[8.]]]])
+    """
+    window = (stride, padding, output_padding, groups, dilation)
+    return _conv_transpose(3, x, weight, bias, window, activation, tolerance, num_threads, out)
 
 
 def plan_conv2d(
@@ -445,12 +655,17 @@ def conv_operands(
     except TypeError:  # the geometry says which argument is wrong
         lookup, key = _geometry.__wrapped__, window
     geometry, shape = lookup(ndim, x.shape, weight.shape, *key)
-    if bias is not None:
-        if bias.shape != (geometry.oc,):
-            raise GeometryError(f"bias of shape {bias.shape}: expected ({geometry.oc},), one value a filter")
-        bias = np.ascontiguousarray(bias, dtype)
-    epilogue = PLAIN if bias is None and activation is None else Epilogue(bias, *parse_activation(activation))
+    epilogue = _epilogue(bias, geometry.oc, dtype, activation)
     return geometry, shape, as_operand(x, dtype), as_operand(weight, dtype), epilogue
+
+
+def _epilogue(bias: np.ndarray | None, channels: int, dtype: np.dtype, activation: Activation) -> Epilogue:
+    """Bias and activation, checked."""
+    if bias is not None:
+        if bias.shape != (channels,):
+            raise GeometryError(f"bias of shape {bias.shape}: expected ({channels},), one value a filter")
+        bias = np.ascontiguousarray(bias, dtype)
+    return PLAIN if bias is None and activation is None else Epilogue(bias, *parse_activation(activation))
 
 
 def available_threads(num_threads: int | None) -> int:
@@ -459,16 +674,69 @@ def available_threads(num_threads: int | None) -> int:
 
 
 def _conv(ndim, x, weight, bias, stride, padding, dilation, groups, activation, strategy, tolerance, num_threads, out):
-    """`conv1d` and `conv2d`: arrays to operands, look up the plan, run it."""
+    """`conv1d`, `conv2d` and `conv3d`: arrays to operands, look up the plan, run it."""
     geometry, shape, x, weight, epilogue = conv_operands(
         ndim, x, weight, bias, stride, padding, dilation, groups, activation
     )
+    if ndim == 3:
+        result, target = _result(out, shape, x, weight, epilogue)
+        volume.convolve(
+            geometry,
+            x.reshape(geometry.x_shape),
+            weight,
+            epilogue,
+            target.reshape(geometry.out_shape),
+            strategy=strategy,
+            tolerance=tolerance,
+            threads=available_threads(num_threads),
+        )
+        return _delivered(result, target)
     plan = planner.plan(
         geometry, x.dtype, strategy=strategy, tolerance=tolerance, threads=available_threads(num_threads)
     )
-    result = np.empty(shape, x.dtype) if out is None else checked_out(out, shape, x.dtype)
-    target = result if out is None or is_target(out, x, weight, epilogue.bias) else np.empty(shape, x.dtype)
+    result, target = _result(out, shape, x, weight, epilogue)
     execute(plan, x, weight, epilogue, target)
+    return _delivered(result, target)
+
+
+def _conv_transpose(ndim, x, weight, bias, window, activation, tolerance, num_threads, out):
+    """`conv_transpose1d`, `2d` and `3d`: the adjoint of a convolution from x, of its output's shape."""
+    x, weight = as_array("x", x), as_array("weight", weight)
+    bias = None if bias is None else as_array("bias", bias)
+    dtype = common_float(x=x, weight=weight, bias=bias)
+    if weight.ndim != ndim + 2:
+        raise GeometryError(f"weight of shape {weight.shape}: expected {ndim + 2} axes (ic, oc / groups, *kernel)")
+    stride, padding, output_padding, groups, dilation = window
+    geometry = ConvGeometry.of_transposed(
+        x.shape,
+        weight.shape,
+        stride=stride,
+        padding=padding,
+        output_padding=output_padding,
+        groups=groups,
+        dilation=dilation,
+    )
+    epilogue = _epilogue(bias, geometry.ic, dtype, activation)
+    x, weight = as_operand(x, dtype), as_operand(weight, dtype)
+    threads_ = available_threads(num_threads)
+    result, target = _result(out, geometry.x_shape[ndim + 2 - x.ndim :], x, weight, epilogue)
+    g = geometry.as_2d()
+    input_adjoint(g, x.reshape(g.out_shape), weight, epilogue, target.reshape(g.x_shape), tolerance, threads_)
+    return _delivered(result, target)
+
+
+def _result(
+    out: np.ndarray | None, shape: tuple[int, ...], x: np.ndarray, weight: np.ndarray, epilogue: Epilogue
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the caller gets, and what kernels write: the same array, if they can write into `out`."""
+    if out is None:
+        result = np.empty(shape, x.dtype)
+        return result, result
+    result = checked_out(out, shape, x.dtype)
+    return result, result if is_target(out, x, weight, epilogue.bias) else np.empty(shape, x.dtype)
+
+
+def _delivered(result: np.ndarray, target: np.ndarray) -> np.ndarray:
     if target is not result:
         result[...] = target
     return result

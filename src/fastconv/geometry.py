@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Sequence, Sized
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import chain, islice
-from math import prod
+from itertools import chain, islice, product
+from math import gcd, prod
 from operator import index
-from typing import Any, NoReturn, Self, TypeVar
+from typing import Any, NamedTuple, NoReturn, Self, TypeVar
 
 from fastconv.errors import GeometryError
 
@@ -430,6 +430,72 @@ class ConvGeometry(_Axes):
             raise GeometryError(f"{shape}: {error}") from None
 
     @classmethod
+    def of_transposed(
+        cls,
+        x_shape: Sequence[int],
+        weight_shape: Sequence[int],
+        *,
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] = 0,
+        output_padding: int | Sequence[int] = 0,
+        groups: int = 1,
+        dilation: int | Sequence[int] = 1,
+    ) -> Self:
+        """The convolution whose adjoint is ``conv_transpose(x, weight)``, ``weight (C, OC / groups, *kernel)``.
+
+        `x` is of its output's shape and the result of its input's. Its padding at the end is `padding` less
+        `output_padding`, and negative where it reads less than it is given: for its adjoint alone.
+        """
+        ndim = len(weight_shape) - 2
+        shapes = f"x of shape {tuple(x_shape)}, weight of shape {tuple(weight_shape)}"
+        _require(
+            1 <= ndim <= len(AXES),
+            f"{shapes}: expected a weight of (ic, oc / groups, *kernel) with 1 to {len(AXES)} kernel axes",
+        )
+        _require(
+            len(x_shape) in (ndim + 1, ndim + 2),
+            f"{shapes}: expected x of {ndim + 2} axes (batch, channels, *extent), or {ndim + 1} without batch",
+        )
+        _require(0 not in x_shape[-ndim - 1 :] and 0 not in weight_shape, f"{shapes}: only the batch may be empty")
+        (g,) = _integers("groups", groups, 1, 1)
+        n, channels = (1, *x_shape)[-ndim - 2 : -ndim]
+        _require(
+            channels == weight_shape[0] and channels % g == 0,
+            f"{shapes}, groups={g}: the weight expects {weight_shape[0]} input channels (its axis 0), a multiple of "
+            "groups",
+        )
+        strides, dilations = _integers("stride", stride, ndim, 1), _integers("dilation", dilation, ndim, 1)
+        pads, more = _integers("padding", padding, ndim, 0), _integers("output_padding", output_padding, ndim, 0)
+        _require(
+            all(extra < max(s, d) for extra, s, d in zip(more, strides, dilations, strict=True)),
+            f"output_padding={output_padding!r}: expected less than stride or dilation along every axis",
+        )
+        kernel = tuple(weight_shape[2:])
+        extent = tuple(
+            (i - 1) * s - 2 * p + d * (k - 1) + extra + 1
+            for i, k, s, d, p, extra in zip(x_shape[-ndim:], kernel, strides, dilations, pads, more, strict=True)
+        )
+        _require(
+            min(extent) > 0,
+            f"{shapes}: the output would be {_times(extent)} (stride {_times(strides)}, padding {_times(pads)}, "
+            f"output_padding {_times(more)}, dilation {_times(dilations)})",
+        )
+        try:
+            return cls(
+                n=n,
+                g=g,
+                ic=weight_shape[1] * g,
+                oc=channels,
+                extent=extent,
+                kernel=kernel,
+                stride=strides,
+                dilation=dilations,
+                padding=tuple((p, p - extra) for p, extra in zip(pads, more, strict=True)),
+            )
+        except GeometryError as error:
+            raise GeometryError(f"{shapes}: {error}") from None
+
+    @classmethod
     def of_windows(
         cls,
         x_shape: Sequence[int],
@@ -546,6 +612,27 @@ class ConvGeometry(_Axes):
             padding=((0, 0), *self.padding),
         )
 
+    def one_depth(self) -> ConvGeometry:
+        """One output depth of a 3-D problem, as the 2-D one whose channels are channels and depth taps."""
+        return replace(
+            self,
+            ic=self.ic * self.kernel[0],
+            extent=self.extent[1:],
+            kernel=self.kernel[1:],
+            stride=self.stride[1:],
+            dilation=self.dilation[1:],
+            padding=self.padding[1:],
+        )
+
+    def depths(self, z: int) -> tuple[slice, slice]:
+        """The depth taps of a 3-D problem that lie inside the input at output depth `z`, and the depths they read."""
+        step, first = self.dilation[0], z * self.stride[0] - self.padding[0][0]
+        begin = min(self.kernel[0], max(0, -(first // step)))
+        end = max(begin, min(self.kernel[0], -(-(self.extent[0] - first) // step)))
+        if begin == end:
+            return slice(begin, end), slice(0, 0)
+        return slice(begin, end), slice(first + begin * step, first + (end - 1) * step + 1, step)
+
     @property
     def batch_and_channels(self) -> tuple[int, int]:
         """The leading extents of the output."""
@@ -563,6 +650,39 @@ class ConvGeometry(_Axes):
     def out_shape(self) -> tuple[int, ...]:
         return (self.n, self.oc, *self.out_extent)
 
+    def adjoint(self) -> tuple[Phase, ...]:
+        """The convolutions of stride 1 by which the adjoint maps outputs to inputs, one for each phase of the stride.
+
+        Inputs that no phase targets are zeros: no window sees them.
+
+        Examples
+        --------
+        >>> [str(phase.geometry) for phase in ConvGeometry.parse("ic8 oc4 iw9 kw3 s2 p1").adjoint()]
+        ['n1 ic4 oc8 iw5 kw2 s1 p0', 'n1 ic4 oc8 iw5 kw1 s1 p0']
+        """
+        sides = (
+            (begin, *rest)
+            for (begin, _), *rest in zip(
+                self.padding, self.extent, self.out_extent, self.kernel, self.stride, self.dilation, strict=True
+            )
+        )
+        axes = [list(_axis_phases(*side)) for side in sides]
+        return tuple(self._phase(*zip(*phase, strict=True)) for phase in product(*axes))
+
+    def _phase(self, extent, kernel, dilation, padding, taps, seen, target) -> Phase:
+        geometry = ConvGeometry(
+            n=self.n,
+            g=self.g,
+            ic=self.oc,
+            oc=self.ic,
+            extent=extent,
+            kernel=kernel,
+            stride=(1,) * self.ndim,
+            dilation=dilation,
+            padding=padding,
+        )
+        return Phase(geometry, taps, seen, target)
+
     @property
     def columns_shape(self) -> tuple[int, int, int]:
         """The im2col matrices of a batch: a row for each channel and tap, a column for each output position."""
@@ -577,6 +697,50 @@ class ConvGeometry(_Axes):
     def flops(self) -> int:
         """Multiplications and additions of the direct algorithm."""
         return 2 * self.n * self.oc * self.positions * self.reduction
+
+
+class Phase(NamedTuple):
+    """A part of a convolution's adjoint: inputs that are a stride apart, as a convolution of what is given for outputs.
+
+    Slices hold one entry an axis.
+    """
+
+    geometry: ConvGeometry
+    taps: tuple[slice, ...]
+    """The kernel's taps that reach these inputs, in reverse."""
+    seen: tuple[slice, ...]
+    """The outputs that these inputs reach."""
+    target: tuple[slice, ...]
+    """These inputs."""
+
+
+def _axis_phases(
+    begin: int, extent: int, outputs: int, kernel: int, stride: int, dilation: int
+) -> Iterator[tuple[int, int, int, tuple[int, int], slice, slice, slice]]:
+    """The phases of one axis that taps reach: extent, kernel, dilation, padding, taps, seen, target.
+
+    Tap i of output r reads input ``y = r * stride + i * dilation - begin``. Of a phase ``(y + begin) % stride`` the
+    taps are `step` apart, and from one to the next r changes by `apart`.
+    """
+    step, apart = stride // gcd(stride, dilation), dilation // gcd(stride, dilation)
+    for tap in range(min(kernel, step)):
+        count = -(-(kernel - tap) // step)
+        first = (tap * dilation - begin) % stride
+        inputs = -(-(extent - first) // stride)
+        before = (count - 1) * apart - (first + begin - tap * dilation) // stride
+        after = inputs - outputs + (count - 1) * apart - before
+        # Negative padding: outputs that reach other inputs alone.
+        seen = slice(max(0, -before), outputs + min(0, after))
+        if inputs > 0 and seen.start < seen.stop:
+            yield (
+                seen.stop - seen.start,
+                count,
+                apart if count > 1 else 1,
+                (max(0, before), max(0, after)),
+                slice(tap + (count - 1) * step, None, -step),
+                seen,
+                slice(first, None, stride),
+            )
 
 
 @dataclass(frozen=True)
@@ -694,6 +858,26 @@ class PoolGeometry(_Axes):
             dilation=(1, *self.dilation),
             padding=((0, 0), *self.padding),
             ceil_mode=self.ceil_mode,
+        )
+
+    def as_sum(self) -> ConvGeometry:
+        """The depthwise convolution with windows of ones; negative padding at its end is for its adjoint alone."""
+        ends = (
+            (o - 1) * s + d * (k - 1) + 1 - i - begin
+            for o, s, d, k, i, (begin, _) in zip(
+                self.out_extent, self.stride, self.dilation, self.kernel, self.extent, self.padding, strict=True
+            )
+        )
+        return ConvGeometry(
+            n=self.n,
+            g=self.c,
+            ic=self.c,
+            oc=self.c,
+            extent=self.extent,
+            kernel=self.kernel,
+            stride=self.stride,
+            dilation=self.dilation,
+            padding=tuple((begin, end) for (begin, _), end in zip(self.padding, ends, strict=True)),
         )
 
     @property

@@ -17,6 +17,7 @@ cdef extern from "simd/simd.h":
         tile_function pack_left
         tile_function implicit
         tile_function separable
+        tile_function weight_gradient
         tile_function winograd_weight
         tile_function winograd
 

@@ -1,6 +1,7 @@
-"""Doors to the matrix kernels of the instruction set in use (simd/gemm.h, simd/implicit.h), by address.
+"""Doors to the matrix kernels of the instruction set in use (simd/gemm.h, simd/implicit.h, simd/weight_gradient.h).
 
-`PACK_LEFT` and `IMPLICIT` are tile kernels; `GEMM_TILE` is the micro-kernel itself, which has its own signature.
+All by address: `PACK_LEFT`, `IMPLICIT` and `WEIGHT_GRADIENT` are tile kernels; `GEMM_TILE` is the micro-kernel itself,
+which has its own signature.
 """
 
 from libc.stdint cimport intptr_t
@@ -16,3 +17,4 @@ MOST_SHARING = cpu.MOST_SHARING
 GEMM_TILE = {4: <intptr_t> picked.f32.gemm_tile, 8: <intptr_t> picked.f64.gemm_tile}
 PACK_LEFT = {4: <intptr_t> picked.f32.pack_left, 8: <intptr_t> picked.f64.pack_left}
 IMPLICIT = {4: <intptr_t> picked.f32.implicit, 8: <intptr_t> picked.f64.implicit}
+WEIGHT_GRADIENT = {4: <intptr_t> picked.f32.weight_gradient, 8: <intptr_t> picked.f64.weight_gradient}

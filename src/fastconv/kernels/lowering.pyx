@@ -21,6 +21,9 @@ from fastconv.kernels.epilogue cimport epilogue_f32, epilogue_f64
 
 WINDOW = ("n", "g", "ic", "oc", "ih", "iw", "kh", "kw", "oh", "ow", "sh", "sw", "dh", "dw", "pt", "pl")
 
+cpdef enum:
+    SWAPPED_CHANNELS = 8
+
 ctypedef fused real:
     float
     double
@@ -191,6 +194,42 @@ cdef void col2im_f64(void **arrays, const int64_t *ints, const double *scalars,
 # Tile: one channel of one image. `arrays`: the image, the columns (n, ic * kh * kw, oh * ow). `ints`: Window.
 IM2COL = {"float32": <intptr_t> &im2col_f32, "float64": <intptr_t> &im2col_f64}
 COL2IM = {"float32": <intptr_t> &col2im_f32, "float64": <intptr_t> &col2im_f64}
+
+
+cdef inline void swap_tiles(const real *weight, real *swapped, const int64_t *ints,
+                            int64_t begin, int64_t end) noexcept nogil:
+    cdef int64_t M = ints[0], C = ints[1], taps = ints[2] * ints[3], rows = ints[4], cols = ints[5]
+    cdef int64_t row0 = ints[6], row_step = ints[7], col0 = ints[8], col_step = ints[9]
+    cdef int64_t blocks = (C + SWAPPED_CHANNELS - 1) // SWAPPED_CHANNELS
+    cdef int64_t tile, group, m, c, a, b, first
+    cdef const real *source
+    cdef real *target
+    for tile in range(begin, end):
+        group, first = tile // blocks, tile % blocks * SWAPPED_CHANNELS
+        for m in range(M):
+            for c in range(first, min(C, first + SWAPPED_CHANNELS)):
+                source = weight + ((group * M + m) * C + c) * taps + row0 * ints[3] + col0
+                target = swapped + ((group * C + c) * M + m) * rows * cols
+                for a in range(rows):
+                    for b in range(cols):
+                        target[a * cols + b] = source[a * row_step * ints[3] + b * col_step]
+
+
+cdef void swap_f32(void **arrays, const int64_t *ints, const double *scalars,
+                   int64_t begin, int64_t end, int64_t worker) noexcept nogil:
+    swap_tiles(<const float *> arrays[0], <float *> arrays[1], ints, begin, end)
+
+
+cdef void swap_f64(void **arrays, const int64_t *ints, const double *scalars,
+                   int64_t begin, int64_t end, int64_t worker) noexcept nogil:
+    swap_tiles(<const double *> arrays[0], <double *> arrays[1], ints, begin, end)
+
+
+# The filters of an adjoint: channels swapped within their group, and every step-th tap from one on.
+# Tile: `SWAPPED_CHANNELS` input channels of one group, as many streams as L1 has ways. `arrays`: the weight
+# (g * M, C, kh, kw), swapped (g * C, M, rows, cols). `ints`: M, C, kh, kw, rows, cols, first row tap and step, first
+# column tap and step.
+SWAP_FILTERS = {"float32": <intptr_t> &swap_f32, "float64": <intptr_t> &swap_f64}
 
 
 cdef inline void toeplitz_rows(const real *weight, const int64_t *indptr, int32_t *indices, real *values,

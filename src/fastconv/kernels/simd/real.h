@@ -24,6 +24,8 @@
 
 #include "implicit.h"
 
+#include "weight_gradient.h"
+
 #include "winograd.h"
 
 #include "separable.h"

@@ -55,6 +55,7 @@ typedef struct {
     tile_function *pack_left;
     tile_function *implicit;
     tile_function *separable;
+    tile_function *weight_gradient;
     tile_function *winograd_weight;
     tile_function *winograd;
 } real_kernels;

@@ -72,6 +72,7 @@
         .pack_left = pack_left_##type,                 \
         .implicit = implicit_##type,                   \
         .separable = separable_##type,                 \
+        .weight_gradient = weight_gradient_##type,     \
         .winograd_weight = winograd_weight_##type,     \
         .winograd = winograd_##type,                   \
     }

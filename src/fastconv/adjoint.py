@@ -1,0 +1,203 @@
+"""The adjoints of a convolution, which is linear in its image and in its weight: its gradients.
+
+`input_adjoint` is the gradient by the input, and the transposed convolution. A stride leaves phases of the input that
+different taps reach, so each is a convolution of stride 1 with those taps, reversed, and the channels swapped; no zeros
+are inserted, and the planner chooses the strategy of each (Dumoulin and Visin, A guide to convolution arithmetic for
+deep learning, 2016, chapter 4).
+
+`weight_adjoint` is the gradient by the weight: a matrix product that sums over positions, on the micro-kernel of gemm.h
+(kernels/simd/weight_gradient.h).
+"""
+
+from __future__ import annotations
+
+import functools
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from fastconv import planner, volume
+from fastconv import threads as team
+from fastconv.epilogue import PLAIN, Epilogue
+from fastconv.geometry import ConvGeometry, Phase
+from fastconv.strategies.base import element_strides
+
+# A second thread is worth waking for some 20 µs of copying, or of multiplying.
+_BYTES_A_THREAD = 256 << 10
+_FLOPS_A_THREAD = 2e6
+
+
+@functools.lru_cache(maxsize=1024)
+def _phases(g: ConvGeometry) -> tuple[tuple[Phase, ...], bool]:
+    """The phases of the adjoint, and whether they cover the whole input."""
+    phases = g.adjoint()
+    covered = sum(phase.geometry.positions for phase in phases)
+    return phases, covered == prod(g.extent)
+
+
+def input_adjoint(
+    g: ConvGeometry,
+    grad: np.ndarray,
+    weight: np.ndarray,
+    epilogue: Epilogue,
+    out: np.ndarray,
+    tolerance: float | None,
+    threads: int,
+) -> None:
+    """What flows back through the 2-D or 3-D convolution `g` from `grad`, of its output's shape, into `out`."""
+    phases, covered = _phases(g)
+    weight = np.ascontiguousarray(weight)
+    if not covered:
+        out[...] = 0
+    for phase in phases:
+        target = out if len(phases) == 1 and covered else np.empty(phase.geometry.out_shape, out.dtype)
+        _convolve(
+            phase.geometry,
+            grad[:, :, *phase.seen],
+            _swapped(g, phase, weight, threads),
+            epilogue if covered else PLAIN,
+            target,
+            tolerance,
+            threads,
+        )
+        if target is not out:
+            out[:, :, *phase.target] = target
+    if epilogue and not covered:
+        from fastconv.kernels.epilogue import PLANES
+
+        ints = (prod(g.extent), g.ic, epilogue.activation)
+        team.run_tiles(PLANES[out.dtype.name], (out, epilogue.bias), ints, (epilogue.parameter,), g.n * g.ic, threads)
+
+
+def _swapped(g: ConvGeometry, phase: Phase, weight: np.ndarray, threads: int) -> np.ndarray:
+    """The weight of a phase: its taps, reversed, and channels swapped within groups."""
+    from fastconv.kernels.lowering import SWAP_FILTERS, SWAPPED_CHANNELS
+
+    if g.ndim == 3:
+        channels = weight.reshape(g.g, g.oc // g.g, g.ic // g.g, *g.kernel).swapaxes(1, 2)
+        return channels[:, :, :, *phase.taps].reshape(phase.geometry.weight_shape)
+    swapped = np.empty(phase.geometry.weight_shape, weight.dtype)
+    rows, cols = phase.taps
+    team.run_tiles(
+        SWAP_FILTERS[weight.dtype.name],
+        (weight, swapped),
+        (
+            g.oc // g.g,
+            g.ic // g.g,
+            *g.kernel,
+            *phase.geometry.kernel,
+            rows.start,
+            rows.step,
+            cols.start,
+            cols.step,
+        ),
+        (),
+        g.g * -(-(g.ic // g.g) // SWAPPED_CHANNELS),
+        min(threads, 1 + swapped.nbytes // _BYTES_A_THREAD),
+    )
+    return swapped
+
+
+def _convolve(
+    g: ConvGeometry,
+    x: np.ndarray,
+    weight: np.ndarray,
+    epilogue: Epilogue,
+    out: np.ndarray,
+    tolerance: float | None,
+    threads: int,
+) -> None:
+    if g.ndim == 3:
+        volume.convolve(g, x, weight, epilogue, out, tolerance=tolerance, threads=threads)
+        return
+    plan = planner.plan(g, x.dtype, tolerance=tolerance, threads=threads)
+    prepared = plan.strategy.prepare(g, weight, plan.threads)
+    plan.strategy.run(g, x, prepared, out, epilogue, plan.threads, plan.max_workspace)
+
+
+class _Launch(NamedTuple):
+    """What the kernel of a geometry is called with (see kernels/simd/weight_gradient.h)."""
+
+    kernel: int
+    window: tuple[int, ...]
+    kc: int
+    panels: int
+    blocking: tuple[int, ...]
+    tiles: int
+    scratch: int
+
+
+@functools.lru_cache(maxsize=1024)
+def _launch(g: ConvGeometry, itemsize: int, threads: int) -> _Launch:
+    from fastconv.kernels.cpu import cache_bytes
+    from fastconv.kernels.gemm import LANES, MR, NR, WEIGHT_GRADIENT
+    from fastconv.kernels.lowering import WINDOW
+
+    lanes, nr = LANES[itemsize], NR[itemsize]
+    l1, l2, _ = (size // itemsize for size in cache_bytes())
+    icg, panels = g.ic // g.g, -(-(g.oc // g.g) // MR)
+    channel_blocks = -(-icg // nr)
+    joined = channel_blocks == 1 and g.dw == 1 and g.sw <= g.kw
+    most = max(64, l1 * 3 // 4 // nr)
+    channels = min(icg, nr)
+    # Pixels of a block take a quarter of L2. What depends on threads changes who sums, but nothing that is summed.
+    kc = max(lanes, l2 // 4 // (channels * min(g.sh, g.kh) * min(g.sw, g.kw)))
+    kc = min(kc // g.ow * g.ow or kc, g.positions)
+    rows, cols = max(1, kc // g.ow), min(g.ow, kc)
+    lines = min(g.kh * rows, (rows - 1) * g.sh + (g.kh - 1) * g.dh + 1)
+    pitch = min(g.kw * cols, (cols - 1) * g.sw + (g.kw - 1) * g.dw + 1)
+    units, columns = (g.kh, g.kw * icg) if joined else (g.taps, channels)
+    block_units = min(units, max(1, l2 // 2 // (MR * columns)))
+    tap_blocks = -(-units // block_units)
+    most_panels = max(1, l2 // 2 // (block_units * columns * MR))
+    filter_blocks = -(-panels // most_panels)
+    tiles = g.g * channel_blocks * tap_blocks
+    if tiles * filter_blocks < 2 * threads:
+        filter_blocks = min(panels, -(-2 * threads // tiles))
+    block_panels = -(-panels // filter_blocks)
+    filter_blocks = -(-panels // block_panels)
+    scratch = kc * 8 // itemsize + block_units * block_panels * MR * columns + lines * pitch * channels + nr
+    scratch = -(-scratch // 16) * 16
+    return _Launch(
+        kernel=WEIGHT_GRADIENT[itemsize],
+        window=tuple(getattr(g, name) for name in WINDOW),
+        kc=kc,
+        panels=panels,
+        blocking=(kc, most, joined, tap_blocks, block_units, channel_blocks, filter_blocks, block_panels, scratch),
+        tiles=tiles * filter_blocks,
+        scratch=scratch,
+    )
+
+
+def weight_adjoint(g: ConvGeometry, x: np.ndarray, grad: np.ndarray, out: np.ndarray, threads: int) -> None:
+    """What flows back to the weight of the 2-D or 3-D convolution `g` of `x` from `grad`, of its output's shape."""
+    if g.ndim == 3:
+        _weight_adjoint_3d(g, x, grad, out, threads)
+        return
+    from fastconv.kernels.gemm import MR, PACK_LEFT
+
+    threads = min(threads, 1 + int(g.flops / _FLOPS_A_THREAD))
+    launch = _launch(g, x.itemsize, threads)
+    packed = team.aligned_empty(g.n * g.g * launch.panels * MR * g.positions, x.dtype)
+    ints = (g.oc // g.g, g.positions, launch.kc, launch.panels)
+    tiles = g.n * g.g * launch.panels
+    team.run_tiles(PACK_LEFT[x.itemsize], (np.ascontiguousarray(grad), packed), ints, (), tiles, threads)
+    team.run_tiles(
+        launch.kernel,
+        (x, packed, out, team.aligned_empty(threads * launch.scratch, x.dtype)),
+        (*launch.window, *element_strides(x), *launch.blocking),
+        (),
+        launch.tiles,
+        threads,
+    )
+
+
+def _weight_adjoint_3d(g: ConvGeometry, x: np.ndarray, grad: np.ndarray, out: np.ndarray, threads: int) -> None:
+    """A sum over output depths, each of them a 2-D problem (volume.py)."""
+    plane = g.one_depth()
+    part = np.empty(plane.weight_shape, x.dtype)
+    out[...] = 0
+    for z, slab in enumerate(volume.slabs(g, x)):
+        weight_adjoint(plane, slab, grad[:, :, z], part, threads)
+        out += part.reshape(out.shape)

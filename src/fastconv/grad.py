@@ -1,0 +1,458 @@
+"""Gradients: what flows back through convolutions and pooling, with the names of ``torch.nn.grad``.
+
+Each is the adjoint of its forward function, applied to the gradient of a scalar by that function's output. Convolutions
+run on the strategies of `conv2d` and on the matrix micro-kernels (adjoint.py), no zeros inserted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite, prod
+from numbers import Real
+
+import numpy as np
+import numpy.typing as npt
+
+from fastconv import functional
+from fastconv.adjoint import input_adjoint, weight_adjoint
+from fastconv.arrays import as_array, as_operand, common_float
+from fastconv.epilogue import PLAIN
+from fastconv.errors import GeometryError
+from fastconv.functional import available_threads
+from fastconv.geometry import ConvGeometry, Padding, PoolGeometry, checked_shape
+
+
+def conv2d_input(
+    input_size: Sequence[int],
+    weight: npt.ArrayLike,
+    grad_output: npt.ArrayLike,
+    stride: int | Sequence[int] = 1,
+    padding: Padding = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    *,
+    tolerance: float | None = None,
+    num_threads: int | None = None,
+) -> np.ndarray:
+    """The gradient of `conv2d` by its input.
+
+    ``grad_input[n, c, y, x] = sum_{m, i, j} weight[m, c, i, j] * grad_output[n, m, r, q]`` over the taps with
+    ``y = r*sh - pt + i*dh`` and ``x = q*sw - pl + j*dw``.
+
+    Parameters
+    ----------
+    input_size : sequence of int
+        Shape of the input, (N, C, H, W) or (C, H, W).
+    weight : array_like, shape (OC, C / groups, KH, KW)
+        Filters.
+    grad_output : array_like, shape (N, OC, OH, OW) or (OC, OH, OW)
+        Gradient by the output; any strides. float32 or float64 after NumPy's promotion with `weight`.
+    stride, padding, dilation, groups, tolerance, num_threads
+        As `conv2d`.
+
+    Returns
+    -------
+    ndarray, shape `input_size`
+
+    Raises
+    ------
+    GeometryError
+        The shapes and the window do not fit together; a ``ValueError``.
+
+    References
+    ----------
+    Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016, chapter 4.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.conv2d_input((1, 3, 3), np.ones((1, 1, 2, 2)), np.ones((1, 2, 2)))
+    array([[[1., 2., 1.],
+            [2., 4., 2.],
+            [1., 2., 1.]]])
+    """
+    return _input(2, input_size, weight, grad_output, (stride, padding, dilation, groups), tolerance, num_threads)
+
+
+def conv1d_input(
+    input_size: Sequence[int],
+    weight: npt.ArrayLike,
+    grad_output: npt.ArrayLike,
+    stride: int | Sequence[int] = 1,
+    padding: Padding = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    *,
+    tolerance: float | None = None,
+    num_threads: int | None = None,
+) -> np.ndarray:
+    """The gradient of `conv1d` by its input, of shape ``(N, C, W)`` or ``(C, W)``; as `conv2d_input`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.conv1d_input((1, 5), np.array([[[1.0, 10.0, 100.0]]]), np.array([[1.0, 2.0]]), stride=2)
+    array([[  1.,  10., 102.,  20., 200.]])
+    """
+    return _input(1, input_size, weight, grad_output, (stride, padding, dilation, groups), tolerance, num_threads)
+
+
+def conv3d_input(
+    input_size: Sequence[int],
+    weight: npt.ArrayLike,
+    grad_output: npt.ArrayLike,
+    stride: int | Sequence[int] = 1,
+    padding: Padding = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    *,
+    tolerance: float | None = None,
+    num_threads: int | None = None,
+) -> np.ndarray:
+    """The gradient of `conv3d` by its input, of shape ``(N, C, D, H, W)`` or ``(C, D, H, W)``; as `conv2d_input`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.conv3d_input((1, 1, 1, 3), np.ones((1, 1, 1, 1, 2)), np.ones((1, 1, 1, 2)))
+    array([[[[1., 2., 1.]]]])
+    """
+    return _input(3, input_size, weight, grad_output, (stride, padding, dilation, groups), tolerance, num_threads)
+
+
+def conv2d_weight(
+    x: npt.ArrayLike,
+    weight_size: Sequence[int],
+    grad_output: npt.ArrayLike,
+    stride: int | Sequence[int] = 1,
+    padding: Padding = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    *,
+    num_threads: int | None = None,
+) -> np.ndarray:
+    """The gradient of `conv2d` by its weight.
+
+    ``grad_weight[m, c, i, j] = sum_{n, r, q} grad_output[n, m, r, q] * x[n, c, r*sh - pt + i*dh, q*sw - pl + j*dw]``
+
+    Parameters
+    ----------
+    x : array_like, shape (N, C, H, W) or (C, H, W)
+        Images; any strides. float32 or float64 after NumPy's promotion with `grad_output`.
+    weight_size : sequence of int
+        Shape of the weight, (OC, C / groups, KH, KW).
+    grad_output : array_like, shape (N, OC, OH, OW) or (OC, OH, OW)
+        Gradient by the output.
+    stride, padding, dilation, groups, num_threads
+        As `conv2d`. Every sum is taken over the positions in blocks of their order, whatever the threads.
+
+    Returns
+    -------
+    ndarray, shape `weight_size`
+
+    Raises
+    ------
+    GeometryError
+        The shapes and the window do not fit together; a ``ValueError``.
+
+    References
+    ----------
+    Goto and van de Geijn, Anatomy of high-performance matrix multiplication, 2008.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x = np.arange(9.0).reshape(1, 3, 3)
+    >>> fastconv.grad.conv2d_weight(x, (1, 1, 2, 2), np.ones((1, 2, 2)))
+    array([[[[ 8., 12.],
+             [20., 24.]]]])
+    """
+    return _weight(2, x, weight_size, grad_output, (stride, padding, dilation, groups), num_threads)
+
+
+def conv1d_weight(
+    x: npt.ArrayLike,
+    weight_size: Sequence[int],
+    grad_output: npt.ArrayLike,
+    stride: int | Sequence[int] = 1,
+    padding: Padding = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    *,
+    num_threads: int | None = None,
+) -> np.ndarray:
+    """The gradient of `conv1d` by its weight, for ``x (N, C, W)`` or ``(C, W)``; as `conv2d_weight`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.conv1d_weight(np.array([[1.0, 2.0, 4.0, 8.0]]), (1, 1, 2), np.array([[1.0, 1.0, 1.0]]))
+    array([[[ 7., 14.]]])
+    """
+    return _weight(1, x, weight_size, grad_output, (stride, padding, dilation, groups), num_threads)
+
+
+def conv3d_weight(
+    x: npt.ArrayLike,
+    weight_size: Sequence[int],
+    grad_output: npt.ArrayLike,
+    stride: int | Sequence[int] = 1,
+    padding: Padding = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    *,
+    num_threads: int | None = None,
+) -> np.ndarray:
+    """The gradient of `conv3d` by its weight, for ``x (N, C, D, H, W)`` or ``(C, D, H, W)``; as `conv2d_weight`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.conv3d_weight(np.ones((1, 2, 2, 3)), (1, 1, 1, 2, 2), np.ones((1, 2, 1, 2)))
+    array([[[[[4., 4.],
+            [4., 4.]]]]])
+    """
+    return _weight(3, x, weight_size, grad_output, (stride, padding, dilation, groups), num_threads)
+
+
+def conv_bias(grad_output: npt.ArrayLike) -> np.ndarray:
+    """The gradient of a convolution by its bias: ``grad_bias[m] = sum grad_output[:, m]``.
+
+    Parameters
+    ----------
+    grad_output : array_like, shape (N, OC, *extent), float32 or float64
+        Gradient by the output, of one to three spatial axes. It has a batch axis, which shapes alone could not tell.
+
+    Returns
+    -------
+    ndarray, shape (OC,)
+
+    Raises
+    ------
+    GeometryError
+        `grad_output` has fewer than 3 or more than 5 axes; a ``ValueError``.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.conv_bias(np.ones((2, 3, 4, 5)))
+    array([40., 40., 40.])
+    """
+    grad_output = as_array("grad_output", grad_output)
+    dtype = common_float(grad_output=grad_output)
+    if not 3 <= grad_output.ndim <= 5:
+        raise GeometryError(f"grad_output of shape {grad_output.shape}: expected (N, OC, *extent), 3 to 5 axes")
+    axes = (0, *range(2, grad_output.ndim))
+    return as_operand(grad_output, dtype).sum(axis=axes, dtype=np.float64).astype(dtype)
+
+
+def max_pool2d(
+    grad_output: npt.ArrayLike,
+    x: npt.ArrayLike,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    ceil_mode: bool = False,
+) -> np.ndarray:
+    """The gradient of `fastconv.max_pool2d` by its input: each goes to where its window's maximum stood.
+
+    Parameters
+    ----------
+    grad_output : array_like, shape (N, C, OH, OW) or (C, OH, OW)
+        Gradient by the output. float32 or float64 after NumPy's promotion with `x`.
+    x : array_like, shape (N, C, H, W) or (C, H, W)
+        What was pooled. Of equal maxima the first in row-major order takes the gradient.
+    kernel_size, stride, padding, dilation, ceil_mode
+        As `fastconv.max_pool2d`.
+
+    Returns
+    -------
+    ndarray, shape of `x`
+
+    Raises
+    ------
+    GeometryError
+        The shapes and the window do not fit together; a ``ValueError``.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.max_pool2d([[[7.0, 8.0]]], np.array([[[1.0, 5.0, 2.0, 0.0], [4.0, 3.0, 2.0, 9.0]]]), 2)
+    array([[[0., 7., 0., 0.],
+            [0., 0., 0., 8.]]])
+    """
+    grad_output, x = as_array("grad_output", grad_output), as_array("x", x)
+    dtype = common_float(grad_output=grad_output, x=x)
+    _, indices = functional.max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode, return_indices=True)
+    _check_shape("grad_output", grad_output, indices.shape)
+    plane = x.shape[-2] * x.shape[-1]
+    planes = x.size // plane
+    at = indices.reshape(planes, -1) + plane * np.arange(planes)[:, None]
+    found = indices.ravel() >= 0  # not those of a window without any tap inside the image
+    summed = np.bincount(at.ravel()[found], grad_output.ravel()[found], x.size)
+    return summed.astype(dtype).reshape(x.shape)
+
+
+def avg_pool2d(
+    grad_output: npt.ArrayLike,
+    input_size: Sequence[int],
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    num_threads: int | None = None,
+) -> np.ndarray:
+    """The gradient of `fastconv.avg_pool2d` by its input: each is spread evenly over its window.
+
+    Parameters
+    ----------
+    grad_output : array_like, shape (N, C, OH, OW) or (C, OH, OW), float32 or float64
+        Gradient by the output.
+    input_size : sequence of int
+        Shape of the input, (N, C, H, W) or (C, H, W).
+    kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+        As `fastconv.avg_pool2d`.
+    num_threads : int, optional
+        As `fastconv.conv2d`.
+
+    Returns
+    -------
+    ndarray, shape `input_size`
+
+    Raises
+    ------
+    GeometryError
+        The shapes and the window do not fit together; a ``ValueError``.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.avg_pool2d([[[4.0, 8.0]]], (1, 2, 4), 2)
+    array([[[1., 1., 2., 2.],
+            [1., 1., 2., 2.]]])
+    """
+    grad_output, shape = as_array("grad_output", grad_output), checked_shape("input_size", input_size)
+    dtype = common_float(grad_output=grad_output)
+    window = PoolGeometry.from_shapes(shape, kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode)
+    _check_shape("grad_output", grad_output, window.out_shape[4 - len(shape) :])
+    # Means and sums of ones differ by the divisor of each window.
+    ones = np.ones((1, *window.extent))
+    means = functional.avg_pool2d(ones, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    share = means / functional.avg_pool2d(ones, kernel_size, stride, padding, ceil_mode, divisor_override=1)
+    g = window.as_sum()
+    spread = (grad_output * share).astype(dtype).reshape(g.out_shape)
+    out = np.empty(shape, dtype)
+    weight = np.ones(g.weight_shape, dtype)
+    input_adjoint(g, spread, weight, PLAIN, out.reshape(g.x_shape), 0, available_threads(num_threads))
+    return out
+
+
+def lp_pool2d(
+    grad_output: npt.ArrayLike,
+    x: npt.ArrayLike,
+    norm_type: float,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    ceil_mode: bool = False,
+    *,
+    num_threads: int | None = None,
+) -> np.ndarray:
+    """The gradient of Lp pooling, ``(sum x**p) ** (1/p)`` of every window, by its input; L2-norm pooling for p = 2.
+
+    ``grad_input = x**(p - 1) * sum grad_output * y**(1 - p)`` over the windows y that hold x: zero where a window's sum
+    is zero, where the norm has no derivative.
+
+    Parameters
+    ----------
+    grad_output : array_like, shape (N, C, OH, OW) or (C, OH, OW)
+        Gradient by the output. float32 or float64 after NumPy's promotion with `x`.
+    x : array_like, shape (N, C, H, W) or (C, H, W)
+        What was pooled.
+    norm_type : float
+        The exponent p, which is not 0. As in torch, no absolute value is taken: windows of a negative sum make NaN.
+    kernel_size, stride, ceil_mode
+        As `fastconv.max_pool2d`. A window that sticks out counts as the whole kernel of its mean, as in torch.
+    num_threads : int, optional
+        As `fastconv.conv2d`.
+
+    Returns
+    -------
+    ndarray, shape of `x`
+
+    Raises
+    ------
+    GeometryError
+        The shapes and the window do not fit together; a ``ValueError``.
+    ValueError
+        `norm_type` is 0 or no finite number.
+
+    References
+    ----------
+    Gulcehre et al., Learned-norm pooling for deep feedforward and recurrent neural networks, 2014.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.lp_pool2d([[[10.0]]], np.array([[[3.0, 4.0]]]), 2, (1, 2))
+    array([[[6., 8.]]])
+    """
+    grad_output, x = as_array("grad_output", grad_output), as_array("x", x)
+    dtype = common_float(grad_output=grad_output, x=x)
+    if not (isinstance(norm_type, Real) and norm_type != 0 and isfinite(norm_type)):
+        raise ValueError(f"norm_type={norm_type!r}: expected a finite number other than 0")
+    p, window = float(norm_type), (kernel_size, stride, 0, ceil_mode)
+    taps = prod(PoolGeometry.from_shapes(x.shape, kernel_size, stride=stride, ceil_mode=ceil_mode).kernel)
+    wide = x.astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        sums = functional.avg_pool2d(wide**p, *window) * taps
+        _check_shape("grad_output", grad_output, sums.shape)
+        slopes = np.where(sums == 0, 0, taps * grad_output * sums ** (1 / p - 1))
+        spread = avg_pool2d(slopes, x.shape, *window, num_threads=num_threads)
+        return np.where(spread == 0, 0, spread * wide ** (p - 1)).astype(dtype)
+
+
+def _check_shape(name: str, array: np.ndarray, expected: tuple[int, ...]) -> None:
+    if array.shape != expected:
+        raise GeometryError(f"{name} of shape {array.shape}: expected {expected}, the shape of the output")
+
+
+def _geometry(ndim: int, x_shape, weight_shape, grad_output: np.ndarray, window) -> ConvGeometry:
+    """The convolution whose gradient is asked for, of `grad_output`'s shape; 2-D or 3-D."""
+    if len(weight_shape) != ndim + 2:
+        raise GeometryError(f"weight of shape {weight_shape}: expected {ndim + 2} axes (oc, ic / groups, *kernel)")
+    stride, padding, dilation, groups = window
+    geometry = ConvGeometry.from_shapes(
+        x_shape, weight_shape, stride=stride, padding=padding, dilation=dilation, groups=groups
+    )
+    _check_shape("grad_output", grad_output, geometry.out_shape[ndim + 2 - len(x_shape) :])
+    return geometry.as_2d()
+
+
+def _input(ndim, input_size, weight, grad_output, window, tolerance, num_threads) -> np.ndarray:
+    """`conv1d_input`, `conv2d_input` and `conv3d_input`."""
+    shape = checked_shape("input_size", input_size)
+    weight, grad_output = as_array("weight", weight), as_array("grad_output", grad_output)
+    dtype = common_float(weight=weight, grad_output=grad_output)
+    g = _geometry(ndim, shape, weight.shape, grad_output, window)
+    threads = available_threads(num_threads)
+    out = np.empty(shape, dtype)
+    weight, grad_output = as_operand(weight, dtype), as_operand(grad_output, dtype).reshape(g.out_shape)
+    input_adjoint(g, grad_output, weight, PLAIN, out.reshape(g.x_shape), tolerance, threads)
+    return out
+
+
+def _weight(ndim, x, weight_size, grad_output, window, num_threads) -> np.ndarray:
+    """`conv1d_weight`, `conv2d_weight` and `conv3d_weight`."""
+    shape = checked_shape("weight_size", weight_size)
+    x, grad_output = as_array("x", x), as_array("grad_output", grad_output)
+    dtype = common_float(x=x, grad_output=grad_output)
+    g = _geometry(ndim, x.shape, shape, grad_output, window)
+    threads = available_threads(num_threads)
+    out = np.empty(shape, dtype)
+    x, grad_output = as_operand(x, dtype).reshape(g.x_shape), as_operand(grad_output, dtype).reshape(g.out_shape)
+    weight_adjoint(g, x, grad_output, out.reshape(g.weight_shape), threads)
+    return out

@@ -1,0 +1,141 @@
+/* The gradient of a convolution by its weight: a matrix product that sums over output positions.
+ *
+ *   out[m, c, i, j] = sum_{n, r, q} grad[n, m, r, q] * x[n, c, r * sh - pt + i * dh, q * sw - pl + j * dw]
+ *
+ * The left operand is grad with positions as steps (pack_left). Of the right one, the rows of the micro-kernel must
+ * hold neighbouring columns, which are channels here, so the pixels that a block of positions sees are gathered
+ * channels last:
+ *
+ *   pixels[line, t, c]      tap (i, j) of position (r, q)  ->  line r + line(i), t = q + t(j)
+ *
+ * for at most NR channels, so that a row of pixels is a packed panel already, for every tap: a tap is a constant
+ * offset and a position the step's shift, whatever stride and dilation are. Where stride or dilation leave most pixels
+ * unused, each tap has lines or columns of its own, as in strip.h. Few channels of neighbouring pixels lie side by
+ * side, so a row of taps is read at once (`joined`) rather than one tap in vectors that are mostly empty.
+ */
+typedef struct {
+    int64_t rows, cols, channels;      /* of the block of positions */
+    int64_t row_taps, col_taps;        /* each tap has its own */
+    int64_t lines, pitch;              /* pitch in pixels */
+} NAME(pixels);
+
+static NAME(pixels) NAME(pixels_of)(const Window *w, int64_t rows, int64_t cols, int64_t channels)
+{
+    NAME(pixels) s = {.rows = rows, .cols = cols, .channels = channels};
+    s.lines = (rows - 1) * w->sh + (w->kh - 1) * w->dh + 1;
+    s.row_taps = w->kh * rows < s.lines;
+    s.lines = s.row_taps ? w->kh * rows : s.lines;
+    s.pitch = (cols - 1) * w->sw + (w->kw - 1) * w->dw + 1;
+    s.col_taps = w->kw * cols < s.pitch;
+    s.pitch = s.col_taps ? w->kw * cols : s.pitch;
+    return s;
+}
+
+/* n pixels of one line, the first at image column `left` and the others `step` columns on. */
+static inline void NAME(gather_pixels)(const REAL *row, const Window *w, int64_t channels, int64_t left, int64_t step,
+                                       int64_t n, REAL *restrict target)
+{
+    const int64_t first = NAME(clip)(NAME(ceil_div)(-left, step), 0, n);
+    const int64_t last = NAME(clip)(NAME(ceil_div)(w->iw - left, step), first, n);
+    const REAL *source = row + left * w->xw;
+    memset(target, 0, first * channels * sizeof(REAL));
+    memset(target + last * channels, 0, (n - last) * channels * sizeof(REAL));
+    int64_t c = 0;
+    for (; c + LANES <= channels; c += LANES)
+        for (int64_t t = first; t < last; t++)
+            UNROLL
+            for (int64_t l = 0; l < LANES; l++)
+                target[t * channels + c + l] = source[(c + l) * w->xc + t * step * w->xw];
+    for (; c < channels; c++)
+        for (int64_t t = first; t < last; t++)
+            target[t * channels + c] = source[c * w->xc + t * step * w->xw];
+}
+
+static void NAME(fill_pixels)(const REAL *image, const Window *w, const NAME(pixels) *s, int64_t row0, int64_t col0,
+                              REAL *target)
+{
+    const int64_t left = col0 * w->sw - w->pl;
+    for (int64_t line = 0; line < s->lines; line++, target += s->pitch * s->channels) {
+        const int64_t y = row0 * w->sh - w->pt + (s->row_taps ? line % s->rows * w->sh + line / s->rows * w->dh : line);
+        if (y < 0 || y >= w->ih)
+            memset(target, 0, s->pitch * s->channels * sizeof(REAL));
+        else if (s->col_taps)
+            for (int64_t j = 0; j < w->kw; j++)
+                NAME(gather_pixels)(image + y * w->xh, w, s->channels, left + j * w->dw, w->sw, s->cols,
+                                    target + j * s->cols * s->channels);
+        else
+            NAME(gather_pixels)(image + y * w->xh, w, s->channels, left, 1, s->pitch, target);
+    }
+}
+
+/* Tile: a block of filters, channels and rows of taps of one group; it sums over all positions in order. arrays: x,
+ * grad packed by pack_left in blocks of kc positions, out, workspace. ints: Window; kc; positions of a panel in L1;
+ * joined; tap blocks, and units (taps, or rows of them) of one; channel blocks; filter blocks, and panels of one;
+ * workspace values of a worker. */
+static void NAME(weight_gradient)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
+                                  int64_t worker)
+{
+    const Window *w = (const Window *)ints;
+    const int64_t *extra = ints + sizeof(Window) / sizeof(int64_t);
+    const int64_t kc = extra[0], most = extra[1], joined = extra[2], tap_blocks = extra[3], block_units = extra[4];
+    const int64_t channel_blocks = extra[5], filter_blocks = extra[6], block_panels = extra[7];
+    const int64_t icg = w->ic / w->g, ocg = w->oc / w->g, taps = w->kh * w->kw, positions = w->oh * w->ow;
+    const int64_t panels = (ocg + MR - 1) / MR, vectors = (icg + LANES - 1) / LANES, units = joined ? w->kh : taps;
+    int64_t *shift = (int64_t *)((REAL *)arrays[3] + worker * extra[8]);
+    REAL *sums = (REAL *)(shift + kc);
+    for (int64_t tile = begin; tile < end; tile++) {
+        const int64_t block = tile % channel_blocks;
+        const int64_t u0 = tile / channel_blocks % tap_blocks * block_units;
+        const int64_t u1 = u0 + block_units < units ? u0 + block_units : units;
+        const int64_t m0 = tile / (channel_blocks * tap_blocks) % filter_blocks * block_panels * MR;
+        const int64_t m1 = m0 + block_panels * MR < ocg ? m0 + block_panels * MR : ocg;
+        const int64_t g = tile / (channel_blocks * tap_blocks * filter_blocks);
+        const int64_t c0 = block * vectors / channel_blocks * LANES;
+        const int64_t c1 = (block + 1) * vectors / channel_blocks * LANES;
+        const int64_t channels = (c1 < icg ? c1 : icg) - c0, columns = joined ? w->kw * channels : channels;
+        REAL *pixels = sums + (u1 - u0) * (m1 - m0) * columns;
+        memset(sums, 0, (pixels - sums) * sizeof(REAL));
+        for (int64_t n = 0; n < w->n; n++) {
+            const REAL *image = (const REAL *)arrays[0] + n * w->xn + (g * icg + c0) * w->xc;
+            for (int64_t p = 0, size; p < positions; p += size) {
+                /* Whole rows as far as the block of kc positions reaches, or else a part of one. */
+                const int64_t k0 = p / kc * kc, steps = positions - k0 < kc ? positions - k0 : kc;
+                const int64_t row0 = p / w->ow, col0 = p % w->ow, left = k0 + steps - p;
+                const int64_t rows = col0 || left < w->ow ? 1 : left / w->ow;
+                const int64_t cols = w->ow - col0 < left ? w->ow - col0 : left;
+                const NAME(pixels) s = NAME(pixels_of)(w, rows, cols, channels);
+                const REAL *filters = (const REAL *)arrays[1] + ((n * w->g + g) * positions + k0) * panels * MR;
+                size = rows * cols;
+                NAME(fill_pixels)(image, w, &s, row0, col0, pixels);
+                for (int64_t r = 0; r < rows; r++)
+                    for (int64_t q = 0; q < cols; q++)
+                        shift[r * cols + q] =
+                            (r * (s.row_taps ? 1 : w->sh) * s.pitch + q * (s.col_taps ? 1 : w->sw)) * channels;
+                for (int64_t q = 0; q < size; q += most) {
+                    const int64_t count = size - q < most ? size - q : most;
+                    for (int64_t u = u0; u < u1; u++) {
+                        const int64_t i = joined ? u : u / w->kw, j = joined ? 0 : u % w->kw;
+                        const REAL *right = pixels + (i * (s.row_taps ? rows : w->dh) * s.pitch +
+                                                      j * (s.col_taps ? cols : w->dw)) * channels;
+                        for (int64_t column = 0, wide; column < columns; column += wide) {
+                            wide = NAME(tile_columns)(columns - column);
+                            for (int64_t m = m0; m < m1; m += MR)
+                                NAME(gemm_tile)(m1 - m < MR ? m1 - m : MR, wide, count,
+                                                filters + m * steps + (p - k0 + q) * MR, right + column, shift + q,
+                                                sums + ((u - u0) * (m1 - m0) + m - m0) * columns + column, columns,
+                                                1, 0);
+                        }
+                    }
+                }
+            }
+        }
+        const int64_t wide = joined ? w->kw : 1;
+        for (int64_t m = m0; m < m1; m++)
+            for (int64_t c = 0; c < channels; c++) {
+                REAL *out = (REAL *)arrays[2] + ((g * ocg + m) * icg + c0 + c) * taps;
+                for (int64_t u = u0; u < u1; u++)
+                    for (int64_t j = 0; j < wide; j++)
+                        out[u * wide + j] = sums[((u - u0) * (m1 - m0) + m - m0) * columns + j * channels + c];
+            }
+    }
+}
