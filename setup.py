@@ -52,6 +52,8 @@ setup(
             extension("fastconv.kernels.epilogue"),
             extension("fastconv.kernels.gemm"),
             extension("fastconv.kernels.lowering"),
+            # Short copies stay loops: a call takes longer.
+            extension("fastconv.kernels.sweep", compile_args=["-fno-tree-loop-distribute-patterns"]),
             extension("fastconv.kernels.winograd"),
         ],
         compiler_directives={

@@ -26,7 +26,7 @@ Read a call as four hops: ``conv2d(x, w)`` → `ConvGeometry` → `Plan` → ``s
 from fastconv import signal
 from fastconv.compare import Comparison, compare_conv2d
 from fastconv.errors import GeometryError, UnsupportedError
-from fastconv.functional import avg_pool2d, conv1d, conv2d, max_pool2d, plan_conv2d, strategies
+from fastconv.functional import avg_pool2d, conv1d, conv2d, max_pool2d, plan_conv2d, strategies, warmup
 from fastconv.lowering import col2im, im2col, toeplitz_matrix
 from fastconv.prepared import PreparedConv, prepare_conv2d
 from fastconv.threads import get_num_threads, num_threads, set_num_threads
@@ -53,4 +53,5 @@ __all__ = [
     "signal",
     "strategies",
     "toeplitz_matrix",
+    "warmup",
 ]

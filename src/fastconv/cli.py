@@ -244,11 +244,23 @@ def _info(options: argparse.Namespace) -> str:
         ("data caches", f"L1 {l1}, L2 {l2}, L3 {l3}"),
         ("measured peak", f"{', '.join(peaks)}, one core"),
         ("threads", str(fastconv.get_num_threads())),
+        ("compiled kernels", _kernel_cache()),
         ("strategies", ""),
     ]
     rows += [(f"  {s.name}", _summary(s)) for s in STRATEGIES]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in rows)
+
+
+def _kernel_cache() -> str:
+    """Where kernels are kept that were compiled when they were first needed, and how many there are."""
+    from fastconv.kernels import jit
+
+    directory = jit.cache_directory()
+    if directory is None:
+        return "none are kept: no directory for them can be written; NUMBA_CACHE_DIR may name one"
+    count, size = jit.cached_kernels()
+    return f"{count}, {format_bytes(size)}, in {directory}"
 
 
 def _summary(strategy: object) -> str:

@@ -19,7 +19,7 @@ from fastconv.errors import GeometryError
 from fastconv.geometry import ConvGeometry, Padding, checked_shape, exact
 from fastconv.plan import Plan
 from fastconv.strategies import STRATEGIES
-from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
+from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE, Compiles
 
 
 def strategies() -> tuple[str, ...]:
@@ -243,6 +243,57 @@ def plan_conv2d(
         max_workspace=max_workspace,
         mode=mode,
     )
+
+
+def warmup(*descriptors: str, dtype: npt.DTypeLike = np.float32, num_threads: int | None = None) -> tuple[str, ...]:
+    """Compile now what the first convolutions of such problems would otherwise wait for.
+
+    Kernels are compiled at their first use, for about half a second each, and kept on disk where a directory can be
+    written (`fastconv info` names it). A few kernels serve all problems: they depend on the type, on the stride and
+    on how many rows and columns the output has at least, but not on channels, and only up to 5 on the kernel's height.
+
+    Parameters
+    ----------
+    *descriptors : str
+        Problems, as in ``"n1 ic64 oc64 ih56 iw56 kh3 kw3 s1 p1"``; by default image filters and depthwise layers of
+        the usual kernels.
+    dtype : dtype_like
+        float32 or float64.
+    num_threads : int, optional
+        As `conv2d`.
+
+    Returns
+    -------
+    tuple of str
+        The strategy that "auto" chooses for each problem, ready to run.
+
+    Raises
+    ------
+    GeometryError
+        A descriptor is not one, or describes nothing that can be computed.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.warmup("ic1 oc1 i1024 k5 p2", "ic512 oc512 i14 k1")
+    ('direct', 'implicit')
+    """
+    type_ = common_float(dtype=np.empty(0, dtype))
+    chosen = []
+    for descriptor in descriptors or _USUAL:
+        geometry = ConvGeometry.parse(descriptor).as_2d()
+        plan = planner.plan(geometry, type_, threads=available_threads(num_threads))
+        if isinstance(plan.strategy, Compiles):
+            plan.strategy.compile(geometry, type_)
+        chosen.append(plan.strategy.name)
+    return tuple(chosen)
+
+
+# What `warmup` compiles by default.
+_USUAL = (
+    *(f"ic1 oc1 i{extent} k{kernel} p{kernel // 2}" for extent in (128, 1024) for kernel in (3, 5, 7)),
+    *(f"g32 ic32 oc32 i{extent} k3 s{stride} p1" for extent in (7, 14, 28, 56, 112) for stride in (1, 2)),
+)
 
 
 def max_pool2d(

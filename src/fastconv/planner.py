@@ -15,7 +15,7 @@ from fastconv.errors import UnsupportedError
 from fastconv.geometry import ConvGeometry
 from fastconv.plan import Candidate, Plan, format_bytes
 from fastconv.strategies import BY_NAME, STRATEGIES
-from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE, Strategy, sum_error
+from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE, Compiles, Strategy, sum_error
 from fastconv.timing import Contender, interleave
 
 DEFAULT_FLOAT32_TOLERANCE = 1e-5
@@ -97,9 +97,9 @@ def _plan(
         price = _measure([BY_NAME[name] for name in able], image, type_, threads, max_workspace, prepared)
         for name in able:
             candidates[name] = replace(candidates[name], seconds=price[name] * geometry.n if name in price else None)
+        chosen = min(price, key=price.__getitem__)
     else:
-        price = {name: _estimate(BY_NAME[name], image, type_, prepared) for name in able}
-    chosen = min(price, key=price.__getitem__)
+        chosen = _cheapest({name: _estimate(BY_NAME[name], image, type_, prepared) for name in able}, image, type_)
     estimate = _estimate(BY_NAME[chosen], geometry, type_, prepared)
     return Plan(
         geometry=geometry,
@@ -112,6 +112,21 @@ def _plan(
         prepared=prepared,
         candidates=tuple(candidates.values()),
     )
+
+
+def _cheapest(price: dict[str, float], geometry: ConvGeometry, dtype: np.dtype) -> str:
+    """The strategy with the least price, its compiler included where nothing keeps what that makes.
+
+    To ask for that loads the compiler, so only a strategy that would win is asked.
+    """
+    chosen, *others = sorted(price, key=price.__getitem__)
+    strategy = BY_NAME[chosen]
+    if others and isinstance(strategy, Compiles):
+        rest = {name: price[name] for name in others}
+        other = _cheapest(rest, geometry, dtype)
+        if price[other] < price[chosen] + strategy.compile_cost(geometry, dtype):
+            return other
+    return chosen
 
 
 def candidate(

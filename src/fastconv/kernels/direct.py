@@ -1,19 +1,43 @@
-"""Direct convolution, tap by tap over strips of rows, with the kernel's extents as constants.
+"""Direct convolution: a block of the output in registers, and every vector of the image shared among its rows.
 
 Equation, for one output channel m of one image, with c over the input channels of its group::
 
-    out[r, q] = epilogue(sum_{c, i, j} weight[m, c, i, j] * x[c, r * sh - pt + i * dh, q * sw - pl + j * dw])
+    out[b, q] = epilogue(sum_{c, i, j} weight[m, c, i, j] * x[c, b * sh - pt + i * dh, q * sw - pl + j * dw])
 
-Index map. The input that a tile needs is gathered into a *strip*, zeros around the image included and columns split
-by their phase modulo `split`, so that every tap reads neighbouring values; of the sums every `keep`-th is an output,
-sw = split * keep::
+A *block* is `rows` vectors of sums, one below the other. For a column j of taps, up to `TAPS` weights are held in
+registers, and each line of the image is loaded once for all the taps that meet it::
 
-    strip[line, phase, t] = x[c, row0 * sh - pt + line, col0 * sw - pl + t * split + phase]
-    tap (i, j) of output (r, q) is strip[r * sh + i * dh, (j * dw) % split, q * keep + (j * dw) // split]
+    line      taps that it meets (3 of them, 4 rows, stride 1)
+     0        row 0, tap 0
+     1        row 0, tap 1;  row 1, tap 0
+     2        row 0, tap 2;  row 1, tap 1;  row 2, tap 0         rows + taps - 1 loads
+     3                       row 1, tap 2;  row 2, tap 1; ...    for rows * taps multiply-adds
+     ...
 
-Where a stride or dilation leaves most lines unused, the strip holds those of each tap in turn (line i * row_tile + r),
-and likewise a phase for each tap (phase j). The sums of a tile stay in a second strip, whose rows are a multiple of
-`WIDTH` long: vector loops have no rest. Gathering costs a copy; testing for borders inside the loops cost more.
+With 10 rows and 5 taps a load serves 3.6 multiply-adds, whatever the kernel's extents are: they are read at run time, in
+runs of taps that are as equal as possible. Unrolling the columns too, or keeping the extents as constants, gained
+nothing beyond measurement, and cost a compilation for every kernel extent.
+
+Index map. Lines of stride 1 and any dilation dh: output rows of one residue modulo dh see the lines of one residue,
+so b counts those rows (`spread` = dh) and dilation is gone. Lines of stride 2: line l of a block is tap l - 2 * r of
+row r. Any other stride shares no lines: each tap loads all rows of the block. So does a plane of few rows,
+whose blocks are `rows` neighbouring vectors of one row instead: `flat`.
+
+Columns of stride 2 are loaded by taking every second value of two vectors.
+
+Boundary cases. Where all lines of a tile lie in the image and its columns follow each other in memory, blocks read the
+image itself. All other tiles, those at borders above all, first gather what they see into a *strip*, zeros around the
+image included, whose columns may be split into planes::
+
+    strip[c, l, plane, t] = x[c, line(l), left + start[plane] + t * step]
+
+so that tap j reads neighbouring values from `shift[j]` on, for other strides of columns as well. Lines that lie a
+multiple of a page apart would crowd each other out of the first cache, so such an image is read through strips too.
+A block that sticks out of a plane is moved back into it and computes some sums again; if the plane is smaller than
+a block, it is computed into scratch memory.
+
+Complex numbers are pairs of reals: their sums are two vectors, of the products with the real and the imaginary
+parts of the weights, that are combined at the end.
 """
 
 from __future__ import annotations
@@ -22,98 +46,265 @@ import functools
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
-from fastconv.kernels.jit import finish_row, tile_kernel
+from fastconv.kernels.jit import as_int64, is_given, tile_kernel
+from fastconv.kernels.sweep import COMPLEX_TAPS, SWEPT_ACTIVATIONS, TAPS, item_dtype
+from fastconv.kernels.vector import Emitter, lanes
 
-# LLVM unrolls this many taps completely; past it, it stops vectorising the loop around them.
-MAX_UNROLLED_TAPS = 49
-
-# Rows of sums are a multiple of this many values: the widest vector.
-WIDTH = 16
+INT64 = ir.IntType(64)
 
 
-def specialisation(kh: int, kw: int, split: int, dw: int) -> tuple[int, int, int, int]:
-    """The constants that are compiled in for a kernel; zeros stand for "read at run time"."""
-    return (kh, kw, split, dw) if kh * kw <= MAX_UNROLLED_TAPS and split <= 4 and dw <= 2 else (0, 0, 0, 0)
+RELU, LEAKY_RELU = 1, SWEPT_ACTIVATIONS  # their codes (see fastconv/epilogue.py)
+
+
+class _Block:
+    """Writes the instructions of one block: `rows` vectors of sums; lines are shared as rows are `stride` apart."""
+
+    def __init__(
+        self,
+        builder: ir.IRBuilder,
+        scalar: types.Number,
+        rows: int,
+        across: int,
+        stride: int,
+        every_second: int,
+        is_complex: int,
+    ) -> None:
+        self.rows, self.across, self.stride = rows, across, stride
+        self.builder = builder
+        self.vector = Emitter(builder, scalar)
+        self.load = self.vector.load_even_unordered if every_second else self.vector.load
+        self.ordered = self.vector.ordered if every_second else lambda vector: vector
+        self.parts = 1 + is_complex
+        # LLVM turns these variables into registers.
+        self.sums = [
+            [[cgutils.alloca_once(builder, self.vector.type) for _ in range(self.parts)] for _ in range(across)]
+            for _ in range(rows)
+        ]
+        self.steps = [INT64(self.vector.lanes * (1 + every_second) * at) for at in range(across)]
+        self.constant = builder.module.add_metadata([])
+
+    def clear(self) -> None:
+        for row in self.sums:
+            for part in sum(row, []):
+                self.builder.store(self.vector.zero(), part)
+
+    def moved(self, pointer: ir.Value, offset: ir.Value) -> ir.Value:
+        return self.builder.gep(pointer, [offset])
+
+    def weights(self, pointer: ir.Value, step: ir.Value, taps: int) -> list[list[ir.Value]]:
+        """Vectors of the parts of each of `taps` weights, `step` apart."""
+        found = []
+        for _ in range(taps):
+            parts = [self.builder.load(self.moved(pointer, INT64(part))) for part in range(self.parts)]
+            for part in parts:  # no store changes it: it need not be loaded again
+                part.set_metadata("invariant.load", self.constant)
+            found.append([self.vector.broadcast(part) for part in parts])
+            pointer = self.moved(pointer, step)
+        return found
+
+    def line(self, source: ir.Value) -> list[ir.Value]:
+        """Its values that the first tap of a column meets."""
+        return [self.load(self.moved(source, step)) for step in self.steps]
+
+    def add(self, row: int, weight: list[ir.Value], line: list[ir.Value]) -> None:
+        for parts, values in zip(self.sums[row], line, strict=True):
+            for total, part in zip(parts, weight, strict=True):
+                self.builder.store(self.vector.fma(part, values, self.builder.load(total)), total)
+
+    def add_column(self, source: ir.Value, line_step: ir.Value, tap_step: ir.Value, weights: list) -> None:
+        """Add the products of a column of weights, the first of which meets `source` in row 0."""
+        if self.stride:
+            for line in range((self.rows - 1) * self.stride + len(weights)):
+                met = [(row, line - row * self.stride) for row in range(self.rows)]
+                met = [(row, tap) for row, tap in met if 0 <= tap < len(weights)]
+                values = self.line(source) if met else []
+                for row, tap in met:
+                    self.add(row, weights[tap], values)
+                source = self.moved(source, line_step)
+        else:
+            for weight in weights:
+                line = source
+                for row in range(self.rows):
+                    self.add(row, weight, self.line(line))
+                    line = self.moved(line, line_step)
+                source = self.moved(source, tap_step)
+
+    def finish(self, bias: ir.Value, activation: ir.Value, parameter: ir.Value) -> None:
+        """Bias and the simple activations of real numbers, as kernels/simd/epilogue.h has them."""
+        vector, builder = self.vector, self.builder
+        bias, slope, zero = vector.broadcast(bias), vector.broadcast(parameter), vector.zero()
+        sums = [total for row in self.sums for (total,) in row]
+        for total in sums:
+            builder.store(vector.add(builder.load(total), bias), total)
+        for code in (RELU, LEAKY_RELU):
+            with builder.if_then(builder.icmp_signed("==", activation, INT64(code))):
+                for total in sums:
+                    value = builder.load(total)
+                    low = zero if code == RELU else vector.mul(slope, value)
+                    builder.store(builder.select(builder.fcmp_ordered("<", value, zero), low, value), total)
+
+    def write(self, out: ir.Value, step: ir.Value) -> None:
+        for row in self.sums:
+            for at, parts in enumerate(row):
+                values = [self.ordered(self.builder.load(part)) for part in parts]
+                finished = values[0] if len(values) == 1 else self.combined(*values)
+                self.vector.store(self.moved(out, INT64(at * self.vector.lanes)), finished)
+            out = self.moved(out, step)
+
+    def combined(self, by_real: ir.Value, by_imaginary: ir.Value) -> ir.Value:
+        """Complex sums from those of both parts of the image times one part of the weights."""
+        vector, lanes = self.vector, range(self.vector.lanes)
+        turned = vector.shuffle(by_imaginary, by_imaginary, [lane ^ 1 for lane in lanes])
+        less, more = vector.sub(by_real, turned), vector.add(by_real, turned)
+        return vector.shuffle(less, more, [lane + lane % 2 * vector.lanes for lane in lanes])
+
+
+@intrinsic(prefer_literal=True)
+def compute_block(
+    typingctx,
+    spec,
+    source,
+    channel_step,
+    line_step,
+    tap_step,
+    shifts,
+    weight,
+    channels,
+    kw,
+    runs,
+    long_runs,
+    run,
+    out,
+    out_step,
+    finishes,
+    bias,
+    activation,
+    parameter,
+):
+    """Compute one block, whose first value sees `source`, into `out`.
+
+    The taps of a column fall into `runs` runs; the first `long_runs` have `run` taps, the others one less.
+    """
+    if not isinstance(spec, types.StringLiteral):
+        return None
+
+    def codegen(context, builder, signature, arguments):
+        (_, source, channel_step, line_step, tap_step, shifts, weight, channels, kw, *rest) = arguments
+        runs, long_runs, run, out, out_step, finishes, bias, activation, parameter = rest
+        *shape, whole = map(int, spec.literal_value.split())
+        block = _Block(builder, signature.args[1].dtype, *shape)
+        weight_step = builder.mul(kw, INT64(block.parts))
+
+        def add_run(count, lines, weights):
+            with cgutils.for_range(builder, kw) as column:
+                shift = builder.load(block.moved(shifts, column.index))
+                of_column = block.moved(weights, builder.mul(column.index, INT64(block.parts)))
+                lines = block.moved(lines, shift)
+                block.add_column(lines, line_step, tap_step, block.weights(of_column, weight_step, count))
+
+        block.clear()
+        at_weight = cgutils.alloca_once_value(builder, weight)
+        with cgutils.for_range(builder, channels) as channel:
+            lines = block.moved(source, builder.mul(channel.index, channel_step))
+            if whole:
+                weights = builder.load(at_weight)
+                add_run(whole, lines, weights)
+                builder.store(block.moved(weights, builder.mul(weight_step, INT64(whole))), at_weight)
+            else:
+                at_lines = cgutils.alloca_once_value(builder, lines)
+                with cgutils.for_range(builder, runs) as this:
+                    is_short = builder.zext(builder.icmp_signed(">=", this.index, long_runs), INT64)
+                    taps = builder.sub(run, is_short)
+                    lines, weights = builder.load(at_lines), builder.load(at_weight)
+                    for count in range(1, (COMPLEX_TAPS if block.parts == 2 else TAPS) + 1):
+                        with builder.if_then(builder.icmp_signed("==", taps, INT64(count))):
+                            add_run(count, lines, weights)
+                    builder.store(block.moved(lines, builder.mul(taps, tap_step)), at_lines)
+                    builder.store(block.moved(weights, builder.mul(taps, weight_step)), at_weight)
+        if block.vector.is_float and block.parts == 1:
+            with builder.if_then(finishes):
+                block.finish(bias, activation, parameter)
+        block.write(out, out_step)
+        return context.get_dummy_value()
+
+    integer, number = types.int64, types.unliteral(bias)
+    ints = [integer] * 5
+    signature = [spec, source, *ints[:3], shifts, weight, *ints, out, integer, types.boolean, number, integer, number]
+    return types.void(*signature), codegen
+
+
+@intrinsic
+def moved(typingctx, pointer, offset):
+    """``&pointer[offset]``"""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.gep(arguments[0], [arguments[1]])
+
+    return pointer(pointer, types.int64), codegen
 
 
 @functools.cache
-def direct_kernel(dtype: np.dtype, KH: int, KW: int, SPLIT: int, DW: int) -> Any:
-    """The tile kernel for one `specialisation`.
+def sweep_kernel(dtype: np.dtype, rows: int, across: int, stride: int, every_second: bool, taps: int) -> Any:
+    """The sweep by blocks of `rows` vectors whose lines are shared at `stride` 1 or 2, or not at all: 0.
 
-    Tile: `row_tile` rows of `col_tile` columns of one output plane. ``arrays``: x, weight and out (C-contiguous), the
-    address of `kernels.epilogue.ROW` or null, bias or null, workspace (`scratch` values a worker). ``ints``: as
-    unpacked below; strides of x in elements. ``scalars``: the activation's parameter.
+    The taps of a column are one run of so many `taps`, or 0: runs that are read at run time.
+
+    It computes a rectangle, at least as large as a block, of the output planes ``begin <= m < end``. ``arrays``: the
+    first line that it sees, weight, out, bias or null, the shift of each tap of a line (int64). ``ints``: `Sweep` of
+    kernels/sweep.pyx, in reals. ``scalars``: the activation's parameter.
     """
-
-    ZERO = dtype.type(0)
+    UNIT = 2 if dtype.kind == "c" else 1
+    real = item_dtype(dtype)
+    SPEC = f"{rows} {across} {stride} {int(every_second)} {UNIT - 1} {taps}"
+    BLOCK, LANES, EVERY = rows, lanes(real) * across, 2 if every_second else 1
+    number = real.type
+    NO_BIAS = number(-0.0 if real.kind == "f" else 0)  # the zero that changes nothing
 
     def loop(arrays, ints, scalars, begin, end, worker):
-        oc, icg, ocg, ih, iw, oh, ow = ints[0], ints[1], ints[2], ints[3], ints[4], ints[5], ints[6]
-        kh, kw, sh, dw, pt, pl = ints[7], ints[8], ints[9], ints[10], ints[11], ints[12]
-        row_tile, row_tiles, col_tile, col_tiles = ints[13], ints[14], ints[15], ints[16]
-        row_step, tap_step, segment, line_step, dh = ints[17], ints[18], ints[19], ints[20], ints[21]
-        split, keep, tap_phases, phases, pitch, scratch = ints[22], ints[23], ints[24], ints[25], ints[26], ints[27]
-        xn, xc, xh, xw, activation = ints[28], ints[29], ints[30], ints[31], ints[32]
-        kh, kw, split, dw, phases = KH or kh, KW or kw, SPLIT or split, DW or dw, SPLIT or phases
-        x, weight, out, bias, sums = arrays[0], arrays[1], arrays[2], arrays[4], arrays[5]
-        sums0 = worker * scratch
-        strip = arrays[5]
-        strip0 = sums0 + row_tile * (((col_tile - 1) * keep + WIDTH) // WIDTH * WIDTH)
-        for tile in range(begin, end):
-            plane = tile // (row_tiles * col_tiles)
-            row0 = tile // col_tiles % row_tiles * row_tile
-            col0 = tile % col_tiles * col_tile
-            m = plane % oc
-            rows, cols = min(row_tile, oh - row0), min(col_tile, ow - col0)
-            width = ((cols - 1) * keep + WIDTH) // WIDTH * WIDTH
-            for c in range(icg):
-                image = plane // oc * xn + (m // ocg * icg + c) * xc
-                for phase in range(phases):
-                    left = col0 * split * keep - pl + (phase * dw if tap_phases else phase)
-                    first = min(pitch, max(0, -(left // split)))
-                    last = min(pitch, max(first, (iw - left + split - 1) // split))
-                    for s in range((rows - 1) * row_step + (kh - 1) * tap_step + 1):
-                        y = row0 * sh - pt + s // segment * dh + s % segment * line_step
-                        line = strip0 + (s * phases + phase) * pitch
-                        source = image + y * xh + left * xw
-                        begin_copy, end_copy = (first, last) if 0 <= y < ih else (pitch, pitch)
-                        for t in range(begin_copy):
-                            strip[line + t] = 0
-                        if xw == 1:
-                            for t in range(begin_copy, end_copy):
-                                strip[line + t] = x[source + t * split]
-                        else:
-                            for t in range(begin_copy, end_copy):
-                                strip[line + t] = x[source + t * split * xw]
-                        for t in range(end_copy, pitch):
-                            strip[line + t] = 0
-                w = (m * icg + c) * kh * kw
-                for r in range(rows):
-                    row = sums0 + r * width
-                    line = strip0 + r * row_step * phases * pitch
-                    if KH:
-                        for q in range(width):
-                            total = sums[row + q] if c > 0 else ZERO
-                            for i in range(KH):
-                                for j in range(KW):
-                                    at = line + (i * tap_step * SPLIT + (j * DW) % SPLIT) * pitch + (j * DW) // SPLIT
-                                    total += weight[w + i * KW + j] * strip[at + q]
-                            sums[row + q] = total
-                    else:
-                        if c == 0:
-                            for q in range(width):
-                                sums[row + q] = ZERO
-                        for i in range(kh):
-                            for j in range(kw):
-                                phase, shift = (j, 0) if tap_phases else (j * dw % split, j * dw // split)
-                                at = line + (i * tap_step * phases + phase) * pitch + shift
-                                for q in range(width):
-                                    sums[row + q] += weight[w + i * kw + j] * strip[at + q]
-            for r in range(rows):
-                o = (plane * oh + row0 + r) * ow + col0
-                for q in range(cols):
-                    out[o + q] = sums[sums0 + r * width + q * keep]
-                finish_row(arrays[3], out, o, cols, bias, m, activation, scalars[0])
+        channel, line, tap, row, out_vector, out_row, out_plane = (
+            ints[0],
+            ints[1],
+            ints[2],
+            ints[3],
+            ints[4],
+            ints[5],
+            ints[6],
+        )
+        rows, cols, channels, kw, weights = ints[7], ints[8], ints[9], ints[10], ints[11]
+        runs, long_runs, run, activation, flat = ints[12], ints[13], ints[14], ints[15], ints[16]
+        source, weight, out, bias, shifts = arrays[0], arrays[1], arrays[2], arrays[3], as_int64(arrays[4])
+        has_bias = is_given(bias) and activation <= SWEPT_ACTIVATIONS
+        finishes = has_bias or 0 < activation <= SWEPT_ACTIVATIONS
+        row_step, col_step = (1, BLOCK * LANES) if flat else (BLOCK, LANES)
+        for m in range(begin, end):
+            for r in range(0, rows, row_step):
+                r = min(r, rows - row_step)
+                for q in range(0, cols, col_step):
+                    q = min(q, cols - col_step)
+                    compute_block(
+                        SPEC,
+                        moved(source, r * row + q * EVERY),
+                        channel,
+                        line,
+                        tap,
+                        shifts,
+                        moved(weight, m * weights),
+                        channels,
+                        kw,
+                        runs,
+                        long_runs,
+                        run,
+                        moved(out, (m - begin) * out_plane + r * out_row + q),
+                        out_vector,
+                        finishes,
+                        bias[m] if has_bias else NO_BIAS,
+                        activation,
+                        number(scalars[0]),
+                    )
 
-    return tile_kernel(loop, dtype)
+    return tile_kernel(loop, real)

@@ -3,25 +3,59 @@
 Numba compiles the loop as a C callback of the signature that `fastconv.threads` documents, so no Numba
 dispatch, unboxing or threading layer stands between a call and its loop. Pointers are indexed directly:
 there are no bounds, no wrap-around of negative indices, and LLVM sees plain addresses that it can vectorise.
+
+Machine code is kept on disk where Numba finds a directory that it may write (``NUMBA_CACHE_DIR``, beside the sources,
+or the user's cache). Numba would keep all kernels of one loop in one index, and number their files by it: two
+processes that compile different ones at once can give both one number, and later run one for the other. So
+each kernel has an index of its own, named after all that it is compiled from; processes that race write the same.
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import time
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
 from numba import cfunc, from_dtype, types
+from numba.core.caching import FunctionCache
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 
-def tile_kernel(loop: Callable[..., None], dtype: np.dtype) -> Any:
-    """Compile ``loop(arrays, ints, scalars, begin, end, worker)`` for arrays of `dtype`; see its ``address``.
+class Compiled(NamedTuple):
+    """A kernel that this process has got: which, how long that took, and whether it was found on disk."""
 
-    The machine code is kept on disk, keyed by the loop's code and the constants that it closes over, where
-    Numba finds a directory that it may write.
-    """
+    name: str
+    seconds: float
+    cached: bool
+
+
+COMPILED: list[Compiled] = []
+
+
+@functools.cache
+def cache_directory() -> Path | None:
+    """Where kernels are kept on disk; ``None`` if Numba finds no directory that it may write."""
+    try:
+        return Path(FunctionCache(_kernel_name).cache_path)
+    except RuntimeError:
+        return None
+
+
+def cached_kernels() -> tuple[int, int]:
+    """How many kernels are on disk, of this version or of others, and their bytes."""
+    directory = cache_directory()
+    sizes = [path.stat().st_size for path in directory.glob("*.tile_*.nbc")] if directory else []
+    return len(sizes), sum(sizes)
+
+
+def tile_kernel(loop: Callable[..., None], dtype: np.dtype) -> Any:
+    """Compile ``loop(arrays, ints, scalars, begin, end, worker)`` for arrays of `dtype`; see its ``address``."""
     pointer = types.CPointer(from_dtype(dtype))
     signature = types.void(
         types.CPointer(pointer),
@@ -31,10 +65,34 @@ def tile_kernel(loop: Callable[..., None], dtype: np.dtype) -> Any:
     )
     # Contraction lets a multiplication and an addition fuse; nothing is reassociated, so sums keep their order.
     options = {"fastmath": {"contract"}, "error_model": "numpy"}
+    loop.__qualname__ = _kernel_name(loop, dtype)
+    begin = time.perf_counter()
     try:
-        return cfunc(signature, cache=True, **options)(loop)
-    except RuntimeError:  # Numba found no directory for its cache
-        return cfunc(signature, **options)(loop)
+        kernel = cfunc(signature, cache=True, **options)(loop)
+    except Exception:  # no directory to write, a full disk, a broken file: the kernel does not need its cache
+        kernel = cfunc(signature, **options)(loop)
+    COMPILED.append(Compiled(loop.__qualname__, time.perf_counter() - begin, kernel.cache_hits > 0))
+    return kernel
+
+
+def _kernel_name(loop: Callable[..., None], dtype: np.dtype) -> str:
+    """A file's name for the kernel of `loop`, of its constants, the CPU, and the sources of all that it may call."""
+    constants = [
+        f"{name}={getattr(cell.cell_contents, '__qualname__', None) or repr(cell.cell_contents)}"
+        for name, cell in zip(loop.__code__.co_freevars, loop.__closure__ or (), strict=True)
+    ]
+    cpu = cpu_target.target_context.codegen().magic_tuple()
+    facts = (loop.__module__, loop.__code__.co_firstlineno, *constants, str(dtype), *cpu, _sources())
+    return f"tile_{hashlib.sha256(repr(facts).encode()).hexdigest()[:24]}"
+
+
+@functools.cache
+def _sources() -> str:
+    """A digest of this package: Numba looks at the file of the loop alone, not at what that imports."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 @intrinsic
@@ -49,29 +107,10 @@ def as_int64(typingctx, pointer):
 
 
 @intrinsic
-def finish_row(typingctx, function, values, offset, n, bias, m, code, parameter):
-    """Call the epilogue (`kernels.epilogue.ROW`) at address `function` on ``values[offset : offset + n]``.
-
-    A null `function` does nothing: the epilogue of dtypes that have none.
-    """
-    signature = types.void(function, values, types.int64, types.int64, bias, types.int64, types.int64, types.float64)
+def is_given(typingctx, pointer):
+    """Whether `pointer` is not null."""
 
     def codegen(context, builder, signature, arguments):
-        function, values, offset, n, bias, m, code, parameter = arguments
-        byte, int64 = ir.IntType(8).as_pointer(), ir.IntType(64)
-        row = ir.FunctionType(ir.VoidType(), [byte, int64, byte, int64, int64, ir.DoubleType()])
-        with builder.if_then(builder.icmp_unsigned("!=", builder.ptrtoint(function, int64), int64(0))):
-            builder.call(
-                builder.bitcast(function, row.as_pointer()),
-                [
-                    builder.bitcast(builder.gep(values, [offset]), byte),
-                    n,
-                    builder.bitcast(bias, byte),
-                    m,
-                    code,
-                    parameter,
-                ],
-            )
-        return context.get_dummy_value()
+        return builder.icmp_unsigned("!=", builder.ptrtoint(arguments[0], ir.IntType(64)), ir.IntType(64)(0))
 
-    return signature, codegen
+    return types.boolean(pointer), codegen

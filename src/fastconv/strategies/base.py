@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import sqrt
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -68,6 +68,17 @@ class Strategy(Protocol):
         max_workspace: int,
     ) -> None:
         """Compute into `out`, which is C-contiguous and overlaps nothing. `x` has any strides."""
+
+
+@runtime_checkable
+class Compiles(Protocol):
+    """What strategies have beside the above whose kernels are compiled when they are first needed."""
+
+    def compile_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        """Estimated seconds that every process spends on a kernel before it can `run`: none if it is kept on disk."""
+
+    def compile(self, geometry: ConvGeometry, dtype: np.dtype) -> None:
+        """Make sure that `run` finds its kernel compiled."""
 
 
 class KeepsWeights:

@@ -1,0 +1,268 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""The tiles of direct convolution: what each sees of the image, and the sweeps that compute it.
+
+A *sweep* is a native function that Numba compiled (kernels/direct.py): it computes a rectangle of the output planes of a
+group block by block, from lines of values that it can load as vectors. This module cuts tiles into rectangles and finds
+such lines. Where all that a rectangle sees lies in the image, and columns follow each other in memory, they are the
+image's own. For all others, those at borders above all, a *strip* is gathered first, zeros around the image
+included, whose columns may be split into planes::
+
+    strip[c, l, plane, t] = x[c, top + line(l), col * sw - pl + start[plane] + t * step]
+
+`line(l)` is ``l // segment * dh + l % segment * line_step``: every dh-th line where output rows of one residue modulo
+dh are a tile (`spread` = dh, stride 1), else all lines, or those that each tap sees, one tap after another.
+
+Values are moved as integers of their size, or as pairs of these.
+"""
+
+import numpy as np
+
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, intptr_t
+from libc.string cimport memcpy
+
+# Weights of a column of the kernel that a sweep holds in registers, and the rows and vectors across that its blocks may
+# have: the largest, these weights and a line fill 16 registers. Low blocks write whole cache lines, high ones fit narrow
+# planes.
+TAPS = 5
+BLOCKS = ((3, 4), (10, 1), (7, 1), (4, 1))
+
+# The same for complex numbers, whose sums and weights take two registers each.
+COMPLEX_TAPS = 2
+COMPLEX_BLOCKS = ((4, 1),)
+
+# Codes of activations (fastconv/epilogue.py) up to this one, leaky_relu, are applied by the sweep.
+SWEPT_ACTIVATIONS = 2
+
+ctypedef void (*sweep_kernel)(void **arrays, const int64_t *ints, const double *scalars,
+                              int64_t begin, int64_t end, int64_t worker) noexcept nogil
+ctypedef void (*row_function)(void *values, int64_t n, const void *bias, int64_t m, int64_t code,
+                              double parameter) noexcept nogil
+
+cdef enum:
+    SHORT = 32  # values that a loop copies sooner than memcpy does
+
+ctypedef fused item:
+    int8_t
+    int16_t
+    int32_t
+    int64_t
+
+# The integers of the kernels, in order. Strides and pitches are in items.
+cdef struct Tiles:
+    # Of the geometry.
+    int64_t groups, icg, ocg, ih, iw, oh, ow, kh, kw, sh, sw, dh, pt, pl
+    # Of the sweep: items of a value and of a vector; rows and columns of its blocks, whether their vectors are
+    # neighbours in a row (flat); input columns of an output column; runs of taps; the last activation that it applies.
+    int64_t unit, lanes, block_rows, block_cols, flat, every, runs, long_runs, run, activations_swept
+    # Of the tiles, and of the largest rectangles that are computed from a strip; the columns that see only the image.
+    int64_t spread, row_tile, row_tiles, strip_rows, strip_cols, in_place, first_inside, last_inside
+    # Of the lines: lines of the image from one vector of a block to the next, and of a strip; of a strip from one row or
+    # tap to the next; which of the image are in it (the last three depend on the rows if it goes by taps); the planes of
+    # each, how they go on, and how long they are, if there are several.
+    int64_t image_lines, strip_lines, row_lines, tap_lines, segment, line_step, by_tap
+    int64_t planes, step, reach, plane_pitch, scratch
+    # Of the image.
+    int64_t xn, xc, xh, xw
+
+# The integers of a sweep: items from one channel, line, tap or row of blocks to the next, and in the output from one
+# vector of a block, row or plane to the next.
+cdef struct Sweep:
+    int64_t channel, line, tap, row, out_vector, out_row, out_plane
+    int64_t rows, cols, channels, kw, weights, runs, long_runs, run, activation, flat
+
+# A part of an axis of the output.
+cdef struct Part:
+    int64_t begin, count, inside
+
+
+cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
+    return (a + b - 1) // b if a > 0 else -(-a // b)
+
+
+cdef inline Part next_part(int64_t at, int64_t begin, int64_t end, int64_t block, int64_t most,
+                           int64_t first, int64_t last) noexcept nogil:
+    """What follows `at` of an axis from `begin` to `end`: all that lies inside, from `first` to `last`, or else at most
+    as much as a strip may hold. It is moved back where it would be narrower than a block, unless the axis is."""
+    cdef Part part
+    part.inside = first <= at and at + block <= min(last, end)
+    if part.inside:
+        part.begin, part.count = at, min(last, end) - at
+    else:
+        part.begin = max(begin, min(at, end - block))
+        part.count = min(most, end - part.begin)
+        if at < first:
+            part.count = min(part.count, max(block, first - at))
+    return part
+
+
+cdef inline void gather_line(const item *source, int64_t step, int64_t unit, item *line,
+                             int64_t first, int64_t last, int64_t width) noexcept nogil:
+    """The values first <= t < last of a line, every `step` items; zeros before them and after, to `width`."""
+    cdef int64_t t, part
+    for t in range(first * unit):
+        line[t] = 0
+    if step == unit:
+        if last - first > SHORT:
+            memcpy(line + first * unit, source + first * unit, (last - first) * unit * sizeof(item))
+        else:
+            for t in range(first * unit, last * unit):
+                line[t] = source[t]
+    elif unit == 1:
+        for t in range(first, last):
+            line[t] = source[t * step]
+    else:
+        for t in range(first, last):
+            for part in range(unit):
+                line[t * unit + part] = source[t * step + part]
+    for t in range(last * unit, width * unit):
+        line[t] = 0
+
+
+cdef void gather(const item *x, const Tiles *t, const int64_t *starts, Part rows, Part cols,
+                 int64_t top, item *strip, Sweep *s) noexcept nogil:
+    """Gather what a rectangle sees, and tell the sweep how it lies."""
+    cdef int64_t tap_lines = rows.count if t.by_tap else t.tap_lines
+    cdef int64_t segment = rows.count if t.by_tap else t.segment
+    cdef int64_t lines = (rows.count - 1) * t.row_lines + (t.kh - 1) * tap_lines + 1
+    cdef int64_t width = (cols.count - 1) * t.every + 1 + t.reach
+    cdef int64_t plane_pitch = t.plane_pitch if t.planes > 1 else width * t.unit
+    cdef int64_t pitch = t.planes * plane_pitch
+    cdef int64_t plane, left, first, last, c, l, begin, y
+    cdef item *line
+    s.channel, s.line, s.tap, s.row = lines * pitch, t.strip_lines * pitch, tap_lines * pitch, t.row_lines * pitch
+    for plane in range(t.planes):
+        left = cols.begin * t.sw - t.pl + starts[plane]
+        first = min(width, max(0, ceil_div(-left, t.step)))
+        last = max(first, min(width, ceil_div(t.iw - left, t.step)))
+        for c in range(t.icg):
+            line = strip + c * s.channel + plane * plane_pitch
+            y, begin = top, 0
+            for l in range(lines):
+                if l - begin == segment:
+                    begin += segment
+                    y += t.dh - segment * t.line_step
+                if y < 0 or y >= t.ih:
+                    gather_line(x, 0, t.unit, line, 0, 0, width)
+                else:
+                    gather_line(x + c * t.xc + y * t.xh + left * t.xw, t.step * t.xw, t.unit, line, first, last, width)
+                y += t.line_step
+                line += pitch
+
+
+cdef void sweep_small(sweep_kernel sweep, const Tiles *t, void **arguments, Sweep s, const double *scalars,
+                      int64_t m, Part rows, Part cols, item *block, item *target) noexcept nogil:
+    """Sweep a rectangle from which blocks stick out: one by one, each into scratch memory."""
+    cdef item *source = <item *> arguments[0]
+    cdef int64_t plane, down, across, r, q, i
+    arguments[2] = block
+    s.rows, s.cols, s.out_vector = t.block_rows, t.block_cols * t.unit, t.lanes
+    for plane in range(t.ocg):
+        for down in range(ceil_div(rows.count, t.block_rows)):
+            r = max(0, min(down * t.block_rows, rows.count - t.block_rows))
+            for across in range(ceil_div(cols.count, t.block_cols)):
+                q = max(0, min(across * t.block_cols, cols.count - t.block_cols))
+                arguments[0] = source + r * s.row + q * t.every * t.unit
+                sweep(arguments, <int64_t *> &s, scalars, m + plane, m + plane + 1, 0)
+                for i in range(min(rows.count, t.block_rows)):
+                    memcpy(target + plane * s.out_plane + (r + i) * s.out_row + q * t.unit,
+                           block + i * t.lanes, min(cols.count, t.block_cols) * t.unit * sizeof(item))
+
+
+cdef void compute(item *x, void **arrays, const int64_t *ints, const double *scalars,
+                  int64_t begin, int64_t end, int64_t worker) noexcept nogil:
+    cdef const Tiles *t = <const Tiles *> arrays[9]
+    cdef sweep_kernel sweep = <sweep_kernel> arrays[3]
+    cdef item *block = <item *> arrays[6] + worker * t.scratch
+    cdef item *strip = block + t.block_rows * t.block_cols * t.unit
+    cdef item *image
+    cdef item *target
+    cdef void *arguments[5]
+    cdef Sweep s
+    cdef Part rows, cols
+    cdef int64_t tile, residue, group, n, row0, row1, row, col, top, first, last, m, plane, r
+    s.channels, s.kw, s.weights = t.icg, t.kw, t.icg * t.kh * t.kw * t.unit
+    s.runs, s.long_runs, s.run, s.activation, s.flat = t.runs, t.long_runs, t.run, ints[0], t.flat
+    s.out_row, s.out_plane = t.spread * t.ow * t.unit, t.oh * t.ow * t.unit
+    s.out_vector = t.lanes if t.flat else s.out_row
+    arguments[1], arguments[3], arguments[4] = arrays[1], arrays[5], arrays[7]
+    for tile in range(begin, end):
+        residue = tile // t.row_tiles % t.spread
+        group = tile // (t.row_tiles * t.spread) % t.groups
+        n = tile // (t.row_tiles * t.spread * t.groups)
+        m = group * t.ocg
+        image = x + n * t.xn + group * t.icg * t.xc
+        row0 = tile % t.row_tiles * t.row_tile
+        row1 = min(row0 + t.row_tile, ceil_div(t.oh - residue, t.spread))
+        # The rows that see only the image; none if it must not be read in place.
+        first = ceil_div(ceil_div(t.pt, t.sh) - residue, t.spread) if t.in_place else row1
+        last = ceil_div((t.ih + t.pt - (t.kh - 1) * t.dh - 1) // t.sh + 1 - residue, t.spread)
+        row = row0
+        while row < row1:
+            rows = next_part(row, row0, row1, t.block_rows, t.strip_rows, first, last)
+            row = rows.begin + rows.count
+            top = (residue + rows.begin * t.spread) * t.sh - t.pt
+            col = 0
+            while col < t.ow:
+                cols = next_part(col, 0, t.ow, t.block_cols, t.strip_cols,
+                                 t.first_inside if rows.inside else t.ow, t.last_inside)
+                col = cols.begin + cols.count
+                if rows.inside and cols.inside:
+                    arguments[0] = image + top * t.xh + (cols.begin * t.sw - t.pl) * t.xw
+                    s.channel, s.line, s.tap, s.row = t.xc, t.image_lines * t.xh, t.dh * t.xh, t.spread * t.sh * t.xh
+                else:
+                    gather(image, t, <const int64_t *> arrays[8], rows, cols, top, strip, &s)
+                    arguments[0] = strip
+                if t.flat:
+                    s.line = t.lanes * t.every
+                target = <item *> arrays[2] + (n * t.groups * t.ocg + m) * s.out_plane
+                target += (residue + rows.begin * t.spread) * t.ow * t.unit + cols.begin * t.unit
+                if rows.count < t.block_rows or cols.count < t.block_cols:
+                    sweep_small(sweep, t, arguments, s, scalars, m, rows, cols, block, target)
+                else:
+                    arguments[2] = target
+                    s.rows, s.cols = rows.count, cols.count * t.unit
+                    sweep(arguments, <int64_t *> &s, scalars, m, m + t.ocg, worker)
+                if s.activation > t.activations_swept:
+                    for plane in range(t.ocg):
+                        for r in range(rows.count):
+                            (<row_function> arrays[4])(target + plane * s.out_plane + r * s.out_row, cols.count,
+                                                       arrays[5], m + plane, s.activation, scalars[0])
+
+
+cdef void compute_1(void **arrays, const int64_t *ints, const double *scalars,
+                    int64_t begin, int64_t end, int64_t worker) noexcept nogil:
+    compute(<int8_t *> arrays[0], arrays, ints, scalars, begin, end, worker)
+
+
+cdef void compute_2(void **arrays, const int64_t *ints, const double *scalars,
+                    int64_t begin, int64_t end, int64_t worker) noexcept nogil:
+    compute(<int16_t *> arrays[0], arrays, ints, scalars, begin, end, worker)
+
+
+cdef void compute_4(void **arrays, const int64_t *ints, const double *scalars,
+                    int64_t begin, int64_t end, int64_t worker) noexcept nogil:
+    compute(<int32_t *> arrays[0], arrays, ints, scalars, begin, end, worker)
+
+
+cdef void compute_8(void **arrays, const int64_t *ints, const double *scalars,
+                    int64_t begin, int64_t end, int64_t worker) noexcept nogil:
+    compute(<int64_t *> arrays[0], arrays, ints, scalars, begin, end, worker)
+
+
+# Tile kernels by the size of an item. Tile: `row_tile` rows of one residue, in all output planes of one group of one image.
+# ``arrays``: x, weight and out (C-contiguous), the sweep, `kernels.epilogue.ROW` or null, bias or null, scratch of the
+# workers, the tables shift (of the taps in a line) and start (of the planes), and `Tiles`. ``ints``: the activation's code.
+# ``scalars``: its parameter.
+COMPUTE = {
+    1: <intptr_t> &compute_1,
+    2: <intptr_t> &compute_2,
+    4: <intptr_t> &compute_4,
+    8: <intptr_t> &compute_8,
+}
+
+
+def item_dtype(dtype):
+    """The type of an item: the parts of complex numbers; integers wrap around alike, signed or not."""
+    if dtype.kind == "c":
+        return np.dtype(f"f{dtype.itemsize // 2}")
+    return np.dtype(f"i{dtype.itemsize}") if dtype.kind == "u" else dtype

@@ -1,0 +1,222 @@
+"""Direct convolution: the shapes that its blocks, tiles and strips come in, and which kernels they are compiled to."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import signal
+
+import fastconv
+from cases import integers
+from fastconv import planner
+from fastconv.epilogue import PLAIN, Epilogue
+from fastconv.geometry import ConvGeometry
+from fastconv.kernels import jit
+from fastconv.kernels.sweep import BLOCKS, TAPS
+from fastconv.strategies import BY_NAME
+from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
+from fastconv.strategies.direct import _lanes, _launch, _tiling
+from fastconv.strategies.reference import convolve
+
+DIRECT = BY_NAME["direct"]
+F4 = np.dtype("float32")
+
+
+def run(geometry, x, weight, epilogue=PLAIN):
+    """Into an output between guards, which must not be written."""
+    guarded = np.full(geometry.n * geometry.oc * geometry.positions + 128, 77, x.dtype)
+    out = guarded[64:-64].reshape(geometry.out_shape)
+    DIRECT.run(geometry, x, weight, out, epilogue, 2, DEFAULT_MAX_WORKSPACE)
+    assert (guarded[:64] == 77).all()
+    assert (guarded[-64:] == 77).all()
+    return out
+
+
+def check(geometry, dtype="float32", view=lambda x: x):
+    x, weight = integers(geometry, dtype)
+    np.testing.assert_array_equal(run(geometry, view(x), weight), convolve(geometry, x, weight, PLAIN))
+
+
+@pytest.mark.parametrize("kh", range(1, 2 * TAPS + 3))
+@pytest.mark.parametrize("extent", ["ih30 iw20", "ih12 iw320"])
+def test_columns_of_every_number_of_taps(kh, extent):
+    """Whole columns, and runs of them: up to TAPS, and all that leave some rest."""
+    check(ConvGeometry.parse(f"ic2 oc2 {extent} kh{kh} kw3 p2"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_planes_around_the_extents_of_blocks(dtype, stride):
+    """One more and one less than blocks of every kind, in both directions."""
+    lanes = _lanes(np.dtype(dtype))
+    heights = sorted({rows * n + d for rows, _ in BLOCKS for n in (1, 2) for d in (-1, 0, 1)})
+    for oh in heights:
+        for ow in (1, lanes - 1, lanes, lanes + 1, 3 * lanes + 1):
+            extent = f"ih{(oh - 1) * stride + 1} iw{(ow - 1) * stride + 1}"
+            check(ConvGeometry.parse(f"g2 ic2 oc2 {extent} k3 s{stride} p1"), dtype)
+
+
+WIDE = {
+    "in_place": "ic1 oc1 ih70 iw1000 k3 p1",
+    "in_place_below_borders": "g2 n2 ic2 oc2 ih9 iw900 kh3 kw5 pt3 pb4 pl9 pr7",
+    "no_borders": "ic1 oc1 ih40 iw1000 k3",
+    "pages_apart": "ic1 oc1 ih40 iw1024 k3 p1",
+    "two_strips_to_a_row": "ic2 oc2 ih12 iw1100 k5 p2",
+    "borders_wider_than_blocks": "ic1 oc1 ih20 iw1000 kh3 kw99 p49",
+    "rows_of_one_residue": "ic1 oc1 ih50 iw1000 k3 d7 p7",
+    "every_second": "ic1 oc1 ih50 iw2000 k3 s2 p1",
+    "every_second_dilated": "ic1 oc1 ih50 iw2000 k3 s2 dh1 dw3 p1",
+    "no_shared_lines": "ic1 oc1 ih50 iw1000 k3 sh3 sw1 p1",
+    "flat": "ic1 oc1 iw20000 kw65 pl32 pr32",
+    "flat_every_second": "ic1 oc1 iw20000 kw9 s2 p3",
+    "flat_of_two_rows": "ic1 oc1 ih4 iw3000 k3",
+    "phases": "ic1 oc2 ih20 iw3000 kh2 kw7 sh1 sw3 p2",
+    "a_plane_for_each_tap": "ic1 oc1 ih12 iw3000 k3 s7 d5 p9",
+}
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_wide_planes(name):
+    check(ConvGeometry.parse(WIDE[name]).as_2d())
+
+
+def test_some_of_them_are_read_in_place_and_others_are_not():
+    def in_place(name):
+        g = ConvGeometry.parse(WIDE[name]).as_2d()
+        at = 14 + 10 + 5  # of kernels/sweep.pyx's `Tiles`
+        return bool(_tiling(g, F4, 8, g.iw, 1).ints[at])
+
+    places = {name: in_place(name) for name in WIDE}
+    assert places["in_place"]
+    assert places["rows_of_one_residue"]
+    assert not places["pages_apart"]
+    assert not places["phases"]
+
+
+@pytest.mark.parametrize("view", ["reversed", "columns", "transposed", "broadcast"])
+def test_wide_views(view):
+    views = {
+        "reversed": lambda x: np.ascontiguousarray(x[..., ::-1, :])[..., ::-1, :],
+        "columns": lambda x: np.repeat(x, 3, axis=-1)[..., ::3],
+        "transposed": np.asfortranarray,
+        "broadcast": lambda x: np.broadcast_to(x[..., :1, :], x.shape),
+    }
+    geometry = ConvGeometry.parse("ic1 oc1 ih40 iw1000 k3 p1")
+    x, weight = integers(geometry, "float32")
+    x = views[view](x)
+    np.testing.assert_array_equal(run(geometry, x, weight), convolve(geometry, x, weight, PLAIN))
+
+
+def test_neither_image_nor_weight_is_read_past_its_end():
+    """They lie between NaN, which any sum would keep."""
+    for descriptor in ("ic2 oc3 ih9 iw1000 k3 p1", "g2 ic2 oc2 ih21 iw64 k3 s2", "ic1 oc1 iw999 kw7", "ic1 oc1 i7 k7"):
+        geometry = ConvGeometry.parse(descriptor).as_2d()
+        operands = []
+        for array in integers(geometry, "float32"):
+            room = np.full(array.size + 256, np.nan, np.float32)
+            room[128:-128] = array.ravel()
+            operands.append(room[128:-128].reshape(array.shape))
+        assert np.isfinite(run(geometry, *operands)).all()
+
+
+@pytest.mark.parametrize("activation", range(9))
+@pytest.mark.parametrize("descriptor", ["ic1 oc2 ih5 iw6 k3", "ic1 oc2 ih12 iw1000 k3 p1"])
+def test_bias_and_activation_of_small_and_wide_planes(activation, descriptor):
+    geometry = ConvGeometry.parse(descriptor)
+    x, weight = integers(geometry, "float32")
+    epilogue = Epilogue(np.array([3, -40], np.float32), activation, 0.25)
+    expected = convolve(
+        geometry, x.astype(float), weight.astype(float), Epilogue(epilogue.bias.astype(float), activation, 0.25)
+    )
+    np.testing.assert_allclose(run(geometry, x, weight, epilogue), expected, rtol=1e-5, atol=1e-5)
+
+
+INTEGERS_AND_COMPLEX = "bBhHiIlLqQFD"
+
+
+@pytest.mark.parametrize("char", INTEGERS_AND_COMPLEX)
+def test_integers_wrap_around_and_complex_numbers_multiply(char):
+    """As the sums of products that NumPy takes in the type itself."""
+    rng = np.random.default_rng(0)
+    for shape, kernel in (((21, 33), (3, 4)), ((5, 6), (3, 2)), ((22, 40), (9, 8))):
+        image, taps = (rng.integers(0, 127, size) for size in (shape, kernel))
+        if char in "FD":
+            image, taps = image + 1j * rng.integers(-9, 9, shape), taps - 1j * rng.integers(-9, 9, kernel)
+        image, taps = image.astype(char), taps.astype(char)
+        expected = signal.correlate2d(image, taps.conj(), "valid")
+        geometry = ConvGeometry.from_shapes((1, 1, *shape), (1, 1, *kernel))
+        out = run(geometry, image[None, None], taps[None, None])
+        np.testing.assert_array_equal(out[0, 0], expected)
+
+
+@pytest.mark.parametrize("char", "hQD")
+@pytest.mark.parametrize("descriptor", ["ic2 oc2 i20 k3 s2 p1", "ic1 oc2 i19 k3 s3 d2"])
+def test_strides_of_other_types(char, descriptor):
+    geometry = ConvGeometry.parse(descriptor)
+    x, weight = (np.abs(array).astype(char) for array in integers(geometry, "float64"))
+    expected = convolve(geometry, x.real.astype(float), weight.real.astype(float), PLAIN)
+    np.testing.assert_array_equal(run(geometry, x, weight), expected.astype(char))
+
+
+@given(
+    st.tuples(*[st.integers(1, 3)] * 4),
+    st.tuples(st.sampled_from([3, 7]), st.integers(1, 7)),
+    st.tuples(*[st.integers(0, 9)] * 4),
+    st.tuples(st.integers(1, 40), st.integers(1, 90)),
+)
+def test_random_windows(steps, kernel, pads, extent):
+    sh, sw, dh, dw = steps
+    geometry = ConvGeometry(
+        n=1,
+        g=1,
+        ic=1,
+        oc=2,
+        extent=tuple(max(e, d * (k - 1) + 1) for e, d, k in zip(extent, (dh, dw), kernel, strict=True)),
+        kernel=kernel,
+        stride=(sh, sw),
+        dilation=(dh, dw),
+        padding=(pads[:2], pads[2:]),
+    )
+    check(geometry)
+
+
+def test_a_sweep_over_kernel_extents_compiles_few_kernels():
+    before = len(jit.COMPILED)
+    for kh, kw in itertools.product(range(1, 60, 3), range(1, 60, 5)):
+        g = ConvGeometry.parse(f"ic1 oc1 ih200 iw300 kh{kh} kw{kw}")
+        _launch(g, F4, (4 * 200 * 300, 4 * 200 * 300, 4 * 300, 4))
+    assert len(jit.COMPILED) - before <= TAPS + 1
+
+
+def test_estimates_do_not_compile():
+    before = len(jit.COMPILED)
+    plan = fastconv.plan_conv2d((1, 1, 500, 77), (1, 1, 4, 9), dtype="float64")
+    assert "direct" in str(plan)
+    assert len(jit.COMPILED) == before
+
+
+def test_auto_does_not_wait_for_a_compiler_whose_work_is_lost(monkeypatch):
+    geometry = ConvGeometry.parse("ic1 oc1 i64 k3 p1")
+    planner._plan.cache_clear()
+    assert planner.plan(geometry, "float32").strategy is DIRECT
+    planner._plan.cache_clear()
+    monkeypatch.setattr(jit, "cache_directory", lambda: None)
+    try:
+        assert planner.plan(geometry, "float32").strategy is not DIRECT
+        assert planner.plan(geometry, "float32", strategy="direct").strategy is DIRECT
+        assert planner.plan(ConvGeometry.parse("ic1 oc1 i9000 k9"), "float32").strategy is DIRECT
+    finally:
+        planner._plan.cache_clear()
+
+
+def test_warmup_compiles_what_calls_need():
+    assert fastconv.warmup("ic1 oc1 ih40 iw33 kh2 kw9", dtype="float64") == ("direct",)
+    before = len(jit.COMPILED)
+    fastconv.conv2d(np.ones((1, 1, 40, 33)), np.ones((1, 1, 2, 9)))
+    assert len(jit.COMPILED) == before
+    with pytest.raises(fastconv.GeometryError, match="nonsense"):
+        fastconv.warmup("nonsense")
+    with pytest.raises(TypeError, match="float32 or float64"):
+        fastconv.warmup("ic1 oc1 i9 k3", dtype="int8")
