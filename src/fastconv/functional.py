@@ -610,8 +610,9 @@ def lp_pool2d(
 
     ``out[n, c, r, q] = (sum_{i, j} x[n, c, r*sh + i, q*sw + j] ** p) ** (1 / p)``
 
-    As torch has it, the values' signs are kept: an odd p may add negative powers, and a negative sum gives 0. A window
-    that `ceil_mode` lets stick out counts the taps outside as if they held the mean power of those inside.
+    As torch has it, x is taken with its sign: powers of an odd p may add up to less than 0, of which only p = 1 has a
+    root; others give NaN. A window that `ceil_mode` lets stick out counts the taps outside as if they held the mean
+    power of those inside.
 
     Parameters
     ----------

@@ -30,6 +30,8 @@ _STRIP_BYTES = 128 << 10
 # Where a window of as many taps, and outputs that share most of them, is found by doubling.
 _DOUBLING_TAPS, _DOUBLING_STRIDES = 30, 4
 
+_FAR = 2**32
+
 Pooled = np.ndarray | tuple[np.ndarray, np.ndarray]
 
 
@@ -129,7 +131,7 @@ def lp_pool(x: np.ndarray, norm_type: float, ndim: int, window: tuple[Any, ...])
     with np.errstate(all="ignore"):  # a power or root that is not defined is NaN or infinite, as everywhere in torch
         sums = avg_pool(x**exponent, dtype, True, None, ndim, window)
         sums *= taps
-        return np.maximum(sums, 0, out=sums) ** (1 / exponent)
+        return sums ** (1 / exponent)
 
 
 def unpool(x: np.ndarray, indices: np.ndarray, extent: tuple[int, ...]) -> np.ndarray:
@@ -240,8 +242,9 @@ def _call(
     layout = _layout(x_strides, dtype, ndim)
     extents = (g.c, g.ih, g.iw, g.oh, g.ow, g.kh, g.kw, g.sh, g.sw, g.dh, g.dw, g.pt, g.pl)
     arguments = (g.n, out_shape, dtype, kind, count_include_pad, extents, layout)
-    # No strip is much wider than the image, and few columns would leave most lanes of their vectors empty.
-    if kind == "indices" or g.pl > g.iw or (g.ow == 1 and g.iw > 2):
+    # Strips are to be no wider than a few images, and a vector of outputs is to span no more than addresses can; one
+    # column of windows would leave most lanes of its vectors empty.
+    if kind == "indices" or g.pl > g.iw or g.sw >= _FAR or (g.ow == 1 and g.iw > 2):
         return _general_call("regular", *arguments)
     if g.dh == g.dw == 1 and g.kh * g.kw > _DOUBLING_TAPS and g.sh * g.sw <= _DOUBLING_STRIDES and g.pt <= g.ih:
         return _doubling_call(g, *arguments)
@@ -330,8 +333,9 @@ def _direct_call(
     first = min(g.ow, -(-g.pl // g.sw))
     last = max(first, min(g.ow, (g.iw + g.pl - (g.kw - 1) * g.dw - 1) // g.sw + 1))
     left, right = _round_up(first, width), g.ow - _round_up(g.ow - last, width)
-    # Two narrow strips cost more than what they save.
-    if not kept or layout[-1] != 1 or right - left < 4 * width:
+    # Two narrow strips cost more than they save.
+    worth = width if (left, right) == (0, g.ow) else 4 * width
+    if not kept or layout[-1] != 1 or right - left < worth:
         left = right = g.ow
     widest = max(left, g.ow - right, width)
     line = (widest - 1) * g.sw + (g.kw - 1) * g.dw + 1 if kept else g.kw * widest

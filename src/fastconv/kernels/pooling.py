@@ -232,6 +232,7 @@ def direct_kernel(dtype: np.dtype, mean: bool, KH: int, KW: int, STEP: int, SH: 
         kh, kw = KH or ints[5], KW or ints[6]
         heights = worker * room
         widths = heights + oh
+        whole0, whole1 = (pt + sh - 1) // sh, (ih + pt - KH) // sh + 1
         corner = widths + ow + LANES
         strip = corner + ROWS * LANES
         if MEAN:
@@ -285,15 +286,12 @@ def direct_kernel(dtype: np.dtype, mean: bool, KH: int, KW: int, STEP: int, SH: 
                             )
                     r = first
                     while r < last:
-                        tap0, tap1 = 0, KH
-                        below = last
-                        if not KH or part == 1:
-                            tap0, tap1 = inside(r * sh - pt, dh, kh, ih)
-                            if KH:
-                                below = min(last, (ih + pt - KH) // sh + 1)
                         whole = False
-                        if KH and tap1 - tap0 == KH and r + ROWS <= below:
+                        if KH and r + ROWS <= last and (part != 1 or (r >= whole0 and r + ROWS <= whole1)):
                             whole = True
+                        tap0, tap1 = 0, KH
+                        if not whole and (not KH or part == 1):
+                            tap0, tap1 = inside(r * sh - pt, dh, kh, ih)
                         row = (plane * oh + r) * ow
                         target, to, out_step = out, row + q0, ow
                         if ow < LANES:
