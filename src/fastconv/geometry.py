@@ -675,6 +675,23 @@ class PoolGeometry(_Axes):
             ceil_mode=self.ceil_mode,
         )
 
+    def counts(self, include_padding: bool) -> tuple[list[int], ...]:
+        """How many taps each window has along each axis, in the padded input or in the input, for dilation 1.
+
+        Examples
+        --------
+        >>> PoolGeometry.from_shapes((1, 5), 3, 2, 1, ndim=1, ceil_mode=True).counts(include_padding=False)
+        ([2, 3, 2],)
+        """
+
+        def of_axis(i: int, o: int, k: int, s: int, padding: tuple[int, int]) -> list[int]:
+            begin, end = padding if include_padding else (0, 0)
+            starts = (window * s - padding[0] for window in range(o))
+            return [min(start + k, i + end) - max(start, -begin) for start in starts]
+
+        axes = zip(self.extent, self.out_extent, self.kernel, self.stride, self.padding, strict=True)
+        return tuple(of_axis(*axis) for axis in axes)
+
     @property
     def batch_and_channels(self) -> tuple[int, int]:
         """The leading extents of the output."""
@@ -726,7 +743,10 @@ def adaptive_extents(
     sizes = tuple(islice(sizes, ndim + 1))
     _require(len(sizes) == ndim, f"output_size={output_size!r}: expected an int or {ndim} ints, one an axis")
     given = [i if size is None else size for i, size in zip(extent, sizes, strict=True)]
-    out_extent = _integers("output_size", given, ndim, 1)
+    try:
+        out_extent = _integers("output_size", given, ndim, 1)
+    except GeometryError:
+        raise GeometryError(f"output_size={output_size!r}: expected None or ints of at least 1") from None
     for i, o in zip(extent, out_extent, strict=True):
         _require(i * o <= _MAX_ELEMENTS, f"output_size={output_size!r}: too large for an input of {_times(extent)}")
     _require(

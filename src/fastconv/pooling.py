@@ -187,7 +187,7 @@ def _pool_volumes(
     ndim: int,
     window: tuple[Any, ...],
 ) -> Any:
-    """Pool volumes: every map, then down the depth. A mean of means is the mean: all maps of a window count alike."""
+    """Pool volumes: every map, and then down the depth. Sums are divided once, at the end."""
     *extents, ceil_mode = window
     g = PoolGeometry.from_shapes(x.shape, *extents, ndim=3, ceil_mode=ceil_mode)
     depth, height, width = g.extent
@@ -196,25 +196,26 @@ def _pool_volumes(
         return [g.kernel[axes], g.stride[axes], tuple(begin for begin, _ in g.padding[axes]), g.dilation[axes]]
 
     maps = as_operand(x, dtype).reshape(g.n, g.c * depth, height, width)
-    pooled = _pool(maps, dtype, kind, count_include_pad, 1 if divisor else 0, 2, (*windows(slice(1, 3)), g.ceil_mode))
+    pooled = _pool(maps, dtype, kind, False, 1, 2, (*windows(slice(1, 3)), g.ceil_mode))
     maps, places = pooled if kind == "indices" else (pooled, None)
     across = (1, 1, 0, 1)
     down = [(*value, rest) for value, rest in zip(windows(slice(0, 1)), across, strict=True)]
     columns = maps.reshape(g.n, g.c, depth, -1)
-    pooled = _pool(columns, dtype, kind, count_include_pad, divisor, 2, (*down, g.ceil_mode))
+    pooled = _pool(columns, dtype, kind, False, 1, 2, (*down, g.ceil_mode))
     shape = g.out_shape[5 - x.ndim :]
+    if kind == "mean":
+        sums = pooled.reshape(shape)
+        sums /= np.array(divisor or functools.reduce(np.multiply.outer, g.counts(count_include_pad)), dtype)
+        return sums
     if places is None:
         return pooled.reshape(shape)
     out, levels = pooled
     # `levels` are flat in (depth, positions of a map), as `places` are; a window without any tap has neither.
     flat = np.maximum(levels, 0).reshape(g.n, g.c, -1)
     taken = np.take_along_axis(places.reshape(g.n, g.c, -1), flat, axis=2)
-    found = np.where(
-        taken.reshape(levels.shape) < 0,
-        -1,
-        flat.reshape(levels.shape) // columns.shape[3] * (height * width) + taken.reshape(levels.shape),
-    )
-    return out.reshape(shape), np.where(levels < 0, -1, found).reshape(shape)
+    taken = taken.reshape(levels.shape)
+    found = flat.reshape(levels.shape) // columns.shape[3] * (height * width) + taken
+    return out.reshape(shape), np.where((levels < 0) | (taken < 0), -1, found).reshape(shape)
 
 
 def _round_up(value: int, multiple: int) -> int:

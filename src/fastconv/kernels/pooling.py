@@ -59,7 +59,7 @@ def neutral_value(dtype: np.dtype, mean: bool) -> Any:
     """The value that changes nothing: sums keep even the sign of a zero."""
     if mean:
         return dtype.type(-0.0)
-    return dtype.type(-np.inf) if dtype.kind == "f" else np.iinfo(dtype).min
+    return dtype.type(-np.inf if dtype.kind == "f" else np.iinfo(dtype).min)
 
 
 class _Block:
