@@ -807,3 +807,54 @@ def test_against_torch():
         for ours, theirs in zip(got, expected, strict=True):
             assert_same(ours, theirs.numpy())
         assert_same(avg_pool2d(x, *window, ceil_mode, include), means.numpy())
+
+
+@pytest.mark.parametrize(
+    "name", ["max_pool1d", "max_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "fractional"]
+)
+def test_other_maxima_against_torch(name):
+    torch = pytest.importorskip("torch", reason="torch, a peer that fastconv does not need, is not installed")
+    extent = {"1": (33,), "3": (6, 9, 7)}.get(name[-2], (13, 17))
+    x = integers((2, 3, *extent))
+    x[np.random.default_rng(12).random(x.shape) < 0.02] = NAN
+    if name == "fractional":
+        samples = np.random.default_rng(13).random((2, 3, 2)).astype(np.float32)
+        theirs = torch.nn.functional.fractional_max_pool2d(
+            torch.from_numpy(x), 2, (4, 7), return_indices=True, _random_samples=torch.from_numpy(samples)
+        )
+        ours = fastconv.fractional_max_pool2d(x, 2, (4, 7), None, True, samples)
+    else:
+        window = (5,) if name.startswith("adaptive") else (3, 2, 1, 1, True)
+        theirs = getattr(torch.nn.functional, name)(torch.from_numpy(x), *window, return_indices=True)
+        ours = getattr(fastconv, name)(x, *window, return_indices=True)
+    for our, their in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(our, their.numpy(), strict=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("avg_pool1d", (3, 2, 1, True, False)),
+        ("avg_pool3d", (3, 2, 1, True, True)),
+        ("avg_pool3d", (3, 2, 1, True, True, 5)),
+        ("lp_pool1d", (2, 3, 2, True)),
+        ("lp_pool2d", (3, 2, 2, True)),
+        ("adaptive_avg_pool1d", (5,)),
+        ("adaptive_avg_pool2d", ((4, None),)),
+    ],
+)
+def test_other_means_against_torch(name, arguments):
+    torch = pytest.importorskip("torch", reason="torch, a peer that fastconv does not need, is not installed")
+    extent = {"1": (33,), "3": (6, 9, 7)}.get(name[-2], (13, 17))
+    x = integers((2, 3, *extent))
+    theirs = getattr(torch.nn.functional, name)(torch.from_numpy(x), *arguments).numpy()
+    # Sums of small integers are exact; a root, a power and two divisions round.
+    np.testing.assert_allclose(getattr(fastconv, name)(x, *arguments), theirs, rtol=2**-20)
+
+
+def test_unpool_against_torch():
+    torch = pytest.importorskip("torch", reason="torch, a peer that fastconv does not need, is not installed")
+    x = integers((2, 3, 13, 17))
+    out, indices = max_pool2d(x, 2, return_indices=True)
+    theirs = torch.nn.functional.max_unpool2d(*map(torch.from_numpy, (out, indices)), 2, output_size=x.shape)
+    assert_same(fastconv.max_unpool2d(out, indices, 2, output_size=x.shape), theirs.numpy())

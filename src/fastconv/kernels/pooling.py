@@ -14,10 +14,10 @@ value more those of 2 w + 1::
     fold_k[q] = fold(fold_w[q], fold_w[q + w])                                     k = 2 w
     fold_k[q] = fold(fold(fold_w[q], fold_w[q + w]), x[q + 2 w])                   k = 2 w + 1
 
-so an output costs at most 2 log2(kh kw) folds, along the rows and then down the columns. Sums are sums of pairs: their
-error grows with log2(k), not along the row as that of a running sum does, and a NaN or an infinity stays in
-its windows. Van Herk's and Gil and Werman's maximum takes 3 folds an axis for any extent, but scans backwards and
-forwards, which vectors cannot do along a row; up to a hundred taps an axis it would not have saved anything.
+so an output costs at most 2 log2(k) folds an axis, of whole vectors, along the rows and then down the columns. Sums are
+sums of pairs: their error grows with log2(k), not along the row as that of a running sum does, and a NaN or an infinity
+stays in its windows. The maximum of van Herk and of Gil and Werman takes 3 folds an axis, whatever the extent, but
+scans rows value by value.
 
 `general_kernel` walks each window by itself. It has the windows that are not all alike, and the indices.
 
