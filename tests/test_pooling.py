@@ -6,8 +6,10 @@ final division rounds.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import warnings
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -386,6 +388,247 @@ def test_arguments_in_torch_order():
     )
 
 
+# --- other axes than two, other windows than those that are all alike
+
+
+def naive(fold, x, axes):
+    """`fold` of every window of the last axes of `x`; of each axis, the windows as lists of taps inside."""
+    out = np.empty((*x.shape[: -len(axes)], *map(len, axes)), x.dtype)
+    for place in itertools.product(*(range(len(windows)) for windows in axes)):
+        window = x[(..., *np.ix_(*(windows[at] for windows, at in zip(axes, place, strict=True))))]
+        out[(..., *place)] = fold(window, tuple(range(-len(axes), 0)))
+    return out
+
+
+def check_indices(x, out, indices, ndim):
+    """Every maximum stands where its index says."""
+    planes = x.reshape(*x.shape[:-ndim], -1)
+    found = np.take_along_axis(planes, indices.reshape(*x.shape[:-ndim], -1), axis=-1)
+    np.testing.assert_array_equal(found.reshape(out.shape), out, strict=True)
+
+
+SOME = [(2, None, 0, 1, False), (3, 2, 1, 1, True), (3, 1, 1, 2, False), (7, 1, 3, 1, False)]
+
+
+@pytest.mark.parametrize(("ndim", "extent"), [(1, (40,)), (3, (7, 9, 10))])
+@pytest.mark.parametrize("window", SOME)
+def test_signals_and_volumes(ndim, extent, window):
+    max_pool, avg_pool = (getattr(fastconv, f"{kind}_pool{ndim}d") for kind in ("max", "avg"))
+    kernel, stride, padding, dilation, ceil_mode = window
+    x = integers((2, 3, *extent), np.float32)
+    strides = stride or kernel
+    axes = [
+        [taps for _, taps in windows]
+        for i in extent
+        for windows in windows_of(i, kernel, strides, padding, dilation, ceil_mode)
+    ]
+    out, indices = max_pool(x, *window, return_indices=True)
+    assert_same(out, naive(np.max, x, axes))
+    assert_same(max_pool(x, *window), out)
+    check_indices(x, out, indices, ndim)
+    assert_same(max_pool(x[1], *window), out[1])
+    with_nan = x.copy()
+    with_nan[0, 0][(3,) * ndim] = NAN
+    np.testing.assert_array_equal(max_pool(with_nan, *window), naive(np.max, with_nan, axes))
+    if dilation == 1:
+        # Sums of small integers are exact: only the division rounds, here and in the oracle.
+        means = naive(np.mean, x.astype(np.float64), axes)
+        got = avg_pool(x, kernel, stride, padding, ceil_mode, False)
+        assert got.dtype == np.float32
+        np.testing.assert_allclose(got, means, rtol=2**-23)
+        counts = [
+            [min(start + kernel, i + padding) - start for start in starts(i, kernel, strides, padding, 1, ceil_mode)]
+            for i in extent
+        ]
+        sums = naive(np.sum, x.astype(np.float64), axes)
+        got = avg_pool(x, kernel, stride, padding, ceil_mode)
+        np.testing.assert_allclose(got, sums / functools.reduce(np.multiply.outer, counts), rtol=2**-23)
+        if ndim == 3:
+            np.testing.assert_allclose(
+                avg_pool(x, kernel, stride, padding, ceil_mode, True, -5), sums / -5, rtol=2**-23
+            )
+
+
+def windows_of(extent, *window):
+    return windows((extent,), *((value,) for value in window[:-1]), window[-1])
+
+
+def test_the_first_maximum_of_a_volume_is_found():
+    x = np.zeros((1, 4, 4, 4), np.int32)
+    x[0, 1, 1, 0] = x[0, 1, 0, 1] = x[0, 0, 3, 3] = 7
+    assert fastconv.max_pool3d(x, 4, return_indices=True)[1].item() == 15
+    assert fastconv.max_pool3d(x, (2, 2, 4), return_indices=True)[1][0, 0].tolist() == [[17], [15]]
+
+
+def test_a_volume_without_taps_inside():
+    out, indices = fastconv.max_pool3d(
+        np.ones((1, 1, 1, 3), np.float32), (1, 1, 2), 1, (0, 0, 1), (1, 1, 4), False, True
+    )
+    assert_same(out, np.full((1, 1, 1, 1), -INF, np.float32))
+    assert_same(indices, np.full((1, 1, 1, 1), -1))
+
+
+def test_large_windows_keep_infinities_apart():
+    """No running sum: what is not finite spoils its own windows only, and no rounding is carried along."""
+    x = integers((1, 1, 40, 200))
+    x[0, 0, 20, 100], x[0, 0, 20, 30], x[0, 0, 5, 170] = NAN, INF, 2.0**60
+    axes = [[list(range(q, q + 13)) for q in range(i - 12)] for i in (40, 200)]
+    clean = naive(np.max, np.isin(np.abs(x), [INF, 2.0**60]) | np.isnan(x), axes)
+    expected = naive(np.sum, x.astype(np.float64), axes) / 169
+    got = avg_pool2d(x, 13, 1)
+    np.testing.assert_array_equal(got[~clean.astype(bool)], expected[~clean.astype(bool)].astype(np.float32))
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(expected))
+    np.testing.assert_array_equal(np.isinf(got), np.isinf(expected))
+
+
+def even_parts(extent, outputs):
+    """The parts of adaptive pooling: every position that touches the o-th of equal parts of the axis."""
+    edges = [Fraction(o * extent, outputs) for o in range(outputs + 1)]
+    return [[i for i in range(extent) if i + 1 > low and i < high] for low, high in itertools.pairwise(edges)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, (4, None), (None, 7), (13, 1), (20, 30)])
+def test_adaptive(size):
+    x = integers((2, 3, 12, 20))
+    x[0, 0, 5, 5] = NAN
+    out_extent = [i if o is None else o for i, o in zip(x.shape[2:], pair_or_none(size), strict=True)]
+    axes = [even_parts(i, o) for i, o in zip(x.shape[2:], out_extent, strict=True)]
+    out, indices = fastconv.adaptive_max_pool2d(x, size, return_indices=True)
+    np.testing.assert_array_equal(out, naive(np.max, x, axes), strict=True)
+    np.testing.assert_array_equal(fastconv.adaptive_max_pool2d(x, size), out)
+    check_indices(x, out, indices, 2)
+    means = naive(np.mean, x.astype(np.float64), axes)
+    np.testing.assert_allclose(fastconv.adaptive_avg_pool2d(x, size), means, rtol=2**-23)
+    line = x[:, :, 5]
+    size = out_extent[1]
+    out, indices = fastconv.adaptive_max_pool1d(line, size, return_indices=True)
+    np.testing.assert_array_equal(out, naive(np.max, line, axes[1:]), strict=True)
+    check_indices(line, out, indices, 1)
+    means = naive(np.mean, line.astype(np.float64), axes[1:])
+    np.testing.assert_allclose(fastconv.adaptive_avg_pool1d(line, size), means, rtol=2**-23)
+
+
+def pair_or_none(value):
+    return value if isinstance(value, tuple) else (value, value)
+
+
+def test_global():
+    x = integers((2, 3, 9, 11))[:, :, ::-1, ::2]
+    assert_same(fastconv.global_max_pool2d(x), x.max((2, 3), keepdims=True))
+    means = x.astype(np.float64).mean((2, 3), keepdims=True)
+    np.testing.assert_allclose(fastconv.global_avg_pool2d(x), means, rtol=2**-23)
+
+
+@pytest.mark.parametrize("norm", [1, 2, 3.5, -1])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_lp(norm, dtype):
+    x = np.random.default_rng(2).uniform(1, 2, (2, 3, 9, 12)).astype(dtype)
+    axes = [[[q, q + 1, q + 2] for q in range(0, i - 2, 2)] for i in (9, 12)]
+    expected = naive(np.sum, x.astype(np.float64) ** norm, axes) ** (1 / norm)
+    got = fastconv.lp_pool2d(x, norm, 3, 2)
+    assert got.dtype == dtype
+    # Each of power, 9 sums, division, product and root rounds, and powers are good to 2 units.
+    np.testing.assert_allclose(got, expected, rtol=16 * np.finfo(dtype).eps)
+    line = fastconv.lp_pool1d(x[0], norm, 2) if x.ndim == 3 else fastconv.lp_pool1d(x[:, 0], norm, 2)
+    pairs = (x[:, 0, :, ::2].astype(np.float64) ** norm + x[:, 0, :, 1::2].astype(np.float64) ** norm) ** (1 / norm)
+    np.testing.assert_allclose(line, pairs, rtol=16 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("size", [1, 4, (7, 3), (11, 19)])
+def test_fractional(size):
+    x = integers((2, 3, 12, 20))
+    x[0, 0, 5, 5] = NAN
+    samples = np.random.default_rng(4).random((2, 3, 2))
+    out, indices = fastconv.fractional_max_pool2d(x, 2, size, None, True, samples)
+    for plane in np.ndindex(2, 3):
+        axes = []
+        for i, o, u in zip((12, 20), pair(size), samples[plane][::-1], strict=True):
+            step = (i - 2) / max(1, o - 1)
+            begins = [int((at + u) * step) - int(u * step) for at in range(o - 1)] + [i - 2]
+            axes.append([[begin, begin + 1] for begin in begins])
+        np.testing.assert_array_equal(out[plane], naive(np.max, x[plane], axes), strict=True)
+    check_indices(x, out, indices, 2)
+
+
+def test_fractional_draws():
+    x = integers((2, 3, 32, 32))
+    first, same, other = (fastconv.fractional_max_pool2d(x, 2, output_ratio=0.7, rng=seed) for seed in (1, 1, 2))
+    assert first.shape == (2, 3, 22, 22)
+    assert_same(first, same)
+    assert (first != other).any()
+    np.testing.assert_array_equal(first[..., -1, -1], x[..., -2:, -2:].max((-2, -1)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int8, np.uint64])
+def test_unpool_puts_back(dtype):
+    x = np.arange(1, 2 * 3 * 6 * 10 + 1).reshape(2, 3, 6, 10).astype(dtype)
+    x = np.random.default_rng(3).permuted(x, axis=-1)
+    out, indices = max_pool2d(x, 2, return_indices=True)
+    kept = np.zeros(x.shape, bool).reshape(6, -1)
+    np.put_along_axis(kept, indices.reshape(6, -1), True, axis=1)
+    expected = np.where(kept.reshape(x.shape), x, np.zeros((), dtype))
+    assert_same(fastconv.max_unpool2d(out, indices, 2), expected)
+    larger = fastconv.max_unpool2d(out[0], indices[0], 2, output_size=(3, 7, 11)[1:])
+    assert larger.shape == (3, 7, 11)
+    assert_same(larger.reshape(3, -1)[:, :60], expected[0].reshape(3, -1))
+
+
+X3 = np.ones((1, 3, 4, 6), np.float32)
+INDICES = np.zeros(X3.shape, np.int64)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: fastconv.max_pool1d(X3, 2), "expected 3 axes"),
+        (lambda: fastconv.max_pool3d(X3[0, 0], 2), "expected 5 axes"),
+        (lambda: fastconv.max_pool3d(X3, (2, 2)), r"kernel_size=\(2, 2\).*3 ints"),
+        (lambda: fastconv.avg_pool3d(X3, 2, 1, 2), "half the kernel"),
+        (lambda: fastconv.avg_pool3d(X3, 2, divisor_override=0), "divisor_override=0"),
+        (lambda: fastconv.avg_pool1d(X3[0], 7), "larger than"),
+        (lambda: fastconv.lp_pool2d(X3, 0, 2), "norm_type=0"),
+        (lambda: fastconv.lp_pool2d(X3, INF, 2), "norm_type=inf"),
+        (lambda: fastconv.lp_pool2d(X3, "2", 2), "norm_type='2'"),
+        (lambda: fastconv.lp_pool2d(X3, 2, 0), "kernel_size=0"),
+        (lambda: fastconv.adaptive_max_pool2d(X3, 0), "output_size=0"),
+        (lambda: fastconv.adaptive_max_pool2d(X3, -1), "output_size=-1"),
+        (lambda: fastconv.adaptive_max_pool2d(X3, 2.0), r"output_size=2\.0"),
+        (lambda: fastconv.adaptive_max_pool2d(X3, (1, 2, 3)), r"output_size=\(1, 2, 3\)"),
+        (lambda: fastconv.adaptive_avg_pool2d(X3, 2**62), "output_size=4611686018427387904"),
+        (lambda: fastconv.adaptive_avg_pool2d(np.ones((2, 0, 4, 4)), 2), "at least 1 channel"),
+        (lambda: fastconv.adaptive_avg_pool1d(np.ones((2, 3, 0)), 2), "at least 1 channel"),
+        (lambda: fastconv.global_avg_pool2d(np.ones((0, 0, 0, 0))), "at least 1 channel"),
+        (lambda: fastconv.fractional_max_pool2d(X3, 2), "expected one of them"),
+        (lambda: fastconv.fractional_max_pool2d(X3, 2, 2, 0.5), "expected one of them"),
+        (lambda: fastconv.fractional_max_pool2d(X3, 2, output_ratio=1.5), r"output_ratio=1\.5"),
+        (lambda: fastconv.fractional_max_pool2d(X3, 2, output_ratio=(0.5, NAN)), "output_ratio"),
+        (lambda: fastconv.fractional_max_pool2d(X3, 2, output_ratio=0.1), "no output"),
+        (lambda: fastconv.fractional_max_pool2d(X3, 2, 4), "larger than the input"),
+        (lambda: fastconv.fractional_max_pool2d(X3, 2, 2, _random_samples=[[[0.5, 1.0]] * 3]), "below 1"),
+        (lambda: fastconv.fractional_max_pool2d(X3, 2, 2, _random_samples=[0.5, 0.5]), r"shape \(1, 3, 2\)"),
+        (lambda: fastconv.max_unpool2d(X3, INDICES - 1, 2), "indices hold -1"),
+        (lambda: fastconv.max_unpool2d(X3, INDICES + 96, 2), "indices hold 96"),
+        (lambda: fastconv.max_unpool2d(X3, INDICES[0], 2), "indices of shape"),
+        (lambda: fastconv.max_unpool2d(X3, INDICES, 2, output_size=(10, 12)), "output_size"),
+        (lambda: fastconv.max_unpool2d(X3, INDICES, 2, 1, 9), "the output would be"),
+        (lambda: fastconv.max_unpool2d(X3, INDICES, 2**62), "the output would be"),
+    ],
+)
+def test_bad_input_of_the_others(call, message):
+    with pytest.raises(GeometryError, match=message):
+        call()
+
+
+def test_indices_that_are_no_integers():
+    with pytest.raises(TypeError, match="indices of dtype float32"):
+        fastconv.max_unpool2d(X3, X3, 2)
+
+
+def test_strides_that_a_vector_of_bytes_would_not_span():
+    wide = np.broadcast_to(np.int8(3), (1, 1, 1, 2**57))
+    assert_same(max_pool2d(wide, (1, 2), 2**56 - 1), np.full((1, 1, 1, 3), 3, np.int8))
+
+
 # --- how the work is cut does not show
 
 
@@ -412,8 +655,8 @@ def test_an_image_pools_alike_in_any_batch(window):
 
 @pytest.fixture
 def small_cuts(monkeypatch):
-    """Rings of one row, tiles of few rows; calls that were cut otherwise are forgotten, before and after."""
-    monkeypatch.setattr(pooling, "_RING_BYTES", 1)
+    """Strips for one row, tiles of few rows; calls that were cut otherwise are forgotten, before and after."""
+    monkeypatch.setattr(pooling, "_STRIP_BYTES", 1)
     monkeypatch.setattr(pooling, "_GRAIN_VALUES", 32)
     pooling._call.cache_clear()
     yield
@@ -421,8 +664,8 @@ def small_cuts(monkeypatch):
 
 
 @pytest.mark.usefixtures("small_cuts")
-@pytest.mark.parametrize("window", [(2, 2), (3, 1, 1), (5, 1, 2), ((4, 5), (3, 1), 2)])
-def test_small_tiles_and_rings(window):
+@pytest.mark.parametrize("window", [(2, 2), (3, 1, 1), (7, 1, 3), ((4, 5), (3, 1), 2)])
+def test_small_tiles_and_strips(window):
     x = integers((2, 2, 40, 20))
     check_max(x, *window)
     check_mean(x, *window)
@@ -564,3 +807,54 @@ def test_against_torch():
         for ours, theirs in zip(got, expected, strict=True):
             assert_same(ours, theirs.numpy())
         assert_same(avg_pool2d(x, *window, ceil_mode, include), means.numpy())
+
+
+@pytest.mark.parametrize(
+    "name", ["max_pool1d", "max_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "fractional"]
+)
+def test_other_maxima_against_torch(name):
+    torch = pytest.importorskip("torch", reason="torch, a peer that fastconv does not need, is not installed")
+    extent = {"1": (33,), "3": (6, 9, 7)}.get(name[-2], (13, 17))
+    x = integers((2, 3, *extent))
+    x[np.random.default_rng(12).random(x.shape) < 0.02] = NAN
+    if name == "fractional":
+        samples = np.random.default_rng(13).random((2, 3, 2)).astype(np.float32)
+        theirs = torch.nn.functional.fractional_max_pool2d(
+            torch.from_numpy(x), 2, (4, 7), return_indices=True, _random_samples=torch.from_numpy(samples)
+        )
+        ours = fastconv.fractional_max_pool2d(x, 2, (4, 7), None, True, samples)
+    else:
+        window = (5,) if name.startswith("adaptive") else (3, 2, 1, 1, True)
+        theirs = getattr(torch.nn.functional, name)(torch.from_numpy(x), *window, return_indices=True)
+        ours = getattr(fastconv, name)(x, *window, return_indices=True)
+    for our, their in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(our, their.numpy(), strict=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("avg_pool1d", (3, 2, 1, True, False)),
+        ("avg_pool3d", (3, 2, 1, True, True)),
+        ("avg_pool3d", (3, 2, 1, True, True, 5)),
+        ("lp_pool1d", (2, 3, 2, True)),
+        ("lp_pool2d", (3, 2, 2, True)),
+        ("adaptive_avg_pool1d", (5,)),
+        ("adaptive_avg_pool2d", ((4, None),)),
+    ],
+)
+def test_other_means_against_torch(name, arguments):
+    torch = pytest.importorskip("torch", reason="torch, a peer that fastconv does not need, is not installed")
+    extent = {"1": (33,), "3": (6, 9, 7)}.get(name[-2], (13, 17))
+    x = integers((2, 3, *extent))
+    theirs = getattr(torch.nn.functional, name)(torch.from_numpy(x), *arguments).numpy()
+    # Sums of small integers are exact; a root, a power and two divisions round.
+    np.testing.assert_allclose(getattr(fastconv, name)(x, *arguments), theirs, rtol=2**-20)
+
+
+def test_unpool_against_torch():
+    torch = pytest.importorskip("torch", reason="torch, a peer that fastconv does not need, is not installed")
+    x = integers((2, 3, 13, 17))
+    out, indices = max_pool2d(x, 2, return_indices=True)
+    theirs = torch.nn.functional.max_unpool2d(*map(torch.from_numpy, (out, indices)), 2, output_size=x.shape)
+    assert_same(fastconv.max_unpool2d(out, indices, 2, output_size=x.shape), theirs.numpy())

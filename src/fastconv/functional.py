@@ -17,7 +17,7 @@ from fastconv.adjoint import input_adjoint
 from fastconv.arrays import as_array, as_operand, checked_out, common_float, is_target, ordered_dtype
 from fastconv.epilogue import PLAIN, Activation, Epilogue, parse_activation
 from fastconv.errors import GeometryError
-from fastconv.geometry import ConvGeometry, Padding, checked_shape, exact
+from fastconv.geometry import ConvGeometry, Padding, checked_shape, exact, fractional_extents, unpooled_extents
 from fastconv.plan import Plan
 from fastconv.strategies import STRATEGIES
 from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE, Compiles
@@ -567,7 +567,7 @@ def max_pool2d(
     """
     x = as_array("x", x)
     return pooling.max_pool(
-        x, ordered_dtype("x", x), return_indices, (kernel_size, stride, padding, dilation, ceil_mode)
+        x, ordered_dtype("x", x), return_indices, 2, (kernel_size, stride, padding, dilation, ceil_mode)
     )
 
 
@@ -619,8 +619,566 @@ def avg_pool2d(
     """
     x = as_array("x", x)
     return pooling.avg_pool(
-        x, common_float(x=x), count_include_pad, divisor_override, (kernel_size, stride, padding, 1, ceil_mode)
+        x, common_float(x=x), count_include_pad, divisor_override, 2, (kernel_size, stride, padding, 1, ceil_mode)
     )
+
+
+def max_pool1d(
+    x: npt.ArrayLike,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    """The largest value of every window of a batch of multi-channel signals.
+
+    As `max_pool2d`, for ``x (N, C, W)`` or ``(C, W)``.
+
+    Returns
+    -------
+    out : ndarray, shape (N, C, OW) or (C, OW)
+    indices : ndarray of int64, same shape
+        With `return_indices`: positions in the signal.
+
+    Raises
+    ------
+    GeometryError, TypeError
+        As `max_pool2d`.
+
+    References
+    ----------
+    Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.max_pool1d([[1, 5, 2, 0]], 2)
+    array([[5, 2]])
+    """
+    x = as_array("x", x)
+    return pooling.max_pool(
+        x, ordered_dtype("x", x), return_indices, 1, (kernel_size, stride, padding, dilation, ceil_mode)
+    )
+
+
+def max_pool3d(
+    x: npt.ArrayLike,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    """The largest value of every window of a batch of multi-channel volumes.
+
+    As `max_pool2d`, for ``x (N, C, D, H, W)`` or ``(C, D, H, W)``.
+
+    Returns
+    -------
+    out : ndarray, shape (N, C, OD, OH, OW) or (C, OD, OH, OW)
+    indices : ndarray of int64, same shape
+        With `return_indices`: ``(level * H + row) * W + column`` in the volume.
+
+    Raises
+    ------
+    GeometryError, TypeError
+        As `max_pool2d`.
+
+    References
+    ----------
+    Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.max_pool3d(np.arange(8).reshape(1, 2, 2, 2), 2)
+    array([[[[7]]]])
+    """
+    x = as_array("x", x)
+    return pooling.max_pool(
+        x, ordered_dtype("x", x), return_indices, 3, (kernel_size, stride, padding, dilation, ceil_mode)
+    )
+
+
+def avg_pool1d(
+    x: npt.ArrayLike,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> np.ndarray:
+    """The mean of every window of a batch of multi-channel signals.
+
+    As `avg_pool2d`, for ``x (N, C, W)`` or ``(C, W)``.
+
+    Returns
+    -------
+    ndarray, shape (N, C, OW) or (C, OW)
+
+    Raises
+    ------
+    GeometryError, TypeError
+        As `avg_pool2d`.
+
+    References
+    ----------
+    Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.avg_pool1d([[1.0, 5.0, 2.0, 0.0]], 2)
+    array([[3., 1.]])
+    """
+    x = as_array("x", x)
+    window = (kernel_size, stride, padding, 1, ceil_mode)
+    return pooling.avg_pool(x, common_float(x=x), count_include_pad, None, 1, window)
+
+
+def avg_pool3d(
+    x: npt.ArrayLike,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> np.ndarray:
+    """The mean of every window of a batch of multi-channel volumes.
+
+    As `avg_pool2d`, for ``x (N, C, D, H, W)`` or ``(C, D, H, W)``.
+
+    Returns
+    -------
+    ndarray, shape (N, C, OD, OH, OW) or (C, OD, OH, OW)
+
+    Raises
+    ------
+    GeometryError, TypeError
+        As `avg_pool2d`.
+
+    References
+    ----------
+    Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.avg_pool3d(np.arange(8.0).reshape(1, 2, 2, 2), 2)
+    array([[[[3.5]]]])
+    """
+    x = as_array("x", x)
+    window = (kernel_size, stride, padding, 1, ceil_mode)
+    return pooling.avg_pool(x, common_float(x=x), count_include_pad, divisor_override, 3, window)
+
+
+def lp_pool1d(
+    x: npt.ArrayLike,
+    norm_type: float,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    ceil_mode: bool = False,
+) -> np.ndarray:
+    """The p-norm of every window of a batch of multi-channel signals.
+
+    As `lp_pool2d`, for ``x (N, C, W)`` or ``(C, W)``.
+
+    Returns
+    -------
+    ndarray, shape (N, C, OW) or (C, OW)
+
+    Raises
+    ------
+    GeometryError, TypeError
+        As `lp_pool2d`.
+
+    References
+    ----------
+    Sermanet, Chintala and LeCun, Convolutional neural networks applied to house numbers digit classification, 2012.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.lp_pool1d([[3.0, 4.0, 6.0, 8.0]], 2, 2)
+    array([[ 5., 10.]])
+    """
+    return pooling.lp_pool(as_array("x", x), norm_type, 1, (kernel_size, stride, 0, 1, ceil_mode))
+
+
+def lp_pool2d(
+    x: npt.ArrayLike,
+    norm_type: float,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    ceil_mode: bool = False,
+) -> np.ndarray:
+    """The p-norm of every window of a batch of multi-channel images.
+
+    ``out[n, c, r, q] = (sum_{i, j} x[n, c, r*sh + i, q*sw + j] ** p) ** (1 / p)``
+
+    As torch has it, x is taken with its sign: powers of an odd p may add up to less than 0, of which only p = 1 has a
+    root; others give NaN. A window that `ceil_mode` lets stick out counts the taps outside as if they held the mean
+    power of those inside.
+
+    Parameters
+    ----------
+    x : array_like, shape (N, C, H, W) or (C, H, W)
+        Images; any strides. float32 or float64.
+    norm_type : float
+        The exponent p, not 0.
+    kernel_size, stride, ceil_mode
+        As `max_pool2d`.
+
+    Returns
+    -------
+    ndarray, shape (N, C, OH, OW) or (C, OH, OW)
+
+    Raises
+    ------
+    GeometryError
+        The shape and the window do not fit together, or `norm_type` is 0 or not finite; a ``ValueError``.
+    TypeError
+        `x` is masked or of another type.
+
+    References
+    ----------
+    Sermanet, Chintala and LeCun, Convolutional neural networks applied to house numbers digit classification, 2012.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.lp_pool2d(np.array([[[1.0, 1.0], [1.0, 1.0]]]), 2, 2)
+    array([[[2.]]])
+    """
+    return pooling.lp_pool(as_array("x", x), norm_type, 2, (kernel_size, stride, 0, 1, ceil_mode))
+
+
+def adaptive_max_pool1d(
+    x: npt.ArrayLike, output_size: int | Sequence[int | None] | None, return_indices: bool = False
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    """The maxima of as many windows as are asked for, of a batch of multi-channel signals.
+
+    As `adaptive_max_pool2d`, for ``x (N, C, W)`` or ``(C, W)``.
+
+    Returns
+    -------
+    out : ndarray, shape (N, C, OW) or (C, OW)
+    indices : ndarray of int64, same shape
+        With `return_indices`.
+
+    Raises
+    ------
+    GeometryError, TypeError
+        As `adaptive_max_pool2d`.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.adaptive_max_pool1d([[1, 5, 2, 0, 3]], 2)
+    array([[5, 3]])
+    """
+    x = as_array("x", x)
+    kind = "indices" if return_indices else "max"
+    return pooling.adaptive_pool(x, ordered_dtype("x", x), kind, 1, output_size)
+
+
+def adaptive_max_pool2d(
+    x: npt.ArrayLike, output_size: int | Sequence[int | None] | None, return_indices: bool = False
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    """The maxima of as many windows as are asked for, of a batch of multi-channel images.
+
+    Window o of an axis covers ``floor(o * in / out) <= i < ceil((o + 1) * in / out)``: windows are as equal as can
+    be, and neighbours may share a row or column.
+
+    Parameters
+    ----------
+    x : array_like, shape (N, C, H, W) or (C, H, W)
+        Images; any strides. float32, float64 or an integer type. A NaN in a window makes its maximum NaN.
+    output_size : int, None or (int or None, int or None)
+        Height and width of the output; ``None`` keeps that of the image.
+    return_indices : bool
+        Also return where each maximum was found, as `max_pool2d` does.
+
+    Returns
+    -------
+    out : ndarray, shape (N, C, OH, OW) or (C, OH, OW)
+    indices : ndarray of int64, same shape
+        With `return_indices`.
+
+    Raises
+    ------
+    GeometryError
+        The shape and `output_size` do not fit together; a ``ValueError``.
+    TypeError
+        `x` is masked or of another type.
+
+    References
+    ----------
+    He et al., Spatial pyramid pooling in deep convolutional networks, 2014.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.adaptive_max_pool2d(np.arange(15).reshape(1, 3, 5), 2)
+    array([[[ 7,  9],
+            [12, 14]]])
+    """
+    x = as_array("x", x)
+    kind = "indices" if return_indices else "max"
+    return pooling.adaptive_pool(x, ordered_dtype("x", x), kind, 2, output_size)
+
+
+def adaptive_avg_pool1d(x: npt.ArrayLike, output_size: int | Sequence[int | None] | None) -> np.ndarray:
+    """The means of as many windows as are asked for, of a batch of multi-channel signals.
+
+    As `adaptive_avg_pool2d`, for ``x (N, C, W)`` or ``(C, W)``.
+
+    Returns
+    -------
+    ndarray, shape (N, C, OW) or (C, OW)
+
+    Raises
+    ------
+    GeometryError, TypeError
+        As `adaptive_avg_pool2d`.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.adaptive_avg_pool1d([[1.0, 5.0, 3.0, 0.0, 3.0]], 2)
+    array([[3., 2.]])
+    """
+    x = as_array("x", x)
+    return pooling.adaptive_pool(x, common_float(x=x), "mean", 1, output_size)
+
+
+def adaptive_avg_pool2d(x: npt.ArrayLike, output_size: int | Sequence[int | None] | None) -> np.ndarray:
+    """The means of as many windows as are asked for, of a batch of multi-channel images.
+
+    Parameters
+    ----------
+    x : array_like, shape (N, C, H, W) or (C, H, W)
+        Images; any strides. float32 or float64; sums are taken in that type.
+    output_size : int, None or (int or None, int or None)
+        As `adaptive_max_pool2d`, whose windows these are.
+
+    Returns
+    -------
+    ndarray, shape (N, C, OH, OW) or (C, OH, OW)
+
+    Raises
+    ------
+    GeometryError
+        The shape and `output_size` do not fit together; a ``ValueError``.
+    TypeError
+        `x` is masked or of another type.
+
+    References
+    ----------
+    He et al., Spatial pyramid pooling in deep convolutional networks, 2014.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.adaptive_avg_pool2d(np.arange(16.0).reshape(1, 4, 4), (2, None))
+    array([[[ 2.,  3.,  4.,  5.],
+            [10., 11., 12., 13.]]])
+    """
+    x = as_array("x", x)
+    return pooling.adaptive_pool(x, common_float(x=x), "mean", 2, output_size)
+
+
+def global_max_pool2d(x: npt.ArrayLike) -> np.ndarray:
+    """The largest value of every channel of a batch of multi-channel images: `adaptive_max_pool2d` to one position.
+
+    Parameters
+    ----------
+    x : array_like, shape (N, C, H, W) or (C, H, W)
+        As `adaptive_max_pool2d`.
+
+    Returns
+    -------
+    ndarray, shape (N, C, 1, 1) or (C, 1, 1)
+
+    Raises
+    ------
+    GeometryError, TypeError
+        As `adaptive_max_pool2d`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.global_max_pool2d(np.arange(8).reshape(2, 2, 2))
+    array([[[3]],
+    <BLANKLINE>
+           [[7]]])
+    """
+    return adaptive_max_pool2d(x, 1)
+
+
+def global_avg_pool2d(x: npt.ArrayLike) -> np.ndarray:
+    """The mean of every channel of a batch of multi-channel images: `adaptive_avg_pool2d` to one position.
+
+    Parameters
+    ----------
+    x : array_like, shape (N, C, H, W) or (C, H, W)
+        As `adaptive_avg_pool2d`.
+
+    Returns
+    -------
+    ndarray, shape (N, C, 1, 1) or (C, 1, 1)
+
+    Raises
+    ------
+    GeometryError, TypeError
+        As `adaptive_avg_pool2d`.
+
+    References
+    ----------
+    Lin, Chen and Yan, Network in network, 2014.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.global_avg_pool2d(np.arange(8.0).reshape(2, 2, 2))
+    array([[[1.5]],
+    <BLANKLINE>
+           [[5.5]]])
+    """
+    return adaptive_avg_pool2d(x, 1)
+
+
+def fractional_max_pool2d(
+    x: npt.ArrayLike,
+    kernel_size: int | Sequence[int],
+    output_size: int | Sequence[int] | None = None,
+    output_ratio: float | Sequence[float] | None = None,
+    return_indices: bool = False,
+    _random_samples: npt.ArrayLike | None = None,
+    *,
+    rng: np.random.Generator | int | None = None,
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    """The maxima of windows that start at random places, as many as are asked for.
+
+    Along each axis window o starts at ``floor((o + u) * a) - floor(u * a)``, ``a = (in - kernel) / (out - 1)``, and the
+    last one ends where the image does; u is drawn for every channel of every image.
+
+    Parameters
+    ----------
+    x : array_like, shape (N, C, H, W) or (C, H, W)
+        Images; any strides. float32, float64 or an integer type. A NaN in a window makes its maximum NaN.
+    kernel_size : int or (int, int)
+        Height and width of the window.
+    output_size : int or (int, int), optional
+        Height and width of the output; either this or `output_ratio`.
+    output_ratio : float or (float, float), optional
+        The same as parts of the image, between 0 and 1.
+    return_indices : bool
+        Also return where each maximum was found, as `max_pool2d` does.
+    _random_samples : array_like, shape (N, C, 2) or (C, 2), optional
+        The numbers u, at least 0 and below 1, across and down.
+    rng : numpy.random.Generator or int, optional
+        What draws u otherwise, or its seed.
+
+    Returns
+    -------
+    out : ndarray, shape (N, C, OH, OW) or (C, OH, OW)
+    indices : ndarray of int64, same shape
+        With `return_indices`.
+
+    Raises
+    ------
+    GeometryError
+        The shapes, the window and the size of the output do not fit together; a ``ValueError``.
+    TypeError
+        `x` is masked or of another type.
+
+    References
+    ----------
+    Graham, Fractional max-pooling, 2014.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.fractional_max_pool2d(np.arange(25).reshape(1, 5, 5), 2, 3, _random_samples=[[0.0, 0.5]])
+    array([[[ 6,  7,  9],
+            [16, 17, 19],
+            [21, 22, 24]]])
+    """
+    x = as_array("x", x)
+    dtype = ordered_dtype("x", x)
+    kernel, out_extent = fractional_extents(x.shape, kernel_size, output_size, output_ratio)
+    shape = (*x.shape[:-2], 2)
+    if _random_samples is None:
+        samples = np.random.default_rng(rng).random(shape)
+    else:
+        samples = as_array("_random_samples", _random_samples)
+        if samples.shape != shape or samples.dtype.kind != "f" or not np.all((samples >= 0) & (samples < 1)):
+            raise GeometryError(
+                f"_random_samples of shape {samples.shape} and dtype {samples.dtype}: expected floats of shape {shape}"
+                ", at least 0 and below 1"
+            )
+    return pooling.fractional_max_pool(x, dtype, return_indices, kernel, out_extent, samples)
+
+
+def max_unpool2d(
+    x: npt.ArrayLike,
+    indices: npt.ArrayLike,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    output_size: Sequence[int] | None = None,
+) -> np.ndarray:
+    """Images of zeros with maxima where they came from: what `max_pool2d` leaves, put back.
+
+    Parameters
+    ----------
+    x : array_like, shape (N, C, H, W) or (C, H, W)
+        Maxima. float32, float64 or an integer type.
+    indices : array_like of int, same shape
+        What `max_pool2d` returned beside them: ``row * OW + column`` in the output's plane. Where one is repeated, the
+        last value stays.
+    kernel_size, stride, padding
+        As `max_pool2d` was given.
+    output_size : sequence of int, optional
+        The image's height and width, or its whole shape: less than a stride from ``(H - 1)*sh - 2*ph + kh`` and so on,
+        the default.
+
+    Returns
+    -------
+    ndarray, shape (N, C, OH, OW) or (C, OH, OW)
+
+    Raises
+    ------
+    GeometryError
+        The shapes do not fit together, or an index is outside its plane; a ``ValueError``.
+    TypeError
+        `x` is masked or of another type, or `indices` are no integers.
+
+    References
+    ----------
+    Zeiler and Fergus, Visualizing and understanding convolutional networks, 2014.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> out, indices = fastconv.max_pool2d(np.array([[[1, 5], [4, 3]]]), 2, return_indices=True)
+    >>> fastconv.max_unpool2d(out, indices, 2)
+    array([[[0, 5],
+            [0, 0]]])
+    """
+    x, indices = as_array("x", x), as_array("indices", indices)
+    ordered_dtype("x", x)
+    if indices.dtype.kind not in "iu":
+        raise TypeError(f"indices of dtype {indices.dtype}: expected integers")
+    if indices.shape != x.shape:
+        raise GeometryError(f"indices of shape {indices.shape}: expected that of x, {x.shape}")
+    extent = unpooled_extents(x.shape, kernel_size, stride, padding, output_size)
+    return pooling.unpool(x, indices, extent)
 
 
 @lru_cache(maxsize=4096)

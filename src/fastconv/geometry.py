@@ -793,22 +793,18 @@ class PoolGeometry(_Axes):
         cls,
         x_shape: Sequence[int],
         kernel_size: int | Sequence[int],
-        *,
-        ndim: int = 2,
         stride: int | Sequence[int] | None = None,
         padding: int | Sequence[int] = 0,
         dilation: int | Sequence[int] = 1,
+        *,
+        ndim: int = 2,
         ceil_mode: bool = False,
     ) -> Self:
         """The geometry of ``pool(x)`` for ``x (N, C, *extent)`` or ``(C, *extent)``.
 
         `stride` defaults to the kernel.
         """
-        _require(
-            len(x_shape) in (ndim + 1, ndim + 2),
-            f"x of shape {tuple(x_shape)}: expected {ndim + 2} axes (batch, channels, *extent), "
-            f"or {ndim + 1} without batch",
-        )
+        _checked_pool_input(x_shape, ndim)
         kernel = _integers("kernel_size", kernel_size, ndim, 1)
         n, c = (1, *x_shape)[-ndim - 2 : -ndim]
         try:
@@ -880,6 +876,23 @@ class PoolGeometry(_Axes):
             padding=tuple((begin, end) for (begin, _), end in zip(self.padding, ends, strict=True)),
         )
 
+    def counts(self, include_padding: bool) -> tuple[list[int], ...]:
+        """How many taps each window has along each axis, in the padded input or in the input, for dilation 1.
+
+        Examples
+        --------
+        >>> PoolGeometry.from_shapes((1, 5), 3, 2, 1, ndim=1, ceil_mode=True).counts(include_padding=False)
+        ([2, 3, 2],)
+        """
+
+        def of_axis(i: int, o: int, k: int, s: int, padding: tuple[int, int]) -> list[int]:
+            begin, end = padding if include_padding else (0, 0)
+            starts = (window * s - padding[0] for window in range(o))
+            return [min(start + k, i + end) - max(start, -begin) for start in starts]
+
+        axes = zip(self.extent, self.out_extent, self.kernel, self.stride, self.padding, strict=True)
+        return tuple(of_axis(*axis) for axis in axes)
+
     @property
     def batch_and_channels(self) -> tuple[int, int]:
         """The leading extents of the output."""
@@ -892,3 +905,133 @@ class PoolGeometry(_Axes):
     @cached_property
     def out_shape(self) -> tuple[int, ...]:
         return (self.n, self.c, *self.out_extent)
+
+
+def _checked_pool_input(x_shape: Sequence[int], ndim: int) -> None:
+    _require(
+        len(x_shape) in (ndim + 1, ndim + 2),
+        f"x of shape {tuple(x_shape)}: expected {ndim + 2} axes (batch, channels, *extent), "
+        f"or {ndim + 1} without batch",
+    )
+
+
+def _checked_extents(x_shape: Sequence[int], ndim: int) -> tuple[int, ...]:
+    """The spatial extents of an input that can be pooled."""
+    _checked_pool_input(x_shape, ndim)
+    _require(
+        min(x_shape[-ndim - 1 :]) >= 1,
+        f"x of shape {tuple(x_shape)}: expected at least 1 channel and extents of at least 1",
+    )
+    return tuple(x_shape[-ndim:])
+
+
+def adaptive_extents(
+    x_shape: Sequence[int], output_size: int | Sequence[int | None] | None, ndim: int
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The extents of the input and the output of adaptive pooling; ``None`` keeps an extent.
+
+    Window o covers ``floor(o * in / out) <= i < ceil((o + 1) * in / out)``.
+
+    Examples
+    --------
+    >>> adaptive_extents((1, 8, 10, 12), (None, 5), 2)
+    ((10, 12), (10, 5))
+    """
+    extent = _checked_extents(x_shape, ndim)
+    sizes = output_size
+    if sizes is None or not isinstance(sizes, Iterable):
+        sizes = (sizes,) * ndim
+    sizes = tuple(islice(sizes, ndim + 1))
+    _require(len(sizes) == ndim, f"output_size={output_size!r}: expected an int or {ndim} ints, one an axis")
+    given = [i if size is None else size for i, size in zip(extent, sizes, strict=True)]
+    try:
+        out_extent = _integers("output_size", given, ndim, 1)
+    except GeometryError:
+        raise GeometryError(f"output_size={output_size!r}: expected None or ints of at least 1") from None
+    for i, o in zip(extent, out_extent, strict=True):
+        _require(i * o <= _MAX_ELEMENTS, f"output_size={output_size!r}: too large for an input of {_times(extent)}")
+    _require(
+        prod((*x_shape[:-ndim], *out_extent)) <= _MAX_ELEMENTS,
+        f"output_size={output_size!r}: more elements than memory has addresses",
+    )
+    return extent, out_extent
+
+
+def fractional_extents(
+    x_shape: Sequence[int],
+    kernel_size: int | Sequence[int],
+    output_size: int | Sequence[int] | None,
+    output_ratio: float | Sequence[float] | None,
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The extents of the window and the output of fractional pooling of planes.
+
+    Examples
+    --------
+    >>> fractional_extents((1, 8, 10, 12), 2, None, 0.5)
+    ((2, 2), (5, 6))
+    """
+    extent = _checked_extents(x_shape, 2)
+    kernel = _integers("kernel_size", kernel_size, 2, 1)
+    _require(
+        (output_size is None) != (output_ratio is None),
+        f"output_size={output_size!r}, output_ratio={output_ratio!r}: expected one of them",
+    )
+    if output_size is None:
+        ratios = output_ratio if isinstance(output_ratio, Iterable) else (output_ratio,) * 2
+        try:
+            ratios = tuple(float(ratio) for ratio in islice(ratios, 3))
+        except (TypeError, ValueError):
+            ratios = ()
+        _require(
+            len(ratios) == 2 and all(0 < ratio < 1 for ratio in ratios),
+            f"output_ratio={output_ratio!r}: expected a number between 0 and 1, or 2 of them",
+        )
+        name, value = "output_ratio", output_ratio
+        out_extent = tuple(int(i * ratio) for i, ratio in zip(extent, ratios, strict=True))
+        _require(min(out_extent) >= 1, f"output_ratio={output_ratio!r}: no output of {_times(extent)} is left")
+    else:
+        name, value = "output_size", output_size
+        out_extent = _integers("output_size", output_size, 2, 1)
+    _require(
+        all(o + k - 1 <= i for o, k, i in zip(out_extent, kernel, extent, strict=True)),
+        f"{name}={value!r}, kernel_size={kernel_size!r}: output + kernel - 1 is "
+        f"{_times(o + k - 1 for o, k in zip(out_extent, kernel, strict=True))}, larger than the input {_times(extent)}",
+    )
+    return kernel, out_extent
+
+
+def unpooled_extents(
+    x_shape: Sequence[int],
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None,
+    padding: int | Sequence[int],
+    output_size: Sequence[int] | None,
+) -> tuple[int, ...]:
+    """The extents of what max pooling of planes may have been given: `output_size`, or the least.
+
+    Examples
+    --------
+    >>> unpooled_extents((1, 8, 5, 6), 2, None, 0, None)
+    (10, 12)
+    """
+    extent = _checked_extents(x_shape, 2)
+    kernel = _integers("kernel_size", kernel_size, 2, 1)
+    steps = kernel if stride is None else _integers("stride", stride, 2, 1)
+    pads = _integers("padding", padding, 2, 0)
+    least = tuple((i - 1) * s - 2 * p + k for i, s, p, k in zip(extent, steps, pads, kernel, strict=True))
+    found = least
+    if output_size is not None:
+        sizes = output_size
+        if isinstance(sizes, Sized) and len(sizes) == len(x_shape):
+            sizes = tuple(sizes)[-2:]
+        found = _integers("output_size", sizes, 2, 1)
+        _require(
+            all(abs(size - low) < step for size, low, step in zip(found, least, steps, strict=True)),
+            f"output_size={output_size!r}: expected less than a stride ({_times(steps)}) from {_times(least)}",
+        )
+    _require(
+        min(found) >= 1 and prod((*x_shape[:-2], *found)) <= _MAX_ELEMENTS,
+        f"the output would be {_times(found)} (input {_times(extent)}, kernel {_times(kernel)}, "
+        f"stride {_times(steps)}, padding {_times(pads)})",
+    )
+    return found

@@ -102,6 +102,11 @@ class Emitter:
         picked = [at if at < self.lanes else at + 1 for at in picked]
         return self.shuffle(self.load(pointer), self.load(self.builder.gep(pointer, [step])), picked)
 
+    def deinterleave_unordered(self, a: ir.Value, b: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """As `deinterleave`, in the order of `load_even_unordered`."""
+        even = [2 * lane for lane in self._even_order()]
+        return self.shuffle(a, b, even), self.shuffle(a, b, [at + 1 for at in even])
+
     def ordered(self, vector: ir.Value) -> ir.Value:
         """The lanes of `load_even_unordered`, or sums of such, in order."""
         order = self._even_order()
