@@ -11,7 +11,7 @@ demo: $(VENV)/.plot
 	$(BIN)/fastconv compare
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
