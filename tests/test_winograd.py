@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import fastconv
 from cases import DTYPES, normals, window
-from fastconv import planner, signal
+from fastconv import correlation, planner
 from fastconv.epilogue import ACTIVATIONS, Epilogue
 from fastconv.geometry import ConvGeometry
 from fastconv.kernels import cook_toom, gemm
@@ -145,9 +145,8 @@ def test_a_filter_in_double_precision_is_a_plain_sum_by_default(m, kernel):
         assert strategy_of(m).refuse(geometry, np.dtype("float64")) is None
         for prepared in (False, True):
             assert f"winograd{m}" not in able(planner.plan(geometry, "float64", prepared=prepared))
-        for mode in ("full", "same", "valid"):
-            plan = signal._plan((extent, extent), kernel, "d", mode, True, 1)
-            assert f"winograd{m}" not in able(plan)
+        plan, _ = correlation.plan_for((extent, extent), kernel, "d", geometry.padding, None, "auto", 1)
+        assert f"winograd{m}" not in able(plan)
 
 
 def chosen(geometry, dtype, **options):

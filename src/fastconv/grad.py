@@ -1,7 +1,8 @@
 """Gradients: what flows back through convolutions and pooling, with the names of ``torch.nn.grad``.
 
 Each is the adjoint of its forward function, applied to the gradient of a scalar by that function's output. Convolutions
-run on the strategies of `conv2d` and on the matrix micro-kernels (adjoint.py), no zeros inserted.
+run on the strategies of `conv2d` and on the matrix micro-kernels (adjoint.py), no zeros inserted. The derivatives of the other
+layers (layer_grad.py) are offered here as well.
 """
 
 from __future__ import annotations
@@ -20,6 +21,26 @@ from fastconv.epilogue import PLAIN
 from fastconv.errors import GeometryError
 from fastconv.functional import available_threads
 from fastconv.geometry import ConvGeometry, Padding, PoolGeometry, checked_shape
+from fastconv.layer_grad import (  # noqa: F401 - offered here too, where users of gradients look
+    batch_norm,
+    cross_entropy,
+    dropout,
+    elu,
+    gelu,
+    hardswish,
+    leaky_relu,
+    linear,
+    local_response_norm,
+    log_softmax,
+    maxout,
+    prelu,
+    relu,
+    rrelu,
+    sigmoid,
+    silu,
+    softmax,
+    tanh,
+)
 
 
 def conv2d_input(

@@ -13,7 +13,6 @@ import numpy as np
 from fastconv import threads as team
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import ConvGeometry
-from fastconv.kernels.epilogue import ROW
 from fastconv.kernels.sweep import (
     BLOCKS,
     COMPLEX_BLOCKS,
@@ -251,6 +250,7 @@ class _Launch(NamedTuple):
 def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, ...]) -> _Launch:
     """Compiles the sweep, unless it has been."""
     from fastconv.kernels.direct import sweep_kernel
+    from fastconv.kernels.epilogue import ROW
     from fastconv.kernels.vector import register_bytes
 
     item = item_dtype(dtype)
