@@ -1,8 +1,8 @@
 """Gradients: what flows back through convolutions and pooling, with the names of ``torch.nn.grad``.
 
 Each is the adjoint of its forward function, applied to the gradient of a scalar by that function's output. Convolutions
-run on the strategies of `conv2d` and on the matrix micro-kernels (adjoint.py), no zeros inserted. The derivatives of the
-other layers (layer_grad.py) are offered here as well.
+run on the strategies of `conv2d` and on the matrix micro-kernels (adjoint.py), no zeros inserted. The derivatives of
+the other layers (layer_grad.py) are offered here as well.
 """
 
 from __future__ import annotations
