@@ -152,9 +152,7 @@ class Implicit(PreparesFirst):
         # A tile packs a panel, which costs about as much as multiplying it once, and multiplies it `panels` times.
         tiles = g.n * g.g * -(-g.positions // nr)
         tile = 1.5e-7 + 2 * MR * nr * g.reduction * (panels + 1) / FMA_FLOPS[dtype.itemsize]
-        # Longer sums hide that they are written.
-        written = g.n * g.oc * g.positions * dtype.itemsize if g.reduction < 32 else 0
-        return 2e-6 + tiles * tile + written / COPY_BYTES
+        return 2e-6 + tiles * tile
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         return 3e-6 + geometry.oc * geometry.reduction * dtype.itemsize / COPY_BYTES

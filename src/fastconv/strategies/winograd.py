@@ -262,7 +262,7 @@ class Winograd:
         _, _, _, _, _, down, across, *_ = _launch(g, self.m, itemsize, 1, False).blocking
         weights = down * across * points * filters * itemsize  # read once a block
         products *= 1 + 4 / _sum_steps(self.m, g.ic // g.g)  # each running sum is added to memory
-        seconds = products / (0.98 * FMA_FLOPS[itemsize]) + transformed / 18e9 + images / 20e9 + weights / 25e9
+        seconds = products / (0.98 * FMA_FLOPS[itemsize]) + transformed / 18e9 + images / 20e9 + weights / 21e9
         return 1e-5 + seconds
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
