@@ -32,8 +32,8 @@ _MOST_BYTES = 12 << 20
 
 # Most input channels of a running sum, by the outputs of a tile's axis. Shorter sums err less and are added to memory
 # more often. 64 keep 4 × 4 outputs of 3 × 3 taps within 1e-5 σ, as long as they are not all; 16 keep 3 × 3 of 5 × 5
-# there up to 64 channels; 128 keep 6 × 6 within 1e-4.
-_MAX_STEPS = {2: 64, 3: 16, 4: 64, 6: 128}
+# there up to 64 channels; 64 keep 6 × 6 within 1e-4 (128, all of 128 channels, once passed it by a hundredth).
+_MAX_STEPS = {2: 64, 3: 16, 4: 64, 6: 64}
 
 # Least output channels of a block, where tiles alone are too few to share among threads.
 _BLOCK_CHANNELS = 64
