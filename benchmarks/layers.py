@@ -1,7 +1,7 @@
 """Names of layers, each with the descriptor that `fastconv.geometry` parses.
 
 `TABLES` holds every table by its name: the mixed convolutions, filters of images and signals, and the pooling windows
-that are compared by default, and the convolutions of whole classical networks.
+that are compared by default, gradients, the other layers, and the convolutions of whole classical networks.
 """
 
 from __future__ import annotations
@@ -57,6 +57,38 @@ POOLS = {
     "32@112 13x13 s1 p6": "c32 i112 k13 p6",
 }
 
+# Convolutions whose gradients are computed, and which are transposed.
+GRADIENTS = {
+    name: CONVOLUTIONS[name]
+    for name in (
+        "VGG conv1_1",
+        "VGG conv2_2",
+        "VGG conv3_2",
+        "VGG conv4_2",
+        "VGG conv5",
+        "3x3 s2 128-128 @56",
+        "1x1 64-256 @56",
+        "1x1 1024-256 @14",
+        "depthwise 3x3 128 @56",
+        "AlexNet conv1",
+    )
+}
+
+# The other layers, on the extents of their input: maps of one image, its scores, and the scores of a batch; `linear`
+# adds its outputs (AlexNet's and VGG's first, LeNet's last).
+LAYERS = {
+    f"{operation} {extents}": f"{operation} {extents}"
+    for operations, shapes in (
+        ("relu leaky_relu prelu gelu silu sigmoid tanh hardswish dropout", "1x64x56x56 1x1000 256x1000"),
+        ("softmax log_softmax cross_entropy", "1x1000 256x1000"),
+        ("batch_norm", "1x64x56x56 256x1000"),
+        ("local_response_norm", "1x96x55x55 1x256x27x27"),
+        ("linear", "1x9216-4096 64x9216-4096 1x25088-4096 64x25088-4096 1x84-10 64x84-10"),
+    )
+    for operation in operations.split()
+    for extents in shapes.split()
+}
+
 # Every distinct convolution of the classical networks, by the first layer that computes it.
 NETWORK_TABLES = {
     name: {names[0]: str(geometry) for geometry, names in network().convolutions.items()}
@@ -76,5 +108,7 @@ TABLES = {
     "blurs": GAUSSIANS,
     "signals": SIGNALS,
     "pools": POOLS,
+    "gradients": GRADIENTS,
+    "layers": LAYERS,
     **NETWORK_TABLES,
 }

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 import fastconv
-from benchmarks.problems import OPERATIONS, Problem
+from benchmarks.problems import GRADIENTS, LAYERS, OPERATIONS, Layer, Problem
 from fastconv import planner
 from fastconv.geometry import ConvGeometry
 
@@ -42,7 +42,7 @@ class Fastconv:
     """One-shot calls of the public functions."""
 
     name = "fastconv"
-    operations = OPERATIONS
+    operations = OPERATIONS + LAYERS
     version = fastconv.__version__
     prepared = False
     tolerance: ClassVar[float | None] = None
@@ -73,8 +73,17 @@ class Fastconv:
     def error(self, problem: Problem) -> float:
         return problem.promised_error if self.tolerance is None else self.tolerance
 
-    def prepare(self, problem: Problem, *arrays: np.ndarray) -> Call:
+    def prepare(self, problem: Problem | Layer, *arrays: np.ndarray) -> Call:
+        if problem.operation in LAYERS:
+            return partial(getattr(fastconv.nn, problem.operation), *arrays, **layer_options(problem))
         g = problem.geometry
+        if problem.operation in GRADIENTS:
+            first, grad = arrays
+            if problem.operation == "conv_input":
+                return partial(fastconv.grad.conv2d_input, g.x_shape, first, grad, **window(g))
+            if problem.operation == "conv_weight":
+                return partial(fastconv.grad.conv2d_weight, first, g.weight_shape, grad, **window(g))
+            return partial(fastconv.conv_transpose2d, grad, first, **transposed_window(g))
         if problem.operation == "conv":
             return partial(fastconv.conv2d, *arrays, **window(g), strategy=self.strategy)
         if problem.operation in ("filter", "gaussian", "signal"):
@@ -118,6 +127,25 @@ def window(geometry: ConvGeometry) -> dict[str, Any]:
         "dilation": geometry.dilation,
         "groups": geometry.g,
     }
+
+
+def transposed_window(geometry: ConvGeometry) -> dict[str, Any]:
+    """The arguments of `conv_transpose2d` that lead back from the outputs of a geometry to its input."""
+    begins = tuple(begin for begin, _ in geometry.padding)
+    # What a stride leaves unread at the end of an axis.
+    rest = tuple(
+        (extent + begin + end - dilation * (kernel - 1) - 1) % stride
+        for extent, (begin, end), kernel, stride, dilation in zip(
+            geometry.extent, geometry.padding, geometry.kernel, geometry.stride, geometry.dilation, strict=True
+        )
+    )
+    return window(geometry) | {"padding": begins, "output_padding": rest}
+
+
+def layer_options(layer: Layer) -> dict[str, Any]:
+    """The arguments of a layer beside its arrays, by names that torch has too."""
+    options = {"softmax": {"dim": 1}, "log_softmax": {"dim": 1}, "local_response_norm": {"size": 5}}
+    return options.get(layer.operation, {})
 
 
 def flipped(kernel: np.ndarray) -> np.ndarray:

@@ -17,8 +17,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from benchmarks.libraries import Call, Library, flipped
-from benchmarks.problems import Problem
+from benchmarks.libraries import Call, Library, flipped, layer_options, transposed_window
+from benchmarks.problems import GRADIENTS, LAYERS, Layer, Problem
 from fastconv.strategies.fft import Fft
 
 _CONV_LIKE = ("conv", "filter")
@@ -77,6 +77,7 @@ class Torch(Peer):
     """One-shot: weights are packed in every call, results are allocated."""
 
     name = "torch NCHW"
+    operations = (*Peer.operations, *GRADIENTS, *LAYERS)
     channels_last = False
 
     # A kernel for one channel is lowered to a matrix of one row a tap.
@@ -89,7 +90,9 @@ class Torch(Peer):
         self.torch = torch
         self.version = torch.__version__
 
-    def refuse(self, problem: Problem) -> str | None:
+    def refuse(self, problem: Problem | Layer) -> str | None:
+        if isinstance(problem, Layer):
+            return None
         g = problem.geometry
         if any(begin != end for begin, end in g.padding):
             return "pads both sides equally only"
@@ -98,8 +101,18 @@ class Torch(Peer):
             return f"would lower the image to {lowered / 2**30:.0f} GiB"
         return None
 
-    def prepare(self, problem: Problem, *arrays: np.ndarray) -> Call:
-        torch, g = self.torch, problem.geometry
+    def prepare(self, problem: Problem | Layer, *arrays: np.ndarray) -> Call:
+        torch = self.torch
+        if isinstance(problem, Layer):
+            function, options = getattr(torch.nn.functional, problem.operation), layer_options(problem)
+            tensors = [torch.from_numpy(array) for array in arrays]
+
+            def layer():
+                with torch.inference_mode():
+                    return function(*tensors, **options).numpy()
+
+            return layer
+        g = problem.geometry
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         x, *weight = (
             torch.from_numpy(array).contiguous(memory_format=layout) for array in _as_batches(problem, arrays)
@@ -110,6 +123,24 @@ class Torch(Peer):
 
             def call():
                 return functional.conv2d(x, *weight, None, g.stride, padding, g.dilation, g.g)
+
+        elif problem.operation == "conv_transpose":
+            options = transposed_window(g)
+
+            def call():
+                return functional.conv_transpose2d(*weight, x, **options)
+
+        elif problem.operation in GRADIENTS:
+            (grad,), by_weight = weight, problem.operation == "conv_weight"
+            empty = torch.empty(g.weight_shape if by_weight else g.x_shape, dtype=x.dtype).contiguous(
+                memory_format=layout
+            )
+            pair = (x, empty) if by_weight else (empty, x)
+            mask = (not by_weight, by_weight, False)
+            window = (g.stride, padding, g.dilation, False, (0, 0), g.g, mask)
+
+            def call():
+                return torch.ops.aten.convolution_backward(grad, *pair, None, *window)[by_weight]
 
         elif problem.operation == "max_pool":
 
@@ -134,7 +165,7 @@ class TorchChannelsLast(Torch):
     """Images and weights already in channels-last memory."""
 
     name = "torch NHWC"
-    operations = ("conv", "max_pool", "avg_pool")
+    operations = ("conv", "max_pool", "avg_pool", *GRADIENTS)
     channels_last = True
 
 
@@ -443,6 +474,29 @@ class NumpyConvolve(ScipySignal):
         return lambda: np.convolve(signal, kernel, mode="same")
 
 
+class NumPy(Peer):
+    """What is written without a library, for the layers that are one expression."""
+
+    name = "numpy"
+    version = np.__version__
+    expressions: ClassVar[dict[str, Callable]] = {
+        "relu": lambda x: np.maximum(x, 0),
+        "leaky_relu": lambda x: np.where(x < 0, np.float32(0.01) * x, x),
+        "prelu": lambda x, weight: np.where(x < 0, weight.reshape(-1, *(1,) * (x.ndim - 2)) * x, x),
+        "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+        "tanh": np.tanh,
+        "silu": lambda x: x / (1 + np.exp(-x)),
+        "hardswish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
+    }
+    operations = tuple(expressions)
+
+    def __init__(self, threads: int) -> None:
+        pass
+
+    def prepare(self, problem: Layer, *arrays: np.ndarray) -> Call:
+        return lambda: self.expressions[problem.operation](*arrays)
+
+
 class ScipyNdimage(Peer):
     """``scipy.ndimage.gaussian_filter``."""
 
@@ -466,7 +520,7 @@ def _fft_error(problem: Problem) -> float:
 
 PEERS = (
     *(Torch, TorchChannelsLast, OnnxRuntime, OpenVino, Ncnn, Mnn, OpenCv),
-    *(ScipyConvolve2d, ScipyFft, ScipyOverlapAdd, NumpyConvolve, ScipyNdimage),
+    *(ScipyConvolve2d, ScipyFft, ScipyOverlapAdd, NumpyConvolve, ScipyNdimage, NumPy),
 )
 
 

@@ -13,7 +13,15 @@ from fastconv.geometry import ConvGeometry, PoolGeometry
 from fastconv.planner import checked_tolerance
 from fastconv.strategies.base import sum_error
 
-OPERATIONS = ("conv", "filter", "gaussian", "blur", "signal", "max_pool", "avg_pool")
+GRADIENTS = ("conv_input", "conv_weight", "conv_transpose")
+
+OPERATIONS = ("conv", "filter", "gaussian", "blur", "signal", "max_pool", "avg_pool", *GRADIENTS)
+
+# Other layers, which have a `Layer` each.
+LAYERS = (
+    *("relu", "leaky_relu", "prelu", "gelu", "silu", "sigmoid", "tanh", "hardswish", "softmax", "log_softmax"),
+    *("linear", "batch_norm", "local_response_norm", "dropout", "cross_entropy"),
+)
 
 # Operations of one image or signal, and the tables of which they are the rows.
 _OF_TABLES = {"filters": "filter", "gaussians": "gaussian", "blurs": "blur", "signals": "signal"}
@@ -31,7 +39,8 @@ class Problem:
     operation : str
         One of `OPERATIONS`. "conv" correlates batches ``(N, C, H, W)``; "filter" one image ``(H, W)``, mode "same",
         "gaussian" one by a Gaussian that is given as a kernel, "blur" by one of which `sigma` is given, and "signal"
-        one signal ``(W,)``; zeros lie past the edges.
+        one signal ``(W,)``; zeros lie past the edges. "conv_input" and "conv_weight" are the gradients of "conv",
+        "conv_transpose" what the first is as a layer.
     geometry : ConvGeometry or PoolGeometry
     dtype : str
     """
@@ -43,7 +52,17 @@ class Problem:
     @property
     def flops(self) -> int | None:
         """Operations of the direct algorithm, if that is what is done; pooling is bound by memory."""
-        return self.geometry.flops if self.operation in ("conv", "filter", "signal") else None
+        return self.geometry.flops if self.planned or self.operation in GRADIENTS else None
+
+    @property
+    def planned(self) -> bool:
+        """Whether one strategy computes it, which is told."""
+        return self.operation in ("conv", "filter", "signal")
+
+    @property
+    def shows_rates(self) -> bool:
+        """GFLOP/s of a layer that multiplies; milliseconds of the others and of images, as their users reckon."""
+        return self.operation in ("conv", *GRADIENTS)
 
     @property
     def sigma(self) -> float:
@@ -51,8 +70,15 @@ class Problem:
         return (self.geometry.kernel[-1] - 1) / 8
 
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """Normal data, the same every time: x and weight, or x alone for pooling and blurs."""
+        """Normal data, the same every time: x and weight, or x alone for pooling and blurs.
+
+        For gradients, that of the output comes second; it is what a transposed convolution is given.
+        """
         rng = np.random.default_rng(0)
+        if self.operation in GRADIENTS:
+            g = self.geometry
+            first = g.x_shape if self.operation == "conv_weight" else g.weight_shape
+            return tuple(rng.standard_normal(shape).astype(self.dtype) for shape in (first, g.out_shape))
         x = rng.standard_normal(self.geometry.x_shape).astype(self.dtype)
         if self.operation.endswith("pool"):
             return (x,)
@@ -73,6 +99,8 @@ class Problem:
         g = self.geometry
         if self.operation == "max_pool":
             return 0.0
+        if self.operation == "conv_weight":
+            return running_sum_error(g.n * g.positions, np.dtype(self.dtype))
         if isinstance(g, ConvGeometry):
             return sum_error(g, np.dtype(self.dtype))
         # A mean may be summed tap by tap or run along its row: roundings of at most `taps + iw` additions.
@@ -81,7 +109,7 @@ class Problem:
     @property
     def promised_error(self) -> float:
         """The same for fastconv, by its default tolerance."""
-        if isinstance(self.geometry, ConvGeometry):
+        if isinstance(self.geometry, ConvGeometry) and self.operation != "conv_weight":
             return checked_tolerance(None, self.geometry, np.dtype(self.dtype))
         return self.sum_error
 
@@ -94,8 +122,86 @@ class Problem:
         return None if difference <= allowed else f"differs from fastconv by {difference:.1e} σ, allowed {allowed:.1e}"
 
 
-def table_problems(table: str, dtype: str = "float32") -> dict[str, Problem]:
-    """The rows of one of `TABLES`; every pooling window makes two, maximum and mean."""
+@dataclass(frozen=True)
+class Layer:
+    """One row of the table of other layers.
+
+    Attributes
+    ----------
+    operation : str
+        One of `LAYERS`.
+    shape : tuple of int
+        Of the input.
+    outputs : int
+        Of "linear".
+    dtype : str
+    """
+
+    operation: str
+    shape: tuple[int, ...]
+    outputs: int = 0
+    dtype: str = "float32"
+
+    flops = None
+    planned = shows_rates = False
+
+    @classmethod
+    def parse(cls, descriptor: str, dtype: str) -> Layer:
+        """Of "linear 64x84-10", say."""
+        operation, extents = descriptor.split()
+        shape, _, outputs = extents.partition("-")
+        return cls(operation, tuple(map(int, shape.split("x"))), int(outputs or 0), dtype)
+
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """x, and what the layer has beside it, in torch's order."""
+        rng = np.random.default_rng(0)
+
+        def normals(*shape: int) -> np.ndarray:
+            return rng.standard_normal(shape).astype(self.dtype)
+
+        channels = self.shape[1]
+        beside = {
+            "prelu": lambda: (normals(channels),),
+            "linear": lambda: (normals(self.outputs, channels), normals(self.outputs)),
+            "batch_norm": lambda: (normals(channels), 1 + normals(channels) ** 2, normals(channels), normals(channels)),
+            "cross_entropy": lambda: (rng.integers(0, channels, self.shape[0]),),
+        }
+        return normals(*self.shape), *beside.get(self.operation, tuple)()
+
+    @property
+    def sum_error(self) -> float:
+        """Expected maximum error, in σ of the output."""
+        dtype = np.dtype(self.dtype)
+        return running_sum_error(self.shape[1], dtype) if self.operation == "linear" else 8 * float(np.finfo(dtype).eps)
+
+    promised_error = sum_error
+
+    def fault(self, result: np.ndarray, expected: np.ndarray, peer_error: float) -> str | None:
+        """As `Problem.fault`; what one of two libraries drops at random, the other does not."""
+        if result.shape != expected.shape or result.dtype != expected.dtype:
+            return f"gives {result.dtype} {result.shape}, fastconv {expected.dtype} {expected.shape}"
+        if self.operation == "dropout":
+            return None
+        allowed = _MARGIN * (self.promised_error + peer_error)
+        difference = float(np.max(np.abs(result - expected)) / max(1.0, np.max(np.abs(expected))))
+        return None if difference <= allowed else f"differs from fastconv by {difference:.1e}, allowed {allowed:.1e}"
+
+
+def running_sum_error(terms: int, dtype: np.dtype) -> float:
+    """As `sum_error`, of sums of that many products."""
+    return sum_error(ConvGeometry.parse(f"ic{terms} oc1 i1 k1"), dtype)
+
+
+def table_problems(table: str, dtype: str = "float32") -> dict[str, Problem | Layer]:
+    """The rows of one of `TABLES`; pooling windows make two each, maximum and mean, and gradients three."""
+    if table == "layers":
+        return {name: Layer.parse(descriptor, dtype) for name, descriptor in TABLES[table].items()}
+    if table == "gradients":
+        return {
+            f"{operation.removeprefix('conv_')} {name}": Problem(operation, ConvGeometry.parse(descriptor), dtype)
+            for operation in GRADIENTS
+            for name, descriptor in TABLES[table].items()
+        }
     if table == "pools":
         return {
             f"{operation[:3]} {name}": Problem(operation, PoolGeometry.parse(descriptor), dtype)

@@ -66,19 +66,14 @@ class Row(Times):
     faults: dict[str, str]
 
     def cell(self, name: str) -> str:
-        """GFLOP/s of a layer; milliseconds of images and pooling, as their users reckon."""
         if name not in self.seconds:
             return "wrong" if name in self.faults else "–"
         seconds = self.seconds[name]
-        figure = f"{self.problem.flops / seconds / 1e9:.1f}" if shows_rates(self.problem) else f"{seconds * 1e3:.3g}"
+        figure = f"{self.problem.flops / seconds / 1e9:.1f}" if self.problem.shows_rates else f"{seconds * 1e3:.3g}"
         return figure + ("*" if name == self.best_peer else " ")
 
     def of_peak(self, threads: int) -> float:
         return self.problem.flops / self.seconds[Fastconv.name] / (self.peak_flops * threads)
-
-
-def shows_rates(problem: Problem) -> bool:
-    return problem.operation == "conv"
 
 
 def measure(problem: Problem, libraries: list[Library | Isolated], repeats: int = 7) -> Row:
@@ -128,7 +123,7 @@ def print_table(
     """
     operations = {problem.operation for problem in problems.values()}
     ours, libraries = ([a for a in those if operations.intersection(a.operations)] for those in (ours, libraries))
-    planned = all(problem.flops is not None for problem in problems.values())
+    planned = all(problem.planned for problem in problems.values())
     chosen = {name: chosen_strategies(problem, ours) if planned else "" for name, problem in problems.items()}
     names = [library.name for library in libraries]
     headers = [
@@ -244,7 +239,7 @@ def main(arguments: list[str] | None = None) -> int:
     contenders = [start(library, options.threads) for library in OURS]
     peers, missing = available_peers(options.threads, start)
     print_facts(options.threads, options.dtype, [ours[0], *peers], missing)
-    unit = "GFLOP/s of the direct algorithm" if all(map(shows_rates, problems.values())) else "ms"
+    unit = "GFLOP/s of the direct algorithm" if all(p.shows_rates for p in problems.values()) else "ms"
     print(f"\n{options.table}, {unit}")
     return 0 if print_table(problems, ours, [*contenders, *peers], REPEATS.get(options.table, {})) else 1
 
