@@ -65,6 +65,7 @@ setup(
             extension("fastconv.kernels.cpu"),
             extension("fastconv.kernels.epilogue"),
             extension("fastconv.kernels.gemm"),
+            extension("fastconv.kernels.layers"),
             extension("fastconv.kernels.lowering"),
             extension("fastconv.kernels.separable"),
             # Short copies stay loops: a call takes longer.

@@ -203,6 +203,45 @@ def test_maxout(dim):
     np.testing.assert_array_equal(out, X.max(1, keepdims=True))
 
 
+# --- products
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("samples", [0, 1, 2, 3, 4, 7])
+@pytest.mark.parametrize(("inputs", "outputs"), [(0, 3), (1, 1), (5, 9), (84, 10), (1024, 6), (2049, 131)])
+def test_linear_of_integers_is_exact(inputs, outputs, samples, dtype):
+    rng = np.random.default_rng(0)
+    x, weight, bias = (rng.integers(-9, 9, shape) for shape in ((samples, inputs), (outputs, inputs), outputs))
+    got = nn.linear(x.astype(dtype), weight.astype(dtype), bias.astype(dtype))
+    np.testing.assert_array_equal(got, x @ weight.T + bias)
+    np.testing.assert_array_equal(nn.linear(x.astype(dtype), weight.astype(dtype)), x @ weight.T)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_linear_is_the_same_bits_for_any_batch_and_threads(dtype):
+    x, weight = normals((9, 2500), dtype), normals((301, 2500), dtype, 1)
+    whole = nn.linear(x, weight)
+    for threads in (1, 3):
+        with fastconv.num_threads(threads):
+            for samples in (1, 2, 4, 9):
+                np.testing.assert_array_equal(nn.linear(x[:samples], weight), whole[:samples])
+    # A block of 1024 steps in each lane, and three blocks: the running sum is no longer than that.
+    deviation = np.abs(whole - (x.astype(L) @ weight.T.astype(L)))
+    assert deviation.max() <= 1028 * np.finfo(dtype).eps / 2 * (np.abs(x).astype(L) @ np.abs(weight.T).astype(L)).max()
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 2), (2, 70, 3), (1, 5, 200), (4, 65)])
+def test_softmax_of_any_extents_and_threads(shape):
+    x = normals(shape, scale=5)
+    for axis in range(len(shape)):
+        powers = np.exp(x.astype(L) - x.max(axis, keepdims=True))
+        expected = (powers / powers.sum(axis, keepdims=True)).astype(float)
+        for threads in (1, 3):
+            with fastconv.num_threads(threads):
+                np.testing.assert_allclose(nn.softmax(x, axis), expected, rtol=1e-14)
+                np.testing.assert_allclose(np.exp(nn.log_softmax(x, axis)), expected, rtol=1e-13)
+
+
 # --- softmax and the loss
 
 

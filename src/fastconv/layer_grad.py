@@ -18,7 +18,11 @@ import numpy.typing as npt
 from fastconv import nn
 from fastconv.arrays import as_array, common_float
 from fastconv.errors import GeometryError
-from fastconv.nn import quiet
+from fastconv.nn.activations import channel_slopes, competitors, gelu_argument
+from fastconv.nn.arguments import checked_axis, checked_channels, checked_choice, checked_eps, checked_real, quiet
+from fastconv.nn.normalisation import batch_statistics, neighbour_sum, response
+from fastconv.nn.products import check_linear
+from fastconv.nn.scores import class_axis, target_shares
 
 
 def _operands(**arrays: npt.ArrayLike) -> list[np.ndarray]:
@@ -75,7 +79,7 @@ def leaky_relu(grad_output: npt.ArrayLike, x: npt.ArrayLike, negative_slope: flo
     array([1., 4.])
     """
     grad_output, x = _operands(grad_output=grad_output, x=x)
-    return np.where(x <= 0, nn.checked_real("negative_slope", negative_slope) * grad_output, grad_output)
+    return np.where(x <= 0, checked_real("negative_slope", negative_slope) * grad_output, grad_output)
 
 
 @quiet
@@ -88,7 +92,7 @@ def elu(grad_output: npt.ArrayLike, x: npt.ArrayLike, alpha: float = 1.0) -> np.
     array([0., 3.])
     """
     grad_output, x = _operands(grad_output=grad_output, x=x)
-    return np.where(x <= 0, nn.checked_real("alpha", alpha) * np.exp(np.minimum(x, 0)) * grad_output, grad_output)
+    return np.where(x <= 0, checked_real("alpha", alpha) * np.exp(np.minimum(x, 0)) * grad_output, grad_output)
 
 
 @quiet
@@ -141,8 +145,8 @@ def gelu(grad_output: npt.ArrayLike, x: npt.ArrayLike, approximate: str = "none"
     array([2., 4.])
     """
     grad_output, x = _operands(grad_output=grad_output, x=x)
-    if nn.checked_choice("approximate", approximate, "none", "tanh"):
-        u = nn.gelu_argument(x)
+    if checked_choice("approximate", approximate, "none", "tanh"):
+        u = gelu_argument(x)
         rise = sqrt(8 / pi) * (1 + 3 * 0.044715 * x * x)
         # Where the sigmoid is flat its slope is 0 times whatever; its argument may have overflowed there.
         slope = nn.sigmoid(u) * nn.sigmoid(-u)
@@ -178,7 +182,7 @@ def prelu(grad_output: npt.ArrayLike, x: npt.ArrayLike, weight: npt.ArrayLike) -
     weight = as_array("weight", weight)
     grad_output, x = _operands(grad_output=grad_output, x=x)
     dtype = common_float(grad_output=grad_output, weight=weight)
-    slopes = nn.channel_slopes(x, weight).astype(dtype)
+    slopes = channel_slopes(x, weight).astype(dtype)
     by_slope = np.where(x <= 0, x * grad_output, 0)
     axis = min(1, x.ndim - 1)
     kept = tuple(range(x.ndim)) if weight.size == 1 else tuple(i for i in range(x.ndim) if i != axis)
@@ -212,8 +216,8 @@ def maxout(grad_output: npt.ArrayLike, x: npt.ArrayLike, pieces: int, dim: int =
     """
     grad_output, x = as_array("grad_output", grad_output), as_array("x", x)
     dtype = common_float(grad_output=grad_output, x=x)
-    competing = nn.competitors(x, pieces, dim)
-    axis = nn.checked_axis("dim", dim, x.ndim) + 1
+    competing = competitors(x, pieces, dim)
+    axis = checked_axis("dim", dim, x.ndim) + 1
     _check_shape(grad_output, competing.shape[:axis] + competing.shape[axis + 1 :])
     out = np.zeros(competing.shape, dtype)
     if out.size:
@@ -267,7 +271,7 @@ def linear(
     operands = [as_array(name, value) for name, value in arrays.items()]
     dtype = common_float(**dict(zip(arrays, operands, strict=True)))
     grad_output, x, weight = (operand.astype(dtype, copy=False) for operand in operands)
-    nn.check_linear(x, weight)
+    check_linear(x, weight)
     _check_shape(grad_output, (*x.shape[:-1], len(weight)))
     rows = grad_output.reshape(-1, len(weight)) if grad_output.size else np.zeros((0, len(weight)), dtype)
     samples = x.reshape(len(rows), x.shape[-1])
@@ -328,9 +332,9 @@ def batch_norm(
            [0.]]), array([-1.]), array([1.]))
     """
     grad_output, x = _operands(grad_output=grad_output, x=x)
-    mean, var = nn.batch_statistics(x, running_mean, running_var, training)
-    deviation = np.sqrt(var + nn.checked_eps(eps))
-    scale = nn.checked_channels("weight", weight, x, 1) / deviation
+    mean, var = batch_statistics(x, running_mean, running_var, training)
+    deviation = np.sqrt(var + checked_eps(eps))
+    scale = checked_channels("weight", weight, x, 1) / deviation
     axes, spread = (0, *range(2, x.ndim)), (-1, *(1,) * (x.ndim - 2))
     normal = (x - mean.reshape(spread)) / deviation.reshape(spread)
     by_bias = grad_output.sum(axes, np.float64)
@@ -362,10 +366,10 @@ def local_response_norm(
     array([[0.128, 0.   ]])
     """
     grad_output, x = _operands(grad_output=grad_output, x=x)
-    divisor = nn.response(x, size, alpha, k, rule)
-    beta = nn.checked_real("beta", beta)
+    divisor = response(x, size, alpha, k, rule)
+    beta = checked_real("beta", beta)
     # Channel c had a part in every output whose window holds it: the window is mirrored.
-    shared = nn.neighbour_sum(grad_output * x * divisor ** (-beta - 1), size, mirrored=True)
+    shared = neighbour_sum(grad_output * x * divisor ** (-beta - 1), size, mirrored=True)
     factor = 2 * alpha * beta / (size if rule == "mean" else 1)
     return grad_output * divisor**-beta - factor * x * shared
 
@@ -411,8 +415,8 @@ def cross_entropy(
     """
     grad_output, x = as_array("grad_output", grad_output), as_array("x", x)
     dtype = common_float(grad_output=grad_output, x=x)
-    shares, divisor = nn.target_shares(x, target, weight, ignore_index, reduction, label_smoothing)
-    axis = nn.class_axis(x)
+    shares, divisor = target_shares(x, target, weight, ignore_index, reduction, label_smoothing)
+    axis = class_axis(x)
     _check_shape(grad_output, x.shape[:axis] + x.shape[axis + 1 :] if reduction == "none" else ())
     by_loss: Any = np.expand_dims(grad_output, axis) if reduction == "none" else grad_output / divisor
     return (by_loss * (nn.softmax(x, axis) * shares.sum(axis, keepdims=True) - shares)).astype(dtype)

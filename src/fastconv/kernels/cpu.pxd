@@ -14,6 +14,10 @@ cdef extern from "simd/simd.h":
         double (*peak)(int64_t rounds, double *value) noexcept nogil
         void (*gemm_tile)() noexcept nogil
         void (*epilogue)() noexcept nogil
+        tile_function activate
+        tile_function channels
+        tile_function softmax
+        tile_function inner
         tile_function pack_left
         tile_function implicit
         tile_function separable

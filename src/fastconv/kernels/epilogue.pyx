@@ -4,13 +4,9 @@ All run the one of the instruction set in use, as the C micro-kernels do. `ROW` 
 
 `PLANES` is a tile kernel, for lowerings that have no tile of their own to fuse it into. Tile: one plane. ``arrays``:
 values, bias or null. ``ints``: values of a plane, channels, activation code. ``scalars``: the activation's parameter.
-
-`VALUES` is the activation alone. Tile: so many neighbouring values, the last one fewer. ``arrays``: input and output,
-which are the same or apart. ``ints``: values altogether, values of a tile, activation code. ``scalars``: as above.
 """
 
 from libc.stdint cimport int64_t, intptr_t
-from libc.string cimport memcpy
 
 from fastconv.kernels.cpu cimport picked
 
@@ -42,32 +38,5 @@ cdef void planes_f64(void **arrays, const int64_t *ints, const double *scalars,
                      ints[2], scalars[0])
 
 
-cdef void values_f32(void **arrays, const int64_t *ints, const double *scalars,
-                     int64_t begin, int64_t end, int64_t worker) noexcept nogil:
-    cdef int64_t tile, first, count
-    cdef float *x = <float *> arrays[0]
-    cdef float *out = <float *> arrays[1]
-    for tile in range(begin, end):
-        first = tile * ints[1]
-        count = min(ints[1], ints[0] - first)
-        if out != x:
-            memcpy(out + first, x + first, count * sizeof(float))
-        epilogue_f32(out + first, count, NULL, 0, ints[2], scalars[0])
-
-
-cdef void values_f64(void **arrays, const int64_t *ints, const double *scalars,
-                     int64_t begin, int64_t end, int64_t worker) noexcept nogil:
-    cdef int64_t tile, first, count
-    cdef double *x = <double *> arrays[0]
-    cdef double *out = <double *> arrays[1]
-    for tile in range(begin, end):
-        first = tile * ints[1]
-        count = min(ints[1], ints[0] - first)
-        if out != x:
-            memcpy(out + first, x + first, count * sizeof(double))
-        epilogue_f64(out + first, count, NULL, 0, ints[2], scalars[0])
-
-
 ROW = {"float32": <intptr_t> picked.f32.epilogue, "float64": <intptr_t> picked.f64.epilogue}
 PLANES = {"float32": <intptr_t> &planes_f32, "float64": <intptr_t> &planes_f64}
-VALUES = {"float32": <intptr_t> &values_f32, "float64": <intptr_t> &values_f64}

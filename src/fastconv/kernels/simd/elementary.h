@@ -84,6 +84,9 @@ static inline double expm1_near_0_f64(double r)
 ELEMENTARY(float, int32_t, f32, 0x1.8p23f, 23, 127, -104.f, 89.f, 0x1.62e4p-1f, 0x1.7f7d1cp-20f)
 ELEMENTARY(double, int64_t, f64, 0x1.8p52, 52, 1023, -746., 710., 0x1.62e42fefa3800p-1, 0x1.ef35793c76730p-45)
 
+static inline float logarithm_f32(float x) { return logf(x); }
+static inline double logarithm_f64(double x) { return log(x); }
+
 /* erfc(x / sqrt 2) for x >= 0: t exp(-x**2 / 2 + f(t)), t = 1 / (1 + x / sqrt 8). f is log(erfcx / t), interpolated at
  * Chebyshev's points of t from 1/6.2 to 1, to 6e-8. */
 static inline float vector_two_tails_f32(float x)
@@ -99,5 +102,18 @@ static inline float vector_two_tails_f32(float x)
 
 /* Sixteen digits would take a polynomial of thirty terms, to be nearly as slow. */
 static inline double vector_two_tails_f64(double x) { return erfc(x * 0.70710678118654752440); }
+
+/* erfc(-x / sqrt 2), twice the cumulative normal distribution. */
+static inline float vector_tail_f32(float x)
+{
+    const float tails = vector_two_tails_f32(x < 0 ? -x : x);
+    return x < 0 ? tails : 2 - tails;
+}
+
+static inline double vector_tail_f64(double x)
+{
+    const double tails = vector_two_tails_f64(x < 0 ? -x : x);
+    return x < 0 ? tails : 2 - tails;
+}
 
 #endif

@@ -13,6 +13,8 @@
 #undef ROW
 #undef PACK
 #undef SUMS
+#undef PRODUCTS
+#undef ROW_OF_PRODUCTS
 
 #include "vector.h"
 
@@ -29,3 +31,7 @@
 #include "winograd.h"
 
 #include "separable.h"
+
+#include "layers.h"
+
+#include "inner.h"

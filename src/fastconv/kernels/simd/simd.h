@@ -24,6 +24,9 @@ typedef struct {
 /* Bytes; where lines are longer, some prefetches are for nothing. */
 #define CACHE_LINE 64
 
+/* Bytes before a matrix-vector product reads them that it asks for them: pages are too short for the hardware to do so. */
+#define AHEAD 1024
+
 /* Products of few steps that read the same filters in turn while their right operands are in L1. */
 #define MOST_SHARING 16
 
@@ -52,6 +55,10 @@ typedef struct {
     double (*peak)(int64_t rounds, double *value);
     void (*gemm_tile)(void);  /* of gemm.h, on its own type of values: cast to call */
     void (*epilogue)(void);   /* of epilogue.h, likewise */
+    tile_function *activate;
+    tile_function *channels;
+    tile_function *softmax;
+    tile_function *inner;
     tile_function *pack_left;
     tile_function *implicit;
     tile_function *separable;

@@ -18,6 +18,13 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
+/* What follows is a loop whose iterations read and write nothing of one another, even if it works in place. */
+#if defined(__clang__)
+#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
 #include "epilogue.h"
 
 /* GCC for arm64 would hoist a step's MR scalar loads above its multiply-adds, and spill accumulators to make room. */
@@ -69,6 +76,10 @@
         .peak = peak_##type,                           \
         .gemm_tile = (void (*)(void))gemm_tile_##type, \
         .epilogue = (void (*)(void))epilogue_##type,   \
+        .activate = activate_values_##type,            \
+        .channels = channels_##type,                   \
+        .softmax = softmax_##type,                     \
+        .inner = inner_##type,                         \
         .pack_left = pack_left_##type,                 \
         .implicit = implicit_##type,                   \
         .separable = separable_##type,                 \

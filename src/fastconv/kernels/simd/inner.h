@@ -1,0 +1,95 @@
+/* Inner products of rows with rows: a matrix product of which neither operand is packed.
+ *
+ *   out[n, m] = sum_k x[n, k] * weight[m, k] + bias[m]
+ *
+ * Vectors run along k, so a register tile is MR rows of the weight by NV of x, each of whose MR * NV sums is a vector: a
+ * step is MR + NV loads for MR * NV multiply-adds. At the end of a block of steps the lanes of a sum are added up, and
+ * the blocks in their order; so a sum is the same bits whatever tile it lies in, and however many rows of x there are.
+ * One row of x is a matrix-vector product, which reads the weight as fast as memory gives it.
+ */
+typedef void NAME(products_kernel)(int64_t k, const REAL *weight, const REAL *x, int64_t apart, REAL *out, int64_t ldc,
+                                   int accumulate, const REAL *bias);
+
+static inline __attribute__((always_inline)) void NAME(products)(const int m, const int nv, int64_t k,
+                                                                 const REAL *restrict weight, const REAL *restrict x,
+                                                                 int64_t apart, REAL *restrict out, int64_t ldc,
+                                                                 int accumulate, const REAL *bias)
+{
+    VECTOR sum[MR][NV];
+    UNROLL
+    for (int i = 0; i < m; i++)
+        UNROLL
+        for (int v = 0; v < nv; v++)
+            sum[i][v] = (VECTOR){0};
+    int64_t p = 0;
+    for (; p + LANES <= k; p += LANES) {
+        VECTOR right[NV];
+        UNROLL
+        for (int v = 0; v < nv; v++)
+            right[v] = NAME(load)(x + v * apart + p);
+        UNROLL
+        for (int i = 0; i < m; i++) {
+            if (nv == 1)
+                __builtin_prefetch(weight + i * apart + p + AHEAD / (int64_t)sizeof(REAL));
+            const VECTOR left = NAME(load)(weight + i * apart + p);
+            UNROLL
+            for (int v = 0; v < nv; v++)
+                sum[i][v] += left * right[v];
+        }
+    }
+    UNROLL
+    for (int v = 0; v < nv; v++)
+        UNROLL
+        for (int i = 0; i < m; i++) {
+            REAL value = NAME(total)(sum[i][v]);
+            for (int64_t q = p; q < k; q++)
+                value += weight[i * apart + q] * x[v * apart + q];
+            if (accumulate)
+                value += out[v * ldc + i];
+            out[v * ldc + i] = bias ? value + bias[i] : value;
+        }
+}
+
+#define PRODUCTS(m, nv)                                                                                          \
+    static void NAME(products_##m##x##nv)(int64_t k, const REAL *weight, const REAL *x, int64_t apart, REAL *out, \
+                                          int64_t ldc, int accumulate, const REAL *bias)                         \
+    { NAME(products)(m, nv, k, weight, x, apart, out, ldc, accumulate, bias); }
+#if NV == 3
+#define ROW_OF_PRODUCTS(m) {NAME(products_##m##x1), NAME(products_##m##x2), NAME(products_##m##x3)}
+PRODUCTS(1, 3) PRODUCTS(MR, 3)
+#else
+#define ROW_OF_PRODUCTS(m) {NAME(products_##m##x1), NAME(products_##m##x2)}
+#endif
+PRODUCTS(1, 1) PRODUCTS(1, 2) PRODUCTS(MR, 1) PRODUCTS(MR, 2)
+
+/* By whether a panel is whole, and by the rows of x less one. */
+static NAME(products_kernel) *const NAME(products_of)[2][NV] = {ROW_OF_PRODUCTS(1), ROW_OF_PRODUCTS(MR)};
+
+/* Tile: a block of outputs. arrays: x, weight, bias or null, out. ints: N, M, K; outputs of a block; steps of a block,
+ * and those that are taken at a time, a multiple, so that N rows of them stay in L2. */
+static void NAME(inner)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
+                        int64_t worker)
+{
+    const int64_t N = ints[0], M = ints[1], K = ints[2], block = ints[3], kc = ints[4], at_a_time = ints[5];
+    const REAL *x = arrays[0], *weight = arrays[1], *bias = arrays[2];
+    REAL *out = arrays[3];
+    const int64_t last = end * block < M ? end * block : M;
+    for (int64_t first = begin * block; first < last; first += block) {
+        const int64_t past = first + block < last ? first + block : last;
+        for (int64_t begun = 0; begun < K || begun == 0; begun += at_a_time) {
+            const int64_t done = begun + at_a_time < K ? begun + at_a_time : K;
+            for (int64_t m = first, rows; m < past; m += rows) {
+                rows = past - m < MR ? 1 : MR;
+                for (int64_t n = 0, few; n < N; n += few) {
+                    few = N - n < NV ? N - n : N - n == NV + 1 ? 2 : NV;
+                    for (int64_t k = begun; k < done || k == 0; k += kc) {
+                        const int64_t steps = done - k < kc ? done - k : kc;
+                        NAME(products_of)[rows == MR][few - 1](steps, weight + m * K + k, x + n * K + k, K,
+                                                               out + n * M + m, M, k > 0,
+                                                               bias && k + steps == K ? bias + m : 0);
+                    }
+                }
+            }
+        }
+    }
+}

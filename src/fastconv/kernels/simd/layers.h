@@ -1,0 +1,166 @@
+/* Layers without products: activations alone, what is done channel by channel, and softmax. */
+
+/* Tile: so many neighbouring values, the last one fewer. arrays: input and output, which may be the same. ints: values
+ * altogether, values of a tile, activation code. scalars: the activation's parameter. */
+static void NAME(activate_values)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
+                                  int64_t worker)
+{
+    const int64_t first = begin * ints[1], last = end * ints[1] < ints[0] ? end * ints[1] : ints[0];
+    NAME(activate)((const REAL *)arrays[0] + first, (REAL *)arrays[1] + first, last - first, 0, ints[2], scalars[0]);
+}
+
+/* y = (x - centre) * scale + shift, or with no shift x < 0 ? scale * x : x, by constants of the channel. Tile: a plane of
+ * `inner` values of one channel, or where that is 1 a row of all channels. arrays: input and output, which may be the
+ * same; scale, shift or null, centre. ints: inner, channels. */
+static void NAME(channels)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
+                           int64_t worker)
+{
+    const int64_t inner = ints[0], channels = ints[1], size = inner == 1 ? channels : inner;
+    const REAL *scale = arrays[2], *shift = arrays[3], *centre = arrays[4];
+    for (int64_t tile = begin; tile < end; tile++) {
+        const REAL *x = (const REAL *)arrays[0] + tile * size;
+        REAL *y = (REAL *)arrays[1] + tile * size;
+        const int64_t c = tile % channels;
+        if (inner == 1 && shift) {
+            INDEPENDENT
+            for (int64_t i = 0; i < size; i++)
+                y[i] = (x[i] - centre[i]) * scale[i] + shift[i];
+        } else if (inner == 1) {
+            INDEPENDENT
+            for (int64_t i = 0; i < size; i++)
+                y[i] = x[i] < 0 ? scale[i] * x[i] : x[i];
+        } else if (shift) {
+            const REAL a = scale[c], b = shift[c], middle = centre[c];
+            INDEPENDENT
+            for (int64_t i = 0; i < size; i++)
+                y[i] = (x[i] - middle) * a + b;
+        } else {
+            const REAL a = scale[c];
+            INDEPENDENT
+            for (int64_t i = 0; i < size; i++)
+                y[i] = x[i] < 0 ? a * x[i] : x[i];
+        }
+    }
+}
+
+/* Neighbouring values whose powers are at hand at a time, and neighbouring columns that are summed at a time. */
+enum { NAME(AT_A_TIME) = 64 };
+
+static inline VECTOR NAME(larger)(VECTOR a, VECTOR b)
+{
+    const NAME(mask) chosen = a < b;
+    return (VECTOR)(((NAME(mask))b & chosen) | ((NAME(mask))a & ~chosen));
+}
+
+/* The largest of n values that are not NaN. */
+static REAL NAME(largest)(const REAL *x, int64_t n)
+{
+    const VECTOR lowest = NAME(broadcast)(-INFINITY);
+    VECTOR best[4] = {lowest, lowest, lowest, lowest};
+    int64_t i = 0;
+    for (; i + 4 * LANES <= n; i += 4 * LANES)
+        UNROLL
+        for (int v = 0; v < 4; v++)
+            best[v] = NAME(larger)(best[v], NAME(load)(x + i + v * LANES));
+    REAL lanes[LANES];
+    NAME(store)(lanes, NAME(larger)(NAME(larger)(best[0], best[1]), NAME(larger)(best[2], best[3])));
+    REAL most = -INFINITY;
+    for (int64_t l = 0; l < LANES; l++)
+        most = most < lanes[l] ? lanes[l] : most;
+    for (; i < n; i++)
+        most = most < x[i] ? x[i] : most;
+    return most;
+}
+
+static inline REAL NAME(total)(VECTOR v)
+{
+    REAL lanes[LANES];
+    NAME(store)(lanes, v);
+    UNROLL
+    for (int64_t half = LANES / 2; half; half /= 2)
+        UNROLL
+        for (int64_t l = 0; l < half; l++)
+            lanes[l] += lanes[l + half];
+    return lanes[0];
+}
+
+/* The sum of exp(x - peak); the powers are left in `powers`, or if that is null nowhere. */
+static REAL NAME(sum_of_powers)(const REAL *x, int64_t n, REAL peak, REAL *powers)
+{
+    REAL few[NAME(AT_A_TIME)], rest = 0;
+    VECTOR sums = {0};
+    for (int64_t i = 0; i < n; i += NAME(AT_A_TIME)) {
+        const int64_t count = n - i < NAME(AT_A_TIME) ? n - i : NAME(AT_A_TIME);
+        REAL *target = powers ? powers + i : few;
+        INDEPENDENT
+        for (int64_t j = 0; j < count; j++)
+            target[j] = NAME(vector_exp)(x[i + j] - peak);
+        int64_t j = 0;
+        for (; j + LANES <= count; j += LANES)
+            sums += NAME(load)(target + j);
+        for (; j < count; j++)
+            rest += target[j];
+    }
+    return NAME(total)(sums) + rest;
+}
+
+/* exp(x) / sum(exp(x)) along the middle of three axes, or its logarithm. Tile: a row where the last axis is 1, or else up
+ * to AT_A_TIME neighbouring columns. arrays: input; output, which may be the same; or if that is null, where the peaks
+ * and the logarithms of the sums of exp(x - peak) go. ints: extents of the last two axes, blocks of columns; logarithm. */
+static void NAME(softmax)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
+                          int64_t worker)
+{
+    const int64_t classes = ints[0], inner = ints[1], blocks = ints[2], logarithm = ints[3];
+    for (int64_t tile = begin; tile < end; tile++) {
+        const int64_t first = tile % blocks * NAME(AT_A_TIME), at = tile / blocks * inner + first;
+        const int64_t columns = inner - first < NAME(AT_A_TIME) ? inner - first : NAME(AT_A_TIME);
+        const REAL *x = (const REAL *)arrays[0] + tile / blocks * classes * inner + first;
+        REAL *y = arrays[1] ? (REAL *)arrays[1] + tile / blocks * classes * inner + first : 0;
+        REAL peak[NAME(AT_A_TIME)], sum[NAME(AT_A_TIME)];
+        if (inner == 1) {
+            *peak = NAME(largest)(x, classes);
+            *sum = NAME(sum_of_powers)(x, classes, *peak, logarithm ? 0 : y);
+        } else {
+            for (int64_t j = 0; j < columns; j++) {
+                peak[j] = -INFINITY;
+                sum[j] = 0;
+            }
+            for (int64_t c = 0; c < classes; c++)
+                for (int64_t j = 0; j < columns; j++)
+                    peak[j] = peak[j] < x[c * inner + j] ? x[c * inner + j] : peak[j];
+            for (int64_t c = 0; c < classes; c++) {
+                REAL powers[NAME(AT_A_TIME)];
+                for (int64_t j = 0; j < columns; j++) {
+                    powers[j] = NAME(vector_exp)(x[c * inner + j] - peak[j]);
+                    sum[j] += powers[j];
+                }
+                if (!logarithm)
+                    memcpy(y + c * inner, powers, columns * sizeof(REAL));
+            }
+        }
+        for (int64_t j = 0; j < columns; j++)
+            sum[j] = logarithm ? NAME(logarithm)(sum[j]) : 1 / sum[j];
+        if (!y) {
+            memcpy((REAL *)arrays[2] + at, peak, columns * sizeof(REAL));
+            memcpy((REAL *)arrays[3] + at, sum, columns * sizeof(REAL));
+        } else if (inner == 1 && logarithm) {
+            const REAL subtracted = *peak, rest = *sum;
+            INDEPENDENT
+            for (int64_t c = 0; c < classes; c++)
+                y[c] = x[c] - subtracted - rest;
+        } else if (inner == 1) {
+            const REAL factor = *sum;
+            for (int64_t c = 0; c < classes; c++)
+                y[c] *= factor;
+        } else if (logarithm) {
+            for (int64_t c = 0; c < classes; c++)
+                INDEPENDENT
+                for (int64_t j = 0; j < columns; j++)
+                    y[c * inner + j] = x[c * inner + j] - peak[j] - sum[j];
+        } else {
+            for (int64_t c = 0; c < classes; c++)
+                for (int64_t j = 0; j < columns; j++)
+                    y[c * inner + j] *= sum[j];
+        }
+    }
+}

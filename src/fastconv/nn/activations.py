@@ -1,0 +1,398 @@
+"""Activations: of single values, with slopes that are learnt or drawn, and the maximum of competing channels.
+
+Those that convolutions apply while a tile is at hand are those of kernels/simd/epilogue.h here too, so that
+``relu(conv2d(x, w))`` and ``conv2d(x, w, activation="relu")`` are the same bits.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastconv.arrays import as_array, as_operand, common_float
+from fastconv.epilogue import parse_activation
+from fastconv.errors import GeometryError
+from fastconv.nn.arguments import (
+    channelwise,
+    checked_axis,
+    checked_choice,
+    checked_integer,
+    checked_real,
+    launched,
+    operand_and_result,
+    quiet,
+    result_like,
+)
+from fastconv.nn.dropping import generator
+
+# Values that a tile of an activation holds: with its copy it stays in L1.
+_TILE_VALUES = 2048
+
+# Tiles that are handed out at a time: what takes a thread longer than being woken.
+_GRAIN = 8
+
+
+def relu(x: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
+    """``max(x, 0)``; NaN stays NaN.
+
+    Parameters
+    ----------
+    x : array_like of float32 or float64
+        Any shape.
+    out : ndarray, optional
+        Where to put the result; may be `x`.
+
+    Returns
+    -------
+    ndarray
+        As `x` in shape and type.
+
+    Raises
+    ------
+    TypeError
+        `x` is masked or of another type, or `out` is.
+    GeometryError
+        `out` has another shape; a ``ValueError``.
+
+    References
+    ----------
+    Nair and Hinton, Rectified linear units improve restricted Boltzmann machines, ICML 2010.
+
+    Examples
+    --------
+    >>> relu([-1.0, 0.5])
+    array([0. , 0.5])
+    """
+    return _activated("relu", x, out)
+
+
+def leaky_relu(x: npt.ArrayLike, negative_slope: float = 0.01, *, out: np.ndarray | None = None) -> np.ndarray:
+    """``x`` where it is positive, else ``negative_slope * x``.
+
+    Parameters, result and errors as `relu`.
+
+    References
+    ----------
+    Maas, Hannun and Ng, Rectifier nonlinearities improve neural network acoustic models, ICML 2013.
+
+    Examples
+    --------
+    >>> leaky_relu([-1.0, 0.5], 0.25)
+    array([-0.25,  0.5 ])
+    """
+    return _activated(("leaky_relu", checked_real("negative_slope", negative_slope)), x, out)
+
+
+def elu(x: npt.ArrayLike, alpha: float = 1.0, *, out: np.ndarray | None = None) -> np.ndarray:
+    """``x`` where it is positive, else ``alpha * (exp(x) - 1)``.
+
+    Parameters, result and errors as `relu`.
+
+    References
+    ----------
+    Clevert, Unterthiner and Hochreiter, Fast and accurate deep network learning by exponential linear units, 2015.
+
+    Examples
+    --------
+    >>> elu([-1000.0, 0.5], 2.0)
+    array([-2. ,  0.5])
+    """
+    return _activated(("elu", checked_real("alpha", alpha)), x, out)
+
+
+def sigmoid(x: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
+    """``1 / (1 + exp(-x))``.
+
+    Parameters, result and errors as `relu`.
+
+    References
+    ----------
+    LeCun, Bottou, Orr and Müller, Efficient backprop, 1998.
+
+    Examples
+    --------
+    >>> sigmoid([-1000.0, 0.0, 1000.0])
+    array([0. , 0.5, 1. ])
+    """
+    return _activated("sigmoid", x, out)
+
+
+def tanh(x: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
+    """The hyperbolic tangent.
+
+    Parameters, result and errors as `relu`.
+
+    References
+    ----------
+    LeCun, Bottou, Orr and Müller, Efficient backprop, 1998.
+
+    Examples
+    --------
+    >>> tanh([-1000.0, 0.0, 1000.0])
+    array([-1.,  0.,  1.])
+    """
+    return _activated("tanh", x, out)
+
+
+def silu(x: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
+    """``x * sigmoid(x)``, also called swish; NaN at minus infinity, as torch has it.
+
+    Parameters, result and errors as `relu`.
+
+    References
+    ----------
+    Elfwing, Uchibe and Doya, Sigmoid-weighted linear units for neural network function approximation, 2018.
+
+    Examples
+    --------
+    >>> silu([-1000.0, 0.0, 1000.0])
+    array([  -0.,    0., 1000.])
+    """
+    return _activated("silu", x, out)
+
+
+@quiet
+def gelu(x: npt.ArrayLike, approximate: str = "none", *, out: np.ndarray | None = None) -> np.ndarray:
+    """``x * Phi(x)``, with the cumulative normal distribution; NaN at minus infinity, as torch has it.
+
+    Parameters
+    ----------
+    x, out
+        As `relu`.
+    approximate : {"none", "tanh"}
+        By the error function, or ``x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2``.
+
+    Returns
+    -------
+    ndarray
+
+    Raises
+    ------
+    TypeError, GeometryError
+        As `relu`.
+    ValueError
+        `approximate` is neither.
+
+    References
+    ----------
+    Hendrycks and Gimpel, Gaussian error linear units, 2016.
+
+    Examples
+    --------
+    >>> gelu([-1000.0, 0.0, 1000.0])
+    array([  -0.,    0., 1000.])
+    """
+    if not checked_choice("approximate", approximate, "none", "tanh"):
+        return _activated("gelu", x, out)
+    x, result = operand_and_result(x, out)
+    # (1 + tanh(u)) / 2 = sigmoid(2 u), which has no cancellation far left.
+    return _stored(result, x * sigmoid(gelu_argument(x)))
+
+
+@quiet
+def gelu_argument(x: np.ndarray) -> np.ndarray:
+    """What the tanh form of `gelu` is the sigmoid of."""
+    return sqrt(8 / np.pi) * (x + 0.044715 * x * x * x)
+
+
+def hardswish(x: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
+    """``x * min(max(x + 3, 0), 6) / 6``.
+
+    Parameters, result and errors as `relu`.
+
+    References
+    ----------
+    Howard et al., Searching for MobileNetV3, ICCV 2019.
+
+    Examples
+    --------
+    >>> hardswish([-4.0, 0.0, 1.5, 4.0])
+    array([0.   , 0.   , 1.125, 4.   ])
+    """
+    return _activated("hardswish", x, out)
+
+
+def prelu(x: npt.ArrayLike, weight: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
+    """``x`` where it is positive, else ``weight * x``, with a slope that was learnt.
+
+    Parameters
+    ----------
+    x : array_like of float32 or float64, shape (N, C, ...), (C,) or any with one slope
+    weight : array_like, shape (1,) or (C,)
+        One slope, or one a channel.
+    out : ndarray, optional
+        Where to put the result; may be `x`.
+
+    Returns
+    -------
+    ndarray
+        As `x` in shape, in the type where both meet.
+
+    Raises
+    ------
+    TypeError, GeometryError
+        As `relu`; also `weight` of another shape.
+
+    References
+    ----------
+    He, Zhang, Ren and Sun, Delving deep into rectifiers, ICCV 2015.
+
+    Examples
+    --------
+    >>> prelu([[-1.0, -1.0]], [0.25, 0.5])
+    array([[-0.25, -0.5 ]])
+    """
+    x, weight = as_array("x", x), as_array("weight", weight)
+    x, result = operand_and_result(x, out, weight=weight)
+    slopes = channel_slopes(x, weight).astype(x.dtype).ravel()
+    if slopes.size == 1:
+        return _activated(("leaky_relu", float(slopes[0])), x, result)
+    return channelwise(x, result, slopes, None, None)
+
+
+def channel_slopes(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The slopes of `prelu`, shaped so that they broadcast against `x`."""
+    channels = x.shape[min(1, x.ndim - 1)] if x.ndim else 1
+    if weight.ndim > 1 or weight.size not in (1, channels):
+        raise GeometryError(f"weight of shape {weight.shape}: expected (1,), or one slope for each of {channels}")
+    return weight.reshape(()) if weight.size == 1 else weight.reshape(-1, *(1,) * max(0, x.ndim - 2))
+
+
+def rrelu(
+    x: npt.ArrayLike,
+    lower: float = 1 / 8,
+    upper: float = 1 / 3,
+    training: bool = False,
+    *,
+    rng: np.random.Generator | int | None = None,
+    return_slopes: bool = False,
+    out: np.ndarray | None = None,
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    """`leaky_relu` with slopes drawn uniformly from ``[lower, upper)``, for each value its own; else with their mean.
+
+    Parameters
+    ----------
+    x, out
+        As `relu`.
+    lower, upper : float
+        Bounds of the slopes.
+    training : bool
+        Draw, or use ``(lower + upper) / 2`` everywhere.
+    rng : Generator, int or None
+        What draws, as in `dropout`.
+    return_slopes : bool
+        Also return the slopes, which `fastconv.layer_grad.rrelu` wants.
+
+    Returns
+    -------
+    out : ndarray
+    slopes : ndarray
+        With `return_slopes`.
+
+    Raises
+    ------
+    TypeError, GeometryError
+        As `relu`.
+    ValueError
+        The bounds are not finite or not in order.
+
+    References
+    ----------
+    Xu, Wang, Chen and Li, Empirical evaluation of rectified activations in convolutional network, 2015.
+
+    Examples
+    --------
+    >>> rrelu([-1.0, 1.0], 0.25, 0.75)
+    array([-0.5,  1. ])
+    """
+    lower, upper = checked_real("lower", lower), checked_real("upper", upper)
+    if not -np.inf < lower <= upper < np.inf:
+        raise ValueError(f"lower={lower!r}, upper={upper!r}: expected finite bounds in order")
+    x, result = operand_and_result(x, out)
+    slopes = np.full(x.shape, (lower + upper) / 2, x.dtype)
+    if training:
+        slopes = generator(rng).random(x.shape, x.dtype)
+        slopes *= upper - lower
+        slopes += lower
+    _sloped(x, slopes, result)
+    return (result, slopes) if return_slopes else result
+
+
+def maxout(x: npt.ArrayLike, pieces: int, dim: int = 1, *, out: np.ndarray | None = None) -> np.ndarray:
+    """The maximum of each `pieces` neighbouring channels.
+
+    ``out[:, c] = max_j x[:, c * pieces + j]``
+
+    Parameters
+    ----------
+    x : array_like of float32 or float64
+    pieces : int
+        How many channels compete; divides the extent along `dim`.
+    dim : int
+        The axis of channels.
+    out : ndarray, optional
+        Where to put the result.
+
+    Returns
+    -------
+    ndarray
+        As `x`, but for ``x.shape[dim] / pieces`` channels.
+
+    Raises
+    ------
+    TypeError, GeometryError
+        As `relu`; also `pieces` that do not divide the channels, and an axis that `x` does not have.
+
+    References
+    ----------
+    Goodfellow, Warde-Farley, Mirza, Courville and Bengio, Maxout networks, ICML 2013.
+
+    Examples
+    --------
+    >>> maxout([[1.0, 3.0, -2.0, -5.0]], 2)
+    array([[ 3., -2.]])
+    """
+    x = as_array("x", x)
+    x = as_operand(x, common_float(x=x))
+    competing = competitors(x, pieces, dim)
+    axis = checked_axis("dim", dim, x.ndim) + 1
+    result = result_like(competing.shape[:axis] + competing.shape[axis + 1 :], x.dtype, out)
+    return _stored(result, competing.max(axis))
+
+
+def competitors(x: np.ndarray, pieces: int, dim: int) -> np.ndarray:
+    """`x` with the axis `dim` split in two: groups, and the `pieces` of each."""
+    axis = checked_axis("dim", dim, x.ndim)
+    pieces = checked_integer("pieces", pieces, 1)
+    if x.shape[axis] % pieces:
+        raise GeometryError(f"pieces={pieces}: does not divide {x.shape[axis]} channels")
+    return x.reshape(*x.shape[:axis], x.shape[axis] // pieces, pieces, *x.shape[axis + 1 :])
+
+
+def _stored(result: np.ndarray, values: np.ndarray) -> np.ndarray:
+    result[...] = values
+    return result
+
+
+@quiet
+def _sloped(x: np.ndarray, slopes: np.ndarray, result: np.ndarray) -> np.ndarray:
+    """``x < 0 ? slopes * x : x`` into `result`, which may be `x`."""
+    negative = x < 0
+    products = x * slopes
+    if result is not x:
+        result[...] = x
+    np.copyto(result, products, where=negative)
+    return result
+
+
+def _activated(activation: Any, x: npt.ArrayLike, out: np.ndarray | None) -> np.ndarray:
+    """An activation of the epilogue, alone."""
+    from fastconv.kernels.layers import ACTIVATE
+
+    code, parameter = parse_activation(activation)
+    x, result = operand_and_result(x, out)
+    ints = (x.size, _TILE_VALUES, code)
+    return launched(ACTIVATE, x, result, (), ints, -(-x.size // _TILE_VALUES), scalars=(parameter,), grain=_GRAIN)

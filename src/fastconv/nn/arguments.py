@@ -1,0 +1,120 @@
+"""What the rooms share: the arguments of layers, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from numbers import Real
+from operator import index
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastconv import threads as team
+from fastconv.arrays import as_array, as_operand, checked_out, common_float, is_target
+from fastconv.errors import GeometryError
+
+# Values that are handed out at a time: what takes a thread longer than being woken.
+_GRAIN_VALUES = 16384
+
+# Values too large for their type become infinite, and differences of infinities NaN, without a warning.
+quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+
+
+def operand_and_result(
+    x: npt.ArrayLike, out: np.ndarray | None, **others: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """`x` in the type where it meets the `others`, and the array that takes a result of its shape."""
+    x = as_array("x", x)
+    dtype = common_float(x=x, **others)
+    return as_operand(x, dtype), result_like(x.shape, dtype, out)
+
+
+def result_like(shape: Sequence[int], dtype: np.dtype, out: np.ndarray | None) -> np.ndarray:
+    """`out`, checked, or a new array."""
+    return np.empty(shape, dtype) if out is None else checked_out(out, tuple(shape), dtype)
+
+
+def launched(
+    kernel: dict[int, int],
+    x: np.ndarray,
+    result: np.ndarray,
+    beside: tuple,
+    ints: tuple[int, ...],
+    tiles: int,
+    *,
+    scalars: tuple[float, ...] = (),
+    grain: int = 1,
+) -> np.ndarray:
+    """`result`, once a kernel has read `x` and written all its values; it may be `x`, or overlap it."""
+    source = np.ascontiguousarray(x)
+    # In place is fine, as long as every value goes where it came from.
+    direct = (result is x and source is x) or is_target(result, source, *beside)
+    target = result if direct else np.empty(result.shape, result.dtype)
+    team.run_tiles(kernel[x.itemsize], (source, target, *beside), ints, scalars, tiles, team.get_num_threads(), grain)
+    if target is not result:
+        result[...] = target
+    return result
+
+
+def channelwise(x: np.ndarray, result: np.ndarray, *constants: np.ndarray | None) -> np.ndarray:
+    """`result` of what kernels/simd/layers.h does to each channel of ``x (N, C, ...)`` or ``(C,)``."""
+    from fastconv.kernels.layers import CHANNELS
+
+    channels = x.shape[min(1, x.ndim - 1)]
+    inner = prod(x.shape[2:])
+    size = channels if inner == 1 else inner
+    grain = max(1, _GRAIN_VALUES // max(1, size))
+    return launched(CHANNELS, x, result, constants, (inner, channels), x.size // max(1, size), grain=grain)
+
+
+def checked_channels(name: str, value: Any, x: np.ndarray, default: float | None = None) -> np.ndarray:
+    """`value` as one float64 number for each channel of `x`."""
+    if value is None and default is not None:
+        return np.full(x.shape[1], default, np.float64)
+    array = as_array(name, value)
+    if array.shape != x.shape[1:2]:
+        raise GeometryError(f"{name} of shape {array.shape}: expected {x.shape[1:2]}, one value a channel")
+    common_float(**{name: array})
+    return array.astype(np.float64)
+
+
+def checked_axis(name: str, axis: int, ndim: int) -> int:
+    """`axis`, counted from the front."""
+    number = checked_integer(name, axis)
+    if not -ndim <= number < ndim:
+        raise GeometryError(f"{name}={axis!r}: expected an axis of the {ndim} that there are")
+    return number % ndim
+
+
+def checked_integer(name: str, value: Any, least: int | None = None) -> int:
+    """`value` as an int."""
+    try:
+        number = index(value)
+    except TypeError:
+        number = None
+    if number is None or (least is not None and number < least):
+        raise GeometryError(f"{name}={value!r}: expected an int" + ("" if least is None else f" of at least {least}"))
+    return number
+
+
+def checked_real(name: str, value: Any) -> float:
+    """`value` as a float."""
+    if not isinstance(value, Real):
+        raise ValueError(f"{name}={value!r}: expected a number")
+    return float(value)
+
+
+def checked_choice(name: str, value: Any, usual: str, other: str) -> bool:
+    """Whether `value` is the `other` of the two words that it may be."""
+    if not isinstance(value, str) or value not in (usual, other):
+        raise ValueError(f"{name}={value!r}: expected {usual!r} or {other!r}")
+    return value == other
+
+
+def checked_eps(eps: Any) -> float:
+    """The constant beside a variance."""
+    if not checked_real("eps", eps) >= 0:
+        raise ValueError(f"eps={eps!r}: expected a number of at least 0")
+    return float(eps)

@@ -1,0 +1,147 @@
+"""Dropout, of a fixed and of a random rate."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastconv.nn.arguments import checked_choice, checked_real, operand_and_result, quiet
+
+
+@functools.cache
+def _own_generator(process: int) -> np.random.Generator:
+    """What draws where the caller has no generator: to seed one takes longer than to drop a thousand values. A process
+    that was forked has another than its parent."""
+    return np.random.default_rng()
+
+
+def generator(rng: np.random.Generator | int | None) -> np.random.Generator:
+    """`rng` itself, one of that seed, or that of the process."""
+    return _own_generator(os.getpid()) if rng is None else np.random.default_rng(rng)
+
+
+def dropout(
+    x: npt.ArrayLike,
+    p: float = 0.5,
+    training: bool = True,
+    *,
+    scale_at: str = "training",
+    rng: np.random.Generator | int | None = None,
+    return_mask: bool = False,
+    out: np.ndarray | None = None,
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    """Set each value to zero with probability `p`, and keep the expectation by a factor.
+
+    Parameters
+    ----------
+    x, out
+        As `relu`.
+    p : float
+        Probability of a zero, from 0 to 1.
+    training : bool
+        Drop, or only scale where `scale_at` says so.
+    scale_at : {"training", "test"}
+        Divide what is kept by ``1 - p`` in training ("inverted" dropout, what torch does), or multiply by ``1 - p`` at
+        test time (as dropout was published).
+    rng : Generator, int or None
+        What draws: a generator, its seed, or one that this process began with entropy of the system.
+    return_mask : bool
+        Also return the factors, which `fastconv.layer_grad.dropout` wants.
+
+    Returns
+    -------
+    out : ndarray
+        Whatever `x` held, dropped values are 0.
+    mask : ndarray
+        With `return_mask`: what each value of `x` was multiplied by.
+
+    Raises
+    ------
+    TypeError, GeometryError
+        As `relu`.
+    ValueError
+        `p` is no probability, or `scale_at` unknown.
+
+    References
+    ----------
+    Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, Dropout, JMLR 2014.
+
+    Examples
+    --------
+    >>> out = dropout(np.ones(1000), 0.25, rng=0)
+    >>> np.unique(out)
+    array([0.        , 1.33333333])
+    >>> dropout([1.0, 2.0], 0.25, training=False, scale_at="test")
+    array([0.75, 1.5 ])
+    """
+    p = _checked_rate(p)
+    return _dropped(x, p, p, training, scale_at, generator(rng), return_mask, out)
+
+
+def random_dropout(
+    x: npt.ArrayLike,
+    p: float = 0.5,
+    training: bool = True,
+    *,
+    scale_at: str = "training",
+    rng: np.random.Generator | int | None = None,
+    return_mask: bool = False,
+    out: np.ndarray | None = None,
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    """`dropout` whose rate is drawn anew for each call, that is for each layer and pass, uniformly from ``[0, p)``.
+
+    Parameters
+    ----------
+    x, training, scale_at, rng, return_mask, out
+        As `dropout`; at test time the mean rate ``p / 2`` counts.
+    p : float
+        Upper bound of the rate, from 0 to 1.
+
+    Returns
+    -------
+    ndarray, or ndarray and mask
+        As `dropout`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `dropout`.
+
+    References
+    ----------
+    Bouthillier, Konda, Vincent and Memisevic, Dropout as data augmentation, 2015.
+
+    Examples
+    --------
+    >>> random_dropout([1.0, 2.0], 0.5, training=False, scale_at="test")
+    array([0.75, 1.5 ])
+    """
+    p, rng = _checked_rate(p), generator(rng)
+    return _dropped(x, p * rng.random() if training else p, p / 2, training, scale_at, rng, return_mask, out)
+
+
+@quiet
+def _dropped(x, rate, mean_rate, training, scale_at, rng, return_mask, out):
+    """`dropout` at the `rate` that this call drew, of those whose mean is `mean_rate`."""
+    at_test = checked_choice("scale_at", scale_at, "training", "test")
+    x, result = operand_and_result(x, out)
+    if training:
+        mask = (rng.random(x.shape, x.dtype) >= rate).astype(x.dtype)
+        if not at_test and rate < 1:
+            mask *= 1 / (1 - rate)
+    else:
+        mask = np.full(x.shape, 1 - mean_rate if at_test else 1, x.dtype)
+    np.multiply(x, mask, out=result)
+    if training:
+        np.copyto(result, 0, where=mask == 0)  # infinite and NaN values are dropped too
+    return (result, mask) if return_mask else result
+
+
+def _checked_rate(p: Any) -> float:
+    if not 0 <= checked_real("p", p) <= 1:
+        raise ValueError(f"p={p!r}: expected a probability from 0 to 1")
+    return float(p)

@@ -1,0 +1,249 @@
+"""Normalisation: by a channel's statistics, and by the response of its neighbours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastconv.arrays import as_array, common_float
+from fastconv.errors import GeometryError
+from fastconv.nn.arguments import (
+    channelwise,
+    checked_channels,
+    checked_choice,
+    checked_eps,
+    checked_integer,
+    checked_real,
+    operand_and_result,
+    quiet,
+)
+
+
+@quiet
+def batch_norm(
+    x: npt.ArrayLike,
+    running_mean: npt.ArrayLike | None,
+    running_var: npt.ArrayLike | None,
+    weight: npt.ArrayLike | None = None,
+    bias: npt.ArrayLike | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    *,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """``(x - mean) / sqrt(var + eps) * weight + bias``, channel by channel.
+
+    Parameters
+    ----------
+    x : array_like of float32 or float64, shape (N, C, ...)
+    running_mean, running_var : array_like, shape (C,), optional
+        The statistics, when not `training`. In training those of the batch are used, and arrays that are given move
+        towards them **in place**: ``running += momentum * (batch - running)``, with the unbiased variance.
+    weight, bias : array_like, shape (C,), optional
+        Scale and shift; 1 and 0 by default.
+    training : bool
+    momentum, eps : float
+    out : ndarray, optional
+        Where to put the result; may be `x`.
+
+    Returns
+    -------
+    ndarray
+        As `x`. Statistics are summed in double precision.
+
+    Raises
+    ------
+    TypeError
+        `x` has another type, or running statistics are no arrays that can be updated.
+    GeometryError
+        The shapes do not fit together; a ``ValueError``.
+    ValueError
+        Statistics are missing, there is but one value a channel to train on, or `eps` is negative.
+
+    References
+    ----------
+    Ioffe and Szegedy, Batch normalization, ICML 2015.
+
+    Examples
+    --------
+    >>> batch_norm([[1.0, 10.0], [3.0, 30.0]], None, None, training=True, eps=0.0)
+    array([[-1., -1.],
+           [ 1.,  1.]])
+    """
+    x, result = operand_and_result(x, out)
+    momentum = checked_real("momentum", momentum)
+    running = {"running_mean": running_mean, "running_var": running_var}
+    if training:
+        for name, array in running.items():
+            if array is not None:
+                checked_channels(name, array, x)
+                if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or not array.flags.writeable:
+                    raise TypeError(f"{name}: expected a writeable float array, which training updates in place")
+    mean, var = batch_statistics(x, running_mean, running_var, training)
+    scale = checked_channels("weight", weight, x, 1) / np.sqrt(var + checked_eps(eps))
+    # Double precision ends here: what the mean loses in the type of `x` goes into the shift.
+    near = mean.astype(x.dtype)
+    shift = checked_channels("bias", bias, x, 0) + (near - mean) * scale
+    channelwise(x, result, scale.astype(x.dtype), shift.astype(x.dtype), near)
+    if training:
+        count = x.size // x.shape[1]
+        for array, batch in ((running_mean, mean), (running_var, var * (count / (count - 1)))):
+            if array is not None:
+                array += momentum * (batch - array)
+    return result
+
+
+def batch_statistics(
+    x: np.ndarray, running_mean: Any, running_var: Any, training: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and biased variance of each channel that `batch_norm` normalises with, in float64."""
+    if x.ndim < 2:
+        raise GeometryError(f"x of shape {x.shape}: expected at least 2 axes (batch, channels, ...)")
+    if not training:
+        if running_mean is None or running_var is None:
+            raise ValueError("running_mean and running_var are needed unless training=True")
+        return checked_channels("running_mean", running_mean, x), checked_channels("running_var", running_var, x)
+    if x.size <= x.shape[1]:
+        raise ValueError(f"x of shape {x.shape}: expected more than one value a channel when training")
+    axes = (0, *range(2, x.ndim))
+    mean = x.mean(axes, np.float64)
+    return mean, np.square(x - _along_channels(mean, x)).mean(axes)
+
+
+def _along_channels(values: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """`values`, one a channel, shaped so that they broadcast against ``x (N, C, ...)``."""
+    return values.reshape(-1, *(1,) * (x.ndim - 2))
+
+
+@quiet
+def conv_bn_fold(
+    weight: npt.ArrayLike,
+    bias: npt.ArrayLike | None,
+    running_mean: npt.ArrayLike,
+    running_var: npt.ArrayLike,
+    bn_weight: npt.ArrayLike | None = None,
+    bn_bias: npt.ArrayLike | None = None,
+    eps: float = 1e-5,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weight and bias of the convolution that equals a convolution followed by `batch_norm` in evaluation.
+
+    Parameters
+    ----------
+    weight : array_like of float32 or float64, shape (OC, ...)
+        Of `fastconv.conv2d`, of a convolution with other axes, or of `linear`.
+    bias : array_like, shape (OC,), or None
+    running_mean, running_var, bn_weight, bn_bias, eps
+        As `batch_norm` has them.
+
+    Returns
+    -------
+    weight, bias : ndarray
+        In the type of `weight`; computed in double precision.
+
+    Raises
+    ------
+    TypeError, GeometryError, ValueError
+        As `batch_norm`.
+
+    References
+    ----------
+    Jacob et al., Quantization and training of neural networks for efficient integer-arithmetic-only inference, 2018.
+
+    Examples
+    --------
+    >>> weight, bias = conv_bn_fold(np.ones((1, 1, 3, 3)), [1.0], [2.0], [4.0], [6.0], [0.5], eps=0.0)
+    >>> weight[0, 0, 0], bias
+    (array([3., 3., 3.]), array([-2.5]))
+    """
+    weight = as_array("weight", weight)
+    dtype = common_float(weight=weight)
+    if weight.ndim < 1:
+        raise GeometryError(f"weight of shape {weight.shape}: expected (oc, ...)")
+    outputs = weight[None]  # checked as if they were one image
+    scale = checked_channels("bn_weight", bn_weight, outputs, 1) / np.sqrt(
+        checked_channels("running_var", running_var, outputs) + checked_eps(eps)
+    )
+    centred = checked_channels("bias", bias, outputs, 0) - checked_channels("running_mean", running_mean, outputs)
+    shift = checked_channels("bn_bias", bn_bias, outputs, 0) + centred * scale
+    return (weight * scale.reshape(-1, *(1,) * (weight.ndim - 1))).astype(dtype), shift.astype(dtype)
+
+
+@quiet
+def local_response_norm(
+    x: npt.ArrayLike,
+    size: int,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+    k: float = 1.0,
+    *,
+    rule: str = "mean",
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """``x / (k + alpha * m) ** beta``, where ``m`` gathers the squares of `size` neighbouring channels.
+
+    They are channels ``c - size // 2`` to ``c + (size - 1) // 2`` for channel ``c``; those that do not exist are zeros.
+
+    Parameters
+    ----------
+    x : array_like of float32 or float64, shape (N, C, ...)
+    size : int
+        How many channels, at least 1.
+    alpha, beta, k : float
+    rule : {"mean", "sum"}
+        ``m`` is the mean of the squares, zeros included, as in torch; or their sum, as in the AlexNet paper, whose
+        constants are ``size=5, alpha=1e-4, beta=0.75, k=2``.
+    out : ndarray, optional
+        Where to put the result; may be `x`.
+
+    Returns
+    -------
+    ndarray
+        As `x`.
+
+    Raises
+    ------
+    TypeError, GeometryError
+        As `relu`; also `x` without channels, and a `size` that is no int of at least 1.
+    ValueError
+        `rule` is unknown, or a constant no number.
+
+    References
+    ----------
+    Krizhevsky, Sutskever and Hinton, ImageNet classification with deep convolutional neural networks, 2012, 3.3.
+
+    Examples
+    --------
+    >>> local_response_norm([[3.0, 4.0]], 3, alpha=1.0, beta=0.5, k=0.0, rule="sum")
+    array([[0.6, 0.8]])
+    """
+    x, result = operand_and_result(x, out)
+    divisor = response(x, size, alpha, k, rule)
+    return np.multiply(x, divisor ** -checked_real("beta", beta), out=result)
+
+
+def response(x: np.ndarray, size: int, alpha: float, k: float, rule: str) -> np.ndarray:
+    """``k + alpha * m`` of `local_response_norm`."""
+    summed = checked_choice("rule", rule, "mean", "sum")
+    gathered = neighbour_sum(np.square(x), size)
+    gathered *= checked_real("alpha", alpha) / (1 if summed else size)
+    gathered += checked_real("k", k)
+    return gathered
+
+
+def neighbour_sum(values: np.ndarray, size: int, mirrored: bool = False) -> np.ndarray:
+    """Sums of channels ``c - size // 2`` to ``c + (size - 1) // 2`` of ``(N, C, ...)``, or of the `mirrored` window."""
+    if values.ndim < 2:
+        raise GeometryError(f"x of shape {values.shape}: expected at least 2 axes (batch, channels, ...)")
+    size, channels = checked_integer("size", size, 1), values.shape[1]
+    before, after = min(size // 2, channels), min((size - 1) // 2, channels)
+    if mirrored:
+        before, after = after, before
+    sums = values.copy()
+    for step in range(1, before + 1):
+        sums[:, step:] += values[:, :-step]
+    for step in range(1, after + 1):
+        sums[:, :-step] += values[:, step:]
+    return sums

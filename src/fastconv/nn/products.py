@@ -1,0 +1,97 @@
+"""The layer that is a matrix product."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+
+from fastconv import threads as team
+from fastconv.arrays import as_array, as_operand, common_float, is_target
+from fastconv.errors import GeometryError
+from fastconv.nn.arguments import result_like
+
+# Steps of a block of an inner product, whose sums are added up; they decide the roundings.
+_STEPS = 1024
+
+# Outputs whose rows of the weight one tile reads.
+_BLOCK_OUTPUTS = 128
+
+# A second thread is worth waking for some 20 µs of multiplying.
+_FLOPS_A_THREAD = 1_000_000
+
+
+def linear(
+    x: npt.ArrayLike, weight: npt.ArrayLike, bias: npt.ArrayLike | None = None, *, out: np.ndarray | None = None
+) -> np.ndarray:
+    """``x @ weight.T + bias``, on the inner products of kernels/simd/inner.h: the same bits for any batch and threads.
+
+    Parameters
+    ----------
+    x : array_like, shape (..., I)
+    weight : array_like, shape (O, I)
+    bias : array_like, shape (O,), optional
+    out : ndarray, optional
+        Where to put the result.
+
+    Returns
+    -------
+    ndarray, shape (..., O)
+        float32 or float64, the type in which the arguments meet.
+
+    Raises
+    ------
+    TypeError
+        Another type.
+    GeometryError
+        The shapes do not fit together; a ``ValueError``.
+
+    References
+    ----------
+    LeCun, Bottou, Bengio and Haffner, Gradient-based learning applied to document recognition, 1998.
+
+    Examples
+    --------
+    >>> linear([1.0, 2.0], [[1.0, 0.0], [0.0, -1.0], [1.0, 1.0]], [0.0, 0.0, 0.5])
+    array([ 1. , -2. ,  3.5])
+    """
+    from fastconv.kernels.cpu import cache_bytes
+    from fastconv.kernels.gemm import MR
+    from fastconv.kernels.layers import INNER
+
+    x, weight = as_array("x", x), as_array("weight", weight)
+    bias = None if bias is None else as_array("bias", bias)
+    dtype = common_float(x=x, weight=weight, bias=bias)
+    check_linear(x, weight)
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise GeometryError(
+            f"bias of shape {bias.shape}: expected {weight.shape[:1]}, one value for each row of weight"
+        )
+    outputs, inputs = weight.shape
+    result = result_like((*x.shape[:-1], outputs), dtype, out)
+    x, weight = np.ascontiguousarray(as_operand(x, dtype)), np.ascontiguousarray(as_operand(weight, dtype))
+    bias = None if bias is None else np.ascontiguousarray(as_operand(bias, dtype))
+    target = result if is_target(result, x, weight, bias) else np.empty(result.shape, dtype)
+    samples, threads = prod(x.shape[:-1]), team.get_num_threads()
+    block = min(_BLOCK_OUTPUTS, -(-outputs // (threads * MR)) * MR) or 1
+    held = cache_bytes()[1] // 2 // (dtype.itemsize * max(1, samples))
+    team.run_tiles(
+        INNER[dtype.itemsize],
+        (x, weight, bias, target),
+        (samples, outputs, inputs, block, _STEPS, max(1, held // _STEPS) * _STEPS),
+        (),
+        -(-outputs // block),
+        min(threads, 1 + 2 * weight.size * samples // _FLOPS_A_THREAD),
+    )
+    if target is not result:
+        result[...] = target
+    return result
+
+
+def check_linear(x: np.ndarray, weight: np.ndarray) -> None:
+    """Refuse arrays that `linear` cannot multiply."""
+    if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
+        raise GeometryError(
+            f"x of shape {x.shape}, weight of shape {weight.shape}: expected (..., inputs) and (outputs, inputs)"
+        )

@@ -1,0 +1,235 @@
+"""Scores of classes: softmax, its logarithm, and the loss."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastconv import threads as team
+from fastconv.arrays import as_array, as_operand, common_float
+from fastconv.errors import GeometryError
+from fastconv.nn.arguments import (
+    checked_axis,
+    checked_channels,
+    checked_integer,
+    checked_real,
+    launched,
+    operand_and_result,
+    quiet,
+)
+
+# Neighbouring columns of a tile of the kernel (AT_A_TIME in kernels/simd/layers.h).
+_COLUMNS = 64
+
+
+def softmax(x: npt.ArrayLike, dim: int, *, out: np.ndarray | None = None) -> np.ndarray:
+    """``exp(x) / sum(exp(x))`` along an axis.
+
+    A slice that holds a NaN, plus infinity, or nothing but minus infinity, becomes NaN.
+
+    Parameters
+    ----------
+    x, out
+        As `relu`.
+    dim : int
+        The axis along which the result sums up to 1.
+
+    Returns
+    -------
+    ndarray
+
+    Raises
+    ------
+    TypeError, GeometryError
+        As `relu`; also an axis that `x` does not have.
+
+    References
+    ----------
+    Bridle, Probabilistic interpretation of feedforward classification network outputs, 1990.
+
+    Examples
+    --------
+    >>> softmax([1000.0, 1000.0, -1000.0], 0)
+    array([0.5, 0.5, 0. ])
+    """
+    return _softmax(x, dim, out, logarithm=False)
+
+
+def log_softmax(x: npt.ArrayLike, dim: int, *, out: np.ndarray | None = None) -> np.ndarray:
+    """``x - log(sum(exp(x)))`` along an axis: the logarithm of `softmax`, without its underflow.
+
+    Parameters, result and errors as `softmax`.
+
+    References
+    ----------
+    Blanchard, Higham and Higham, Accurately computing the log-sum-exp and softmax functions, 2021.
+
+    Examples
+    --------
+    >>> log_softmax([1000.0, 0.0], 0)
+    array([    0., -1000.])
+    """
+    return _softmax(x, dim, out, logarithm=True)
+
+
+def _softmax(x: npt.ArrayLike, dim: int, out: np.ndarray | None, logarithm: bool) -> np.ndarray:
+    from fastconv.kernels.layers import SOFTMAX
+
+    x, result = operand_and_result(x, out)
+    ints, tiles = _slices(x, checked_axis("dim", dim, x.ndim))
+    return launched(SOFTMAX, x, result, (), (*ints, logarithm), tiles) if x.size else result
+
+
+def _slices(x: np.ndarray, axis: int) -> tuple[tuple[int, int, int], int]:
+    """What the kernel of softmax is told of the slices along an axis, and its tiles."""
+    inner = prod(x.shape[axis + 1 :])
+    blocks = -(-inner // _COLUMNS)
+    return (x.shape[axis], inner, blocks), prod(x.shape[:axis]) * blocks
+
+
+@quiet
+def cross_entropy(
+    x: npt.ArrayLike,
+    target: npt.ArrayLike,
+    weight: npt.ArrayLike | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> np.ndarray:
+    """The negative logarithm of the probability that `softmax` gives to the targets.
+
+    Parameters
+    ----------
+    x : array_like of float32 or float64, shape (C,), (N, C) or (N, C, ...)
+        Scores of the classes, before any softmax.
+    target : array_like
+        Integers of shape (), (N,) or (N, ...): the right classes. Or floats of the shape of `x`: their probabilities.
+    weight : array_like, shape (C,), optional
+        How much each class counts.
+    ignore_index : int
+        Targets of this class count nothing (not for probabilities).
+    reduction : {"mean", "sum", "none"}
+        "mean" divides by the weights of the targets, or by their number where they are probabilities.
+    label_smoothing : float
+        From 0 to 1: how much of the target is shared by all classes alike.
+
+    Returns
+    -------
+    ndarray
+        Without axes, or with "none" of the shape of the classes. Means and sums are taken in double precision.
+
+    Raises
+    ------
+    TypeError
+        Another type.
+    GeometryError
+        The shapes do not fit together; a ``ValueError``.
+    ValueError
+        A target is no class, or another argument is out of range.
+
+    References
+    ----------
+    Bridle, Probabilistic interpretation of feedforward classification network outputs, 1990; label smoothing: Szegedy
+    et al., Rethinking the inception architecture for computer vision, 2016.
+
+    Examples
+    --------
+    >>> cross_entropy([[1000.0, 0.0], [1000.0, 0.0]], [0, 1], reduction="none")
+    array([   0., 1000.])
+    """
+    x, target = as_array("x", x), as_array("target", target)
+    dtype = common_float(x=x)
+    if target.dtype.kind in "iu" and label_smoothing == 0:
+        # The usual case needs one logarithm a sample, not one a class.
+        chosen, counts = _chosen(x, target, weight, ignore_index, reduction)
+        losses = np.where(counts == 0, 0, counts * _surprise(as_operand(x, dtype), chosen))
+        divisor = float(counts.sum()) if reduction == "mean" else 1
+    else:
+        shares, divisor = target_shares(x, target, weight, ignore_index, reduction, label_smoothing)
+        # A class without a share counts nothing, even if its logarithm is minus infinity.
+        losses = np.where(shares == 0, 0, -shares * log_softmax(x, class_axis(x))).sum(class_axis(x))
+    return np.asarray(losses if reduction == "none" else np.divide(losses.sum(), divisor), dtype)
+
+
+def _surprise(x: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """What `log_softmax` gives to the `chosen` classes, negated, in double precision."""
+    from fastconv.kernels.layers import SOFTMAX
+
+    source, (ints, tiles) = np.ascontiguousarray(x), _slices(x, class_axis(x))
+    peaks, logarithms = np.empty(chosen.size, x.dtype), np.empty(chosen.size, x.dtype)
+    arrays = (source, None, peaks, logarithms)
+    team.run_tiles(SOFTMAX[x.itemsize], arrays, (*ints, True), (), tiles, team.get_num_threads())
+    classes, inner, _ = ints
+    slices = np.arange(chosen.size)
+    own = source.ravel()[slices // inner * (classes * inner) + slices % inner + chosen.ravel() * inner]
+    return (np.subtract(peaks, own, dtype=np.float64) + logarithms).reshape(chosen.shape)
+
+
+def class_axis(x: np.ndarray) -> int:
+    """The axis of the classes: the only one, or that after the batch."""
+    return min(1, x.ndim - 1)
+
+
+def target_shares(
+    x: np.ndarray, target: Any, weight: Any, ignore_index: int, reduction: str, label_smoothing: float
+) -> tuple[np.ndarray, float]:
+    """What each class counts in the loss, in float64 and the shape of `x`; and what the sum is divided by."""
+    _check_loss(x, reduction)
+    smoothing = checked_real("label_smoothing", label_smoothing)
+    if not 0 <= smoothing <= 1:
+        raise ValueError(f"label_smoothing={label_smoothing!r}: expected a number from 0 to 1")
+    axis, target = class_axis(x), as_array("target", target)
+    classes = x.shape[axis]
+    weights = _class_weights(x, weight)
+    spread = weights.reshape(-1, *(1,) * (x.ndim - 1 - axis))
+    if target.dtype.kind == "f":
+        if target.shape != x.shape:
+            raise GeometryError(f"target of shape {target.shape}: expected probabilities of the shape of x, {x.shape}")
+        shares = (target.astype(np.float64) * (1 - smoothing) + smoothing / classes) * spread
+        count = x.size // classes
+    else:
+        chosen, counts = _chosen(x, target, weight, ignore_index, reduction)
+        shares = np.full(x.shape, smoothing / classes) * spread
+        at = np.expand_dims(chosen, axis)
+        own = np.take_along_axis(shares, at, axis) + np.expand_dims((1 - smoothing) * weights[chosen], axis)
+        np.put_along_axis(shares, at, own, axis)
+        shares *= np.expand_dims(target != ignore_index, axis)
+        count = float(counts.sum())
+    return shares, count if reduction == "mean" else 1
+
+
+def _check_loss(x: np.ndarray, reduction: str) -> None:
+    if x.ndim < 1 or x.shape[class_axis(x)] < 1:
+        raise GeometryError(f"x of shape {x.shape}: expected (C,), (N, C) or (N, C, ...) with at least one class")
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"reduction={reduction!r}: expected 'mean', 'sum' or 'none'")
+
+
+def _class_weights(x: np.ndarray, weight: Any) -> np.ndarray:
+    classes = x.shape[class_axis(x)]
+    return checked_channels("weight", weight, np.broadcast_to(x.dtype.type(0), (1, classes)), 1)
+
+
+def _chosen(
+    x: np.ndarray, target: np.ndarray, weight: Any, ignore_index: int, reduction: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """The class of each sample, and what it counts in the loss."""
+    _check_loss(x, reduction)
+    axis = class_axis(x)
+    classes = x.shape[axis]
+    if target.dtype.kind not in "iu":
+        raise TypeError(f"target of dtype {target.dtype}: expected integers (classes) or floats (probabilities)")
+    if target.shape != x.shape[:axis] + x.shape[axis + 1 :]:
+        raise GeometryError(
+            f"target of shape {target.shape}: expected {x.shape[:axis] + x.shape[axis + 1 :]}, one class each"
+        )
+    counted = target != checked_integer("ignore_index", ignore_index)
+    wrong = counted & ((target < 0) | (target >= classes))
+    if wrong.any():
+        raise ValueError(f"target={int(target[wrong][0])}: expected a class from 0 to {classes - 1}")
+    chosen = np.where(counted, target, 0).astype(np.intp)
+    return chosen, counted.astype(np.float64) if weight is None else _class_weights(x, weight)[chosen] * counted
