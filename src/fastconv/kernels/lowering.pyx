@@ -23,6 +23,7 @@ WINDOW = ("n", "g", "ic", "oc", "ih", "iw", "kh", "kw", "oh", "ow", "sh", "sw", 
 
 cpdef enum:
     SWAPPED_CHANNELS = 8
+    SWAPPED_FILTERS = 8
 
 ctypedef fused real:
     float
@@ -198,21 +199,26 @@ COL2IM = {"float32": <intptr_t> &col2im_f32, "float64": <intptr_t> &col2im_f64}
 
 cdef inline void swap_tiles(const real *weight, real *swapped, const int64_t *ints,
                             int64_t begin, int64_t end) noexcept nogil:
-    cdef int64_t M = ints[0], C = ints[1], taps = ints[2] * ints[3], rows = ints[4], cols = ints[5]
-    cdef int64_t row0 = ints[6], row_step = ints[7], col0 = ints[8], col_step = ints[9]
+    cdef int64_t M = ints[0], C = ints[1], kw = ints[3], taps = ints[2] * kw, rows = ints[4], cols = ints[5]
+    cdef int64_t row0 = ints[6], row_step = ints[7], col0 = ints[8], col_step = ints[9], kept = rows * cols
     cdef int64_t blocks = (C + SWAPPED_CHANNELS - 1) // SWAPPED_CHANNELS
-    cdef int64_t tile, group, m, c, a, b, first
+    cdef int64_t tile, block, group, m, m0, m1, c, count, a, b, first
     cdef const real *source
     cdef real *target
     for tile in range(begin, end):
         group, first = tile // blocks, tile % blocks * SWAPPED_CHANNELS
-        for m in range(M):
-            for c in range(first, min(C, first + SWAPPED_CHANNELS)):
-                source = weight + ((group * M + m) * C + c) * taps + row0 * ints[3] + col0
-                target = swapped + ((group * C + c) * M + m) * rows * cols
-                for a in range(rows):
-                    for b in range(cols):
-                        target[a * cols + b] = source[a * row_step * ints[3] + b * col_step]
+        count = min(C - first, SWAPPED_CHANNELS)
+        for block in range((M + SWAPPED_FILTERS - 1) // SWAPPED_FILTERS):
+            m0 = block * SWAPPED_FILTERS
+            m1 = min(M, m0 + SWAPPED_FILTERS)
+            for a in range(rows):
+                for b in range(cols):
+                    for m in range(m0, m1):
+                        source = weight + ((group * M + m) * C + first) * taps
+                        source += (row0 + a * row_step) * kw + col0 + b * col_step
+                        target = swapped + ((group * C + first) * M + m) * kept + a * cols + b
+                        for c in range(count):
+                            target[c * M * kept] = source[c * taps]
 
 
 cdef void swap_f32(void **arrays, const int64_t *ints, const double *scalars,
@@ -226,9 +232,9 @@ cdef void swap_f64(void **arrays, const int64_t *ints, const double *scalars,
 
 
 # The filters of an adjoint: channels swapped within their group, and every step-th tap from one on.
-# Tile: `SWAPPED_CHANNELS` input channels of one group, as many streams as L1 has ways. `arrays`: the weight
-# (g * M, C, kh, kw), swapped (g * C, M, rows, cols). `ints`: M, C, kh, kw, rows, cols, first row tap and step, first
-# column tap and step.
+# Tile: `SWAPPED_CHANNELS` input channels of one group, as many streams as L1 has ways; `SWAPPED_FILTERS` of them stay
+# there while they are read tap by tap. `arrays`: the weight (g * M, C, kh, kw), swapped (g * C, M, rows, cols). `ints`:
+# M, C, kh, kw, rows, cols, first row tap and step, first column tap and step.
 SWAP_FILTERS = {"float32": <intptr_t> &swap_f32, "float64": <intptr_t> &swap_f64}
 
 

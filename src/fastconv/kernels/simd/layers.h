@@ -9,9 +9,9 @@ static void NAME(activate_values)(void **arrays, const int64_t *ints, const doub
     NAME(activate)((const REAL *)arrays[0] + first, (REAL *)arrays[1] + first, last - first, 0, ints[2], scalars[0]);
 }
 
-/* y = (x - centre) * scale + shift, or with no shift x < 0 ? scale * x : x, by constants of the channel. Tile: a plane of
- * `inner` values of one channel, or where that is 1 a row of all channels. arrays: input and output, which may be the
- * same; scale, shift or null, centre. ints: inner, channels. */
+/* y = (x - centre) * scale + shift, or with no shift x < 0 ? scale * x : x, by constants of the channel. Tile: a plane
+ * of `inner` values of one channel, or where that is 1 a row of all channels. arrays: input and output, which may be
+ * the same; scale, shift or null, centre. ints: inner, channels. */
 static void NAME(channels)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                            int64_t worker)
 {
@@ -104,9 +104,10 @@ static REAL NAME(sum_of_powers)(const REAL *x, int64_t n, REAL peak, REAL *power
     return NAME(total)(sums) + rest;
 }
 
-/* exp(x) / sum(exp(x)) along the middle of three axes, or its logarithm. Tile: a row where the last axis is 1, or else up
- * to AT_A_TIME neighbouring columns. arrays: input; output, which may be the same; or if that is null, where the peaks
- * and the logarithms of the sums of exp(x - peak) go. ints: extents of the last two axes, blocks of columns; logarithm. */
+/* exp(x) / sum(exp(x)) along the middle of three axes, or its logarithm. Tile: a row where the last axis is 1, or else
+ * up to AT_A_TIME neighbouring columns. arrays: input; output, which may be the same; or if that is null, where the
+ * peaks and the logarithms of the sums of exp(x - peak) go. ints: extents of the last two axes, blocks of columns;
+ * logarithm. */
 static void NAME(softmax)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                           int64_t worker)
 {

@@ -24,7 +24,7 @@ typedef struct {
 /* Bytes; where lines are longer, some prefetches are for nothing. */
 #define CACHE_LINE 64
 
-/* Bytes before a matrix-vector product reads them that it asks for them: pages are too short for the hardware to do so. */
+/* A matrix-vector product asks for memory so many bytes ahead: pages are too short for the hardware to do so. */
 #define AHEAD 1024
 
 /* Products of few steps that read the same filters in turn while their right operands are in L1. */
