@@ -29,3 +29,5 @@
 #include "winograd.h"
 
 #include "separable.h"
+
+#include "fft.h"
