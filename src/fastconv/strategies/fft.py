@@ -3,9 +3,9 @@
 Overlap-save (Stockham, High-speed convolution and correlation, 1966; Oppenheim and Schafer, Discrete-Time Signal
 Processing, section 8.7.3): a tile of transform extents ``th × tw`` gives the ``th - (kh - 1)·dh`` by
 ``tw - (kw - 1)·dw`` outputs into which nothing wraps around but the zeros around the image. Tiles go in pairs, as the
-real and the imaginary part of one plane (simd/fft.h); a kernel of one row cuts its images into lines. Strides keep every
-s-th output of the dense result; dilation spreads the filter's taps. A spectrum spreads a NaN over its pair of tiles,
-and overflows where no single output would: such pairs are computed again, by plain sums.
+real and the imaginary part of one plane (simd/fft.h); a kernel of one row cuts its images into lines. Strides keep
+every s-th output of the dense result; dilation spreads the filter's taps. A spectrum spreads a NaN over its pair of
+tiles, and overflows where no single output would: such pairs are computed again, by plain sums.
 """
 
 from __future__ import annotations
