@@ -24,6 +24,8 @@ cdef extern from "simd/simd.h":
         tile_function weight_gradient
         tile_function winograd_weight
         tile_function winograd
+        tile_function fft_weight
+        tile_function fft
 
     ctypedef struct simd_kernels:
         const char *isa

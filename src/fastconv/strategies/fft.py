@@ -2,173 +2,350 @@
 
 Overlap-save (Stockham, High-speed convolution and correlation, 1966; Oppenheim and Schafer, Discrete-Time Signal
 Processing, section 8.7.3): a tile of transform extents ``th × tw`` gives the ``th - (kh - 1)·dh`` by
-``tw - (kw - 1)·dw`` outputs into which nothing wraps around. The filters are transformed once a call, for all tiles and
-images; the transforms are those of `scipy.fft` (pocketfft, Reinecke), real, in the type of the image. Rows of zeros are
-not transformed, nor rows back that are no outputs. Strides keep every s-th output of the dense result; dilation spreads
-the filter's taps. Filters are transformed in groups that fit the workspace.
+``tw - (kw - 1)·dw`` outputs into which nothing wraps around but the zeros around the image. Tiles go in pairs, as the
+real and the imaginary part of one plane (simd/fft.h); a kernel of one row cuts its images into lines. Strides keep
+every s-th output of the dense result; dilation spreads the filter's taps. A spectrum spreads a NaN over its pair of
+tiles, and overflows where no single output would: such pairs are computed again, by plain sums.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
-from math import log2, prod
+from math import log2, prod, sqrt
 from typing import NamedTuple
 
 import numpy as np
 
-from fastconv.epilogue import PLAIN, Epilogue
-from fastconv.geometry import ConvGeometry, output_extent
-from fastconv.strategies.base import KeepsWeights, finish_planes, refuse_unless_real_2d, sum_error
+from fastconv import threads as team
+from fastconv.continuation import continued
+from fastconv.epilogue import Epilogue
+from fastconv.geometry import ConvGeometry
+from fastconv.strategies.base import (
+    DEFAULT_MAX_WORKSPACE,
+    PreparesFirst,
+    element_strides,
+    refuse_unless_real_2d,
+    sum_error,
+)
 from fastconv.strategies.direct import Direct
 
-# Bytes of the spectra that are held at a time, beyond one tile's: past this, fresh pages cost more than longer
-# batches gain.
-_BATCH_BYTES = 64 << 20
+# Extents are multiples of this, which every instruction set's vectors divide.
+_UNIT = 16
 
-# Tiles that are transformed together, in the second cache: short rows of one would not fill SciPy's vectors.
-_TOGETHER_BYTES = 1 << 18
+# Tilings whose spectra prepared filters keep.
+_MOST_KEPT = 4
 
-# Calls into NumPy and SciPy for tiles that are transformed together, and for each of them, whatever its size.
-_TILE_SECONDS = 5e-5
-_GATHER_SECONDS = 1e-5
+_CACHE_LINE = 64
 
-# Floating-point operations a second of pocketfft, counting 2.5 n log2 n, while a plane stays in the second cache and
-# past it.
-_FFT_FLOPS = 9e9
-_SLOW_FFT_FLOPS = 6.5e9
-_FAST_BYTES = 1 << 20
+# Floating-point operations a second of a pair's way there and back, counting 5 n log2 n, by the bytes of its plane and
+# spectrum: in L2, in L3, beyond.
+_RATES = ((1 << 19, 30e9), (4 << 20, 22e9))
+_SLOW_RATE = 12e9
+
+# Products of spectra that are summed over channels.
+_PRODUCT_RATE = 2e9
+
+# A tile's gathering, and what a call takes whatever it computes.
+_TILE_SECONDS = 1e-6
+_CALL_SECONDS = 2e-5
 
 
 class _Tiling(NamedTuple):
-    """Transform extents, the dense outputs of a tile, and how many tiles cover the outputs, along each axis."""
+    """Transform extents of a plane, the dense outputs of a tile, and how many tiles cover the outputs, down and across.
+
+    `lines`: the rows of a plane follow each other in one row of the image.
+    """
 
     extents: tuple[int, int]
     steps: tuple[int, int]
     counts: tuple[int, int]
+    lines: bool
+
+    @property
+    def points(self) -> int:
+        return prod(self.extents)
+
+    @property
+    def pairs(self) -> int:
+        return -(-prod(self.counts) // 2)
 
 
-def _transform_seconds(extents: tuple[int, int], itemsize: int) -> float:
-    points = prod(extents)
-    # One row alone does not fill SciPy's vectors; short ones come several at a time.
-    fast = points * itemsize <= (_FAST_BYTES if extents[0] > 1 else _TOGETHER_BYTES // 8)
-    return 2.5 * points * log2(max(2, points)) / (_FFT_FLOPS if fast else _SLOW_FFT_FLOPS) * itemsize**0.5 / 2
+@functools.lru_cache(maxsize=4096)
+def _next_fast(extent: int) -> int:
+    """The least extent from this one on that has only the factors that there are passes for."""
+    units = -(-extent // _UNIT)
+    best = 1 << (units - 1).bit_length()
+    fives = 1
+    while fives < best:
+        odd = fives
+        while odd < best:
+            best = min(best, odd << (-(-units // odd) - 1).bit_length())
+            odd *= 3
+        fives *= 5
+    return best * _UNIT
 
 
-def _tile_seconds(tiling: _Tiling, channels: int, itemsize: int) -> float:
-    """What a tile costs beside its transforms."""
-    return _GATHER_SECONDS + _TILE_SECONDS / _tiles_at_once(tiling, channels, itemsize)
+def _next_fast_line(points: int) -> tuple[int, int]:
+    """The least plane of about equal extents that holds a line."""
+    root = max(_UNIT, round(sqrt(points)))
+    heights = {_next_fast(root * part // 8) for part in range(4, 9)}
+    return min(((h, _next_fast(-(-points // h))) for h in sorted(heights)), key=prod)
 
 
 @functools.lru_cache(maxsize=4096)
 def _tiling(g: ConvGeometry, itemsize: int) -> _Tiling:
-    """The cheapest tiling of one channel's plane, of counts of tiles that leave them larger than half the kernel."""
-    from scipy.fft import next_fast_len
+    """The cheapest for one image, in any batch, of counts of tiles that leave them larger than half the kernel."""
+    lines = g.kh == 1
+    reaches = [d * (k - 1) for d, k in zip(g.dilation, g.kernel, strict=True)]
 
-    def cuts(out: int, stride: int, reach: int, axis: int) -> Iterator[tuple[int, int, int]]:
-        dense = (out - 1) * stride + 1
-        count, most = 1, max(1, 2 * dense // (reach + 1))
-        while count <= most:
-            step = -(-dense // count)
-            extent = next_fast_len(step + reach, real=axis == 1)
-            if extent - reach > step:  # as it is free
-                step = extent - reach
-            yield extent, step, -(-dense // step)
+    def cuts(axis: int, fast: Callable[[int], tuple[int, ...]]) -> list[tuple[tuple[int, ...], int, int]]:
+        """Extents of a tile, its outputs, and the count of tiles, with ever more of these."""
+        reach, (begin, _), extent = reaches[axis], g.padding[axis], g.extent[axis]
+        dense = (g.out_extent[axis] - 1) * g.stride[axis] + 1
+        # One tile may wrap around as far as there are zeros at both of its ends.
+        zeros = max(0, min(begin, dense + reach - begin - extent, reach))
+        found, count = [(fast(max(reach + 1, dense + reach - zeros)), dense, 1)], 2
+        while count <= 2 * dense // (reach + 1):
+            extents = fast(-(-dense // count) + reach)
+            step = min(dense, prod(extents) - reach)
+            found.append((extents, step, -(-dense // step)))
             count = max(count + 1, count * 9 // 8)
+        return found
 
-    def seconds(tiling: _Tiling) -> float:
-        tile = _tile_seconds(tiling, g.ic // g.g, itemsize) + 2 * _transform_seconds(tiling.extents, itemsize)
-        return prod(tiling.counts) * tile + _transform_seconds(tiling.extents, itemsize)
-
-    reach = [d * (k - 1) for d, k in zip(g.dilation, g.kernel, strict=True)]
-    ways = (
-        sorted(set(cuts(o, s, r, axis)))
-        for axis, (o, s, r) in enumerate(zip(g.out_extent, g.stride, reach, strict=True))
-    )
-    return min((_Tiling(*zip(*pair, strict=True)) for pair in product(*ways)), key=seconds)
-
-
-def _spectrum_bytes(geometry: ConvGeometry, dtype: np.dtype) -> int:
-    """One plane's half spectrum, beside the real plane that it comes from."""
-    height, width = _tiling(geometry, dtype.itemsize).extents
-    return 2 * height * (width // 2 + 1) * 2 * dtype.itemsize
+    if lines:
+        tilings = [_Tiling(e, (g.sh, step), (g.oh, count), lines) for e, step, count in cuts(1, _next_fast_line)]
+    else:
+        down, across = (cuts(axis, lambda least: (_next_fast(least),)) for axis in (0, 1))
+        tilings = [
+            _Tiling((*a, *b), (rows, cols), (m, n), lines) for (a, rows, m), (b, cols, n) in product(down, across)
+        ]
+    return min(tilings, key=lambda tiling: _image_seconds(g, tiling, itemsize) + _weight_seconds(g, tiling, itemsize))
 
 
-def _filters_at_once(geometry: ConvGeometry, dtype: np.dtype, max_workspace: int) -> int:
-    """How many filters of a group fit, each with the spectra of its channels and of its output."""
-    plane = _spectrum_bytes(geometry, dtype)
-    channels = geometry.ic // geometry.g
-    room = min(_BATCH_BYTES, max_workspace) // plane - channels
-    return min(geometry.oc // geometry.g, max(1, room // (channels + 1)))
+def _transform_seconds(tiling: _Tiling, itemsize: int) -> float:
+    """One plane's way in one direction."""
+    points = tiling.points
+    held = 4 * points * itemsize
+    rate = next((rate for limit, rate in _RATES if held <= limit), _SLOW_RATE) * 4 / itemsize
+    return 5 * points * log2(points) / rate
 
 
-class _Tile(NamedTuple):
-    """One tile: where it begins in the padded image; which of its places are outputs, every s-th; and which outputs."""
+def _image_seconds(g: ConvGeometry, tiling: _Tiling, itemsize: int) -> float:
+    channels = g.ic + g.oc
+    products = (g.oc * g.ic // g.g - g.oc) * tiling.points * itemsize / 4 / _PRODUCT_RATE
+    return tiling.pairs * (channels * (_transform_seconds(tiling, itemsize) + _TILE_SECONDS) + products)
 
-    begins: tuple[int, ...]
-    kept: tuple[slice, ...]
-    target: tuple[slice, ...]
+
+def _weight_seconds(g: ConvGeometry, tiling: _Tiling, itemsize: int) -> float:
+    # Columns past the kernel are zeros.
+    share = 0.5 * (1 + min(1.0, ((g.kw - 1) * g.dw + 1) / tiling.extents[1]))
+    return g.oc * g.ic // g.g * share * _transform_seconds(tiling, itemsize)
+
+
+def _filters_at_once(g: ConvGeometry, tiling: _Tiling, itemsize: int, max_workspace: int) -> int:
+    """How many filters' spectra are held at a time."""
+    spectra = g.ic // g.g * 2 * tiling.points * itemsize
+    return min(g.oc, max(1, max_workspace // 2 // spectra))
+
+
+class _Planes(NamedTuple):
+    """How planes lie in memory, in values."""
+
+    pitch: int
+    gap: int
+    plane: int
+    lines: int
 
     @classmethod
-    def at(cls, g: ConvGeometry, tiling: _Tiling, row: int, col: int) -> _Tile | None:
-        begins, kept, target = (row * tiling.steps[0], col * tiling.steps[1]), [], []
-        for begin, size, stride, extent in zip(begins, tiling.steps, g.stride, g.out_extent, strict=True):
-            index, end = -(-begin // stride), min(extent, -(-(begin + size) // stride))
-            if index >= end:
-                return None  # strides pass over it
-            target.append(slice(index, end))
-            kept.append(slice(index * stride - begin, (end - 1) * stride - begin + 1, stride))
-        return cls(begins, tuple(kept), tuple(target))
+    def of(cls, tiling: _Tiling, itemsize: int) -> _Planes:
+        from fastconv.kernels.fft import LANES
+
+        height, width = tiling.extents
+        # Rows are an odd number of cache lines apart: those of a column would share few places of L1.
+        line = _CACHE_LINE // itemsize
+        pitch = (width // line | 1) * line
+        gap = height * pitch + line
+        return cls(pitch, gap, 2 * gap, 2 * max(tiling.extents) * 2 * LANES[itemsize])
+
+    def scratch(self, channels: int, filters: int) -> int:
+        """What a worker needs: planes of the channels, one more if several filters share these, and lines in L1."""
+        return (channels + (filters > 1)) * self.plane + self.lines
 
 
-def _tiles_at_once(tiling: _Tiling, channels: int, itemsize: int) -> int:
-    """Neighbouring tiles that are transformed together, which SciPy does several rows of at a time."""
-    return min(tiling.counts[1], max(1, _TOGETHER_BYTES // (channels * prod(tiling.extents) * itemsize)))
+def _radices(points: int) -> tuple[int, ...]:
+    """The passes of a transform. Radix 8 is no faster than 4, which spills no registers: once, where 4 leaves a 2."""
+    radices = []
+    for radix in (3, 5):
+        while points % radix == 0:
+            points //= radix
+            radices.append(radix)
+    while points > 1:
+        radices.append(4 if points != 8 else 8)
+        points //= radices[-1]
+    return tuple(reversed(radices))
 
 
-def _gather(g: ConvGeometry, channels: np.ndarray, begins: tuple[int, ...], block: np.ndarray) -> slice:
-    """Fill a tile's channels (c, th, tw) with the padded image from its dense position `begins` on.
-
-    Rows past the image are left as they were; those of it are returned.
-    """
-    source, target = [], []
-    for begin, (pad, _), extent, size in zip(begins, g.padding, g.extent, block.shape[1:], strict=True):
-        first, last = max(0, begin - pad), min(extent, begin - pad + size)
-        source.append(slice(first, max(first, last)))
-        target.append(slice(min(size, first - begin + pad), min(size, max(first, last) - begin + pad)))
-    rows, columns = target
-    block[:, : rows.start], block[:, rows.stop :] = 0, 0
-    block[:, rows, : columns.start], block[:, rows, columns.stop :] = 0, 0
-    block[:, rows, columns] = channels[:, *source]
-    return rows
+def digit_reversed(points: int) -> np.ndarray:
+    """The frequencies in the order in which a transform leaves them."""
+    return np.arange(points).reshape(_radices(points)[::-1]).T.ravel()
 
 
-def _transform(planes: np.ndarray, rows: slice, threads: int) -> np.ndarray:
-    """Spectra of real planes, of which all but some rows are zero."""
-    from scipy.fft import fft, rfft
-
-    lines = rfft(planes[..., rows, :], axis=-1, workers=threads)
-    if planes.shape[-2] == 1 and lines.shape[-2] == 1:
-        return lines
-    if lines.shape[-2] < planes.shape[-2]:
-        inside = lines
-        lines = np.zeros((*planes.shape[:-1], inside.shape[-1]), inside.dtype)
-        lines[..., rows, :] = inside
-    return fft(lines, axis=-2, workers=threads, overwrite_x=True)
+def _twiddles(points: int) -> np.ndarray:
+    """What each pass multiplies by: powers of the root of unity, radix - 1 of them for each of its places."""
+    tables = []
+    for radix in _radices(points):
+        rest = points // radix
+        angles = np.outer(np.arange(rest), np.arange(1, radix)) * (-2 * np.pi / points)
+        tables.append(np.stack([np.cos(angles), np.sin(angles)], axis=-1).ravel())
+        points = rest
+    return np.concatenate(tables)
 
 
-def _transform_back(spectra: np.ndarray, extents: tuple[int, int], rows: slice, threads: int) -> np.ndarray:
-    """The real planes of spectra, as far as the rows from the first to the last of `rows`."""
-    from scipy.fft import ifft, irfft
+@functools.lru_cache(maxsize=32)
+def _tables(extents: tuple[int, int], lines: bool, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray | None]:
+    """The twiddles down and across, and the roots of unity between them where planes are lines."""
+    twiddles = np.concatenate([_twiddles(points) for points in extents]).astype(dtype)
+    if not lines:
+        return twiddles, None
+    angles = np.outer(digit_reversed(extents[0]), np.arange(extents[1])) * (-2 * np.pi / prod(extents))
+    return twiddles, np.stack([np.cos(angles), np.sin(angles)]).astype(dtype)
 
-    if extents[0] > 1:
-        spectra = ifft(spectra, axis=-2, workers=threads, overwrite_x=True)
-    return irfft(spectra[..., rows.start : rows.stop, :], extents[1], axis=-1, workers=threads)
+
+@functools.lru_cache(maxsize=4096)
+def _tiles(g: ConvGeometry, tiling: _Tiling, itemsize: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The fields of Tiles (kernels/simd/simd.h) before the strides of the arrays, and after them up to `scratch`."""
+    from fastconv.kernels.fft import MAX_PASSES
+
+    planes = _Planes.of(tiling, itemsize)
+    passes = []
+    for points in tiling.extents:
+        radices = _radices(points)
+        passes += [points, len(radices), *radices, *[0] * (MAX_PASSES - len(radices))]
+    window = (g.g, g.ic // g.g, g.oc // g.g, g.ih, g.iw, g.oh, g.ow, g.kh, g.kw, g.sh, g.sw, g.dh, g.dw, g.pt, g.pl)
+    return (*passes, *window), (tiling.lines, *tiling.steps, *tiling.counts, planes.pitch, planes.gap, planes.plane)
 
 
-class Fft(KeepsWeights):
+def _transform_weight(g: ConvGeometry, tiling: _Tiling, weight: np.ndarray, threads: int) -> np.ndarray:
+    """The spectra of filters, as simd/fft.h has them."""
+    from fastconv.kernels.fft import WEIGHT
+
+    size, planes = weight.itemsize, g.oc * g.ic // g.g
+    window, place = _tiles(g, tiling, size)
+    scratch = _Planes.of(tiling, size).scratch(1, 1)
+    spectra = team.aligned_empty(planes * 2 * tiling.points, weight.dtype)
+    team.run_tiles(
+        WEIGHT[size],
+        (
+            weight,
+            spectra,
+            *_tables(tiling.extents, tiling.lines, weight.dtype),
+            team.aligned_empty(threads * scratch, weight.dtype),
+        ),
+        (*window, *[0] * 5, *place, scratch, 0),
+        (),
+        planes,
+        threads,
+    )
+    return spectra
+
+
+class Filters:
+    """Filters, and their spectra for the tilings that were last asked for."""
+
+    def __init__(self, weight: np.ndarray) -> None:
+        self.weight = np.ascontiguousarray(weight)
+        self._spectra: dict[_Tiling, np.ndarray] = {}
+
+    @property
+    def nbytes(self) -> int:
+        return self.weight.nbytes + sum(spectra.nbytes for spectra in self._spectra.values())
+
+    def spectra(self, g: ConvGeometry, tiling: _Tiling, threads: int) -> np.ndarray:
+        """Of all filters. Kept, since images of the same extents are likely to follow."""
+        known = self._spectra
+        if tiling not in known:
+            known = dict([*known.items(), (tiling, _transform_weight(g, tiling, self.weight, threads))][-_MOST_KEPT:])
+            self._spectra = known  # as a whole: other threads may be reading
+        return known[tiling]
+
+
+def _run_filters(
+    g: ConvGeometry,
+    tiling: _Tiling,
+    x: np.ndarray,
+    weight: np.ndarray,
+    spectra: np.ndarray,
+    out: np.ndarray,
+    epilogue: Epilogue,
+    threads: int,
+) -> None:
+    from fastconv.kernels.fft import FFT
+
+    size = x.itemsize
+    window, place = _tiles(g, tiling, size)
+    scratch = _Planes.of(tiling, size).scratch(g.ic // g.g, g.oc // g.g)
+    pairs = g.n * g.g * tiling.pairs
+    not_finite = np.empty(pairs, np.int64)
+    team.run_tiles(
+        FFT[size],
+        (
+            x,
+            out,
+            spectra,
+            epilogue.bias,
+            team.aligned_empty(min(threads, pairs) * scratch, x.dtype),
+            *_tables(tiling.extents, tiling.lines, x.dtype),
+            not_finite,
+        ),
+        (*window, *element_strides(x), out.strides[0] // size, *place, scratch, epilogue.activation),
+        (epilogue.parameter,),
+        pairs,
+        threads,
+    )
+    for pair in np.flatnonzero(not_finite):
+        for tile in range(pair % tiling.pairs * 2, min(pair % tiling.pairs * 2 + 2, prod(tiling.counts))):
+            n, group = divmod(pair // tiling.pairs, g.g)
+            _run_direct(g, tiling, tile, group, x[n], weight, out[n], epilogue, threads)
+
+
+def _run_direct(
+    g: ConvGeometry,
+    tiling: _Tiling,
+    tile: int,
+    group: int,
+    x: np.ndarray,
+    weight: np.ndarray,
+    out: np.ndarray,
+    epilogue: Epilogue,
+    threads: int,
+) -> None:
+    """The outputs of one tile and group of an image, by plain sums."""
+    icg, ocg = g.ic // g.g, g.oc // g.g
+    filters = slice(group * ocg, (group + 1) * ocg)
+    target, begins, sizes = [], [], []
+    for at, step, stride, dilation, k, outputs, (pad, _) in zip(
+        divmod(tile, tiling.counts[1]),
+        *(tiling.steps, g.stride, g.dilation, g.kernel, g.out_extent, g.padding),
+        strict=True,
+    ):
+        first, last = -(-at * step // stride), min(outputs, -(-(at + 1) * step // stride))
+        if first >= last:
+            return  # strides pass over it
+        target.append(slice(first, last))
+        begins.append(first * stride - pad)
+        sizes.append((last - first - 1) * stride + dilation * (k - 1) + 1)
+    block = continued(x[group * icg : (group + 1) * icg], (0, *begins), (icg, *sizes), "constant", 0)[np.newaxis]
+    part = replace(g, n=1, g=1, ic=icg, oc=ocg, extent=tuple(sizes), padding=((0, 0), (0, 0)))
+    bias = None if epilogue.bias is None else epilogue.bias[filters]
+    result = np.empty(part.out_shape, x.dtype)
+    Direct().run(part, block, weight[filters], result, replace(epilogue, bias=bias), threads, DEFAULT_MAX_WORKSPACE)
+    out[filters, *target] = result[0]
+
+
+class Fft(PreparesFirst):
     name = "fft"
     exact_sum = False
 
@@ -176,107 +353,61 @@ class Fft(KeepsWeights):
         return refuse_unless_real_2d(geometry, dtype)
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        g = geometry
-        tiling = _tiling(g, dtype.itemsize)
-        points, tiles = prod(tiling.extents), prod(tiling.counts)
-        transforms = g.n * tiles * (g.ic + g.oc) + g.oc * g.ic // g.g
-        products = 4 * points * g.n * tiles * g.oc * g.ic // g.g
-        return (
-            5e-5
-            + g.n * g.g * tiles * _tile_seconds(tiling, g.ic // g.g, dtype.itemsize)
-            + transforms * _transform_seconds(tiling.extents, dtype.itemsize)
-            + products * dtype.itemsize / 4 / 4e9
-        )
+        tiling = _tiling(geometry, dtype.itemsize)
+        return _CALL_SECONDS + geometry.n * _image_seconds(geometry, tiling, dtype.itemsize)
+
+    def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        return _weight_seconds(geometry, _tiling(geometry, dtype.itemsize), dtype.itemsize)
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        # Rounding of a transform grows as the square root of log2 n (Schatzman 1996); three of them, seen
-        # through a filter that fills only `taps` of the points.
-        points = prod(_tiling(geometry, dtype.itemsize).extents)
-        one = sum_error(geometry, dtype) / max(1.0, (geometry.reduction / 6) ** 0.5)
-        return 0.5 * one * log2(max(2, points))
+        # The rounding of a transform of n points is 0.6 u sqrt(log2 n) of its values (Schatzman, Accuracy of the
+        # discrete Fourier transform and the fast Fourier transform, 1996). Three add up, and the sum over channels.
+        one = sum_error(geometry, dtype) / max(1.0, sqrt(geometry.reduction / 6))
+        points = _tiling(geometry, dtype.itemsize).points
+        return one * sqrt(3 * 0.36 * log2(points) + geometry.ic / geometry.g / 6)
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        channels = geometry.ic // geometry.g
-        filters = _filters_at_once(geometry, dtype, max_workspace)
-        planes = max(1, _tiles_at_once(_tiling(geometry, dtype.itemsize), channels, dtype.itemsize))
-        return (planes * (channels + filters) * 2 + filters * channels) * _spectrum_bytes(geometry, dtype)
+        g, size = geometry, dtype.itemsize
+        tiling = _tiling(g, size)
+        scratch = _Planes.of(tiling, size).scratch(g.ic // g.g, g.oc // g.g)
+        filters = _filters_at_once(g, tiling, size, max_workspace)
+        tables = 2 * (sum(tiling.extents) + tiling.lines * tiling.points)
+        return (filters * g.ic // g.g * 2 * tiling.points + threads * scratch + tables) * size
+
+    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> Filters:
+        return Filters(weight)
 
     def run(
         self,
         geometry: ConvGeometry,
         x: np.ndarray,
-        prepared: np.ndarray,
+        prepared: Filters,
         out: np.ndarray,
         epilogue: Epilogue,
         threads: int,
         max_workspace: int,
     ) -> None:
         g = geometry
-        icg, ocg = g.ic // g.g, g.oc // g.g
-        step = _filters_at_once(g, x.dtype, max_workspace)
+        ocg, icg = g.oc // g.g, g.ic // g.g
+        tiling, weight = _tiling(g, x.itemsize), prepared.weight
+        at_once = _filters_at_once(g, tiling, x.itemsize, max_workspace)
+        if at_once == g.oc:
+            _run_filters(g, tiling, x, weight, prepared.spectra(g, tiling, threads), out, epilogue, threads)
+            return
         for group in range(g.g):
             channels = x[:, group * icg : (group + 1) * icg]
-            for first in range(group * ocg, (group + 1) * ocg, step):
-                filters = slice(first, min(first + step, (group + 1) * ocg))
-                self._run_filters(g, channels, prepared[filters], out[:, filters], threads, max_workspace)
-        finish_planes(g, out, epilogue, threads)
-
-    def _run_filters(
-        self, g: ConvGeometry, x: np.ndarray, weight: np.ndarray, out: np.ndarray, threads: int, max_workspace: int
-    ) -> None:
-        """Correlate the images' channels of one group with some of its filters, tile by tile."""
-        tiling = _tiling(g, x.itemsize)
-        extents = tiling.extents
-        channels = weight.shape[1]
-        spread = np.zeros((*weight.shape[:2], *extents), x.dtype)
-        taps = [slice(0, d * (k - 1) + 1, d) for d, k in zip(g.dilation, g.kernel, strict=True)]
-        spread[:, :, *taps] = weight
-        spectra = _transform(spread, slice(0, taps[0].stop), threads)
-        np.conj(spectra, out=spectra)
-        blocks = np.empty((_tiles_at_once(tiling, channels, x.itemsize), channels, *extents), x.dtype)
-        for n, row, first in product(range(g.n), range(tiling.counts[0]), range(0, tiling.counts[1], len(blocks))):
-            tiles = [
-                tile
-                for col in range(first, min(first + len(blocks), tiling.counts[1]))
-                if (tile := _Tile.at(g, tiling, row, col)) is not None
-            ]
-            for tile, block in zip(tiles, blocks, strict=False):
-                rows = _gather(g, x[n], tile.begins, block)
-            if not tiles:
-                continue
-            image = _transform(blocks[: len(tiles)], rows, threads)
-            with np.errstate(over="ignore", invalid="ignore"):
-                products = image * spectra[:, 0] if channels == 1 else np.einsum("bchw,mchw->bmhw", image, spectra)
-                planes = _transform_back(products, extents, tiles[0].kept[0], threads)
-            for tile, block, plane in zip(tiles, blocks, planes, strict=False):
-                values = plane[:, :: g.sh, tile.kept[1]]
-                # A spectrum spreads a NaN over the whole tile, and overflows where no single output would.
-                if not np.isfinite(values).all():
-                    values = self._run_direct(g, block, weight, tile.kept, threads, max_workspace)
-                out[n, :, *tile.target] = values
-
-    def _run_direct(
-        self,
-        g: ConvGeometry,
-        block: np.ndarray,
-        weight: np.ndarray,
-        kept: list[slice],
-        threads: int,
-        max_workspace: int,
-    ) -> np.ndarray:
-        """The same outputs of one tile by plain sums."""
-        begins = [k.start for k in kept]
-        tile = replace(
-            g,
-            n=1,
-            g=1,
-            ic=weight.shape[1],
-            oc=weight.shape[0],
-            extent=tuple(size - begin for size, begin in zip(block.shape[1:], begins, strict=True)),
-            padding=((0, 0), (0, 0)),
-        )
-        out = np.empty(tile.out_shape, block.dtype)
-        x = block[np.newaxis, :, begins[0] :, begins[1] :]
-        Direct().run(tile, x, np.ascontiguousarray(weight), out, PLAIN, threads, max_workspace)
-        counts = (output_extent(k.stop - k.start, (0, 0), 1, k.step, 1) for k in kept)
-        return out[0, :, *(slice(0, count) for count in counts)]
+            for first in range(group * ocg, (group + 1) * ocg, at_once):
+                filters = slice(first, min(first + at_once, (group + 1) * ocg))
+                part = replace(g, g=1, ic=icg, oc=filters.stop - first)
+                spectra = _transform_weight(part, tiling, weight[filters], threads)
+                bias = None if epilogue.bias is None else epilogue.bias[filters]
+                _run_filters(
+                    part,
+                    tiling,
+                    channels,
+                    weight[filters],
+                    spectra,
+                    out[:, filters],
+                    replace(epilogue, bias=bias),
+                    threads,
+                )

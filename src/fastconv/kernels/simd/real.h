@@ -35,3 +35,5 @@
 #include "layers.h"
 
 #include "inner.h"
+
+#include "fft.h"

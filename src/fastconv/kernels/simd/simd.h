@@ -39,6 +39,9 @@ typedef struct {
 /* Neighbouring tiles whose outputs are written at a time. */
 #define TILES_OUT 8
 
+/* Of one transform. */
+#define MAX_PASSES 12
+
 /* Values between what belongs to one point of the transforms and to the next, so that it is no multiple of 4 KiB. */
 #define POINT_GAP 16
 
@@ -46,6 +49,23 @@ typedef struct {
 typedef struct {
     double p[MAX_PAIRS], Q[MAX_PAIRS][MAX_PAIRS], Z[MAX_PAIRS + 1], power[MAX_PAIRS][MAX_T], G[MAX_T][MAX_R];
 } Points;
+
+/* The passes of a discrete Fourier transform (fft.h): their radices, whose product is the number of points. */
+typedef struct {
+    int64_t points, passes, radix[MAX_PASSES];
+} Radices;
+
+/* How tiles lie in the image and in planes; filled by strategies/fft.py. */
+typedef struct {
+    Radices down, across; /* of a plane */
+    int64_t groups, icg, ocg, ih, iw, oh, ow, kh, kw, sh, sw, dh, dw, pt, pl;
+    int64_t xn, xc, xh, xw, on;        /* values between images, channels, rows, columns of x, and images of out */
+    int64_t lines;                     /* whether the rows of a plane follow each other in one row of the image */
+    int64_t rows, cols;                /* dense outputs of a tile */
+    int64_t tiles_down, tiles_across;
+    int64_t pitch, gap, plane;         /* values of a row of a plane, of its real parts, of all of it */
+    int64_t scratch, activation;
+} Tiles;
 
 /* The signature of fastconv.threads. */
 typedef void tile_function(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
@@ -65,6 +85,8 @@ typedef struct {
     tile_function *weight_gradient;
     tile_function *winograd_weight;
     tile_function *winograd;
+    tile_function *fft_weight;
+    tile_function *fft;
 } real_kernels;
 
 typedef struct {

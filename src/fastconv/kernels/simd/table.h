@@ -86,6 +86,8 @@
         .weight_gradient = weight_gradient_##type,     \
         .winograd_weight = winograd_weight_##type,     \
         .winograd = winograd_##type,                   \
+        .fft_weight = fft_weight_##type,               \
+        .fft = fft_##type,                             \
     }
 
 const simd_kernels JOIN(simd_, SIMD_ISA) = {

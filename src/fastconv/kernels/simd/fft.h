@@ -1,0 +1,406 @@
+/* Correlation by the convolution theorem, in overlap-save tiles: two tiles of an image are one complex plane.
+ *
+ *   z = a + i b:   back(forward(z) · conj H) = (a correlated with h) + i (b correlated with h),   as h is real
+ *
+ * so real images need no transform of their own, and it is all the same in which order frequencies lie: forward
+ * transforms decimate in frequency and leave them in digit-reversed order, backward ones decimate in time and take them
+ * from there. (Gentleman and Sande, Fast Fourier transforms for fun and profit, 1966; Cooley and Tukey, 1965; Stockham,
+ * High-speed convolution and correlation, 1966.)
+ *
+ * The vectors of a pass hold neighbouring lines, one a lane. Down the columns these are as the plane has them. Along the
+ * rows, LANES rows at a time are transposed into a buffer in L1, transformed, multiplied by the filter's spectrum and
+ * summed over the channels, transformed back and transposed into the plane:
+ *
+ *   plane[row][column]                       the real parts; imaginary ones lie `gap` values on
+ *   spectrum[rows / LANES][column][2][LANES] of filters, and of channels that several filters share
+ *
+ * A signal, or an image whose kernel has one row, is cut into lines: the plane holds one, row after row, and between the
+ * two directions entry (k, n) is multiplied by exp(-2πi k n / points), which makes one transform of the two (Bailey, FFTs
+ * in external or hierarchical memory, 1990).
+ */
+/* Values of neighbouring lines: the real parts of a point, `gap` values on the imaginary ones, `step` on the next point. */
+typedef struct {
+    REAL *at;
+    int64_t step, gap;
+} NAME(lines);
+
+/* The discrete Fourier transform of so many points in registers, signs as in exp(-2πi jk / radix). */
+static inline __attribute__((always_inline)) void NAME(dft)(const int radix, VECTOR *re, VECTOR *im)
+{
+    if (radix == 3) {
+        const REAL sine = (REAL)0.86602540378443864676;
+        const VECTOR sum_re = re[1] + re[2], sum_im = im[1] + im[2];
+        const VECTOR mid_re = re[0] - sum_re * (REAL)0.5, mid_im = im[0] - sum_im * (REAL)0.5;
+        const VECTOR side_re = re[1] - re[2], side_im = im[1] - im[2];
+        re[0] += sum_re, im[0] += sum_im;
+        re[1] = mid_re + side_im * sine, im[1] = mid_im - side_re * sine;
+        re[2] = mid_re - side_im * sine, im[2] = mid_im + side_re * sine;
+    } else if (radix == 4) {
+        const VECTOR even_re = re[0] + re[2], even_im = im[0] + im[2], odd_re = re[1] + re[3], odd_im = im[1] + im[3];
+        const VECTOR low_re = re[0] - re[2], low_im = im[0] - im[2], high_re = re[1] - re[3], high_im = im[1] - im[3];
+        re[0] = even_re + odd_re, im[0] = even_im + odd_im;
+        re[1] = low_re + high_im, im[1] = low_im - high_re;
+        re[2] = even_re - odd_re, im[2] = even_im - odd_im;
+        re[3] = low_re - high_im, im[3] = low_im + high_re;
+    } else if (radix == 5) {
+        const REAL cos1 = (REAL)0.30901699437494742410, cos2 = (REAL)-0.80901699437494742410;
+        const REAL sin1 = (REAL)0.95105651629515357212, sin2 = (REAL)0.58778525229247312917;
+        const VECTOR s1_re = re[1] + re[4], s1_im = im[1] + im[4], s2_re = re[2] + re[3], s2_im = im[2] + im[3];
+        const VECTOR d1_re = re[1] - re[4], d1_im = im[1] - im[4], d2_re = re[2] - re[3], d2_im = im[2] - im[3];
+        const VECTOR m1_re = re[0] + s1_re * cos1 + s2_re * cos2, m1_im = im[0] + s1_im * cos1 + s2_im * cos2;
+        const VECTOR m2_re = re[0] + s1_re * cos2 + s2_re * cos1, m2_im = im[0] + s1_im * cos2 + s2_im * cos1;
+        const VECTOR n1_re = d1_re * sin1 + d2_re * sin2, n1_im = d1_im * sin1 + d2_im * sin2;
+        const VECTOR n2_re = d1_re * sin2 - d2_re * sin1, n2_im = d1_im * sin2 - d2_im * sin1;
+        re[0] += s1_re + s2_re, im[0] += s1_im + s2_im;
+        re[1] = m1_re + n1_im, im[1] = m1_im - n1_re;
+        re[2] = m2_re + n2_im, im[2] = m2_im - n2_re;
+        re[3] = m2_re - n2_im, im[3] = m2_im + n2_re;
+        re[4] = m1_re - n1_im, im[4] = m1_im + n1_re;
+    } else {
+        const REAL half = (REAL)0.70710678118654752440;
+        VECTOR even_re[4] = {re[0], re[2], re[4], re[6]}, even_im[4] = {im[0], im[2], im[4], im[6]};
+        VECTOR odd_re[4] = {re[1], re[3], re[5], re[7]}, odd_im[4] = {im[1], im[3], im[5], im[7]};
+        NAME(dft)(4, even_re, even_im);
+        NAME(dft)(4, odd_re, odd_im);
+        const VECTOR one_re = odd_re[1] + odd_im[1], one_im = odd_im[1] - odd_re[1];
+        const VECTOR three_re = odd_im[3] - odd_re[3], three_im = odd_im[3] + odd_re[3];
+        re[0] = even_re[0] + odd_re[0], im[0] = even_im[0] + odd_im[0];
+        re[4] = even_re[0] - odd_re[0], im[4] = even_im[0] - odd_im[0];
+        re[1] = even_re[1] + one_re * half, im[1] = even_im[1] + one_im * half;
+        re[5] = even_re[1] - one_re * half, im[5] = even_im[1] - one_im * half;
+        re[2] = even_re[2] + odd_im[2], im[2] = even_im[2] - odd_re[2];
+        re[6] = even_re[2] - odd_im[2], im[6] = even_im[2] + odd_re[2];
+        re[3] = even_re[3] + three_re * half, im[3] = even_im[3] - three_im * half;
+        re[7] = even_re[3] - three_re * half, im[7] = even_im[3] + three_im * half;
+    }
+}
+
+/* One pass over `blocks` blocks of radix · m points each, after which every block is `radix` blocks of m; or, `back`, the
+ * same undone. The powers of the root of unity are `twiddles`, (radix - 1) complex numbers for each of the m. */
+static inline __attribute__((always_inline)) void NAME(fft_pass)(const int radix, const int back, const int twiddled,
+                                                                 NAME(lines) from, NAME(lines) to, int64_t m,
+                                                                 int64_t blocks, const REAL *twiddles)
+{
+    for (int64_t block = 0; block < blocks; block++) {
+        const REAL *source = from.at + block * radix * m * from.step;
+        REAL *target = to.at + block * radix * m * to.step;
+        const REAL *w = twiddles;
+        for (int64_t j = 0; j < m; j++, source += from.step, target += to.step, w += 2 * (radix - 1)) {
+            VECTOR re[8], im[8];
+            UNROLL
+            for (int q = 0; q < radix; q++) {
+                re[q] = NAME(load)(source + q * m * from.step);
+                im[q] = NAME(load)(source + q * m * from.step + from.gap);
+                if (back && twiddled && q > 0) {
+                    const VECTOR cosine = NAME(broadcast)(w[2 * q - 2]), sine = NAME(broadcast)(w[2 * q - 1]);
+                    const VECTOR turned = re[q] * cosine - im[q] * sine;
+                    im[q] = re[q] * sine + im[q] * cosine;
+                    re[q] = turned;
+                }
+            }
+            NAME(dft)(radix, re, im);
+            UNROLL
+            for (int q = 0; q < radix; q++) {
+                if (!back && twiddled && q > 0) {
+                    const VECTOR cosine = NAME(broadcast)(w[2 * q - 2]), sine = NAME(broadcast)(w[2 * q - 1]);
+                    const VECTOR turned = re[q] * cosine - im[q] * sine;
+                    im[q] = re[q] * sine + im[q] * cosine;
+                    re[q] = turned;
+                }
+                NAME(store)(target + q * m * to.step, re[q]);
+                NAME(store)(target + q * m * to.step + to.gap, im[q]);
+            }
+        }
+    }
+}
+
+typedef void NAME(pass)(NAME(lines) from, NAME(lines) to, int64_t m, int64_t blocks, const REAL *twiddles);
+
+#define PASS(radix, back)                                                                                          \
+    static void NAME(pass_##radix##_##back)(NAME(lines) from, NAME(lines) to, int64_t m, int64_t blocks,           \
+                                            const REAL *twiddles)                                                  \
+    {                                                                                                              \
+        if (m > 1)                                                                                                 \
+            NAME(fft_pass)(radix, back, 1, from, to, m, blocks, twiddles);                                         \
+        else                                                                                                       \
+            NAME(fft_pass)(radix, back, 0, from, to, 1, blocks, twiddles);                                         \
+    }
+#define PASSES(radix) PASS(radix, 0) PASS(radix, 1)
+PASSES(3) PASSES(4) PASSES(5) PASSES(8)
+#undef PASSES
+#undef PASS
+
+static NAME(pass) *const NAME(passes)[2][9] = {
+    {[3] = NAME(pass_3_0), [4] = NAME(pass_4_0), [5] = NAME(pass_5_0), [8] = NAME(pass_8_0)},
+    {[3] = NAME(pass_3_1), [4] = NAME(pass_4_1), [5] = NAME(pass_5_1), [8] = NAME(pass_8_1)},
+};
+
+/* The spectrum of each line in digit-reversed order. What lies between the passes is in `buffer`, which may be `from` or `to`. */
+static void NAME(forward)(const Radices *radices, const REAL *twiddles, NAME(lines) from, NAME(lines) buffer,
+                          NAME(lines) to)
+{
+    for (int64_t p = 0, blocks = 1, m = radices->points; p < radices->passes; p++) {
+        const int64_t radix = radices->radix[p];
+        m /= radix;
+        NAME(passes)[0][radix](from, p + 1 < radices->passes ? buffer : to, m, blocks, twiddles);
+        twiddles += 2 * m * (radix - 1);
+        blocks *= radix;
+        from = buffer;
+    }
+}
+
+/* The lines of such spectra, times the number of points: with real and imaginary parts in each other's places the sign of
+ * every angle is the other one. */
+static void NAME(backward)(const Radices *radices, const REAL *twiddles, NAME(lines) from, NAME(lines) buffer,
+                           NAME(lines) to)
+{
+    const NAME(lines) inner = {buffer.at + buffer.gap, buffer.step, -buffer.gap};
+    const NAME(lines) last = {to.at + to.gap, to.step, -to.gap};
+    from.at += from.gap, from.gap = -from.gap;
+    for (int64_t p = 0, m = radices->points; p < radices->passes; p++) {
+        m /= radices->radix[p];
+        twiddles += 2 * m * (radices->radix[p] - 1);
+    }
+    for (int64_t p = radices->passes - 1, m = 1, blocks = radices->points; p >= 0; p--) {
+        const int64_t radix = radices->radix[p];
+        blocks /= radix;
+        twiddles -= 2 * m * (radix - 1);
+        NAME(passes)[1][radix](from, p ? inner : last, m, blocks, twiddles);
+        m *= radix;
+        from = inner;
+    }
+}
+
+/* The part of one channel that a tile sees, with the zeros around it; y0 and x0 are its first dense output. */
+static void NAME(gather_tile)(const Tiles *t, const REAL *channel, int64_t y0, int64_t x0, REAL *plane)
+{
+    const int64_t width = t->across.points;
+    for (int64_t r = 0; r < t->down.points; r++, plane += t->pitch) {
+        const int64_t y = y0 - t->pt + (t->lines ? 0 : r), x = x0 - t->pl + (t->lines ? r * width : 0);
+        const int64_t first = NAME(clip)(-x, 0, width), last = NAME(clip)(t->iw - x, first, width);
+        if (y < 0 || y >= t->ih || first == last) {
+            memset(plane, 0, width * sizeof(REAL));
+            continue;
+        }
+        memset(plane, 0, first * sizeof(REAL));
+        NAME(copy_apart)(channel + y * t->xh + (x + first) * t->xw, last - first, t->xw, plane + first);
+        memset(plane + last, 0, (width - last) * sizeof(REAL));
+    }
+}
+
+/* LANES rows of a plane, `width` values of each, become lines or, `back`, are made of them. */
+static inline __attribute__((always_inline)) void NAME(turn)(const int back, REAL *rows, int64_t pitch, int64_t width,
+                                                             REAL *line)
+{
+    if (LANES >= 4)
+        for (int64_t x = 0; x < width; x += 4)
+            for (int64_t r = 0; r < LANES; r += 4)
+                if (back)
+                    NAME(transpose)(line + x * 2 * LANES + r, 2 * LANES, rows + r * pitch + x, pitch);
+                else
+                    NAME(transpose)(rows + r * pitch + x, pitch, line + x * 2 * LANES + r, 2 * LANES);
+    else
+        for (int64_t x = 0; x < width; x++)
+            for (int64_t r = 0; r < LANES; r++)
+                if (back)
+                    rows[r * pitch + x] = line[x * 2 * LANES + r];
+                else
+                    line[x * 2 * LANES + r] = rows[r * pitch + x];
+}
+
+/* Multiply the rows of a plane by the roots of unity between the transforms of a line, or by their conjugates. */
+static void NAME(twist)(const Tiles *t, const REAL *roots, int64_t row, REAL conjugate, REAL *plane)
+{
+    const int64_t width = t->across.points, apart = t->down.points * width;
+    for (int64_t r = row; r < row + LANES; r++)
+        for (int64_t x = 0; x < width; x += LANES) {
+            REAL *at = plane + r * t->pitch + x;
+            const VECTOR cosine = NAME(load)(roots + r * width + x);
+            const VECTOR sine = NAME(load)(roots + apart + r * width + x) * conjugate;
+            const VECTOR re = NAME(load)(at), im = NAME(load)(at + t->gap);
+            NAME(store)(at, re * cosine - im * sine);
+            NAME(store)(at + t->gap, re * sine + im * cosine);
+        }
+}
+
+/* What the transforms of planes share: where each axis has its twiddles, and lines in L1. */
+typedef struct {
+    const Tiles *tiling;
+    const REAL *down, *across, *roots;
+    NAME(lines) buffer, sum;
+} NAME(engine);
+
+static NAME(engine) NAME(engine_of)(const Tiles *t, const REAL *twiddles, const REAL *roots, REAL *scratch)
+{
+    const int64_t down = t->down.points, across = t->across.points, most = down > across ? down : across;
+    NAME(engine) e = {t, twiddles, twiddles, roots, {scratch, 2 * LANES, LANES}};
+    for (int64_t p = 0, m = down; p < t->down.passes; p++) {
+        m /= t->down.radix[p];
+        e.across += 2 * m * (t->down.radix[p] - 1);
+    }
+    e.sum = e.buffer;
+    e.sum.at += most * 2 * LANES;
+    return e;
+}
+
+/* Columns that hold anything but zeros, in place. */
+static void NAME(columns_forward)(const NAME(engine) *e, REAL *plane, int64_t columns)
+{
+    for (int64_t x = 0; x < columns; x += LANES) {
+        const NAME(lines) column = {plane + x, e->tiling->pitch, e->tiling->gap};
+        NAME(forward)(&e->tiling->down, e->down, column, e->buffer, column);
+    }
+}
+
+static void NAME(columns_backward)(const NAME(engine) *e, REAL *plane, int64_t columns)
+{
+    for (int64_t x = 0; x < columns; x += LANES) {
+        const NAME(lines) column = {plane + x, e->tiling->pitch, e->tiling->gap};
+        NAME(backward)(&e->tiling->down, e->down, column, e->buffer, column);
+    }
+}
+
+/* LANES rows of a plane, from the row on, become spectra. */
+static void NAME(rows_forward)(const NAME(engine) *e, REAL *plane, int64_t row, NAME(lines) spectrum)
+{
+    const Tiles *t = e->tiling;
+    if (e->roots)
+        NAME(twist)(t, e->roots, row, 1, plane);
+    NAME(turn)(0, plane + row * t->pitch, t->pitch, t->across.points, e->buffer.at);
+    NAME(turn)(0, plane + row * t->pitch + t->gap, t->pitch, t->across.points, e->buffer.at + e->buffer.gap);
+    NAME(forward)(&t->across, e->across, e->buffer, e->buffer, spectrum);
+}
+
+/* The sum of spectra becomes LANES rows of a plane, of which so many columns are wanted. */
+static void NAME(rows_backward)(const NAME(engine) *e, REAL *plane, int64_t row, int64_t columns)
+{
+    const Tiles *t = e->tiling;
+    NAME(backward)(&t->across, e->across, e->sum, e->sum, e->sum);
+    NAME(turn)(1, plane + row * t->pitch, t->pitch, columns, e->sum.at);
+    NAME(turn)(1, plane + row * t->pitch + t->gap, t->pitch, columns, e->sum.at + e->sum.gap);
+    if (e->roots)
+        NAME(twist)(t, e->roots, row, -1, plane);
+}
+
+/* sum (+)= spectrum · filter, of LANES rows. */
+static void NAME(add_product)(NAME(lines) spectrum, const REAL *filter, int64_t points, int add, NAME(lines) sum)
+{
+    for (int64_t i = 0; i < points; i++, filter += 2 * LANES, spectrum.at += spectrum.step, sum.at += sum.step) {
+        const VECTOR re = NAME(load)(spectrum.at), im = NAME(load)(spectrum.at + spectrum.gap);
+        const VECTOR f_re = NAME(load)(filter), f_im = NAME(load)(filter + LANES);
+        const VECTOR sum_re = add ? NAME(load)(sum.at) : (VECTOR){0};
+        const VECTOR sum_im = add ? NAME(load)(sum.at + sum.gap) : (VECTOR){0};
+        NAME(store)(sum.at, sum_re + re * f_re - im * f_im);
+        NAME(store)(sum.at + sum.gap, sum_im + re * f_im + im * f_re);
+    }
+}
+
+/* Write a tile's outputs of one channel; whether all were finite. */
+static int NAME(write_tile)(const Tiles *t, const REAL *plane, int64_t columns, int64_t y0, int64_t x0,
+                            const REAL *bias, int64_t m, double parameter, REAL *out)
+{
+    const int64_t width = t->across.points;
+    VECTOR check = {0};
+    for (int64_t r = 0; r < (t->lines ? t->down.points : t->rows); r++, plane += t->pitch) {
+        const int64_t y = y0 + (t->lines ? 0 : r), x = x0 + (t->lines ? r * width : 0);
+        const int64_t rest = x0 + t->cols - x, cols = rest < width ? rest : width;
+        const int64_t first = NAME(ceil_div)(x, t->sw), last = NAME(ceil_div)(x + cols, t->sw);
+        const int64_t count = NAME(clip)(last, first, t->ow) - first;
+        REAL *target = out + y / t->sh * t->ow + first;
+        if (y % t->sh || y / t->sh >= t->oh || count <= 0)
+            continue;
+        for (int64_t i = 0; i < columns; i += LANES) {
+            const VECTOR values = NAME(load)(plane + i);
+            check += values - values;
+        }
+        NAME(copy_apart)(plane + first * t->sw - x, count, t->sw, target);
+        if (bias || t->activation)
+            NAME(epilogue)(target, count, bias, m, t->activation, parameter);
+    }
+    for (int64_t l = 0; l < LANES; l++)
+        if (!(check[l] == 0))
+            return 0;
+    return 1;
+}
+
+/* Tile: a pair of tiles of one group of one image. arrays: x, out, spectra of the filters, bias or null, workspace, twiddles
+ * of down and across, roots between them where planes are lines or null, and for each pair whether an output was not
+ * finite. ints: tiling. scalars: the activation's parameter. */
+static void NAME(fft)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
+                      int64_t worker)
+{
+    const Tiles *t = (const Tiles *)ints;
+    const int64_t height = t->down.points, width = t->across.points, tiles = t->tiles_down * t->tiles_across;
+    const int64_t pairs = (tiles + 1) / 2;
+    const int64_t columns = NAME(clip)(NAME(ceil_div)(t->cols, LANES) * LANES, 0, width);
+    REAL *planes = (REAL *)arrays[4] + worker * t->scratch;
+    const NAME(engine) e = NAME(engine_of)(t, arrays[5], arrays[6], planes + (t->icg + (t->ocg > 1)) * t->plane);
+    for (int64_t tile = begin; tile < end; tile++) {
+        const int64_t first = tile % pairs * 2, g = tile / pairs % t->groups, n = tile / pairs / t->groups;
+        const REAL *image = (const REAL *)arrays[0] + n * t->xn + g * t->icg * t->xc;
+        int64_t y[2], x[2];
+        int finite = 1;
+        for (int64_t i = 0; i < 2; i++)
+            y[i] = (first + i) / t->tiles_across * t->rows, x[i] = (first + i) % t->tiles_across * t->cols;
+        for (int64_t c = 0; c < t->icg; c++) {
+            for (int64_t i = 0; i < 2; i++) /* past the last tile there are zeros */
+                NAME(gather_tile)(t, image + c * t->xc, first + i < tiles ? y[i] : t->ih + t->pt, x[i],
+                                  planes + c * t->plane + i * t->gap);
+            NAME(columns_forward)(&e, planes + c * t->plane, width);
+        }
+        for (int64_t m = 0; m < t->ocg; m++) {
+            const REAL *filter = (const REAL *)arrays[2] + (g * t->ocg + m) * t->icg * height * width * 2;
+            /* The last one no longer needs the spectra behind it. */
+            REAL *target = planes + (m + 1 < t->ocg ? t->icg * t->plane : 0);
+            REAL *out = (REAL *)arrays[1] + n * t->on + (g * t->ocg + m) * t->oh * t->ow;
+            for (int64_t row = 0; row < height; row += LANES) {
+                for (int64_t c = 0; c < t->icg; c++) {
+                    REAL *plane = planes + c * t->plane;
+                    const NAME(lines) kept = {plane + row * t->pitch, LANES, t->gap};
+                    const NAME(lines) spectrum = t->ocg > 1 ? kept : e.buffer;
+                    if (m == 0)
+                        NAME(rows_forward)(&e, plane, row, spectrum);
+                    NAME(add_product)(spectrum, filter + (c * height + row) * width * 2, width, c > 0, e.sum);
+                }
+                NAME(rows_backward)(&e, target, row, columns);
+            }
+            NAME(columns_backward)(&e, target, columns);
+            for (int64_t i = 0; i < 2 && first + i < tiles; i++)
+                finite &= NAME(write_tile)(t, target + i * t->gap, columns, y[i], x[i], arrays[3], g * t->ocg + m,
+                                           scalars[0], out);
+        }
+        ((int64_t *)arrays[7])[tile] = !finite;
+    }
+}
+
+/* Tile: one plane of a filter. arrays: filters, spectra, twiddles, roots or null, as above; workspace. ints: tiling.
+ * The conjugate, as images are correlated, over the number of points. */
+static void NAME(fft_weight)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
+                             int64_t worker)
+{
+    const Tiles *t = (const Tiles *)ints;
+    const int64_t height = t->down.points, width = t->across.points;
+    const int64_t reach = NAME(ceil_div)((t->kw - 1) * t->dw + 1, LANES) * LANES;
+    const REAL scale = 1 / (REAL)(height * width);
+    REAL *plane = (REAL *)arrays[4] + worker * t->scratch;
+    const NAME(engine) e = NAME(engine_of)(t, arrays[2], arrays[3], plane + t->plane);
+    for (int64_t tile = begin; tile < end; tile++) {
+        const REAL *taps = (const REAL *)arrays[0] + tile * t->kh * t->kw;
+        REAL *spectrum = (REAL *)arrays[1] + tile * height * width * 2;
+        memset(plane, 0, t->plane * sizeof(REAL));
+        for (int64_t i = 0; i < t->kh; i++)
+            for (int64_t j = 0; j < t->kw; j++) {
+                const int64_t x = j * t->dw, line = x / width;
+                plane[(i * t->dh + line) * t->pitch + x - line * width] = taps[i * t->kw + j];
+            }
+        NAME(columns_forward)(&e, plane, NAME(clip)(reach, 0, width));
+        for (int64_t row = 0; row < height; row += LANES, spectrum += 2 * LANES * width) {
+            const NAME(lines) target = {spectrum, 2 * LANES, LANES};
+            NAME(rows_forward)(&e, plane, row, target);
+            for (int64_t i = 0; i < 2 * LANES * width; i += 2 * LANES) {
+                NAME(store)(spectrum + i, NAME(load)(spectrum + i) * scale);
+                NAME(store)(spectrum + i + LANES, NAME(load)(spectrum + i + LANES) * -scale);
+            }
+        }
+    }
+}
