@@ -52,7 +52,8 @@ class Strategy(Protocol):
         """Scratch bytes of a one-shot call that tries to stay within `max_workspace`."""
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> Any:
-        """All work that depends on the weight alone: something that has `nbytes`, and that `run` does not change.
+        """All work that depends on the weight alone: something that has `nbytes`. `run` may add to it what it
+        finds out for images of one extent; results do not depend on whether it has.
 
         Of the geometry it depends on channels, groups and kernel only, so that it serves images of every extent.
         """
