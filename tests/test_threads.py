@@ -478,3 +478,18 @@ def test_without_a_writable_cache():
     """
     result = python(code)
     assert (result.stdout, result.stderr) == ("81.0\n", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system lets no thread choose its cores")
+def test_workers_leave_the_cores_of_the_process_as_they_were():
+    """They are sent to other cores than their caller's when they wake, and may run on all again once they do."""
+    before = os.sched_getaffinity(0)
+    with fastconv.num_threads(3):
+        for pause in (0, 0.01):
+            time.sleep(pause)  # for longer than they spin
+            x, weight = np.ones((1, 64, 56, 56), np.float32), np.ones((64, 64, 3, 3), np.float32)
+            fastconv.conv2d(x, weight)
+    time.sleep(0.01)
+    threads = {int(task) for task in os.listdir("/proc/self/task")} if os.path.isdir("/proc/self/task") else {0}
+    assert os.sched_getaffinity(0) == before
+    assert all(os.sched_getaffinity(thread) <= before for thread in threads)

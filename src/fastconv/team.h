@@ -14,7 +14,7 @@
 #include <stdint.h>
 #include <time.h>
 
-enum { MAX_ARRAYS = 12, MAX_INTS = 64, MAX_SCALARS = 4 };
+enum { MAX_ARRAYS = 12, MAX_INTS = 64, MAX_SCALARS = 4, MAX_WORKERS = 1023 };
 
 typedef void (*tile_kernel)(void **, const int64_t *, const double *, int64_t, int64_t, int64_t);
 
@@ -36,12 +36,23 @@ static const double SIGNAL_CHECK = 0.05, WORKER_SPIN = 1e-3, CALLER_SPIN = 5e-5;
  * seats close. */
 enum { INSIDE = 1 << 16, OPEN = INSIDE - 1 };
 
+typedef struct {
+    pthread_t thread;
+    int core, sent_away; /* core: where it was last awake, or NOWHERE */
+} Worker;
+
+enum { NOWHERE = -1 };
+
 static const struct team {
     pthread_mutex_t mutex;
     pthread_cond_t opened, left;
     Region *region;
     int taken, started, asleep, awaited;
     uint32_t seats;
+    Worker workers[MAX_WORKERS];
+#ifdef __linux__
+    cpu_set_t cores; /* on which the caller may run */
+#endif
 } NO_TEAM = {.mutex = PTHREAD_MUTEX_INITIALIZER, .opened = PTHREAD_COND_INITIALIZER, .left = PTHREAD_COND_INITIALIZER};
 
 static struct team team;
@@ -59,6 +70,15 @@ static inline void relax(void)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
     __asm__ volatile("yield");
+#endif
+}
+
+static inline int this_core(void)
+{
+#ifdef __linux__
+    return sched_getcpu();
+#else
+    return NOWHERE;
 #endif
 }
 
@@ -85,20 +105,24 @@ static inline uint32_t seats(void) { return __atomic_load_n(&team.seats, __ATOMI
 /* Wait until `mask` of the seats is set, or not: awake for a while, but behind whoever else wants the core, and then
  * asleep on `condition`, counted in `sleepers` (whoever changes the seats looks there afterwards). Returns once woken,
  * even if too late: a worker is then awake for the next region. */
-static void await_seats(uint32_t mask, int set, double spin, pthread_cond_t *condition, int *sleepers)
+static void await_seats(uint32_t mask, int set, double spin, pthread_cond_t *condition, int *sleepers, int *core)
 {
-    for (double begun = seconds(); seconds() - begun < spin; sched_yield())
+    for (double begun = seconds(); seconds() - begun < spin; sched_yield()) {
+        __atomic_store_n(core, this_core(), __ATOMIC_RELAXED);
         for (int i = 0; i < 32; i++) {
             if (!(seats() & mask) == !set)
                 return;
             relax();
         }
+    }
+    __atomic_store_n(core, NOWHERE, __ATOMIC_RELAXED);
     pthread_mutex_lock(&team.mutex);
     __atomic_fetch_add(sleepers, 1, __ATOMIC_SEQ_CST);
     if (!(seats() & mask) != !set)
         pthread_cond_wait(condition, &team.mutex);
     __atomic_fetch_sub(sleepers, 1, __ATOMIC_SEQ_CST);
     pthread_mutex_unlock(&team.mutex);
+    __atomic_store_n(core, this_core(), __ATOMIC_RELAXED);
 }
 
 static void wake(pthread_cond_t *condition, int *sleepers, int count)
@@ -111,11 +135,47 @@ static void wake(pthread_cond_t *condition, int *sleepers, int count)
     pthread_mutex_unlock(&team.mutex);
 }
 
-/* A worker's life. Its number in a region is that of its seat, from 1 on. */
-static void *help(void *unused)
+/* Linux likes to put a thread on the core of the one that wakes it: a worker on its caller's, or the caller on a
+ * worker's. There a worker would stand behind the caller for many calls while other cores idle. Those that are about to
+ * wake, or are here, go to other cores; once they run they may move on to any. */
+static void send_workers_away(void)
 {
+#ifdef __linux__
+    const int here = this_core();
+    cpu_set_t others;
+    for (int i = 0, asked = 0; i < team.started; i++) {
+        const int core = __atomic_load_n(&team.workers[i].core, __ATOMIC_RELAXED);
+        if (core != here && core != NOWHERE)
+            continue;
+        if (!asked++) {
+            if (here < 0 || here >= CPU_SETSIZE || sched_getaffinity(0, sizeof team.cores, &team.cores))
+                return;
+            others = team.cores;
+            CPU_CLR(here, &others);
+            if (!CPU_COUNT(&others))
+                return;
+        }
+        if (!pthread_setaffinity_np(team.workers[i].thread, sizeof others, &others))
+            __atomic_store_n(&team.workers[i].sent_away, 1, __ATOMIC_RELEASE);
+    }
+#endif
+}
+
+static void return_worker(Worker *worker)
+{
+#ifdef __linux__
+    if (__atomic_exchange_n(&worker->sent_away, 0, __ATOMIC_ACQUIRE))
+        pthread_setaffinity_np(pthread_self(), sizeof team.cores, &team.cores);
+#endif
+}
+
+/* A worker's life. Its number in a region is that of its seat, from 1 on. */
+static void *help(void *self)
+{
+    Worker *const worker = self;
     for (;;) {
-        await_seats(OPEN, 1, WORKER_SPIN, &team.opened, &team.asleep);
+        await_seats(OPEN, 1, WORKER_SPIN, &team.opened, &team.asleep, &worker->core);
+        return_worker(worker);
         for (uint32_t now = seats(); now & OPEN;)
             if (__atomic_compare_exchange_n(&team.seats, &now, now - 1 + INSIDE, 0, __ATOMIC_SEQ_CST,
                                             __ATOMIC_SEQ_CST)) {
@@ -125,19 +185,21 @@ static void *help(void *unused)
                 break;
             }
     }
-    return unused;
+    return NULL;
 }
 
 /* Have `count` workers, or as many as the system grants. Signals are for the threads of the program. */
 static void start_workers(int count)
 {
     sigset_t all, before;
-    pthread_t thread;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    while (team.started < count && pthread_create(&thread, NULL, help, NULL) == 0) {
-        pthread_detach(thread);
-        team.started++;
+    for (Worker *worker; team.started < count; team.started++) {
+        worker = &team.workers[team.started];
+        worker->core = NOWHERE;
+        if (pthread_create(&worker->thread, NULL, help, worker))
+            break;
+        pthread_detach(worker->thread);
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
@@ -152,13 +214,14 @@ static int run_region(Region *region, int threads)
     }
     if (team.started < threads - 1)
         start_workers(threads - 1);
+    send_workers_away();
     team.region = region;
     __atomic_store_n(&team.seats, threads - 1, __ATOMIC_SEQ_CST);
     wake(&team.opened, &team.asleep, threads - 1);
     work(region, 0);
     __atomic_fetch_and(&team.seats, ~(uint32_t)OPEN, __ATOMIC_SEQ_CST);
-    while (seats())
-        await_seats(~(uint32_t)OPEN, 0, CALLER_SPIN, &team.left, &team.awaited);
+    for (int core; seats();)
+        await_seats(~(uint32_t)OPEN, 0, CALLER_SPIN, &team.left, &team.awaited, &core);
     __atomic_store_n(&team.taken, 0, __ATOMIC_RELEASE);
     return -region->interrupted;
 }
