@@ -250,8 +250,8 @@ def fftconvolve(
     Examples
     --------
     >>> import numpy as np, fastconv
-    >>> fastconv.signal.fftconvolve([1.0, 2.0, 3.0], [0.0, 1.0, 0.5]).round(6)
-    array([0. , 1. , 2.5, 4. , 1.5])
+    >>> fastconv.signal.fftconvolve([1.0, 2.0, 3.0], [0.5, 1.0, 0.5]).round(6)
+    array([0.5, 2. , 4. , 4. , 1.5])
     """
     return _by_fft("fftconvolve", in1, in2, mode, axes)
 
