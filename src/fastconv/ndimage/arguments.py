@@ -1,0 +1,91 @@
+"""The arguments that functions of ``scipy.ndimage`` share: what they may be, and what they are called here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from operator import index
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastconv.arrays import as_array
+
+# SciPy's modes, and what continuation.py calls them.
+_MODES = {
+    "reflect": "reflect",
+    "grid-mirror": "reflect",
+    "mirror": "mirror",
+    "nearest": "nearest",
+    "wrap": "wrap",
+    "grid-wrap": "wrap",
+    "constant": "constant",
+    "grid-constant": "constant",
+}
+
+
+TYPES = "?bBhHiIlLqQfdFD"
+
+
+def as_input(input: npt.ArrayLike) -> np.ndarray:
+    array = as_array("input", input)
+    if array.dtype.char not in TYPES:
+        raise RuntimeError(f"input of {array.dtype}: array type not supported; convert with astype")
+    return array
+
+
+def as_axis(axis: int, ndim: int, error: type[ValueError] = np.exceptions.AxisError) -> int:
+    axis = index(axis)
+    if not -ndim <= axis < ndim:
+        raise error(f"axis={axis}: specified axis: {axis} is out of range for {ndim} axes")
+    return axis % ndim
+
+
+def as_axes(axes: Any, ndim: int) -> tuple[int, ...]:
+    if axes is None:
+        return tuple(range(ndim))
+    if not np.isscalar(axes) and not isinstance(axes, Iterable):
+        raise ValueError(f"axes={axes!r}: axes must be an integer, iterable of integers, or None")
+    chosen = tuple(as_axis(axis, ndim, ValueError) for axis in ([axes] if np.isscalar(axes) else axes))
+    if len(set(chosen)) != len(chosen):
+        raise ValueError(f"axes={axes!r}: axes must be unique")
+    return chosen
+
+
+def for_each(value: Any, count: int) -> list[Any]:
+    """One value for each of `count` axes."""
+    if isinstance(value, str) or not np.iterable(value):
+        return [value] * count
+    values = list(value)
+    if len(values) != count:
+        raise RuntimeError(f"{value!r}: sequence argument must have length equal to input rank, {count}")
+    return values
+
+
+def as_mode(mode: Any) -> str:
+    if not isinstance(mode, str):
+        raise RuntimeError(f"mode={mode!r}: A sequence of modes is not supported, expected a string")
+    if mode not in _MODES:
+        raise RuntimeError(f"mode={mode!r}: boundary mode not supported, expected one of {', '.join(_MODES)}")
+    return _MODES[mode]
+
+
+def check_origin(origin: int, size: int, fault: str) -> None:
+    if not 0 <= size // 2 + origin < size:
+        raise ValueError(f"origin={origin}: {fault} for {size} samples")
+
+
+def spread(values: Sequence[Any], axes: tuple[int, ...], ndim: int, rest: Any) -> list[Any]:
+    """Values of the filtered `axes` at their places among all axes, `rest` at the others."""
+    spread = [rest] * ndim
+    for axis, value in zip(axes, values, strict=True):
+        spread[axis] = value
+    return spread
+
+
+def spread_window(window: np.ndarray, axes: tuple[int, ...], ndim: int, name: str) -> np.ndarray:
+    """A window over the filtered axes, as one over all."""
+    if window.ndim != len(axes):
+        raise RuntimeError(f"{name}.ndim ({window.ndim}) must match len(axes) ({len(axes)})")
+    # SciPy does not sort the axes: the k-th of the window is the k-th that is filtered, in ascending order.
+    return np.expand_dims(window, tuple(axis for axis in range(ndim) if axis not in axes))

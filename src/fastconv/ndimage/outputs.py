@@ -1,0 +1,59 @@
+"""The array that a result is put into: its type, the type that is computed in, and how one is cast to the other."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from fastconv import threads
+from fastconv.ndimage.arguments import TYPES
+
+
+def as_output(output: Any, input: np.ndarray, complex_output: bool = False) -> np.ndarray:
+    """The array that a result is put into: that of the caller, or a new one of the type that he names."""
+    if output is None:
+        dtype = np.promote_types(input.dtype, np.complex64) if complex_output else np.dtype(input.dtype.char)
+    elif isinstance(output, (type, np.dtype, str)):
+        dtype = np.dtype(output)
+        if isinstance(output, str) and dtype.kind not in "iufc":
+            raise RuntimeError(f"output={output!r}: output must have numeric dtype")
+        if complex_output and dtype.kind != "c":
+            if isinstance(output, str):
+                raise RuntimeError(f"output={output!r}: output must have complex dtype")
+            warnings.warn("promoting specified output dtype to complex", stacklevel=3)
+            dtype = np.promote_types(dtype, np.complex64)
+    else:
+        output = np.asarray(output)
+        if output.shape != input.shape:
+            raise RuntimeError(f"output of shape {output.shape}: output shape not correct, expected {input.shape}")
+        if complex_output and output.dtype.kind != "c":
+            raise RuntimeError(f"output of {output.dtype}: output must have complex dtype")
+        dtype = output.dtype
+    if dtype.char not in TYPES:
+        raise RuntimeError(f"output of {dtype}: array type not supported")
+    return output if isinstance(output, np.ndarray) else np.empty(input.shape, dtype)
+
+
+def working_type(array: np.ndarray, out: np.ndarray) -> np.dtype:
+    """float32 for filters that begin and end there."""
+    return np.dtype(np.float32 if array.dtype.char == out.dtype.char == "f" else np.float64)
+
+
+def store(values: np.ndarray, out: np.ndarray) -> None:
+    """Cast as C does: towards zero, and unsigned types and bool through int64."""
+    if values is out:
+        return
+    with np.errstate(invalid="ignore", over="ignore"):
+        if out.dtype.kind in "bu" and values.dtype.kind == "f" and out.itemsize < 8:
+            values = values.astype(np.int64).astype(f"u{out.itemsize}")
+        np.copyto(out, values, casting="unsafe")
+
+
+# Work below this many steps stays on the calling thread.
+_STEPS_A_THREAD = 1 << 18
+
+
+def threads_for(steps: int) -> int:
+    return max(1, min(threads.get_num_threads(), steps // _STEPS_A_THREAD))

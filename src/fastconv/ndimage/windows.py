@@ -1,0 +1,341 @@
+"""Filters of what a window sees: its mean, its maximum, its minimum."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastconv.correlation import pad, run_taps
+from fastconv.ndimage.arguments import (
+    as_axes,
+    as_axis,
+    as_input,
+    as_mode,
+    check_origin,
+    for_each,
+    spread,
+    spread_window,
+)
+from fastconv.ndimage.outputs import as_output, store
+from fastconv.ndimage.running import native, run_windows
+
+
+def uniform_filter1d(
+    input: npt.ArrayLike,
+    size: int,
+    axis: int = -1,
+    output: npt.DTypeLike | np.ndarray | None = None,
+    mode: str = "reflect",
+    cval: complex = 0.0,
+    origin: int = 0,
+) -> np.ndarray:
+    """Mean of neighbours along one axis: a drop-in for `scipy.ndimage.uniform_filter1d`.
+
+    Parameters
+    ----------
+    input, axis, output, mode, cval, origin
+        As `correlate1d`.
+    size : int
+        How many samples a mean is taken of.
+
+    Returns
+    -------
+    ndarray
+        Of the extents of the input.
+
+    Raises
+    ------
+    RuntimeError, ValueError, TypeError
+        As `correlate`; `size` is below 1.
+
+    Notes
+    -----
+    Each sum is added up in pairs, so that errors do not grow along a line as in SciPy's running sum.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.ndimage.uniform_filter1d([2, 8, 0, 4, 1, 9, 9, 0], size=3)
+    array([4, 3, 4, 1, 4, 6, 6, 3])
+    """
+    array = as_input(input)
+    out = as_output(output, array, complex_output=array.dtype.kind == "c")
+    return run_windows("mean", array, [(as_axis(axis, array.ndim), size, mode, origin)], out, cval)
+
+
+def uniform_filter(
+    input: npt.ArrayLike,
+    size: int | Sequence[int] = 3,
+    output: npt.DTypeLike | np.ndarray | None = None,
+    mode: str | Sequence[str] = "reflect",
+    cval: complex = 0.0,
+    origin: int | Sequence[int] = 0,
+    *,
+    axes: int | Sequence[int] | None = None,
+) -> np.ndarray:
+    """Mean of a box of neighbours: a drop-in for `scipy.ndimage.uniform_filter`.
+
+    Parameters
+    ----------
+    input, output, cval, axes
+        As `correlate`.
+    size, mode, origin
+        As `uniform_filter1d`, for one axis or each; along axes of size 1 or less nothing happens.
+
+    Returns
+    -------
+    ndarray
+        Of the extents of the input.
+
+    Raises
+    ------
+    RuntimeError, ValueError, TypeError
+        As `correlate`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.ndimage.uniform_filter(np.arange(9.0).reshape(3, 3))
+    array([[1.33333333, 2.        , 2.66666667],
+           [3.33333333, 4.        , 4.66666667],
+           [5.33333333, 6.        , 6.66666667]])
+    """
+    array = as_input(input)
+    out = as_output(output, array, complex_output=array.dtype.kind == "c")
+    return run_windows("mean", array, _windows(size, mode, origin, as_axes(axes, array.ndim)), out, cval)
+
+
+def maximum_filter1d(
+    input: npt.ArrayLike,
+    size: int,
+    axis: int = -1,
+    output: npt.DTypeLike | np.ndarray | None = None,
+    mode: str = "reflect",
+    cval: float = 0.0,
+    origin: int = 0,
+) -> np.ndarray:
+    """Maximum of neighbours along one axis: a drop-in for `scipy.ndimage.maximum_filter1d`.
+
+    Parameters
+    ----------
+    input, size, axis, output, mode, cval, origin
+        As `uniform_filter1d`; complex numbers have no order.
+
+    Returns
+    -------
+    ndarray
+        Of the extents of the input. A NaN is the maximum of every window that holds one.
+
+    Raises
+    ------
+    RuntimeError, ValueError, TypeError
+        As `uniform_filter1d`; the input is complex.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.ndimage.maximum_filter1d([2, 8, 0, 4, 1, 9, 9, 0], size=3)
+    array([8, 8, 8, 4, 9, 9, 9, 9])
+    """
+    return _extreme1d("maximum", input, size, axis, output, mode, cval, origin)
+
+
+def minimum_filter1d(
+    input: npt.ArrayLike,
+    size: int,
+    axis: int = -1,
+    output: npt.DTypeLike | np.ndarray | None = None,
+    mode: str = "reflect",
+    cval: float = 0.0,
+    origin: int = 0,
+) -> np.ndarray:
+    """Minimum of neighbours along one axis: a drop-in for `scipy.ndimage.minimum_filter1d`.
+
+    Parameters
+    ----------
+    input, size, axis, output, mode, cval, origin
+        As `maximum_filter1d`.
+
+    Returns
+    -------
+    ndarray
+        Of the extents of the input.
+
+    Raises
+    ------
+    RuntimeError, ValueError, TypeError
+        As `maximum_filter1d`.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.ndimage.minimum_filter1d([2, 8, 0, 4, 1, 9, 9, 0], size=3)
+    array([2, 0, 0, 0, 1, 1, 0, 0])
+    """
+    return _extreme1d("minimum", input, size, axis, output, mode, cval, origin)
+
+
+def maximum_filter(
+    input: npt.ArrayLike,
+    size: int | Sequence[int] | None = None,
+    footprint: npt.ArrayLike | None = None,
+    output: npt.DTypeLike | np.ndarray | None = None,
+    mode: str | Sequence[str] = "reflect",
+    cval: float = 0.0,
+    origin: int | Sequence[int] = 0,
+    *,
+    axes: int | Sequence[int] | None = None,
+) -> np.ndarray:
+    """Maximum of neighbours: a drop-in for `scipy.ndimage.maximum_filter`.
+
+    Parameters
+    ----------
+    input, output, cval, axes
+        As `correlate`; complex numbers have no order.
+    size : int or sequence of int, optional
+        The extents of a box, for one axis or each.
+    footprint : array_like of bool, optional
+        Which neighbours count, in the place of a box.
+    mode, origin
+        As `correlate`; for a box also one for each axis.
+
+    Returns
+    -------
+    ndarray
+        Of the extents of the input. A NaN is the maximum of every window that holds one.
+
+    Raises
+    ------
+    RuntimeError, ValueError, TypeError
+        As `correlate`; neither `size` nor `footprint` is given, the footprint is empty, or the input is complex.
+
+    References
+    ----------
+    van Herk, A fast algorithm for local minimum and maximum filters on rectangular and octagonal kernels, 1992: boxes
+    are separable. What is done along an axis is described in kernels/windows.py.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.ndimage.maximum_filter(np.eye(4, dtype=int), footprint=[[0, 1, 0], [1, 1, 1], [0, 1, 0]])
+    array([[1, 1, 0, 0],
+           [1, 1, 1, 0],
+           [0, 1, 1, 1],
+           [0, 0, 1, 1]])
+    """
+    return _extreme("maximum", input, size, footprint, output, mode, cval, origin, axes)
+
+
+def minimum_filter(
+    input: npt.ArrayLike,
+    size: int | Sequence[int] | None = None,
+    footprint: npt.ArrayLike | None = None,
+    output: npt.DTypeLike | np.ndarray | None = None,
+    mode: str | Sequence[str] = "reflect",
+    cval: float = 0.0,
+    origin: int | Sequence[int] = 0,
+    *,
+    axes: int | Sequence[int] | None = None,
+) -> np.ndarray:
+    """Minimum of neighbours: a drop-in for `scipy.ndimage.minimum_filter`.
+
+    Parameters
+    ----------
+    input, size, footprint, output, mode, cval, origin, axes
+        As `maximum_filter`.
+
+    Returns
+    -------
+    ndarray
+        Of the extents of the input.
+
+    Raises
+    ------
+    RuntimeError, ValueError, TypeError
+        As `maximum_filter`.
+
+    References
+    ----------
+    As `maximum_filter`.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.ndimage.minimum_filter([2, 8, 0, 4, 1, 9, 9, 0], size=3)
+    array([2, 0, 0, 0, 1, 1, 0, 0])
+    """
+    return _extreme("minimum", input, size, footprint, output, mode, cval, origin, axes)
+
+
+def _windows(size: Any, mode: Any, origin: Any, axes: tuple[int, ...]) -> list[tuple[int, int, str, int]]:
+    """The axes along which a box is more than one sample long."""
+    each = zip(axes, *(for_each(value, len(axes)) for value in (size, mode, origin)), strict=True)
+    return [(axis, int(s), m, o) for axis, s, m, o in each if s > 1]
+
+
+def _extreme1d(
+    fold: str, input: npt.ArrayLike, size: int, axis: int, output: Any, mode: str, cval: float, origin: int
+) -> np.ndarray:
+    array = _as_ordered(input)
+    return run_windows(fold, array, [(as_axis(axis, array.ndim), size, mode, origin)], as_output(output, array), cval)
+
+
+def _as_ordered(input: npt.ArrayLike) -> np.ndarray:
+    array = as_input(input)
+    if array.dtype.kind == "c":
+        raise TypeError(f"input of {array.dtype}: Complex type not supported, complex numbers have no order")
+    return array
+
+
+def _extreme(
+    fold: str,
+    input: npt.ArrayLike,
+    size: Any,
+    footprint: Any,
+    output: Any,
+    mode: Any,
+    cval: float,
+    origin: Any,
+    axes: Any,
+) -> np.ndarray:
+    if size is not None and footprint is not None:
+        warnings.warn("ignoring size because footprint is set", UserWarning, stacklevel=3)
+    if footprint is not None:
+        footprint = np.asarray(footprint, dtype=bool)
+        if not footprint.any():
+            raise ValueError(f"footprint of shape {footprint.shape}: All-zero footprint is not supported.")
+        if footprint.all():
+            size, footprint = footprint.shape, None
+    elif size is None:
+        raise RuntimeError("no footprint provided: expected size or footprint")
+    array = _as_ordered(input)
+    out = as_output(output, array)
+    filtered = as_axes(axes, array.ndim)
+    if footprint is None:
+        return run_windows(fold, array, _windows(size, mode, origin, filtered), out, cval)
+    footprint = spread_window(footprint, filtered, array.ndim, "footprint")
+    origins = spread(for_each(origin, len(filtered)), filtered, array.ndim, 0)
+    for o, k in zip(origins, footprint.shape, strict=True):
+        check_origin(o, k, "invalid origin")
+    continuation = as_mode(mode)
+    if array.size:
+        store(_extreme_of_footprint(fold, array, footprint, origins, continuation, cval), out)
+    return out
+
+
+def _extreme_of_footprint(
+    fold: str, array: np.ndarray, footprint: np.ndarray, origins: list[int], continuation: str, cval: float
+) -> np.ndarray:
+    from fastconv.kernels.taps import extreme_kernel
+
+    array, fill = native(array, cval, fold)
+    begins = [k // 2 + o for k, o in zip(footprint.shape, origins, strict=True)]
+    padding = tuple((b, k - 1 - b) for b, k in zip(begins, footprint.shape, strict=True))
+    padded = pad(array, padding, continuation, fill)
+    result = np.empty(array.shape, array.dtype)
+    run_taps(extreme_kernel(array.dtype, fold == "maximum"), padded, np.argwhere(footprint), result, result)
+    return result
