@@ -117,7 +117,6 @@ static void NAME(fill_strip)(const REAL *image, const Window *w, const NAME(stri
             case 1: NAME(copy_run)(row + all_first, all_last - all_first, to + all_first); break;
             case 2: NAME(split_phases)(2, row + all_first * 2, all_last - all_first, plane, to + all_first); break;
             case 4: NAME(split_phases)(4, row + all_first * 4, all_last - all_first, plane, to + all_first); break;
-            case 6: NAME(split_phases)(6, row + all_first * 6, all_last - all_first, plane, to + all_first); break;
             default: NAME(split_phases)(w->sw, row + all_first * w->sw, all_last - all_first, plane, to + all_first);
             }
         }
