@@ -19,7 +19,7 @@ from fastconv.adjoint import input_adjoint, weight_adjoint
 from fastconv.arrays import as_array, as_operand, common_float
 from fastconv.epilogue import PLAIN
 from fastconv.errors import GeometryError
-from fastconv.functional import available_threads
+from fastconv.functional.arguments import available_threads
 from fastconv.geometry import ConvGeometry, Padding, PoolGeometry, checked_shape
 from fastconv.layer_grad import (  # noqa: F401 - offered here too, where users of gradients look
     batch_norm,

@@ -90,7 +90,7 @@ def _kernel_name(loop: Callable[..., None], dtype: np.dtype) -> str:
 def _sources() -> str:
     """A digest of this package: Numba looks at the file of the loop alone, not at what that imports."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
