@@ -117,30 +117,31 @@ class _Block:
 
 
 @intrinsic(prefer_literal=True)
-def fold_block(typingctx, spec, x, at, line_step, tap_step, kh, kw, out, to, out_step, counts, row, column):
+def fold_block(typingctx, spec, x, at, line_step, tap_step, kh, kw, out, to, out_step, heights, row, widths, column):
     """Fold the windows of one block, the first of which starts at ``x[at]``, into ``out[to]``.
 
-    A mean divides by ``counts[row]``, of the block's first row, times ``counts[column]``.
+    A mean is divided by ``heights[row]``, of the block's first row, times ``widths[column]``; or multiplied by it.
     """
     if not isinstance(spec, types.StringLiteral):
         return None
 
     def codegen(context, builder, signature, arguments):
-        (_, x, at, line_step, tap_step, kh, kw, out, to, out_step, counts, row, column) = arguments
-        mean, *shape = map(int, spec.literal_value.split())
+        (_, x, at, line_step, tap_step, kh, kw, out, to, out_step, heights, row, widths, column) = arguments
+        mean, times, *shape = map(int, spec.literal_value.split())
         block = _Block(builder, signature.args[1].dtype, mean, *shape)
         vector = block.vector
         folds = block.compute(builder.gep(x, [at]), line_step, tap_step, kh, kw)
         if mean:
-            widths = vector.load(builder.gep(counts, [column]))
+            scale = vector.mul if times else builder.fdiv
+            across = vector.load(builder.gep(widths, [column]))
             for r, fold in enumerate(folds):
-                height = builder.load(builder.gep(counts, [builder.add(row, INT64(r))]))
-                folds[r] = builder.fdiv(fold, vector.mul(vector.broadcast(height), widths))
+                down = builder.load(builder.gep(heights, [builder.add(row, INT64(r))]))
+                folds[r] = scale(fold, vector.mul(vector.broadcast(down), across))
         out = builder.gep(out, [to])
         for r, fold in enumerate(folds):
             vector.store(block.moved(out, r, out_step), fold)
         return context.get_dummy_value()
 
     integer = types.int64
-    signature = [spec, x, *[integer] * 5, out, integer, integer, counts, integer, integer]
+    signature = [spec, x, *[integer] * 5, out, integer, integer, heights, integer, widths, integer]
     return types.void(*signature), codegen

@@ -17,7 +17,7 @@ import numpy as np
 
 from fastconv.kernels.jit import tile_kernel
 from fastconv.kernels.pools.blocks import fold_block
-from fastconv.kernels.pools.shared import BESIDE, inside, neutral_value, rows_of, strip_functions, told
+from fastconv.kernels.pools.shared import BESIDE, inside, neutral_value, rows_of, gatherer, told
 from fastconv.kernels.vector import broadcast, lanes, store
 
 # Windows of at most this extent are unrolled.
@@ -33,36 +33,31 @@ def unrolled(kh: int, kw: int, dense: bool) -> tuple[int, int]:
 
 
 @functools.cache
-def direct_kernel(dtype: np.dtype, mean: bool, KH: int, KW: int, STEP: int, SH: int) -> Any:
+def direct_kernel(dtype: np.dtype, mean: bool, times: bool, KH: int, KW: int, STEP: int, SH: int) -> Any:
     """The tile kernel that folds tap by tap.
 
     `KH` and `KW` are of `unrolled`. `STEP` is 2 where every second column of a line is seen, else 1. `SH` is the
     stride of rows whose windows leave no line out, or 0.
 
-    ``arrays``: x, out (C-contiguous), scratch of the workers. ``ints``: `Planes`, `Tiles`, and then: rows of a strip;
+    ``arrays``: x, out (C-contiguous), scratch of the workers; what a mean is divided by, or with `times` multiplied by,
+    the product of a number for its row and one for its column, of which LANES more can be read. ``ints``: `Planes`, `Tiles`, and then: rows of a strip;
     the columns from which on, and up to which, x is read in place; whether strips hold neighbouring columns.
-    ``scalars``: the divisor of every mean, or 0 for its count.
     """
     neutral, LANES = neutral_value(dtype, mean), lanes(dtype)
-    MEAN = int(mean)
+    MEAN = f"{int(mean)} {int(times)}"
     ROWS = 1 if not SH else 4 if 3 * SH + KH <= MAX_LINES else 2
     DOWN = int(mean and STEP == 2 and SH == KH > 0)
     SPEC, SINGLE = f"{MEAN} {KH} {KW} {STEP} {ROWS} {SH} {DOWN}", f"{MEAN} 0 {KW} {STEP} 1 0 {DOWN}"
-    count_taps, gather = strip_functions(dtype, mean)
+    gather = gatherer(dtype, neutral)
 
     def loop(arrays, ints, scalars, begin, end, worker):
-        x, out, scratch = arrays[0], arrays[1], arrays[2]
+        x, out, scratch, heights, widths = arrays[0], arrays[1], arrays[2], arrays[3], arrays[4]
         p, tiles = told(ints)
         group, left, right, kept = ints[BESIDE], ints[BESIDE + 1], ints[BESIDE + 2], ints[BESIDE + 3]
         kh, kw = KH or p.kh, KW or p.kw
-        heights = worker * tiles.room
-        widths = heights + p.oh
         whole0, whole1 = (p.pt + p.sh - 1) // p.sh, (p.ih + p.pt - KH) // p.sh + 1
-        corner = widths + p.ow + LANES
+        corner = worker * tiles.room
         strip = corner + ROWS * LANES
-        if MEAN:
-            count_taps(scratch, heights, p.oh, p.sh, kh, p.ih, p.pt, 1.0 if scalars[0] else 0.0, p.count_include_pad)
-            count_taps(scratch, widths, p.ow, p.sw, kw, p.iw, p.pl, scalars[0], p.count_include_pad)
         for tile in range(begin, end):
             plane, image, row0, row1 = rows_of(tile, p, tiles)
             for first in range(row0, row1, group):
@@ -120,7 +115,7 @@ def direct_kernel(dtype: np.dtype, mean: bool, KH: int, KW: int, STEP: int, SH: 
                         at_row = at + ((r - first) * p.sh + tap0) * line_step
                         for q in range(0, q1 - q0, LANES):
                             k = min(q, edge)
-                            seen, to_k, width = at_row + k * STEP, to + k, widths + q0 + k
+                            seen, to_k = at_row + k * STEP, to + k
                             if whole:
                                 fold_block(
                                     SPEC,
@@ -133,9 +128,10 @@ def direct_kernel(dtype: np.dtype, mean: bool, KH: int, KW: int, STEP: int, SH: 
                                     target,
                                     to_k,
                                     out_step,
-                                    scratch,
-                                    heights + r,
-                                    width,
+                                    heights,
+                                    r,
+                                    widths,
+                                    q0 + k,
                                 )
                             elif tap0 < tap1:
                                 fold_block(
@@ -149,9 +145,10 @@ def direct_kernel(dtype: np.dtype, mean: bool, KH: int, KW: int, STEP: int, SH: 
                                     target,
                                     to_k,
                                     out_step,
-                                    scratch,
-                                    heights + r,
-                                    width,
+                                    heights,
+                                    r,
+                                    widths,
+                                    q0 + k,
                                 )
                             else:
                                 store(target, to_k, broadcast(neutral))

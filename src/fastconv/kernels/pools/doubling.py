@@ -20,7 +20,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastconv.kernels.jit import tile_kernel
-from fastconv.kernels.pools.shared import neutral_value, rows_of, strip_functions, told, total
+from fastconv.kernels.pools.shared import neutral_value, rows_of, gatherer, told, total
 from fastconv.kernels.vector import lanes, load, maximum, store
 
 
@@ -42,10 +42,10 @@ def top_bit(value):
 def doubling_kernel(dtype: np.dtype, mean: bool) -> Any:
     """The tile kernel that doubles windows, of dilation 1.
 
-    ``arrays``, ``scalars``: as of `direct_kernel`. ``ints``: `Planes`, `Tiles`.
+    ``arrays``: as of `direct_kernel`. ``ints``: `Planes`, `Tiles`.
     """
     neutral, LANES = neutral_value(dtype, mean), lanes(dtype)
-    count_taps, gather = strip_functions(dtype, mean)
+    gather = gatherer(dtype, neutral)
     MEAN, fold = int(mean), total if mean else later_or_larger
 
     @register_jitable
@@ -60,19 +60,14 @@ def doubling_kernel(dtype: np.dtype, mean: bool) -> Any:
             q += LANES
 
     def loop(arrays, ints, scalars, begin, end, worker):
-        x, out, scratch = arrays[0], arrays[1], arrays[2]
+        x, out, scratch, heights, widths = arrays[0], arrays[1], arrays[2], arrays[3], arrays[4]
         p, tiles = told(ints)
         span = (p.ow - 1) * p.sw + p.kw
         pitch = (p.ow + LANES - 1) // LANES * LANES
-        heights = worker * tiles.room
-        widths = heights + p.oh
-        line = widths + p.ow
+        line = worker * tiles.room
         work = line + span + LANES
         rows = work + span + LANES
         folds = rows + ((tiles.rows - 1) * p.sh + p.kh) * pitch
-        if MEAN:
-            count_taps(scratch, heights, p.oh, p.sh, p.kh, p.ih, p.pt, 1.0 if scalars[0] else 0.0, p.count_include_pad)
-            count_taps(scratch, widths, p.ow, p.sw, p.kw, p.iw, p.pl, scalars[0], p.count_include_pad)
         for tile in range(begin, end):
             plane, image, row0, row1 = rows_of(tile, p, tiles)
             top = row0 * p.sh - p.pt
@@ -107,7 +102,7 @@ def doubling_kernel(dtype: np.dtype, mean: bool) -> Any:
                 at, to = source + (r - row0) * p.sh * pitch, (plane * p.oh + r) * p.ow
                 for q in range(p.ow):
                     if MEAN:
-                        out[to + q] = scratch[at + q] / (scratch[heights + r] * scratch[widths + q])
+                        out[to + q] = scratch[at + q] / (heights[r] * widths[q])
                     else:
                         out[to + q] = scratch[at + q]
 

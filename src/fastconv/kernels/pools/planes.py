@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Planes(NamedTuple):
-    """Extents of the input, the output and the window; strides of the input in elements; what means divide by."""
+    """Extents of the input, the output and the window; strides of the input in elements."""
 
     channels: int
     ih: int
@@ -25,7 +25,6 @@ class Planes(NamedTuple):
     xc: int
     xh: int
     xw: int
-    count_include_pad: int
 
 
 class Tiles(NamedTuple):

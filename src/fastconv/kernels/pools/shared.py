@@ -65,18 +65,9 @@ def inside(start, step, count, extent):
 
 
 @functools.cache
-def strip_functions(dtype: np.dtype, mean: bool) -> tuple[Any, Any]:
-    """What the kernels of one fold that gather share: `count_taps` and `gather`."""
-    typed, neutral, LANES = dtype.type, neutral_value(dtype, mean), lanes(dtype)
-
-    @register_jitable
-    def count_taps(counts, at, windows, step, taps, extent, pad, divisor, count_include_pad):
-        """What means divide by along one axis."""
-        for window in range(windows):
-            start = window * step - pad
-            begin, end = inside(start, 1, taps, extent)
-            count = min(start + taps, extent + pad) - start if count_include_pad else end - begin
-            counts[at + window] = typed(divisor or count)
+def gatherer(dtype: np.dtype, neutral: Any) -> Any:
+    """What copies lines of an image into a strip."""
+    LANES = lanes(dtype)
 
     @register_jitable
     def gather(x, at, line, lines, column, step, xw, extent, strip, to, pitch, count):
@@ -99,4 +90,4 @@ def strip_functions(dtype: np.dtype, mean: bool) -> tuple[Any, Any]:
             at += line
             to += pitch
 
-    return count_taps, gather
+    return gather

@@ -47,11 +47,11 @@ WINDOWS = {"regular": regular, "adaptive": adaptive, "drawn": drawn}
 def walking_kernel(dtype: np.dtype, mean: bool, windows: str, INDICES: bool) -> Any:
     """The tile kernel that walks one of the `WINDOWS` after the other.
 
-    ``arrays``: x, out (C-contiguous), with `INDICES` where in its plane each maximum
-    stands (int64), the first of equal values, but the last NaN, as torch has it; and the starts of windows that were
-    drawn, down and across (int64). ``ints``: `Planes`, `Tiles`. ``scalars``: as of `direct_kernel`.
+    ``arrays``: x, out (C-contiguous); with `INDICES` where in its plane each maximum stands (int64), the first of equal
+    values, but the last NaN, as torch has it; and what means are divided by, as of `direct_kernel`, or the starts of
+    windows that were drawn, down and across (int64). ``ints``: `Planes`, `Tiles`.
     """
-    typed, neutral, window, MEAN = dtype.type, neutral_value(dtype, mean), WINDOWS[windows], int(mean)
+    neutral, window, MEAN = neutral_value(dtype, mean), WINDOWS[windows], int(mean)
     fold = total if mean else larger_or_nan if dtype.kind == "f" else larger
 
     def loop(arrays, ints, scalars, begin, end, worker):
@@ -81,12 +81,7 @@ def walking_kernel(dtype: np.dtype, mean: bool, windows: str, INDICES: bool) -> 
                     if INDICES:
                         out_at[to] = at
                     if MEAN:
-                        if p.count_include_pad:
-                            rows_counted = min(r * p.sh - p.pt + p.kh, p.ih + p.pt) - (r * p.sh - p.pt)
-                            columns = min(q * p.sw - p.pl + p.kw, p.iw + p.pl) - (q * p.sw - p.pl)
-                            best /= typed(scalars[0] or float(rows_counted) * float(columns))
-                        else:
-                            best /= typed(scalars[0] or float(rows) * float(columns))
+                        best /= arrays[3][r] * arrays[4][q]
                     out[to] = best
 
     return tile_kernel(loop, dtype)
