@@ -106,6 +106,8 @@ def exact(value: Any) -> Any:
     kind = type(value)
     if kind is int or kind is str or value is None:
         return value
+    if kind is tuple and len(value) <= len(AXES):
+        return tuple([item if type(item) is int else exact(item) for item in value])  # as most are: no error is raised
     try:
         return index(value)
     except TypeError:

@@ -73,7 +73,7 @@ def pool(
     """
     *extents, ceil_mode = window
     try:
-        lookup, key = _plan, (*map(exact, extents), bool(ceil_mode))
+        lookup, key = _plan, [value if type(value) is int else exact(value) for value in (*extents, bool(ceil_mode))]
     except TypeError:  # the geometry says which is no int
         lookup, key = _plan.__wrapped__, window
     plan = lookup(x.shape, x.strides, dtype, kind, count_include_pad, divisor, ndim, *key)
@@ -233,7 +233,7 @@ def _direct(task: _Task) -> PoolPlan:
     if p.dh == 1:
         group = max(1, min(task.rows, (_STRIP_BYTES // (line * task.dtype.itemsize) - p.kh) // p.sh + 1))
     lines = (group - 1) * p.sh + (p.kh if KH else min(p.kh, p.ih))
-    room = 4 * width + lines * line
+    room = 0 if right - left == p.ow >= width else 4 * width + lines * line  # nothing is gathered in between
     divisors, times = task.divisors, False
     if task.mean:
         down, across = divisors

@@ -17,14 +17,11 @@ import numpy as np
 
 from fastconv.kernels.jit import tile_kernel
 from fastconv.kernels.pools.blocks import fold_block
-from fastconv.kernels.pools.shared import BESIDE, inside, neutral_value, rows_of, gatherer, told
+from fastconv.kernels.pools.shared import BESIDE, gatherer, inside, neutral_value, rows_of, told
 from fastconv.kernels.vector import broadcast, lanes, store
 
 # Windows of at most this extent are unrolled.
 MAX_UNROLLED = 3
-
-# Lines that a block of four rows may see.
-MAX_LINES = 8
 
 
 def unrolled(kh: int, kw: int, dense: bool) -> tuple[int, int]:
@@ -40,13 +37,14 @@ def direct_kernel(dtype: np.dtype, mean: bool, times: bool, KH: int, KW: int, ST
     stride of rows whose windows leave no line out, or 0.
 
     ``arrays``: x, out (C-contiguous), scratch of the workers; what a mean is divided by, or with `times` multiplied by,
-    the product of a number for its row and one for its column, of which LANES more can be read. ``ints``: `Planes`, `Tiles`, and then: rows of a strip;
-    the columns from which on, and up to which, x is read in place; whether strips hold neighbouring columns.
+    the product of a number for its row and one for its column, of which LANES more can be read. ``ints``: `Planes`,
+    `Tiles`, and then: rows of a strip; the columns from which on, and up to which, x is read in place; whether strips
+    hold neighbouring columns.
     """
     neutral, LANES = neutral_value(dtype, mean), lanes(dtype)
     MEAN = f"{int(mean)} {int(times)}"
-    ROWS = 1 if not SH else 4 if 3 * SH + KH <= MAX_LINES else 2
     DOWN = int(mean and STEP == 2 and SH == KH > 0)
+    ROWS = 1 if not SH else 4 if SH == 1 or DOWN else 2
     SPEC, SINGLE = f"{MEAN} {KH} {KW} {STEP} {ROWS} {SH} {DOWN}", f"{MEAN} 0 {KW} {STEP} 1 0 {DOWN}"
     gather = gatherer(dtype, neutral)
 

@@ -20,7 +20,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastconv.kernels.jit import tile_kernel
-from fastconv.kernels.pools.shared import neutral_value, rows_of, gatherer, told, total
+from fastconv.kernels.pools.shared import gatherer, neutral_value, rows_of, told, total
 from fastconv.kernels.vector import lanes, load, maximum, store
 
 
