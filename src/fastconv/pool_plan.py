@@ -122,9 +122,11 @@ def _plan(
         counts = ([1] * g.oh, [divisor] * g.ow) if divisor else g.counts(count_include_pad)
         divisors = tuple(np.array(of_axis, dtype) for of_axis in counts)
     task = _Task(dtype, kind, g.n, out_shape, p, divisors)
+    if kind == "indices":
+        return _placing(task)
     # Strips are to be no wider than a few images, and a vector of outputs is to span no more than addresses can; one
     # column of windows would leave most lanes of its vectors empty.
-    if kind == "indices" or p.pl > p.iw or p.sw >= _FAR or (p.ow == 1 and p.iw > 2):
+    if p.pl > p.iw or p.sw >= _FAR or (p.ow == 1 and p.iw > 2):
         return _walking("regular", task)
     if p.dh == p.dw == 1 and p.kh * p.kw > _DOUBLING_TAPS and p.sh * p.sw <= _DOUBLING_STRIDES and p.pt <= p.ih:
         return _doubling(task)
@@ -198,6 +200,13 @@ def _walking(windows: str, task: _Task) -> PoolPlan:
     from fastconv.kernels.pools.walking import walking_kernel
 
     return task.plan(walking_kernel(task.dtype, task.mean, windows, task.kind == "indices"), task.rows)
+
+
+def _placing(task: _Task) -> PoolPlan:
+    from fastconv.kernels.pools.places import places_kernel
+
+    step = task.planes.sw * task.planes.xw
+    return task.plan(places_kernel(task.dtype, step if step in (1, 2) else 0), task.rows)
 
 
 def _doubling(task: _Task) -> PoolPlan:

@@ -1,4 +1,4 @@
-"""Pooling of planes: three kernels that fold the values under a window, by maximum or by sum.
+"""Pooling of planes: kernels that fold the values under a window, by maximum or by sum.
 
 Equation, for one plane x and a fold (the largest value, or the sum) over taps i, j::
 
@@ -6,7 +6,8 @@ Equation, for one plane x and a fold (the largest value, or the sum) over taps i
 
 ``direct``    folds vectors of neighbouring outputs tap by tap; ``blocks`` writes its instructions
 ``doubling``  is for large windows, whose folds are found from those of half their extent
-``walking``   takes one window after the other: windows that are not all alike, and the places of maxima
+``places``    finds where maxima stand, too
+``walking``   takes one window after the other, where they are not all alike
 ``planes``    what they are told; ``shared`` what else they have in common
 
 Taps outside the image are left out: neutral values, which change nothing, stand for them where vectors cross an edge.

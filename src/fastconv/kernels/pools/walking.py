@@ -1,4 +1,4 @@
-"""Pooling window by window: windows that are not all alike, and where maxima stand."""
+"""Pooling window by window: those that are not all alike, or stand in one column."""
 
 from __future__ import annotations
 
