@@ -205,8 +205,7 @@ def _walking(windows: str, task: _Task) -> PoolPlan:
 def _placing(task: _Task) -> PoolPlan:
     from fastconv.kernels.pools.places import places_kernel
 
-    step = task.planes.sw * task.planes.xw
-    return task.plan(places_kernel(task.dtype, step if step in (1, 2) else 0), task.rows)
+    return task.plan(places_kernel(task.dtype), task.rows)
 
 
 def _doubling(task: _Task) -> PoolPlan:

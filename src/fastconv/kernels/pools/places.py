@@ -1,7 +1,7 @@
 """Where the maxima of windows that are all alike stand, tap by tap along the rows of the output.
 
-Outputs side by side are compared with one tap each, so that no branch depends on a value and LLVM has rows to
-vectorise; walking the windows took four times as long, most of it for branches that were mispredicted.
+Outputs side by side are compared with one tap each, and no branch depends on a value: walking the windows took four
+times as long, most of it for branches that were mispredicted.
 """
 
 from __future__ import annotations
@@ -16,10 +16,8 @@ from fastconv.kernels.pools.shared import inside, neutral_value, rows_of, told
 
 
 @functools.cache
-def places_kernel(dtype: np.dtype, STEP: int) -> Any:
+def places_kernel(dtype: np.dtype) -> Any:
     """The tile kernel of maxima and of where in its plane each stands: the first of equal values, but the last NaN.
-
-    `STEP` is from one output's tap to the next one's, in elements of x; 0 stands for "computed at run time".
 
     ``arrays``: x, out (C-contiguous), places (int64). ``ints``: `Planes`, `Tiles`.
     """
@@ -28,7 +26,7 @@ def places_kernel(dtype: np.dtype, STEP: int) -> Any:
     def loop(arrays, ints, scalars, begin, end, worker):
         x, out, places = arrays[0], arrays[1], as_int64(arrays[2])
         p, tiles = told(ints)
-        step, reach = STEP or p.sw * p.xw, (p.ow - 1) * p.sw
+        step, reach = p.sw * p.xw, (p.ow - 1) * p.sw
         column0, column1 = inside(reach - p.pl, p.dw, p.kw, p.iw + reach)
         for tile in range(begin, end):
             plane, image, row0, row1 = rows_of(tile, p, tiles)
