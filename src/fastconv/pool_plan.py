@@ -214,7 +214,7 @@ def _doubling(task: _Task) -> PoolPlan:
 
     p, width = task.planes, lanes(task.dtype)
     # Each tile folds kh - 1 lines more than it has rows.
-    rows = min(task.rows, max(1, 4 * p.kh // p.sh))
+    rows = min(p.oh, max(task.rows, 4 * p.kh // p.sh))
     lines = (rows - 1) * p.sh + p.kh
     line = (p.ow - 1) * p.sw + p.kw + width
     room = 2 * line + 2 * lines * _round_up(p.ow, width) + width
