@@ -122,7 +122,14 @@ def test_wide_views(view):
 
 def test_neither_image_nor_weight_is_read_past_its_end():
     """They lie between NaN, which any sum would keep."""
-    for descriptor in ("ic2 oc3 ih9 iw1000 k3 p1", "ic1 oc1 ih9 iw101 k3 s2", "ic1 oc1 ih9 iw99 k3", "g2 ic2 oc2 ih21 iw64 k3 s2", "ic1 oc1 iw999 kw7", "ic1 oc1 i7 k7"):
+    for descriptor in (
+        "ic2 oc3 ih9 iw1000 k3 p1",
+        "ic1 oc1 ih9 iw101 k3 s2",
+        "ic1 oc1 ih9 iw99 k3",
+        "g2 ic2 oc2 ih21 iw64 k3 s2",
+        "ic1 oc1 iw999 kw7",
+        "ic1 oc1 i7 k7",
+    ):
         geometry = ConvGeometry.parse(descriptor).as_2d()
         operands = []
         for array in integers(geometry, "float32"):
