@@ -112,8 +112,7 @@ def _convolve(
         volume.convolve(g, x, weight, epilogue, out, tolerance=tolerance, threads=threads)
         return
     plan = planner.plan(g, x.dtype, tolerance=tolerance, threads=threads)
-    prepared = plan.strategy.prepare(g, weight, plan.threads)
-    plan.strategy.run(g, x, prepared, out, epilogue, plan.threads, plan.max_workspace)
+    plan.strategy.run_once(g, x, weight, out, epilogue, plan.threads, plan.max_workspace)
 
 
 class _Launch(NamedTuple):
@@ -170,6 +169,67 @@ def _launch(g: ConvGeometry, itemsize: int, threads: int) -> _Launch:
     )
 
 
+def _lanes_used(values: int, lanes: int) -> float:
+    """The share of lanes that hold values, of the vectors that hold `values`."""
+    return values / (-(-values // lanes) * lanes)
+
+
+def _sums_along_positions(g: ConvGeometry, itemsize: int) -> bool:
+    """Whether vectors are better filled by the positions of a row than by few channels, and tiles by few filters."""
+    from fastconv.kernels.gemm import LANES, MR, NR
+
+    icg, lanes = g.ic // g.g, LANES[itemsize]
+    if icg > NR[itemsize]:
+        return False
+    columns = icg * g.kw if g.dw == 1 and g.sw <= g.kw else icg
+    filled = _lanes_used(columns, lanes) * _lanes_used(g.oc // g.g, MR)
+    return _lanes_used(g.ow, lanes) > filled
+
+
+class _TapLaunch(NamedTuple):
+    """What the kernel of few channels is called with (see kernels/simd/tap_gradient.h)."""
+
+    kernel: int
+    window: tuple[int, ...]
+    blocking: tuple[int, ...]
+    tiles: int
+    scratch: int
+
+
+@functools.lru_cache(maxsize=1024)
+def _tap_launch(g: ConvGeometry, itemsize: int, threads: int) -> _TapLaunch:
+    from fastconv.kernels.cpu import cache_bytes
+    from fastconv.kernels.gemm import LANES, MR, TAP_GRADIENT
+    from fastconv.kernels.lowering import WINDOW
+
+    lanes = LANES[itemsize]
+    l1, l2, _ = (size // itemsize for size in cache_bytes())
+    icg, ocg = g.ic // g.g, g.oc // g.g
+    # The gradients that a register tile meets stay in L1 for all taps, the strip in L2: of its values more are used at
+    # once. The sums of a block's filters take half of L2.
+    strip = icg * min(g.sh, g.kh) * min(g.sw, g.kw)
+    positions = max(8 * lanes, min(l1 * 3 // 4 // (min(MR, ocg) + 1), l2 // 4 // strip))
+    rows, cols = max(1, min(g.oh, positions // g.ow)), min(g.ow, positions)
+    rows = -(-g.oh // -(-g.oh // rows))
+    panels = -(-ocg // MR)
+    most = max(1, l2 // 2 // (g.reduction * lanes * MR))
+    # What depends on threads changes who sums, but nothing that is summed.
+    filter_blocks = max(-(-panels // most), min(panels, -(-2 * threads // g.g)))
+    block_filters = -(-panels // filter_blocks) * MR
+    filter_blocks = -(-ocg // block_filters)
+    lines = min(g.kh * rows, g.sh * (rows + (g.kh - 1) * g.dh // g.sh))
+    pitch = min(g.kw * cols, g.sw * (cols + (g.kw - 1) * g.dw // g.sw))
+    scratch = g.reduction * (8 // itemsize + block_filters * lanes) + icg * lines * pitch + lanes
+    scratch = -(-scratch // 16) * 16
+    return _TapLaunch(
+        kernel=TAP_GRADIENT[itemsize],
+        window=tuple(getattr(g, name) for name in WINDOW),
+        blocking=(rows, cols, filter_blocks, block_filters, scratch),
+        tiles=g.g * filter_blocks,
+        scratch=scratch,
+    )
+
+
 def weight_adjoint(g: ConvGeometry, x: np.ndarray, grad: np.ndarray, out: np.ndarray, threads: int) -> None:
     """What flows back to the weight of the 2-D or 3-D convolution `g` of `x` from `grad`, of its output's shape."""
     if g.ndim == 3:
@@ -178,11 +238,24 @@ def weight_adjoint(g: ConvGeometry, x: np.ndarray, grad: np.ndarray, out: np.nda
     from fastconv.kernels.gemm import MR, PACK_LEFT
 
     threads = min(threads, 1 + int(g.flops / _FLOPS_A_THREAD))
+    grad = np.ascontiguousarray(grad)
+    if _sums_along_positions(g, x.itemsize):
+        launch = _tap_launch(g, x.itemsize, threads)
+        team.run_tiles(
+            launch.kernel,
+            (x, grad, out, team.aligned_empty(threads * launch.scratch, x.dtype)),
+            (*launch.window, *element_strides(x), *launch.blocking),
+            (),
+            launch.tiles,
+            threads,
+            max(1, launch.tiles // (16 * threads)),
+        )
+        return
     launch = _launch(g, x.itemsize, threads)
     packed = team.aligned_empty(g.n * g.g * launch.panels * MR * g.positions, x.dtype)
     ints = (g.oc // g.g, g.positions, launch.kc, launch.panels)
     tiles = g.n * g.g * launch.panels
-    team.run_tiles(PACK_LEFT[x.itemsize], (np.ascontiguousarray(grad), packed), ints, (), tiles, threads)
+    team.run_tiles(PACK_LEFT[x.itemsize], (grad, packed), ints, (), tiles, threads)
     team.run_tiles(
         launch.kernel,
         (x, packed, out, team.aligned_empty(threads * launch.scratch, x.dtype)),

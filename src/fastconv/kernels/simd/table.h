@@ -84,6 +84,7 @@
         .implicit = implicit_##type,                   \
         .separable = separable_##type,                 \
         .weight_gradient = weight_gradient_##type,     \
+        .tap_gradient = tap_gradient_##type,           \
         .winograd_weight = winograd_weight_##type,     \
         .winograd = winograd_##type,                   \
         .fft_weight = fft_weight_##type,               \
