@@ -28,12 +28,29 @@ _BYTES_A_THREAD = 256 << 10
 _FLOPS_A_THREAD = 2e6
 
 
+class _Phases(NamedTuple):
+    """The phases of an adjoint, and what their weights are made with at once."""
+
+    phases: tuple[Phase, ...]
+    covered: bool
+    """Whether they cover the whole input."""
+    kept: np.ndarray
+    """How many taps each has."""
+    taps: np.ndarray
+    """These, one phase after another."""
+
+
 @functools.lru_cache(maxsize=1024)
-def _phases(g: ConvGeometry) -> tuple[tuple[Phase, ...], bool]:
-    """The phases of the adjoint, and whether they cover the whole input."""
+def _phases(g: ConvGeometry) -> _Phases:
     phases = g.adjoint()
-    covered = sum(phase.geometry.positions for phase in phases)
-    return phases, covered == prod(g.extent)
+    numbers = np.arange(g.taps).reshape(g.kernel)
+    taps = [numbers[phase.taps].ravel() for phase in phases]
+    return _Phases(
+        phases=phases,
+        covered=sum(phase.geometry.positions for phase in phases) == prod(g.extent),
+        kept=np.array([len(kept) for kept in taps], np.int64),
+        taps=np.concatenate([*taps, []]).astype(np.int64),
+    )
 
 
 def input_adjoint(
@@ -46,57 +63,60 @@ def input_adjoint(
     threads: int,
 ) -> None:
     """What flows back through the 2-D or 3-D convolution `g` from `grad`, of its output's shape, into `out`."""
-    phases, covered = _phases(g)
-    weight = np.ascontiguousarray(weight)
-    if not covered:
+    of = _phases(g)
+    alone = len(of.phases) == 1 and of.covered
+    if not of.covered:
         out[...] = 0
-    for phase in phases:
-        target = out if len(phases) == 1 and covered else np.empty(phase.geometry.out_shape, out.dtype)
-        _convolve(
-            phase.geometry,
-            grad[:, :, *phase.seen],
-            _swapped(g, phase, weight, threads),
-            epilogue if covered else PLAIN,
-            target,
-            tolerance,
-            threads,
-        )
-        if target is not out:
-            out[:, :, *phase.target] = target
-    if epilogue and not covered:
+    weights = _swapped(g, of, np.ascontiguousarray(weight), threads)
+    # One after another in the same memory, that caches know.
+    room = None if alone else np.empty(max((prod(p.geometry.out_shape) for p in of.phases), default=0), out.dtype)
+    for phase in of.phases:
+        values = prod(phase.geometry.weight_shape)
+        swapped, weights = weights[:values].reshape(phase.geometry.weight_shape), weights[values:]
+        target = out if alone else room[: prod(phase.geometry.out_shape)].reshape(phase.geometry.out_shape)
+        seen = grad[:, :, *phase.seen]
+        _convolve(phase.geometry, seen, swapped, epilogue if of.covered else PLAIN, target, tolerance, threads)
+        if not alone:
+            _place(g, phase, target, out, threads)
+    if epilogue and not of.covered:
         from fastconv.kernels.epilogue import PLANES
 
         ints = (prod(g.extent), g.ic, epilogue.activation)
         team.run_tiles(PLANES[out.dtype.name], (out, epilogue.bias), ints, (epilogue.parameter,), g.n * g.ic, threads)
 
 
-def _swapped(g: ConvGeometry, phase: Phase, weight: np.ndarray, threads: int) -> np.ndarray:
-    """The weight of a phase: its taps, reversed, and channels swapped within groups."""
+def _swapped(g: ConvGeometry, of: _Phases, weight: np.ndarray, threads: int) -> np.ndarray:
+    """The weights of all phases, one after another: their taps, reversed, and channels swapped within groups."""
     from fastconv.kernels.lowering import SWAP_FILTERS, SWAPPED_CHANNELS
 
-    if g.ndim == 3:
-        channels = weight.reshape(g.g, g.oc // g.g, g.ic // g.g, *g.kernel).swapaxes(1, 2)
-        return channels[:, :, :, *phase.taps].reshape(phase.geometry.weight_shape)
-    swapped = np.empty(phase.geometry.weight_shape, weight.dtype)
-    rows, cols = phase.taps
+    swapped = np.empty(g.oc * (g.ic // g.g) * len(of.taps), weight.dtype)
     team.run_tiles(
         SWAP_FILTERS[weight.dtype.name],
-        (weight, swapped),
-        (
-            g.oc // g.g,
-            g.ic // g.g,
-            *g.kernel,
-            *phase.geometry.kernel,
-            rows.start,
-            rows.step,
-            cols.start,
-            cols.step,
-        ),
+        (weight, swapped, of.kept, of.taps),
+        (g.g, g.oc // g.g, g.ic // g.g, g.taps, len(of.phases)),
         (),
         g.g * -(-(g.ic // g.g) // SWAPPED_CHANNELS),
         min(threads, 1 + swapped.nbytes // _BYTES_A_THREAD),
     )
     return swapped
+
+
+def _place(g: ConvGeometry, phase: Phase, source: np.ndarray, out: np.ndarray, threads: int) -> None:
+    """The results of a phase to where they stand in the input."""
+    from fastconv.kernels.lowering import PLACE
+
+    if g.ndim == 3:
+        out[:, :, *phase.target] = source
+        return
+    team.run_tiles(
+        PLACE[out.dtype.name],
+        (source, out),
+        (*phase.geometry.out_extent, *g.extent, *(side.start for side in phase.target), *g.stride),
+        (),
+        g.n * g.ic,
+        min(threads, 1 + source.nbytes // _BYTES_A_THREAD),
+        8,
+    )
 
 
 def _convolve(
@@ -175,15 +195,18 @@ def _lanes_used(values: int, lanes: int) -> float:
 
 
 def _sums_along_positions(g: ConvGeometry, itemsize: int) -> bool:
-    """Whether vectors are better filled by the positions of a row than by few channels, and tiles by few filters."""
+    """Whether vectors are better filled by positions than by few channels, and tiles by few filters."""
     from fastconv.kernels.gemm import LANES, MR, NR
 
     icg, lanes = g.ic // g.g, LANES[itemsize]
     if icg > NR[itemsize]:
         return False
     columns = icg * g.kw if g.dw == 1 and g.sw <= g.kw else icg
-    filled = _lanes_used(columns, lanes) * _lanes_used(g.oc // g.g, MR)
-    return _lanes_used(g.ow, lanes) > filled
+    by_channels = _lanes_used(columns, lanes) * _lanes_used(g.oc // g.g, MR)
+    # Measured in vectors of products: a row's last one takes as long as three, if it is not whole, and the total of
+    # the lanes, once a sum, as long as sixteen.
+    vectors = g.oh * (g.ow // lanes + (3 if g.ow % lanes else 0)) + 16
+    return g.positions / lanes / vectors > by_channels
 
 
 class _TapLaunch(NamedTuple):

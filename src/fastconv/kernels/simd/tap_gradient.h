@@ -5,7 +5,8 @@
  * What weight_gradient.h has in a vector's lanes, channels, are too few here, down to the one of a depthwise layer. So
  * vectors run along positions: the image rows that a block of them sees are gathered into a strip (strip.h), in which a
  * tap is a constant shift, and each lane sums its positions. The last vector of a row ends with it and so repeats some
- * positions, which are masked; a row that is shorter than a vector is one masked vector. After a block of positions the
+ * positions, which are masked; a row that is shorter than a vector is one masked vector. (Strips with a phase for every
+ * column tap, whose rows follow each other, took longer to gather than that saves.) After a block of positions the
  * vector sums of a filter's taps are added to those of the blocks before it; lanes are added up once, at the end.
  *
  * A step of `m` filters by `n` taps is m + n loads for m * n multiply-adds.
