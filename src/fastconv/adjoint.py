@@ -6,7 +6,7 @@ are inserted, and the planner chooses the strategy of each (Dumoulin and Visin, 
 deep learning, 2016, chapter 4).
 
 `weight_adjoint` is the gradient by the weight: a matrix product that sums over positions, on the micro-kernel of gemm.h
-(kernels/simd/weight_gradient.h).
+(kernels/simd/weight_gradient.h), or, for few channels, sums of rows (kernels/simd/tap_gradient.h).
 """
 
 from __future__ import annotations

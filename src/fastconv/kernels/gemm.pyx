@@ -1,5 +1,6 @@
-"""Doors to the matrix kernels of the instruction set in use (simd/gemm.h, implicit.h, weight_gradient.h, tap_gradient.h).
+"""Doors to the matrix kernels of the instruction set in use.
 
+They are those of simd/gemm.h, simd/implicit.h, simd/weight_gradient.h and simd/tap_gradient.h.
 All by address: `PACK_LEFT`, `IMPLICIT`, `WEIGHT_GRADIENT` and `TAP_GRADIENT` are tile kernels; `GEMM_TILE` is the
 micro-kernel itself, which has its own signature.
 """

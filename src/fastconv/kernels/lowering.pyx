@@ -226,21 +226,21 @@ cdef inline void swap_tiles(const real *weight, real *swapped, const int64_t *ke
 
 cdef void swap_f32(void **arrays, const int64_t *ints, const double *scalars,
                    int64_t begin, int64_t end, int64_t worker) noexcept nogil:
-    swap_tiles(<const float *> arrays[0], <float *> arrays[1], <const int64_t *> arrays[2], <const int64_t *> arrays[3],
-               ints, begin, end)
+    swap_tiles(<const float *> arrays[0], <float *> arrays[1], <const int64_t *> arrays[2],
+               <const int64_t *> arrays[3], ints, begin, end)
 
 
 cdef void swap_f64(void **arrays, const int64_t *ints, const double *scalars,
                    int64_t begin, int64_t end, int64_t worker) noexcept nogil:
-    swap_tiles(<const double *> arrays[0], <double *> arrays[1], <const int64_t *> arrays[2], <const int64_t *> arrays[3],
-               ints, begin, end)
+    swap_tiles(<const double *> arrays[0], <double *> arrays[1], <const int64_t *> arrays[2],
+               <const int64_t *> arrays[3], ints, begin, end)
 
 
-# The filters of an adjoint's phases, one phase after another: channels swapped within their group, and some of the taps.
-# All phases at once, as each line of the weight holds taps of several. Tile: `SWAPPED_CHANNELS` input channels of one
-# group, as many streams as L1 has ways; `SWAPPED_FILTERS` of them stay there while they are read tap by tap. `arrays`: the
-# weight (g * M, C, taps); swapped, (g * C, M, kept) of each phase; kept, how many taps of each; these. `ints`: g, M, C,
-# taps, phases.
+# The filters of an adjoint's phases, one phase after another: channels swapped within their group, and some of the
+# taps. All phases at once, as each line of the weight holds taps of several. Tile: `SWAPPED_CHANNELS` input channels of
+# one group, as many streams as L1 has ways; `SWAPPED_FILTERS` of them stay there while they are read tap by tap.
+# `arrays`: the weight (g * M, C, taps); swapped, (g * C, M, kept) of each phase; kept, how many taps of each; these.
+# `ints`: g, M, C, taps, phases.
 SWAP_FILTERS = {"float32": <intptr_t> &swap_f32, "float64": <intptr_t> &swap_f64}
 
 
