@@ -32,6 +32,10 @@ LARGE = (
     "n1 ic2 oc5 ih61 iw63 kh9 kw11 s2 d2 p8",
     "n1 ic17 oc3 ih90 iw90 k3 s2 p1",
     "n3 ic26 oc300 ih6 iw6 k5 p2",
+    "n2 g3 ic3 oc15 ih5 iw7000 k3 p1",
+    "n2 g40 ic40 oc40 i61 k5 s2 d2 p4",
+    "n3 g7 ic7 oc7 i5 k3 p1",
+    "ic2 oc130 i64 k3 p1",
 )
 
 
@@ -183,6 +187,17 @@ def test_a_nan_stays_where_it_is_seen():
     seen = np.zeros(g.x_shape, bool)
     seen[:, :, 2:5, 4:7] = True
     np.testing.assert_array_equal(np.isnan(by_input(g, weight, y, tolerance=0)), seen)
+
+
+@pytest.mark.parametrize("extent", [5, 9, 23])
+def test_a_nan_stays_in_its_channel_and_taps(extent):
+    """Rows end within vectors, which hold what follows them."""
+    g = ConvGeometry.parse(f"n2 g3 ic3 oc3 i{extent} k3 p1")
+    x, _, y = problem(g, "float32")
+    x[1, 1, 1, extent - 1] = y[0, 2, 1, 0] = np.nan  # no output has its left tap there
+    expected = np.zeros(g.weight_shape, bool)
+    expected[1, :, :, 1:] = expected[2] = True
+    np.testing.assert_array_equal(np.isnan(by_weight(g, x, y)), expected)
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3])

@@ -18,7 +18,7 @@ from fastconv.strategies import BY_NAME, winograd
 from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
 from fastconv.strategies.reference import convolve
 
-AXES = ((2, 3), (4, 3), (6, 3), (2, 5), (3, 5), (4, 5), (2, 7))
+AXES = ((4, 2), (2, 3), (4, 3), (6, 3), (2, 5), (3, 5), (4, 5), (2, 7))
 EACH_AXIS = pytest.mark.parametrize(("m", "r"), AXES, ids=str)
 SQUARES = [(m, (r, r)) for m, r in AXES]
 LINES = [(m, kernel) for m, r in AXES for kernel in ((1, r), (r, 1))]

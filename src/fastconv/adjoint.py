@@ -6,7 +6,7 @@ are inserted, and the planner chooses the strategy of each (Dumoulin and Visin, 
 deep learning, 2016, chapter 4).
 
 `weight_adjoint` is the gradient by the weight: a matrix product that sums over positions, on the micro-kernel of gemm.h
-(kernels/simd/weight_gradient.h).
+(kernels/simd/weight_gradient.h), or, for few channels, sums of rows (kernels/simd/tap_gradient.h).
 """
 
 from __future__ import annotations
@@ -28,12 +28,29 @@ _BYTES_A_THREAD = 256 << 10
 _FLOPS_A_THREAD = 2e6
 
 
+class _Phases(NamedTuple):
+    """The phases of an adjoint, and what their weights are made with at once."""
+
+    phases: tuple[Phase, ...]
+    covered: bool
+    """Whether they cover the whole input."""
+    kept: np.ndarray
+    """How many taps each has."""
+    taps: np.ndarray
+    """These, one phase after another."""
+
+
 @functools.lru_cache(maxsize=1024)
-def _phases(g: ConvGeometry) -> tuple[tuple[Phase, ...], bool]:
-    """The phases of the adjoint, and whether they cover the whole input."""
+def _phases(g: ConvGeometry) -> _Phases:
     phases = g.adjoint()
-    covered = sum(phase.geometry.positions for phase in phases)
-    return phases, covered == prod(g.extent)
+    numbers = np.arange(g.taps).reshape(g.kernel)
+    taps = [numbers[phase.taps].ravel() for phase in phases]
+    return _Phases(
+        phases=phases,
+        covered=sum(phase.geometry.positions for phase in phases) == prod(g.extent),
+        kept=np.array([len(kept) for kept in taps], np.int64),
+        taps=np.concatenate([*taps, []]).astype(np.int64),
+    )
 
 
 def input_adjoint(
@@ -46,57 +63,60 @@ def input_adjoint(
     threads: int,
 ) -> None:
     """What flows back through the 2-D or 3-D convolution `g` from `grad`, of its output's shape, into `out`."""
-    phases, covered = _phases(g)
-    weight = np.ascontiguousarray(weight)
-    if not covered:
+    of = _phases(g)
+    alone = len(of.phases) == 1 and of.covered
+    if not of.covered:
         out[...] = 0
-    for phase in phases:
-        target = out if len(phases) == 1 and covered else np.empty(phase.geometry.out_shape, out.dtype)
-        _convolve(
-            phase.geometry,
-            grad[:, :, *phase.seen],
-            _swapped(g, phase, weight, threads),
-            epilogue if covered else PLAIN,
-            target,
-            tolerance,
-            threads,
-        )
-        if target is not out:
-            out[:, :, *phase.target] = target
-    if epilogue and not covered:
+    weights = _swapped(g, of, np.ascontiguousarray(weight), threads)
+    # One after another in the same memory, that caches know.
+    room = None if alone else np.empty(max((prod(p.geometry.out_shape) for p in of.phases), default=0), out.dtype)
+    for phase in of.phases:
+        values = prod(phase.geometry.weight_shape)
+        swapped, weights = weights[:values].reshape(phase.geometry.weight_shape), weights[values:]
+        target = out if alone else room[: prod(phase.geometry.out_shape)].reshape(phase.geometry.out_shape)
+        seen = grad[:, :, *phase.seen]
+        _convolve(phase.geometry, seen, swapped, epilogue if of.covered else PLAIN, target, tolerance, threads)
+        if not alone:
+            _place(g, phase, target, out, threads)
+    if epilogue and not of.covered:
         from fastconv.kernels.epilogue import PLANES
 
         ints = (prod(g.extent), g.ic, epilogue.activation)
         team.run_tiles(PLANES[out.dtype.name], (out, epilogue.bias), ints, (epilogue.parameter,), g.n * g.ic, threads)
 
 
-def _swapped(g: ConvGeometry, phase: Phase, weight: np.ndarray, threads: int) -> np.ndarray:
-    """The weight of a phase: its taps, reversed, and channels swapped within groups."""
+def _swapped(g: ConvGeometry, of: _Phases, weight: np.ndarray, threads: int) -> np.ndarray:
+    """The weights of all phases, one after another: their taps, reversed, and channels swapped within groups."""
     from fastconv.kernels.lowering import SWAP_FILTERS, SWAPPED_CHANNELS
 
-    if g.ndim == 3:
-        channels = weight.reshape(g.g, g.oc // g.g, g.ic // g.g, *g.kernel).swapaxes(1, 2)
-        return channels[:, :, :, *phase.taps].reshape(phase.geometry.weight_shape)
-    swapped = np.empty(phase.geometry.weight_shape, weight.dtype)
-    rows, cols = phase.taps
+    swapped = np.empty(g.oc * (g.ic // g.g) * len(of.taps), weight.dtype)
     team.run_tiles(
         SWAP_FILTERS[weight.dtype.name],
-        (weight, swapped),
-        (
-            g.oc // g.g,
-            g.ic // g.g,
-            *g.kernel,
-            *phase.geometry.kernel,
-            rows.start,
-            rows.step,
-            cols.start,
-            cols.step,
-        ),
+        (weight, swapped, of.kept, of.taps),
+        (g.g, g.oc // g.g, g.ic // g.g, g.taps, len(of.phases)),
         (),
         g.g * -(-(g.ic // g.g) // SWAPPED_CHANNELS),
         min(threads, 1 + swapped.nbytes // _BYTES_A_THREAD),
     )
     return swapped
+
+
+def _place(g: ConvGeometry, phase: Phase, source: np.ndarray, out: np.ndarray, threads: int) -> None:
+    """The results of a phase to where they stand in the input."""
+    from fastconv.kernels.lowering import PLACE
+
+    if g.ndim == 3:
+        out[:, :, *phase.target] = source
+        return
+    team.run_tiles(
+        PLACE[out.dtype.name],
+        (source, out),
+        (*phase.geometry.out_extent, *g.extent, *(side.start for side in phase.target), *g.stride),
+        (),
+        g.n * g.ic,
+        min(threads, 1 + source.nbytes // _BYTES_A_THREAD),
+        8,
+    )
 
 
 def _convolve(
@@ -112,8 +132,7 @@ def _convolve(
         volume.convolve(g, x, weight, epilogue, out, tolerance=tolerance, threads=threads)
         return
     plan = planner.plan(g, x.dtype, tolerance=tolerance, threads=threads)
-    prepared = plan.strategy.prepare(g, weight, plan.threads)
-    plan.strategy.run(g, x, prepared, out, epilogue, plan.threads, plan.max_workspace)
+    plan.strategy.run_once(g, x, weight, out, epilogue, plan.threads, plan.max_workspace)
 
 
 class _Launch(NamedTuple):
@@ -170,6 +189,70 @@ def _launch(g: ConvGeometry, itemsize: int, threads: int) -> _Launch:
     )
 
 
+def _lanes_used(values: int, lanes: int) -> float:
+    """The share of lanes that hold values, of the vectors that hold `values`."""
+    return values / (-(-values // lanes) * lanes)
+
+
+def _sums_along_positions(g: ConvGeometry, itemsize: int) -> bool:
+    """Whether vectors are better filled by positions than by few channels, and tiles by few filters."""
+    from fastconv.kernels.gemm import LANES, MR, NR
+
+    icg, lanes = g.ic // g.g, LANES[itemsize]
+    if icg > NR[itemsize]:
+        return False
+    columns = icg * g.kw if g.dw == 1 and g.sw <= g.kw else icg
+    by_channels = _lanes_used(columns, lanes) * _lanes_used(g.oc // g.g, MR)
+    # Measured in vectors of products: a row's last one takes as long as three, if it is not whole, and the total of
+    # the lanes, once a sum, as long as sixteen.
+    vectors = g.oh * (g.ow // lanes + (3 if g.ow % lanes else 0)) + 16
+    return g.positions / lanes / vectors > by_channels
+
+
+class _TapLaunch(NamedTuple):
+    """What the kernel of few channels is called with (see kernels/simd/tap_gradient.h)."""
+
+    kernel: int
+    window: tuple[int, ...]
+    blocking: tuple[int, ...]
+    tiles: int
+    scratch: int
+
+
+@functools.lru_cache(maxsize=1024)
+def _tap_launch(g: ConvGeometry, itemsize: int, threads: int) -> _TapLaunch:
+    from fastconv.kernels.cpu import cache_bytes
+    from fastconv.kernels.gemm import LANES, MR, TAP_GRADIENT
+    from fastconv.kernels.lowering import WINDOW
+
+    lanes = LANES[itemsize]
+    l1, l2, _ = (size // itemsize for size in cache_bytes())
+    icg, ocg = g.ic // g.g, g.oc // g.g
+    # The gradients that a register tile meets stay in L1 for all taps, the strip in L2: of its values more are used at
+    # once. The sums of a block's filters take half of L2.
+    strip = icg * min(g.sh, g.kh) * min(g.sw, g.kw)
+    positions = max(8 * lanes, min(l1 * 3 // 4 // (min(MR, ocg) + 1), l2 // 4 // strip))
+    rows, cols = max(1, min(g.oh, positions // g.ow)), min(g.ow, positions)
+    rows = -(-g.oh // -(-g.oh // rows))
+    panels = -(-ocg // MR)
+    most = max(1, l2 // 2 // (g.reduction * lanes * MR))
+    # What depends on threads changes who sums, but nothing that is summed.
+    filter_blocks = max(-(-panels // most), min(panels, -(-2 * threads // g.g)))
+    block_filters = -(-panels // filter_blocks) * MR
+    filter_blocks = -(-ocg // block_filters)
+    lines = min(g.kh * rows, g.sh * (rows + (g.kh - 1) * g.dh // g.sh))
+    pitch = min(g.kw * cols, g.sw * (cols + (g.kw - 1) * g.dw // g.sw))
+    scratch = g.reduction * (8 // itemsize + block_filters * lanes) + icg * lines * pitch + lanes
+    scratch = -(-scratch // 16) * 16
+    return _TapLaunch(
+        kernel=TAP_GRADIENT[itemsize],
+        window=tuple(getattr(g, name) for name in WINDOW),
+        blocking=(rows, cols, filter_blocks, block_filters, scratch),
+        tiles=g.g * filter_blocks,
+        scratch=scratch,
+    )
+
+
 def weight_adjoint(g: ConvGeometry, x: np.ndarray, grad: np.ndarray, out: np.ndarray, threads: int) -> None:
     """What flows back to the weight of the 2-D or 3-D convolution `g` of `x` from `grad`, of its output's shape."""
     if g.ndim == 3:
@@ -178,11 +261,24 @@ def weight_adjoint(g: ConvGeometry, x: np.ndarray, grad: np.ndarray, out: np.nda
     from fastconv.kernels.gemm import MR, PACK_LEFT
 
     threads = min(threads, 1 + int(g.flops / _FLOPS_A_THREAD))
+    grad = np.ascontiguousarray(grad)
+    if _sums_along_positions(g, x.itemsize):
+        launch = _tap_launch(g, x.itemsize, threads)
+        team.run_tiles(
+            launch.kernel,
+            (x, grad, out, team.aligned_empty(threads * launch.scratch, x.dtype)),
+            (*launch.window, *element_strides(x), *launch.blocking),
+            (),
+            launch.tiles,
+            threads,
+            max(1, launch.tiles // (16 * threads)),
+        )
+        return
     launch = _launch(g, x.itemsize, threads)
     packed = team.aligned_empty(g.n * g.g * launch.panels * MR * g.positions, x.dtype)
     ints = (g.oc // g.g, g.positions, launch.kc, launch.panels)
     tiles = g.n * g.g * launch.panels
-    team.run_tiles(PACK_LEFT[x.itemsize], (np.ascontiguousarray(grad), packed), ints, (), tiles, threads)
+    team.run_tiles(PACK_LEFT[x.itemsize], (grad, packed), ints, (), tiles, threads)
     team.run_tiles(
         launch.kernel,
         (x, packed, out, team.aligned_empty(threads * launch.scratch, x.dtype)),

@@ -58,6 +58,7 @@ _ZERO = (Fraction(0),)
 POINTS = {
     (1, 1): (),  #                                          an axis without taps to share: a plain product
     # (m, r)                                                64 channels     512 channels
+    (4, 2): _pairs("2/5", "5/4"),  #                      0.35 / 2.6      0.40 / 2.9
     (2, 3): _ZERO + _pairs("1"),  #                         0.20 / 1.5      0.23 / 1.2
     (4, 3): _ZERO + _pairs("2/3", "3/2"),  #                0.57 / 6.4      0.67 / 5.8
     (6, 3): _ZERO + _pairs("1/2", "1", "2"),  #             2.5 / 39        2.9 / 37

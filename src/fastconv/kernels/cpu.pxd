@@ -23,6 +23,7 @@ cdef extern from "simd/simd.h":
         tile_function rolling
         tile_function separable
         tile_function weight_gradient
+        tile_function tap_gradient
         tile_function winograd_weight
         tile_function winograd
         tile_function fft_weight

@@ -1,7 +1,8 @@
-"""Doors to the matrix kernels of the instruction set in use (simd/gemm.h, simd/implicit.h, simd/weight_gradient.h).
+"""Doors to the matrix kernels of the instruction set in use.
 
-All by address: `PACK_LEFT`, `IMPLICIT` and `WEIGHT_GRADIENT` are tile kernels; `GEMM_TILE` is the micro-kernel itself,
-which has its own signature.
+They are those of simd/gemm.h, simd/implicit.h, simd/weight_gradient.h and simd/tap_gradient.h.
+All by address: `PACK_LEFT`, `IMPLICIT`, `WEIGHT_GRADIENT` and `TAP_GRADIENT` are tile kernels; `GEMM_TILE` is the
+micro-kernel itself, which has its own signature.
 """
 
 from libc.stdint cimport intptr_t
@@ -18,3 +19,4 @@ GEMM_TILE = {4: <intptr_t> picked.f32.gemm_tile, 8: <intptr_t> picked.f64.gemm_t
 PACK_LEFT = {4: <intptr_t> picked.f32.pack_left, 8: <intptr_t> picked.f64.pack_left}
 IMPLICIT = {4: <intptr_t> picked.f32.implicit, 8: <intptr_t> picked.f64.implicit}
 WEIGHT_GRADIENT = {4: <intptr_t> picked.f32.weight_gradient, 8: <intptr_t> picked.f64.weight_gradient}
+TAP_GRADIENT = {4: <intptr_t> picked.f32.tap_gradient, 8: <intptr_t> picked.f64.tap_gradient}

@@ -197,13 +197,14 @@ IM2COL = {"float32": <intptr_t> &im2col_f32, "float64": <intptr_t> &im2col_f64}
 COL2IM = {"float32": <intptr_t> &col2im_f32, "float64": <intptr_t> &col2im_f64}
 
 
-cdef inline void swap_tiles(const real *weight, real *swapped, const int64_t *ints,
-                            int64_t begin, int64_t end) noexcept nogil:
-    cdef int64_t M = ints[0], C = ints[1], kw = ints[3], taps = ints[2] * kw, rows = ints[4], cols = ints[5]
-    cdef int64_t row0 = ints[6], row_step = ints[7], col0 = ints[8], col_step = ints[9], kept = rows * cols
+cdef inline void swap_tiles(const real *weight, real *swapped, const int64_t *kept, const int64_t *taps,
+                            const int64_t *ints, int64_t begin, int64_t end) noexcept nogil:
+    cdef int64_t groups = ints[0], M = ints[1], C = ints[2], all_taps = ints[3], phases = ints[4]
     cdef int64_t blocks = (C + SWAPPED_CHANNELS - 1) // SWAPPED_CHANNELS
-    cdef int64_t tile, block, group, m, m0, m1, c, count, a, b, first
+    cdef int64_t tile, group, block, phase, m, m0, m1, c, count, a, first
+    cdef const int64_t *tap
     cdef const real *source
+    cdef real *start
     cdef real *target
     for tile in range(begin, end):
         group, first = tile // blocks, tile % blocks * SWAPPED_CHANNELS
@@ -211,31 +212,69 @@ cdef inline void swap_tiles(const real *weight, real *swapped, const int64_t *in
         for block in range((M + SWAPPED_FILTERS - 1) // SWAPPED_FILTERS):
             m0 = block * SWAPPED_FILTERS
             m1 = min(M, m0 + SWAPPED_FILTERS)
-            for a in range(rows):
-                for b in range(cols):
+            start, tap = swapped, taps
+            for phase in range(phases):
+                for a in range(kept[phase]):
                     for m in range(m0, m1):
-                        source = weight + ((group * M + m) * C + first) * taps
-                        source += (row0 + a * row_step) * kw + col0 + b * col_step
-                        target = swapped + ((group * C + first) * M + m) * kept + a * cols + b
+                        source = weight + ((group * M + m) * C + first) * all_taps + tap[a]
+                        target = start + ((group * C + first) * M + m) * kept[phase] + a
                         for c in range(count):
-                            target[c * M * kept] = source[c * taps]
+                            target[c * M * kept[phase]] = source[c * all_taps]
+                start += groups * M * C * kept[phase]
+                tap += kept[phase]
 
 
 cdef void swap_f32(void **arrays, const int64_t *ints, const double *scalars,
                    int64_t begin, int64_t end, int64_t worker) noexcept nogil:
-    swap_tiles(<const float *> arrays[0], <float *> arrays[1], ints, begin, end)
+    swap_tiles(<const float *> arrays[0], <float *> arrays[1], <const int64_t *> arrays[2],
+               <const int64_t *> arrays[3], ints, begin, end)
 
 
 cdef void swap_f64(void **arrays, const int64_t *ints, const double *scalars,
                    int64_t begin, int64_t end, int64_t worker) noexcept nogil:
-    swap_tiles(<const double *> arrays[0], <double *> arrays[1], ints, begin, end)
+    swap_tiles(<const double *> arrays[0], <double *> arrays[1], <const int64_t *> arrays[2],
+               <const int64_t *> arrays[3], ints, begin, end)
 
 
-# The filters of an adjoint: channels swapped within their group, and every step-th tap from one on.
-# Tile: `SWAPPED_CHANNELS` input channels of one group, as many streams as L1 has ways; `SWAPPED_FILTERS` of them stay
-# there while they are read tap by tap. `arrays`: the weight (g * M, C, kh, kw), swapped (g * C, M, rows, cols). `ints`:
-# M, C, kh, kw, rows, cols, first row tap and step, first column tap and step.
+# The filters of an adjoint's phases, one phase after another: channels swapped within their group, and some of the
+# taps. All phases at once, as each line of the weight holds taps of several. Tile: `SWAPPED_CHANNELS` input channels of
+# one group, as many streams as L1 has ways; `SWAPPED_FILTERS` of them stay there while they are read tap by tap.
+# `arrays`: the weight (g * M, C, taps); swapped, (g * C, M, kept) of each phase; kept, how many taps of each; these.
+# `ints`: g, M, C, taps, phases.
 SWAP_FILTERS = {"float32": <intptr_t> &swap_f32, "float64": <intptr_t> &swap_f64}
+
+
+cdef inline void place_tiles(const real *source, real *out, const int64_t *ints,
+                             int64_t begin, int64_t end) noexcept nogil:
+    cdef int64_t rows = ints[0], cols = ints[1], height = ints[2], width = ints[3], row0 = ints[4], col0 = ints[5]
+    cdef int64_t sh = ints[6], sw = ints[7], tile, r, q
+    cdef const real *line
+    cdef real *target
+    for tile in range(begin, end):
+        for r in range(rows):
+            line = source + (tile * rows + r) * cols
+            target = out + (tile * height + row0 + r * sh) * width + col0
+            if sw == 2:
+                for q in range(cols):
+                    target[2 * q] = line[q]
+            else:
+                for q in range(cols):
+                    target[sw * q] = line[q]
+
+
+cdef void place_f32(void **arrays, const int64_t *ints, const double *scalars,
+                    int64_t begin, int64_t end, int64_t worker) noexcept nogil:
+    place_tiles(<const float *> arrays[0], <float *> arrays[1], ints, begin, end)
+
+
+cdef void place_f64(void **arrays, const int64_t *ints, const double *scalars,
+                    int64_t begin, int64_t end, int64_t worker) noexcept nogil:
+    place_tiles(<const double *> arrays[0], <double *> arrays[1], ints, begin, end)
+
+
+# The results of one phase of an adjoint to where they stand, a stride apart. Tile: one plane. `arrays`: the results,
+# (planes, rows, cols), out. `ints`: rows, cols, height and width of a plane of out, first row and column, strides.
+PLACE = {"float32": <intptr_t> &place_f32, "float64": <intptr_t> &place_f64}
 
 
 cdef inline void toeplitz_rows(const real *weight, const int64_t *indptr, int32_t *indices, real *values,

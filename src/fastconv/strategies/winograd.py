@@ -1,10 +1,10 @@
 """Winograd's minimal filtering: fewer multiplications, by way of transforms that cost additions and accuracy.
 
 F(m, r) computes m outputs of r taps along an axis with m + r - 1 products a channel instead of m r; axes nest, so that
-a 3×3 kernel takes 4 products an output with m = 2, 2.25 with 4 and 1.78 with 6, instead of 9. An axis of extent one has
-F(1, 1), a plain sum: 1×k, k×1 and signals are computed along the other alone. The transforms are exact rationals
-(kernels/cook_toom.py, with the points and their measured errors), the products a matrix product for each of their
-points (kernels/simd/winograd.h).
+a 3×3 kernel takes 4 products an output with m = 2, 2.25 with 4 and 1.78 with 6, instead of 9, and a 2×2 kernel, such
+as a stride of two leaves in an adjoint, 1.56 with m = 4. An axis of extent one has F(1, 1), a plain sum: 1×k, k×1 and
+signals are computed along the other alone. The transforms are exact rationals (kernels/cook_toom.py, with the points
+and their measured errors), the products a matrix product for each of their points (kernels/simd/winograd.h).
 
 A NaN or an infinity spreads over the output tiles whose inputs hold it, and no further. The transforms multiply values
 on their way, so inputs that close to the type's maximum overflow: by up to 60 in 4 × 4 outputs of 3 × 3 taps, 510 in

@@ -15,6 +15,8 @@
 #undef SUMS
 #undef PRODUCTS
 #undef ROW_OF_PRODUCTS
+#undef SUM_TAPS
+#undef MOST_TAPS
 
 #include "vector.h"
 
@@ -37,5 +39,7 @@
 #include "layers.h"
 
 #include "inner.h"
+
+#include "tap_gradient.h"
 
 #include "fft.h"

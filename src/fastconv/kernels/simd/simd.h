@@ -20,7 +20,7 @@ typedef struct {
 #define MAX_R 7
 
 /* The axes of Winograd's tiles, F(m, r) with r = t - m + 1, that kernels are compiled for: X(t, m). */
-#define AXES(X) X(4, 2) X(6, 4) X(8, 6) X(6, 2) X(7, 3) X(8, 4) X(8, 2)
+#define AXES(X) X(5, 4) X(4, 2) X(6, 4) X(8, 6) X(6, 2) X(7, 3) X(8, 4) X(8, 2)
 
 /* Bytes; where lines are longer, some prefetches are for nothing. */
 #define CACHE_LINE 64
@@ -102,6 +102,7 @@ typedef struct {
     tile_function *rolling;
     tile_function *separable;
     tile_function *weight_gradient;
+    tile_function *tap_gradient;
     tile_function *winograd_weight;
     tile_function *winograd;
     tile_function *fft_weight;

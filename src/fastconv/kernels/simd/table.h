@@ -115,6 +115,7 @@
         .rolling = rolling_##type,                     \
         .separable = separable_##type,                 \
         .weight_gradient = weight_gradient_##type,     \
+        .tap_gradient = tap_gradient_##type,           \
         .winograd_weight = winograd_weight_##type,     \
         .winograd = winograd_##type,                   \
         .fft_weight = fft_weight_##type,               \

@@ -131,11 +131,15 @@ static void NAME(weight_gradient)(void **arrays, const int64_t *ints, const doub
         }
         const int64_t wide = joined ? w->kw : 1;
         for (int64_t m = m0; m < m1; m++)
-            for (int64_t c = 0; c < channels; c++) {
-                REAL *out = (REAL *)arrays[2] + ((g * ocg + m) * icg + c0 + c) * taps;
-                for (int64_t u = u0; u < u1; u++)
-                    for (int64_t j = 0; j < wide; j++)
-                        out[u * wide + j] = sums[((u - u0) * (m1 - m0) + m - m0) * columns + j * channels + c];
-            }
+            for (int64_t u = u0; u < u1; u++)
+                for (int64_t j = 0; j < wide; j++) {
+                    const REAL *sum = sums + ((u - u0) * (m1 - m0) + m - m0) * columns + j * channels;
+                    REAL *out = (REAL *)arrays[2] + ((g * ocg + m) * icg + c0) * taps + u * wide + j;
+                    if (taps == 1)
+                        NAME(copy_run)(sum, channels, out);
+                    else
+                        for (int64_t c = 0; c < channels; c++)
+                            out[c * taps] = sum[c];
+                }
     }
 }
