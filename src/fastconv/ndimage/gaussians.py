@@ -12,7 +12,7 @@ import numpy.typing as npt
 from fastconv.ndimage.arguments import as_axes, as_input, for_each
 from fastconv.ndimage.linear import correlate1d
 from fastconv.ndimage.outputs import as_output
-from fastconv.ndimage.passes import filter_axes
+from fastconv.ndimage.passes import as_pass, filter_axes
 
 
 def gaussian_filter1d(
@@ -116,11 +116,11 @@ def gaussian_filter(
         *(for_each(value, len(filtered)) for value in (sigma, order, mode, radius)),
         strict=True,
     )
-    passes = [(axis, _gaussian(float(s), o, truncate, r), m, 0) for axis, s, o, m, r in each if s > 1e-15]
-    return filter_axes(array, passes, out, cval)
+    passes = (as_pass(axis, _gaussian(float(s), o, truncate, r), m, 0) for axis, s, o, m, r in each if s > 1e-15)
+    return filter_axes(array, tuple(passes), out, cval)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=256, typed=True)  # as 2 is a radius and 2.0 is none
 def _gaussian(sigma: float, order: int, truncate: float, radius: int | None) -> np.ndarray:
     """Samples of a Gaussian of unit sum, or of its derivative (a Hermite polynomial times the Gaussian), flipped."""
     radius = int(truncate * sigma + 0.5) if radius is None else radius

@@ -90,7 +90,9 @@ static void NAME(separable)(void **arrays, const int64_t *ints, const double *sc
     const REAL *bias = arrays[4];
     const int64_t *row_map = arrays[6], *col_map = arrays[7];
     const REAL **from = (const REAL **)((REAL *)arrays[5] + worker * scratch);
-    REAL *ring = (REAL *)(from + 2 * kh * terms), *line = ring + terms * kh * col_tile;
+    /* On a cache line, or every other vector of the ring would lie on two. */
+    REAL *ring = (REAL *)(from + 2 * kh * terms + (-2 * kh * terms & (CACHE_LINE / sizeof(REAL *) - 1)));
+    REAL *line = ring + terms * kh * col_tile;
     VECTOR check = {0};
     for (int64_t t = 0; t < 2 * kh * terms; t++) /* twice, so that the rows of any output follow each other */
         from[t] = ring + t % (kh * terms) * col_tile;
