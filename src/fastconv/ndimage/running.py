@@ -1,20 +1,53 @@
-"""Extremes and means of windows, running along one axis after another."""
+"""Extremes and means of windows, along one axis after another."""
 
 from __future__ import annotations
 
-from math import prod
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastconv import threads
-from fastconv.arrays import as_operand
-from fastconv.continuation import source_indices
+from fastconv import threads as team
+from fastconv.arrays import as_operand, is_target
+from fastconv.continuation import edge_indices
 from fastconv.ndimage.arguments import as_mode, check_origin
 from fastconv.ndimage.outputs import store, threads_for, working_type
+from fastconv.ndimage.planes import Planes, as_planes
 
-# Bytes of the lines that running windows hold at a time.
-_WINDOW_BYTES = 16 << 10
+# Samples of at most so many columns are folded along the rows: lines as short as they are would not fill vectors.
+_NARROW = 16
+
+_BYTE = np.dtype(np.uint8)
+
+# Bytes of the lines that are folded at a time: they stay in L1, but where windows are so long that lines were short.
+_LINES_BYTES = 24 << 10
+_SHORTEST = 256
+
+
+class Window(NamedTuple):
+    """What is seen along one axis."""
+
+    axis: int
+    size: int
+    mode: str
+    """One of continuation.py's."""
+    origin: int
+
+    @property
+    def begin(self) -> int:
+        """How many samples are seen before an output's own."""
+        return self.size // 2 + self.origin
+
+
+def as_window(axis: int, size: int, mode: str, origin: int) -> Window:
+    if size < 1:
+        raise RuntimeError(f"size={size}: incorrect filter size, expected at least 1")
+    check_origin(origin, size, "invalid origin")
+    return Window(axis, size, as_mode(mode), origin)
+
+
+# Where nothing is seen but an output's own place.
+_PLACE = Window(-1, 1, "nearest", 0)
 
 
 def native(array: np.ndarray, cval: float, fold: str) -> tuple[np.ndarray, Any]:
@@ -24,26 +57,22 @@ def native(array: np.ndarray, cval: float, fold: str) -> tuple[np.ndarray, Any]:
     """
     array = array.view(np.uint8) if array.dtype.kind == "b" else as_operand(array, np.dtype(array.dtype.char))
     value = np.float64(cval)
-    with np.errstate(invalid="ignore", over="ignore"):
-        if array.dtype.kind == "f":
+    if array.dtype.kind == "f":
+        with np.errstate(over="ignore"):
             return array, value.astype(array.dtype)
-        limits = np.iinfo(array.dtype)
-        if fold == "maximum" and value < limits.min:
-            return array, limits.min
-        if fold == "minimum" and value > limits.max:
-            return array, limits.max
+    limits = np.iinfo(array.dtype)
+    if fold == "maximum" and value < limits.min:
+        return array, limits.min
+    if fold == "minimum" and value > limits.max:
+        return array, limits.max
+    with np.errstate(invalid="ignore"):
         return array, value.astype(np.int64 if abs(value) < 2.0**63 else array.dtype).astype(array.dtype)
 
 
 def run_windows(
-    fold: str, array: np.ndarray, windows: list[tuple[int, int, str, int]], out: np.ndarray, cval: complex
+    fold: str, array: np.ndarray, windows: tuple[Window, ...], out: np.ndarray, cval: complex
 ) -> np.ndarray:
-    """Running windows along one axis after another, storing between them in the type of `out`."""
-    for _, size, _, origin in windows:
-        if size < 1:
-            raise RuntimeError(f"size={size}: incorrect filter size, expected at least 1")
-        check_origin(origin, size, "invalid origin")
-    windows = [(axis, size, as_mode(mode), origin) for axis, size, mode, origin in windows]
+    """Fold windows along one axis after another, storing between them in the type of `out`."""
     if out.dtype.kind == "c":
         for part in ("real", "imag"):
             getattr(out, part)[...] = run_windows(
@@ -54,50 +83,118 @@ def run_windows(
                 getattr(np.asarray(cval), part).item(),
             )
         return out
+    windows = tuple([window for window in windows if window.size > 1])
     if not array.size or not windows:
         store(array, out)
         return out
-    source = array
-    for axis, size, mode, origin in windows:
+    rounds = out.dtype.char != (working_type(array, out) if fold == "mean" else array.dtype).char
+    source, steps = array, _steps(windows, array.shape, not rounds)
+    for step in steps:
         if fold == "mean":
             operand, fill = as_operand(source, working_type(source, out)), cval
         else:
             operand, fill = native(source, cval, fold)
-        result = np.empty(out.shape, operand.dtype)
-        _run_window(fold, operand, axis, size, mode, origin, fill, result)
-        store(result if operand.dtype.kind != "u" or source.dtype.kind != "b" else result.view(bool), out)
-        source = out
+        whole = step is steps[-1] and not rounds and is_target(out, source)
+        result = out.view(operand.dtype) if whole else np.empty(out.shape, operand.dtype)
+        _run(fold, operand.reshape(step.planes.shape), step, np.array(fill, operand.dtype), result)
+        source = result.view(bool) if source.dtype.kind == "b" and operand.dtype.kind == "u" else result
+        if rounds:
+            store(source, out)
+            source = out
+    if not whole:
+        store(source, out)
     return out
 
 
-def _run_window(
-    fold: str, x: np.ndarray, axis: int, size: int, mode: str, origin: int, fill: Any, out: np.ndarray
-) -> None:
-    from fastconv.kernels.windows import window_kernel
+class _Step(NamedTuple):
+    """Windows down the columns of planes, and along their rows."""
 
-    outer, n, inner = prod(x.shape[:axis]), x.shape[axis], prod(x.shape[axis + 1 :])
-    x = x.reshape(outer, n, inner)
-    begin = size // 2 + origin
-    columns = min(inner, 64)
-    segment = min(n, max(2 * size, _WINDOW_BYTES // (columns * x.itemsize)))
-    segments, across = -(-n // segment), -(-inner // columns)
-    workers = threads_for(x.size * size.bit_length())
-    scratch = (2 * segment + size) * columns
-    threads.run_tiles(
-        window_kernel(x.dtype, fold).address,
+    planes: Planes
+    down: Window
+    along: Window
+
+
+@functools.lru_cache(maxsize=256)
+def _steps(windows: tuple[Window, ...], shape: tuple[int, ...], pairs: bool) -> tuple[_Step, ...]:
+    planes = as_planes([window.axis for window in windows], shape, pairs, _NARROW)
+    return tuple(_Step(p, *(_PLACE if at is None else windows[at] for at in (p.down, p.along))) for p in planes)
+
+
+def fold_steps(size: int, doubles: bool) -> list[tuple[int, int]]:
+    """The steps by which `size` samples are folded (simd/windows.h): a delay each, and whether the sample is fresh.
+
+    With `doubles`, what is folded twice counts once, as in extremes.
+
+    Examples
+    --------
+    >>> fold_steps(7, True), fold_steps(7, False)
+    ([(1, 0), (2, 0), (3, 0)], [(1, 0), (1, 1), (3, 0), (1, 1)])
+    """
+    steps, folded = [], 1
+    for bit in f"{size:b}"[1:]:
+        steps.append((folded, 0))
+        folded *= 2
+        if bit == "1" and not doubles:
+            steps.append((1, 1))
+            folded += 1
+    return steps if folded == size else [*steps, (size - folded, 0)]
+
+
+class _Launch(NamedTuple):
+    """What a call of the kernel takes that depends on no values."""
+
+    addresses: tuple[Any, ...]
+    ints: tuple[int, ...]
+    tiles: int
+    scratch: int
+    workers: int
+
+
+@functools.lru_cache(maxsize=1024)
+def _launch(fold: str, step: _Step, strides: tuple[int, ...], kind: str, num_threads: int) -> _Launch:
+    from fastconv.kernels.windows import FOLDS, LINE
+
+    (count, rows, columns), inner = step.planes.shape, step.planes.inner
+    down, along = step.down, step.along
+    size = int(kind[1:])
+    downs = fold_steps(down.size, fold != "mean")
+    alongs = [(inner * delay, fresh) for delay, fresh in fold_steps(along.size, fold != "mean")]
+    reach = inner * (along.size - 1)
+    # Rings of every delay and one, and the lines that the kernel has beside them.
+    lines = 5 + sum(delay + 1 for delay, _ in downs[1:])
+    fitting = _LINES_BYTES // (size * lines) - reach
+    col_tile = min(columns, max(fitting, reach, _SHORTEST))
+    pitch = -(-(col_tile + reach) * size // LINE) * LINE
+    across = -(-columns // col_tile)
+    workers = min(num_threads, threads_for(count * rows * columns * (len(downs) + len(alongs))))
+    # Every band of rows folds the down.size - 1 above it again.
+    bands = min(-(-2 * workers // (count * across)) if workers > 1 else 1, max(1, rows // (2 * down.size)))
+    row_tile = -(-rows // bands)
+    samples = columns // inner
+    at = edge_indices(along.begin, samples + along.size - 1 - along.begin, samples, along.mode)[:, np.newaxis]
+    return _Launch(
         (
-            x,
-            out,
-            threads.aligned_empty(workers * scratch, x.dtype),
-            source_indices(-begin, n + size - 1 - begin, n, mode),
-            np.array([fill], x.dtype),
+            edge_indices(down.begin, rows + down.size - 1 - down.begin, rows, down.mode),
+            np.where(at < 0, -1, at * inner + np.arange(inner)),
+            np.array([*downs, *alongs], np.int64),
+            *FOLDS[fold, kind],
         ),
         (
-            *(n, inner, size),
-            *(stride // x.itemsize for stride in x.strides),
-            *(segment, segments, columns, across, begin, begin + n, scratch),
+            *(size, rows, columns, *strides, down.size, along.size, down.begin, along.begin * inner, reach),
+            *(len(downs), len(alongs), row_tile, -(-rows // row_tile), col_tile, across, pitch, pitch * lines),
         ),
-        (),
-        outer * segments * across,
+        count * -(-rows // row_tile) * across,
+        workers * pitch * lines,
         workers,
+    )
+
+
+def _run(fold: str, x: np.ndarray, step: _Step, fill: np.ndarray, out: np.ndarray) -> None:
+    from fastconv.kernels.windows import WINDOWS
+
+    launch = _launch(fold, step, x.strides, x.dtype.str[1:], team.get_num_threads())
+    row_map, col_map, *folds = launch.addresses
+    workspace = team.aligned_empty(launch.scratch, _BYTE)
+    team.run_tiles(
+        WINDOWS, (x, out, workspace, row_map, col_map, fill, *folds), launch.ints, (), launch.tiles, launch.workers
     )

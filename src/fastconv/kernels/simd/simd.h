@@ -39,6 +39,12 @@ typedef struct {
 /* Neighbouring tiles whose outputs are written at a time. */
 #define TILES_OUT 8
 
+/* Steps of a window, whose extent is an int64_t, along one axis. */
+#define MAX_FOLDS 128
+
+/* Types of values that windows are folded of. */
+#define WINDOW_TYPES 10
+
 /* Of one transform. */
 #define MAX_PASSES 12
 
@@ -89,10 +95,18 @@ typedef struct {
     tile_function *fft;
 } real_kernels;
 
+/* The folds of windows.h, cast to call, of values of a `type` such as "u1"; sum and mean are null for integers. */
+typedef struct {
+    const char *type;
+    void (*maximum)(void), (*minimum)(void), (*sum)(void), (*mean)(void);
+} window_folds;
+
 typedef struct {
     const char *isa;
     int64_t lanes_bytes, mr, nv;
     real_kernels f32, f64;
+    tile_function *windows;
+    window_folds folds[WINDOW_TYPES];
 } simd_kernels;
 
 extern const simd_kernels simd_baseline;

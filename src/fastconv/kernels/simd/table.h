@@ -27,6 +27,8 @@
 
 #include "epilogue.h"
 
+#include "continuation.h"
+
 /* GCC for arm64 would hoist a step's MR scalar loads above its multiply-adds, and spill accumulators to make room. */
 #if defined(__aarch64__) && !defined(__clang__)
 #pragma GCC optimize("no-schedule-insns")
@@ -71,6 +73,12 @@
 #define NAME(name) name##_f64
 #include "real.h"
 
+#include "windows.h"
+
+#define EXTREME_FOLDS(kind) \
+    .type = #kind, .maximum = (void (*)(void))maximum_##kind, .minimum = (void (*)(void))minimum_##kind
+#define MEAN_FOLDS(kind) .sum = (void (*)(void))sum_##kind, .mean = (void (*)(void))mean_##kind
+
 #define KERNELS(type)                                  \
     {                                                  \
         .peak = peak_##type,                           \
@@ -97,4 +105,15 @@ const simd_kernels JOIN(simd_, SIMD_ISA) = {
     .nv = NV,
     .f32 = KERNELS(f32),
     .f64 = KERNELS(f64),
+    .windows = windows,
+    .folds = {{EXTREME_FOLDS(i1)},
+              {EXTREME_FOLDS(u1)},
+              {EXTREME_FOLDS(i2)},
+              {EXTREME_FOLDS(u2)},
+              {EXTREME_FOLDS(i4)},
+              {EXTREME_FOLDS(u4)},
+              {EXTREME_FOLDS(i8)},
+              {EXTREME_FOLDS(u8)},
+              {EXTREME_FOLDS(f4), MEAN_FOLDS(f4)},
+              {EXTREME_FOLDS(f8), MEAN_FOLDS(f8)}},
 };
