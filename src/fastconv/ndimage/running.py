@@ -39,6 +39,7 @@ class Window(NamedTuple):
         return self.size // 2 + self.origin
 
 
+@functools.lru_cache(maxsize=256, typed=True)
 def as_window(axis: int, size: int, mode: str, origin: int) -> Window:
     if size < 1:
         raise RuntimeError(f"size={size}: incorrect filter size, expected at least 1")
@@ -50,23 +51,29 @@ def as_window(axis: int, size: int, mode: str, origin: int) -> Window:
 _PLACE = Window(-1, 1, "nearest", 0)
 
 
-def native(array: np.ndarray, cval: float, fold: str) -> tuple[np.ndarray, Any]:
-    """Values that kernels order (bool as bytes), and `cval` in their type.
+def native(array: np.ndarray) -> np.ndarray:
+    """Values that kernels order: bool as bytes."""
+    return array.view(np.uint8) if array.dtype.kind == "b" else as_operand(array, np.dtype(array.dtype.char))
 
-    A constant that never wins stays one; others are cast as C does.
-    """
-    array = array.view(np.uint8) if array.dtype.kind == "b" else as_operand(array, np.dtype(array.dtype.char))
-    value = np.float64(cval)
-    if array.dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return array, value.astype(array.dtype)
-    limits = np.iinfo(array.dtype)
-    if fold == "maximum" and value < limits.min:
-        return array, limits.min
-    if fold == "minimum" and value > limits.max:
-        return array, limits.max
-    with np.errstate(invalid="ignore"):
-        return array, value.astype(np.int64 if abs(value) < 2.0**63 else array.dtype).astype(array.dtype)
+
+def constant(fold: str, dtype: np.dtype, cval: float) -> np.ndarray:
+    """`cval` in `dtype`: one that never wins stays one, others are cast as C does."""
+    return _constant(fold, dtype, np.float64(cval).tobytes())  # by its bits: -0 is not 0
+
+
+@functools.lru_cache(maxsize=256)
+def _constant(fold: str, dtype: np.dtype, cval: bytes) -> np.ndarray:
+    (value,) = np.frombuffer(cval)
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        if fold == "maximum" and value < limits.min:
+            return np.array(limits.min, dtype)
+        if fold == "minimum" and value > limits.max:
+            return np.array(limits.max, dtype)
+        if abs(value) < 2.0**63:
+            value = value.astype(np.int64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.array(value.astype(dtype))
 
 
 def run_windows(
@@ -90,13 +97,10 @@ def run_windows(
     rounds = out.dtype.char != (working_type(array, out) if fold == "mean" else array.dtype).char
     source, steps = array, _steps(windows, array.shape, not rounds)
     for step in steps:
-        if fold == "mean":
-            operand, fill = as_operand(source, working_type(source, out)), cval
-        else:
-            operand, fill = native(source, cval, fold)
+        operand = as_operand(source, working_type(source, out)) if fold == "mean" else native(source)
         whole = step is steps[-1] and not rounds and is_target(out, source)
         result = out.view(operand.dtype) if whole else np.empty(out.shape, operand.dtype)
-        _run(fold, operand.reshape(step.planes.shape), step, np.array(fill, operand.dtype), result)
+        _run(fold, operand.reshape(step.planes.shape), step, constant(fold, operand.dtype, cval), result)
         source = result.view(bool) if source.dtype.kind == "b" and operand.dtype.kind == "u" else result
         if rounds:
             store(source, out)
@@ -120,26 +124,6 @@ def _steps(windows: tuple[Window, ...], shape: tuple[int, ...], pairs: bool) -> 
     return tuple(_Step(p, *(_PLACE if at is None else windows[at] for at in (p.down, p.along))) for p in planes)
 
 
-def fold_steps(size: int, doubles: bool) -> list[tuple[int, int]]:
-    """The steps by which `size` samples are folded (simd/windows.h): a delay each, and whether the sample is fresh.
-
-    With `doubles`, what is folded twice counts once, as in extremes.
-
-    Examples
-    --------
-    >>> fold_steps(7, True), fold_steps(7, False)
-    ([(1, 0), (2, 0), (3, 0)], [(1, 0), (1, 1), (3, 0), (1, 1)])
-    """
-    steps, folded = [], 1
-    for bit in f"{size:b}"[1:]:
-        steps.append((folded, 0))
-        folded *= 2
-        if bit == "1" and not doubles:
-            steps.append((1, 1))
-            folded += 1
-    return steps if folded == size else [*steps, (size - folded, 0)]
-
-
 class _Launch(NamedTuple):
     """What a call of the kernel takes that depends on no values."""
 
@@ -156,17 +140,15 @@ def _launch(fold: str, step: _Step, strides: tuple[int, ...], kind: str, num_thr
 
     (count, rows, columns), inner = step.planes.shape, step.planes.inner
     down, along = step.down, step.along
-    size = int(kind[1:])
-    downs = fold_steps(down.size, fold != "mean")
-    alongs = [(inner * delay, fresh) for delay, fresh in fold_steps(along.size, fold != "mean")]
-    reach = inner * (along.size - 1)
-    # Rings of every delay and one, and the lines that the kernel has beside them.
-    lines = 5 + sum(delay + 1 for delay, _ in downs[1:])
+    size, reach = int(kind[1:]), inner * (along.size - 1)
+    # Six, and for every step but the first the rows that it looks back to and its own.
+    widths = [down.size >> bit for bit in range(down.size.bit_length() - 1, -1, -1)]
+    lines = 6 + sum(width + following % 2 + 1 for width, following in zip(widths[1:], widths[2:], strict=False))
     fitting = _LINES_BYTES // (size * lines) - reach
     col_tile = min(columns, max(fitting, reach, _SHORTEST))
     pitch = -(-(col_tile + reach) * size // LINE) * LINE
     across = -(-columns // col_tile)
-    workers = min(num_threads, threads_for(count * rows * columns * (len(downs) + len(alongs))))
+    workers = min(num_threads, threads_for(count * rows * columns * (down.size * along.size).bit_length()))
     # Every band of rows folds the down.size - 1 above it again.
     bands = min(-(-2 * workers // (count * across)) if workers > 1 else 1, max(1, rows // (2 * down.size)))
     row_tile = -(-rows // bands)
@@ -176,12 +158,11 @@ def _launch(fold: str, step: _Step, strides: tuple[int, ...], kind: str, num_thr
         (
             edge_indices(down.begin, rows + down.size - 1 - down.begin, rows, down.mode),
             np.where(at < 0, -1, at * inner + np.arange(inner)),
-            np.array([*downs, *alongs], np.int64),
             *FOLDS[fold, kind],
         ),
         (
-            *(size, rows, columns, *strides, down.size, along.size, down.begin, along.begin * inner, reach),
-            *(len(downs), len(alongs), row_tile, -(-rows // row_tile), col_tile, across, pitch, pitch * lines),
+            *(size, rows, columns, *strides, down.size, along.size, down.begin, along.begin * inner, inner),
+            *(row_tile, -(-rows // row_tile), col_tile, across, pitch, pitch * lines),
         ),
         count * -(-rows // row_tile) * across,
         workers * pitch * lines,

@@ -21,7 +21,7 @@ from fastconv.ndimage.arguments import (
     spread_window,
 )
 from fastconv.ndimage.outputs import as_output, store
-from fastconv.ndimage.running import Window, as_window, native, run_windows
+from fastconv.ndimage.running import Window, as_window, constant, native, run_windows
 
 
 def uniform_filter1d(
@@ -333,7 +333,8 @@ def _extreme_of_footprint(
 ) -> np.ndarray:
     from fastconv.kernels.taps import extreme_kernel
 
-    array, fill = native(array, cval, fold)
+    array = native(array)
+    fill = constant(fold, array.dtype, cval)
     begins = [k // 2 + o for k, o in zip(footprint.shape, origins, strict=True)]
     padding = tuple((b, k - 1 - b) for b, k in zip(begins, footprint.shape, strict=True))
     padded = pad(array, padding, continuation, fill)

@@ -40,7 +40,7 @@ typedef struct {
 #define TILES_OUT 8
 
 /* Steps of a window, whose extent is an int64_t, along one axis. */
-#define MAX_FOLDS 128
+#define MAX_FOLDS 64
 
 /* Types of values that windows are folded of. */
 #define WINDOW_TYPES 10
