@@ -19,8 +19,7 @@ _NARROW = 16
 
 _BYTE = np.dtype(np.uint8)
 
-# Bytes of the lines that are folded at a time: they stay in L1, but where windows are so long that lines were short.
-_LINES_BYTES = 24 << 10
+# Values of a line at least, whatever cache they would leave.
 _SHORTEST = 256
 
 
@@ -136,6 +135,7 @@ class _Launch(NamedTuple):
 
 @functools.lru_cache(maxsize=1024)
 def _launch(fold: str, step: _Step, strides: tuple[int, ...], kind: str, num_threads: int) -> _Launch:
+    from fastconv.kernels.cpu import cache_bytes
     from fastconv.kernels.windows import FOLDS, LINE
 
     (count, rows, columns), inner = step.planes.shape, step.planes.inner
@@ -144,7 +144,8 @@ def _launch(fold: str, step: _Step, strides: tuple[int, ...], kind: str, num_thr
     # Six, and for every step but the first the rows that it looks back to and its own.
     widths = [down.size >> bit for bit in range(down.size.bit_length() - 1, -1, -1)]
     lines = 6 + sum(width + following % 2 + 1 for width, following in zip(widths[1:], widths[2:], strict=False))
-    fitting = _LINES_BYTES // (size * lines) - reach
+    # All in L2: in L1 lines would be short, and to begin one costs more than the cache gives.
+    fitting = cache_bytes()[1] // 4 // (size * lines) - reach
     col_tile = min(columns, max(fitting, reach, _SHORTEST))
     pitch = -(-(col_tile + reach) * size // LINE) * LINE
     across = -(-columns // col_tile)

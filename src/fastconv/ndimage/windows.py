@@ -54,7 +54,8 @@ def uniform_filter1d(
 
     Notes
     -----
-    Each sum is added up in pairs, so that errors do not grow along a line as in SciPy's running sum.
+    Each sum is added up by itself, in pairs of partial sums and always in the same order: errors do not grow along a line
+    as in SciPy's running sum, and the mean of what is flat is flat.
 
     Examples
     --------
@@ -216,7 +217,7 @@ def maximum_filter(
     References
     ----------
     van Herk, A fast algorithm for local minimum and maximum filters on rectangular and octagonal kernels, 1992: boxes
-    are separable. What is done along an axis is described in kernels/windows.py.
+    are separable. What is done along an axis is described in kernels/simd/windows.h.
 
     Examples
     --------
