@@ -43,8 +43,8 @@ class Problem:
         One of `OPERATIONS`. "conv" correlates batches ``(N, C, H, W)``; "filter" one image ``(H, W)``, mode "same",
         "gaussian" one by a Gaussian that is given as a kernel, "blur" by one of which `sigma` is given, and "signal"
         one signal ``(W,)``; zeros lie past the edges. "max_window" and "mean_window" are of what a window sees of an
-        image; past its edges lies what is never the maximum, or zeros. "conv_input" and "conv_weight" are the gradients of "conv",
-        "conv_transpose" what the first is as a layer.
+        image, past whose edges lies what is never the maximum, or zeros. "conv_input" and "conv_weight" are the
+        gradients of "conv", "conv_transpose" what the first is as a layer.
     geometry : ConvGeometry or PoolGeometry
     dtype : str
     """

@@ -1,6 +1,6 @@
 """Door to the kernel of windows of the instruction set in use (simd/windows.h), and to its folds: all by address.
 
-`FOLDS` holds by the name of a fold and the type of the values, such as "u1", the fold of every step and of the last one.
+`FOLDS` holds the folds of every step and of the last one, by their name and the type of the values, such as "u1".
 """
 
 from libc.stdint cimport intptr_t

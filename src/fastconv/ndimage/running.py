@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -143,7 +144,7 @@ def _launch(fold: str, step: _Step, strides: tuple[int, ...], kind: str, num_thr
     size, reach = int(kind[1:]), inner * (along.size - 1)
     # Six, and for every step but the first the rows that it looks back to and its own.
     widths = [down.size >> bit for bit in range(down.size.bit_length() - 1, -1, -1)]
-    lines = 6 + sum(width + following % 2 + 1 for width, following in zip(widths[1:], widths[2:], strict=False))
+    lines = 6 + sum(width + following % 2 + 1 for width, following in pairwise(widths[1:]))
     # All in L2: in L1 lines would be short, and to begin one costs more than the cache gives.
     fitting = cache_bytes()[1] // 4 // (size * lines) - reach
     col_tile = min(columns, max(fitting, reach, _SHORTEST))

@@ -54,8 +54,8 @@ def uniform_filter1d(
 
     Notes
     -----
-    Each sum is added up by itself, in pairs of partial sums and always in the same order: errors do not grow along a line
-    as in SciPy's running sum, and the mean of what is flat is flat.
+    Each sum is added up by itself, in pairs of partial sums and always in the same order: errors do not grow along a
+    line as in SciPy's running sum, and the mean of what is flat is flat.
 
     Examples
     --------
