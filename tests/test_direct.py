@@ -76,6 +76,18 @@ WIDE = {
 }
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_sums_that_roll_down_planes_of_every_height(stride, dtype):
+    """From one row, which no round of rows is complete in, to two rounds; and from less than a vector to some more."""
+    lanes = _lanes(np.dtype(dtype))
+    widths = (1, 2, lanes - 1, lanes, lanes + 1, 2 * lanes + 1, 4 * lanes)
+    for oh, ow in itertools.product(range(1, 8), widths):
+        extent = f"ih{(oh - 1) * stride + 1} iw{(ow - 1) * stride + 1}"
+        check(ConvGeometry.parse(f"n2 g2 ic2 oc4 {extent} k3 s{stride} p1"), dtype)
+    check(ConvGeometry.parse("ic1 oc1 ih50 iw60 k3 dh7 dw1 p7"), dtype)
+
+
 @pytest.mark.parametrize("name", WIDE)
 def test_wide_planes(name):
     check(ConvGeometry.parse(WIDE[name]).as_2d())
@@ -110,7 +122,14 @@ def test_wide_views(view):
 
 def test_neither_image_nor_weight_is_read_past_its_end():
     """They lie between NaN, which any sum would keep."""
-    for descriptor in ("ic2 oc3 ih9 iw1000 k3 p1", "g2 ic2 oc2 ih21 iw64 k3 s2", "ic1 oc1 iw999 kw7", "ic1 oc1 i7 k7"):
+    for descriptor in (
+        "ic2 oc3 ih9 iw1000 k3 p1",
+        "ic1 oc1 ih9 iw101 k3 s2",
+        "ic1 oc1 ih9 iw99 k3",
+        "g2 ic2 oc2 ih21 iw64 k3 s2",
+        "ic1 oc1 iw999 kw7",
+        "ic1 oc1 i7 k7",
+    ):
         geometry = ConvGeometry.parse(descriptor).as_2d()
         operands = []
         for array in integers(geometry, "float32"):
@@ -197,7 +216,7 @@ def test_estimates_do_not_compile():
 
 
 def test_auto_does_not_wait_for_a_compiler_whose_work_is_lost(monkeypatch):
-    geometry = ConvGeometry.parse("ic1 oc1 i64 k3 p1")
+    geometry = ConvGeometry.parse("ic1 oc1 i64 kh3 kw4 p1")
     planner._plan.cache_clear()
     assert planner.plan(geometry, "float32").strategy is DIRECT
     planner._plan.cache_clear()

@@ -20,6 +20,7 @@ cdef extern from "simd/simd.h":
         tile_function inner
         tile_function pack_left
         tile_function implicit
+        tile_function rolling
         tile_function separable
         tile_function weight_gradient
         tile_function winograd_weight
@@ -37,6 +38,8 @@ cdef extern from "simd/simd.h":
     ctypedef struct simd_kernels:
         const char *isa
         int64_t lanes_bytes, mr, nv
+        void (*copy_lines)(void *to, int64_t pitch, const void *source, int64_t apart,
+                           int64_t lines, int64_t n) noexcept nogil
         real_kernels f32, f64
         tile_function windows
         window_folds *folds

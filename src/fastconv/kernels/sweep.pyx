@@ -1,9 +1,9 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """The tiles of direct convolution: what each sees of the image, and the sweeps that compute it.
 
-A *sweep* is a native function that Numba compiled (kernels/direct.py): it computes a rectangle of the output planes of
-a group block by block, from lines of values that it can load as vectors. This module cuts tiles into rectangles and
-finds such lines. Where all that a rectangle sees lies in the image, and columns follow each other in memory, they are
+A *sweep* is a native function: it computes a rectangle of the output planes of a group from lines of values that it can
+load as vectors. Narrow planes with 3 × 3 filters have one in C (simd/rolling.h); all others are swept
+block by block by a function that Numba compiled (kernels/direct.py). This module cuts tiles into rectangles and finds such lines. Where all that a rectangle sees lies in the image, and columns follow each other in memory, they are
 the image's own. For all others, those at borders above all, a *strip* is gathered first, zeros around the image
 included, whose columns may be split into planes::
 
@@ -20,6 +20,16 @@ import numpy as np
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, intptr_t
 from libc.string cimport memcpy
 
+from fastconv.kernels.cpu cimport picked
+
+cdef extern from "simd/simd.h":
+    int LEAKY_RELU
+
+    ctypedef struct Sweep:
+        int64_t channel, line, tap, row, out_vector, out_row, out_plane
+        int64_t rows, cols, channels, kw, weights, runs, long_runs, run, activation, flat
+        int64_t stride
+
 # Weights of a column of the kernel that a sweep holds in registers, and the rows and vectors across that its blocks
 # may have: the largest, these weights and a line fill 16 registers. Low blocks write whole cache lines, and are the
 # faster the more taps a column has; high ones fit narrow planes.
@@ -30,16 +40,16 @@ BLOCKS = ((3, 4), (5, 2), (10, 1), (7, 1), (4, 1))
 COMPLEX_TAPS = 2
 COMPLEX_BLOCKS = ((4, 1),)
 
-# Codes of activations (fastconv/epilogue.py) up to this one, leaky_relu, are applied by the sweep.
-SWEPT_ACTIVATIONS = 2
+# Codes of activations (fastconv/epilogue.py) up to this one are applied by the sweep.
+SWEPT_ACTIVATIONS = LEAKY_RELU
+
+# The sweeps of simd/rolling.h, by the size of a value.
+ROLLING = {4: <intptr_t> picked.f32.rolling, 8: <intptr_t> picked.f64.rolling}
 
 ctypedef void (*sweep_kernel)(void **arrays, const int64_t *ints, const double *scalars,
                               int64_t begin, int64_t end, int64_t worker) noexcept nogil
 ctypedef void (*row_function)(void *values, int64_t n, const void *bias, int64_t m, int64_t code,
                               double parameter) noexcept nogil
-
-cdef enum:
-    SHORT = 32  # values that a loop copies sooner than memcpy does
 
 ctypedef fused item:
     int8_t
@@ -64,11 +74,9 @@ cdef struct Tiles:
     # Of the image.
     int64_t xn, xc, xh, xw
 
-# The integers of a sweep: items from one channel, line, tap or row of blocks to the next, and in the output from one
-# vector of a block, row or plane to the next.
-cdef struct Sweep:
-    int64_t channel, line, tap, row, out_vector, out_row, out_plane
-    int64_t rows, cols, channels, kw, weights, runs, long_runs, run, activation, flat
+# The place of a strip in the image; that of the next tile is often the same in another plane, and so are its zeros.
+cdef struct Place:
+    int64_t top, left, rows, cols
 
 # A part of an axis of the output.
 cdef struct Part:
@@ -95,58 +103,76 @@ cdef inline Part next_part(int64_t at, int64_t begin, int64_t end, int64_t block
     return part
 
 
-cdef inline void gather_line(const item *source, int64_t step, int64_t unit, item *line,
-                             int64_t first, int64_t last, int64_t width) noexcept nogil:
-    """The values first <= t < last of a line, every `step` items; zeros before them and after, to `width`."""
-    cdef int64_t t, part
-    for t in range(first * unit):
-        line[t] = 0
+cdef inline void fill_columns(item *strip, int64_t pitch, int64_t lines, int64_t begin, int64_t end) noexcept nogil:
+    """Zeros in columns of a strip."""
+    cdef int64_t t, line
+    for t in range(begin, end):
+        for line in range(lines):
+            strip[line * pitch + t] = 0
+
+
+cdef inline void gather_lines(const item *source, int64_t apart, int64_t step, int64_t unit, int64_t count,
+                              int64_t first, int64_t last, item *strip, int64_t pitch) noexcept nogil:
+    """The values first <= t < last of lines that are `apart`; those of a line are `step` items apart."""
+    cdef int64_t line, t, part
     if step == unit:
-        if last - first > SHORT:
-            memcpy(line + first * unit, source + first * unit, (last - first) * unit * sizeof(item))
+        picked.copy_lines(strip + first * unit, pitch * sizeof(item), source + first * unit, apart * sizeof(item),
+                          count, (last - first) * unit * sizeof(item))
+        return
+    for line in range(count):
+        if unit == 1:
+            for t in range(first, last):
+                strip[t] = source[t * step]
         else:
-            for t in range(first * unit, last * unit):
-                line[t] = source[t]
-    elif unit == 1:
-        for t in range(first, last):
-            line[t] = source[t * step]
-    else:
-        for t in range(first, last):
-            for part in range(unit):
-                line[t * unit + part] = source[t * step + part]
-    for t in range(last * unit, width * unit):
-        line[t] = 0
+            for t in range(first, last):
+                for part in range(unit):
+                    strip[t * unit + part] = source[t * step + part]
+        source += apart
+        strip += pitch
 
 
 cdef void gather(const item *x, const Tiles *t, const int64_t *starts, Part rows, Part cols,
-                 int64_t top, item *strip, Sweep *s) noexcept nogil:
+                 int64_t top, Place *last_place, item *strip, Sweep *s) noexcept nogil:
     """Gather what a rectangle sees, and tell the sweep how it lies."""
+    cdef bint moved = (last_place.top != top or last_place.left != cols.begin or
+                       last_place.rows != rows.count or last_place.cols != cols.count)
     cdef int64_t tap_lines = rows.count if t.by_tap else t.tap_lines
     cdef int64_t segment = rows.count if t.by_tap else t.segment
     cdef int64_t lines = (rows.count - 1) * t.row_lines + (t.kh - 1) * tap_lines + 1
     cdef int64_t width = (cols.count - 1) * t.every + 1 + t.reach
     cdef int64_t plane_pitch = t.plane_pitch if t.planes > 1 else width * t.unit
     cdef int64_t pitch = t.planes * plane_pitch
-    cdef int64_t plane, left, first, last, c, i, begin, y
+    cdef int64_t plane, left, first, last, above, inside, c, begin, count, y
+    cdef int64_t line_step = t.line_step
+    cdef const item *source
     cdef item *line
     s.channel, s.line, s.tap, s.row = lines * pitch, t.strip_lines * pitch, tap_lines * pitch, t.row_lines * pitch
+    if segment == 1:  # one line for each tap: a segment of lines that are dh apart
+        segment, line_step = lines, t.dh
     for plane in range(t.planes):
         left = cols.begin * t.sw - t.pl + starts[plane]
         first = min(width, max(0, ceil_div(-left, t.step)))
         last = max(first, min(width, ceil_div(t.iw - left, t.step)))
         for c in range(t.icg):
-            line = strip + c * s.channel + plane * plane_pitch
             y, begin = top, 0
-            for i in range(lines):
-                if i - begin == segment:
-                    begin += segment
-                    y += t.dh - segment * t.line_step
-                if y < 0 or y >= t.ih:
-                    gather_line(x, 0, t.unit, line, 0, 0, width)
-                else:
-                    gather_line(x + c * t.xc + y * t.xh + left * t.xw, t.step * t.xw, t.unit, line, first, last, width)
-                y += t.line_step
-                line += pitch
+            while begin < lines:
+                line = strip + c * s.channel + begin * pitch + plane * plane_pitch
+                count = min(segment, lines - begin)
+                # Lines above the image, and of the others those that lie in it.
+                above = min(count, max(0, ceil_div(-y, line_step)))
+                inside = max(0, min(count, ceil_div(t.ih - y, line_step)) - above)
+                source = x + c * t.xc + (y + above * line_step) * t.xh + left * t.xw
+                gather_lines(source, line_step * t.xh, t.step * t.xw, t.unit, inside, first, last,
+                             line + above * pitch, pitch)
+                if moved:
+                    fill_columns(line, pitch, above, 0, width * t.unit)
+                    line += above * pitch
+                    fill_columns(line, pitch, inside, 0, first * t.unit)
+                    fill_columns(line, pitch, inside, last * t.unit, width * t.unit)
+                    fill_columns(line + inside * pitch, pitch, count - above - inside, 0, width * t.unit)
+                begin += count
+                y += t.dh
+    last_place.top, last_place.left, last_place.rows, last_place.cols = top, cols.begin, rows.count, cols.count
 
 
 cdef void sweep_small(sweep_kernel sweep, const Tiles *t, void **arguments, Sweep s, const double *scalars,
@@ -179,9 +205,12 @@ cdef void compute(item *x, void **arrays, const int64_t *ints, const double *sca
     cdef void *arguments[5]
     cdef Sweep s
     cdef Part rows, cols
+    cdef Place place
     cdef int64_t tile, residue, group, n, row0, row1, row, col, top, first, last, m, plane, r
     s.channels, s.kw, s.weights = t.icg, t.kw, t.icg * t.kh * t.kw * t.unit
     s.runs, s.long_runs, s.run, s.activation, s.flat = t.runs, t.long_runs, t.run, ints[0], t.flat
+    s.stride = t.sh
+    place.rows = 0
     s.out_row, s.out_plane = t.spread * t.ow * t.unit, t.oh * t.ow * t.unit
     s.out_vector = t.lanes if t.flat else s.out_row
     arguments[1], arguments[3], arguments[4] = arrays[1], arrays[5], arrays[7]
@@ -210,7 +239,7 @@ cdef void compute(item *x, void **arrays, const int64_t *ints, const double *sca
                     arguments[0] = image + top * t.xh + (cols.begin * t.sw - t.pl) * t.xw
                     s.channel, s.line, s.tap, s.row = t.xc, t.image_lines * t.xh, t.dh * t.xh, t.spread * t.sh * t.xh
                 else:
-                    gather(image, t, <const int64_t *> arrays[8], rows, cols, top, strip, &s)
+                    gather(image, t, <const int64_t *> arrays[8], rows, cols, top, &place, strip, &s)
                     arguments[0] = strip
                 if t.flat:
                     s.line = t.lanes * t.every

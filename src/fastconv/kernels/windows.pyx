@@ -10,11 +10,13 @@ from fastconv.kernels.cpu cimport picked
 cdef extern from "simd/simd.h":
     enum:
         CACHE_LINE
+        LINES
         WINDOW_TYPES
 
 cdef int i
 
-LINE = CACHE_LINE
+# Bytes that lines begin a multiple of, and how many lines there are beside those that are looked back to.
+LINE_BYTES, WORKING_LINES = CACHE_LINE, LINES
 
 WINDOWS = <intptr_t> picked.windows
 

@@ -137,18 +137,18 @@ class _Launch(NamedTuple):
 @functools.lru_cache(maxsize=1024)
 def _launch(fold: str, step: _Step, strides: tuple[int, ...], kind: str, num_threads: int) -> _Launch:
     from fastconv.kernels.cpu import cache_bytes
-    from fastconv.kernels.windows import FOLDS, LINE
+    from fastconv.kernels.windows import FOLDS, LINE_BYTES, WORKING_LINES
 
     (count, rows, columns), inner = step.planes.shape, step.planes.inner
     down, along = step.down, step.along
     size, reach = int(kind[1:]), inner * (along.size - 1)
-    # Six, and for every step but the first the rows that it looks back to and its own.
+    # For every step but the first, the rows that it looks back to and its own.
     widths = [down.size >> bit for bit in range(down.size.bit_length() - 1, -1, -1)]
-    lines = 6 + sum(width + following % 2 + 1 for width, following in pairwise(widths[1:]))
+    lines = WORKING_LINES + sum(width + following % 2 + 1 for width, following in pairwise(widths[1:]))
     # All in L2: in L1 lines would be short, and to begin one costs more than the cache gives.
     fitting = cache_bytes()[1] // 4 // (size * lines) - reach
     col_tile = min(columns, max(fitting, reach, _SHORTEST))
-    pitch = -(-(col_tile + reach) * size // LINE) * LINE
+    pitch = -(-(col_tile + reach) * size // LINE_BYTES) * LINE_BYTES
     across = -(-columns // col_tile)
     workers = min(num_threads, threads_for(count * rows * columns * (down.size * along.size).bit_length()))
     # Every band of rows folds the down.size - 1 above it again.

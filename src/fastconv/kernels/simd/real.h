@@ -30,6 +30,8 @@
 
 #include "winograd.h"
 
+#include "rolling.h"
+
 #include "separable.h"
 
 #include "layers.h"

@@ -42,6 +42,9 @@ typedef struct {
 /* Steps of a window, whose extent is an int64_t, along one axis. */
 #define MAX_FOLDS 64
 
+/* Lines that windows are folded in, beside those that are looked back to. */
+#define LINES 6
+
 /* Types of values that windows are folded of. */
 #define WINDOW_TYPES 10
 
@@ -73,6 +76,20 @@ typedef struct {
     int64_t scratch, activation;
 } Tiles;
 
+/* The integers of a sweep of direct convolution (kernels/sweep.pyx), in items: from one channel, line, tap or row of blocks
+ * to the next, and in the output from one vector of a block, row or plane to the next; what it computes; the runs that a
+ * column's taps fall into; of
+ * rolling sums, the lines from a row to the next. */
+typedef struct {
+    int64_t channel, line, tap, row, out_vector, out_row, out_plane;
+    int64_t rows, cols, channels, kw, weights, runs, long_runs, run, activation, flat;
+    int64_t stride;
+} Sweep;
+
+/* Codes of activations (fastconv/epilogue.py): a sweep applies these and the identity, and no others. */
+#define RELU 1
+#define LEAKY_RELU 2
+
 /* The signature of fastconv.threads. */
 typedef void tile_function(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                            int64_t worker);
@@ -87,6 +104,7 @@ typedef struct {
     tile_function *inner;
     tile_function *pack_left;
     tile_function *implicit;
+    tile_function *rolling;
     tile_function *separable;
     tile_function *weight_gradient;
     tile_function *winograd_weight;
@@ -104,6 +122,7 @@ typedef struct {
 typedef struct {
     const char *isa;
     int64_t lanes_bytes, mr, nv;
+    void (*copy_lines)(void *to, int64_t pitch, const void *from, int64_t apart, int64_t lines, int64_t bytes);
     real_kernels f32, f64;
     tile_function *windows;
     window_folds folds[WINDOW_TYPES];

@@ -29,6 +29,8 @@
 
 #include "continuation.h"
 
+#include "copy.h"
+
 /* GCC for arm64 would hoist a step's MR scalar loads above its multiply-adds, and spill accumulators to make room. */
 #if defined(__aarch64__) && !defined(__clang__)
 #pragma GCC optimize("no-schedule-insns")
@@ -58,6 +60,34 @@
 #define SHUFFLE __builtin_shufflevector
 #else
 #define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (__typeof__(a > b)){__VA_ARGS__})
+#endif
+
+/* The even and the odd values of two neighbouring vectors, within each 16 bytes; or the even ones, if the second vector begins
+ * a value sooner. Pieces of 8 bytes in ORDER are in order. */
+#if SIMD_BYTES == 64
+#define EVENS_f32 0, 2, 16, 18, 4, 6, 20, 22, 8, 10, 24, 26, 12, 14, 28, 30
+#define ODDS_f32 1, 3, 17, 19, 5, 7, 21, 23, 9, 11, 25, 27, 13, 15, 29, 31
+#define EVENS_f64 0, 8, 2, 10, 4, 12, 6, 14
+#define OVERLAPPING_EVENS_f32 0, 2, 17, 19, 4, 6, 21, 23, 8, 10, 25, 27, 12, 14, 29, 31
+#define OVERLAPPING_EVENS_f64 0, 9, 2, 11, 4, 13, 6, 15
+#define ODDS_f64 1, 9, 3, 11, 5, 13, 7, 15
+#define ORDER 0, 2, 4, 6, 1, 3, 5, 7
+#elif SIMD_BYTES == 32
+#define EVENS_f32 0, 2, 8, 10, 4, 6, 12, 14
+#define ODDS_f32 1, 3, 9, 11, 5, 7, 13, 15
+#define EVENS_f64 0, 4, 2, 6
+#define OVERLAPPING_EVENS_f32 0, 2, 9, 11, 4, 6, 13, 15
+#define OVERLAPPING_EVENS_f64 0, 5, 2, 7
+#define ODDS_f64 1, 5, 3, 7
+#define ORDER 0, 2, 1, 3
+#else
+#define EVENS_f32 0, 2, 4, 6
+#define ODDS_f32 1, 3, 5, 7
+#define EVENS_f64 0, 2
+#define OVERLAPPING_EVENS_f32 0, 2, 5, 7
+#define OVERLAPPING_EVENS_f64 0, 3
+#define ODDS_f64 1, 3
+#define ORDER 0, 1
 #endif
 
 #define REAL float
@@ -90,6 +120,7 @@
         .inner = inner_##type,                         \
         .pack_left = pack_left_##type,                 \
         .implicit = implicit_##type,                   \
+        .rolling = rolling_##type,                     \
         .separable = separable_##type,                 \
         .weight_gradient = weight_gradient_##type,     \
         .winograd_weight = winograd_weight_##type,     \
@@ -103,6 +134,7 @@ const simd_kernels JOIN(simd_, SIMD_ISA) = {
     .lanes_bytes = SIMD_BYTES,
     .mr = MR,
     .nv = NV,
+    .copy_lines = copy_lines,
     .f32 = KERNELS(f32),
     .f64 = KERNELS(f64),
     .windows = windows,

@@ -2,13 +2,13 @@
  *
  *   W_1 = x,   W_2m[t] = fold(W_m[t], W_m[t + m]),   W_2m+1[t] = fold(W_m[t + 1], W_m[t + 1 + m], x[t])
  *
- * so that a window of k samples takes a step for each bit of k below the highest, after which k >> b are folded (van Herk's
- * and Gil and Werman's three comparisons depend on each other along a line). Every output is folded in the same order: no
- * error grows along a line, as it would in a running sum, and what is flat stays flat.
+ * so that a window of k samples takes a step for each bit of k below the highest, after which k >> b are folded (van
+ * Herk's and Gil and Werman's three comparisons depend on each other along a line). Every output is folded in the same
+ * order: no error grows along a line, as it would in a running sum, and what is flat stays flat.
  *
  * Planes are folded down their columns as rows come in, windows ending at the newest: each step keeps the rows that it
- * looks back to in a ring. The row that the last one makes is folded along itself while it lies in L1, from one line into
- * another. Positions past the edges are looked up in maps, as in separable.h.
+ * looks back to in a ring. The row that the last one makes is folded along itself while it lies in L1, from one line
+ * into another; several rows at a time were no faster. Positions past the edges are looked up in maps, as in separable.h.
  *
  * Nothing but the folds knows the type of the values: they are plain loops, of which compilers make vectors. They get
  * here by address.
@@ -56,8 +56,8 @@ typedef void fold_function(void *to, const void *a, const void *b, const void *c
 #define SMALLER(a, b) ((a) < (b) ? (a) : (b))
 #define TOTAL(a, b) ((a) + (b))
 
-/* What is stored of what was folded. A choice of two numbers is one instruction, whose result is NaN if the second is one;
- * `lost` tells whether another was, and sets all bits. */
+/* What is stored of what was folded. A choice of two numbers is one instruction, whose result is NaN if the second is
+ * one; `lost` tells whether another was, and sets all bits. */
 #define AS_IT_IS(T, value, lost, k) (value)
 #define DIVIDED(T, value, lost, k) ((value) / (k))
 #define MARKED(T, value, lost, k) marked_##T(value, lost)
@@ -132,14 +132,14 @@ static inline void copy_value(char *to, const char *from, int64_t size)
 static inline void copy_values(char *to, const char *from, int64_t stride, int64_t n, int64_t size)
 {
     if (stride == size)
-        memcpy(to, from, n * size);
+        copy_line(to, from, n * size);
     else
         for (int64_t t = 0; t < n; t++)
             copy_value(to + t * size, from + t * stride, size);
 }
 
-/* Tile: rows and columns of one plane. arrays: x, out, workspace, maps of rows and of columns, the value that lies where
- * those say -1, the fold of each step, and that of the last one of either direction, which gets the window's extent.
+/* Tile: rows and columns of one plane. arrays: x, out, workspace, maps of rows and of columns, the value that lies
+ * where those say -1, the fold of each step, and that of the last one of either direction, which gets the extent.
  * ints: as unpacked below; strides of x in bytes; samples along a row are `inner` columns apart. scalars: none. */
 static void windows(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                     int64_t worker)
@@ -152,7 +152,7 @@ static void windows(void **arrays, const int64_t *ints, const double *scalars, i
     const int64_t *row_map = arrays[3], *col_map = arrays[4];
     const char *fill = arrays[5];
     fold_function *const fold = (fold_function *)arrays[6], *const last_fold = (fold_function *)arrays[7];
-    /* Lines: three that rows are gathered in, one that is folded down, two that are folded along, and the rings. */
+    /* LINES: three that rows are gathered in, one that was folded down, two that are folded along; and the rings. */
     char *gathered = (char *)arrays[2] + worker * scratch, *line = gathered + 3 * pitch, *folded = line + pitch;
     Ring ring[MAX_FOLDS];
     char *rest = folded + 2 * pitch;
@@ -174,9 +174,10 @@ static void windows(void **arrays, const int64_t *ints, const double *scalars, i
         const char *newest[3] = {0}; /* row r at r % 3 */
         for (int64_t r = row0; r < row1 + kh - 1; r++) {
             const int64_t y = source_of(r - pt, ih, pt, row_map), rows = r - row0 + 1;
-            const char *source = (const char *)arrays[0] + n * xn + y * xh, *current = source + (col0 + begun - pl) * size;
+            const char *source = (const char *)arrays[0] + n * xn + y * xh;
+            const char *current = source + (col0 + begun - pl) * size;
             if (!inside || y < 0) {
-                char *to = gathered + r % 3 * pitch;
+                char *to = downs ? gathered + r % 3 * pitch : line;
                 current = to;
                 copy_values(to + (first - begun) * size, y < 0 ? fill : source + (col0 + first - pl) * xw,
                             y < 0 ? 0 : xw, last - first, size);
@@ -187,33 +188,31 @@ static void windows(void **arrays, const int64_t *ints, const double *scalars, i
             }
             newest[r % 3] = current;
             char *target = (char *)arrays[1] + ((n * ih + r - kh + 1) * iw + col0) * size;
-            const char *value = current;
             for (int64_t j = 0; j < downs && rows >= kh >> (downs - j - 1); j++) {
                 const int64_t m = kh >> (downs - j), odd = kh >> (downs - j - 1) & 1;
                 const char *a = j ? row_back(&ring[j], odd, pitch) : newest[(r - odd) % 3];
                 const char *b = j ? row_back(&ring[j], odd + m, pitch) : newest[(r - odd - m) % 3];
-                const int final = j == downs - 1;
-                char *to = final ? alongs ? line + begun * size : target : next_row(&ring[j + 1], pitch);
-                (final ? last_fold : fold)(to, a, b, odd ? current : 0, wide, kh);
-                value = to;
+                if (j == downs - 1)
+                    last_fold(alongs ? line + begun * size : target, a, b, odd ? current : 0, wide, kh);
+                else
+                    fold(next_row(&ring[j + 1], pitch), a, b, odd ? current : 0, wide, kh);
             }
-            if (rows < kh)
+            if (rows < kh || !alongs)
                 continue;
-            if (inside && alongs) {
-                for (int64_t t = edge(0, first, last); t < seen; t = edge(t + 1, first, last)) {
-                    const int64_t x = source_of(col0 + t - pl, iw, pl, col_map);
-                    copy_value(line + t * size, x >= 0 ? line + (x + pl - col0) * size : fill, size);
-                }
-                value = line;
+            for (int64_t t = inside ? edge(0, first, last) : seen; t < seen; t = edge(t + 1, first, last)) {
+                const int64_t x = source_of(col0 + t - pl, iw, pl, col_map);
+                copy_value(line + t * size, x >= 0 ? line + (x + pl - col0) * size : fill, size);
             }
-            current = value;
+            const char *from = line;
             for (int64_t j = 0; j < alongs; j++) {
                 const int64_t m = kw >> (alongs - j), next = kw >> (alongs - j - 1), odd = next & 1;
-                const int final = j == alongs - 1;
-                char *to = final ? target : folded + (j & 1) * pitch;
-                (final ? last_fold : fold)(to, value + odd * inner * size, value + (odd + m) * inner * size,
-                                           odd ? current : 0, seen - (next - 1) * inner, kw);
-                value = to;
+                const char *a = from + odd * inner * size, *b = a + m * inner * size, *c = odd ? line : 0;
+                char *to = folded + (j & 1) * pitch;
+                if (j == alongs - 1)
+                    last_fold(target, a, b, c, cols, kw);
+                else
+                    fold(to, a, b, c, seen - (next - 1) * inner, kw);
+                from = to;
             }
         }
     }

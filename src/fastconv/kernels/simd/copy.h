@@ -1,0 +1,30 @@
+/* Lines of values of any type. A call of memcpy takes as long as the few vectors that most lines are. */
+static inline __attribute__((always_inline)) void copy_line(char *to, const char *from, int64_t bytes)
+{
+    typedef char piece __attribute__((vector_size(SIMD_BYTES), aligned(1), may_alias));
+    /* The last of them overlaps the one before it. */
+#define PIECES(size)                                                  \
+    if (bytes >= size) {                                              \
+        for (int64_t at = 0; at < bytes - size; at += size)           \
+            memcpy(to + at, from + at, size);                         \
+        memcpy(to + bytes - size, from + bytes - size, size);         \
+        return;                                                       \
+    }
+    if (bytes >= SIMD_BYTES) {
+        for (int64_t at = 0; at < bytes - SIMD_BYTES; at += SIMD_BYTES)
+            *(piece *)(to + at) = *(const piece *)(from + at);
+        *(piece *)(to + bytes - SIMD_BYTES) = *(const piece *)(from + bytes - SIMD_BYTES);
+        return;
+    }
+    PIECES(16)
+    PIECES(4)
+    PIECES(1)
+#undef PIECES
+}
+
+/* Of `bytes` each, `apart` and, in the target, `pitch` bytes from one to the next. */
+static void copy_lines(void *to, int64_t pitch, const void *from, int64_t apart, int64_t lines, int64_t bytes)
+{
+    for (int64_t line = 0; line < lines; line++)
+        copy_line((char *)to + line * pitch, (const char *)from + line * apart, bytes);
+}
