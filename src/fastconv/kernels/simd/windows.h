@@ -8,7 +8,7 @@
  *
  * Planes are folded down their columns as rows come in, windows ending at the newest: each step keeps the rows that it
  * looks back to in a ring. The row that the last one makes is folded along itself while it lies in L1, from one line
- * into another; several rows at a time were no faster. Positions past the edges are looked up in maps, as in separable.h.
+ * into another; several rows at once were no faster. Positions past the edges are looked up in maps (separable.h).
  *
  * Nothing but the folds knows the type of the values: they are plain loops, of which compilers make vectors. They get
  * here by address.
