@@ -72,6 +72,7 @@ setup(
             extension("fastconv.kernels.separable"),
             # Short copies stay loops: a call takes longer.
             extension("fastconv.kernels.sweep", compile_args=["-fno-tree-loop-distribute-patterns"]),
+            extension("fastconv.kernels.windows"),
             extension("fastconv.kernels.winograd"),
         ],
         compiler_directives={

@@ -44,6 +44,13 @@ GAUSSIANS = {
     for kernel in (9, 17, 33)
 }
 
+# Extremes and means of windows.
+WINDOWS = {
+    f"{extent}x{extent} {kernel}x{kernel}": f"ic1 oc1 i{extent} k{kernel} p{kernel // 2}"
+    for extent in (1024, 256)
+    for kernel in (3, 7, 15, 31)
+}
+
 SIGNALS = {
     f"{samples} x {taps}": f"ic1 oc1 iw{samples} kw{taps} p{taps // 2}"
     for samples, taps in ((1_000_000, 65), (1_000_000, 2001), (100_000, 65), (1000, 9))
@@ -106,6 +113,7 @@ TABLES = {
     "filters": FILTERS,
     "gaussians": GAUSSIANS,
     "blurs": GAUSSIANS,
+    "windows": WINDOWS,
     "signals": SIGNALS,
     "pools": POOLS,
     "gradients": GRADIENTS,

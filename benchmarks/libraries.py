@@ -92,6 +92,10 @@ class Fastconv:
             return partial(function, image, flipped(kernel), mode="same")
         if problem.operation == "blur":
             return partial(fastconv.ndimage.gaussian_filter, *arrays, problem.sigma, mode="constant")
+        if problem.operation == "max_window":
+            return partial(fastconv.ndimage.maximum_filter, *arrays, g.kernel, mode="constant", cval=-np.inf)
+        if problem.operation == "mean_window":
+            return partial(fastconv.ndimage.uniform_filter, *arrays, g.kernel, mode="constant")
         pool = {"max_pool": fastconv.max_pool2d, "avg_pool": fastconv.avg_pool2d}[problem.operation]
         padding = tuple(begin for begin, _ in g.padding)
         return partial(pool, *arrays, g.kernel, g.stride, padding, ceil_mode=g.ceil_mode)

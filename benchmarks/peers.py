@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from benchmarks.libraries import Call, Library, flipped, layer_options, transposed_window
-from benchmarks.problems import GRADIENTS, LAYERS, Layer, Problem
+from benchmarks.problems import GRADIENTS, LAYERS, WINDOWS, Layer, Problem
 from fastconv.strategies.fft import Fft
 
 _CONV_LIKE = ("conv", "filter")
@@ -391,10 +391,10 @@ def _muted() -> Iterator[None]:
 
 
 class OpenCv(Peer):
-    """``filter2D``, which correlates, and turns to a DFT for large kernels; ``GaussianBlur``."""
+    """``filter2D``, which correlates, and turns to a DFT for large kernels; ``GaussianBlur``, ``dilate``, ``blur``."""
 
     name = "OpenCV"
-    operations = ("filter", "gaussian", "blur")
+    operations = ("filter", "gaussian", "blur", *WINDOWS)
 
     def __init__(self, threads: int) -> None:
         import cv2
@@ -404,10 +404,16 @@ class OpenCv(Peer):
         self.version = cv2.__version__
 
     def error(self, problem: Problem) -> float:
-        return max(problem.sum_error, _fft_error(problem))
+        return problem.sum_error if problem.operation in WINDOWS else max(problem.sum_error, _fft_error(problem))
 
     def prepare(self, problem: Problem, *arrays: np.ndarray) -> Call:
         image, *kernel = arrays
+        if problem.operation == "max_window":
+            box = np.ones(problem.geometry.kernel, np.uint8)
+            return lambda: self.cv2.dilate(image, box)
+        if problem.operation == "mean_window":
+            size = problem.geometry.kernel[::-1]
+            return lambda: self.cv2.blur(image, size, borderType=self.cv2.BORDER_CONSTANT)
         if not kernel:
             size = problem.geometry.kernel[::-1]
             return lambda: self.cv2.GaussianBlur(image, size, problem.sigma, borderType=self.cv2.BORDER_CONSTANT)
@@ -498,10 +504,10 @@ class NumPy(Peer):
 
 
 class ScipyNdimage(Peer):
-    """``scipy.ndimage.gaussian_filter``."""
+    """``scipy.ndimage``: ``gaussian_filter``, ``maximum_filter``, ``uniform_filter``."""
 
     name = "scipy ndimage"
-    operations = ("blur",)
+    operations = ("blur", *WINDOWS)
 
     def __init__(self, threads: int) -> None:
         import scipy.ndimage
@@ -511,6 +517,11 @@ class ScipyNdimage(Peer):
 
     def prepare(self, problem: Problem, *arrays: np.ndarray) -> Call:
         (image,) = arrays
+        size = problem.geometry.kernel
+        if problem.operation == "max_window":
+            return lambda: self.ndimage.maximum_filter(image, size, mode="constant", cval=-np.inf)
+        if problem.operation == "mean_window":
+            return lambda: self.ndimage.uniform_filter(image, size, mode="constant")
         return lambda: self.ndimage.gaussian_filter(image, problem.sigma, mode="constant")
 
 

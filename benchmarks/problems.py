@@ -15,7 +15,10 @@ from fastconv.strategies.base import sum_error
 
 GRADIENTS = ("conv_input", "conv_weight", "conv_transpose")
 
-OPERATIONS = ("conv", "filter", "gaussian", "blur", "signal", "max_pool", "avg_pool", *GRADIENTS)
+# Of what a window sees of an image.
+WINDOWS = ("max_window", "mean_window")
+
+OPERATIONS = ("conv", "filter", "gaussian", "blur", "signal", *WINDOWS, "max_pool", "avg_pool", *GRADIENTS)
 
 # Other layers, which have a `Layer` each.
 LAYERS = (
@@ -39,8 +42,9 @@ class Problem:
     operation : str
         One of `OPERATIONS`. "conv" correlates batches ``(N, C, H, W)``; "filter" one image ``(H, W)``, mode "same",
         "gaussian" one by a Gaussian that is given as a kernel, "blur" by one of which `sigma` is given, and "signal"
-        one signal ``(W,)``; zeros lie past the edges. "conv_input" and "conv_weight" are the gradients of "conv",
-        "conv_transpose" what the first is as a layer.
+        one signal ``(W,)``; zeros lie past the edges. "max_window" and "mean_window" are of what a window sees of an
+        image, past whose edges lies what is never the maximum, or zeros. "conv_input" and "conv_weight" are the
+        gradients of "conv", "conv_transpose" what the first is as a layer.
     geometry : ConvGeometry or PoolGeometry
     dtype : str
     """
@@ -79,12 +83,13 @@ class Problem:
             g = self.geometry
             first = g.x_shape if self.operation == "conv_weight" else g.weight_shape
             return tuple(rng.standard_normal(shape).astype(self.dtype) for shape in (first, g.out_shape))
-        x = rng.standard_normal(self.geometry.x_shape).astype(self.dtype)
+        x = rng.standard_normal(self.geometry.x_shape)
+        x = x.astype(self.dtype) if np.dtype(self.dtype).kind == "f" else (128 + 32 * x).astype(self.dtype)
         if self.operation.endswith("pool"):
             return (x,)
         if self.operation == "conv":
             return x, rng.standard_normal(self.geometry.weight_shape).astype(self.dtype)
-        if self.operation == "blur":
+        if self.operation in ("blur", *WINDOWS):
             return (x[0, 0],)
         if self.operation == "gaussian":
             reach = self.geometry.kernel[-1] // 2
@@ -97,11 +102,11 @@ class Problem:
     def sum_error(self) -> float:
         """Expected maximum error, in σ of the output, of an implementation that adds the products up directly."""
         g = self.geometry
-        if self.operation == "max_pool":
+        if self.operation in ("max_pool", "max_window"):
             return 0.0
         if self.operation == "conv_weight":
             return running_sum_error(g.n * g.positions, np.dtype(self.dtype))
-        if isinstance(g, ConvGeometry):
+        if isinstance(g, ConvGeometry) and self.operation != "mean_window":
             return sum_error(g, np.dtype(self.dtype))
         # A mean may be summed tap by tap or run along its row: roundings of at most `taps + iw` additions.
         return 5.0 * float(np.finfo(self.dtype).eps) / 2 * sqrt(g.taps + g.iw)
@@ -109,7 +114,7 @@ class Problem:
     @property
     def promised_error(self) -> float:
         """The same for fastconv, by its default tolerance."""
-        if isinstance(self.geometry, ConvGeometry) and self.operation != "conv_weight":
+        if isinstance(self.geometry, ConvGeometry) and self.operation not in ("conv_weight", *WINDOWS):
             return checked_tolerance(None, self.geometry, np.dtype(self.dtype))
         return self.sum_error
 
@@ -193,13 +198,24 @@ def running_sum_error(terms: int, dtype: np.dtype) -> float:
 
 
 def table_problems(table: str, dtype: str = "float32") -> dict[str, Problem | Layer]:
-    """The rows of one of `TABLES`; pooling windows make two each, maximum and mean, and gradients three."""
+    """The rows of one of `TABLES`; pooling windows make two each, maximum and mean, gradients three, and
+    windows of images a maximum, a mean and a maximum of bytes."""
     if table == "layers":
         return {name: Layer.parse(descriptor, dtype) for name, descriptor in TABLES[table].items()}
     if table == "gradients":
         return {
             f"{operation.removeprefix('conv_')} {name}": Problem(operation, ConvGeometry.parse(descriptor), dtype)
             for operation in GRADIENTS
+            for name, descriptor in TABLES[table].items()
+        }
+    if table == "windows":
+        return {
+            f"{title} {name}": Problem(operation, ConvGeometry.parse(descriptor).as_2d(), of)
+            for title, operation, of in (
+                ("max", "max_window", dtype),
+                ("mean", "mean_window", dtype),
+                ("uint8 max", "max_window", "uint8"),
+            )
             for name, descriptor in TABLES[table].items()
         }
     if table == "pools":

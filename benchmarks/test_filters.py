@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.layers import TABLES
 from benchmarks.libraries import Fastconv
 from benchmarks.peers import PEERS
 from benchmarks.problems import table_problems
@@ -14,10 +13,10 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 ROWS = [
     pytest.param(table, name, library, id=f"{table}-{name}-{library.name}")
-    for table in ("filters", "gaussians", "blurs", "signals")
-    for name in TABLES[table]
+    for table in ("filters", "gaussians", "blurs", "windows", "signals")
+    for name, problem in table_problems(table).items()
     for library in (Fastconv, *PEERS)
-    if next(iter(table_problems(table).values())).operation in library.operations
+    if problem.operation in library.operations
 ]
 
 

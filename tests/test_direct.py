@@ -13,7 +13,7 @@ from cases import integers
 from fastconv import planner
 from fastconv.epilogue import PLAIN, Epilogue
 from fastconv.geometry import ConvGeometry
-from fastconv.kernels import jit, sweep
+from fastconv.kernels import blocks, jit
 from fastconv.strategies import BY_NAME
 from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
 from fastconv.strategies.direct import _lanes, _launch, _tiling
@@ -38,7 +38,7 @@ def check(geometry, dtype="float32", view=lambda x: x):
     np.testing.assert_array_equal(run(geometry, view(x), weight), convolve(geometry, x, weight, PLAIN))
 
 
-@pytest.mark.parametrize("kh", range(1, 2 * sweep.TAPS + 3))
+@pytest.mark.parametrize("kh", range(1, 2 * blocks.TAPS + 3))
 @pytest.mark.parametrize("extent", ["ih30 iw20", "ih12 iw320"])
 def test_columns_of_every_number_of_taps(kh, extent):
     """Whole columns, and runs of them: up to TAPS, and all that leave some rest."""
@@ -50,7 +50,7 @@ def test_columns_of_every_number_of_taps(kh, extent):
 def test_planes_around_the_extents_of_blocks(dtype, stride):
     """One more and one less than blocks of every kind, in both directions."""
     lanes = _lanes(np.dtype(dtype))
-    heights = sorted({rows * n + d for rows, _ in sweep.BLOCKS for n in (1, 2) for d in (-1, 0, 1)})
+    heights = sorted({rows * n + d for rows, _ in blocks.BLOCKS for n in (1, 2) for d in (-1, 0, 1)})
     for oh in heights:
         for ow in (1, lanes - 1, lanes, lanes + 1, 3 * lanes + 1):
             extent = f"ih{(oh - 1) * stride + 1} iw{(ow - 1) * stride + 1}"
@@ -205,7 +205,7 @@ def test_a_sweep_over_kernel_extents_compiles_few_kernels():
     for kh, kw in itertools.product(range(1, 60, 3), range(1, 60, 5)):
         g = ConvGeometry.parse(f"ic1 oc1 ih200 iw300 kh{kh} kw{kw}")
         _launch(g, F4, (4 * 200 * 300, 4 * 200 * 300, 4 * 300, 4))
-    assert len(jit.COMPILED) - before <= sweep.TAPS + 1
+    assert len(jit.COMPILED) - before <= blocks.TAPS + 1
 
 
 def test_estimates_do_not_compile():

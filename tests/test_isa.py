@@ -15,7 +15,7 @@ LISTED = ", ".join(cpu.available_isas())
 # What is compiled once per instruction set, by the names of tests.
 WHAT = (
     "gemm or many_blocks or implicit or test_odd_shapes or stay_within_bound or beside_whole_panels or finds_them "
-    "or spectra"
+    "or spectra or lines_long_and_short or a_nan_reaches or what_is_flat"
 )
 
 
@@ -34,7 +34,8 @@ def test_info_names_the_one_in_use(isa):
 
 def test_kernels_are_correct_on_the_others():
     """The tests of what is compiled once per instruction set; this process runs them on the one in use."""
-    files = [TESTS / f"test_{name}.py" for name in ("gemm", "implicit", "winograd", "strategies", "separable", "fft")]
+    names = ("gemm", "implicit", "winograd", "strategies", "separable", "fft", "ndimage")
+    files = [TESTS / f"test_{name}.py" for name in names]
     for isa in set(cpu.available_isas()) - {cpu.isa()}:
         run = python(isa, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", WHAT, *files)
         assert run.returncode == 0, f"{isa}:\n{run.stdout}{run.stderr}"

@@ -342,3 +342,59 @@ def test_an_extreme_is_the_extreme_of_what_is_seen(shape, mode, size, data):
 def test_minimum_is_minus_the_maximum_of_minus(shape, mode, seed):
     x = integral(shape, "l", seed)
     np.testing.assert_array_equal(ndimage.minimum_filter(x, 3, mode=mode), -ndimage.maximum_filter(-x, 3, mode=mode))
+
+
+@pytest.mark.parametrize("dtype", "bBhHiIlLfd")
+@pytest.mark.parametrize("shape", [(5, 700), (300, 40), (40, 30, 3), (4, 6, 5, 20)])
+def test_extremes_of_lines_long_and_short(shape, dtype):
+    """Lines longer than a tile, bands, channels; the whole range of every type, and vectors' ends."""
+    rng, info = np.random.default_rng(0), np.iinfo(dtype if dtype in "bBhHiIlL" else "l")
+    x = rng.integers(max(info.min, -(2**53)), min(info.max, 2**53), shape).astype(dtype)  # SciPy takes them as float64
+    for mode, size, origin in (("wrap", 3, 1), ("constant", 24, 5), ("reflect", 2, -1)):
+        for name in ("maximum_filter", "minimum_filter"):
+            assert_same(name, x, size, mode=mode, cval=3, origin=origin)
+    assert_same("maximum_filter", x, (9, 4), axes=(1, 0))
+
+
+@given(st.integers(1, 70), st.integers(1, 33), st.sampled_from(MODES), st.sampled_from("fd"), st.integers(0, 99))
+def test_a_nan_reaches_every_window_that_sees_it(extent, size, mode, dtype, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((6, extent)).astype(dtype)
+    x[rng.random(x.shape) < 0.02] = np.nan
+    seen = ndimage.maximum_filter(np.isnan(x), (3, size), mode=mode)
+    for name in ("maximum_filter", "minimum_filter"):
+        np.testing.assert_array_equal(np.isnan(getattr(ndimage, name)(x, (3, size), mode=mode)), seen)
+
+
+@given(st.integers(1, 40), st.integers(1, 90), st.sampled_from("fd"), st.floats(-1e3, 1e3))
+def test_means_of_what_is_flat_are_flat(size, extent, dtype, value):
+    """Sums of every window are added up in the same order, wherever it lies."""
+    x = np.full((extent, 7), value, dtype)
+    means = ndimage.uniform_filter(x, size)
+    assert np.unique(means).size == 1
+    units = 2 * size.bit_length() * 2  # of rounding, of as many additions, along either axis
+    np.testing.assert_allclose(means, x, rtol=units * np.finfo(dtype).eps / 2)
+
+
+@pytest.mark.parametrize("dtype", "fd")
+def test_two_axes_are_folded_as_one_after_the_other(dtype):
+    x = np.random.default_rng(0).standard_normal((60, 1100)).astype(dtype)
+    for mode in MODES:
+        for name, size in (("uniform_filter", 5), ("uniform_filter", 14), ("maximum_filter", 31)):
+            options = {"mode": mode, "cval": 0.5}
+            expected = x
+            for axis in (0, 1):
+                expected = getattr(ndimage, f"{name}1d")(expected, size, axis, **options)
+            np.testing.assert_array_equal(getattr(ndimage, name)(x, size, **options), expected)
+
+
+def test_threads_do_not_change_windows():
+    x = np.random.default_rng(0).standard_normal((500, 900)).astype(np.float32)
+    for mode in ("wrap", "constant"):
+        for name, size in (("uniform_filter", 21), ("minimum_filter", (40, 3)), ("maximum_filter1d", 100)):
+            results = []
+            for count in (1, 2, 5):
+                with fastconv.num_threads(count):
+                    results.append(getattr(ndimage, name)(x, size, mode=mode))
+            for result in results[1:]:
+                np.testing.assert_array_equal(result, results[0])

@@ -29,11 +29,20 @@ cdef extern from "simd/simd.h":
         tile_function fft_weight
         tile_function fft
 
+    ctypedef struct window_folds:
+        const char *type
+        void (*maximum)() noexcept nogil
+        void (*minimum)() noexcept nogil
+        void (*sum)() noexcept nogil
+        void (*mean)() noexcept nogil
+
     ctypedef struct simd_kernels:
         const char *isa
         int64_t lanes_bytes, mr, nv
         void (*copy_lines)(void *to, int64_t pitch, const void *source, int64_t apart,
                            int64_t lines, int64_t n) noexcept nogil
         real_kernels f32, f64
+        tile_function windows
+        window_folds *folds
 
 cdef const simd_kernels *picked

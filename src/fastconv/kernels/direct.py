@@ -42,14 +42,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastconv.kernels.blocks import COMPLEX_TAPS, LEAKY_RELU, RELU, TAPS, item_dtype
 from fastconv.kernels.jit import as_int64, is_given, tile_kernel
-from fastconv.kernels.sweep import COMPLEX_TAPS, SWEPT_ACTIVATIONS, TAPS, item_dtype
 from fastconv.kernels.vector import Emitter, lanes
 
 INT64 = ir.IntType(64)
-
-
-RELU, LEAKY_RELU = 1, SWEPT_ACTIVATIONS  # their codes (see fastconv/epilogue.py)
 
 
 class _Block:
@@ -270,8 +267,8 @@ def sweep_kernel(dtype: np.dtype, rows: int, across: int, stride: int, every_sec
         rows, cols, channels, kw, weights = ints[7], ints[8], ints[9], ints[10], ints[11]
         runs, long_runs, run, activation, flat = ints[12], ints[13], ints[14], ints[15], ints[16]
         source, weight, out, bias, shifts = arrays[0], arrays[1], arrays[2], arrays[3], as_int64(arrays[4])
-        has_bias = is_given(bias) and activation <= SWEPT_ACTIVATIONS
-        finishes = has_bias or 0 < activation <= SWEPT_ACTIVATIONS
+        has_bias = is_given(bias) and activation <= LEAKY_RELU
+        finishes = has_bias or 0 < activation <= LEAKY_RELU
         row_step, col_step = (1, BLOCK * LANES) if flat else (BLOCK, LANES)
         for m in range(begin, end):
             for r in range(0, rows, row_step):

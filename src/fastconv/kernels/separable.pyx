@@ -5,9 +5,14 @@ from libc.stdint cimport intptr_t
 from fastconv.kernels.cpu cimport picked
 
 cdef extern from "simd/simd.h":
-    int ABREAST
+    enum:
+        ABREAST
+        CACHE_LINE
 
 # Values that a row is summed by at a time.
 BLOCK = {4: ABREAST * picked.lanes_bytes // 4, 8: ABREAST * picked.lanes_bytes // 8}
+
+# Values of a cache line, on which rings begin.
+LINE = {4: CACHE_LINE // 4, 8: CACHE_LINE // 8}
 
 SEPARABLE = {4: <intptr_t> picked.f32.separable, 8: <intptr_t> picked.f64.separable}

@@ -2,10 +2,11 @@
 """The tiles of direct convolution: what each sees of the image, and the sweeps that compute it.
 
 A *sweep* is a native function: it computes a rectangle of the output planes of a group from lines of values that it can
-load as vectors. Narrow planes with 3 × 3 filters have one in C (simd/rolling.h); all others are swept
-block by block by a function that Numba compiled (kernels/direct.py). This module cuts tiles into rectangles and finds such lines. Where all that a rectangle sees lies in the image, and columns follow each other in memory, they are
-the image's own. For all others, those at borders above all, a *strip* is gathered first, zeros around the image
-included, whose columns may be split into planes::
+load as vectors. Narrow planes with 3 × 3 filters have one in C (simd/rolling.h); all others are swept block by block by a
+function that Numba compiled (kernels/direct.py). This module cuts tiles into rectangles and finds such lines. Where all
+that a rectangle sees lies in the image, and columns follow each other in memory, they are the image's own. For all
+others, those at borders above all, a *strip* is gathered first, zeros around the image included, whose columns may be
+split into planes::
 
     strip[c, l, plane, t] = x[c, top + line(l), col * sw - pl + start[plane] + t * step]
 
@@ -15,33 +16,16 @@ dh are a tile (`spread` = dh, stride 1), else all lines, or those that each tap 
 Values are moved as integers of their size, or as pairs of these.
 """
 
-import numpy as np
-
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, intptr_t
 from libc.string cimport memcpy
 
 from fastconv.kernels.cpu cimport picked
 
 cdef extern from "simd/simd.h":
-    int LEAKY_RELU
-
     ctypedef struct Sweep:
         int64_t channel, line, tap, row, out_vector, out_row, out_plane
         int64_t rows, cols, channels, kw, weights, runs, long_runs, run, activation, flat
         int64_t stride
-
-# Weights of a column of the kernel that a sweep holds in registers, and the rows and vectors across that its blocks
-# may have: the largest, these weights and a line fill 16 registers. Low blocks write whole cache lines, and are the
-# faster the more taps a column has; high ones fit narrow planes.
-TAPS = 5
-BLOCKS = ((3, 4), (5, 2), (10, 1), (7, 1), (4, 1))
-
-# The same for complex numbers, whose sums and weights take two registers each.
-COMPLEX_TAPS = 2
-COMPLEX_BLOCKS = ((4, 1),)
-
-# Codes of activations (fastconv/epilogue.py) up to this one are applied by the sweep.
-SWEPT_ACTIVATIONS = LEAKY_RELU
 
 # The sweeps of simd/rolling.h, by the size of a value.
 ROLLING = {4: <intptr_t> picked.f32.rolling, 8: <intptr_t> picked.f64.rolling}
@@ -288,10 +272,3 @@ COMPUTE = {
     4: <intptr_t> &compute_4,
     8: <intptr_t> &compute_8,
 }
-
-
-def item_dtype(dtype):
-    """The type of an item: the parts of complex numbers; integers wrap around alike, signed or not."""
-    if dtype.kind == "c":
-        return np.dtype(f"f{dtype.itemsize // 2}")
-    return np.dtype(f"i{dtype.itemsize}") if dtype.kind == "u" else dtype

@@ -19,7 +19,7 @@ SciPy's do; where that rounds nothing, pairs of axes are fused.
 ``linear``     correlate, convolve, correlate1d, convolve1d
 ``gaussians``  gaussian_filter, gaussian_filter1d
 ``windows``    maximum_filter, minimum_filter, uniform_filter, and each along one axis
-``passes``     how linear filters run along axes; ``running`` how extremes and means do
+``passes``     how linear filters run along axes; ``running`` how extremes and means do; ``planes`` what both run over
 ``arguments``  what they share; ``outputs`` where results go
 """
 

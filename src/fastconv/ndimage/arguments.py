@@ -52,9 +52,13 @@ def as_axes(axes: Any, ndim: int) -> tuple[int, ...]:
     return chosen
 
 
+# What is one value without a question, whose answer takes a microsecond.
+_SINGLE = (str, int, float, type(None))
+
+
 def for_each(value: Any, count: int) -> list[Any]:
     """One value for each of `count` axes."""
-    if isinstance(value, str) or not np.iterable(value):
+    if isinstance(value, _SINGLE) or not np.iterable(value):
         return [value] * count
     values = list(value)
     if len(values) != count:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from fastconv.ndimage.arguments import as_axes, as_input, for_each
 from fastconv.ndimage.linear import correlate1d
 from fastconv.ndimage.outputs import as_output
-from fastconv.ndimage.passes import filter_axes
+from fastconv.ndimage.passes import Pass, as_pass, filter_axes
 
 
 def gaussian_filter1d(
@@ -116,11 +116,17 @@ def gaussian_filter(
         *(for_each(value, len(filtered)) for value in (sigma, order, mode, radius)),
         strict=True,
     )
-    passes = [(axis, _gaussian(float(s), o, truncate, r), m, 0) for axis, s, o, m, r in each if s > 1e-15]
-    return filter_axes(array, passes, out, cval)
+    passes = [_gaussian_pass(axis, s, o, m, truncate, r) for axis, s, o, m, r in each if s > 1e-15]
+    return filter_axes(array, tuple(passes), out, cval)
 
 
-@functools.lru_cache(maxsize=256)
+# Remembered by type as well, since 2 is a radius and 2.0 is none.
+@functools.lru_cache(maxsize=256, typed=True)
+def _gaussian_pass(axis: int, sigma: float, order: int, mode: str, truncate: float, radius: int | None) -> Pass:
+    return as_pass(axis, _gaussian(float(sigma), order, truncate, radius), mode, 0)
+
+
+@functools.lru_cache(maxsize=256, typed=True)
 def _gaussian(sigma: float, order: int, truncate: float, radius: int | None) -> np.ndarray:
     """Samples of a Gaussian of unit sum, or of its derivative (a Hermite polynomial times the Gaussian), flipped."""
     radius = int(truncate * sigma + 0.5) if radius is None else radius

@@ -23,7 +23,7 @@ from fastconv.ndimage.arguments import (
     spread_window,
 )
 from fastconv.ndimage.outputs import as_output, store, working_type
-from fastconv.ndimage.passes import filter_axes
+from fastconv.ndimage.passes import as_pass, filter_axes
 
 # Planes of an image that are filtered one by one are at least so large.
 _LARGE_PLANE = 4096
@@ -175,7 +175,7 @@ def correlate1d(
     out = as_output(output, array)
     if taps.ndim != 1 or not taps.size:
         raise RuntimeError(f"weights of shape {taps.shape}: no filter weights given, expected one axis of at least one")
-    return filter_axes(array, [(as_axis(axis, array.ndim), taps, mode, origin)], out, cval)
+    return filter_axes(array, (as_pass(as_axis(axis, array.ndim), taps, mode, origin),), out, cval)
 
 
 def convolve1d(

@@ -4,23 +4,39 @@ from __future__ import annotations
 
 import functools
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
-from fastconv.arrays import as_operand
+from fastconv.arrays import as_operand, is_target
 from fastconv.ndimage.arguments import as_mode, check_origin
 from fastconv.ndimage.outputs import store, threads_for, working_type
-
-# One axis that is correlated: (axis, weights, mode, origin).
-_Pass = tuple[int, np.ndarray, str, int]
+from fastconv.strategies.separable import Factors, correlate_factors, outer_factors
 
 
-def filter_axes(array: np.ndarray, passes: list[_Pass], out: np.ndarray, cval: complex) -> np.ndarray:
+class Pass(NamedTuple):
+    """One axis that is correlated: a value, by which what depends on it alone is remembered."""
+
+    axis: int
+    weights: bytes
+    """float64."""
+    mode: str
+    """One of continuation.py's."""
+    origin: int
+
+
+# Along the axis of a plane that is not filtered.
+_NOTHING = Pass(-1, np.ones(1).tobytes(), "nearest", 0)
+
+
+def as_pass(axis: int, weights: np.ndarray, mode: str, origin: int) -> Pass:
+    check_origin(origin, len(weights), "Invalid origin; origin must satisfy -(len(weights) // 2) <= origin <= "
+                                        "(len(weights)-1) // 2")  # fmt: skip
+    return Pass(axis, np.asarray(weights, np.float64).tobytes(), as_mode(mode), origin)
+
+
+def filter_axes(array: np.ndarray, passes: tuple[Pass, ...], out: np.ndarray, cval: complex) -> np.ndarray:
     """Correlate along one axis after another, storing between them in the type of `out`."""
-    for _, weights, _, origin in passes:
-        check_origin(origin, len(weights), "Invalid origin; origin must satisfy -(len(weights) // 2) <= origin <= "
-                                            "(len(weights)-1) // 2")  # fmt: skip
-    passes = [(axis, weights, as_mode(mode), origin) for axis, weights, mode, origin in passes]
     if out.dtype.kind == "c":
         for part in ("real", "imag"):
             # A part of a complex array is a view of every other number.
@@ -36,17 +52,20 @@ def filter_axes(array: np.ndarray, passes: list[_Pass], out: np.ndarray, cval: c
         return out
     dtype = working_type(array, out)
     rounds = out.dtype != dtype
-    # Fused passes run along the rows first. float64 keeps the order, and with it the bits, of the filters of one axis;
-    # and where every sum counts the constant past the edges, the order decides what that is.
-    fusing = dtype == np.float32 and (cval == 0 or all(mode != "constant" for _, _, mode, _ in passes))
-    source = array
-    while passes:
-        group, passes = passes[:1], passes[1:]
-        if fusing and passes and [group[0][0], passes[0][0]] == [array.ndim - 2, array.ndim - 1]:
-            group, passes = [*group, passes[0]], passes[1:]
-        straight = not passes and not rounds and out.flags.c_contiguous and not np.may_share_memory(out, source)
-        target = out if straight else np.empty(out.shape, dtype)
-        _correlate_axes(as_operand(source, dtype), group, target, cval)
+    source, fill = array, float(cval)
+    steps = _steps(passes, array.shape, dtype, fill == 0)
+    for step in steps:
+        source = as_operand(source, dtype)
+        target = out if step is steps[-1] and not rounds and is_target(out, source) else np.empty(out.shape, dtype)
+        correlate_factors(
+            source.reshape(step.shape),
+            step.factors,
+            target.reshape(step.shape),
+            step.padding,
+            threads_for(step.multiplications),
+            continuation=step.continuation,
+            fill=fill,
+        )
         source = target
         if rounds:
             store(target, out)
@@ -55,51 +74,54 @@ def filter_axes(array: np.ndarray, passes: list[_Pass], out: np.ndarray, cval: c
     return out
 
 
-def _correlate_axes(x: np.ndarray, group: list[_Pass], out: np.ndarray, cval: float) -> None:
-    """Correlate along one axis, or the last two, as planes of separable filters."""
-    from fastconv.strategies.separable import correlate_factors, outer_factors
+class _Step(NamedTuple):
+    """One pass, or two that are fused, over planes of `shape`: what `correlate_factors` takes."""
 
-    ones = np.ones(1)
-    axis, weights, mode, origin = group[0]
-    before, n, after = prod(x.shape[:axis]), x.shape[axis], prod(x.shape[axis + 1 :])
-    if len(group) == 2:
-        shape, (columns, rows), origins, modes = (
-            (before, 1, n, after),
-            (weights, group[1][1]),
-            (origin, group[1][3]),
-            (mode, group[1][2]),
-        )
-    elif after == 1:
-        shape, (columns, rows), origins, modes = (1, 1, before, n), (ones, weights), (0, origin), (mode, mode)
-    else:
-        shape, (columns, rows), origins, modes = (before, 1, n, after), (weights, ones), (origin, 0), (mode, mode)
-    columns, rows = (_rounded(taps, x.dtype) for taps in (columns, rows))
-    correlate_factors(
-        x.reshape(shape),
-        outer_factors(columns, rows),
-        out.reshape(shape),
-        tuple((len(taps) // 2 + o, 0) for taps, o in zip((columns, rows), origins, strict=True)),
-        threads_for(out.size * (len(columns) + len(rows))),
-        continuation=modes,
-        fill=float(cval),
-    )
-
-
-def _rounded(weights: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """`weights` in `dtype`, with the sum that they had: what rounding takes from one size of weights the next get.
-
-    Otherwise a filter in float32 would make images brighter or darker by some 1e-8. Equal sizes stay equal.
-    """
-    if dtype == np.float64:
-        return np.ascontiguousarray(weights, dtype)
-    return _rounded_taps(weights.astype(np.float64).tobytes())
+    shape: tuple[int, int, int, int]
+    factors: Factors
+    padding: tuple[tuple[int, int], tuple[int, int]]
+    continuation: tuple[str, str]
+    multiplications: int
 
 
 @functools.lru_cache(maxsize=256)
-def _rounded_taps(taps: bytes) -> np.ndarray:
+def _steps(passes: tuple[Pass, ...], shape: tuple[int, ...], dtype: np.dtype, zeros: bool) -> tuple[_Step, ...]:
+    """How `passes` run over an array of `shape`, past whose edges the constant is zero or not."""
+    # Fused passes run along the rows first. float64 keeps the order, and with it the bits, of the filters of one axis;
+    # and where every sum counts the constant past the edges, the order decides what that is.
+    fusing = dtype == np.float32 and (zeros or all(step.mode != "constant" for step in passes))
+    steps = []
+    while passes:
+        axis = passes[0].axis
+        before, n, after = prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])
+        plane = (before, 1, n, after)
+        if fusing and [step.axis for step in passes[:2]] == [len(shape) - 2, len(shape) - 1]:
+            pair, passes = passes[:2], passes[2:]
+        else:
+            pair, passes = (passes[0], _NOTHING), passes[1:]
+            if after == 1:
+                plane, pair = (1, 1, before, n), pair[::-1]
+        columns, rows = (_rounded(step.weights, dtype) for step in pair)
+        steps.append(
+            _Step(
+                plane,
+                outer_factors(columns, rows),
+                tuple((len(taps) // 2 + step.origin, 0) for taps, step in zip((columns, rows), pair, strict=True)),
+                tuple(step.mode for step in pair),
+                prod(shape) * (len(columns) + len(rows)),
+            )
+        )
+    return tuple(steps)
+
+
+def _rounded(taps: bytes, dtype: np.dtype) -> np.ndarray:
+    """The weights in `dtype`, with the sum that they had: what rounding takes from one size of weights the next get.
+
+    Otherwise a filter in float32 would make images brighter or darker by some 1e-8. Equal sizes stay equal.
+    """
     weights = np.frombuffer(taps)
-    if not np.isfinite(weights).all():
-        return weights.astype(np.float32)
+    if dtype == np.float64 or not np.isfinite(weights).all():
+        return weights.astype(dtype)
     sizes, of = np.unique(np.abs(weights), return_inverse=True)
     signs = np.sign(weights)
     net = np.bincount(of, signs)

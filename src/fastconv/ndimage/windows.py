@@ -21,7 +21,7 @@ from fastconv.ndimage.arguments import (
     spread_window,
 )
 from fastconv.ndimage.outputs import as_output, store
-from fastconv.ndimage.running import native, run_windows
+from fastconv.ndimage.running import Window, as_window, constant, native, run_windows
 
 
 def uniform_filter1d(
@@ -54,7 +54,8 @@ def uniform_filter1d(
 
     Notes
     -----
-    Each sum is added up in pairs, so that errors do not grow along a line as in SciPy's running sum.
+    Each sum is added up by itself, in pairs of partial sums and always in the same order: errors do not grow along a
+    line as in SciPy's running sum, and the mean of what is flat is flat.
 
     Examples
     --------
@@ -64,7 +65,7 @@ def uniform_filter1d(
     """
     array = as_input(input)
     out = as_output(output, array, complex_output=array.dtype.kind == "c")
-    return run_windows("mean", array, [(as_axis(axis, array.ndim), size, mode, origin)], out, cval)
+    return run_windows("mean", array, (as_window(as_axis(axis, array.ndim), size, mode, origin),), out, cval)
 
 
 def uniform_filter(
@@ -216,7 +217,7 @@ def maximum_filter(
     References
     ----------
     van Herk, A fast algorithm for local minimum and maximum filters on rectangular and octagonal kernels, 1992: boxes
-    are separable. What is done along an axis is described in kernels/windows.py.
+    are separable. What is done along an axis is described in kernels/simd/windows.h.
 
     Examples
     --------
@@ -271,17 +272,18 @@ def minimum_filter(
     return _extreme("minimum", input, size, footprint, output, mode, cval, origin, axes)
 
 
-def _windows(size: Any, mode: Any, origin: Any, axes: tuple[int, ...]) -> list[tuple[int, int, str, int]]:
+def _windows(size: Any, mode: Any, origin: Any, axes: tuple[int, ...]) -> tuple[Window, ...]:
     """The axes along which a box is more than one sample long."""
     each = zip(axes, *(for_each(value, len(axes)) for value in (size, mode, origin)), strict=True)
-    return [(axis, int(s), m, o) for axis, s, m, o in each if s > 1]
+    return tuple([as_window(axis, int(s), m, o) for axis, s, m, o in each if s > 1])
 
 
 def _extreme1d(
     fold: str, input: npt.ArrayLike, size: int, axis: int, output: Any, mode: str, cval: float, origin: int
 ) -> np.ndarray:
     array = _as_ordered(input)
-    return run_windows(fold, array, [(as_axis(axis, array.ndim), size, mode, origin)], as_output(output, array), cval)
+    window = as_window(as_axis(axis, array.ndim), size, mode, origin)
+    return run_windows(fold, array, (window,), as_output(output, array), cval)
 
 
 def _as_ordered(input: npt.ArrayLike) -> np.ndarray:
@@ -332,7 +334,8 @@ def _extreme_of_footprint(
 ) -> np.ndarray:
     from fastconv.kernels.taps import extreme_kernel
 
-    array, fill = native(array, cval, fold)
+    array = native(array)
+    fill = constant(fold, array.dtype, cval)
     begins = [k // 2 + o for k, o in zip(footprint.shape, origins, strict=True)]
     padding = tuple((b, k - 1 - b) for b, k in zip(begins, footprint.shape, strict=True))
     padded = pad(array, padding, continuation, fill)

@@ -17,16 +17,7 @@ import numpy as np
 from fastconv import threads as team
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import ConvGeometry
-from fastconv.kernels.sweep import (
-    BLOCKS,
-    COMPLEX_BLOCKS,
-    COMPLEX_TAPS,
-    COMPUTE,
-    ROLLING,
-    SWEPT_ACTIVATIONS,
-    TAPS,
-    item_dtype,
-)
+from fastconv.kernels.blocks import BLOCKS, COMPLEX_BLOCKS, COMPLEX_TAPS, LEAKY_RELU, TAPS, item_dtype
 from fastconv.strategies.base import FMA_FLOPS, KeepsWeights, sum_error
 
 # Strips of this many values or less stay in L1 or close to it. Longer columns gain nothing.
@@ -257,7 +248,7 @@ def _tiling(g: ConvGeometry, dtype: np.dtype, lanes: int, xh: int, xw: int) -> _
         ints=(
             *(g.g, icg, g.oc // g.g, g.ih, g.iw, g.oh, g.ow, g.kh, g.kw, g.sh, g.sw, g.dh, g.pt, g.pl),
             *(unit, lanes * blocks.across * unit, block_rows, block_cols, blocks.flat, every),
-            *(runs, runs - (runs * run - g.kh), run, SWEPT_ACTIVATIONS),
+            *(runs, runs - (runs * run - g.kh), run, LEAKY_RELU),
             *(blocks.spread, row_tile, row_tiles, strip_rows, strip_cols, in_place, first, last),
             *(image_lines, *lines, columns.planes, columns.step, columns.reach, plane_pitch, scratch * unit),
         ),
@@ -282,6 +273,7 @@ class _Launch(NamedTuple):
 def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, ...]) -> _Launch:
     """Compiles the sweep, unless it is compiled ahead of time or has been."""
     from fastconv.kernels.epilogue import ROW
+    from fastconv.kernels.sweep import COMPUTE, ROLLING
 
     item = item_dtype(dtype)
     xh, xw = (stride // dtype.itemsize for stride in strides[-2:])

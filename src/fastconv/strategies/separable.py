@@ -17,7 +17,7 @@ from fastconv import threads as team
 from fastconv.continuation import edge_indices
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import ConvGeometry
-from fastconv.strategies.base import PreparesFirst, element_strides, refuse_unless_real_2d, sum_error
+from fastconv.strategies.base import PreparesFirst, refuse_unless_real_2d, sum_error
 from fastconv.strategies.direct import Direct
 
 # Output columns of a tile at most: past it, wider rows gain nothing.
@@ -111,22 +111,65 @@ class _Tiling(NamedTuple):
         return self.down * self.across
 
 
-@functools.lru_cache(maxsize=4096)
 def _tiling(oh: int, ow: int, kh: int, kw: int, terms: int, planes: int, itemsize: int, threads: int) -> _Tiling:
     """Columns whose ring stays in L1; all rows, unless there are too few tiles to share."""
     from fastconv.kernels.cpu import cache_bytes
-    from fastconv.kernels.separable import BLOCK
+    from fastconv.kernels.separable import BLOCK, LINE
 
-    block = BLOCK[itemsize]
+    block, line = BLOCK[itemsize], LINE[itemsize]
     fitting = cache_bytes()[0] * 3 // 4 // itemsize // (terms * kh + 2) // block * block
     col_tile = min(max(block, min(fitting, _MAX_COLUMNS)), -(-ow // block) * block)
     across = -(-ow // col_tile)
     # Every band of rows filters the kh - 1 above it again.
     bands = min(-(-2 * threads // (planes * across)) if threads > 1 else 1, max(1, oh // (2 * kh)))
     row_tile = -(-oh // bands)
-    pointers = 2 * kh * terms * 8 // itemsize
+    pointers = -(-2 * kh * terms * 8 // itemsize // line) * line
     scratch = pointers + (terms * kh + 1) * col_tile + kw + 2 * block
-    return _Tiling(row_tile, -(-oh // row_tile), col_tile, across, scratch + scratch % 2)
+    return _Tiling(row_tile, -(-oh // row_tile), col_tile, across, -(-scratch // line) * line)
+
+
+class _Launch(NamedTuple):
+    """What a call of the kernel takes that depends on no values: remembered, since small images would feel it."""
+
+    kernel: int
+    row_map: np.ndarray
+    col_map: np.ndarray
+    ints: tuple[int, ...]
+    tiles: int
+    scratch: int
+
+
+@functools.lru_cache(maxsize=1024)
+def _launch(
+    extent: tuple[int, ...],
+    strides: tuple[int, ...],
+    filters: tuple[int, ...],
+    kw: int,
+    out: tuple[int, ...],
+    padding: tuple[tuple[int, int], tuple[int, int]],
+    itemsize: int,
+    threads: int,
+    groups: int,
+    continuation: tuple[str, str],
+    activation: int,
+) -> _Launch:
+    from fastconv.kernels.separable import SEPARABLE
+
+    (n, oc, oh, ow), (_, icg, kh, terms) = out, filters
+    (ih, iw), ((pt, _), (pl, _)) = extent[2:], padding
+    tiling = _tiling(oh, ow, kh, kw, terms, max(1, n * oc), itemsize, threads)
+    return _Launch(
+        SEPARABLE[itemsize],
+        edge_indices(pt, oh + kh - 1 - pt, ih, continuation[0]),
+        edge_indices(pl, ow + kw - 1 - pl, iw, continuation[1]),
+        (
+            *(oc, icg, oc // groups, iw, oh, ow, kh, kw, terms, pl),
+            *(stride // itemsize for stride in strides),
+            *(tiling.row_tile, tiling.down, tiling.col_tile, tiling.across, tiling.scratch, activation, ih, pt),
+        ),
+        n * oc * tiling.tiles,
+        threads * tiling.scratch,
+    )
 
 
 def correlate_factors(
@@ -144,46 +187,22 @@ def correlate_factors(
 
     The image is continued by `padding` samples past its edges, as `continuation` says for its rows and columns.
     """
-    from fastconv.kernels.separable import SEPARABLE
-
-    n, oc, oh, ow = out.shape
-    icg, kh, terms = factors.columns.shape[1:]
-    kw = factors.rows.shape[-1]
-    (ih, iw), ((pt, _), (pl, _)) = x.shape[2:], padding
-    tiling = _tiling(oh, ow, kh, kw, terms, max(1, n * oc), x.itemsize, threads)
+    columns, rows, _ = factors
+    launch = _launch(
+        *(x.shape, x.strides, columns.shape, rows.shape[-1], out.shape, padding, x.itemsize, threads),
+        *(groups, continuation, epilogue.activation),
+    )
     not_finite = np.zeros(threads, np.int64)
+    workspace = team.aligned_empty(launch.scratch, x.dtype)
     team.run_tiles(
-        SEPARABLE[x.itemsize],
-        (
-            x,
-            out,
-            factors.columns,
-            factors.rows,
-            epilogue.bias,
-            team.aligned_empty(threads * tiling.scratch, x.dtype),
-            edge_indices(pt, oh + kh - 1 - pt, ih, continuation[0]),
-            edge_indices(pl, ow + kw - 1 - pl, iw, continuation[1]),
-            not_finite,
-        ),
-        (
-            *(oc, icg, oc // groups, iw, oh, ow, kh, kw, terms, pl),
-            *element_strides(x),
-            *(
-                tiling.row_tile,
-                tiling.down,
-                tiling.col_tile,
-                tiling.across,
-                tiling.scratch,
-                epilogue.activation,
-                ih,
-                pt,
-            ),
-        ),
+        launch.kernel,
+        (x, out, columns, rows, epilogue.bias, workspace, launch.row_map, launch.col_map, not_finite),
+        launch.ints,
         (fill, epilogue.parameter),
-        n * oc * tiling.tiles,
+        launch.tiles,
         threads,
     )
-    return not not_finite.any()
+    return not any(not_finite.tolist())
 
 
 class Separable(PreparesFirst):

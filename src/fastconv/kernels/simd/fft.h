@@ -179,7 +179,7 @@ static void NAME(gather_tile)(const Tiles *t, const REAL *channel, int64_t y0, i
     const int64_t width = t->across.points;
     for (int64_t r = 0; r < t->down.points; r++, plane += t->pitch) {
         const int64_t y = y0 - t->pt + (t->lines ? 0 : r), x = x0 - t->pl + (t->lines ? r * width : 0);
-        const int64_t first = NAME(clip)(-x, 0, width), last = NAME(clip)(t->iw - x, first, width);
+        const int64_t first = clip(-x, 0, width), last = clip(t->iw - x, first, width);
         if (y < 0 || y >= t->ih || first == last) {
             memset(plane, 0, width * sizeof(REAL));
             continue;
@@ -307,7 +307,7 @@ static int NAME(write_tile)(const Tiles *t, const REAL *plane, int64_t columns, 
         const int64_t y = y0 + (t->lines ? 0 : r), x = x0 + (t->lines ? r * width : 0);
         const int64_t rest = x0 + t->cols - x, cols = rest < width ? rest : width;
         const int64_t first = NAME(ceil_div)(x, t->sw), last = NAME(ceil_div)(x + cols, t->sw);
-        const int64_t count = NAME(clip)(last, first, t->ow) - first;
+        const int64_t count = clip(last, first, t->ow) - first;
         REAL *target = out + y / t->sh * t->ow + first;
         if (y % t->sh || y / t->sh >= t->oh || count <= 0)
             continue;
@@ -334,7 +334,7 @@ static void NAME(fft)(void **arrays, const int64_t *ints, const double *scalars,
     const Tiles *t = (const Tiles *)ints;
     const int64_t height = t->down.points, width = t->across.points, tiles = t->tiles_down * t->tiles_across;
     const int64_t pairs = (tiles + 1) / 2;
-    const int64_t columns = NAME(clip)(NAME(ceil_div)(t->cols, LANES) * LANES, 0, width);
+    const int64_t columns = clip(NAME(ceil_div)(t->cols, LANES) * LANES, 0, width);
     REAL *planes = (REAL *)arrays[4] + worker * t->scratch;
     const NAME(engine) e = NAME(engine_of)(t, arrays[5], arrays[6], planes + (t->icg + (t->ocg > 1)) * t->plane);
     for (int64_t tile = begin; tile < end; tile++) {
@@ -395,7 +395,7 @@ static void NAME(fft_weight)(void **arrays, const int64_t *ints, const double *s
                 const int64_t x = j * t->dw, line = x / width;
                 plane[(i * t->dh + line) * t->pitch + x - line * width] = taps[i * t->kw + j];
             }
-        NAME(columns_forward)(&e, plane, NAME(clip)(reach, 0, width));
+        NAME(columns_forward)(&e, plane, clip(reach, 0, width));
         for (int64_t row = 0; row < height; row += LANES, spectrum += 2 * LANES * width) {
             const NAME(lines) target = {spectrum, 2 * LANES, LANES};
             NAME(rows_forward)(&e, plane, row, target);

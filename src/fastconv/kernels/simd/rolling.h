@@ -1,10 +1,13 @@
 /* Direct convolution of single channels, 3 × 3 at stride 1 or 2, by sums that roll down the columns.
  *
- * Line l of the image is tap i of output row r where l = r * stride + i. So at most `rows` = 3 / stride rows of sums are open,
- * each of a few vectors; a line is loaded once for all of them, the sum that it completes is written, and its registers become
- * the next row's. Nothing is loaded twice but where lines overlap sideways, and no multiply-add is for nothing at either end.
- * For strips in L1: an image that is wide is faster swept along its rows (kernels/direct.py), and so are larger filters, whose
- * sums and taps do not fit the registers.
+ * Line l of the image is tap i of output row r where l = r * stride + i. So at most `rows` = 3 / stride rows of sums,
+ * rounded up, are open, each of two vectors; a line is loaded once for all of them, the sum that it completes is
+ * written, and its registers become the next row's. Nothing is loaded twice but where lines overlap sideways, and no
+ * multiply-add is for nothing at either end.
+ *
+ * For strips in L1. A wide image is faster swept along its rows (kernels/direct.py), and so are larger filters: their
+ * sums and taps do not fit the registers. One vector a row was slower too: its chains of additions are as long, and
+ * there are half as many.
  *
  * At stride 2 a line's even and odd columns are separated as one instruction does it, within 16 bytes of two vectors.
  * Sums stay in that order until they are written.
@@ -35,7 +38,8 @@ static inline VECTOR NAME(finished)(VECTOR v, const NAME(roll) *s)
     return v;
 }
 
-/* Products of a line with taps `first`, first + stride, ... of column j; the first is of row `top`, the others of the rows above. */
+/* Products of a line with taps `first`, first + stride, ... of column J: that of the first belongs to row `top`, the
+ * others to the rows above. */
 #define ADD_TAPS(J, X)                                                                  \
     UNROLL                                                                              \
     for (int i = first; i <= last; i += stride)                                         \
@@ -130,8 +134,8 @@ static inline __attribute__((always_inline)) void NAME(roll_across)(const int st
     }
 }
 
-/* A sweep (kernels/sweep.pyx): any rectangle of the output planes begin <= m < end. What it sees of the image is followed by
- * as much that may be read as makes whole vectors of the output's columns. */
+/* A sweep (kernels/sweep.pyx): any rectangle of the output planes begin <= m < end. What it sees of the image is
+ * followed by as much that may be read as makes whole vectors of the output's columns. */
 static void NAME(rolling)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                           int64_t worker)
 {

@@ -68,12 +68,6 @@ static VECTOR NAME(weigh_exactly)(const REAL *const *from, const REAL *base, con
     return check;
 }
 
-/* Where position `at` of an axis is read. */
-static inline int64_t NAME(source_of)(int64_t at, int64_t extent, int64_t pad, const int64_t *map)
-{
-    return at < 0 ? map[pad + at] : at < extent ? at : map[pad + at - extent];
-}
-
 /* Tile: rows and columns of one output plane. arrays: x, out, u, v, bias or null, workspace, maps of rows and of
  * columns, and a flag a worker that is set once a sum was not finite. ints: as unpacked below; strides of x in
  * elements. scalars: fill, the activation's parameter. */
@@ -90,7 +84,9 @@ static void NAME(separable)(void **arrays, const int64_t *ints, const double *sc
     const REAL *bias = arrays[4];
     const int64_t *row_map = arrays[6], *col_map = arrays[7];
     const REAL **from = (const REAL **)((REAL *)arrays[5] + worker * scratch);
-    REAL *ring = (REAL *)(from + 2 * kh * terms), *line = ring + terms * kh * col_tile;
+    /* On a cache line, or every other vector of the ring would lie on two. */
+    REAL *ring = (REAL *)(from + 2 * kh * terms + (-2 * kh * terms & (CACHE_LINE / sizeof(REAL *) - 1)));
+    REAL *line = ring + terms * kh * col_tile;
     VECTOR check = {0};
     for (int64_t t = 0; t < 2 * kh * terms; t++) /* twice, so that the rows of any output follow each other */
         from[t] = ring + t % (kh * terms) * col_tile;
@@ -103,7 +99,7 @@ static void NAME(separable)(void **arrays, const int64_t *ints, const double *sc
         /* The gathered row is columns col0 <= t < col0 + seen of the continued one; those from first to last are
          * inside. */
         const int64_t seen = cols + kw - 1;
-        const int64_t first = NAME(clip)(pl - col0, 0, seen), last = NAME(clip)(iw + pl - col0, first, seen);
+        const int64_t first = clip(pl - col0, 0, seen), last = clip(iw + pl - col0, first, seen);
         for (int64_t t = seen; t < width + kw - 1; t++)
             line[t] = 0;
         for (int64_t c = 0; c < icg; c++) {
@@ -113,7 +109,7 @@ static void NAME(separable)(void **arrays, const int64_t *ints, const double *sc
             const REAL *row = line;
             for (int64_t r = row0, next = row0; r < row1; r++) {
                 for (; next < r + kh; next++) {
-                    const int64_t y = NAME(source_of)(next - pt, ih, pt, row_map);
+                    const int64_t y = source_of(next - pt, ih, pt, row_map);
                     const REAL *source = image + y * xh;
                     const int inside = y >= 0;
                     row = line;
@@ -121,7 +117,7 @@ static void NAME(separable)(void **arrays, const int64_t *ints, const double *sc
                         row = source + col0 - pl;
                     else {
                         for (int64_t t = first ? 0 : last; t < seen; t = t + 1 == first ? last : t + 1) {
-                            const int64_t x = NAME(source_of)(col0 + t - pl, iw, pl, col_map);
+                            const int64_t x = source_of(col0 + t - pl, iw, pl, col_map);
                             line[t] = inside && x >= 0 ? source[x * xw] : fill;
                         }
                         if (inside && xw == 1)

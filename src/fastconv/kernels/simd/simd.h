@@ -40,6 +40,15 @@ typedef struct {
 /* Neighbouring tiles whose outputs are written at a time. */
 #define TILES_OUT 8
 
+/* Steps of a window, whose extent is an int64_t, along one axis. */
+#define MAX_FOLDS 64
+
+/* Lines that windows are folded in, beside those that are looked back to. */
+#define LINES 6
+
+/* Types of values that windows are folded of. */
+#define WINDOW_TYPES 10
+
 /* Of one transform. */
 #define MAX_PASSES 12
 
@@ -71,10 +80,9 @@ typedef struct {
     int64_t scratch, activation;
 } Tiles;
 
-/* The integers of a sweep of direct convolution (kernels/sweep.pyx), in items: from one channel, line, tap or row of blocks
- * to the next, and in the output from one vector of a block, row or plane to the next; what it computes; the runs that a
- * column's taps fall into; of
- * rolling sums, the lines from a row to the next. */
+/* The integers of a sweep of direct convolution (kernels/sweep.pyx), in items: from one channel, line, tap or row of
+ * blocks to the next, and in the output from one vector of a block, row or plane to the next; what it computes; the runs
+ * that a column's taps fall into; of rolling sums, the lines from a row to the next. */
 typedef struct {
     int64_t channel, line, tap, row, out_vector, out_row, out_plane;
     int64_t rows, cols, channels, kw, weights, runs, long_runs, run, activation, flat;
@@ -109,11 +117,19 @@ typedef struct {
     tile_function *fft;
 } real_kernels;
 
+/* The folds of windows.h, cast to call, of values of a `type` such as "u1"; sum and mean are null for integers. */
+typedef struct {
+    const char *type;
+    void (*maximum)(void), (*minimum)(void), (*sum)(void), (*mean)(void);
+} window_folds;
+
 typedef struct {
     const char *isa;
     int64_t lanes_bytes, mr, nv;
     void (*copy_lines)(void *to, int64_t pitch, const void *from, int64_t apart, int64_t lines, int64_t bytes);
     real_kernels f32, f64;
+    tile_function *windows;
+    window_folds folds[WINDOW_TYPES];
 } simd_kernels;
 
 extern const simd_kernels simd_baseline;

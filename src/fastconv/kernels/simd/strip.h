@@ -20,11 +20,6 @@ typedef struct {
 
 static inline int64_t NAME(ceil_div)(int64_t a, int64_t b) { return a > 0 ? (a + b - 1) / b : -(-a / b); }
 
-static inline int64_t NAME(clip)(int64_t value, int64_t low, int64_t high)
-{
-    return value < low ? low : value > high ? high : value;
-}
-
 /* Of a block of rows × cols positions. `col_taps` asks for a phase for every column tap, whatever room it takes. */
 static NAME(strip) NAME(strip_of)(const Window *w, int64_t rows, int64_t cols, int64_t col_taps)
 {
@@ -81,8 +76,8 @@ static inline void NAME(copy_apart)(const REAL *restrict source, int64_t n, int6
 /* The columns of a phase, the first of which is `left`, that lie inside the image: *first <= t < *last. */
 static inline void NAME(inside)(const Window *w, int64_t left, int64_t pitch, int64_t *first, int64_t *last)
 {
-    *first = NAME(clip)(NAME(ceil_div)(-left, w->sw), 0, pitch);
-    *last = NAME(clip)(NAME(ceil_div)(w->iw - left, w->sw), *first, pitch);
+    *first = clip(NAME(ceil_div)(-left, w->sw), 0, pitch);
+    *last = clip(NAME(ceil_div)(w->iw - left, w->sw), *first, pitch);
 }
 
 static void NAME(fill_strip)(const REAL *image, const Window *w, const NAME(strip) *s, int64_t channels, int64_t row0,
@@ -95,7 +90,7 @@ static void NAME(fill_strip)(const REAL *image, const Window *w, const NAME(stri
     if (together) {
         NAME(inside)(w, left, s->pitch, &all_first, &other);
         NAME(inside)(w, left + w->sw - 1, s->pitch, &other, &all_last);
-        all_last = NAME(clip)(all_last, all_first, s->pitch);
+        all_last = clip(all_last, all_first, s->pitch);
     }
     for (int64_t i = 0; i < channels * s->row_phases; i++, target += s->col_phases * plane) {
         const int64_t top = row0 * w->sh - w->pt + i % s->row_phases * s->row_step;

@@ -27,6 +27,8 @@
 
 #include "epilogue.h"
 
+#include "continuation.h"
+
 #include "copy.h"
 
 /* GCC for arm64 would hoist a step's MR scalar loads above its multiply-adds, and spill accumulators to make room. */
@@ -60,8 +62,8 @@
 #define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (__typeof__(a > b)){__VA_ARGS__})
 #endif
 
-/* The even and the odd values of two neighbouring vectors, within each 16 bytes; or the even ones, if the second vector begins
- * a value sooner. Pieces of 8 bytes in ORDER are in order. */
+/* The even and the odd values of two neighbouring vectors, within each 16 bytes; or the even ones, if the second vector
+ * begins a value sooner. Pieces of 8 bytes in ORDER are in order. */
 #if SIMD_BYTES == 64
 #define EVENS_f32 0, 2, 16, 18, 4, 6, 20, 22, 8, 10, 24, 26, 12, 14, 28, 30
 #define ODDS_f32 1, 3, 17, 19, 5, 7, 21, 23, 9, 11, 25, 27, 13, 15, 29, 31
@@ -101,6 +103,12 @@
 #define NAME(name) name##_f64
 #include "real.h"
 
+#include "windows.h"
+
+#define EXTREME_FOLDS(kind) \
+    .type = #kind, .maximum = (void (*)(void))maximum_##kind, .minimum = (void (*)(void))minimum_##kind
+#define MEAN_FOLDS(kind) .sum = (void (*)(void))sum_##kind, .mean = (void (*)(void))mean_##kind
+
 #define KERNELS(type)                                  \
     {                                                  \
         .peak = peak_##type,                           \
@@ -130,4 +138,15 @@ const simd_kernels JOIN(simd_, SIMD_ISA) = {
     .copy_lines = copy_lines,
     .f32 = KERNELS(f32),
     .f64 = KERNELS(f64),
+    .windows = windows,
+    .folds = {{EXTREME_FOLDS(i1)},
+              {EXTREME_FOLDS(u1)},
+              {EXTREME_FOLDS(i2)},
+              {EXTREME_FOLDS(u2)},
+              {EXTREME_FOLDS(i4)},
+              {EXTREME_FOLDS(u4)},
+              {EXTREME_FOLDS(i8)},
+              {EXTREME_FOLDS(u8)},
+              {EXTREME_FOLDS(f4), MEAN_FOLDS(f4)},
+              {EXTREME_FOLDS(f8), MEAN_FOLDS(f8)}},
 };

@@ -35,8 +35,8 @@ static NAME(pixels) NAME(pixels_of)(const Window *w, int64_t rows, int64_t cols,
 static inline void NAME(gather_pixels)(const REAL *row, const Window *w, int64_t channels, int64_t left, int64_t step,
                                        int64_t n, REAL *restrict target)
 {
-    const int64_t first = NAME(clip)(NAME(ceil_div)(-left, step), 0, n);
-    const int64_t last = NAME(clip)(NAME(ceil_div)(w->iw - left, step), first, n);
+    const int64_t first = clip(NAME(ceil_div)(-left, step), 0, n);
+    const int64_t last = clip(NAME(ceil_div)(w->iw - left, step), first, n);
     const REAL *source = row + left * w->xw;
     memset(target, 0, first * channels * sizeof(REAL));
     memset(target + last * channels, 0, (n - last) * channels * sizeof(REAL));

@@ -159,7 +159,7 @@ static void NAME(fill_rows)(const REAL *image, const Window *w, const NAME(rows)
                          int64_t col0, REAL *line, REAL *strip)
 {
     const int64_t left = col0 * w->sw - w->pl, top = row0 * w->sh - w->pt;
-    const int64_t first = NAME(clip)(-left, 0, s->row), last = NAME(clip)(w->iw - left, first, s->row);
+    const int64_t first = clip(-left, 0, s->row), last = clip(w->iw - left, first, s->row);
     memset(line, 0, first * sizeof(REAL));
     memset(line + last, 0, (s->row - last) * sizeof(REAL));
     for (int64_t c = 0; c < channels; c++)
@@ -478,7 +478,7 @@ static void NAME(winograd)(void **arrays, const int64_t *ints, const double *sca
         const int64_t size = rows * cols;
         const REAL *image = (const REAL *)arrays[0] + n * w->xn + g * icg * w->xc;
         const NAME(rows) s = NAME(rows_of)(w, rows, cols);
-        const int64_t y1 = NAME(clip)((row0 + rows) * w->sh, 0, oh), x1 = NAME(clip)((col0 + cols) * w->sw, 0, ow);
+        const int64_t y1 = clip((row0 + rows) * w->sh, 0, oh), x1 = clip((col0 + cols) * w->sw, 0, ow);
         for (int64_t k0 = 0; k0 < icg; k0 += kc) {
             const int64_t steps = icg - k0 < kc ? icg - k0 : kc;
             for (int64_t c = 0; c < steps; c += STRIP_CHANNELS) {

@@ -1,0 +1,219 @@
+/* Extremes and means of windows, by few folds of shifted values. fold is the maximum, the minimum or the sum.
+ *
+ *   W_1 = x,   W_2m[t] = fold(W_m[t], W_m[t + m]),   W_2m+1[t] = fold(W_m[t + 1], W_m[t + 1 + m], x[t])
+ *
+ * so that a window of k samples takes a step for each bit of k below the highest, after which k >> b are folded (van
+ * Herk's and Gil and Werman's three comparisons depend on each other along a line). Every output is folded in the same
+ * order: no error grows along a line, as it would in a running sum, and what is flat stays flat.
+ *
+ * Planes are folded down their columns as rows come in, windows ending at the newest: each step keeps the rows that it
+ * looks back to in a ring. The row that the last one makes is folded along itself while it lies in L1, from one line
+ * into another; several rows at once were no faster. Positions past the edges are looked up in maps (separable.h).
+ *
+ * Nothing but the folds knows the type of the values: they are plain loops, of which compilers make vectors. They get
+ * here by address.
+ */
+/* n values of `to` from those of a, b and, unless that is null, c; `to` is apart from all. */
+typedef void fold_function(void *to, const void *a, const void *b, const void *c, int64_t n, int64_t k);
+
+/* `block` values at a time, the last of them once more if they do not fit, rather than one by one. */
+#define FOLD(name, T, CHOOSE, STORED)                                                                                \
+    static inline __attribute__((always_inline)) void name##_block(T *restrict to, const T *restrict a,              \
+                                                                   const T *restrict b, const T *restrict c,         \
+                                                                   int64_t n, T k)                                   \
+    {                                                                                                                \
+        for (int64_t i = 0; i < n; i++) {                                                                            \
+            const T rest = c ? CHOOSE(b[i], c[i]) : b[i];                                                            \
+            const int lost = (a[i] != a[i]) | (c ? b[i] != b[i] : 0);                                                \
+            to[i] = STORED(T, CHOOSE(a[i], rest), lost, k);                                                          \
+            (void)lost, (void)k;                                                                                     \
+        }                                                                                                            \
+    }                                                                                                                \
+    static inline __attribute__((always_inline)) void name##_line(T *to, const T *a, const T *b, const T *c,         \
+                                                                  int64_t n, T k)                                    \
+    {                                                                                                                \
+        enum { block = 4 * SIMD_BYTES / sizeof(T), small = SIMD_BYTES / sizeof(T) };                                 \
+        int64_t i = 0;                                                                                               \
+        for (; i + block <= n; i += block)                                                                           \
+            name##_block(to + i, a + i, b + i, c ? c + i : c, block, k);                                             \
+        for (; i + small <= n; i += small)                                                                           \
+            name##_block(to + i, a + i, b + i, c ? c + i : c, small, k);                                             \
+        if (i < n && i)                                                                                              \
+            i = n - small, name##_block(to + i, a + i, b + i, c ? c + i : c, small, k);                              \
+        else                                                                                                         \
+            for (; i < n; i++)                                                                                       \
+                name##_block(to + i, a + i, b + i, c ? c + i : c, 1, k);                                             \
+    }                                                                                                                \
+    static void name(void *to, const void *a, const void *b, const void *c, int64_t n, int64_t k)                    \
+    {                                                                                                                \
+        if (c)                                                                                                       \
+            name##_line(to, a, b, c, n, (T)k);                                                                       \
+        else                                                                                                         \
+            name##_line(to, a, b, 0, n, (T)k);                                                                       \
+    }
+
+#define LARGER(a, b) ((a) > (b) ? (a) : (b))
+#define SMALLER(a, b) ((a) < (b) ? (a) : (b))
+#define TOTAL(a, b) ((a) + (b))
+
+/* What is stored of what was folded. A choice of two numbers is one instruction, whose result is NaN if the second is
+ * one; `lost` tells whether another was, and sets all bits. */
+#define AS_IT_IS(T, value, lost, k) (value)
+#define DIVIDED(T, value, lost, k) ((value) / (k))
+#define MARKED(T, value, lost, k) marked_##T(value, lost)
+#define MARK(T, BITS)                                     \
+    static inline T marked_##T(T value, int lost)         \
+    {                                                     \
+        BITS bits;                                        \
+        memcpy(&bits, &value, sizeof bits);               \
+        bits |= -(BITS)lost;                              \
+        memcpy(&value, &bits, sizeof bits);               \
+        return value;                                     \
+    }
+MARK(float, int32_t)
+MARK(double, int64_t)
+
+#define EXTREMES(type, T, STORED)              \
+    FOLD(maximum_##type, T, LARGER, STORED)    \
+    FOLD(minimum_##type, T, SMALLER, STORED)
+
+#define MEANS(type, T)                       \
+    FOLD(sum_##type, T, TOTAL, AS_IT_IS)     \
+    FOLD(mean_##type, T, TOTAL, DIVIDED)
+
+EXTREMES(i1, int8_t, AS_IT_IS)
+EXTREMES(u1, uint8_t, AS_IT_IS)
+EXTREMES(i2, int16_t, AS_IT_IS)
+EXTREMES(u2, uint16_t, AS_IT_IS)
+EXTREMES(i4, int32_t, AS_IT_IS)
+EXTREMES(u4, uint32_t, AS_IT_IS)
+EXTREMES(i8, int64_t, AS_IT_IS)
+EXTREMES(u8, uint64_t, AS_IT_IS)
+EXTREMES(f4, float, MARKED)
+EXTREMES(f8, double, MARKED)
+MEANS(f4, float)
+MEANS(f8, double)
+
+/* How many steps fold k samples. */
+static inline int64_t steps_of(int64_t k) { return 63 - __builtin_clzll(k); }
+
+/* The newest rows of a step's values. */
+typedef struct {
+    char *rows;
+    int64_t depth, newest;
+} Ring;
+
+static inline char *next_row(Ring *ring, int64_t pitch)
+{
+    ring->newest = ring->newest + 1 < ring->depth ? ring->newest + 1 : 0;
+    return ring->rows + ring->newest * pitch;
+}
+
+static inline const char *row_back(const Ring *ring, int64_t back, int64_t pitch)
+{
+    const int64_t at = ring->newest - back;
+    return ring->rows + (at < 0 ? at + ring->depth : at) * pitch;
+}
+
+/* The first place from t on that is not from `first` to `last`. */
+static inline int64_t edge(int64_t t, int64_t first, int64_t last) { return t == first ? last : t; }
+
+static inline void copy_value(char *to, const char *from, int64_t size)
+{
+    switch (size) { /* a constant number of bytes is an instruction */
+    case 1: memcpy(to, from, 1); break;
+    case 2: memcpy(to, from, 2); break;
+    case 4: memcpy(to, from, 4); break;
+    default: memcpy(to, from, 8);
+    }
+}
+
+/* n values that lie `stride` bytes apart, side by side. */
+static inline void copy_values(char *to, const char *from, int64_t stride, int64_t n, int64_t size)
+{
+    if (stride == size)
+        copy_line(to, from, n * size);
+    else
+        for (int64_t t = 0; t < n; t++)
+            copy_value(to + t * size, from + t * stride, size);
+}
+
+/* Tile: rows and columns of one plane. arrays: x, out, workspace, maps of rows and of columns, the value that lies
+ * where those say -1, the fold of each step, and that of the last one of either direction, which gets the extent.
+ * ints: as unpacked below; strides of x in bytes; samples along a row are `inner` columns apart. scalars: none. */
+static void windows(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
+                    int64_t worker)
+{
+    const int64_t size = ints[0], ih = ints[1], iw = ints[2], xn = ints[3], xh = ints[4], xw = ints[5];
+    const int64_t kh = ints[6], kw = ints[7], pt = ints[8], pl = ints[9], inner = ints[10];
+    const int64_t row_tile = ints[11], down = ints[12], col_tile = ints[13], across = ints[14];
+    const int64_t pitch = ints[15], scratch = ints[16];
+    const int64_t downs = steps_of(kh), alongs = steps_of(kw), reach = (kw - 1) * inner;
+    const int64_t *row_map = arrays[3], *col_map = arrays[4];
+    const char *fill = arrays[5];
+    fold_function *const fold = (fold_function *)arrays[6], *const last_fold = (fold_function *)arrays[7];
+    /* LINES: three that rows are gathered in, one that was folded down, two that are folded along; and the rings. */
+    char *gathered = (char *)arrays[2] + worker * scratch, *line = gathered + 3 * pitch, *folded = line + pitch;
+    Ring ring[MAX_FOLDS];
+    char *rest = folded + 2 * pitch;
+    for (int64_t j = 1; j < downs; j++) {
+        ring[j] = (Ring){rest, (kh >> (downs - j)) + (kh >> (downs - j - 1) & 1) + 1, 0};
+        rest += ring[j].depth * pitch;
+    }
+    (void)scalars;
+    for (int64_t tile = begin; tile < end; tile++) {
+        const int64_t col0 = tile % across * col_tile, row0 = tile / across % down * row_tile;
+        const int64_t n = tile / (across * down);
+        const int64_t row1 = row0 + row_tile < ih ? row0 + row_tile : ih;
+        const int64_t cols = iw - col0 < col_tile ? iw - col0 : col_tile, seen = cols + reach;
+        /* A row is columns col0 <= t < col0 + seen of the continued one; those from first to last are inside. */
+        const int64_t first = clip(pl - col0, 0, seen), last = clip(iw + pl - col0, first, seen);
+        /* Columns that are folded down: all, or those inside, from which the others are continued afterwards. */
+        const int inside = xw == size && downs && (across == 1 || (first == 0 && last == seen));
+        const int64_t begun = inside ? first : 0, wide = (inside ? last : seen) - begun;
+        const char *newest[3] = {0}; /* row r at r % 3 */
+        for (int64_t r = row0; r < row1 + kh - 1; r++) {
+            const int64_t y = source_of(r - pt, ih, pt, row_map), rows = r - row0 + 1;
+            const char *source = (const char *)arrays[0] + n * xn + y * xh;
+            const char *current = source + (col0 + begun - pl) * size;
+            if (!inside || y < 0) {
+                char *to = downs ? gathered + r % 3 * pitch : line;
+                current = to;
+                copy_values(to + (first - begun) * size, y < 0 ? fill : source + (col0 + first - pl) * xw,
+                            y < 0 ? 0 : xw, last - first, size);
+                for (int64_t t = edge(0, first, last); t < begun + wide; t = edge(t + 1, first, last)) {
+                    const int64_t x = source_of(col0 + t - pl, iw, pl, col_map);
+                    copy_value(to + t * size, y >= 0 && x >= 0 ? source + x * xw : fill, size);
+                }
+            }
+            newest[r % 3] = current;
+            char *target = (char *)arrays[1] + ((n * ih + r - kh + 1) * iw + col0) * size;
+            for (int64_t j = 0; j < downs && rows >= kh >> (downs - j - 1); j++) {
+                const int64_t m = kh >> (downs - j), odd = kh >> (downs - j - 1) & 1;
+                const char *a = j ? row_back(&ring[j], odd, pitch) : newest[(r - odd) % 3];
+                const char *b = j ? row_back(&ring[j], odd + m, pitch) : newest[(r - odd - m) % 3];
+                if (j == downs - 1)
+                    last_fold(alongs ? line + begun * size : target, a, b, odd ? current : 0, wide, kh);
+                else
+                    fold(next_row(&ring[j + 1], pitch), a, b, odd ? current : 0, wide, kh);
+            }
+            if (rows < kh || !alongs)
+                continue;
+            for (int64_t t = inside ? edge(0, first, last) : seen; t < seen; t = edge(t + 1, first, last)) {
+                const int64_t x = source_of(col0 + t - pl, iw, pl, col_map);
+                copy_value(line + t * size, x >= 0 ? line + (x + pl - col0) * size : fill, size);
+            }
+            const char *from = line;
+            for (int64_t j = 0; j < alongs; j++) {
+                const int64_t m = kw >> (alongs - j), next = kw >> (alongs - j - 1), odd = next & 1;
+                const char *a = from + odd * inner * size, *b = a + m * inner * size, *c = odd ? line : 0;
+                char *to = folded + (j & 1) * pitch;
+                if (j == alongs - 1)
+                    last_fold(target, a, b, c, cols, kw);
+                else
+                    fold(to, a, b, c, seen - (next - 1) * inner, kw);
+                from = to;
+            }
+        }
+    }
+}
