@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-COMPILED := setup.py pyproject.toml $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -path '*/simd/*.c')
+COMPILED := setup.py pyproject.toml \
+    $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -path '*/simd/*.c')
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test lint bench bench-peers wheel clean
@@ -40,9 +41,10 @@ $(VENV)/.lint: | $(BIN)/python
 	$(INSTALL) ruff cython-lint
 	touch $@
 
-# Peers without their dependencies (requests, telemetry ...), which no convolution needs.
+# The versions of which the README's figures are, without their dependencies (requests, telemetry ...), which no
+# convolution needs.
 $(VENV)/.engines: $(VENV)/.peers
-	$(INSTALL) --no-deps ncnn MNN openvino
+	$(INSTALL) --no-deps ncnn==1.0.20261020 MNN==3.6.1 openvino==2026.4.1
 	touch $@
 
 # An editable install with one of the extras; built again when a compiled source changes.

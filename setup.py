@@ -68,6 +68,7 @@ setup(
             extension("fastconv.kernels.gemm"),
             extension("fastconv.kernels.layers"),
             extension("fastconv.kernels.lowering"),
+            extension("fastconv.kernels.scatter"),
             extension("fastconv.kernels.separable"),
             # Short copies stay loops: a call takes longer.
             extension("fastconv.kernels.sweep", compile_args=["-fno-tree-loop-distribute-patterns"]),

@@ -40,19 +40,19 @@ MAY_IMPORT = {
     "threads": set(),
     "timing": set(),
     "photograph": set(),
-    "chart": {"plan", "compare"},
+    "chart": {"plan"},
     "kernels": {"kernels"},
     "plan": {"errors", "geometry"},
     "strategies": BASE | {"strategies", "kernels", "threads"},
-    "pooling": BASE | {"kernels", "threads"},
-    "volume": BASE | {"plan", "planner"},
+    "pool_plan": BASE | {"kernels", "threads"},
+    "volume": BASE | {"plan", "planner", "pool_plan"},
     "adjoint": BASE | {"plan", "planner", "volume", "strategies", "kernels", "threads"},
     "planner": BASE | {"plan", "strategies", "kernels", "threads", "timing"},
     **dict.fromkeys(
         ENTRANCES,
         BASE
         | TOOLS
-        | {"plan", "planner", "pooling", "volume", "adjoint", "strategies", "kernels", "threads"}
+        | {"plan", "planner", "pool_plan", "volume", "adjoint", "strategies", "kernels", "threads"}
         | ENTRANCES,
     ),
     "cli": BASE

@@ -66,6 +66,41 @@ def test_a_cache_that_cannot_be_written_or_read_is_done_without(script, tmp_path
     assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
 
 
+# Permissions would not stop the superuser, as whom tests may run.
+READ_ONLY = """
+import os, sys
+
+def refuse(event, arguments):
+    if event in ("open", "os.mkdir", "os.rename", "os.remove"):
+        path, mode, flags = (*arguments, 0, 0)[:3]
+        writes = event != "open" or flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        if writes and str(path).startswith(os.environ["NUMBA_CACHE_DIR"]):
+            raise PermissionError(path)
+
+sys.addaudithook(refuse)
+"""
+
+
+def test_a_cache_that_is_read_only_is_read(script, tmp_path):
+    cache = tmp_path / "cache"
+    found(start(script, cache, 9))
+    kept = {path: path.read_bytes() for path in cache.rglob("*.nb[ci]")}
+    assert kept
+    # Numba's other directories, one beside the script and the user's, cannot be made.
+    (tmp_path / "__pycache__").write_text("no directory")
+    sitecustomize = tmp_path / "site"
+    sitecustomize.mkdir()
+    (sitecustomize / "sitecustomize.py").write_text(READ_ONLY)
+    environment = {"HOME": str(script), "XDG_CACHE_HOME": str(script), "NUMBA_CACHE_DIR": str(cache)}
+    environment["PATH"] = os.environ.get("PATH", "")
+    environment["PYTHONPATH"] = os.pathsep.join([str(sitecustomize), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, str(script), "9", "10"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == 1
+    assert {path: path.read_bytes() for path in cache.rglob("*.nb[ci]")} == kept
+
+
 def test_a_broken_file_in_the_cache_is_compiled_past(script, tmp_path):
     cache = tmp_path / "cache"
     found(start(script, cache, 8))

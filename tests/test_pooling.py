@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastconv
-from fastconv import GeometryError, avg_pool2d, max_pool2d, pooling
+from fastconv import GeometryError, avg_pool2d, max_pool2d, pool_plan
 from fastconv.geometry import PoolGeometry
 
 NAN, INF = float("nan"), float("inf")
@@ -656,11 +656,11 @@ def test_an_image_pools_alike_in_any_batch(window):
 @pytest.fixture
 def small_cuts(monkeypatch):
     """Strips for one row, tiles of few rows; calls that were cut otherwise are forgotten, before and after."""
-    monkeypatch.setattr(pooling, "_STRIP_BYTES", 1)
-    monkeypatch.setattr(pooling, "_GRAIN_VALUES", 32)
-    pooling._call.cache_clear()
+    monkeypatch.setattr(pool_plan, "_STRIP_BYTES", 1)
+    monkeypatch.setattr(pool_plan, "_GRAIN_VALUES", 32)
+    pool_plan._plan.cache_clear()
     yield
-    pooling._call.cache_clear()
+    pool_plan._plan.cache_clear()
 
 
 @pytest.mark.usefixtures("small_cuts")

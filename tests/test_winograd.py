@@ -336,7 +336,7 @@ def blocks(monkeypatch):
 
     def choose(tiles, steps):
         monkeypatch.setattr(winograd, "_tiles_of_block", lambda channels, tile_bytes: tiles)
-        monkeypatch.setattr(winograd, "_MAX_STEPS", dict.fromkeys(winograd._MAX_STEPS, steps))
+        monkeypatch.setattr(winograd, "_SUMS", dict.fromkeys(winograd._SUMS, (steps, 1)))
         monkeypatch.setattr(winograd, "_BLOCK_CHANNELS", gemm.MR)
         forget()
 

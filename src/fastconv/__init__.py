@@ -17,9 +17,9 @@ The map of the house:
 ``photograph``  real data for them
 ``cli``         ``fastconv compare | info``
 ``geometry``    all shape arithmetic; descriptors
-``volume``      3-D convolutions as 2-D ones
+``volume``      convolutions and pooling of three axes as planar ones
 ``adjoint``     transposed convolution, and the gradients of a convolution
-``pooling``     how a pooling call runs
+``pool_plan``   how pooling of planes runs
 ``epilogue``    bias and activation
 ``arrays``      which arrays are accepted, and how kernels get to read them
 ``planner``, ``plan``   which strategy, and why

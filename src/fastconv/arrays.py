@@ -14,6 +14,7 @@ import numpy.typing as npt
 from fastconv.errors import GeometryError
 
 _FLOATS = {"f": np.dtype("f"), "d": np.dtype("d")}
+_ORDERED = {char: np.dtype(char) for char in "bBhHiIlLqQfd"}
 
 
 def as_array(name: str, value: npt.ArrayLike) -> np.ndarray:
@@ -43,11 +44,12 @@ def common_float(**arrays: np.ndarray | None) -> np.dtype:
 
 def ordered_dtype(name: str, array: np.ndarray) -> np.dtype:
     """The native type of `array`, if its values have an order that kernels know: an integer, float32 or float64."""
-    if array.dtype.char not in "bBhHiIlLqQfd":
+    dtype = _ORDERED.get(array.dtype.char)
+    if dtype is None:
         raise TypeError(
             f"{name} of dtype {array.dtype}: expected float32, float64 or an integer type; convert with astype"
         )
-    return np.dtype(array.dtype.char)
+    return dtype
 
 
 def as_operand(array: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -9,16 +9,37 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from fastconv.plan import format_seconds
-
-if TYPE_CHECKING:
-    from fastconv.compare import Comparison, Measurement
 
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#8A8A8A"
 _INK, _FAINT = "#222222", "#D8D8D8"
 _DPI = 150
+
+
+class Measured(Protocol):
+    """What is drawn of a contender: its time and its errors, or why it has none."""
+
+    name: str
+    refusal: str | None
+    seconds: float | None
+    expected_error: float | None
+    measured_error: float | None
+
+
+class Comparable(Protocol):
+    """What is drawn of a problem and of all that ran on it."""
+
+    geometry: Any
+    dtype: str
+    threads: int
+    tolerance: float
+    auto: str | None
+    measurements: Sequence[Measured]
+    scipy: Measured
+
+    def peak_share(self, of: Measured) -> float: ...
 
 
 def file_format(path: str | os.PathLike[str]) -> str:
@@ -42,7 +63,7 @@ def file_format(path: str | os.PathLike[str]) -> str:
     return suffix
 
 
-def draw(path: str | os.PathLike[str], comparisons: Sequence[tuple[str, Comparison]]) -> None:
+def draw(path: str | os.PathLike[str], comparisons: Sequence[tuple[str, Comparable]]) -> None:
     """Draw titled comparisons, one below the other, into the file `path`."""
     suffix = file_format(path)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -76,19 +97,19 @@ def _style(axes: Any) -> None:
     axes.set_axisbelow(True)
 
 
-def _timed(comparison: Comparison) -> list[Measurement]:
+def _timed(comparison: Comparable) -> list[Measured]:
     timed = [m for m in (*comparison.measurements, comparison.scipy) if m.refusal is None]
     return sorted(timed, key=lambda m: m.seconds)
 
 
-def _look(comparison: Comparison, name: str) -> tuple[str, str]:
+def _look(comparison: Comparable, name: str) -> tuple[str, str]:
     """The colour and the marker of a contender."""
     if name == comparison.auto:
         return _ORANGE, "D"
     return (_GREY, "s") if name == comparison.scipy.name else (_BLUE, "o")
 
 
-def _draw_times(axes: Any, comparison: Comparison) -> None:
+def _draw_times(axes: Any, comparison: Comparable) -> None:
     """Horizontal bars, the fastest on top; those that refuse follow with their reason."""
     timed = _timed(comparison)
     refused = [m for m in comparison.measurements if m.refusal is not None]
@@ -126,7 +147,7 @@ def _shown(error: float | None) -> bool:
     return error is not None and 0 < error < float("inf")
 
 
-def _draw_errors(axes: Any, comparison: Comparison) -> None:
+def _draw_errors(axes: Any, comparison: Comparable) -> None:
     """A point for every contender: measured errors filled, expected ones hollow, joined by a line."""
     from matplotlib.lines import Line2D
 
@@ -169,7 +190,7 @@ def _draw_errors(axes: Any, comparison: Comparison) -> None:
     _time_axis(axes)
 
 
-def _label_points(axes: Any, comparison: Comparison) -> None:
+def _label_points(axes: Any, comparison: Comparable) -> None:
     """Names beside the measured points, each where it covers no point and no name, and stays inside the panel."""
     from matplotlib.transforms import Bbox
 

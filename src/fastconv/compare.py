@@ -19,7 +19,8 @@ import numpy.typing as npt
 from fastconv import planner
 from fastconv.epilogue import Activation, Epilogue
 from fastconv.errors import GeometryError, UnsupportedError
-from fastconv.functional import available_threads, conv_operands, execute
+from fastconv.functional.arguments import available_threads, conv_operands
+from fastconv.functional.convolution import execute
 from fastconv.geometry import ConvGeometry, Padding
 from fastconv.plan import format_bytes, format_seconds
 from fastconv.strategies import BY_NAME

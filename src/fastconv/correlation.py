@@ -21,7 +21,7 @@ from fastconv.arrays import as_operand
 from fastconv.continuation import continued
 from fastconv.epilogue import PLAIN
 from fastconv.errors import GeometryError
-from fastconv.functional import execute
+from fastconv.functional.convolution import execute
 from fastconv.geometry import ConvGeometry, output_extent
 from fastconv.plan import Plan
 

@@ -106,6 +106,8 @@ def exact(value: Any) -> Any:
     kind = type(value)
     if kind is int or kind is str or value is None:
         return value
+    if kind is tuple and len(value) <= len(AXES):
+        return tuple([item if type(item) is int else exact(item) for item in value])  # as most are: no error is raised
     try:
         return index(value)
     except TypeError:
@@ -887,8 +889,12 @@ class PoolGeometry(_Axes):
 
         def of_axis(i: int, o: int, k: int, s: int, padding: tuple[int, int]) -> list[int]:
             begin, end = padding if include_padding else (0, 0)
-            starts = (window * s - padding[0] for window in range(o))
-            return [min(start + k, i + end) - max(start, -begin) for start in starts]
+            # From the first window that lacks nothing at the beginning to the last that lacks nothing at the end.
+            first = min(o, -((begin - padding[0]) // s))
+            last = max(first, min(o, (i + end + padding[0] - k) // s + 1))
+            starts = [window * s - padding[0] for window in (*range(first), *range(last, o))]
+            clipped = [min(start + k, i + end) - max(start, -begin) for start in starts]
+            return clipped[:first] + [k] * (last - first) + clipped[first:]
 
         axes = zip(self.extent, self.out_extent, self.kernel, self.stride, self.padding, strict=True)
         return tuple(of_axis(*axis) for axis in axes)
@@ -955,6 +961,17 @@ def adaptive_extents(
         f"output_size={output_size!r}: more elements than memory has addresses",
     )
     return extent, out_extent
+
+
+def adaptive_counts(extent: int, outputs: int) -> list[int]:
+    """How many values each window of adaptive pooling has along one axis.
+
+    Examples
+    --------
+    >>> adaptive_counts(10, 4)
+    [3, 3, 3, 3]
+    """
+    return [-(-(at + 1) * extent // outputs) - at * extent // outputs for at in range(outputs)]
 
 
 def fractional_extents(

@@ -15,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv import functional
+from fastconv import threads as team
 from fastconv.adjoint import input_adjoint, weight_adjoint
 from fastconv.arrays import as_array, as_operand, common_float
 from fastconv.epilogue import PLAIN
 from fastconv.errors import GeometryError
-from fastconv.functional import available_threads
+from fastconv.functional.arguments import available_threads
 from fastconv.geometry import ConvGeometry, Padding, PoolGeometry, checked_shape
 from fastconv.layer_grad import (  # noqa: F401 - offered here too, where users of gradients look
     batch_norm,
@@ -41,6 +42,9 @@ from fastconv.layer_grad import (  # noqa: F401 - offered here too, where users 
     softmax,
     tanh,
 )
+
+# Values that are handed out at a time: what takes a thread longer than being woken.
+_GRAIN_VALUES = 16384
 
 
 def conv2d_input(
@@ -307,12 +311,7 @@ def max_pool2d(
     dtype = common_float(grad_output=grad_output, x=x)
     _, indices = functional.max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode, return_indices=True)
     _check_shape("grad_output", grad_output, indices.shape)
-    plane = x.shape[-2] * x.shape[-1]
-    planes = x.size // plane
-    at = indices.reshape(planes, -1) + plane * np.arange(planes)[:, None]
-    found = indices.ravel() >= 0  # not those of a window without any tap inside the image
-    summed = np.bincount(at.ravel()[found], grad_output.ravel()[found], x.size)
-    return summed.astype(dtype).reshape(x.shape)
+    return _put_back(as_operand(grad_output, dtype), indices, x.shape)
 
 
 def avg_pool2d(
@@ -434,6 +433,18 @@ def lp_pool2d(
         slopes = np.where(sums == 0, 0, taps * grad_output * sums ** (1 / p - 1))
         spread = avg_pool2d(slopes, x.shape, *window, num_threads=num_threads)
         return np.where(spread == 0, 0, spread * wide ** (p - 1)).astype(dtype)
+
+
+def _put_back(values: np.ndarray, indices: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Zeros of `shape`, with each of `values` added where in its plane its index tells."""
+    from fastconv.kernels.scatter import SCATTER
+
+    out = np.empty(shape, values.dtype)
+    picked, positions = prod(values.shape[-2:]), prod(shape[-2:])
+    arrays, planes = (np.ascontiguousarray(values), indices, out), prod(shape[:-2])
+    grain = max(1, _GRAIN_VALUES // positions)
+    team.run_tiles(SCATTER[out.itemsize], arrays, (picked, positions), (), planes, team.get_num_threads(), grain)
+    return out
 
 
 def _check_shape(name: str, array: np.ndarray, expected: tuple[int, ...]) -> None:

@@ -14,7 +14,7 @@ from fastconv import planner
 from fastconv.arrays import as_array, as_operand, checked_out, common_float, is_target
 from fastconv.epilogue import Activation, Epilogue, parse_activation
 from fastconv.errors import GeometryError
-from fastconv.functional import available_threads
+from fastconv.functional.arguments import available_threads
 from fastconv.geometry import ConvGeometry, Padding, checked_shape
 from fastconv.plan import Plan, format_bytes
 

@@ -5,25 +5,30 @@ dispatch, unboxing or threading layer stands between a call and its loop. Pointe
 there are no bounds, no wrap-around of negative indices, and LLVM sees plain addresses that it can vectorise.
 
 Machine code is kept on disk where Numba finds a directory that it may write (``NUMBA_CACHE_DIR``, beside the sources,
-or the user's cache). Numba would keep all kernels of one loop in one index, and number their files by it: two
-processes that compile different ones at once can give both one number, and later run one for the other. So
-each kernel has an index of its own, named after all that it is compiled from; processes that race write the same.
+or the user's cache), and found in all of these, whether they may be written or not. Numba would keep all kernels of one
+loop in one index, and number their files by it: two processes that compile different ones at once can give both one
+number, and later run one for the other. So each kernel has an index of its own, named after all that it is compiled
+from; processes that race write the same.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import cfunc, from_dtype, types
-from numba.core.caching import FunctionCache
+from numba import from_dtype, types
+from numba.core.caching import CompileResultCacheImpl, FunctionCache
+from numba.core.ccallback import CFunc
 from numba.core.registry import cpu_target
+from numba.core.sigutils import normalize_signature
 from numba.extending import intrinsic
 
 
@@ -67,12 +72,49 @@ def tile_kernel(loop: Callable[..., None], dtype: np.dtype) -> Any:
     options = {"fastmath": {"contract"}, "error_model": "numpy"}
     loop.__qualname__ = _kernel_name(loop, dtype)
     begin = time.perf_counter()
-    try:
-        kernel = cfunc(signature, cache=True, **options)(loop)
-    except Exception:  # no directory to write, a full disk, a broken file: the kernel does not need its cache
-        kernel = cfunc(signature, **options)(loop)
+    kernel = CFunc(loop, normalize_signature(signature), {}, options)
+    kernel._cache = _Kept(loop)
+    kernel.compile()
     COMPILED.append(Compiled(loop.__qualname__, time.perf_counter() - begin, kernel.cache_hits > 0))
     return kernel
+
+
+class _Kept:
+    """What Numba asks for a kernel before it compiles one, and gives one to that it has compiled.
+
+    Of one directory, the first that may be written, it would ask by itself. No failure is an error (no directory, a
+    full disk, a broken file): the kernel does not need to be kept.
+    """
+
+    def __init__(self, loop: Callable[..., None]) -> None:
+        self.loop = loop
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        for cache in _readable_caches():
+            with suppress(Exception):
+                if (kernel := cache(self.loop).load_overload(signature, target_context)) is not None:
+                    return kernel
+        return None
+
+    def save_overload(self, signature: Any, kernel: Any) -> None:
+        with suppress(Exception):
+            FunctionCache(self.loop).save_overload(signature, kernel)
+
+
+@functools.cache
+def _readable_caches() -> list[type[FunctionCache]]:
+    """One for each place where Numba looks for a directory, which need not be one that may be written."""
+
+    def there(locator):
+        if not os.path.isdir(locator.get_cache_path()):
+            raise FileNotFoundError(locator.get_cache_path())
+
+    def cache(locator):
+        readable = type(locator.__name__, (locator,), {"ensure_cache_path": there})
+        implementation = type("Readable", (CompileResultCacheImpl,), {"_locator_classes": [readable]})
+        return type("Readable", (FunctionCache,), {"_impl_class": implementation})
+
+    return [cache(locator) for locator in CompileResultCacheImpl._locator_classes]
 
 
 def _kernel_name(loop: Callable[..., None], dtype: np.dtype) -> str:
@@ -90,7 +132,7 @@ def _kernel_name(loop: Callable[..., None], dtype: np.dtype) -> str:
 def _sources() -> str:
     """A digest of this package: Numba looks at the file of the loop alone, not at what that imports."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

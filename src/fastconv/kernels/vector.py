@@ -98,9 +98,12 @@ class Emitter:
     def load_even_unordered(self, pointer: ir.Value) -> ir.Value:
         """As `load_even`, ordered as one instruction leaves it that shuffles within 16 bytes; see `ordered`."""
         step = ir.IntType(64)(self.lanes - 1)
-        picked = [self._even_order()[lane] * 2 for lane in range(self.lanes)]
-        picked = [at if at < self.lanes else at + 1 for at in picked]
-        return self.shuffle(self.load(pointer), self.load(self.builder.gep(pointer, [step])), picked)
+        return self.even_unordered(self.load(pointer), self.load(self.builder.gep(pointer, [step])))
+
+    def even_unordered(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        """`load_even_unordered` of a vector and of what follows, from its own last value on."""
+        picked = [2 * lane for lane in self._even_order()]
+        return self.shuffle(a, b, [at if at < self.lanes else at + 1 for at in picked])
 
     def deinterleave_unordered(self, a: ir.Value, b: ir.Value) -> tuple[ir.Value, ir.Value]:
         """As `deinterleave`, in the order of `load_even_unordered`."""

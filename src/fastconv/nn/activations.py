@@ -28,7 +28,7 @@ from fastconv.nn.arguments import (
 )
 from fastconv.nn.dropping import generator
 
-# Values that a tile of an activation holds: with its copy it stays in L1.
+# Values that a tile of an activation holds: few enough to share among threads, as many as hide a tile's hand-out.
 _TILE_VALUES = 2048
 
 # Tiles that are handed out at a time: what takes a thread longer than being woken.

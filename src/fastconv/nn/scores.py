@@ -21,9 +21,6 @@ from fastconv.nn.arguments import (
     quiet,
 )
 
-# Neighbouring columns of a tile of the kernel (AT_A_TIME in kernels/simd/layers.h).
-_COLUMNS = 64
-
 
 def softmax(x: npt.ArrayLike, dim: int, *, out: np.ndarray | None = None) -> np.ndarray:
     """``exp(x) / sum(exp(x))`` along an axis.
@@ -85,8 +82,10 @@ def _softmax(x: npt.ArrayLike, dim: int, out: np.ndarray | None, logarithm: bool
 
 def _slices(x: np.ndarray, axis: int) -> tuple[tuple[int, int, int], int]:
     """What the kernel of softmax is told of the slices along an axis, and its tiles."""
+    from fastconv.kernels.layers import SOFTMAX_COLUMNS
+
     inner = prod(x.shape[axis + 1 :])
-    blocks = -(-inner // _COLUMNS)
+    blocks = -(-inner // SOFTMAX_COLUMNS)
     return (x.shape[axis], inner, blocks), prod(x.shape[:axis]) * blocks
 
 

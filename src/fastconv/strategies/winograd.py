@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 # Most bytes of a block's transformed input and sums.
 _MOST_BYTES = 12 << 20
 
-# Most input channels of a running sum, by the outputs of a tile's axis. Shorter sums err less and are added to memory
-# more often. 64 keep 4 × 4 outputs of 3 × 3 taps within 1e-5 σ, as long as they are not all; 16 keep 3 × 3 of 5 × 5
-# there up to 64 channels; 64 keep 6 × 6 within 1e-4 (128, all of 128 channels, once passed it by a hundredth).
-_MAX_STEPS = {2: 64, 3: 16, 4: 64, 6: 64}
+# By the outputs of a tile's axis, the most input channels of a running sum, and into how many sums they fall at least,
+# where that leaves 16 for each. Shorter sums err less and are added to memory more often. 64 keep 4 × 4 outputs of
+# 3 × 3 taps within 1e-5 σ, as long as they are not all; 16 keep 3 × 3 of 5 × 5 there up to 64 channels; 64 keep 6 × 6
+# within 1e-4 (128, all of 128 channels, once passed it by a hundredth).
+_SUMS = {2: (64, 2), 3: (16, 2), 4: (64, 2), 6: (64, 1)}
 
 # Least output channels of a block, where tiles alone are too few to share among threads.
 _BLOCK_CHANNELS = 64
@@ -84,7 +85,8 @@ def _rms_error(axes: tuple[tuple[int, int], ...], channels: int, steps: int) -> 
 
 def _sum_steps(m: int, channels: int) -> int:
     """Channels of one running sum, in about equal blocks: the transforms amplify its rounding, so it is short."""
-    most = _MAX_STEPS[m] if m == 6 else min(_MAX_STEPS[m], max(16, channels // 2))
+    most, sums = _SUMS[m]
+    most = min(most, max(16, channels // sums))
     return -(-channels // -(-channels // most))
 
 

@@ -7,18 +7,19 @@
  * from there. (Gentleman and Sande, Fast Fourier transforms for fun and profit, 1966; Cooley and Tukey, 1965; Stockham,
  * High-speed convolution and correlation, 1966.)
  *
- * The vectors of a pass hold neighbouring lines, one a lane. Down the columns these are as the plane has them. Along the
- * rows, LANES rows at a time are transposed into a buffer in L1, transformed, multiplied by the filter's spectrum and
- * summed over the channels, transformed back and transposed into the plane:
+ * The vectors of a pass hold neighbouring lines, one a lane. Down the columns these are as the plane has them. Along
+ * the rows, LANES rows at a time are transposed into a buffer in L1, transformed, multiplied by the filter's spectrum
+ * and summed over the channels, transformed back and transposed into the plane:
  *
  *   plane[row][column]                       the real parts; imaginary ones lie `gap` values on
  *   spectrum[rows / LANES][column][2][LANES] of filters, and of channels that several filters share
  *
- * A signal, or an image whose kernel has one row, is cut into lines: the plane holds one, row after row, and between the
- * two directions entry (k, n) is multiplied by exp(-2πi k n / points), which makes one transform of the two (Bailey, FFTs
- * in external or hierarchical memory, 1990).
+ * A signal, or an image whose kernel has one row, is cut into lines: the plane holds one, row after row, and between
+ * the two directions entry (k, n) is multiplied by exp(-2πi k n / points), which makes one transform of the two
+ * (Bailey, FFTs in external or hierarchical memory, 1990).
  */
-/* Values of neighbouring lines: the real parts of a point, `gap` values on the imaginary ones, `step` on the next point. */
+/* Values of neighbouring lines: the real parts of a point, `gap` values on the imaginary ones, `step` on the next
+ * point. */
 typedef struct {
     REAL *at;
     int64_t step, gap;
@@ -75,8 +76,8 @@ static inline __attribute__((always_inline)) void NAME(dft)(const int radix, VEC
     }
 }
 
-/* One pass over `blocks` blocks of radix · m points each, after which every block is `radix` blocks of m; or, `back`, the
- * same undone. The powers of the root of unity are `twiddles`, (radix - 1) complex numbers for each of the m. */
+/* One pass over `blocks` blocks of radix · m points each, after which every block is `radix` blocks of m; or, `back`,
+ * the same undone. The powers of the root of unity are `twiddles`, (radix - 1) complex numbers for each of the m. */
 static inline __attribute__((always_inline)) void NAME(fft_pass)(const int radix, const int back, const int twiddled,
                                                                  NAME(lines) from, NAME(lines) to, int64_t m,
                                                                  int64_t blocks, const REAL *twiddles)
@@ -135,7 +136,8 @@ static NAME(pass) *const NAME(passes)[2][9] = {
     {[3] = NAME(pass_3_1), [4] = NAME(pass_4_1), [5] = NAME(pass_5_1), [8] = NAME(pass_8_1)},
 };
 
-/* The spectrum of each line in digit-reversed order. What lies between the passes is in `buffer`, which may be `from` or `to`. */
+/* The spectrum of each line in digit-reversed order. What lies between the passes is in `buffer`, which may be `from`
+ * or `to`. */
 static void NAME(forward)(const Radices *radices, const REAL *twiddles, NAME(lines) from, NAME(lines) buffer,
                           NAME(lines) to)
 {
@@ -149,8 +151,8 @@ static void NAME(forward)(const Radices *radices, const REAL *twiddles, NAME(lin
     }
 }
 
-/* The lines of such spectra, times the number of points: with real and imaginary parts in each other's places the sign of
- * every angle is the other one. */
+/* The lines of such spectra, times the number of points: with real and imaginary parts in each other's places the sign
+ * of every angle is the other one. */
 static void NAME(backward)(const Radices *radices, const REAL *twiddles, NAME(lines) from, NAME(lines) buffer,
                            NAME(lines) to)
 {
@@ -323,9 +325,9 @@ static int NAME(write_tile)(const Tiles *t, const REAL *plane, int64_t columns, 
     return 1;
 }
 
-/* Tile: a pair of tiles of one group of one image. arrays: x, out, spectra of the filters, bias or null, workspace, twiddles
- * of down and across, roots between them where planes are lines or null, and for each pair whether an output was not
- * finite. ints: tiling. scalars: the activation's parameter. */
+/* Tile: a pair of tiles of one group of one image. arrays: x, out, spectra of the filters, bias or null, workspace,
+ * twiddles of down and across, roots between them where planes are lines or null, and for each pair whether an output
+ * was not finite. ints: tiling. scalars: the activation's parameter. */
 static void NAME(fft)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                       int64_t worker)
 {

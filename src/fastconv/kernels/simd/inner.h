@@ -3,9 +3,9 @@
  *   out[n, m] = sum_k x[n, k] * weight[m, k] + bias[m]
  *
  * Vectors run along k, so a register tile is MR rows of the weight by NV of x, each of whose MR * NV sums is a vector:
- * a step is MR + NV loads for MR * NV multiply-adds. At the end of a block of steps the lanes of a sum are added up, and
- * the blocks in their order; so a sum is the same bits whatever tile it lies in, and however many rows of x there are.
- * One row of x is a matrix-vector product, which reads the weight as fast as memory gives it.
+ * a step is MR + NV loads for MR * NV multiply-adds. At the end of a block of steps the lanes of a sum are added up,
+ * and the blocks in their order; so a sum is the same bits whatever tile it lies in, and however many rows of x there
+ * are. One row of x is a matrix-vector product, which reads the weight as fast as memory gives it.
  */
 typedef void NAME(products_kernel)(int64_t k, const REAL *weight, const REAL *x, int64_t apart, REAL *out, int64_t ldc,
                                    int accumulate, const REAL *bias);

@@ -43,9 +43,6 @@ static void NAME(channels)(void **arrays, const int64_t *ints, const double *sca
     }
 }
 
-/* Neighbouring values whose powers are at hand at a time, and neighbouring columns that are summed at a time. */
-enum { NAME(AT_A_TIME) = 64 };
-
 static inline VECTOR NAME(larger)(VECTOR a, VECTOR b)
 {
     const NAME(mask) chosen = a < b;
@@ -87,10 +84,10 @@ static inline REAL NAME(total)(VECTOR v)
 /* The sum of exp(x - peak); the powers are left in `powers`, or if that is null nowhere. */
 static REAL NAME(sum_of_powers)(const REAL *x, int64_t n, REAL peak, REAL *powers)
 {
-    REAL few[NAME(AT_A_TIME)], rest = 0;
+    REAL few[AT_A_TIME], rest = 0;
     VECTOR sums = {0};
-    for (int64_t i = 0; i < n; i += NAME(AT_A_TIME)) {
-        const int64_t count = n - i < NAME(AT_A_TIME) ? n - i : NAME(AT_A_TIME);
+    for (int64_t i = 0; i < n; i += AT_A_TIME) {
+        const int64_t count = n - i < AT_A_TIME ? n - i : AT_A_TIME;
         REAL *target = powers ? powers + i : few;
         INDEPENDENT
         for (int64_t j = 0; j < count; j++)
@@ -113,11 +110,11 @@ static void NAME(softmax)(void **arrays, const int64_t *ints, const double *scal
 {
     const int64_t classes = ints[0], inner = ints[1], blocks = ints[2], logarithm = ints[3];
     for (int64_t tile = begin; tile < end; tile++) {
-        const int64_t first = tile % blocks * NAME(AT_A_TIME), at = tile / blocks * inner + first;
-        const int64_t columns = inner - first < NAME(AT_A_TIME) ? inner - first : NAME(AT_A_TIME);
+        const int64_t first = tile % blocks * AT_A_TIME, at = tile / blocks * inner + first;
+        const int64_t columns = inner - first < AT_A_TIME ? inner - first : AT_A_TIME;
         const REAL *x = (const REAL *)arrays[0] + tile / blocks * classes * inner + first;
         REAL *y = arrays[1] ? (REAL *)arrays[1] + tile / blocks * classes * inner + first : 0;
-        REAL peak[NAME(AT_A_TIME)], sum[NAME(AT_A_TIME)];
+        REAL peak[AT_A_TIME], sum[AT_A_TIME];
         if (inner == 1) {
             *peak = NAME(largest)(x, classes);
             *sum = NAME(sum_of_powers)(x, classes, *peak, logarithm ? 0 : y);
@@ -130,7 +127,7 @@ static void NAME(softmax)(void **arrays, const int64_t *ints, const double *scal
                 for (int64_t j = 0; j < columns; j++)
                     peak[j] = peak[j] < x[c * inner + j] ? x[c * inner + j] : peak[j];
             for (int64_t c = 0; c < classes; c++) {
-                REAL powers[NAME(AT_A_TIME)];
+                REAL powers[AT_A_TIME];
                 for (int64_t j = 0; j < columns; j++) {
                     powers[j] = NAME(vector_exp)(x[c * inner + j] - peak[j]);
                     sum[j] += powers[j];

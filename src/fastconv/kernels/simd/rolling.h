@@ -116,16 +116,17 @@ static inline __attribute__((always_inline)) void NAME(roll_down)(const int stri
     }
 }
 
-/* Two vectors at a time; the last one overlaps the one before it. */
+/* Two vectors side by side, or one if the plane is no wider; the last overlap those before them. */
 static inline __attribute__((always_inline)) void NAME(roll_across)(const int stride, const NAME(roll) *roll,
                                                                     const VECTOR *taps, const REAL *line, REAL *out)
 {
-    int64_t q = 0;
-    for (; q + 2 * LANES <= roll->width; q += 2 * LANES)
-        NAME(roll_down)(stride, 2, roll, taps, line + q * stride, out + q);
-    for (; q < roll->width; q += LANES) {
-        q = roll->width > LANES && q > roll->width - LANES ? roll->width - LANES : q;
-        NAME(roll_down)(stride, 1, roll, taps, line + q * stride, out + q);
+    const int64_t width = roll->width, step = width < 2 * LANES ? LANES : 2 * LANES;
+    for (int64_t q = 0; q < width; q += step) {
+        q = width < step || q < width - step ? q : width - step;
+        if (step == LANES)
+            NAME(roll_down)(stride, 1, roll, taps, line + q * stride, out + q);
+        else
+            NAME(roll_down)(stride, 2, roll, taps, line + q * stride, out + q);
     }
 }
 

@@ -1,15 +1,15 @@
-/* Correlation with sums of outer products: each of `terms` pairs of 1-D kernels is a pass along the rows and one down the
- * columns.
+/* Correlation with sums of outer products: each of `terms` pairs of 1-D kernels is a pass along the rows and one down
+ * the columns.
  *
  *   out[r, q] = epilogue(sum_c sum_t sum_i u[i, t] * sum_j v[t, j] * x[c, r + i - pt, q + j - pl])
  *
- * Positions past the edges of the image are looked up in maps, those before it and then those after it: -1 stands for the
- * value `fill`. The two passes are fused: a row is gathered,
- * filtered along itself by every v, and stays in a ring of the kh newest rows of each term until kh output rows have seen
- * it. Ring and row fit L1. Of a single kernel of one row u is 1, and there is no second pass.
+ * Positions past the edges of the image are looked up in maps, those before it and then those after it: -1 stands for
+ * the value `fill`. The two passes are fused: a row is gathered,
+ * filtered along itself by every v, and stays in a ring of the kh newest rows of each term until kh output rows have
+ * seen it. Ring and row fit L1. Of a single kernel of one row u is 1, and there is no second pass.
  *
- * Both passes are one loop (`weigh`): sums of scaled vectors, from neighbouring places of a row, or from the rows of the
- * rings. Ahead of time, with any number of taps: Numba's loops with constant extents were no faster.
+ * Both passes are one loop (`weigh`): sums of scaled vectors, from neighbouring places of a row, or from the rows of
+ * the rings. Ahead of time, with any number of taps: Numba's loops with constant extents were no faster.
  */
 /* n vectors of to[q] (+)= sum_t weight[t] * from[t][q], of which `store` values are written; NaN in the result if a sum
  * is not finite. */
@@ -68,9 +68,9 @@ static VECTOR NAME(weigh_exactly)(const REAL *const *from, const REAL *base, con
     return check;
 }
 
-/* Tile: rows and columns of one output plane. arrays: x, out, u, v, bias or null, workspace, maps of rows and of columns, and a
- * flag a worker that is set once a sum was not finite. ints: as unpacked below; strides of x in elements. scalars: fill, the
- * activation's parameter. */
+/* Tile: rows and columns of one output plane. arrays: x, out, u, v, bias or null, workspace, maps of rows and of
+ * columns, and a flag a worker that is set once a sum was not finite. ints: as unpacked below; strides of x in
+ * elements. scalars: fill, the activation's parameter. */
 static void NAME(separable)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                             int64_t worker)
 {
@@ -96,7 +96,8 @@ static void NAME(separable)(void **arrays, const int64_t *ints, const double *sc
         const int64_t row1 = row0 + row_tile < oh ? row0 + row_tile : oh;
         const int64_t cols = ow - col0 < col_tile ? ow - col0 : col_tile;
         const int64_t width = (cols + LANES - 1) / LANES * LANES;
-        /* The gathered row is columns col0 <= t < col0 + seen of the continued one; those from first to last are inside. */
+        /* The gathered row is columns col0 <= t < col0 + seen of the continued one; those from first to last are
+         * inside. */
         const int64_t seen = cols + kw - 1;
         const int64_t first = clip(pl - col0, 0, seen), last = clip(iw + pl - col0, first, seen);
         for (int64_t t = seen; t < width + kw - 1; t++)

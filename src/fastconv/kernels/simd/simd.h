@@ -8,7 +8,8 @@
 
 #include <stdint.h>
 
-/* A convolution's geometry, as every compiled kernel gets it: the names of geometry.py, and the element strides of x. */
+/* A convolution's geometry, as every compiled kernel gets it: the names of geometry.py, and the element strides of x.
+ * */
 typedef struct {
     int64_t n, g, ic, oc, ih, iw, kh, kw, oh, ow, sh, sw, dh, dw, pt, pl;
     int64_t xn, xc, xh, xw;
@@ -50,6 +51,9 @@ typedef struct {
 
 /* Of one transform. */
 #define MAX_PASSES 12
+
+/* Neighbouring values whose powers softmax has at hand at a time, and neighbouring columns that it sums at a time. */
+#define AT_A_TIME 64
 
 /* Values between what belongs to one point of the transforms and to the next, so that it is no multiple of 4 KiB. */
 #define POINT_GAP 16

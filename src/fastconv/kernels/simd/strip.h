@@ -1,7 +1,7 @@
 /* Strips: the part of an image that a block of output positions reads, gathered with the zeros around it.
  *
- * Rows and columns are each split by their phase modulo the stride, so that what one tap reads at neighbouring positions
- * lies side by side:
+ * Rows and columns are each split by their phase modulo the stride, so that what one tap reads at neighbouring
+ * positions lies side by side:
  *
  *   strip[c, row phase, column phase, line, t]
  *   tap (i, j) of position (r, q)  ->  phases of i and j, line r + line(i), t = q + t(j)
@@ -9,8 +9,8 @@
  * Where that takes less room, as dilation or stride leave most values unused, each tap has a phase of its own. If every
  * column tap has, lines are as long as rows of positions, and neighbouring positions lie side by side across rows too.
  *
- * Positions are numbered through a block, row after row. LANES neighbouring positions are read as `runs`: one masked load
- * for each row that they touch.
+ * Positions are numbered through a block, row after row. LANES neighbouring positions are read as `runs`: one masked
+ * load for each row that they touch.
  */
 typedef struct {
     int64_t row_taps, row_phases, row_step, lines;    /* row_taps: each tap has its own phase; row_step image rows on */
@@ -38,8 +38,8 @@ static NAME(strip) NAME(strip_of)(const Window *w, int64_t rows, int64_t cols, i
 }
 
 /* `phases` interleaved runs of n values, `apart` in the target. */
-static inline __attribute__((always_inline)) void NAME(split_phases)(const int64_t phases, const REAL *restrict source, int64_t n,
-                                                              int64_t apart, REAL *restrict target)
+static inline __attribute__((always_inline)) void NAME(split_phases)(const int64_t phases, const REAL *restrict source,
+                                                                     int64_t n, int64_t apart, REAL *restrict target)
 {
     for (int64_t t = 0; t < n; t++)
         UNROLL
@@ -164,8 +164,10 @@ static void NAME(find_runs)(NAME(runs) *runs, int64_t p, int64_t n, int64_t cols
     }
 }
 
-/* LANES positions at `source`; lanes past the runs are zeros. `count` is that of the runs: a constant becomes straight code. */
-static inline __attribute__((always_inline)) VECTOR NAME(load_runs)(const NAME(runs) *runs, int64_t count, const REAL *source)
+/* LANES positions at `source`; lanes past the runs are zeros. `count` is that of the runs: a constant becomes straight
+ * code. */
+static inline __attribute__((always_inline)) VECTOR NAME(load_runs)(const NAME(runs) *runs, int64_t count,
+                                                                    const REAL *source)
 {
     NAME(mask) bits = (NAME(mask))NAME(load)(source + runs->start[0]) & runs->mask[0];
     for (int64_t run = 1; run < count; run++)

@@ -1,0 +1,251 @@
+"""Convolutions along one, two and three axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from fastconv import planner, volume
+from fastconv.epilogue import Activation, Epilogue
+from fastconv.functional.arguments import available_threads, conv_operands, delivered, result_and_target
+from fastconv.geometry import Padding
+from fastconv.plan import Plan
+
+
+def conv2d(
+    x: npt.ArrayLike,
+    weight: npt.ArrayLike,
+    bias: npt.ArrayLike | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: Padding = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    *,
+    activation: Activation = None,
+    strategy: str = "auto",
+    tolerance: float | None = None,
+    num_threads: int | None = None,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Two-dimensional convolution (cross-correlation) of a batch of multi-channel images.
+
+    ``out[n, m, r, q] = bias[m] + sum_{c, i, j} weight[m, c, i, j] * x[n, c, r*sh - pt + i*dh, q*sw - pl + j*dw]``
+
+    Parameters
+    ----------
+    x : array_like, shape (N, C, H, W) or (C, H, W)
+        Images; any strides. float32 or float64 after NumPy's promotion with `weight` and `bias`.
+    weight : array_like, shape (OC, C / groups, KH, KW)
+        Filters.
+    bias : array_like, shape (OC,), optional
+        Added to every output of a channel.
+    stride : int or (int, int)
+        Steps of the kernel, down and right.
+    padding : int, (int, int), ((top, bottom), (left, right)), "same" or "valid"
+        Zeros around the image. "same" keeps the extent (stride 1 only); an odd rest goes to the bottom and right.
+    dilation : int or (int, int)
+        Distance between taps; 1 is dense.
+    groups : int
+        Input and output channels fall into as many groups that are convolved apart.
+    activation : str or (str, float), optional
+        Applied to the result: "relu", "leaky_relu" (slope 0.01), "elu" (1.0), "sigmoid", "tanh", "silu", "gelu",
+        "hardswish"; ``(name, parameter)`` sets the parameter.
+    strategy : str
+        One of `fastconv.strategies`, or "auto": the cheapest within `tolerance`.
+    tolerance : float, optional
+        Bound on the expected maximum error, in standard deviations of the output, for "auto". Default 1e-5 in float32
+        and that of a plain sum in float64; 0 allows only strategies that round as a plain sum does.
+    num_threads : int, optional
+        At most as many threads; default `fastconv.get_num_threads`. Results do not depend on it.
+    out : ndarray, optional
+        Where to put the result.
+
+    Returns
+    -------
+    ndarray, shape (N, OC, OH, OW) or (OC, OH, OW)
+
+    Raises
+    ------
+    GeometryError
+        The shapes and the window do not fit together; a ``ValueError``.
+    UnsupportedError
+        `strategy` cannot compute this; a ``NotImplementedError``.
+
+    References
+    ----------
+    Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
+    >>> fastconv.conv2d(x, np.ones((1, 1, 3, 3), np.float32))
+    array([[[[45., 54.],
+             [81., 90.]]]], dtype=float32)
+    """
+    return _conv(
+        2,
+        x,
+        weight,
+        bias,
+        stride,
+        padding,
+        dilation,
+        groups,
+        activation,
+        strategy,
+        tolerance,
+        num_threads,
+        out,
+    )
+
+
+def conv1d(
+    x: npt.ArrayLike,
+    weight: npt.ArrayLike,
+    bias: npt.ArrayLike | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: Padding = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    *,
+    activation: Activation = None,
+    strategy: str = "auto",
+    tolerance: float | None = None,
+    num_threads: int | None = None,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """One-dimensional convolution (cross-correlation) of a batch of multi-channel signals.
+
+    As `conv2d`, for ``x (N, C, W)`` or ``(C, W)`` and ``weight (OC, C / groups, KW)``; per-side padding is
+    ``((left, right),)``.
+
+    Returns
+    -------
+    ndarray, shape (N, OC, OW) or (OC, OW)
+
+    Raises
+    ------
+    GeometryError, UnsupportedError
+        As `conv2d`.
+
+    References
+    ----------
+    Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.conv1d(np.array([[1.0, 2.0, 4.0, 8.0]]), np.array([[[-1.0, 1.0]]]))
+    array([[1., 2., 4.]])
+    """
+    return _conv(
+        1,
+        x,
+        weight,
+        bias,
+        stride,
+        padding,
+        dilation,
+        groups,
+        activation,
+        strategy,
+        tolerance,
+        num_threads,
+        out,
+    )
+
+
+def conv3d(
+    x: npt.ArrayLike,
+    weight: npt.ArrayLike,
+    bias: npt.ArrayLike | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: Padding = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    *,
+    activation: Activation = None,
+    strategy: str = "auto",
+    tolerance: float | None = None,
+    num_threads: int | None = None,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Three-dimensional convolution (cross-correlation) of a batch of multi-channel volumes.
+
+    As `conv2d`, for ``x (N, C, D, H, W)`` or ``(C, D, H, W)`` and ``weight (OC, C / groups, KD, KH, KW)``; per-side
+    padding is ``((front, back), (top, bottom), (left, right))``. It is computed as a 2-D convolution of
+    ``C * KD`` channels for every output depth, by `strategy`.
+
+    Returns
+    -------
+    ndarray, shape (N, OC, OD, OH, OW) or (OC, OD, OH, OW)
+
+    Raises
+    ------
+    GeometryError, UnsupportedError
+        As `conv2d`.
+
+    References
+    ----------
+    Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.conv3d(np.ones((1, 4, 4, 4)), np.ones((1, 1, 3, 3, 3)), stride=2, padding=1).ravel()
+    array([ 8., 12., 12., 18., 12., 18., 18., 27.])
+    """
+    return _conv(
+        3,
+        x,
+        weight,
+        bias,
+        stride,
+        padding,
+        dilation,
+        groups,
+        activation,
+        strategy,
+        tolerance,
+        num_threads,
+        out,
+    )
+
+
+def _conv(ndim, x, weight, bias, stride, padding, dilation, groups, activation, strategy, tolerance, num_threads, out):
+    """`conv1d`, `conv2d` and `conv3d`: arrays to operands, look up the plan, run it."""
+    geometry, shape, x, weight, epilogue = conv_operands(
+        ndim, x, weight, bias, stride, padding, dilation, groups, activation
+    )
+    if ndim == 3:
+        result, target = result_and_target(out, shape, x, weight, epilogue)
+        volume.convolve(
+            geometry,
+            x.reshape(geometry.x_shape),
+            weight,
+            epilogue,
+            target.reshape(geometry.out_shape),
+            strategy=strategy,
+            tolerance=tolerance,
+            threads=available_threads(num_threads),
+        )
+        return delivered(result, target)
+    plan = planner.plan(
+        geometry, x.dtype, strategy=strategy, tolerance=tolerance, threads=available_threads(num_threads)
+    )
+    result, target = result_and_target(out, shape, x, weight, epilogue)
+    execute(plan, x, weight, epilogue, target)
+    return delivered(result, target)
+
+
+def execute(plan: Plan, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
+    """Run `plan`; arrays may lack the batch axis, and the height of a 1-D problem."""
+    g = plan.geometry
+    if weight.ndim != g.ndim + 2:
+        weight = weight.reshape(g.weight_shape)
+    if x.ndim != g.ndim + 2:
+        x, out = x.reshape(g.x_shape), out.reshape(g.out_shape)
+    plan.strategy.run_once(g, x, weight, out, epilogue, plan.threads, plan.max_workspace)

@@ -1,0 +1,14 @@
+"""Pooling of planes: kernels that fold the values under a window, by maximum or by sum.
+
+Equation, for one plane x and a fold (the largest value, or the sum) over taps i, j::
+
+    out[r, q] = fold_i fold_j x[r * sh - pt + i * dh, q * sw - pl + j * dw]        (a mean divides this by its count)
+
+``direct``    folds vectors of neighbouring outputs tap by tap; ``blocks`` writes its instructions
+``doubling``  is for large windows, whose folds are found from those of half their extent
+``places``    finds where maxima stand, too
+``walking``   takes one window after the other, where they are not all alike
+``planes``    what they are told; ``shared`` what else they have in common
+
+Taps outside the image are left out: neutral values, which change nothing, stand for them where vectors cross an edge.
+"""

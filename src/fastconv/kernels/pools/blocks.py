@@ -1,0 +1,147 @@
+"""The instructions of one block: several rows of a vector of outputs each, folded tap by tap.
+
+A row of taps is folded first, and then the rows. Every second column is picked by one shuffle of two vectors; the lanes
+are brought into order once, before they are stored. Sums of rows that no two windows share go down the columns first,
+which leaves half of the shuffles. Maxima do not: of equal zeros the first in row-major order stays.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastconv.kernels.vector import Emitter
+
+INT64 = ir.IntType(64)
+
+
+class _Block:
+    """Writes the instructions of one block; `KH` and `KW` are 0 where they are read at run time."""
+
+    def __init__(
+        self,
+        builder: ir.IRBuilder,
+        scalar: types.Number,
+        mean: int,
+        KH: int,
+        KW: int,
+        STEP: int,
+        rows: int,
+        SH: int,
+        DOWN: int,
+    ) -> None:
+        self.builder, self.KH, self.KW, self.STEP = builder, KH, KW, STEP
+        self.rows, self.SH, self.DOWN = rows, SH, DOWN
+        self.vector = Emitter(builder, scalar)
+        # Of equal values, of zeros that is, the first stays.
+        self.fold = (lambda best, value: self.vector.add(best, value)) if mean else self._larger
+
+    def _larger(self, best: ir.Value, value: ir.Value) -> ir.Value:
+        return self.vector.maximum(value, best)
+
+    def moved(self, pointer: ir.Value, steps: int | ir.Value, step: ir.Value) -> ir.Value:
+        steps = INT64(steps) if isinstance(steps, int) else steps
+        return self.builder.gep(pointer, [self.builder.mul(steps, step)])
+
+    def folded(self, taps: list[ir.Value]) -> ir.Value:
+        return functools.reduce(self.fold, taps)
+
+    def folded_down(self, lines: list[list[ir.Value]]) -> list[ir.Value]:
+        return [self.folded(list(column)) for column in zip(*lines, strict=True)]
+
+    def folded_at_run_time(self, count: ir.Value, line: Callable[[ir.Value], list[ir.Value]]) -> list[ir.Value]:
+        """``line(0)`` to ``line(count - 1)``, at least one, folded down."""
+        best = [cgutils.alloca_once_value(self.builder, value) for value in line(INT64(0))]
+        with cgutils.for_range(self.builder, count, start=INT64(1)) as loop:
+            for at, value in zip(best, line(loop.index), strict=True):
+                self.builder.store(self.fold(self.builder.load(at), value), at)
+        return [self.builder.load(at) for at in best]
+
+    def seen(self, line: ir.Value, tap_step: ir.Value) -> list[ir.Value]:
+        """The vectors from which the taps of one line are `picked`."""
+        if self.STEP == 1:
+            return [self.vector.load(self.moved(line, j, tap_step)) for j in range(self.KW)]
+        lanes, paired = self.vector.lanes, self.KW // 2 * 2
+        at = [j + half for j in range(0, paired, 2) for half in (0, lanes)]
+        if self.KW % 2:
+            at += [paired, paired + lanes - 1]  # nothing past the last value that is seen
+        return [self.vector.load(self.builder.gep(line, [INT64(offset)])) for offset in at]
+
+    def picked(self, seen: list[ir.Value]) -> list[ir.Value]:
+        if self.STEP == 1:
+            return seen
+        pairs = list(zip(seen[::2], seen[1::2], strict=True))
+        taps = [tap for pair in pairs[: self.KW // 2] for tap in self.vector.deinterleave_unordered(*pair)]
+        return taps + [self.vector.even_unordered(*pair) for pair in pairs[self.KW // 2 :]]
+
+    def row(self, line: ir.Value, tap_step: ir.Value, kw: ir.Value) -> ir.Value:
+        """A row of taps, folded."""
+        if self.KW:
+            return self.folded(self.picked(self.seen(line, tap_step)))
+        load = self.vector.load_even_unordered if self.STEP == 2 else self.vector.load
+        (fold,) = self.folded_at_run_time(kw, lambda j: [load(self.moved(line, j, tap_step))])
+        return fold
+
+    def compute(self, source: ir.Value, line_step: ir.Value, tap_step: ir.Value, kh: ir.Value, kw: ir.Value) -> list:
+        """The folds of the block's rows."""
+
+        def row(line):
+            return self.row(self.moved(source, line, line_step), tap_step, kw)
+
+        def seen(line):
+            return self.seen(self.moved(source, line, line_step), tap_step)
+
+        if self.DOWN and self.KH:
+            rows = range(0, self.rows * self.SH, self.SH)
+            columns = [self.folded_down([seen(first + i) for i in range(self.KH)]) for first in rows]
+            folds = [self.folded(self.picked(row)) for row in columns]
+        elif self.DOWN:
+            folds = [self.folded(self.picked(self.folded_at_run_time(kh, seen)))]
+        elif not self.KH:
+            folds = self.folded_at_run_time(kh, lambda line: [row(line)])
+        else:
+            taps: list[list[ir.Value]] = [[] for _ in range(self.rows)]
+            for line in range((self.rows - 1) * self.SH + self.KH):
+                value = row(line)
+                for r, of_row in enumerate(taps):
+                    if 0 <= line - r * self.SH < self.KH:
+                        of_row.append(value)
+                        of_row[:] = [self.folded(of_row)]
+            folds = [value for (value,) in taps]
+        return [self.vector.ordered(value) for value in folds] if self.STEP == 2 else folds
+
+
+@intrinsic(prefer_literal=True)
+def fold_block(typingctx, spec, x, at, line_step, tap_step, kh, kw, out, to, out_step, heights, row, widths, column):
+    """Fold the windows of one block, the first of which starts at ``x[at]``, into ``out[to]``.
+
+    A mean is divided by ``heights[row]``, of the block's first row, times ``widths[column]``; or multiplied by it.
+    """
+    if not isinstance(spec, types.StringLiteral):
+        return None
+
+    def codegen(context, builder, signature, arguments):
+        (_, x, at, line_step, tap_step, kh, kw, out, to, out_step, heights, row, widths, column) = arguments
+        mean, times, *shape = map(int, spec.literal_value.split())
+        block = _Block(builder, signature.args[1].dtype, mean, *shape)
+        vector = block.vector
+        folds = block.compute(builder.gep(x, [at]), line_step, tap_step, kh, kw)
+        if mean:
+            scale = vector.mul if times else builder.fdiv
+            across = vector.load(builder.gep(widths, [column]))
+            for r, fold in enumerate(folds):
+                down = builder.load(builder.gep(heights, [builder.add(row, INT64(r))]))
+                folds[r] = scale(fold, vector.mul(vector.broadcast(down), across))
+        out = builder.gep(out, [to])
+        for r, fold in enumerate(folds):
+            vector.store(block.moved(out, r, out_step), fold)
+        return context.get_dummy_value()
+
+    integer = types.int64
+    signature = [spec, x, *[integer] * 5, out, integer, integer, heights, integer, widths, integer]
+    return types.void(*signature), codegen

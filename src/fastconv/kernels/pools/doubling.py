@@ -1,0 +1,109 @@
+"""Pooling by large windows, in logarithmically many folds.
+
+As powers are found by squaring, windows of extent w give those of 2 w, and one value more those of 2 w + 1::
+
+    fold_k[q] = fold(fold_w[q], fold_w[q + w])                                     k = 2 w
+    fold_k[q] = fold(fold(fold_w[q], fold_w[q + w]), x[q + 2 w])                   k = 2 w + 1
+
+so an output costs at most 2 log2(k) folds an axis, of whole vectors, along the rows and then down the columns. Sums are
+sums of pairs: their error grows with log2(k), not along the row as that of a running sum does, and a NaN or an infinity
+stays in its windows. The maximum of van Herk and of Gil and Werman takes 3 folds an axis, whatever the extent, but
+scans rows value by value.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+from numba.extending import register_jitable
+
+from fastconv.kernels.jit import tile_kernel
+from fastconv.kernels.pools.shared import gatherer, neutral_value, rows_of, told, total
+from fastconv.kernels.vector import lanes, load, maximum, store
+
+
+@register_jitable
+def later_or_larger(best, value):
+    return maximum(value, best)
+
+
+@register_jitable
+def top_bit(value):
+    """The largest power of 2 that is at most `value`."""
+    bit = 1
+    while 2 * bit <= value:
+        bit *= 2
+    return bit
+
+
+@functools.cache
+def doubling_kernel(dtype: np.dtype, mean: bool) -> Any:
+    """The tile kernel that doubles windows, of dilation 1.
+
+    ``arrays``: as of `direct_kernel`. ``ints``: `Planes`, `Tiles`.
+    """
+    neutral, LANES = neutral_value(dtype, mean), lanes(dtype)
+    gather = gatherer(dtype, neutral)
+    MEAN, fold = int(mean), total if mean else later_or_larger
+
+    @register_jitable
+    def widen(lines, lone, width, more, source, step, target, count):
+        """Windows of 2 * width, and `more`, in `target`, from those of `width` in `source` and the `lone` values."""
+        q = 0
+        while q < count:
+            best = fold(load(lines, source + q), load(lines, source + q + width * step))
+            if more:
+                best = fold(best, load(lines, lone + q + 2 * width * step))
+            store(lines, target + q, best)
+            q += LANES
+
+    def loop(arrays, ints, scalars, begin, end, worker):
+        x, out, scratch, heights, widths = arrays[0], arrays[1], arrays[2], arrays[3], arrays[4]
+        p, tiles = told(ints)
+        span = (p.ow - 1) * p.sw + p.kw
+        pitch = (p.ow + LANES - 1) // LANES * LANES
+        line = worker * tiles.room
+        work = line + span + LANES
+        rows = work + span + LANES
+        folds = rows + ((tiles.rows - 1) * p.sh + p.kh) * pitch
+        for tile in range(begin, end):
+            plane, image, row0, row1 = rows_of(tile, p, tiles)
+            top = row0 * p.sh - p.pt
+            count = (row1 - row0 - 1) * p.sh + p.kh
+            for y in range(top, top + count):
+                to = rows + (y - top) * pitch
+                if y < 0 or y >= p.ih:
+                    for q in range(pitch):
+                        scratch[to + q] = neutral
+                    continue
+                gather(x, image + y * p.xh, 0, 1, -p.pl, 1, p.xw, p.iw, scratch, line, 0, span)
+                width, bit, source = 1, top_bit(p.kw), line
+                while bit > 1:
+                    bit //= 2
+                    more = int((p.kw & bit) > 0)
+                    wide = 2 * width + more
+                    target = to if bit == 1 and p.sw == 1 else work
+                    widen(scratch, line, width, more, source, 1, target, span - wide + 1)
+                    width, source = wide, target
+                if source != to:
+                    for q in range(p.ow):
+                        scratch[to + q] = scratch[source + q * p.sw]
+            width, bit, source = 1, top_bit(p.kh), rows
+            while bit > 1:
+                bit //= 2
+                more = int((p.kh & bit) > 0)
+                wide = 2 * width + more
+                for at in range(0, (count - wide + 1) * pitch, pitch):
+                    widen(scratch, rows + at, width, more, source + at, pitch, folds + at, pitch)
+                width, source = wide, folds
+            for r in range(row0, row1):
+                at, to = source + (r - row0) * p.sh * pitch, (plane * p.oh + r) * p.ow
+                for q in range(p.ow):
+                    if MEAN:
+                        out[to + q] = scratch[at + q] / (heights[r] * widths[q])
+                    else:
+                        out[to + q] = scratch[at + q]
+
+    return tile_kernel(loop, dtype)

@@ -1,0 +1,93 @@
+"""What the kernels of pooling share: their integers, tiles, taps inside the image, and neutral values."""
+
+from __future__ import annotations
+
+import functools
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, register_jitable
+
+from fastconv.kernels.pools.planes import Planes, Tiles
+from fastconv.kernels.vector import lanes, load, store
+
+# Where the integers of one kernel alone begin.
+BESIDE = len(Planes._fields) + len(Tiles._fields)
+
+
+def neutral_value(dtype: np.dtype, mean: bool) -> Any:
+    """The value that changes nothing: sums keep even the sign of a zero."""
+    if mean:
+        return dtype.type(-0.0)
+    return dtype.type(-np.inf if dtype.kind == "f" else np.iinfo(dtype).min)
+
+
+@intrinsic
+def told(typingctx, ints):
+    """The `Planes` and `Tiles` that a kernel's integers begin with."""
+    tuples = [types.NamedUniTuple(types.int64, len(fields._fields), fields) for fields in (Planes, Tiles)]
+
+    def codegen(context, builder, signature, arguments):
+        values = (builder.load(builder.gep(arguments[0], [ir.IntType(64)(at)])) for at in range(BESIDE))
+        made = [context.make_tuple(builder, of, list(islice(values, of.count))) for of in tuples]
+        return context.make_tuple(builder, signature.return_type, made)
+
+    return types.Tuple(tuples)(ints), codegen
+
+
+@register_jitable
+def rows_of(tile, planes, tiles):
+    """The plane of a tile, where that starts in the input, and the first and last of the tile's output rows."""
+    plane = tile // tiles.a_plane
+    image = plane // planes.channels * planes.xn + plane % planes.channels * planes.xc
+    row = tile % tiles.a_plane * tiles.rows
+    return plane, image, row, min(row + tiles.rows, planes.oh)
+
+
+@register_jitable
+def total(best, value):
+    return best + value
+
+
+@register_jitable
+def inside(start, step, count, extent):
+    """The interval of t < count for which ``0 <= start + t * step < extent``."""
+    if start >= 0 and start + (count - 1) * step < extent:
+        return 0, count
+    if step == 1:  # a division takes longer than a vector of outputs
+        begin = min(count, max(0, -start))
+        return begin, min(count, max(begin, extent - start))
+    begin = min(count, max(0, -(start // step)))
+    return begin, min(count, max(begin, (extent - start + step - 1) // step))
+
+
+@functools.cache
+def gatherer(dtype: np.dtype, neutral: Any) -> Any:
+    """What copies lines of an image into a strip."""
+    LANES = lanes(dtype)
+
+    @register_jitable
+    def gather(x, at, line, lines, column, step, xw, extent, strip, to, pitch, count):
+        """`count` values from `column` on of each of the `lines` from ``x[at]`` on; neutral outside the image."""
+        begin, end = inside(column, step, count, extent)
+        for _ in range(lines):
+            for t in range(begin):
+                strip[to + t] = neutral
+            if step * xw == 1 and end - begin >= LANES:
+                t = begin
+                while t < end:
+                    k = min(t, end - LANES)
+                    store(strip, to + k, load(x, at + (column + k) * xw))
+                    t += LANES
+            else:
+                for t in range(begin, end):
+                    strip[to + t] = x[at + (column + t * step) * xw]
+            for t in range(end, count):
+                strip[to + t] = neutral
+            at += line
+            to += pitch
+
+    return gather

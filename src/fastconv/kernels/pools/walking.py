@@ -1,0 +1,87 @@
+"""Pooling window by window: those that are not all alike, or stand in one column."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+from numba.extending import register_jitable
+
+from fastconv.kernels.jit import as_int64, tile_kernel
+from fastconv.kernels.pools.shared import inside, neutral_value, rows_of, told, total
+
+
+@register_jitable
+def larger(best, value):
+    return value if value > best else best
+
+
+@register_jitable
+def larger_or_nan(best, value):
+    return value if (value > best) | (value != value) else best
+
+
+@register_jitable
+def regular(at, extent, outputs, taps, stride, dilation, pad, starts, plane):
+    begin, end = inside(at * stride - pad, dilation, taps, extent)
+    return at * stride - pad + begin * dilation, end - begin
+
+
+@register_jitable
+def adaptive(at, extent, outputs, taps, stride, dilation, pad, starts, plane):
+    start = at * extent // outputs
+    return start, ((at + 1) * extent + outputs - 1) // outputs - start
+
+
+@register_jitable
+def drawn(at, extent, outputs, taps, stride, dilation, pad, starts, plane):
+    return starts[plane * outputs + at], taps
+
+
+# Where a window starts inside the image, and how many taps it has there.
+WINDOWS = {"regular": regular, "adaptive": adaptive, "drawn": drawn}
+
+
+@functools.cache
+def walking_kernel(dtype: np.dtype, mean: bool, windows: str, INDICES: bool) -> Any:
+    """The tile kernel that walks one of the `WINDOWS` after the other.
+
+    ``arrays``: x, out (C-contiguous); with `INDICES` where in its plane each maximum stands (int64), the first of equal
+    values, but the last NaN, as torch has it; and what means are divided by, as of `direct_kernel`, or the starts of
+    windows that were drawn, down and across (int64). ``ints``: `Planes`, `Tiles`.
+    """
+    neutral, window, MEAN = neutral_value(dtype, mean), WINDOWS[windows], int(mean)
+    fold = total if mean else larger_or_nan if dtype.kind == "f" else larger
+
+    def loop(arrays, ints, scalars, begin, end, worker):
+        x, out, out_at = arrays[0], arrays[1], as_int64(arrays[2])
+        row_starts, column_starts = as_int64(arrays[3]), as_int64(arrays[4])
+        p, tiles = told(ints)
+        for tile in range(begin, end):
+            plane, image, row0, row1 = rows_of(tile, p, tiles)
+            for r in range(row0, row1):
+                top, rows = window(r, p.ih, p.oh, p.kh, p.sh, p.dh, p.pt, row_starts, plane)
+                for q in range(p.ow):
+                    left, columns = window(q, p.iw, p.ow, p.kw, p.sw, p.dw, p.pl, column_starts, plane)
+                    to = (plane * p.oh + r) * p.ow + q
+                    best, at = neutral, -1
+                    for i in range(rows):
+                        row = image + (top + i * p.dh) * p.xh
+                        if INDICES:
+                            for j in range(columns):
+                                value = x[row + (left + j * p.dw) * p.xw]
+                                if (value > best) | (value != value) | (at < 0):
+                                    best, at = value, (top + i * p.dh) * p.iw + left + j * p.dw
+                        else:
+                            of_row = neutral
+                            for j in range(columns):
+                                of_row = fold(of_row, x[row + (left + j * p.dw) * p.xw])
+                            best = fold(best, of_row)
+                    if INDICES:
+                        out_at[to] = at
+                    if MEAN:
+                        best /= arrays[3][r] * arrays[4][q]
+                    out[to] = best
+
+    return tile_kernel(loop, dtype)

@@ -1,0 +1,259 @@
+"""How pooling of planes runs: kernel, tiles and scratch memory, chosen once for every signature.
+
+One axis is a plane of one row; volume.py makes planes of three.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from fastconv import threads as team
+from fastconv.arrays import as_operand
+from fastconv.geometry import PoolGeometry, adaptive_counts, exact
+from fastconv.kernels.pools.planes import Planes, Tiles
+
+# About as many output values are handed out at a time: enough to hide the hand-out, few enough to share among threads.
+_GRAIN_VALUES = 16384
+
+# A worker's strips should stay in its L2 cache.
+_STRIP_BYTES = 128 << 10
+
+# Where a window of as many taps, and outputs that share most of them, is found by doubling.
+_DOUBLING_TAPS, _DOUBLING_STRIDES = 30, 4
+
+_FAR = 2**32
+
+Pooled = np.ndarray | tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPlan:
+    """Everything about a call but its data: which kernel, and how much scratch memory a worker needs."""
+
+    address: int
+    out_shape: tuple[int, ...]
+    ints: tuple[int, ...]
+    room: int
+    tiles: int
+    grain: int
+    indices: bool
+    divisors: tuple[np.ndarray, ...]
+
+    def run(self, x: np.ndarray, starts: tuple[np.ndarray, ...] = ()) -> Pooled:
+        """The pooled array, and with `indices` where in its plane each value stood."""
+        threads = min(team.get_num_threads(), max(1, self.tiles // self.grain))
+        out = np.empty(self.out_shape, x.dtype)
+        if self.room:
+            third = np.empty(threads * self.room, x.dtype)
+        else:
+            third = np.empty(self.out_shape, np.int64) if self.indices else None
+        arrays = (x, out, third, *(starts or self.divisors))
+        team.run_tiles(self.address, arrays, self.ints, (), self.tiles, threads, self.grain)
+        return (out, third) if self.indices else out
+
+
+def pool(
+    x: np.ndarray,
+    dtype: np.dtype,
+    kind: str,
+    ndim: int,
+    window: tuple[Any, ...],
+    *,
+    count_include_pad: bool = False,
+    divisor: int = 0,
+) -> Pooled:
+    """The "max", "indices" (maxima and where they are) or "mean" of windows of planes, or signals, in `dtype`.
+
+    `window` is kernel size, stride, padding, dilation, ceil mode. Geometry comes first: nothing is copied for a window
+    that is wrong.
+    """
+    *extents, ceil_mode = window
+    try:
+        lookup, key = _plan, [value if type(value) is int else exact(value) for value in (*extents, bool(ceil_mode))]
+    except TypeError:  # the geometry says which is no int
+        lookup, key = _plan.__wrapped__, window
+    plan = lookup(x.shape, x.strides, dtype, kind, count_include_pad, divisor, ndim, *key)
+    operand = as_operand(x, dtype)
+    if operand is not x and operand.strides != x.strides:
+        plan = lookup(x.shape, operand.strides, dtype, kind, count_include_pad, divisor, ndim, *key)
+    return plan.run(operand)
+
+
+def pool_uneven(
+    x: np.ndarray,
+    dtype: np.dtype,
+    kind: str,
+    windows: str,
+    kernel: tuple[int, ...],
+    out_extent: tuple[int, ...],
+    starts: tuple[np.ndarray, ...] = (),
+) -> Pooled:
+    """As `pool`, of windows that are not all alike: "adaptive" ones, or "drawn" ones that begin at `starts`."""
+    operand = as_operand(x, dtype)
+    return _uneven_plan(x.shape, operand.strides, dtype, kind, windows, kernel, out_extent).run(operand, starts)
+
+
+@functools.lru_cache(maxsize=256)
+def _plan(
+    x_shape: tuple[int, ...],
+    x_strides: tuple[int, ...],
+    dtype: np.dtype,
+    kind: str,
+    count_include_pad: bool,
+    divisor: int,
+    ndim: int,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil_mode: bool,
+) -> PoolPlan:
+    g = PoolGeometry.from_shapes(x_shape, kernel_size, stride, padding, dilation, ndim=ndim, ceil_mode=ceil_mode)
+    out_shape = g.out_shape[ndim + 2 - len(x_shape) :]
+    g = g.as_2d()
+    extents = (g.c, g.ih, g.iw, g.oh, g.ow, g.kh, g.kw, g.sh, g.sw, g.dh, g.dw, g.pt, g.pl)
+    p = Planes(*extents, *_element_strides(x_strides, dtype, ndim))
+    divisors = ()
+    if kind == "mean":
+        counts = ([1] * g.oh, [divisor] * g.ow) if divisor else g.counts(count_include_pad)
+        divisors = tuple(np.array(of_axis, dtype) for of_axis in counts)
+    task = _Task(dtype, kind, g.n, out_shape, p, divisors)
+    if kind == "indices":
+        return _placing(task)
+    # Strips are to be no wider than a few images, and a vector of outputs is to span no more than addresses can; one
+    # column of windows would leave most lanes of its vectors empty.
+    if p.pl > p.iw or p.sw >= _FAR or (p.ow == 1 and p.iw > 2):
+        return _walking("regular", task)
+    if p.dh == p.dw == 1 and p.kh * p.kw > _DOUBLING_TAPS and p.sh * p.sw <= _DOUBLING_STRIDES and p.pt <= p.ih:
+        return _doubling(task)
+    return _direct(task)
+
+
+@functools.lru_cache(maxsize=256)
+def _uneven_plan(
+    x_shape: tuple[int, ...],
+    x_strides: tuple[int, ...],
+    dtype: np.dtype,
+    kind: str,
+    windows: str,
+    kernel: tuple[int, ...],
+    out_extent: tuple[int, ...],
+) -> PoolPlan:
+    ndim = len(out_extent)
+    n, c = (1, *x_shape)[-ndim - 2 : -ndim]
+    ones = (1,) * (2 - ndim)
+    extents = (c, *ones, *x_shape[-ndim:], *ones, *out_extent, *ones, *kernel, 1, 1, 1, 1, 0, 0)
+    p = Planes(*extents, *_element_strides(x_strides, dtype, ndim))
+    divisors = ()
+    if kind == "mean":
+        divisors = tuple(np.array(adaptive_counts(*axis), dtype) for axis in ((p.ih, p.oh), (p.iw, p.ow)))
+    return _walking(windows, _Task(dtype, kind, n, (*x_shape[:-ndim], *out_extent), p, divisors))
+
+
+def _element_strides(x_strides: tuple[int, ...], dtype: np.dtype, ndim: int) -> tuple[int, ...]:
+    """The strides of planes in elements; a signal is a plane of one row."""
+    strides = x_strides if ndim == 2 else (*x_strides[:-1], 0, x_strides[-1])
+    return tuple(stride // dtype.itemsize for stride in (0, *strides)[-4:])
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What is to be done, whichever kernel does it."""
+
+    dtype: np.dtype
+    kind: str
+    n: int
+    out_shape: tuple[int, ...]
+    planes: Planes
+    divisors: tuple[np.ndarray, ...]
+    """Of means: one number for each row and one for each column, whose product divides."""
+
+    @property
+    def mean(self) -> bool:
+        return self.kind == "mean"
+
+    @property
+    def rows(self) -> int:
+        """The output rows of a tile."""
+        return min(self.planes.oh, max(1, _GRAIN_VALUES // self.planes.ow))
+
+    def plan(self, kernel: Any, rows: int, room: int = 0, beside: tuple[int, ...] = ()) -> PoolPlan:
+        """The plan that runs `kernel` on tiles of `rows` rows, with `room` values of scratch memory a worker."""
+        tiles = Tiles(rows, -(-self.planes.oh // rows), _round_up(room, 64))
+        return PoolPlan(
+            address=kernel.address,
+            out_shape=self.out_shape,
+            ints=(*self.planes, *tiles, *beside),
+            room=tiles.room,
+            tiles=self.n * self.planes.channels * tiles.a_plane,
+            grain=max(1, _GRAIN_VALUES // (rows * self.planes.ow)),
+            indices=self.kind == "indices",
+            divisors=self.divisors,
+        )
+
+
+def _walking(windows: str, task: _Task) -> PoolPlan:
+    from fastconv.kernels.pools.walking import walking_kernel
+
+    return task.plan(walking_kernel(task.dtype, task.mean, windows, task.kind == "indices"), task.rows)
+
+
+def _placing(task: _Task) -> PoolPlan:
+    from fastconv.kernels.pools.places import places_kernel
+
+    return task.plan(places_kernel(task.dtype), task.rows)
+
+
+def _doubling(task: _Task) -> PoolPlan:
+    from fastconv.kernels.pools.doubling import doubling_kernel
+    from fastconv.kernels.vector import lanes
+
+    p, width = task.planes, lanes(task.dtype)
+    # Each tile folds kh - 1 lines more than it has rows.
+    rows = min(p.oh, max(task.rows, 4 * p.kh // p.sh))
+    lines = (rows - 1) * p.sh + p.kh
+    line = (p.ow - 1) * p.sw + p.kw + width
+    room = 2 * line + 2 * lines * _round_up(p.ow, width) + width
+    return task.plan(doubling_kernel(task.dtype, task.mean), rows, room)
+
+
+def _direct(task: _Task) -> PoolPlan:
+    from fastconv.kernels.pools.direct import direct_kernel, unrolled
+    from fastconv.kernels.vector import lanes
+
+    p, width = task.planes, lanes(task.dtype)
+    kept = p.sw <= 2
+    KH, KW = unrolled(p.kh, p.kw, p.dh == p.dw == 1)
+    first = min(p.ow, -(-p.pl // p.sw))
+    last = max(first, min(p.ow, (p.iw + p.pl - (p.kw - 1) * p.dw - 1) // p.sw + 1))
+    left, right = _round_up(first, width), p.ow - _round_up(p.ow - last, width)
+    # Two narrow strips cost more than they save.
+    worth = width if (left, right) == (0, p.ow) else 4 * width
+    if not kept or p.xw != 1 or right - left < worth:
+        left = right = p.ow
+    widest = max(left, p.ow - right, width)
+    line = (widest - 1) * p.sw + (p.kw - 1) * p.dw + 1 if kept else p.kw * widest
+    group = 1
+    if p.dh == 1:
+        group = max(1, min(task.rows, (_STRIP_BYTES // (line * task.dtype.itemsize) - p.kh) // p.sh + 1))
+    lines = (group - 1) * p.sh + (p.kh if KH else min(p.kh, p.ih))
+    room = 0 if right - left == p.ow >= width else 4 * width + lines * line  # nothing is gathered in between
+    divisors, times = task.divisors, False
+    if task.mean:
+        down, across = divisors
+        divisors = down, np.append(across, np.ones(width, task.dtype))
+        # A product with the reciprocal of a power of 2 is the quotient, and found in a fifth of the time.
+        times = all((abs(np.frexp(of_axis)[0]) == 0.5).all() for of_axis in divisors)
+        if times:
+            divisors = tuple(1 / of_axis for of_axis in divisors)
+    SH = p.sh if KH > 1 and p.sh <= KH else 0
+    kernel = direct_kernel(task.dtype, task.mean, times, KH, KW, p.sw if kept else 1, SH)
+    return replace(task, divisors=divisors).plan(kernel, task.rows, room, (group, left, right, int(kept)))
+
+
+def _round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
