@@ -12,6 +12,7 @@ from scipy import signal, special
 import fastconv
 from cases import CASES, DTYPES, OF_3X3, integers, normals, window
 from fastconv import UnsupportedError, planner
+from fastconv import threads as team
 from fastconv.epilogue import ACTIVATIONS, Epilogue
 from fastconv.geometry import ConvGeometry
 from fastconv.strategies import STRATEGIES
@@ -246,6 +247,7 @@ def test_workspace_is_as_promised(strategy, geometry, limit):
     out = np.empty(geometry.out_shape, np.float32)
     arguments = (geometry, x, strategy.prepare(geometry, weight, 2), out, Epilogue(), 2, limit)
     strategy.run(*arguments)  # compiles, imports, fills caches
+    team.release_scratch()
     tracemalloc.start()
     try:
         strategy.run(*arguments)

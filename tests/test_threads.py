@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import itertools
 import multiprocessing
 import os
 import signal
@@ -10,6 +11,7 @@ import sys
 import textwrap
 import threading
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from fastconv.threads import run_tiles
 
 import fastconv
 from cases import CASES, OF_3X3, normals
+from fastconv import threads as team
 from fastconv.kernels.blas import _controls
 
 F4 = np.float32
@@ -493,3 +496,33 @@ def test_workers_leave_the_cores_of_the_process_as_they_were():
     threads = {int(task) for task in os.listdir("/proc/self/task")} if os.path.isdir("/proc/self/task") else {0}
     assert os.sched_getaffinity(0) == before
     assert all(os.sched_getaffinity(thread) <= before for thread in threads)
+
+
+def test_scratch_memory_is_kept_and_never_shared():
+    """Of arrays that are alive no two overlap; what the first left behind is what the next of its size gets."""
+    team.release_scratch()
+    byte = np.dtype("u1")
+    sizes = [1000, 5000, 100, 300_000, 70]
+    alive = [team.aligned_empty(size, byte) for size in sizes]
+    assert all(array.ctypes.data % 64 == 0 for array in alive)
+    assert not any(np.may_share_memory(a, b) for a, b in itertools.combinations(alive, 2))
+    addresses = {array.ctypes.data for array in alive}
+    view = alive[1][10:20]
+    del alive
+    again = [team.aligned_empty(size, byte) for size in sizes]
+    assert len({array.ctypes.data for array in again} & addresses) == len(sizes) - 1
+    assert not any(np.may_share_memory(view, array) for array in again)
+
+
+def test_little_scratch_memory_is_kept():
+    team.release_scratch()
+    tracemalloc.start()
+    try:
+        arrays = [team.aligned_empty(4 << 20, np.dtype("u1")) for _ in range(20)]
+        arrays.append(team.aligned_empty(100 << 20, np.dtype("u1")))
+        del arrays
+        assert tracemalloc.get_traced_memory()[0] < 26 << 20
+        team.release_scratch()
+        assert tracemalloc.get_traced_memory()[0] < 1 << 20
+    finally:
+        tracemalloc.stop()

@@ -12,6 +12,7 @@ deep learning, 2016, chapter 4).
 from __future__ import annotations
 
 import functools
+import itertools
 from math import prod
 from typing import NamedTuple
 
@@ -38,6 +39,10 @@ class _Phases(NamedTuple):
     """How many taps each has."""
     taps: np.ndarray
     """These, one phase after another."""
+    starts: tuple[int, ...]
+    """Where the results of each begin, one phase after another, and where those of the last end."""
+    places: np.ndarray
+    """Where these stand in the input's last two axes (see PLACE of kernels/lowering.pyx)."""
 
 
 @functools.lru_cache(maxsize=1024)
@@ -45,11 +50,18 @@ def _phases(g: ConvGeometry) -> _Phases:
     phases = g.adjoint()
     numbers = np.arange(g.taps).reshape(g.kernel)
     taps = [numbers[phase.taps].ravel() for phase in phases]
+    starts = (0, *itertools.accumulate(prod(phase.geometry.out_shape) for phase in phases))
+    places = [
+        (start, *phase.geometry.out_extent[-2:], *(side.start for side in phase.target[-2:]))
+        for start, phase in zip(starts, phases, strict=False)
+    ]
     return _Phases(
         phases=phases,
         covered=sum(phase.geometry.positions for phase in phases) == prod(g.extent),
         kept=np.array([len(kept) for kept in taps], np.int64),
         taps=np.concatenate([*taps, []]).astype(np.int64),
+        starts=starts,
+        places=np.array(places, np.int64),
     )
 
 
@@ -68,16 +80,15 @@ def input_adjoint(
     if not of.covered:
         out[...] = 0
     weights = _swapped(g, of, np.ascontiguousarray(weight), threads)
-    # One after another in the same memory, that caches know.
-    room = None if alone else np.empty(max((prod(p.geometry.out_shape) for p in of.phases), default=0), out.dtype)
-    for phase in of.phases:
+    results = None if alone else team.aligned_empty(of.starts[-1], out.dtype)
+    for phase, start, end in zip(of.phases, of.starts, of.starts[1:], strict=False):
         values = prod(phase.geometry.weight_shape)
         swapped, weights = weights[:values].reshape(phase.geometry.weight_shape), weights[values:]
-        target = out if alone else room[: prod(phase.geometry.out_shape)].reshape(phase.geometry.out_shape)
+        target = out if results is None else results[start:end].reshape(phase.geometry.out_shape)
         seen = grad[:, :, *phase.seen]
         _convolve(phase.geometry, seen, swapped, epilogue if of.covered else PLAIN, target, tolerance, threads)
-        if not alone:
-            _place(g, phase, target, out, threads)
+    if results is not None:
+        _place(g, of, results, out, threads)
     if epilogue and not of.covered:
         from fastconv.kernels.epilogue import PLANES
 
@@ -89,7 +100,7 @@ def _swapped(g: ConvGeometry, of: _Phases, weight: np.ndarray, threads: int) -> 
     """The weights of all phases, one after another: their taps, reversed, and channels swapped within groups."""
     from fastconv.kernels.lowering import SWAP_FILTERS, SWAPPED_CHANNELS
 
-    swapped = np.empty(g.oc * (g.ic // g.g) * len(of.taps), weight.dtype)
+    swapped = team.aligned_empty(g.oc * (g.ic // g.g) * len(of.taps), weight.dtype)
     team.run_tiles(
         SWAP_FILTERS[weight.dtype.name],
         (weight, swapped, of.kept, of.taps),
@@ -101,20 +112,21 @@ def _swapped(g: ConvGeometry, of: _Phases, weight: np.ndarray, threads: int) -> 
     return swapped
 
 
-def _place(g: ConvGeometry, phase: Phase, source: np.ndarray, out: np.ndarray, threads: int) -> None:
-    """The results of a phase to where they stand in the input."""
+def _place(g: ConvGeometry, of: _Phases, results: np.ndarray, out: np.ndarray, threads: int) -> None:
+    """The results of all phases to where they stand in the input."""
     from fastconv.kernels.lowering import PLACE
 
     if g.ndim == 3:
-        out[:, :, *phase.target] = source
+        for phase, start, end in zip(of.phases, of.starts, of.starts[1:], strict=False):
+            out[:, :, *phase.target] = results[start:end].reshape(phase.geometry.out_shape)
         return
     team.run_tiles(
         PLACE[out.dtype.name],
-        (source, out),
-        (*phase.geometry.out_extent, *g.extent, *(side.start for side in phase.target), *g.stride),
+        (results, out, of.places),
+        (len(of.phases), *g.extent, *g.stride),
         (),
         g.n * g.ic,
-        min(threads, 1 + source.nbytes // _BYTES_A_THREAD),
+        min(threads, 1 + results.nbytes // _BYTES_A_THREAD),
         8,
     )
 

@@ -30,6 +30,8 @@ cdef extern from "Python.h":
 
 cdef enum:
     CACHE_LINE = 64
+    MOST_KEPT = 6
+    MOST_KEPT_BYTES = 8 << 20
 
 cdef extern from "team.h" nogil:
     enum:
@@ -95,15 +97,47 @@ def run_tiles(kernel, tuple arrays, tuple ints, tuple scalars, int64_t tiles, in
         run_region(&region, threads)
 
 
+# Scratch memory that was used before, for whoever needs some next. What goes back to the system instead is cleared and
+# mapped anew, page by page, when it is next asked for, and that takes longer than some convolutions.
+cdef list kept = []
+
+
+cdef class Memory:
+    """A buffer that is kept for another, once nothing refers to it."""
+
+    cdef cnp.ndarray buffer
+
+    def __cinit__(self, cnp.npy_intp size):
+        cdef Py_ssize_t at
+        for at in range(len(kept)):  # in order of size
+            if cnp.PyArray_SIZE(<cnp.ndarray> kept[at]) >= size:
+                self.buffer = kept.pop(at)
+                return
+        if kept:
+            kept.pop()  # it is outgrown
+        self.buffer = cnp.PyArray_EMPTY(1, &size, cnp.NPY_UINT8, 0)
+
+    def __del__(self):
+        if cnp.PyArray_SIZE(self.buffer) <= MOST_KEPT_BYTES:
+            kept.append(self.buffer)
+            kept.sort(key=len)
+            if len(kept) > MOST_KEPT:
+                del kept[0]
+
+
+def release_scratch():
+    """Let go of the scratch memory that is kept for later calls."""
+    kept.clear()
+
+
 def aligned_empty(Py_ssize_t count, cnp.dtype dtype):
     """An uninitialised array that starts on a cache line: scratch memory for workers."""
-    cdef cnp.npy_intp room = count * dtype.itemsize + CACHE_LINE
     cdef cnp.npy_intp size = count
-    buffer = cnp.PyArray_EMPTY(1, &room, cnp.NPY_UINT8, 0)
-    cdef char *start = cnp.PyArray_BYTES(buffer)
+    cdef Memory memory = Memory(count * dtype.itemsize + CACHE_LINE)
+    cdef char *start = cnp.PyArray_BYTES(memory.buffer)
     start += -<intptr_t> start & (CACHE_LINE - 1)
     cdef cnp.ndarray array = cnp.PyArray_SimpleNewFromData(1, &size, dtype.num, start)
-    cnp.set_array_base(array, buffer)
+    cnp.set_array_base(array, memory)
     return array
 
 
