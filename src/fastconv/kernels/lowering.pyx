@@ -247,7 +247,7 @@ SWAP_FILTERS = {"float32": <intptr_t> &swap_f32, "float64": <intptr_t> &swap_f64
 cdef inline void place_tiles(const real *source, real *out, const int64_t *phases, const int64_t *ints,
                              int64_t begin, int64_t end) noexcept nogil:
     cdef int64_t count = ints[0], height = ints[1], width = ints[2], sh = ints[3], sw = ints[4]
-    cdef int64_t tile, phase, rows, cols, r, q
+    cdef int64_t tile, phase, rows, cols, q
     cdef const int64_t *fields
     cdef const real *line
     cdef real *target
@@ -257,7 +257,7 @@ cdef inline void place_tiles(const real *source, real *out, const int64_t *phase
             rows, cols = fields[1], fields[2]
             line = source + fields[0] + tile * rows * cols
             target = out + (tile * height + fields[3]) * width + fields[4]
-            for r in range(rows):
+            for _ in range(rows):
                 if sw == 2:
                     for q in range(cols):
                         target[2 * q] = line[q]
@@ -278,9 +278,9 @@ cdef void place_f64(void **arrays, const int64_t *ints, const double *scalars,
     place_tiles(<const double *> arrays[0], <double *> arrays[1], <const int64_t *> arrays[2], ints, begin, end)
 
 
-# The results of an adjoint's phases to where they stand, a stride apart. Tile: one plane, all phases of which are placed
-# while it is in L1. `arrays`: the results, (planes, rows, cols) of each phase; out; for each phase the first of its
-# results, rows, cols, and its first row and column. `ints`: phases, height and width of a plane of out, strides.
+# The results of an adjoint's phases to where they stand, a stride apart. Tile: one plane, all phases of which are
+# placed while it is in L1. `arrays`: the results, (planes, rows, cols) of each phase; out; for each phase the first of
+# its results, rows, cols, and its first row and column. `ints`: phases, height and width of a plane of out, strides.
 PLACE = {"float32": <intptr_t> &place_f32, "float64": <intptr_t> &place_f64}
 
 

@@ -1,12 +1,12 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """The tiles of direct convolution: what each sees of the image, and the sweeps that compute it.
 
-A *sweep* is a native function: it computes a rectangle of the output planes of a group from lines of values that it can
-load as vectors. Narrow planes with 3 × 3 filters have one in C (simd/rolling.h); all others are swept block by block by a
-function that Numba compiled (kernels/direct.py). This module cuts tiles into rectangles and finds such lines. Where all
-that a rectangle sees lies in the image, and columns follow each other in memory, they are the image's own. For all
-others, those at borders above all, a *strip* is gathered first, zeros around the image included, whose columns may be
-split into planes::
+A *sweep* is a native function: it computes a rectangle of the output planes of a group from lines of values that it
+can load as vectors. Narrow planes with 3 × 3 filters have one in C (simd/rolling.h); all others are swept block by
+block by a function that Numba compiled (kernels/direct.py). This module cuts tiles into rectangles and finds such
+lines. Where all that a rectangle sees lies in the image, and columns follow each other in memory, they are the image's
+own. For all others, those at borders above all, a *strip* is gathered first, zeros around the image included, whose
+columns may be split into planes::
 
     strip[c, l, plane, t] = x[c, top + line(l), col * sw - pl + start[plane] + t * step]
 
@@ -98,12 +98,12 @@ cdef inline void fill_columns(item *strip, int64_t pitch, int64_t lines, int64_t
 cdef inline void gather_lines(const item *source, int64_t apart, int64_t step, int64_t unit, int64_t count,
                               int64_t first, int64_t last, item *strip, int64_t pitch) noexcept nogil:
     """The values first <= t < last of lines that are `apart`; those of a line are `step` items apart."""
-    cdef int64_t line, t, part
+    cdef int64_t t, part
     if step == unit:
         picked.copy_lines(strip + first * unit, pitch * sizeof(item), source + first * unit, apart * sizeof(item),
                           count, (last - first) * unit * sizeof(item))
         return
-    for line in range(count):
+    for _ in range(count):
         if unit == 1:
             for t in range(first, last):
                 strip[t] = source[t * step]
