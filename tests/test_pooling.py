@@ -512,6 +512,34 @@ def pair_or_none(value):
     return value if isinstance(value, tuple) else (value, value)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16"])
+@pytest.mark.parametrize("width", [31, 32, 33, 63, 64, 71, 130])
+def test_windows_of_one_column_are_folded_lane_by_lane(dtype, width):
+    """All rows at once where they follow each other, one by one or gathered where they do not: the same numbers."""
+    x = np.random.default_rng(width).integers(-99, 99, (2, 3, 7, width)).astype(dtype)
+    views = [
+        x,
+        np.repeat(x, 2, axis=-1)[..., ::2],
+        np.repeat(x, 2, axis=-2)[..., ::2, :],
+        x[..., ::-1].copy()[..., ::-1],
+    ]
+    for view in views:
+        assert_same(fastconv.global_max_pool2d(view), x.max((2, 3), keepdims=True))
+        tall = fastconv.max_pool2d(view, (3, width), stride=(2, 1), padding=(1, 0))
+        padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (0, 0)), constant_values=-100)
+        rows = np.lib.stride_tricks.sliding_window_view(padded.max(3), 3, axis=2)[:, :, ::2]
+        assert_same(tall, rows.max(3)[..., None])
+        if dtype != "int16":
+            np.testing.assert_allclose(
+                fastconv.global_avg_pool2d(view),
+                x.mean((2, 3), keepdims=True, dtype=float),
+                rtol=2 * np.finfo(dtype).eps,
+            )
+    if dtype != "int16":
+        x[1, 2, 3, width - 1] = np.nan
+        assert_same(fastconv.global_max_pool2d(x), x.max((2, 3), keepdims=True))
+
+
 def test_global():
     x = integers((2, 3, 9, 11))[:, :, ::-1, ::2]
     assert_same(fastconv.global_max_pool2d(x), x.max((2, 3), keepdims=True))

@@ -25,6 +25,9 @@ _STRIP_BYTES = 128 << 10
 # Where a window of as many taps, and outputs that share most of them, is found by doubling.
 _DOUBLING_TAPS, _DOUBLING_STRIDES = 30, 4
 
+# A row of a window that holds some vectors.
+_FOLDED_TAPS = 32
+
 _FAR = 2**32
 
 Pooled = np.ndarray | tuple[np.ndarray, np.ndarray]
@@ -116,7 +119,7 @@ def _plan(
     out_shape = g.out_shape[ndim + 2 - len(x_shape) :]
     g = g.as_2d()
     extents = (g.c, g.ih, g.iw, g.oh, g.ow, g.kh, g.kw, g.sh, g.sw, g.dh, g.dw, g.pt, g.pl)
-    p = Planes(*extents, *_element_strides(x_strides, dtype, ndim))
+    p = _joined(Planes(*extents, *_element_strides(x_strides, dtype, ndim)))
     divisors = ()
     if kind == "mean":
         counts = ([1] * g.oh, [divisor] * g.ow) if divisor else g.counts(count_include_pad)
@@ -124,8 +127,10 @@ def _plan(
     task = _Task(dtype, kind, g.n, out_shape, p, divisors)
     if kind == "indices":
         return _placing(task)
-    # Strips are to be no wider than a few images, and a vector of outputs is to span no more than addresses can; one
-    # column of windows would leave most lanes of its vectors empty.
+    # One column of windows would leave most lanes of vectors of outputs empty.
+    if p.ow == p.dw == 1 and p.kw >= _FOLDED_TAPS:
+        return _folding(task)
+    # Strips are to be no wider than a few images, and a vector of outputs is to span no more than addresses can.
     if p.pl > p.iw or p.sw >= _FAR or (p.ow == 1 and p.iw > 2):
         return _walking("regular", task)
     if p.dh == p.dw == 1 and p.kh * p.kw > _DOUBLING_TAPS and p.sh * p.sw <= _DOUBLING_STRIDES and p.pt <= p.ih:
@@ -158,6 +163,17 @@ def _element_strides(x_strides: tuple[int, ...], dtype: np.dtype, ndim: int) -> 
     """The strides of planes in elements; a signal is a plane of one row."""
     strides = x_strides if ndim == 2 else (*x_strides[:-1], 0, x_strides[-1])
     return tuple(stride // dtype.itemsize for stride in (0, *strides)[-4:])
+
+
+def _joined(p: Planes) -> Planes:
+    """As one row, if the one window is the plane and its rows follow each other: indices and numbers are the same."""
+    if (
+        (p.oh, p.ow, p.dh, p.dw, p.pt, p.pl) == (1, 1, 1, 1, 0, 0)
+        and (p.kh, p.kw) == (p.ih, p.iw)
+        and p.xh == p.iw * p.xw
+    ):
+        return p._replace(ih=1, iw=p.ih * p.iw, kh=1, kw=p.ih * p.iw)
+    return p
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +216,14 @@ def _walking(windows: str, task: _Task) -> PoolPlan:
     from fastconv.kernels.pools.walking import walking_kernel
 
     return task.plan(walking_kernel(task.dtype, task.mean, windows, task.kind == "indices"), task.rows)
+
+
+def _folding(task: _Task) -> PoolPlan:
+    from fastconv.kernels.pools.folding import folding_kernel
+    from fastconv.kernels.vector import lanes
+
+    room = lanes(task.dtype) + (task.planes.iw if task.planes.xw != 1 else 0)
+    return task.plan(folding_kernel(task.dtype, task.mean), task.rows, room)
 
 
 def _placing(task: _Task) -> PoolPlan:

@@ -20,13 +20,8 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastconv.kernels.jit import tile_kernel
-from fastconv.kernels.pools.shared import gatherer, neutral_value, rows_of, told, total
-from fastconv.kernels.vector import lanes, load, maximum, store
-
-
-@register_jitable
-def later_or_larger(best, value):
-    return maximum(value, best)
+from fastconv.kernels.pools.shared import gatherer, later_or_larger, neutral_value, rows_of, told, total
+from fastconv.kernels.vector import lanes, load, store
 
 
 @register_jitable

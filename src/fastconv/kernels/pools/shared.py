@@ -12,7 +12,7 @@ from numba import types
 from numba.extending import intrinsic, register_jitable
 
 from fastconv.kernels.pools.planes import Planes, Tiles
-from fastconv.kernels.vector import lanes, load, store
+from fastconv.kernels.vector import lanes, load, maximum, store
 
 # Where the integers of one kernel alone begin.
 BESIDE = len(Planes._fields) + len(Tiles._fields)
@@ -53,6 +53,21 @@ def total(best, value):
 
 
 @register_jitable
+def larger(best, value):
+    return value if value > best else best
+
+
+@register_jitable
+def larger_or_nan(best, value):
+    return value if (value > best) | (value != value) else best
+
+
+@register_jitable
+def later_or_larger(best, value):
+    return maximum(value, best)
+
+
+@register_jitable
 def inside(start, step, count, extent):
     """The interval of t < count for which ``0 <= start + t * step < extent``."""
     if start >= 0 and start + (count - 1) * step < extent:
@@ -62,6 +77,12 @@ def inside(start, step, count, extent):
         return begin, min(count, max(begin, extent - start))
     begin = min(count, max(0, -(start // step)))
     return begin, min(count, max(begin, (extent - start + step - 1) // step))
+
+
+@register_jitable
+def regular(at, extent, outputs, taps, stride, dilation, pad, starts, plane):
+    begin, end = inside(at * stride - pad, dilation, taps, extent)
+    return at * stride - pad + begin * dilation, end - begin
 
 
 @functools.cache

@@ -9,23 +9,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastconv.kernels.jit import as_int64, tile_kernel
-from fastconv.kernels.pools.shared import inside, neutral_value, rows_of, told, total
-
-
-@register_jitable
-def larger(best, value):
-    return value if value > best else best
-
-
-@register_jitable
-def larger_or_nan(best, value):
-    return value if (value > best) | (value != value) else best
-
-
-@register_jitable
-def regular(at, extent, outputs, taps, stride, dilation, pad, starts, plane):
-    begin, end = inside(at * stride - pad, dilation, taps, extent)
-    return at * stride - pad + begin * dilation, end - begin
+from fastconv.kernels.pools.shared import larger, larger_or_nan, neutral_value, regular, rows_of, told, total
 
 
 @register_jitable

@@ -1,0 +1,84 @@
+"""Pooling of windows that stand in one column and are wider than vectors: each is folded lane by lane.
+
+Four vectors are folded side by side, so that a fold need not wait for the one before it, and the lanes in the end. Sums
+over a plane of n values are of n / (4 lanes) values each: their error does not grow along the plane.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+from numba.extending import register_jitable
+
+from fastconv.kernels.jit import tile_kernel
+from fastconv.kernels.pools.shared import (
+    gatherer,
+    larger,
+    larger_or_nan,
+    later_or_larger,
+    neutral_value,
+    regular,
+    rows_of,
+    told,
+    total,
+)
+from fastconv.kernels.vector import broadcast, lanes, load, store
+
+
+@functools.cache
+def folding_kernel(dtype: np.dtype, mean: bool) -> Any:
+    """The tile kernel of windows of column dilation 1.
+
+    ``arrays``, ``ints``: as of `doubling_kernel`; scratch memory for a vector and a line of the image.
+    """
+    neutral, LANES, MEAN = neutral_value(dtype, mean), lanes(dtype), int(mean)
+    gather = gatherer(dtype, neutral)
+    fold = total if mean else later_or_larger
+    fold_lanes = total if mean else larger_or_nan if dtype.kind == "f" else larger
+
+    @register_jitable
+    def folded(lines, at, count, vectors, rest):
+        """`vectors` and `rest`, the former of all whole vectors of a line, and the latter of the values after them."""
+        a, b, c, d = vectors
+        j = 0
+        while j + 4 * LANES <= count:
+            a, b = fold(a, load(lines, at + j)), fold(b, load(lines, at + j + LANES))
+            c, d = fold(c, load(lines, at + j + 2 * LANES)), fold(d, load(lines, at + j + 3 * LANES))
+            j += 4 * LANES
+        while j + LANES <= count:
+            a = fold(a, load(lines, at + j))
+            j += LANES
+        for k in range(j, count):
+            rest = fold_lanes(rest, lines[at + k])
+        return (a, b, c, d), rest
+
+    def loop(arrays, ints, scalars, begin, end, worker):
+        x, out, scratch = arrays[0], arrays[1], arrays[2]
+        p, tiles = told(ints)
+        room = worker * tiles.room
+        line = room + LANES
+        for tile in range(begin, end):
+            plane, image, row0, row1 = rows_of(tile, p, tiles)
+            for r in range(row0, row1):
+                top, rows = regular(r, p.ih, p.oh, p.kh, p.sh, p.dh, p.pt, ints, plane)
+                left, columns = regular(0, p.iw, p.ow, p.kw, p.sw, 1, p.pl, ints, plane)
+                none = broadcast(neutral)
+                vectors, rest = (none, none, none, none), neutral
+                for i in range(rows):
+                    row = image + (top + i * p.dh) * p.xh
+                    if p.xw == 1:
+                        vectors, rest = folded(x, row + left, columns, vectors, rest)
+                    else:
+                        gather(x, row, 0, 1, left, 1, p.xw, p.iw, scratch, line, 0, columns)
+                        vectors, rest = folded(scratch, line, columns, vectors, rest)
+                a, b, c, d = vectors
+                store(scratch, room, fold(fold(a, b), fold(c, d)))
+                for lane in range(LANES):
+                    rest = fold_lanes(rest, scratch[room + lane])
+                if MEAN:
+                    rest /= arrays[3][r] * arrays[4][0]
+                out[plane * p.oh + r] = rest
+
+    return tile_kernel(loop, dtype)
