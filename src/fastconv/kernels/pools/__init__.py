@@ -6,6 +6,7 @@ Equation, for one plane x and a fold (the largest value, or the sum) over taps i
 
 ``direct``    folds vectors of neighbouring outputs tap by tap; ``blocks`` writes its instructions
 ``doubling``  is for large windows, whose folds are found from those of half their extent
+``folding``   folds a window lane by lane, where windows stand in one column
 ``places``    finds where maxima stand, too
 ``walking``   takes one window after the other, where they are not all alike
 ``planes``    what they are told; ``shared`` what else they have in common
