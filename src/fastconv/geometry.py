@@ -51,7 +51,7 @@ def output_extent(extent: int, padding: tuple[int, int], kernel: int, stride: in
 
 
 def same_padding(kernel: Sequence[int], dilation: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    """The (begin, end) padding an axis that keeps the extent at stride 1; an odd rest goes to the end.
+    """The (begin, end) padding per axis that keeps the extent at stride 1; an odd rest goes to the end.
 
     Examples
     --------
@@ -63,7 +63,7 @@ def same_padding(kernel: Sequence[int], dilation: Sequence[int]) -> tuple[tuple[
 
 
 def _integers(name: str, value: Any, ndim: int, minimum: int) -> tuple[int, ...]:
-    """`value` as one integer an axis: an int stands for all axes."""
+    """`value` as one integer per axis: an int stands for all axes."""
     try:
         values = (index(value),) * ndim
     except TypeError:
@@ -72,7 +72,7 @@ def _integers(name: str, value: Any, ndim: int, minimum: int) -> tuple[int, ...]
         except TypeError:
             raise GeometryError(f"{name}={value!r}: expected an int or a sequence of {ndim} ints") from None
     if len(values) != ndim:
-        raise GeometryError(f"{name}={value!r}: expected an int or {ndim} ints, one an axis")
+        raise GeometryError(f"{name}={value!r}: expected an int or {ndim} ints, one per axis")
     if min(values) < minimum:
         raise GeometryError(f"{name}={value!r}: expected every value to be at least {minimum}")
     return values
@@ -81,7 +81,7 @@ def _integers(name: str, value: Any, ndim: int, minimum: int) -> tuple[int, ...]
 def _padding(
     padding: Padding, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
 ) -> tuple[tuple[int, int], ...]:
-    """`padding` as (begin, end) an axis."""
+    """`padding` as (begin, end) per axis."""
     ndim = len(kernel)
     if isinstance(padding, str):
         if padding == "valid":
@@ -93,7 +93,7 @@ def _padding(
         return same_padding(kernel, dilation)
     if isinstance(padding, Sequence) and any(isinstance(side, Sequence) for side in padding):
         if len(padding) != ndim or not all(isinstance(side, Sequence) for side in padding):
-            raise GeometryError(f"padding={padding!r}: expected {ndim} (begin, end) pairs, one an axis")
+            raise GeometryError(f"padding={padding!r}: expected {ndim} (begin, end) pairs, one per axis")
         return tuple(_integers("padding", pair, 2, 0) for pair in padding)  # type: ignore[misc]
     return tuple((p, p) for p in _integers("padding", padding, ndim, 0))
 
@@ -125,7 +125,7 @@ def checked_shape(name: str, shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def mode_padding(mode: str, kernel: Sequence[int], flipped: bool) -> tuple[tuple[int, int], ...]:
-    """The (begin, end) padding an axis that gives the output which SciPy calls `mode`: full, same or valid.
+    """The (begin, end) padding per axis that gives the output which SciPy calls `mode`: full, same or valid.
 
     The centre of an even kernel is the tap before its middle, ``(k - 1) // 2``, in the order of the caller:
     counted from the other end where the kernel has been `flipped`. An empty kernel has negative padding.
@@ -144,35 +144,30 @@ def mode_padding(mode: str, kernel: Sequence[int], flipped: bool) -> tuple[tuple
     return tuple((k // 2, (k - 1) // 2) if flipped else ((k - 1) // 2, k // 2) for k in kernel)
 
 
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise GeometryError(message)
-
-
 def _checked_output(
     owner: ConvGeometry | PoolGeometry, extents: Iterable[int], shapes: Iterable[tuple[int, ...]]
 ) -> tuple[int, ...]:
     """`extents`, once they are known to describe an output that exists and fits in memory's addresses."""
     extents = tuple(extents)
-    _require(
-        min(extents) > 0,
-        f"the output would be {_times(extents)}: dilation * (kernel - 1) + 1 is "
-        f"{_times(d * (k - 1) + 1 for k, d in zip(owner.kernel, owner.dilation, strict=True))}, larger than "
-        f"the padded input {_times(i + sum(p) for i, p in zip(owner.extent, owner.padding, strict=True))} "
-        f"(input {_times(owner.extent)}, kernel {_times(owner.kernel)}, stride {_times(owner.stride)}, "
-        f"padding {owner.padding}, dilation {_times(owner.dilation)})",
-    )
+    if min(extents) <= 0:
+        raise GeometryError(
+            f"the output would be {_times(extents)}: dilation * (kernel - 1) + 1 is "
+            f"{_times(d * (k - 1) + 1 for k, d in zip(owner.kernel, owner.dilation, strict=True))}, larger than "
+            f"the padded input {_times(i + sum(p) for i, p in zip(owner.extent, owner.padding, strict=True))} "
+            f"(input {_times(owner.extent)}, kernel {_times(owner.kernel)}, stride {_times(owner.stride)}, "
+            f"padding {owner.padding}, dilation {_times(owner.dilation)})"
+        )
     reach = max(
         max(i + sum(p), d * max(k - 1, 1), s)
         for i, p, k, d, s in zip(owner.extent, owner.padding, owner.kernel, owner.dilation, owner.stride, strict=True)
     )
     for shape in (*shapes, (*owner.batch_and_channels, *extents), (reach,)):
-        _require(
-            prod(shape) <= _MAX_ELEMENTS,
-            f"an array of shape {shape} has more elements than memory has addresses "
-            f"(input {_times(owner.extent)}, kernel {_times(owner.kernel)}, stride {_times(owner.stride)}, "
-            f"padding {owner.padding}, dilation {_times(owner.dilation)})",
-        )
+        if prod(shape) > _MAX_ELEMENTS:
+            raise GeometryError(
+                f"an array of shape {shape} has more elements than memory has addresses "
+                f"(input {_times(owner.extent)}, kernel {_times(owner.kernel)}, stride {_times(owner.stride)}, "
+                f"padding {owner.padding}, dilation {_times(owner.dilation)})"
+            )
     return extents
 
 
@@ -297,8 +292,8 @@ class _Axes:
 class ConvGeometry(_Axes):
     """One convolution problem of 1, 2 or 3 spatial axes.
 
-    Build it with `from_shapes` or `parse`; every instance is valid. Tuples hold one entry an axis;
-    `padding` holds ``(begin, end)`` an axis.
+    Build it with `from_shapes` or `parse`; every instance is valid. Tuples hold one entry per axis;
+    `padding` holds ``(begin, end)`` per axis.
 
     Examples
     --------
@@ -322,15 +317,18 @@ class ConvGeometry(_Axes):
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _require(self.g >= 1, f"groups={self.g}: expected at least 1")
-        _require(self.n >= 0, f"n={self.n}: expected a batch of at least 0")
-        _require(
-            min(self.ic, self.oc, *self.extent, *self.kernel) >= 1,
-            f"input with {self.ic} channels of {_times(self.extent)} and weight with {self.oc} filters of "
-            f"{_times(self.kernel)}: expected at least 1 of each (only the batch may be empty)",
-        )
+        if self.g < 1:
+            raise GeometryError(f"groups={self.g}: expected at least 1")
+        if self.n < 0:
+            raise GeometryError(f"n={self.n}: expected a batch of at least 0")
+        if min(self.ic, self.oc, *self.extent, *self.kernel) < 1:
+            raise GeometryError(
+                f"input with {self.ic} channels of {_times(self.extent)} and weight with {self.oc} filters of "
+                f"{_times(self.kernel)}: expected at least 1 of each (only the batch may be empty)"
+            )
         for name, channels in (("input", self.ic), ("output", self.oc)):
-            _require(channels % self.g == 0, f"groups={self.g}: does not divide {channels} {name} channels")
+            if channels % self.g != 0:
+                raise GeometryError(f"groups={self.g}: does not divide {channels} {name} channels")
         extents = map(output_extent, self.extent, self.padding, self.kernel, self.stride, self.dilation)
         object.__setattr__(self, "out_extent", _checked_output(self, extents, (self.x_shape, self.weight_shape)))
         # Looked up several times in every call.
@@ -357,23 +355,24 @@ class ConvGeometry(_Axes):
         """The geometry of ``conv(x, weight)`` for ``x (N, C, *extent)`` or ``(C, *extent)``."""
         ndim = len(weight_shape) - 2
         shapes = f"x of shape {tuple(x_shape)}, weight of shape {tuple(weight_shape)}"
-        _require(
-            1 <= ndim <= len(AXES),
-            f"{shapes}: expected a weight of (oc, ic / groups, *kernel) with 1 to {len(AXES)} kernel axes",
-        )
-        _require(
-            len(x_shape) in (ndim + 1, ndim + 2),
-            f"{shapes}: expected x of {ndim + 2} axes (batch, channels, *extent), or {ndim + 1} without batch",
-        )
-        _require(0 not in x_shape[-ndim - 1 :] and 0 not in weight_shape, f"{shapes}: only the batch may be empty")
+        if not 1 <= ndim <= len(AXES):
+            raise GeometryError(
+                f"{shapes}: expected a weight of (oc, ic / groups, *kernel) with 1 to {len(AXES)} kernel axes"
+            )
+        if len(x_shape) not in (ndim + 1, ndim + 2):
+            raise GeometryError(
+                f"{shapes}: expected x of {ndim + 2} axes (batch, channels, *extent), or {ndim + 1} without batch"
+            )
+        if 0 in x_shape[-ndim - 1 :] or 0 in weight_shape:
+            raise GeometryError(f"{shapes}: only the batch may be empty")
         (g,) = _integers("groups", groups, 1, 1)
         n, ic = (1, *x_shape)[-ndim - 2 : -ndim]
         oc = weight_shape[0]
-        _require(
-            ic == weight_shape[1] * g and oc % g == 0,
-            f"{shapes}, groups={g}: the weight expects {weight_shape[1] * g} input channels (its axis 1 times "
-            f"groups) and a multiple of {g} filters",
-        )
+        if ic != weight_shape[1] * g or oc % g != 0:
+            raise GeometryError(
+                f"{shapes}, groups={g}: the weight expects {weight_shape[1] * g} input channels (its axis 1 times "
+                f"groups) and a multiple of {g} filters"
+            )
         strides = _integers("stride", stride, ndim, 1)
         dilations = _integers("dilation", dilation, ndim, 1)
         kernel = tuple(weight_shape[2:])
@@ -408,10 +407,10 @@ class ConvGeometry(_Axes):
         """
         ndim = len(weight_shape) - 2
         shape = f"weight of shape {tuple(weight_shape)}"
-        _require(
-            1 <= ndim <= len(AXES), f"{shape}: expected (oc, ic / groups, *kernel) with 1 to {len(AXES)} kernel axes"
-        )
-        _require(0 not in weight_shape, f"{shape}: may not be empty")
+        if not 1 <= ndim <= len(AXES):
+            raise GeometryError(f"{shape}: expected (oc, ic / groups, *kernel) with 1 to {len(AXES)} kernel axes")
+        if 0 in weight_shape:
+            raise GeometryError(f"{shape}: may not be empty")
         (g,) = _integers("groups", groups, 1, 1)
         strides = _integers("stride", stride, ndim, 1)
         dilations = _integers("dilation", dilation, ndim, 1)
@@ -450,38 +449,39 @@ class ConvGeometry(_Axes):
         """
         ndim = len(weight_shape) - 2
         shapes = f"x of shape {tuple(x_shape)}, weight of shape {tuple(weight_shape)}"
-        _require(
-            1 <= ndim <= len(AXES),
-            f"{shapes}: expected a weight of (ic, oc / groups, *kernel) with 1 to {len(AXES)} kernel axes",
-        )
-        _require(
-            len(x_shape) in (ndim + 1, ndim + 2),
-            f"{shapes}: expected x of {ndim + 2} axes (batch, channels, *extent), or {ndim + 1} without batch",
-        )
-        _require(0 not in x_shape[-ndim - 1 :] and 0 not in weight_shape, f"{shapes}: only the batch may be empty")
+        if not 1 <= ndim <= len(AXES):
+            raise GeometryError(
+                f"{shapes}: expected a weight of (ic, oc / groups, *kernel) with 1 to {len(AXES)} kernel axes"
+            )
+        if len(x_shape) not in (ndim + 1, ndim + 2):
+            raise GeometryError(
+                f"{shapes}: expected x of {ndim + 2} axes (batch, channels, *extent), or {ndim + 1} without batch"
+            )
+        if 0 in x_shape[-ndim - 1 :] or 0 in weight_shape:
+            raise GeometryError(f"{shapes}: only the batch may be empty")
         (g,) = _integers("groups", groups, 1, 1)
         n, channels = (1, *x_shape)[-ndim - 2 : -ndim]
-        _require(
-            channels == weight_shape[0] and channels % g == 0,
-            f"{shapes}, groups={g}: the weight expects {weight_shape[0]} input channels (its axis 0), a multiple of "
-            "groups",
-        )
+        if channels != weight_shape[0] or channels % g != 0:
+            raise GeometryError(
+                f"{shapes}, groups={g}: the weight expects {weight_shape[0]} input channels (its axis 0), a multiple "
+                "of groups"
+            )
         strides, dilations = _integers("stride", stride, ndim, 1), _integers("dilation", dilation, ndim, 1)
         pads, more = _integers("padding", padding, ndim, 0), _integers("output_padding", output_padding, ndim, 0)
-        _require(
-            all(extra < max(s, d) for extra, s, d in zip(more, strides, dilations, strict=True)),
-            f"output_padding={output_padding!r}: expected less than stride or dilation along every axis",
-        )
+        if any(extra >= max(s, d) for extra, s, d in zip(more, strides, dilations, strict=True)):
+            raise GeometryError(
+                f"output_padding={output_padding!r}: expected less than stride or dilation along every axis"
+            )
         kernel = tuple(weight_shape[2:])
         extent = tuple(
             (i - 1) * s - 2 * p + d * (k - 1) + extra + 1
             for i, k, s, d, p, extra in zip(x_shape[-ndim:], kernel, strides, dilations, pads, more, strict=True)
         )
-        _require(
-            min(extent) > 0,
-            f"{shapes}: the output would be {_times(extent)} (stride {_times(strides)}, padding {_times(pads)}, "
-            f"output_padding {_times(more)}, dilation {_times(dilations)})",
-        )
+        if min(extent) <= 0:
+            raise GeometryError(
+                f"{shapes}: the output would be {_times(extent)} (stride {_times(strides)}, padding {_times(pads)}, "
+                f"output_padding {_times(more)}, dilation {_times(dilations)})"
+            )
         try:
             return cls(
                 n=n,
@@ -509,9 +509,8 @@ class ConvGeometry(_Axes):
     ) -> Self:
         """The windows of ``x (N, C, H, W)`` or ``(C, H, W)``, as the depthwise problem that visits each of them."""
         shape = f"x of shape {tuple(x_shape)}"
-        _require(
-            len(x_shape) in (3, 4), f"{shape}: expected 4 axes (batch, channels, height, width), or 3 without batch"
-        )
+        if len(x_shape) not in (3, 4):
+            raise GeometryError(f"{shape}: expected 4 axes (batch, channels, height, width), or 3 without batch")
         kernel = _integers("kernel_size", kernel_size, 2, 1)
         strides = _integers("stride", stride, 2, 1)
         dilations = _integers("dilation", dilation, 2, 1)
@@ -528,10 +527,10 @@ class ConvGeometry(_Axes):
                 dilation=dilations,
                 padding=_padding(padding, kernel, strides, dilations),
             )
-            _require(
-                prod(geometry.columns_shape) <= _MAX_ELEMENTS,
-                f"columns of shape {geometry.columns_shape} have more elements than memory has addresses",
-            )
+            if prod(geometry.columns_shape) > _MAX_ELEMENTS:
+                raise GeometryError(
+                    f"columns of shape {geometry.columns_shape} have more elements than memory has addresses"
+                )
         except GeometryError as error:
             raise GeometryError(f"{shape}: {error}") from None
         return geometry
@@ -549,22 +548,24 @@ class ConvGeometry(_Axes):
     ) -> Self:
         """The windows that an im2col matrix ``(N, C * KH * KW, L)`` or ``(C * KH * KW, L)`` holds."""
         shape = f"columns of shape {tuple(columns_shape)}"
-        _require(len(columns_shape) in (2, 3), f"{shape}: expected (N, C * KH * KW, L) or (C * KH * KW, L)")
+        if len(columns_shape) not in (2, 3):
+            raise GeometryError(f"{shape}: expected (N, C * KH * KW, L) or (C * KH * KW, L)")
         extent = _integers("output_size", output_size, 2, 1)
         kernel = _integers("kernel_size", kernel_size, 2, 1)
         n, rows, _ = (1, *columns_shape)[-3:]
-        _require(
-            rows > 0 and rows % prod(kernel) == 0,
-            f"{shape}: expected a multiple of the {prod(kernel)} taps of kernel {_times(kernel)} as rows, got {rows}",
-        )
+        if rows <= 0 or rows % prod(kernel) != 0:
+            raise GeometryError(
+                f"{shape}: expected a multiple of the {prod(kernel)} taps of kernel {_times(kernel)} as rows, "
+                f"got {rows}"
+            )
         geometry = cls.of_windows(
             (n, rows // prod(kernel), *extent), kernel, stride=stride, padding=padding, dilation=dilation
         )
         expected = geometry.columns_shape[-len(columns_shape) :]
-        _require(
-            expected == tuple(columns_shape),
-            f"{shape}: expected {expected}, for {_times(geometry.out_extent)} windows of {_times(extent)} pixels",
-        )
+        if expected != tuple(columns_shape):
+            raise GeometryError(
+                f"{shape}: expected {expected}, for {_times(geometry.out_extent)} windows of {_times(extent)} pixels"
+            )
         return geometry
 
     @classmethod
@@ -704,7 +705,7 @@ class ConvGeometry(_Axes):
 class Phase(NamedTuple):
     """A part of a convolution's adjoint: inputs that are a stride apart, as a convolution of what is given for outputs.
 
-    Slices hold one entry an axis.
+    Slices hold one entry per axis.
     """
 
     geometry: ConvGeometry
@@ -769,17 +770,18 @@ class PoolGeometry(_Axes):
     out_extent: tuple[int, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _require(self.n >= 0, f"n={self.n}: expected a batch of at least 0")
-        _require(
-            min(self.c, *self.extent) >= 1,
-            f"input with {self.c} channels of {_times(self.extent)}: expected at least 1 of each "
-            "(only the batch may be empty)",
-        )
-        for (begin, end), k in zip(self.padding, self.kernel, strict=True):
-            _require(
-                begin == end and begin <= k // 2,
-                f"padding={self.padding}: expected equal sides, at most half the kernel {_times(self.kernel)}",
+        if self.n < 0:
+            raise GeometryError(f"n={self.n}: expected a batch of at least 0")
+        if min(self.c, *self.extent) < 1:
+            raise GeometryError(
+                f"input with {self.c} channels of {_times(self.extent)}: expected at least 1 of each "
+                "(only the batch may be empty)"
             )
+        for (begin, end), k in zip(self.padding, self.kernel, strict=True):
+            if begin != end or begin > k // 2:
+                raise GeometryError(
+                    f"padding={self.padding}: expected equal sides, at most half the kernel {_times(self.kernel)}"
+                )
         extents = map(self._windows, self.extent, self.padding, self.kernel, self.stride, self.dilation)
         object.__setattr__(self, "out_extent", _checked_output(self, extents, (self.x_shape,)))
 
@@ -914,20 +916,18 @@ class PoolGeometry(_Axes):
 
 
 def _checked_pool_input(x_shape: Sequence[int], ndim: int) -> None:
-    _require(
-        len(x_shape) in (ndim + 1, ndim + 2),
-        f"x of shape {tuple(x_shape)}: expected {ndim + 2} axes (batch, channels, *extent), "
-        f"or {ndim + 1} without batch",
-    )
+    if len(x_shape) not in (ndim + 1, ndim + 2):
+        raise GeometryError(
+            f"x of shape {tuple(x_shape)}: expected {ndim + 2} axes (batch, channels, *extent), "
+            f"or {ndim + 1} without batch"
+        )
 
 
 def _checked_extents(x_shape: Sequence[int], ndim: int) -> tuple[int, ...]:
     """The spatial extents of an input that can be pooled."""
     _checked_pool_input(x_shape, ndim)
-    _require(
-        min(x_shape[-ndim - 1 :]) >= 1,
-        f"x of shape {tuple(x_shape)}: expected at least 1 channel and extents of at least 1",
-    )
+    if min(x_shape[-ndim - 1 :]) < 1:
+        raise GeometryError(f"x of shape {tuple(x_shape)}: expected at least 1 channel and extents of at least 1")
     return tuple(x_shape[-ndim:])
 
 
@@ -948,18 +948,18 @@ def adaptive_extents(
     if sizes is None or not isinstance(sizes, Iterable):
         sizes = (sizes,) * ndim
     sizes = tuple(islice(sizes, ndim + 1))
-    _require(len(sizes) == ndim, f"output_size={output_size!r}: expected an int or {ndim} ints, one an axis")
+    if len(sizes) != ndim:
+        raise GeometryError(f"output_size={output_size!r}: expected an int or {ndim} ints, one per axis")
     given = [i if size is None else size for i, size in zip(extent, sizes, strict=True)]
     try:
         out_extent = _integers("output_size", given, ndim, 1)
     except GeometryError:
         raise GeometryError(f"output_size={output_size!r}: expected None or ints of at least 1") from None
     for i, o in zip(extent, out_extent, strict=True):
-        _require(i * o <= _MAX_ELEMENTS, f"output_size={output_size!r}: too large for an input of {_times(extent)}")
-    _require(
-        prod((*x_shape[:-ndim], *out_extent)) <= _MAX_ELEMENTS,
-        f"output_size={output_size!r}: more elements than memory has addresses",
-    )
+        if i * o > _MAX_ELEMENTS:
+            raise GeometryError(f"output_size={output_size!r}: too large for an input of {_times(extent)}")
+    if prod((*x_shape[:-ndim], *out_extent)) > _MAX_ELEMENTS:
+        raise GeometryError(f"output_size={output_size!r}: more elements than memory has addresses")
     return extent, out_extent
 
 
@@ -989,31 +989,29 @@ def fractional_extents(
     """
     extent = _checked_extents(x_shape, 2)
     kernel = _integers("kernel_size", kernel_size, 2, 1)
-    _require(
-        (output_size is None) != (output_ratio is None),
-        f"output_size={output_size!r}, output_ratio={output_ratio!r}: expected one of them",
-    )
+    if output_size is None == output_ratio is None:
+        raise GeometryError(f"output_size={output_size!r}, output_ratio={output_ratio!r}: expected one of them")
     if output_size is None:
         ratios = output_ratio if isinstance(output_ratio, Iterable) else (output_ratio,) * 2
         try:
             ratios = tuple(float(ratio) for ratio in islice(ratios, 3))
         except (TypeError, ValueError):
             ratios = ()
-        _require(
-            len(ratios) == 2 and all(0 < ratio < 1 for ratio in ratios),
-            f"output_ratio={output_ratio!r}: expected a number between 0 and 1, or 2 of them",
-        )
+        if len(ratios) != 2 or any(not 0 < ratio < 1 for ratio in ratios):
+            raise GeometryError(f"output_ratio={output_ratio!r}: expected a number between 0 and 1, or 2 of them")
         name, value = "output_ratio", output_ratio
         out_extent = tuple(int(i * ratio) for i, ratio in zip(extent, ratios, strict=True))
-        _require(min(out_extent) >= 1, f"output_ratio={output_ratio!r}: no output of {_times(extent)} is left")
+        if min(out_extent) < 1:
+            raise GeometryError(f"output_ratio={output_ratio!r}: no output of {_times(extent)} is left")
     else:
         name, value = "output_size", output_size
         out_extent = _integers("output_size", output_size, 2, 1)
-    _require(
-        all(o + k - 1 <= i for o, k, i in zip(out_extent, kernel, extent, strict=True)),
-        f"{name}={value!r}, kernel_size={kernel_size!r}: output + kernel - 1 is "
-        f"{_times(o + k - 1 for o, k in zip(out_extent, kernel, strict=True))}, larger than the input {_times(extent)}",
-    )
+    if any(o + k - 1 > i for o, k, i in zip(out_extent, kernel, extent, strict=True)):
+        raise GeometryError(
+            f"{name}={value!r}, kernel_size={kernel_size!r}: output + kernel - 1 is "
+            f"{_times(o + k - 1 for o, k in zip(out_extent, kernel, strict=True))}, larger than the input "
+            f"{_times(extent)}"
+        )
     return kernel, out_extent
 
 
@@ -1042,13 +1040,13 @@ def unpooled_extents(
         if isinstance(sizes, Sized) and len(sizes) == len(x_shape):
             sizes = tuple(sizes)[-2:]
         found = _integers("output_size", sizes, 2, 1)
-        _require(
-            all(abs(size - low) < step for size, low, step in zip(found, least, steps, strict=True)),
-            f"output_size={output_size!r}: expected less than a stride ({_times(steps)}) from {_times(least)}",
+        if any(abs(size - low) >= step for size, low, step in zip(found, least, steps, strict=True)):
+            raise GeometryError(
+                f"output_size={output_size!r}: expected less than a stride ({_times(steps)}) from {_times(least)}"
+            )
+    if min(found) < 1 or prod((*x_shape[:-2], *found)) > _MAX_ELEMENTS:
+        raise GeometryError(
+            f"the output would be {_times(found)} (input {_times(extent)}, kernel {_times(kernel)}, "
+            f"stride {_times(steps)}, padding {_times(pads)})"
         )
-    _require(
-        min(found) >= 1 and prod((*x_shape[:-2], *found)) <= _MAX_ELEMENTS,
-        f"the output would be {_times(found)} (input {_times(extent)}, kernel {_times(kernel)}, "
-        f"stride {_times(steps)}, padding {_times(pads)})",
-    )
     return found
