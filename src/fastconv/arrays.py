@@ -81,9 +81,12 @@ def checked_out(out: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray
 
 
 def is_target(out: np.ndarray, *operands: np.ndarray | None) -> bool:
-    """Whether kernels can write into `out` straight: contiguous, aligned, native, apart from every operand."""
+    """Whether kernels can write into `out` directly: C-contiguous, aligned, writeable, native, apart from all operands.
+
+    Where they cannot, NumPy stores the result, by whose rules a read-only array raises ``ValueError``.
+    """
     flags = out.flags
-    if not (flags.c_contiguous and flags.aligned and out.dtype.isnative):
+    if not (flags.carray and out.dtype.isnative):  # carray: contiguous, aligned and writeable
         return False
     # As a generator it would take a third of a microsecond more.
     for operand in operands:  # noqa: SIM110

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ def as_output(output: Any, input: np.ndarray, complex_output: bool = False) -> n
             raise RuntimeError(f"output of shape {output.shape}: output shape not correct, expected {input.shape}")
         if complex_output and output.dtype.kind != "c":
             raise RuntimeError(f"output of {output.dtype}: output must have complex dtype")
+        if not output.flags.writeable:
+            raise ValueError("output is read-only: expected a writeable array")
         dtype = output.dtype
     if dtype.char not in TYPES:
         raise RuntimeError(f"output of {dtype}: array type not supported")
@@ -49,6 +52,21 @@ def store(values: np.ndarray, out: np.ndarray) -> None:
         if out.dtype.kind in "bu" and values.dtype.kind == "f" and out.itemsize < 8:
             values = values.astype(np.int64).astype(f"u{out.itemsize}")
         np.copyto(out, values, casting="unsafe")
+
+
+def filter_parts(
+    filter_: Callable[[np.ndarray, np.ndarray, float], np.ndarray], array: np.ndarray, out: np.ndarray, cval: complex
+) -> np.ndarray:
+    """A filter of complex numbers by one of reals, ``filter_(x, out, cval)``.
+
+    Both parts are computed before either is stored, since `out` may overlap the array in any way.
+    """
+    parts = [
+        filter_(getattr(array, part), np.empty(out.shape, out.real.dtype), getattr(np.asarray(cval), part).item())
+        for part in ("real", "imag")
+    ]
+    out.real, out.imag = parts
+    return out
 
 
 # Work below this many steps stays on the calling thread.

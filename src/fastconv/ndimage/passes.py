@@ -10,7 +10,7 @@ import numpy as np
 
 from fastconv.arrays import as_operand, is_target
 from fastconv.ndimage.arguments import as_mode, check_origin
-from fastconv.ndimage.outputs import store, threads_for, working_type
+from fastconv.ndimage.outputs import filter_parts, store, threads_for, working_type
 from fastconv.strategies.separable import Factors, correlate_factors, outer_factors
 
 
@@ -38,15 +38,7 @@ def as_pass(axis: int, weights: np.ndarray, mode: str, origin: int) -> Pass:
 def filter_axes(array: np.ndarray, passes: tuple[Pass, ...], out: np.ndarray, cval: complex) -> np.ndarray:
     """Correlate along one axis after another, storing between them in the type of `out`."""
     if out.dtype.kind == "c":
-        for part in ("real", "imag"):
-            # A part of a complex array is a view of every other number.
-            getattr(out, part)[...] = filter_axes(
-                getattr(array, part),
-                passes,
-                np.empty(out.shape, out.real.dtype),
-                getattr(np.asarray(cval), part).item(),
-            )
-        return out
+        return filter_parts(lambda x, part, c: filter_axes(x, passes, part, c), array, out, cval)
     if not array.size or not passes:
         store(array, out)
         return out

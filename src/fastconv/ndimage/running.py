@@ -12,7 +12,7 @@ from fastconv import threads as team
 from fastconv.arrays import as_operand, is_target
 from fastconv.continuation import edge_indices
 from fastconv.ndimage.arguments import as_mode, check_origin
-from fastconv.ndimage.outputs import store, threads_for, working_type
+from fastconv.ndimage.outputs import filter_parts, store, threads_for, working_type
 from fastconv.ndimage.planes import Planes, as_planes
 
 # Samples of at most so many columns are folded along the rows: lines as short as they are would not fill vectors.
@@ -81,15 +81,7 @@ def run_windows(
 ) -> np.ndarray:
     """Fold windows along one axis after another, storing between them in the type of `out`."""
     if out.dtype.kind == "c":
-        for part in ("real", "imag"):
-            getattr(out, part)[...] = run_windows(
-                fold,
-                getattr(array, part),
-                windows,
-                np.empty(out.shape, out.real.dtype),
-                getattr(np.asarray(cval), part).item(),
-            )
-        return out
+        return filter_parts(lambda x, part, c: run_windows(fold, x, windows, part, c), array, out, cval)
     windows = tuple([window for window in windows if window.size > 1])
     if not array.size or not windows:
         store(array, out)
