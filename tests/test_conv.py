@@ -235,10 +235,10 @@ def test_tolerance_zero_allows_only_plain_sums():
     shapes = ((1, 1, 256, 256), (1, 1, 95, 95))
     free, strict = fastconv.plan_conv2d(*shapes), fastconv.plan_conv2d(*shapes, tolerance=0)
     assert free.strategy.name == "fft"
-    assert strict.strategy.exact_sum
+    assert strict.componentwise
     refusals = {c.name: c.refusal for c in strict.candidates}
     for name, strategy in BY_NAME.items():
-        if not strategy.exact_sum:
+        if not strategy.componentwise(strict.geometry):
             assert refusals[name] is not None
 
 
@@ -253,7 +253,7 @@ def test_auto_is_the_cheapest_within_the_tolerance(dtype, tolerance):
         assert plan.tolerance == limit
         able = [c for c in plan.candidates if c.refusal is None]
         for c in able:
-            assert BY_NAME[c.name].exact_sum or (c.error <= limit and limit > 0)
+            assert c.componentwise or (c.error <= limit and limit > 0)
         assert plan.strategy.name == min(able, key=lambda c: c.seconds).name
 
 
@@ -369,7 +369,7 @@ def test_matches_the_reference(geometry, strategy):
     assume(strategy == "auto" or BY_NAME[strategy].refuse(geometry.as_2d(), np.dtype(F4)) is None)
     x, weight = integers(geometry, "float32")
     out = fastconv.conv2d(x, weight, **window(geometry), strategy=strategy)
-    exact = strategy != "auto" and BY_NAME[strategy].exact_sum
+    exact = strategy != "auto" and BY_NAME[strategy].componentwise(geometry.as_2d())
     # Integers of 5 rms, so outputs of 25 sqrt(K); "auto" is held to its tolerance, a strategy to its own estimate.
     error = 1e-5 if strategy == "auto" else BY_NAME[strategy].error(geometry.as_2d(), np.dtype(F4))
     atol = 0 if exact else 2 * 25 * error * np.sqrt(geometry.reduction)

@@ -29,7 +29,7 @@ ABLE = [
     for strategy, (name, geometry), dtype in product(STRATEGIES, CASES.items(), DTYPES)
     if strategy.refuse(geometry.as_2d(), np.dtype(dtype)) is None
 ]
-ABLE_EXACTLY = [case for case in ABLE if case.values[0].exact_sum]
+ABLE_EXACTLY = [case for case in ABLE if case.values[0].componentwise(CASES[case.values[1]].as_2d())]
 EVERY = pytest.mark.parametrize("strategy", OF_3X3, ids=lambda strategy: strategy.name)
 # Winograd's transforms mix the pixels of a tile; test_winograd.py has what becomes of NaN and of large values there.
 UNMIXED = pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_bias_and_activation(strategy, dtype, activation, with_bias):
         before = by_scipy(geometry, x, weight) + (0 if bias is None else bias.reshape(-1, *[1] * geometry.ndim))
         # The activations' own few roundings; no slope is steeper than 1.5, or the parameter.
         atol = 8 * np.finfo(dtype).eps * max(1, np.abs(before).max(initial=0))
-        if not strategy.exact_sum:
+        if not strategy.componentwise(geometry.as_2d()):
             atol += 2 * 5 / 64 * 5 * bound(strategy, geometry, dtype)
         np.testing.assert_allclose(out, ACTIVATED[activation](before), rtol=0, atol=atol)
 
@@ -322,7 +322,7 @@ def test_any_strides(strategy, dtype, view, of):
         before = x.tobytes(), weight.tobytes()
         out = conv(geometry, x, weight, strategy=strategy.name)
         expected = by_scipy(geometry, x, weight)
-        atol = 0 if strategy.exact_sum else 5 * 5 * bound(strategy, geometry, dtype)
+        atol = 0 if strategy.componentwise(geometry.as_2d()) else 5 * 5 * bound(strategy, geometry, dtype)
         np.testing.assert_allclose(out, expected, rtol=0, atol=atol)
         assert before == (x.tobytes(), weight.tobytes())
 
@@ -377,7 +377,9 @@ def test_nonfinite_pixels_stay_where_they_are_seen(strategy, dtype, value):
         x[-1, -1, -2, 1] = x[0, 0, 0, 0] = value
         expected = convolve(geometry, x, weight, Epilogue())
         assert np.isfinite(expected).any()
-        atol = 0 if strategy.exact_sum else 5 * 5 * bound(strategy, geometry, dtype)  # images and tiles without them
+        atol = (
+            0 if strategy.componentwise(geometry.as_2d()) else 5 * 5 * bound(strategy, geometry, dtype)
+        )  # images and tiles without them
         np.testing.assert_allclose(conv(geometry, x, weight, strategy=strategy.name), expected, rtol=0, atol=atol)
 
 
@@ -420,7 +422,7 @@ def test_denormals_and_negative_zeros(strategy, dtype):
     np.testing.assert_array_equal(zeros, np.zeros_like(zeros))
     tiny = np.finfo(dtype).smallest_subnormal
     out = conv(geometry, x * tiny, weight, strategy=strategy.name)
-    if strategy.exact_sum:
+    if strategy.componentwise(geometry.as_2d()):
         np.testing.assert_array_equal(out, (by_scipy(geometry, x, weight) * np.float64(tiny)).astype(dtype))
     else:
         assert np.isfinite(out).all()

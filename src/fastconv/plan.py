@@ -10,13 +10,34 @@ from fastconv.geometry import ConvGeometry
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What the planner knew of one strategy: a reason to leave it out, or its price."""
+    """What the planner knew of one strategy: a reason to leave it out, or its price.
+
+    Attributes
+    ----------
+    name : str
+    refusal : str or None
+        Why it was left out.
+    seconds : float or None
+        Estimated or measured time of a call; ``None`` if the strategy cannot, or is not accurate enough.
+    workspace_bytes : int or None
+        Scratch memory, likewise.
+    error : float or None
+        Expected maximum error in standard deviations σ of the output, for independent data of mean 0 and equal
+        variance. Data with a mean, or of uneven magnitude, err in proportion to the largest root of the sum of the
+        squares of an output's products, which is σ there; ``None`` if the strategy cannot.
+    componentwise : bool
+        Whether each output errs by a few roundings of the sum of its own products' magnitudes.
+    local : bool
+        Whether NaN and infinity reach only the outputs that see them.
+    """
 
     name: str
     refusal: str | None
     seconds: float | None = None
     workspace_bytes: int | None = None
     error: float | None = None
+    componentwise: bool = False
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -34,7 +55,8 @@ class Plan:
     threads : int
         At most as many run.
     tolerance : float
-        Bound on the expected maximum error, in standard deviations of the output.
+        Bound on the expected maximum error, in standard deviations of the output; it does not bind strategies that are
+        componentwise accurate, and 0 admits only these.
     max_workspace : int
         Bound on scratch memory, in bytes.
     mode : {"estimate", "measure"}
@@ -55,21 +77,31 @@ class Plan:
     prepared: bool
     candidates: tuple[Candidate, ...]
 
+    @property
+    def componentwise(self) -> bool:
+        """Whether each output errs by a few roundings of the sum of its own products' magnitudes."""
+        return self.strategy.componentwise(self.geometry)
+
     def __repr__(self) -> str:
+        accuracy = "componentwise" if self.componentwise else f"expected error at most {self.tolerance:.1e} σ"
         word = "estimated" if self.mode == "estimate" else "measured"
         lines = [
             f"Plan for {self.geometry}, {self.dtype}{', weight prepared' if self.prepared else ''}",
-            f"  {self.strategy.name} on {self.threads} thread{'s' if self.threads > 1 else ''}, expected error at "
-            f"most {self.tolerance:.1e} σ, workspace at most {format_bytes(self.max_workspace)}",
-            f"  {'strategy':<12}{word:>11}  {'workspace':>10}  {'error/σ':>8}",
+            f"  {self.strategy.name} on {self.threads} thread{'s' if self.threads > 1 else ''}, accuracy: {accuracy}, "
+            f"workspace at most {format_bytes(self.max_workspace)}",
+            f"  {'strategy':<12}{word:>9}  {'workspace':>9}  {'error/σ':>7}  {'accuracy':<13}  {'NaN':<7}",
         ]
         for c in self.candidates:
             mark = "*" if c.name == self.strategy.name else " "
-            price = "" if c.seconds is None else f"{format_seconds(c.seconds):>11}"
+            facts = ""
             if c.error is not None:
-                price += f"  {format_bytes(c.workspace_bytes or 0):>10}  {c.error:8.1e}"
+                seconds = "" if c.seconds is None else format_seconds(c.seconds)
+                workspace = "" if c.workspace_bytes is None else format_bytes(c.workspace_bytes)
+                accuracy = "componentwise" if c.componentwise else "normwise"
+                nan = "stays" if c.local else "spreads"
+                facts = f"{seconds:>9}  {workspace:>9}  {c.error:7.1e}  {accuracy:<13}  {nan:<7}"
             reason = "" if c.refusal is None else f"  {c.refusal}"
-            lines.append(f"{mark} {c.name:<12}{price}{reason}")
+            lines.append(f"{mark} {c.name:<12}{facts}{reason}")
         return "\n".join(lines)
 
 

@@ -159,14 +159,20 @@ def candidate(
     refusal = strategy.refuse(geometry, dtype)
     if refusal is not None:
         return Candidate(strategy.name, refusal)
-    error = strategy.error(geometry, dtype)
-    workspace = strategy.workspace_bytes(geometry, dtype, threads, max_workspace)
+    facts = {
+        "error": strategy.error(geometry, dtype),
+        "componentwise": strategy.componentwise(geometry),
+        "local": strategy.local,
+    }
     # A caller who names a strategy has weighed its error; scratch memory stays bounded all the same.
+    if not forced and not facts["componentwise"] and (tolerance == 0 or facts["error"] > tolerance):
+        refusal = f"expected error above the tolerance of {tolerance:.1e} σ"
+        if tolerance == 0:  # no other image will change that: its price would only make the first call slower
+            return Candidate(strategy.name, refusal, **facts)
+    workspace = strategy.workspace_bytes(geometry, dtype, threads, max_workspace)
     if workspace > max_workspace:
         refusal = f"needs {format_bytes(workspace)} of workspace, the limit is {format_bytes(max_workspace)}"
-    elif not forced and not strategy.exact_sum and (tolerance == 0 or error > tolerance):
-        refusal = f"expected error above the tolerance of {tolerance:.1e} σ"
-    return Candidate(strategy.name, refusal, _estimate(strategy, geometry, dtype, prepared), workspace, error)
+    return Candidate(strategy.name, refusal, _estimate(strategy, geometry, dtype, prepared), workspace, **facts)
 
 
 def _estimate(strategy: Strategy, geometry: ConvGeometry, dtype: np.dtype, prepared: bool) -> float:

@@ -33,8 +33,15 @@ class Strategy(Protocol):
     """
 
     name: ClassVar[str]
-    exact_sum: ClassVar[bool]
-    """Rounds as a plain sum of products does, and keeps NaN and infinity to the outputs that they touch."""
+    local: ClassVar[bool]
+    """NaN and infinity reach only the outputs that see them."""
+
+    def componentwise(self, geometry: ConvGeometry) -> bool:
+        """Whether each output errs by a few roundings of the sum of its own products' magnitudes.
+
+        ``|error| <= c ε (|weight| * |x|)`` at every output, whatever lies outside its window: zeros stay zeros, and
+        whole numbers below 2^24 (float64: 2^53) are exact. Otherwise `error` bounds it for the output as a whole.
+        """
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
         """Why the problem cannot be computed this way, or ``None``."""
@@ -81,6 +88,15 @@ class Strategy(Protocol):
         max_workspace: int,
     ) -> None:
         """`run` with a weight that was not prepared and is not used again: the same bits."""
+
+
+class SumsProducts:
+    """The share of strategies that add up the products of a window, in some order."""
+
+    local = True
+
+    def componentwise(self, geometry: ConvGeometry) -> bool:
+        return True
 
 
 class PreparesFirst:

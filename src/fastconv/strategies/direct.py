@@ -18,7 +18,7 @@ from fastconv import threads as team
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import ConvGeometry
 from fastconv.kernels.blocks import BLOCKS, COMPLEX_BLOCKS, COMPLEX_TAPS, LEAKY_RELU, TAPS, item_dtype
-from fastconv.strategies.base import FMA_FLOPS, KeepsWeights, sum_error
+from fastconv.strategies.base import FMA_FLOPS, KeepsWeights, SumsProducts, sum_error
 
 # Strips of this many values or less stay in L1 or close to it. Longer columns gain nothing.
 _STRIP_VALUES = 8192
@@ -303,9 +303,8 @@ def _dense_strides(g: ConvGeometry, dtype: np.dtype) -> tuple[int, ...]:
     return tuple(dtype.itemsize * values for values in (g.ic * g.ih * g.iw, g.ih * g.iw, g.iw, 1))
 
 
-class Direct(KeepsWeights):
+class Direct(SumsProducts, KeepsWeights):
     name = "direct"
-    exact_sum = True
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
         if dtype.char not in "bBhHiIlLqQfdFD":

@@ -13,7 +13,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import product
 from math import log2, prod, sqrt
 from typing import NamedTuple
 
@@ -73,10 +72,13 @@ class _Tiling(NamedTuple):
         return -(-prod(self.counts) // 2)
 
 
-@functools.lru_cache(maxsize=4096)
 def _next_fast(extent: int) -> int:
     """The least extent from this one on that has only the factors that there are passes for."""
-    units = -(-extent // _UNIT)
+    return _fast_units(-(-extent // _UNIT)) * _UNIT
+
+
+@functools.lru_cache(maxsize=4096)
+def _fast_units(units: int) -> int:
     best = 1 << (units - 1).bit_length()
     fives = 1
     while fives < best:
@@ -85,7 +87,7 @@ def _next_fast(extent: int) -> int:
             best = min(best, odd << (-(-units // odd) - 1).bit_length())
             odd *= 3
         fives *= 5
-    return best * _UNIT
+    return best
 
 
 def _next_fast_line(points: int) -> tuple[int, int]:
@@ -116,33 +118,41 @@ def _tiling(g: ConvGeometry, itemsize: int) -> _Tiling:
         return found
 
     if lines:
-        tilings = [_Tiling(e, (g.sh, step), (g.oh, count), lines) for e, step, count in cuts(1, _next_fast_line)]
+        across = cuts(1, _next_fast_line)
+        down = [((1,), g.sh, g.oh)]
     else:
         down, across = (cuts(axis, lambda least: (_next_fast(least),)) for axis in (0, 1))
-        tilings = [
-            _Tiling((*a, *b), (rows, cols), (m, n), lines) for (a, rows, m), (b, cols, n) in product(down, across)
-        ]
-    return min(tilings, key=lambda tiling: _image_seconds(g, tiling, itemsize) + _weight_seconds(g, tiling, itemsize))
+    # All pairs at once: one by one, they would take longer than many a filter.
+    heights, widths = (np.array([prod(extents) for extents, _, _ in axis], float) for axis in (down, across))
+    counts = [np.array([count for _, _, count in axis], float) for axis in (down, across)]
+    points, pairs = np.outer(heights, widths), np.ceil(np.outer(*counts) / 2)
+    lasts = np.array([extents[-1] for extents, _, _ in across], float)
+    seconds = _image_seconds(g, points, pairs, itemsize) + _weight_seconds(g, points, lasts, itemsize)
+    best_down, best_across = divmod(int(seconds.argmin()), len(across))
+    (a, rows, m), (b, cols, n) = down[best_down], across[best_across]
+    return _Tiling(b if lines else (*a, *b), (rows, cols), (m, n), lines)
 
 
-def _transform_seconds(tiling: _Tiling, itemsize: int) -> float:
+def _transform_seconds(points: np.ndarray, itemsize: int) -> np.ndarray:
     """One plane's way in one direction."""
-    points = tiling.points
     held = 4 * points * itemsize
-    rate = next((rate for limit, rate in _RATES if held <= limit), _SLOW_RATE) * 4 / itemsize
-    return 5 * points * log2(points) / rate
+    limits, rates = zip(*_RATES, strict=True)
+    rate = np.array([*rates, _SLOW_RATE])[np.searchsorted(limits, held)] * 4 / itemsize
+    return 5 * points * np.log2(points) / rate
 
 
-def _image_seconds(g: ConvGeometry, tiling: _Tiling, itemsize: int) -> float:
+def _image_seconds(g: ConvGeometry, points: np.ndarray, pairs: np.ndarray, itemsize: int) -> np.ndarray:
+    """An image's, in so many pairs of tiles."""
     channels = g.ic + g.oc
-    products = (g.oc * g.ic // g.g - g.oc) * tiling.points * itemsize / 4 / _PRODUCT_RATE
-    return tiling.pairs * (channels * (_transform_seconds(tiling, itemsize) + _TILE_SECONDS) + products)
+    products = (g.oc * g.ic // g.g - g.oc) * points * itemsize / 4 / _PRODUCT_RATE
+    return pairs * (channels * (_transform_seconds(points, itemsize) + _TILE_SECONDS) + products)
 
 
-def _weight_seconds(g: ConvGeometry, tiling: _Tiling, itemsize: int) -> float:
+def _weight_seconds(g: ConvGeometry, points: np.ndarray, width: np.ndarray, itemsize: int) -> np.ndarray:
+    """The filters', in planes so wide."""
     # Columns past the kernel are zeros.
-    share = 0.5 * (1 + min(1.0, ((g.kw - 1) * g.dw + 1) / tiling.extents[1]))
-    return g.oc * g.ic // g.g * share * _transform_seconds(tiling, itemsize)
+    share = 0.5 * (1 + np.minimum(1.0, ((g.kw - 1) * g.dw + 1) / width))
+    return g.oc * g.ic // g.g * share * _transform_seconds(points, itemsize)
 
 
 def _filters_at_once(g: ConvGeometry, tiling: _Tiling, itemsize: int, max_workspace: int) -> int:
@@ -353,23 +363,31 @@ def _run_direct(
 
 class Fft(PreparesFirst):
     name = "fft"
-    exact_sum = False
+    local = True
+
+    def componentwise(self, geometry: ConvGeometry) -> bool:
+        return False
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
         return refuse_unless_real_2d(geometry, dtype)
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         tiling = _tiling(geometry, dtype.itemsize)
-        return _CALL_SECONDS + geometry.n * _image_seconds(geometry, tiling, dtype.itemsize)
+        return _CALL_SECONDS + geometry.n * float(
+            _image_seconds(geometry, np.float64(tiling.points), np.float64(tiling.pairs), dtype.itemsize)
+        )
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        return _weight_seconds(geometry, _tiling(geometry, dtype.itemsize), dtype.itemsize)
+        tiling = _tiling(geometry, dtype.itemsize)
+        width = np.float64(tiling.extents[1])
+        return float(_weight_seconds(geometry, np.float64(tiling.points), width, dtype.itemsize))
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         # The rounding of a transform of n points is 0.6 u sqrt(log2 n) of its values (Schatzman, Accuracy of the
         # discrete Fourier transform and the fast Fourier transform, 1996). Three add up, and the sum over channels.
+        # No tile has more points than the image with its zeros: the tiling need not be known.
         one = sum_error(geometry, dtype) / max(1.0, sqrt(geometry.reduction / 6))
-        points = _tiling(geometry, dtype.itemsize).points
+        points = prod(_next_fast(max(1, i + sum(p))) for i, p in zip(geometry.extent, geometry.padding, strict=True))
         return one * sqrt(3 * 0.36 * log2(points) + geometry.ic / geometry.g / 6)
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:

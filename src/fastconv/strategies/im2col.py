@@ -11,6 +11,7 @@ from fastconv.strategies.base import (
     COPY_BYTES,
     FMA_FLOPS,
     KeepsWeights,
+    SumsProducts,
     element_strides,
     refuse_unless_real_2d,
     sum_error,
@@ -29,9 +30,8 @@ def _chunk_rows(geometry: ConvGeometry, dtype: np.dtype, max_workspace: int) -> 
     return min(geometry.oh, max(1, min(_CHUNK_BYTES, max_workspace) // _row_bytes(geometry, dtype)))
 
 
-class Im2col(KeepsWeights):
+class Im2col(SumsProducts, KeepsWeights):
     name = "im2col"
-    exact_sum = True
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
         reason = refuse_unless_real_2d(geometry, dtype)

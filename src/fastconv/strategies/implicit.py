@@ -18,6 +18,7 @@ from fastconv.strategies.base import (
     COPY_BYTES,
     FMA_FLOPS,
     PreparesFirst,
+    SumsProducts,
     element_strides,
     refuse_unless_real_2d,
     share_panels,
@@ -136,9 +137,8 @@ def _packing(g: ConvGeometry, itemsize: int) -> _Packing:
     )
 
 
-class Implicit(PreparesFirst):
+class Implicit(SumsProducts, PreparesFirst):
     name = "implicit"
-    exact_sum = True
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
         return refuse_unless_real_2d(geometry, dtype)

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import ConvGeometry
-from fastconv.strategies.base import KeepsWeights, sum_error
+from fastconv.strategies.base import KeepsWeights, SumsProducts, sum_error
 
 
 def convolve(geometry: ConvGeometry, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue) -> np.ndarray:
@@ -52,9 +52,8 @@ def activate(x: np.ndarray, code: int, a: float) -> np.ndarray:
         )[code - 1]()
 
 
-class Reference(KeepsWeights):
+class Reference(SumsProducts, KeepsWeights):
     name = "reference"
-    exact_sum = True
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
         return None

@@ -207,7 +207,11 @@ def correlate_factors(
 
 class Separable(PreparesFirst):
     name = "separable"
-    exact_sum = False
+    local = True
+
+    def componentwise(self, geometry: ConvGeometry) -> bool:
+        """Of one row or column: factors of all other kernels may be a decomposition's, exact only to their norm."""
+        return min(geometry.kernel) == 1
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
         refusal = refuse_unless_real_2d(geometry, dtype)

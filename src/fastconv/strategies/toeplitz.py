@@ -13,7 +13,7 @@ import numpy as np
 from fastconv import threads as team
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import ConvGeometry
-from fastconv.strategies.base import KeepsWeights, finish_planes, refuse_unless_real_2d, sum_error
+from fastconv.strategies.base import KeepsWeights, SumsProducts, finish_planes, refuse_unless_real_2d, sum_error
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -58,9 +58,8 @@ def entries(geometry: ConvGeometry) -> int:
     return geometry.oc * geometry.positions * geometry.reduction
 
 
-class Toeplitz(KeepsWeights):
+class Toeplitz(SumsProducts, KeepsWeights):
     name = "toeplitz"
-    exact_sum = True
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
         reason = refuse_unless_real_2d(geometry, dtype)

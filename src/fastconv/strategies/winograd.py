@@ -224,11 +224,14 @@ def _weight_values(g: ConvGeometry, m: int, itemsize: int) -> int:
 
 
 class Winograd:
-    exact_sum = False
+    local = False
 
     def __init__(self, m: int) -> None:
         self.m = m
         self.name = f"winograd{m}"
+
+    def componentwise(self, geometry: ConvGeometry) -> bool:
+        return False
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
         reason = refuse_unless_real_2d(geometry, dtype)
