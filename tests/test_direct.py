@@ -38,6 +38,7 @@ def check(geometry, dtype="float32", view=lambda x: x):
     np.testing.assert_array_equal(run(geometry, view(x), weight), convolve(geometry, x, weight, PLAIN))
 
 
+@pytest.mark.per_isa
 @pytest.mark.parametrize("kh", range(1, 2 * blocks.TAPS + 3))
 @pytest.mark.parametrize("extent", ["ih30 iw20", "ih12 iw320"])
 def test_columns_of_every_number_of_taps(kh, extent):
@@ -76,6 +77,7 @@ WIDE = {
 }
 
 
+@pytest.mark.per_isa
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_sums_that_roll_down_planes_of_every_height(stride, dtype):

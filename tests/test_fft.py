@@ -34,6 +34,7 @@ def spectrum(geometry, tiling, taps):
     return (real + 1j * imaginary) * prod(tiling.extents)
 
 
+@pytest.mark.per_isa
 @DTYPES
 @pytest.mark.parametrize("extent", EXTENTS)
 def test_spectra_of_planes(extent, dtype):
@@ -48,6 +49,7 @@ def test_spectra_of_planes(extent, dtype):
         assert_rounded(found, expected, dtype)
 
 
+@pytest.mark.per_isa
 @DTYPES
 @pytest.mark.parametrize("points", [256, 1000, 3000, 20000])
 def test_spectra_of_lines(points, dtype):
@@ -71,6 +73,7 @@ def test_fast_extents_have_passes(extent):
     assert prod(radices) == fast
 
 
+@pytest.mark.per_isa
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_any_tiling_gives_the_same_outputs(data):

@@ -10,6 +10,8 @@ from cases import DTYPES
 from fastconv import threads
 from fastconv.kernels import gemm
 
+pytestmark = pytest.mark.per_isa
+
 MR, NR = gemm.MR, gemm.NR
 SIZE, POINTER = ctypes.c_int64, ctypes.c_void_p
 GEMM_TILE_TYPE = ctypes.CFUNCTYPE(None, *[SIZE] * 3, *[POINTER] * 4, SIZE, ctypes.c_int, POINTER)

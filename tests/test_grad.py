@@ -97,12 +97,14 @@ def check_exact(g, dtype, **arguments):
         np.testing.assert_array_equal(result, expected)
 
 
+@pytest.mark.per_isa
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ALL)
 def test_gradients_are_exact_on_integers(name, dtype):
     check_exact(ALL[name], dtype)
 
 
+@pytest.mark.per_isa
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("descriptor", LARGE)
 def test_gradients_of_many_blocks(descriptor, dtype):

@@ -41,6 +41,7 @@ PROBLEMS = {name: geometry.as_2d() for name, geometry in CASES.items()} | {
 del PROBLEMS["kernel_past_image"]  # its reduction of 15625 steps has blocks anyway
 
 
+@pytest.mark.per_isa
 @pytest.mark.parametrize("name", PROBLEMS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(

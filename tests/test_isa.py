@@ -12,12 +12,6 @@ from fastconv.kernels import cpu
 TESTS = Path(__file__).parent
 LISTED = ", ".join(cpu.available_isas())
 
-# What is compiled once per instruction set, by the names of tests.
-WHAT = (
-    "gemm or many_blocks or implicit or test_odd_shapes or stay_within_bound or beside_whole_panels or finds_them "
-    "or spectra or lines_long_and_short or a_nan_reaches or what_is_flat"
-)
-
 
 def python(isa, *arguments):
     environment = os.environ | {"FASTCONV_ISA": isa}
@@ -32,13 +26,12 @@ def test_info_names_the_one_in_use(isa):
     assert expected in python(isa, "-m", "fastconv", "info").stdout
 
 
-def test_kernels_are_correct_on_the_others():
-    """The tests of what is compiled once per instruction set; this process runs them on the one in use."""
-    names = ("gemm", "implicit", "winograd", "strategies", "separable", "fft", "ndimage")
-    files = [TESTS / f"test_{name}.py" for name in names]
-    for isa in set(cpu.available_isas()) - {cpu.isa()}:
-        run = python(isa, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", WHAT, *files)
-        assert run.returncode == 0, f"{isa}:\n{run.stdout}{run.stderr}"
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("isa", [isa for isa in cpu.available_isas() if isa != cpu.isa()])
+def test_kernels_are_correct_on_the_others(isa):
+    """The tests marked `per_isa`; this process runs them on the one in use."""
+    run = python(isa, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "per_isa", TESTS)
+    assert run.returncode == 0, f"{isa}:\n{run.stdout}{run.stderr}"
 
 
 @pytest.mark.parametrize("isa", ["avx9", "AVX2", "avx512 "])

@@ -108,6 +108,7 @@ def test_large_arrays(mode, dtype):
     assert_same("minimum_filter", x, footprint=np.eye(4), mode=mode, cval=1.5)
 
 
+@pytest.mark.per_isa
 @pytest.mark.parametrize("size", range(1, 36))
 @pytest.mark.parametrize("axis", [0, 1])
 def test_every_window(size, axis):
@@ -164,6 +165,7 @@ def test_complex(dtype, weight_type):
             function(x, 3)
 
 
+@pytest.mark.per_isa
 @pytest.mark.parametrize("dtype", "fd")
 @pytest.mark.parametrize("order", [0, 1, 2, 3, (0, 2)])
 def test_gaussians(dtype, order):
@@ -344,6 +346,7 @@ def test_minimum_is_minus_the_maximum_of_minus(shape, mode, seed):
     np.testing.assert_array_equal(ndimage.minimum_filter(x, 3, mode=mode), -ndimage.maximum_filter(-x, 3, mode=mode))
 
 
+@pytest.mark.per_isa
 @pytest.mark.parametrize("dtype", "bBhHiIlLfd")
 @pytest.mark.parametrize("shape", [(5, 700), (300, 40), (40, 30, 3), (4, 6, 5, 20)])
 def test_extremes_of_lines_long_and_short(shape, dtype):
@@ -356,6 +359,7 @@ def test_extremes_of_lines_long_and_short(shape, dtype):
     assert_same("maximum_filter", x, (9, 4), axes=(1, 0))
 
 
+@pytest.mark.per_isa
 @given(st.integers(1, 70), st.integers(1, 33), st.sampled_from(MODES), st.sampled_from("fd"), st.integers(0, 99))
 def test_a_nan_reaches_every_window_that_sees_it(extent, size, mode, dtype, seed):
     rng = np.random.default_rng(seed)
@@ -366,6 +370,7 @@ def test_a_nan_reaches_every_window_that_sees_it(extent, size, mode, dtype, seed
         np.testing.assert_array_equal(np.isnan(getattr(ndimage, name)(x, (3, size), mode=mode)), seen)
 
 
+@pytest.mark.per_isa
 @given(st.integers(1, 40), st.integers(1, 90), st.sampled_from("fd"), st.floats(-1e3, 1e3))
 def test_means_of_what_is_flat_are_flat(size, extent, dtype, value):
     """Sums of every window are added up in the same order, wherever it lies."""

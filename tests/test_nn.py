@@ -42,6 +42,7 @@ def normals(shape, dtype="float64", seed=0, scale=1.0):
     return (np.random.default_rng(seed).standard_normal(shape) * scale).astype(dtype)
 
 
+@pytest.mark.per_isa
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activation_is_its_definition(name, dtype):
@@ -54,6 +55,7 @@ def test_activation_is_its_definition(name, dtype):
     assert np.all(np.abs(got - definition(x.astype(L))) <= bound)
 
 
+@pytest.mark.per_isa
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name != "gelu tanh"])
 def test_activation_alone_and_inside_a_convolution_are_the_same_bits(name, dtype):
@@ -206,6 +208,7 @@ def test_maxout(dim):
 # --- products
 
 
+@pytest.mark.per_isa
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("samples", [0, 1, 2, 3, 4, 7])
 @pytest.mark.parametrize(("inputs", "outputs"), [(0, 3), (1, 1), (5, 9), (84, 10), (1024, 6), (2049, 131)])
@@ -230,6 +233,7 @@ def test_linear_is_the_same_bits_for_any_batch_and_threads(dtype):
     assert deviation.max() <= 1028 * np.finfo(dtype).eps / 2 * (np.abs(x).astype(L) @ np.abs(weight.T).astype(L)).max()
 
 
+@pytest.mark.per_isa
 @pytest.mark.parametrize("shape", [(3, 1, 2), (2, 70, 3), (1, 5, 200), (4, 65)])
 def test_softmax_of_any_extents_and_threads(shape):
     x = normals(shape, scale=5)
@@ -353,6 +357,7 @@ def test_random_dropout_draws_its_rate():
 # --- normalisation
 
 
+@pytest.mark.per_isa
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(5, 3), (4, 3, 7), (2, 3, 5, 6)])
 def test_batch_norm(shape, dtype):

@@ -53,6 +53,7 @@ def test_what_is_not_separable():
     assert find_factors(almost, 1) is None
 
 
+@pytest.mark.per_isa
 @pytest.mark.parametrize("dtype", "fd")
 @pytest.mark.parametrize("mode", ["full", "same", "valid"])
 def test_convolve2d_finds_them(dtype, mode):

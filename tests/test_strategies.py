@@ -101,6 +101,7 @@ def test_reference_is_correlate2d(mode):
     np.testing.assert_array_equal(out[0, 0], signal.correlate2d(image, kernel, mode))
 
 
+@pytest.mark.per_isa
 @pytest.mark.parametrize(("strategy", "name", "dtype"), ABLE_EXACTLY)
 def test_integers_are_exact(strategy, name, dtype):
     x, weight, expected = integer_problem(name, dtype)
@@ -145,6 +146,7 @@ def test_every_activation_is_tested():
     assert set(ACTIVATIONS) <= set(ACTIVATED)
 
 
+@pytest.mark.per_isa
 @EVERY
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("activation", ACTIVATED, ids=str)
@@ -311,6 +313,7 @@ VIEWS = {
 }
 
 
+@pytest.mark.per_isa
 @EVERY
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
@@ -357,6 +360,7 @@ def test_threads_do_not_matter(strategy, name, dtype):
     assert len({out.tobytes() for out in outs}) == 1
 
 
+@pytest.mark.per_isa
 @INDEPENDENT
 def test_batch_size_does_not_matter(strategy, dtype, name):
     geometry = CASES[name]
@@ -367,6 +371,7 @@ def test_batch_size_does_not_matter(strategy, dtype, name):
         assert conv(geometry, image, weight, strategy=strategy.name).tobytes() == result.tobytes()
 
 
+@pytest.mark.per_isa
 @UNMIXED
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -238,6 +238,7 @@ GEOMETRIES = {
 }
 
 
+@pytest.mark.per_isa
 @EACH_DTYPE
 @EACH_TILE
 @pytest.mark.parametrize("descriptor", GEOMETRIES.values(), ids=GEOMETRIES)
@@ -252,6 +253,7 @@ def test_odd_shapes(m, kernel, descriptor, dtype):
     assert run(m, replace(geometry, n=1), x[-1:], weight).tobytes() == out[-1:].tobytes()
 
 
+@pytest.mark.per_isa
 @EACH_DTYPE
 @EACH_SQUARE
 @pytest.mark.parametrize("channels", [gemm.MR - 1, gemm.MR, gemm.MR + 1, 2 * gemm.MR + 1, 70])
@@ -285,6 +287,7 @@ def test_views(m, kernel, view, dtype):
         assert_close(m, geometry, x, weight, out)
 
 
+@pytest.mark.per_isa
 @EACH_DTYPE
 @EACH_SQUARE
 @pytest.mark.parametrize("activation", [None, *ACTIVATIONS, ("leaky_relu", 0.25), ("elu", 2.0)], ids=str)
@@ -344,6 +347,7 @@ def blocks(monkeypatch):
     forget()
 
 
+@pytest.mark.per_isa
 @EACH_DTYPE
 @EACH_SQUARE
 @pytest.mark.parametrize(("tiles", "steps"), [(1, 1), (3, 2), (7, 5), (40, 9)])
