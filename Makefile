@@ -6,7 +6,7 @@ COMPILED := setup.py pyproject.toml \
     $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -path '*/simd/*.c')
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint bench bench-peers wheel clean
+.PHONY: demo test lint bench bench-peers dist clean
 
 demo: $(VENV)/.plot
 	$(BIN)/fastconv compare
@@ -25,8 +25,10 @@ bench: $(VENV)/.bench
 bench-peers: $(VENV)/.engines
 	$(BIN)/python -m benchmarks.side_by_side
 
-wheel: $(BIN)/python
-	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+# The sdist, and the wheel that is built from it and from nothing else.
+dist: $(VENV)/.dist
+	rm -rf dist
+	$(BIN)/python -m build
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info
@@ -36,9 +38,13 @@ clean:
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-# Linters read sources: nothing is built for them.
-$(VENV)/.lint: | $(BIN)/python
-	$(INSTALL) ruff cython-lint
+# Linters read sources: nothing is built for them. The versions are those of .pre-commit-config.yaml.
+$(VENV)/.lint: Makefile | $(BIN)/python
+	$(INSTALL) ruff==0.17.6 cython-lint==0.22.1
+	touch $@
+
+$(VENV)/.dist: | $(BIN)/python
+	$(INSTALL) build
 	touch $@
 
 # The versions of which the README's figures are, without their dependencies (requests, telemetry ...), which no

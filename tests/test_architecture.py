@@ -11,7 +11,8 @@ import pytest
 import fastconv
 from fastconv.strategies import BY_NAME, STRATEGIES
 
-PACKAGE = Path(fastconv.__file__).parent
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src/fastconv"  # a wheel holds no .pyx
 
 BASE = {"errors", "geometry", "epilogue", "arrays", "continuation"}
 TOOLS = {"timing", "photograph", "chart"}
@@ -144,3 +145,11 @@ def test_all_is_sorted_and_complete():
     }
     assert public <= set(fastconv.__all__)
     assert list(fastconv.__all__) == sorted(fastconv.__all__)
+
+
+def test_linters_are_pinned_once():
+    """The same versions for commits, for `make lint` and for developers."""
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    pins = {f"{name}=={version}" for name, version in re.findall(r"/(ruff|cython-lint).*\n +rev: v(\S+)", hooks)}
+    for name in ("Makefile", "pyproject.toml"):
+        assert set(re.findall(r"(?:ruff|cython-lint)==[\d.]+", (ROOT / name).read_text())) == pins
