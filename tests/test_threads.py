@@ -122,6 +122,17 @@ def test_set_num_threads():
     assert fastconv.get_num_threads() == default
 
 
+@pytest.mark.parametrize("n", [np.int64(2), np.uint8(2), np.array(2)])
+def test_thread_counts_may_be_integers_of_numpy(n):
+    with fastconv.num_threads(n):
+        assert fastconv.get_num_threads() == 2
+        assert type(fastconv.get_num_threads()) is int
+    x, weight = problem()
+    expected = fastconv.conv2d(x, weight)
+    np.testing.assert_array_equal(fastconv.conv2d(x, weight, num_threads=n), expected)
+    np.testing.assert_array_equal(fastconv.prepare_conv2d(weight, num_threads=n)(x), expected)
+
+
 def test_num_threads_is_restored_after_an_error():
     before = fastconv.get_num_threads()
     with pytest.raises(KeyError), fastconv.num_threads(before + 1):
@@ -129,7 +140,10 @@ def test_num_threads_is_restored_after_an_error():
     assert fastconv.get_num_threads() == before
 
 
-@pytest.mark.parametrize("n", [0, -1, 1.0, "2", True, 1025, 2**70, [], float("nan")])
+@pytest.mark.parametrize(
+    "n",
+    [0, -1, 1.0, "2", True, 1025, 2**70, [], float("nan"), np.float64(2), np.bool_(True), np.array([2]), np.int64(0)],
+)
 def test_bad_thread_counts(n):
     before = fastconv.get_num_threads()
     with pytest.raises(ValueError, match=r"num_threads=.*expected an int from 1 to 1024"):
@@ -146,18 +160,42 @@ def test_environment(value):
     )
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "1025", "9" * 30])
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "1025", "9" * 30, "9" * 5000, "1\n"])
 def test_bad_environment(value):
     result = python("import fastconv", FASTCONV_NUM_THREADS=value)
     assert result.returncode == 1
     last = result.stderr.splitlines()[-1]
-    assert last.startswith("ValueError: FASTCONV_NUM_THREADS=")
-    assert value in last
+    given = value if value.isdecimal() and len(value) < 20 else repr(value)
+    assert last == f"ValueError: FASTCONV_NUM_THREADS={given}: expected an int from 1 to 1024"
 
 
 def test_empty_environment_is_the_default():
     report = "import fastconv; print(fastconv.get_num_threads())"
     assert python(report, FASTCONV_NUM_THREADS="", OMP_NUM_THREADS="3").stdout == "3\n"
+
+
+@pytest.mark.parametrize("value", ["1024", "1025", "2147483647", "9" * 14, "-1", "0", "two", "3,2"])
+def test_any_number_of_openmp_threads(value):
+    """OpenMP's own variable may say what it likes: a team has room for so many and no more."""
+    result = python(
+        "import fastconv; print(fastconv.get_num_threads())", OMP_NUM_THREADS=value, FASTCONV_NUM_THREADS=""
+    )
+    assert result.returncode == 0, result.stderr
+    assert 1 <= int(result.stdout) <= 1024
+
+
+def test_a_team_takes_no_more_threads_than_it_has_room_for():
+    code = """
+        import ctypes
+        from fastconv.threads import run_tiles
+        signature = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 3)
+        ran = []
+        kernel = signature(lambda arrays, ints, scalars, begin, end, worker: ran.append((begin, worker)))
+        run_tiles(ctypes.cast(kernel, ctypes.c_void_p).value, (), (), (), 2000, 10**6)
+        assert sorted(tile for tile, _ in ran) == list(range(2000))
+        assert max(worker for _, worker in ran) < 1024
+    """
+    assert python(code, OMP_NUM_THREADS="100000").returncode == 0
 
 
 def test_a_limit_on_openmp_is_respected():
@@ -171,10 +209,12 @@ def test_a_limit_on_openmp_is_respected():
         fastconv.set_num_threads(7)
         print(fastconv.get_num_threads())
         print(fastconv.plan_conv2d((8, 64, 99, 99), (64, 64, 3, 3), num_threads=7).threads)
-        openmp.omp_set_num_threads(5)
-        print(fastconv.get_num_threads())
+        for limit in (5, 100000, 2**31 - 1, 0, -5):
+            openmp.omp_set_num_threads(limit)
+            print(fastconv.get_num_threads())
     """
-    assert python(code, OMP_NUM_THREADS="5", FASTCONV_NUM_THREADS="").stdout.split() == ["2", "2", "2", "7"]
+    given = python(code, OMP_NUM_THREADS="5", FASTCONV_NUM_THREADS="").stdout.split()
+    assert given == ["2", "2", "2", "7", "7", "7", "1", "1"]
 
 
 def test_more_threads_than_tiles_or_cores():

@@ -15,6 +15,7 @@ and ``OMP_NUM_THREADS``, and threadpoolctl sets its limit.
 """
 
 import contextlib
+import operator
 import os
 
 from libc.stdint cimport int64_t, intptr_t
@@ -27,6 +28,7 @@ cnp.import_array()
 cdef extern from "Python.h":
     # cpython.exc declares it as raising, and Cython would swallow the exception where `check_signals` may not raise.
     int PyErr_CheckSignals() noexcept
+    Py_ssize_t PY_SSIZE_T_MAX
 
 cdef enum:
     CACHE_LINE = 64
@@ -38,6 +40,7 @@ cdef extern from "team.h" nogil:
         MAX_ARRAYS
         MAX_INTS
         MAX_SCALARS
+        MAX_WORKERS
 
     ctypedef void (*tile_kernel)(void **, const int64_t *, const double *, int64_t, int64_t, int64_t) noexcept
 
@@ -55,8 +58,11 @@ cdef extern from "team.h" nogil:
     int found_team()
     int run_region(Region *region, int threads) except -1
 
+# The caller and its helpers.
+MOST_THREADS = MAX_WORKERS + 1
+
 cdef int default_openmp_threads = openmp.omp_get_max_threads()
-cdef int default_threads = default_openmp_threads
+cdef int default_threads = min(default_openmp_threads, MOST_THREADS)
 cdef int chosen_threads = 0
 
 
@@ -92,7 +98,7 @@ def run_tiles(kernel, tuple arrays, tuple ints, tuple scalars, int64_t tiles, in
     region.next_tile = 0
     region.check_signals = check_signals
     region.interrupted = 0
-    threads = min(threads, (tiles + grain - 1) // grain)
+    threads = min(threads, (tiles + grain - 1) // grain, MAX_WORKERS + 1)
     with nogil:
         run_region(&region, threads)
 
@@ -105,24 +111,35 @@ cdef list kept = []
 cdef class Memory:
     """A buffer that is kept for another, once nothing refers to it."""
 
-    cdef cnp.ndarray buffer
+    cdef cnp.ndarray buffer  # None where there was no memory for it
 
     def __cinit__(self, cnp.npy_intp size):
-        cdef Py_ssize_t at
-        for at in range(len(kept)):  # in order of size
-            if cnp.PyArray_SIZE(<cnp.ndarray> kept[at]) >= size:
-                self.buffer = kept.pop(at)
-                return
+        cdef Py_ssize_t at = kept_from(size)
+        if at < len(kept):
+            self.buffer = kept.pop(at)
+            return
         if kept:
             kept.pop()  # it is outgrown
         self.buffer = cnp.PyArray_EMPTY(1, &size, cnp.NPY_UINT8, 0)
 
     def __del__(self):
-        if cnp.PyArray_SIZE(self.buffer) <= MOST_KEPT_BYTES:
-            kept.append(self.buffer)
-            kept.sort(key=len)
-            if len(kept) > MOST_KEPT:
-                del kept[0]
+        if self.buffer is None or cnp.PyArray_SIZE(self.buffer) > MOST_KEPT_BYTES:
+            return
+        try:
+            kept.insert(kept_from(cnp.PyArray_SIZE(self.buffer)), self.buffer)
+        except MemoryError:
+            return  # then it is not kept
+        if len(kept) > MOST_KEPT:
+            del kept[0]
+
+
+cdef Py_ssize_t kept_from(cnp.npy_intp size):
+    """Where in `kept`, which is in order of size, buffers of at least `size` bytes begin."""
+    cdef Py_ssize_t at
+    for at in range(len(kept)):
+        if cnp.PyArray_SIZE(<cnp.ndarray> kept[at]) >= size:
+            return at
+    return len(kept)
 
 
 def release_scratch():
@@ -133,6 +150,8 @@ def release_scratch():
 def aligned_empty(Py_ssize_t count, cnp.dtype dtype):
     """An uninitialised array that starts on a cache line: scratch memory for workers."""
     cdef cnp.npy_intp size = count
+    if count > (PY_SSIZE_T_MAX - CACHE_LINE) // dtype.itemsize:
+        raise MemoryError(f"no address space for {count} values of {dtype}")
     cdef Memory memory = Memory(count * dtype.itemsize + CACHE_LINE)
     cdef char *start = cnp.PyArray_BYTES(memory.buffer)
     start += -<intptr_t> start & (CACHE_LINE - 1)
@@ -161,9 +180,13 @@ def set_num_threads(n):
 
 def checked_threads(n, name="num_threads"):
     """`n` as a thread count, or the error that says what would be right."""
-    if not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= 1024:
-        raise ValueError(f"{name}={n!r}: expected an int from 1 to 1024")
-    return n
+    try:
+        number = 0 if isinstance(n, bool) else operator.index(n)
+    except TypeError:
+        number = 0
+    if not 1 <= number <= MOST_THREADS:
+        raise ValueError(f"{name}={n!r}: expected an int from 1 to {MOST_THREADS}")
+    return number
 
 
 def get_num_threads():
@@ -206,13 +229,14 @@ def num_threads(n):
         chosen_threads = before
 
 
-def _threads_from_environment():
-    value = os.environ.get("FASTCONV_NUM_THREADS")
+def _threads_from_environment(name):
+    value = os.environ.get(name)
     if not value:
-        return default_openmp_threads
-    return checked_threads(int(value) if value.isdecimal() else value, "FASTCONV_NUM_THREADS")
+        return default_threads
+    # Python converts no more than some thousand digits.
+    return checked_threads(int(value) if value.isdecimal() and len(value) < 20 else value, name)
 
 
-default_threads = _threads_from_environment()
+default_threads = _threads_from_environment("FASTCONV_NUM_THREADS")
 if found_team() != 0:
     raise MemoryError("no memory for a handler of fork")

@@ -60,10 +60,15 @@ def cache_bytes():
     """Data cache sizes ``(L1, L2, L3)`` of a core; a common size where the system does not tell."""
     defaults = (32 << 10, 512 << 10, 8 << 20)
     names = ("SC_LEVEL1_DCACHE_SIZE", "SC_LEVEL2_CACHE_SIZE", "SC_LEVEL3_CACHE_SIZE")
-    known = getattr(os, "sysconf_names", {})
-    return tuple(
-        (os.sysconf(name) if name in known else 0) or default for name, default in zip(names, defaults, strict=True)
-    )
+    return tuple(_system_value(name) or default for name, default in zip(names, defaults, strict=True))
+
+
+def _system_value(name):
+    """What the system says of `name`: 0 where it does not know."""
+    try:
+        return max(0, os.sysconf(name))
+    except (AttributeError, OSError, ValueError):
+        return 0
 
 
 def measure_peak_flops(itemsize, seconds=0.02, bursts=5):
