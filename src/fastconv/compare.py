@@ -265,7 +265,7 @@ def compare_conv2d(
         passed_over = {c.name: c.refusal for c in auto.candidates}
     except UnsupportedError:
         auto, passed_over = None, {}
-    bound = planner.checked_tolerance(tolerance, geometry, dtype)
+    bound = planner.default_tolerance(geometry, dtype) if tolerance is None else planner.checked_tolerance(tolerance)
     forced = {"tolerance": bound, "threads": threads, "max_workspace": max_workspace, "forced": True}
     candidates = [planner.candidate(BY_NAME[name], geometry, dtype, **forced) for name in names]
 

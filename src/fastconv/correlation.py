@@ -24,6 +24,7 @@ from fastconv.errors import GeometryError
 from fastconv.functional.convolution import execute
 from fastconv.geometry import ConvGeometry, output_extent
 from fastconv.plan import Plan
+from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
 
 Padding = tuple[tuple[int, int], ...]
 
@@ -54,13 +55,14 @@ def correlate(
     *,
     continuation: str = "constant",
     fill: object = 0,
-    tolerance: float | None = None,
+    tolerance: float | None = 0.0,
     strategy: str = "auto",
 ) -> np.ndarray:
     """The outputs of `kernel` over `image`, continued by `padding` samples past its edges, in `dtype`.
 
     Both have the same number of axes, one at least, and are not empty. `kernel` is an operand of `dtype`; an image of
-    integers may have a smaller type.
+    integers may have a smaller type. Every output is componentwise accurate unless `tolerance`, which bounds the
+    expected error in σ of the output, is greater than 0, or a `strategy` is named that is not.
     """
     integers = dtype.kind in "iu"
     extents = output_extents(image.shape, kernel.shape, padding)
@@ -70,7 +72,7 @@ def correlate(
         return _correlate_taps(image, kernel, padding, extents, dtype, continuation, fill)
     out = _empty(extents, dtype, image, kernel)
     # Padding's zero times infinity is NaN, but kernels skip the taps that fall on padding.
-    zeros = continuation == "constant" and fill == 0 and (integers or _finite(kernel))
+    zeros = continuation == "constant" and fill == 0 and (integers or is_finite(kernel))
     if zeros or not any(map(any, padding)):
         _correlate_zeros(image, kernel, padding, out, tolerance, strategy)
     elif prod(o + k - 1 for o, k in zip(extents, kernel.shape, strict=True)) * dtype.itemsize <= _SMALL_BYTES:
@@ -87,9 +89,9 @@ def _empty(extents: tuple[int, ...], dtype: np.dtype, image: np.ndarray, kernel:
         raise GeometryError(f"inputs of shapes {image.shape} and {kernel.shape}: {error}") from None
 
 
-def _finite(kernel: np.ndarray) -> bool:
-    """Whether all of `kernel` is finite, by the cheapest test; false as well if its squares overflow."""
-    return isfinite(np.vdot(kernel, kernel).real)
+def is_finite(kernel: np.ndarray) -> bool:
+    """Whether all of `kernel` is finite, by the cheapest test unless its squares overflow."""
+    return isfinite(np.vdot(kernel, kernel).real) or bool(np.isfinite(kernel).all())
 
 
 @functools.lru_cache(maxsize=4096)
@@ -101,16 +103,22 @@ def plan_for(
     tolerance: float | None,
     strategy: str,
     num_threads: int,
-) -> tuple[Plan, int]:
-    """`planner.plan` for one image, found by a key that is quick to hash; and how many terms of a kernel that is a sum
-    of outer products would still cost less."""
+) -> tuple[Plan, int | None]:
+    """`planner.plan` for one image, found by a key that is quick to hash; and `planner.separable_terms` of it."""
     ndim = len(image)
     try:
         geometry = ConvGeometry(1, 1, 1, 1, image, kernel, (1,) * ndim, (1,) * ndim, padding).as_2d()
     except GeometryError as error:
         raise GeometryError(f"in1 and in2 of shapes {image} and {kernel}: {error}") from None
-    chosen = planner.plan(geometry, np.dtype(dtype).name, strategy=strategy, tolerance=tolerance, threads=num_threads)
-    return chosen, planner.separable_terms(chosen) if strategy == "auto" else 0
+    type_ = np.dtype(dtype)
+    # Who names a strategy means to have it whatever it takes, as the function that it stands for would: SciPy's FFT
+    # holds spectra of both inputs, of their product, and its inverse.
+    spectra = 8 * type_.itemsize * prod(i + k - 1 for i, k in zip(image, kernel, strict=True))
+    limit = DEFAULT_MAX_WORKSPACE if strategy == "auto" else max(DEFAULT_MAX_WORKSPACE, spectra)
+    chosen = planner.plan(
+        geometry, type_.name, strategy=strategy, tolerance=tolerance, threads=num_threads, max_workspace=limit
+    )
+    return chosen, planner.separable_terms(chosen) if strategy == "auto" else None
 
 
 def _correlate_zeros(
@@ -132,11 +140,11 @@ def _correlate_zeros(
 def _run(
     image: np.ndarray, kernel: np.ndarray, padding: Padding, out: np.ndarray, tolerance: float | None, strategy: str
 ) -> None:
-    """Correlate by the cheapest strategy, a sum of outer products among them if the kernel happens to be one."""
+    """Correlate by the cheapest strategy; `separable` is one if the kernel happens to be a sum of outer products."""
     plan, terms = plan_for(
         image.shape, kernel.shape, image.dtype.char, padding, tolerance, strategy, threads.get_num_threads()
     )
-    if terms:
+    if terms is not None:
         from fastconv.strategies.separable import Separable, find_factors
 
         factors = find_factors(kernel.reshape(plan.geometry.kernel), terms)
@@ -258,7 +266,7 @@ def _correlate_patch(
         return
     patch = continued(image, begins, shape, continuation, fill)
     result = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
-    _correlate_zeros(patch, kernel, ((0, 0),) * out.ndim, result, None, "auto")
+    _correlate_zeros(patch, kernel, ((0, 0),) * out.ndim, result, 0.0, "auto")
     if result is not out:
         out[...] = result
 

@@ -15,7 +15,8 @@ from fastconv.errors import UnsupportedError
 from fastconv.geometry import ConvGeometry
 from fastconv.plan import Candidate, Plan, format_bytes
 from fastconv.strategies import BY_NAME, STRATEGIES
-from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE, Compiles, Strategy, sum_error
+from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE, Strategy, sum_error
+from fastconv.strategies.separable import FIND_SECONDS
 from fastconv.timing import Contender, interleave
 
 DEFAULT_FLOAT32_TOLERANCE = 1e-5
@@ -31,13 +32,18 @@ def checked_strategy(strategy: str) -> str:
     return strategy
 
 
-def checked_tolerance(tolerance: float | None, geometry: ConvGeometry, dtype: np.dtype) -> float:
-    """The bound on the expected error: by default 1e-5 σ in float32, else what a plain sum of products gives."""
+def checked_tolerance(tolerance: float | None) -> float | None:
+    """`tolerance`, if it can bound an error; ``None`` leaves the bound to the function."""
     if tolerance is None:
-        return DEFAULT_FLOAT32_TOLERANCE if dtype == np.float32 else sum_error(geometry, dtype)
+        return None
     if not (isinstance(tolerance, Real) and tolerance >= 0):
         raise ValueError(f"tolerance={tolerance!r}: expected a number of at least 0, in σ of the output")
     return float(tolerance)
+
+
+def default_tolerance(geometry: ConvGeometry, dtype: np.dtype) -> float:
+    """1e-5 σ in float32, else what a plain sum of products errs by."""
+    return DEFAULT_FLOAT32_TOLERANCE if dtype == np.float32 else sum_error(geometry, dtype)
 
 
 def plan(
@@ -60,25 +66,29 @@ def plan(
         raise ValueError(f"mode={mode!r}: expected 'estimate' or 'measure'")
     if not isinstance(max_workspace, int) or max_workspace < 0:
         raise ValueError(f"max_workspace={max_workspace!r}: expected a number of bytes, an int of at least 0")
-    if tolerance is not None:
-        tolerance = checked_tolerance(tolerance, geometry, np.dtype(dtype))
-    return _plan(geometry, dtype, strategy, tolerance, threads, max_workspace, mode, prepared)
+    return _plan(geometry, dtype, strategy, checked_tolerance(tolerance), threads, max_workspace, mode, prepared)
 
 
-def separable_terms(plan: Plan) -> int:
-    """How many outer products a one-channel kernel may be the sum of, for `separable` to cost less than `plan`."""
+def separable_terms(plan: Plan) -> int | None:
+    """Of how many outer products a one-channel kernel may be the sum, for `separable` to cost less than `plan`.
+
+    0 stands for a single one that is exact, which needs no tolerance; ``None`` if not even that costs less.
+    """
     strategy, g, dtype = BY_NAME["separable"], plan.geometry, np.dtype(plan.dtype)
     if strategy.refuse(g, dtype) is not None or min(g.kernel) == 1:
-        return 0
+        return None
     # Finding them is paid whether there are so few or not.
-    budget = _estimate(plan.strategy, g, dtype, False) - strategy.prepare_cost(g, dtype)
-    able = [
-        terms
-        for terms in range(1, min(g.kernel))
-        if strategy.cost_of_terms(g, dtype, terms) < budget
-        and strategy.error_of_terms(g, dtype, terms) <= plan.tolerance
-    ]
-    return max(able, default=0)
+    seconds = next(c.seconds for c in plan.candidates if c.name == plan.strategy.name)
+    if strategy.cost_of_terms(g, dtype, 1) + FIND_SECONDS >= seconds:
+        return None
+    terms, budget = 0, seconds - strategy.prepare_cost(g, dtype)
+    while (
+        terms + 1 < min(g.kernel)
+        and strategy.cost_of_terms(g, dtype, terms + 1) < budget
+        and strategy.error_of_terms(g, dtype, terms + 1) <= plan.tolerance
+    ):
+        terms += 1
+    return terms
 
 
 @lru_cache(maxsize=4096)
@@ -93,7 +103,7 @@ def _plan(
     prepared: bool,
 ) -> Plan:
     type_ = np.dtype(dtype)
-    limit = checked_tolerance(tolerance, geometry, type_)
+    limit = default_tolerance(geometry, type_) if tolerance is None else tolerance
     candidates = {
         s.name: candidate(s, geometry, type_, limit, threads, max_workspace, s.name == strategy, prepared)
         for s in STRATEGIES
@@ -108,20 +118,24 @@ def _plan(
     else:
         able = [strategy]
     # Priced as one image: the choice, and with it every bit of the result, is the same in any batch.
-    image = replace(geometry, n=min(geometry.n, 1))
+    image = geometry if geometry.n <= 1 else replace(geometry, n=1)
     if mode == "measure":
         price = _measure([BY_NAME[name] for name in able], image, type_, threads, max_workspace, prepared)
         for name in able:
             candidates[name] = replace(candidates[name], seconds=price[name] * geometry.n if name in price else None)
         chosen = min(price, key=price.__getitem__)
     else:
-        chosen = _cheapest({name: _estimate(BY_NAME[name], image, type_, prepared) for name in able}, image, type_)
-    estimate = _estimate(BY_NAME[chosen], geometry, type_, prepared)
+        price = {
+            name: candidates[name].seconds if image is geometry else _estimate(BY_NAME[name], image, type_, prepared)
+            for name in able
+        }
+        chosen = _cheapest(price, image, type_)
+    seconds = _estimate(BY_NAME[chosen], geometry, type_, prepared) if mode == "measure" else candidates[chosen].seconds
     return Plan(
         geometry=geometry,
         dtype=type_.name,
         strategy=BY_NAME[chosen],
-        threads=max(1, min(threads, int(estimate / _SECONDS_A_THREAD))),
+        threads=max(1, min(threads, int(seconds / _SECONDS_A_THREAD))),
         tolerance=limit,
         max_workspace=max_workspace,
         mode=mode,
@@ -137,7 +151,7 @@ def _cheapest(price: dict[str, float], geometry: ConvGeometry, dtype: np.dtype) 
     """
     chosen, *others = sorted(price, key=price.__getitem__)
     strategy = BY_NAME[chosen]
-    if others and isinstance(strategy, Compiles):
+    if others and hasattr(strategy, "compile_cost"):  # which is quicker than to ask for the protocol `Compiles`
         rest = {name: price[name] for name in others}
         other = _cheapest(rest, geometry, dtype)
         if price[other] < price[chosen] + strategy.compile_cost(geometry, dtype):

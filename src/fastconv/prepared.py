@@ -112,7 +112,7 @@ class PreparedConv:
     ) -> None:
         weight, bias = as_array("weight", weight), None if bias is None else as_array("bias", bias)
         # What is not computed for images of the least type is computed for none.
-        dtype = common_float(x=np.empty(0, np.float32), weight=weight, bias=bias)
+        common_float(x=np.empty(0, np.float32), weight=weight, bias=bias)
         if weight.ndim != 4:
             raise GeometryError(f"weight of shape {weight.shape}: expected 4 axes (oc, ic / groups, kh, kw)")
         self._window = ConvGeometry.of_weight(
@@ -125,8 +125,7 @@ class PreparedConv:
         parse_activation(activation)
         self._activation = tuple(activation) if isinstance(activation, list) else activation
         self._strategy = planner.checked_strategy(strategy)
-        planner.checked_tolerance(tolerance, self._window, dtype)
-        self._tolerance = tolerance
+        self._tolerance = planner.checked_tolerance(tolerance)
         available_threads(num_threads)
         self._num_threads = num_threads
         self._forms: dict[tuple[str, str], _Form] = {}

@@ -24,6 +24,7 @@ from fastconv.ndimage.arguments import (
 )
 from fastconv.ndimage.outputs import as_output, store, working_type
 from fastconv.ndimage.passes import as_pass, filter_axes
+from fastconv.planner import checked_tolerance
 
 # Planes of an image that are filtered one by one are at least so large.
 _LARGE_PLANE = 4096
@@ -38,6 +39,7 @@ def correlate(
     origin: int | Sequence[int] = 0,
     *,
     axes: int | Sequence[int] | None = None,
+    tolerance: float | None = None,
 ) -> np.ndarray:
     """Correlate an array with weights: a drop-in for `scipy.ndimage.correlate`.
 
@@ -59,6 +61,9 @@ def correlate(
         Moves the weights: positive to the left, for one axis or each.
     axes : int, sequence of int, or None
         The axes that are filtered; by default all.
+    tolerance : float, optional
+        Bound on the expected error of floating-point sums in standard deviations of the output, which allows FFT and
+        sums of outer products. By default, and at 0, there are only sums of products.
 
     Returns
     -------
@@ -70,9 +75,15 @@ def correlate(
     RuntimeError
         Axes, types, the mode or the output do not fit, as in SciPy.
     ValueError
-        `origin` lies outside the weights, or `axes` are repeated or out of range.
+        `origin` lies outside the weights, `axes` are repeated or out of range, or `tolerance` is negative.
     TypeError
         An input is a masked array.
+
+    Notes
+    -----
+    Results are componentwise accurate: each output errs by a few roundings of the sum of its own products' magnitudes,
+    whatever lies outside its window, so zeros are zeros and whole numbers below 2^24 (float64: 2^53) exact. With a
+    `tolerance` the error is bounded for the output as a whole, normwise.
 
     References
     ----------
@@ -84,7 +95,7 @@ def correlate(
     >>> fastconv.ndimage.correlate(np.arange(5), [1, 0, -1])
     array([-1, -2, -2, -2, -1])
     """
-    return _correlate(input, weights, output, mode, cval, origin, axes, convolution=False)
+    return _correlate(input, weights, output, mode, cval, origin, axes, tolerance, convolution=False)
 
 
 def convolve(
@@ -96,6 +107,7 @@ def convolve(
     origin: int | Sequence[int] = 0,
     *,
     axes: int | Sequence[int] | None = None,
+    tolerance: float | None = None,
 ) -> np.ndarray:
     """Convolve an array with weights: a drop-in for `scipy.ndimage.convolve`.
 
@@ -103,8 +115,8 @@ def convolve(
 
     Parameters
     ----------
-    input, weights, output, mode, cval, origin, axes
-        As `correlate`; complex weights stay as they are.
+    input, weights, output, mode, cval, origin, axes, tolerance
+        As `correlate`, and as accurate; complex weights stay as they are.
 
     Returns
     -------
@@ -126,7 +138,7 @@ def convolve(
     >>> fastconv.ndimage.convolve(np.arange(5), [1, 0, -1])
     array([1, 2, 2, 2, 1])
     """
-    return _correlate(input, weights, output, mode, cval, origin, axes, convolution=True)
+    return _correlate(input, weights, output, mode, cval, origin, axes, tolerance, convolution=True)
 
 
 def correlate1d(
@@ -241,15 +253,16 @@ def _by_parts(
 
 def _correlate(
     input: npt.ArrayLike, weights: npt.ArrayLike, output: Any, mode: str, cval: complex, origin: Any, axes: Any,
-    convolution: bool,
+    tolerance: float | None, convolution: bool,
 ) -> np.ndarray:  # fmt: skip
     array, taps = as_input(input), as_array("weights", weights)
+    tolerance = checked_tolerance(tolerance) or 0.0
     if array.dtype.kind == "c" or taps.dtype.kind == "c":
         out = as_output(output, array, complex_output=True)
         taps = taps if convolution else taps.conj()
 
         def part(x: np.ndarray, w: np.ndarray, c: float) -> np.ndarray:
-            return _correlate(x, w, np.float64, mode, c, origin, axes, convolution)
+            return _correlate(x, w, np.float64, mode, c, origin, axes, tolerance, convolution)
 
         return _by_parts(array, taps, out, cval, part)
     filtered = as_axes(axes, array.ndim)
@@ -270,16 +283,21 @@ def _correlate(
     if array.ndim == 0:
         store(np.asarray(array * taps.astype(np.float64)), out)
     elif array.size:
-        store(_correlate_planes(array, taps, padding, working_type(array, out), continuation, cval), out)
+        store(_correlate_planes(array, taps, padding, working_type(array, out), continuation, cval, tolerance), out)
     return out
 
 
 def _correlate_planes(
-    array: np.ndarray, taps: np.ndarray, padding: Any, dtype: np.dtype, continuation: str, cval: float
+    array: np.ndarray,
+    taps: np.ndarray,
+    padding: Any,
+    dtype: np.dtype,
+    continuation: str,
+    cval: float,
+    tolerance: float,
 ) -> np.ndarray:
     """Correlate; plane by plane, if the taps extend along two axes of many."""
     array = array.view(np.uint8) if array.dtype.kind == "b" else array
-    tolerance = None if array.dtype.kind == "f" else 0.0
     if array.dtype.kind in "iu":
         # Integers under integers stay integers: they are exact, and have no rounding to be cut off.
         with np.errstate(invalid="ignore"):

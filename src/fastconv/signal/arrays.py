@@ -1,31 +1,48 @@
 """Convolution and correlation of arrays of any number of axes, directly or by FFT.
 
 Everything becomes one cross-correlation with the kernel flipped. One and two axes go to the planner, whose strategies
-are direct sums, separable passes and overlap-save FFTs; more axes are summed directly or given to SciPy's FFT, by a
-model of what each costs. Types without a kernel here (float16, longdouble, object) are SciPy's.
+are direct sums, separable passes and overlap-save FFTs; along an axis where an input has one sample lie planes, which
+are convolved one by one. More axes are summed directly or given to SciPy's FFT, by a model of what each costs. Types
+without a kernel here (float16, longdouble, object) are SciPy's.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from math import log2, prod
+from math import log, log2, prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastconv import threads
+from fastconv import planner, threads
 from fastconv.arrays import as_array, as_operand
 from fastconv.correlation import correlate as correlate_operands
-from fastconv.correlation import output_extents, plan_for
+from fastconv.correlation import is_finite, output_extents, plan_for
 from fastconv.signal.names import MODES, mode_padding, must_swap, named
+from fastconv.signal.nonfinite import correlate_overlaps
 from fastconv.timing import Contender, interleave
 
 _METHODS = {"auto": "auto", "direct": "direct", "fft": "fft"}
 
-# In float64 "auto" allows what an FFT rounds; float32 keeps the planner's own bound.
+# Where SciPy's "auto" transforms, ours allows what an FFT rounds; of float32 the planner's own bound.
 _TOLERANCE = {"f": None, "F": None, "d": 1e-12, "D": 1e-12}
+
+# SciPy's seconds an operation of three transforms and of direct sums, and what it adds to the latter, by the number of
+# axes (one or more) and the mode; "longer" is "same" of one axis with a longer in2.
+_SCIPY_SECONDS = {
+    (1, "full"): (1.7649070e-9, 2.1414831e-10, -1e-3),
+    (1, "same"): (3.2646654e-9, 2.8478277e-10, -1e-3),
+    (1, "longer"): (3.21635404e-9, 1.1773253e-8, -1e-5),
+    (1, "valid"): (1.89095737e-9, 2.1364985e-10, -1e-3),
+    (2, "full"): (1.99817e-9, 1.66174e-8, -1e-4),
+    (2, "same"): (2.04735e-9, 1.55367e-8, -1e-4),
+    (2, "valid"): (1.85927e-9, 2.11242e-8, -1e-4),
+}
+
+# Planes that are computed one by one have at least so many samples.
+_LARGE_PLANE = 4096
 
 # Products a second that sums over more than two axes make (kernels/taps.py), by the character of the type; and
 # operations a second of SciPy's FFT.
@@ -34,7 +51,9 @@ _OTHER_TAPS_A_SECOND = 1e9
 _FFT_FLOPS = 3e9
 
 
-def convolve(in1: npt.ArrayLike, in2: npt.ArrayLike, mode: str = "full", method: str = "auto") -> np.ndarray:
+def convolve(
+    in1: npt.ArrayLike, in2: npt.ArrayLike, mode: str = "full", method: str = "auto", *, tolerance: float | None = None
+) -> np.ndarray:
     """Convolution of arrays with equally many axes: a drop-in for `scipy.signal.convolve`.
 
     ``full[r, ...] = sum_{i, ...} in1[r - i, ...] * in2[i, ...]``
@@ -48,6 +67,10 @@ def convolve(in1: npt.ArrayLike, in2: npt.ArrayLike, mode: str = "full", method:
         the inputs swapped if in2 is the larger one.
     method : {"auto", "direct", "fft"}
         By the cheapest way, by sums of products, or by FFT.
+    tolerance : float, optional
+        Bound on the expected error of floating-point results in standard deviations of the output, which allows "auto"
+        and "direct" whatever keeps to it, FFT and sums of outer products too; 0 allows sums of products alone. See the
+        notes for the default.
 
     Returns
     -------
@@ -57,16 +80,20 @@ def convolve(in1: npt.ArrayLike, in2: npt.ArrayLike, mode: str = "full", method:
     Raises
     ------
     ValueError
-        The inputs differ in their number of axes; "valid", and neither contains the other; `mode` or `method` has no
-        such meaning; an input is empty and the method direct.
+        The inputs differ in their number of axes; "valid", and neither contains the other; `mode`, `method` or
+        `tolerance` has no such meaning; an input is empty and the method direct.
     TypeError
         An input is a masked array, or `mode` or `method` is no string.
 
     Notes
     -----
-    "auto" computes floating-point arrays within an expected error of 1e-5 (float32) or 1e-12 (float64) standard
-    deviations of the output, and integers exactly. NaN and infinity reach only the outputs that see them, by "fft" too
-    for arrays of one or two axes (SciPy's FFT spreads them everywhere).
+    "direct" is componentwise accurate: each output errs by a few roundings of the sum of its own products' magnitudes,
+    so zeros are zeros and whole numbers below 2^24 (float64: 2^53) exact. So is "auto" wherever SciPy's "auto" sums
+    directly; where SciPy transforms, the error is bounded for the output as a whole, normwise: an expected 1e-5
+    (float32) or 1e-12 (float64) standard deviations. "fft" is normwise. Integers are exact in any case.
+
+    NaN and infinity reach only the outputs that see them, by "fft" too for arrays of one or two axes (SciPy's FFT
+    spreads them everywhere). Past the edges lies nothing: a kernel's NaN does not count there.
 
     References
     ----------
@@ -79,18 +106,20 @@ def convolve(in1: npt.ArrayLike, in2: npt.ArrayLike, mode: str = "full", method:
     array([0. , 1. , 2.5, 4. , 1.5])
     """
     volume, kernel = as_array("in1", in1), as_array("in2", in2)
-    return _convolve(volume, kernel, mode, method, "convolve", volume, kernel)
+    return _convolve(volume, kernel, mode, method, tolerance, "convolve", (volume, kernel))
 
 
-def correlate(in1: npt.ArrayLike, in2: npt.ArrayLike, mode: str = "full", method: str = "auto") -> np.ndarray:
+def correlate(
+    in1: npt.ArrayLike, in2: npt.ArrayLike, mode: str = "full", method: str = "auto", *, tolerance: float | None = None
+) -> np.ndarray:
     """Cross-correlation of arrays with equally many axes: a drop-in for `scipy.signal.correlate`.
 
     ``full[k, ...] = sum_{l, ...} in1[l, ...] * conj(in2[l - k + K - 1, ...])``
 
     Parameters
     ----------
-    in1, in2, mode, method
-        As `convolve`.
+    in1, in2, mode, method, tolerance
+        As `convolve`, and as accurate.
 
     Returns
     -------
@@ -118,26 +147,35 @@ def correlate(in1: npt.ArrayLike, in2: npt.ArrayLike, mode: str = "full", method
     """
     volume, kernel = as_array("in1", in1), as_array("in2", in2)
     reverse = kernel[(slice(None, None, -1),) * kernel.ndim]
-    return _convolve(
-        volume, reverse.conj() if kernel.dtype.kind == "c" else reverse, mode, method, "correlate", volume, kernel
-    )
+    reverse = reverse.conj() if kernel.dtype.kind == "c" else reverse
+    return _convolve(volume, reverse, mode, method, tolerance, "correlate", (volume, kernel))
 
 
 def _convolve(
-    volume: np.ndarray, kernel: np.ndarray, mode: str, method: str, name: str, in1: np.ndarray, in2: np.ndarray
+    volume: np.ndarray,
+    kernel: np.ndarray,
+    mode: str,
+    method: str,
+    tolerance: float | None,
+    name: str,
+    inputs: tuple[np.ndarray, np.ndarray],
 ) -> np.ndarray:
-    """Convolve by SciPy's rules; its function `name` gets `in1` and `in2` if the type or the shape is only its own."""
+    """Convolve by SciPy's rules; its function `name` gets the `inputs` if the type or the shape is only its own."""
     if volume.ndim != kernel.ndim:
         raise ValueError(
             f"in1 of shape {volume.shape}, in2 of shape {kernel.shape}: volume and kernel should have the same "
             "dimensionality"
         )
+    tolerance = planner.checked_tolerance(tolerance)
     if volume.ndim == 0:
         return volume * kernel
     mode, method = named("mode", mode, MODES), named("method", method, _METHODS)
+    if flat := _flat_axes(volume, kernel):
+        volume, kernel, *inputs = (array.squeeze(flat) for array in (volume, kernel, *inputs))
+        return np.expand_dims(_convolve(volume, kernel, mode, method, tolerance, name, inputs), flat)
     dtype = np.result_type(volume, kernel)
     if dtype.char not in "?bBhHiIlLqQfdFD" or not volume.size or not kernel.size:
-        return _in_scipy(name)(in1, in2, mode, method)
+        return _in_scipy(name)(*inputs, mode, method)
     if mode == "valid" and must_swap(volume.shape, kernel.shape):
         volume, kernel = kernel, volume
     if method == "fft" or (dtype.kind not in "fc" and method == "auto" and _rounds_exactly(volume, kernel, mode)):
@@ -147,15 +185,53 @@ def _convolve(
     if dtype.kind == "b":
         counts = _convolve_numbers(volume.astype(np.uint8), kernel.astype(np.uint8), mode, np.dtype(np.int64), 0.0)
         return counts > 0
-    if (
-        method == "auto"
-        and volume.ndim > 2
-        and dtype.kind in "fc"
-        and _taps_seconds(volume, kernel, mode, dtype) > (_fft_seconds(volume.shape, kernel.shape, dtype))
-    ):
+    if method == "auto" and _transforms(volume, kernel, mode, dtype, tolerance):
         return fftconvolve(volume, kernel, mode)
     volume, kernel = (array.astype(np.uint8) if array.dtype.kind == "b" else array for array in (volume, kernel))
-    return _convolve_numbers(volume, kernel, mode, dtype, _TOLERANCE.get(dtype.char) if method == "auto" else 0.0)
+    if tolerance is None:
+        tolerance = _default_tolerance(volume, kernel, mode, dtype) if method == "auto" else 0.0
+    return _convolve_numbers(volume, kernel, mode, dtype, tolerance)
+
+
+def _flat_axes(volume: np.ndarray, kernel: np.ndarray) -> tuple[int, ...]:
+    """Axes along which both inputs have one sample, in every mode as the output has: they may be left out."""
+    flat = [axis for axis, pair in enumerate(zip(volume.shape, kernel.shape, strict=True)) if pair == (1, 1)]
+    return tuple(flat) if len(flat) < volume.ndim else ()
+
+
+def _default_tolerance(volume: np.ndarray, kernel: np.ndarray, mode: str, dtype: np.dtype) -> float | None:
+    """That of "auto": none where SciPy's choose_conv_method would sum directly."""
+    if dtype.kind not in "fc" or not _scipy_transforms(volume.shape, kernel.shape, mode):
+        return 0.0
+    return _TOLERANCE[dtype.char]
+
+
+def _scipy_transforms(shape1: tuple[int, ...], shape2: tuple[int, ...], mode: str) -> bool:
+    """Whether SciPy estimates that an FFT of floating-point arrays of these shapes takes less time than direct sums."""
+    size1, size2 = prod(shape1), prod(shape2)
+    if len(shape1) == 1:
+        products = {
+            "full": size1 * size2,
+            "same": size1 * size2 - (0 if size1 < size2 else size2 // 2 * ((size2 + 1) // 2)),
+            "valid": (abs(size1 - size2) + 1) * min(size1, size2),
+        }[mode]
+    elif mode == "same":
+        products = size1 * size2
+    else:
+        outputs = output_extents(shape1, shape2, mode_padding(mode, shape2, True))
+        products = min(size1, size2) * prod(outputs)
+    points = _fft_points(shape1, shape2)
+    longer = len(shape1) == 1 and mode == "same" and size2 > size1
+    transform, product, offset = _SCIPY_SECONDS[min(2, len(shape1)), "longer" if longer else mode]
+    return transform * 3 * points * log(points) < product * products + offset
+
+
+def _transforms(volume: np.ndarray, kernel: np.ndarray, mode: str, dtype: np.dtype, tolerance: float | None) -> bool:
+    """Whether "auto" leaves floating-point arrays of more than two axes to SciPy's FFT."""
+    if dtype.kind not in "fc" or volume.ndim <= 2 or _planar(volume.shape, kernel.shape):
+        return False
+    allowed = _scipy_transforms(volume.shape, kernel.shape, mode) if tolerance is None else tolerance > 0
+    return allowed and _taps_seconds(volume, kernel, mode, dtype) > _fft_seconds(volume.shape, kernel.shape, dtype)
 
 
 def _in_scipy(name: str) -> Callable[..., Any]:
@@ -177,11 +253,45 @@ def _convolve_numbers(
             begins = [min(k, v) - 1 for v, k in zip(volume.shape, kernel.shape, strict=True)]
         kept = full[tuple(slice(b, b + n) for b, n in zip(begins, shape, strict=True))]
         return kept if kept.shape == full.shape else kept.copy()
+    if volume.ndim > 2 and _planar(volume.shape, kernel.shape):
+        return _convolve_planes(volume, kernel, mode, dtype, tolerance, strategy)
     if mode == "full" and kernel.size > volume.size:
         volume, kernel = kernel, volume
     flipped = as_operand(kernel, dtype)[(slice(None, None, -1),) * kernel.ndim]
     padding = mode_padding(mode, kernel.shape, True)
-    return correlate_operands(volume, flipped, padding, dtype, tolerance=tolerance, strategy=strategy)
+    run = functools.partial(correlate_operands, padding=padding)
+    correlation = functools.partial(run, dtype=dtype, tolerance=tolerance, strategy=strategy)
+    if dtype.kind in "iu" or mode == "valid" or is_finite(flipped):
+        return correlation(volume, flipped)
+    # By a named strategy nothing would be won: it would have to leave most of the outputs to plain sums.
+    of_parts = functools.partial(run, dtype=flipped.real.dtype, tolerance=tolerance)
+    counting = functools.partial(run, dtype=np.dtype(np.float64), tolerance=_TOLERANCE["d"])
+    return correlate_overlaps(as_operand(volume, dtype), flipped, of_parts, counting)
+
+
+def _planar(shape1: tuple[int, ...], shape2: tuple[int, ...]) -> bool:
+    """Whether inputs of more axes are large planes or lines beside each other: one has one sample along all but two."""
+    extents = [a + b - 1 for a, b in zip(shape1, shape2, strict=True) if 1 not in (a, b)]
+    return 1 <= len(extents) <= 2 and prod(extents) >= _LARGE_PLANE
+
+
+def _convolve_planes(
+    volume: np.ndarray, kernel: np.ndarray, mode: str, dtype: np.dtype, tolerance: float | None, strategy: str
+) -> np.ndarray:
+    """Convolve plane by plane along the axes where an input has one sample."""
+    out = np.empty(output_extents(volume.shape, kernel.shape, mode_padding(mode, kernel.shape, True)), dtype)
+    pairs = list(zip(volume.shape, kernel.shape, strict=True))
+    if mode == "same":  # of a single sample, the output is as long, and sees but one of the kernel's
+        kernel = kernel[tuple(slice((k - 1) // 2, (k - 1) // 2 + 1) if n == 1 else slice(None) for n, k in pairs)]
+    beside = [axis for axis, pair in enumerate(pairs) if 1 in pair]
+    volumes, kernels, planes = (np.moveaxis(array, beside, range(len(beside))) for array in (volume, kernel, out))
+
+    def plane(arrays: np.ndarray, at: tuple[int, ...]) -> np.ndarray:
+        return arrays[tuple(min(index, n - 1) for index, n in zip(at, arrays.shape, strict=False))]
+
+    for at in np.ndindex(planes.shape[: len(beside)]):
+        planes[at] = _convolve_numbers(plane(volumes, at), plane(kernels, at), mode, dtype, tolerance, strategy)
+    return out
 
 
 def _fft_points(shape1: Sequence[int], shape2: Sequence[int]) -> int:
@@ -293,8 +403,11 @@ def oaconvolve(
 
 def _by_fft(name: str, in1: npt.ArrayLike, in2: npt.ArrayLike, mode: str, axes: Any) -> np.ndarray:
     volume, kernel = as_array("in1", in1), as_array("in2", in2)
+    if axes is None and volume.ndim == kernel.ndim and (flat := _flat_axes(volume, kernel)):
+        return np.expand_dims(_by_fft(name, volume.squeeze(flat), kernel.squeeze(flat), mode, None), flat)
     kinds = volume.dtype.kind + kernel.dtype.kind
-    tiled = axes is None and volume.ndim == kernel.ndim and 1 <= volume.ndim <= 2 and volume.size and kernel.size
+    tiled = axes is None and volume.ndim == kernel.ndim >= 1 and volume.size and kernel.size
+    tiled = tiled and (volume.ndim <= 2 or _planar(volume.shape, kernel.shape))
     # SciPy multiplies along axes of one sample, in the type of the inputs.
     tiled = tiled and not all(1 in pair for pair in zip(volume.shape, kernel.shape, strict=True))
     dtype = np.result_type(volume, kernel, *(np.float64 for kind in kinds if kind in "iu"))
@@ -305,7 +418,7 @@ def _by_fft(name: str, in1: npt.ArrayLike, in2: npt.ArrayLike, mode: str, axes: 
         or not isinstance(mode, str)
         or mode not in MODES
     ):
-        return _in_scipy(name)(in1, in2, mode, axes)
+        return _in_scipy(name)(volume, kernel, mode, axes)
     if mode == "valid" and must_swap(volume.shape, kernel.shape):
         volume, kernel = kernel, volume
     return _convolve_numbers(
@@ -364,17 +477,19 @@ def choose_conv_method(
         or not volume.ndim
     ):
         return _in_scipy("choose_conv_method")(volume, kernel, mode)
+    if flat := _flat_axes(volume, kernel):
+        volume, kernel = volume.squeeze(flat), kernel.squeeze(flat)
     if mode == "valid" and must_swap(volume.shape, kernel.shape):
         volume, kernel = kernel, volume
     if dtype.kind in "iu":
         return "fft" if _rounds_exactly(volume, kernel, mode) else "direct"
     if volume.ndim > 2:
-        direct = _taps_seconds(volume, kernel, mode, dtype)
-        return "fft" if direct > _fft_seconds(volume.shape, kernel.shape, dtype) else "direct"
+        return "fft" if _transforms(volume, kernel, mode, dtype, None) else "direct"
+    tolerance = _default_tolerance(volume, kernel, mode, dtype)
     if mode == "full" and kernel.size > volume.size:
         volume, kernel = kernel, volume
     padding, char = mode_padding(mode, kernel.shape, True), dtype.char.lower()
-    plan, _ = plan_for(volume.shape, kernel.shape, char, padding, _TOLERANCE[char], "auto", threads.get_num_threads())
+    plan, _ = plan_for(volume.shape, kernel.shape, char, padding, tolerance, "auto", threads.get_num_threads())
     return "fft" if plan.strategy.name == "fft" else "direct"
 
 

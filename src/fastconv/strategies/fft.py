@@ -161,6 +161,12 @@ def _filters_at_once(g: ConvGeometry, tiling: _Tiling, itemsize: int, max_worksp
     return min(g.oc, max(1, max_workspace // 2 // spectra))
 
 
+def _workers(g: ConvGeometry, tiling: _Tiling, itemsize: int, threads: int, max_workspace: int) -> int:
+    """As many threads as there are pairs of tiles for, and room."""
+    scratch = _Planes.of(tiling, itemsize).scratch(g.ic // g.g, g.oc // g.g) * itemsize
+    return max(1, min(threads, g.n * g.g * tiling.pairs, max_workspace // 2 // scratch))
+
+
 class _Planes(NamedTuple):
     """How planes lie in memory, in values."""
 
@@ -250,7 +256,7 @@ def _transform_weight(g: ConvGeometry, tiling: _Tiling, weight: np.ndarray, thre
 
     size, planes = weight.itemsize, g.oc * g.ic // g.g
     window, place = _tiles(g, tiling, size)
-    scratch = _Planes.of(tiling, size).scratch(1, 1)
+    scratch, threads = _Planes.of(tiling, size).scratch(1, 1), min(threads, planes)
     spectra = team.aligned_empty(planes * 2 * tiling.points, weight.dtype)
     team.run_tiles(
         WEIGHT[size],
@@ -312,7 +318,7 @@ def _run_filters(
             out,
             spectra,
             epilogue.bias,
-            team.aligned_empty(min(threads, pairs) * scratch, x.dtype),
+            team.aligned_empty(threads * scratch, x.dtype),
             *_tables(tiling.extents, tiling.lines, x.dtype),
             not_finite,
         ),
@@ -396,7 +402,8 @@ class Fft(PreparesFirst):
         scratch = _Planes.of(tiling, size).scratch(g.ic // g.g, g.oc // g.g)
         filters = _filters_at_once(g, tiling, size, max_workspace)
         tables = 2 * (sum(tiling.extents) + tiling.lines * tiling.points)
-        return (filters * g.ic // g.g * 2 * tiling.points + threads * scratch + tables) * size
+        workers = _workers(g, tiling, size, threads, max_workspace)
+        return (filters * g.ic // g.g * 2 * tiling.points + workers * scratch + tables) * size
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> Filters:
         return Filters(weight)
@@ -415,6 +422,7 @@ class Fft(PreparesFirst):
         ocg, icg = g.oc // g.g, g.ic // g.g
         tiling, weight = _tiling(g, x.itemsize), prepared.weight
         at_once = _filters_at_once(g, tiling, x.itemsize, max_workspace)
+        threads = _workers(g, tiling, x.itemsize, threads, max_workspace)
         if at_once == g.oc:
             _run_filters(g, tiling, x, weight, prepared.spectra(g, tiling, threads), out, epilogue, threads)
             return

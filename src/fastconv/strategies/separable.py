@@ -1,13 +1,20 @@
 """Sums of outer products: a kernel of rank r costs r·(kh + kw) taps an output instead of kh·kw.
 
-The singular value decomposition finds the pairs ``w = sum_t u_t v_tᵀ``; singular values are dropped that are below the
-rounding of the kernel itself (Golub and Van Loan, Matrix Computations, section 2.4; Treitel and Shanks, The design of
-multistage separable planar filters, 1971). Gaussians, boxes and Sobel's kernels have rank 1, Laplacians of Gaussians 2.
+One outer product is found without rounding where there is one: the row and the column through the largest tap are its
+factors (cross approximation; Bebendorf, Approximation of boundary element matrices, 2000). It is taken if it gives
+every single tap to a few roundings, so results are as accurate, output by output, as plain sums. Boxes get factors of
+ones and kernels of whole numbers whole factors, under which whole sums stay whole.
+
+For sums of more, the singular value decomposition finds the pairs ``w = sum_t u_t v_tᵀ``; singular values are dropped
+that are below the rounding of the kernel itself (Golub and Van Loan, Matrix Computations, section 2.4; Treitel and
+Shanks, The design of multistage separable planar filters, 1971). That bounds the error of the output as a whole only.
+Gaussians, boxes and Sobel's kernels have rank 1, Laplacians of Gaussians 2.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from math import sqrt
 from typing import NamedTuple
 
@@ -19,6 +26,9 @@ from fastconv.epilogue import Epilogue
 from fastconv.geometry import ConvGeometry
 from fastconv.strategies.base import PreparesFirst, refuse_unless_real_2d, sum_error
 from fastconv.strategies.direct import Direct
+
+# To find the factors of an outer product, or that there are none.
+FIND_SECONDS = 4e-5
 
 # Output columns of a tile at most: past it, wider rows gain nothing.
 _MAX_COLUMNS = 4096
@@ -48,6 +58,48 @@ def outer_factors(column: np.ndarray, row: np.ndarray) -> Factors:
     return Factors(column.reshape(1, 1, -1, 1), row.reshape(1, 1, 1, -1), None)
 
 
+def outer_product(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """A column (kh,) and a row (kw,) of float64 whose products, both rounded to the kernel's type, are all its taps.
+
+    They may differ from the taps by a rounding for each of the column and the row, which is what sums of so many err
+    by anyway; zeros and whole numbers are met exactly. ``None`` if the kernel (kh, kw) is no such product.
+
+    Examples
+    --------
+    >>> outer_product(np.array([[2.0, 4.0, 2.0], [6.0, 12.0, 6.0]]))
+    (array([1., 3.]), array([2., 4., 2.]))
+    >>> outer_product(np.array([[2.0, 4.0, 2.0], [6.0, 12.1, 6.0]])) is None
+    True
+    """
+    taps = kernel.astype(np.float64)
+    if not np.isfinite(taps).all():
+        return None
+    i, j = divmod(int(np.abs(taps).argmax()), taps.shape[1])
+    column, row, pivot = taps[:, j], taps[i], float(taps[i, j])
+    if pivot == 0:
+        return np.zeros_like(column), row
+    # At most 1, so that no sum along a row overflows or underflows unless one of plain sums does.
+    shares = (column / pivot).astype(kernel.dtype).astype(np.float64)
+    if (np.abs(np.outer(shares, row) - taps) > sum(kernel.shape) * np.finfo(kernel.dtype).eps * np.abs(taps)).any():
+        return None
+    # A column of whole numbers without a common divisor gives a row of whole numbers, if the taps are such.
+    with np.errstate(all="ignore"):  # of taps too far apart to be multiples of anything
+        numbers = column / math.copysign(functools.reduce(_common_divisor, column.tolist()), pivot)
+        quotients = row / numbers[i]
+        representable = all((array == array.astype(kernel.dtype)).all() for array in (numbers, quotients))
+        if representable and np.array_equal(np.outer(numbers, quotients), taps):
+            return numbers, quotients
+    return None if np.array_equal(taps, np.rint(taps)) else (shares, row)
+
+
+def _common_divisor(a: float, b: float) -> float:
+    """The greatest, by Euclid's algorithm: remainders of floating-point numbers are exact."""
+    a, b = abs(a), abs(b)
+    while b:
+        a, b = b, math.fmod(a, b)
+    return a
+
+
 def _rounding(dtype: np.dtype) -> float:
     """What rounding leaves of a singular value that is zero, beside the kernel's norm: its taps', and the SVD's own."""
     return float(np.finfo(dtype).eps + 4 * np.finfo(np.float64).eps)
@@ -56,7 +108,7 @@ def _rounding(dtype: np.dtype) -> float:
 def factorise(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Columns (oc, icg, kh, terms) and rows (oc, icg, terms, kw) of float64, as few terms as are exact to the dtype.
 
-    What is dropped has at most the norm of one unit in the last place of every tap.
+    What is dropped of sums of several has at most the norm of one unit in the last place of every tap.
 
     Examples
     --------
@@ -69,6 +121,14 @@ def factorise(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.ones((*weight.shape[:2], 1, 1)), wide
     if weight.shape[3] == 1:
         return wide, np.ones((*weight.shape[:2], 1, 1))
+    pairs = []
+    for kernel in weight.reshape(-1, *weight.shape[2:]):
+        if (pair := outer_product(kernel)) is None:
+            break
+        pairs.append(pair)
+    else:
+        columns, rows = (np.array(vectors) for vectors in zip(*pairs, strict=True))
+        return columns.reshape(*weight.shape[:3], 1), rows.reshape(*weight.shape[:2], 1, -1)
     # What is not finite has no decomposition: NaN lets `run` see that, and turn to plain sums.
     known = np.isfinite(wide).all(axis=(2, 3), keepdims=True)
     u, s, vt = np.linalg.svd(np.where(known, wide, 0.0), full_matrices=False)
@@ -80,13 +140,21 @@ def factorise(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def find_factors(kernel: np.ndarray, max_terms: int) -> Factors | None:
-    """The factors of one kernel (kh, kw), if at most `max_terms` pairs give it; remembered for the newest kernels."""
+    """The factors of one kernel (kh, kw), remembered for the newest kernels, if it is an outer product.
+
+    Or the sum of at most `max_terms`, as far as its norm tells.
+    """
     return _find_factors(kernel.tobytes(), kernel.shape, kernel.dtype.char, max_terms)
 
 
 @functools.lru_cache(maxsize=32)
 def _find_factors(taps: bytes, shape: tuple[int, int], char: str, max_terms: int) -> Factors | None:
     kernel = np.frombuffer(taps, char).reshape(shape)
+    if (pair := outer_product(kernel)) is not None:
+        column, row = (np.ascontiguousarray(array, char) for array in pair)
+        return Factors(column.reshape(1, 1, -1, 1), row.reshape(1, 1, 1, -1), kernel[np.newaxis, np.newaxis])
+    if max_terms == 0:
+        return None
     # The rank of a submatrix bounds that of the kernel from below, which tells most kernels apart at little cost.
     at = (np.linspace(0, extent - 1, min(extent, max_terms + 1)).astype(int) for extent in shape)
     sample = kernel[np.ix_(*at)].astype(np.float64)
@@ -234,7 +302,7 @@ class Separable(PreparesFirst):
         g = geometry
         if min(g.kernel) == 1:
             return 2e-5
-        return 4e-5 + g.oc * g.ic // g.g * (5e-6 + 5e-9 * g.taps * min(g.kernel))
+        return FIND_SECONDS + g.oc * g.ic // g.g * (5e-6 + 5e-9 * g.taps * min(g.kernel))
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         return self.error_of_terms(geometry, dtype, min(geometry.kernel))
