@@ -57,7 +57,7 @@ def address_space():
         bad("stride=-1", stride=-1),
         bad(r"stride=\(1, 0\)", stride=(1, 0)),
         bad(r"stride=\(1, 2, 3\).*2 ints", stride=(1, 2, 3)),
-        bad(r"stride=\(1,\).*2 ints", stride=(1,)),
+        bad(r"stride=\(1, 1, 1\).*2 ints", stride=(1, 1, 1)),
         bad(r"stride=\(\)", stride=()),
         bad("stride=1.5", stride=1.5),
         bad("stride=0.5", stride=0.5),

@@ -101,6 +101,50 @@ def test_extremes(name):
     backward(np.ones((1, 3)), np.array([[np.inf, -np.inf, np.nan]]), *arguments, **options)
 
 
+NAN, INF = np.nan, np.inf
+
+# What torch 2.13 gives where x is at a kink, infinite or NaN, for a gradient of 4 by the output.
+AT_THE_EDGES = {
+    "relu": [(0.0, 0), (-0.0, 0), (INF, 4), (-INF, 0), (NAN, 4)],
+    "leaky_relu": [(0.0, 0.8), (-0.0, 0.8), (INF, 4), (-INF, 0.8), (NAN, 0.8)],
+    "elu": [(0.0, 2.8), (-0.0, 2.8), (INF, 4), (-INF, 0), (NAN, NAN)],
+    "sigmoid": [(0.0, 1), (INF, 0), (-INF, 0), (NAN, NAN)],
+    "tanh": [(0.0, 4), (INF, 0), (-INF, 0), (NAN, NAN)],
+    "silu": [(0.0, 2), (INF, NAN), (-INF, NAN), (NAN, NAN)],
+    "gelu": [(0.0, 2), (INF, NAN), (-INF, NAN), (NAN, NAN)],
+    "hardswish": [(-3.0, 0), (3.0, 4), (INF, 4), (-INF, 0), (NAN, NAN), (0.0, 2)],
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", AT_THE_EDGES)
+def test_at_the_edges(name, dtype):
+    _, backward = pair(name)
+    x, expected = np.array(AT_THE_EDGES[name], dtype).T
+    np.testing.assert_allclose(backward(np.full_like(x, 4), x, *PLAIN[name][0]), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("slope", [0.25, 0.0, -2.0])
+def test_slopes_at_the_edges(slope, dtype):
+    x = np.array([NAN, INF, -INF, 0.0, -0.0, 1.0, -1.0], dtype)
+    grad_output, slopes = np.full_like(x, 4), np.full_like(x, slope)
+    expected = np.where(x > 0, 4, 4 * slope)
+    np.testing.assert_array_equal(layer_grad.leaky_relu(grad_output, x, slope), expected)
+    np.testing.assert_array_equal(layer_grad.rrelu(grad_output, x, slopes), expected)
+    by_x, by_slope = layer_grad.prelu(grad_output[:, None], x[:, None], slopes[:1])
+    np.testing.assert_array_equal(by_x[:, 0], expected)
+    assert np.isnan(by_slope).all()  # NaN and minus infinity had a part in it
+
+
+@pytest.mark.parametrize("name", ["relu", "hardswish"])
+@pytest.mark.parametrize("flowing", [INF, -INF, NAN])
+def test_nothing_flows_where_a_layer_is_flat(name, flowing):
+    _, backward = pair(name)
+    x = np.array([-3.0, -5.0, -1e300, -INF])
+    np.testing.assert_array_equal(backward(np.full_like(x, flowing), x), np.zeros(4))
+
+
 @pytest.mark.parametrize("weight", [WEIGHT, WEIGHT[:1]])
 def test_prelu(weight):
     x, grad_output = normals(), normals(seed=1)
@@ -169,6 +213,27 @@ def test_cross_entropy(target, reduction, options):
     grad_output = normals((3, 5), 1) if reduction == "none" else np.array(1.5)
     got = layer_grad.cross_entropy(grad_output, x, target, reduction=reduction, **options)
     assert_gradient(got, lambda moved: nn.cross_entropy(moved, target, reduction=reduction, **options), x, grad_output)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.25])
+@pytest.mark.parametrize("weight", [None, [0.5, 2.0, 1.0, 3.0]])
+def test_samples_that_count_nothing(weight, smoothing, reduction):
+    options = {"weight": weight, "label_smoothing": smoothing, "reduction": reduction}
+    x = normals((3, 4))
+    for scores in (x, np.full_like(x, NAN), np.full_like(x, INF)):
+        got = layer_grad.cross_entropy(1.0, scores, [-100] * 3, **options)
+        np.testing.assert_array_equal(got, np.zeros_like(x))
+    # A padded sample, whatever its scores, leaves the gradient of the others alone.
+    padded = np.vstack([x, np.full((1, 4), NAN)])
+    got = layer_grad.cross_entropy(1.0, padded, [0, 3, 1, -100], **options)
+    np.testing.assert_array_equal(got[:3], layer_grad.cross_entropy(1.0, x, [0, 3, 1], **options))
+    np.testing.assert_array_equal(got[3], np.zeros(4))
+
+
+@pytest.mark.parametrize("target", [[1], [[0.0, 1.0]]])
+def test_samples_of_weight_0(target):
+    np.testing.assert_array_equal(layer_grad.cross_entropy(1.0, [[1.0, 2.0]], target, [3.0, 0.0]), [[0, 0]])
 
 
 @pytest.mark.parametrize(

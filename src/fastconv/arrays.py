@@ -6,7 +6,9 @@ microsecond, with itself nothing.
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,31 @@ from fastconv.errors import GeometryError
 
 _FLOATS = {"f": np.dtype("f"), "d": np.dtype("d")}
 _ORDERED = {char: np.dtype(char) for char in "bBhHiIlLqQfd"}
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def named_input(function: _Function) -> _Function:
+    """`function`, which then takes its argument `x` by torch's name for it as well: ``input=``.
+
+    Examples
+    --------
+    >>> @named_input
+    ... def double(x):
+    ...     return 2 * x
+    >>> double(1), double(x=2), double(input=3)
+    (2, 4, 6)
+    """
+
+    @functools.wraps(function)
+    def either(*args: Any, **kwargs: Any) -> Any:
+        if "input" in kwargs:
+            if "x" in kwargs:
+                raise TypeError(f"{function.__name__}() got both x and input: they are one argument")
+            kwargs["x"] = kwargs.pop("input")
+        return function(*args, **kwargs)
+
+    return either  # type: ignore[return-value]
 
 
 def as_array(name: str, value: npt.ArrayLike) -> np.ndarray:

@@ -63,7 +63,7 @@ def same_padding(kernel: Sequence[int], dilation: Sequence[int]) -> tuple[tuple[
 
 
 def _integers(name: str, value: Any, ndim: int, minimum: int) -> tuple[int, ...]:
-    """`value` as one integer per axis: an int stands for all axes."""
+    """`value` as one integer per axis: an int, or a sequence of one, stands for all axes."""
     try:
         values = (index(value),) * ndim
     except TypeError:
@@ -71,6 +71,8 @@ def _integers(name: str, value: Any, ndim: int, minimum: int) -> tuple[int, ...]
             values = tuple(index(v) for v in islice(value, ndim + 1))
         except TypeError:
             raise GeometryError(f"{name}={value!r}: expected an int or a sequence of {ndim} ints") from None
+    if len(values) == 1:
+        values *= ndim
     if len(values) != ndim:
         raise GeometryError(f"{name}={value!r}: expected an int or {ndim} ints, one per axis")
     if min(values) < minimum:
@@ -92,10 +94,17 @@ def _padding(
             raise GeometryError(f"padding='same': needs stride 1, got stride={tuple(stride)}")
         return same_padding(kernel, dilation)
     if isinstance(padding, Sequence) and any(isinstance(side, Sequence) for side in padding):
-        if len(padding) != ndim or not all(isinstance(side, Sequence) for side in padding):
+        if len(padding) != ndim or not all(isinstance(side, Sequence) and len(side) == 2 for side in padding):
             raise GeometryError(f"padding={padding!r}: expected {ndim} (begin, end) pairs, one per axis")
         return tuple(_integers("padding", pair, 2, 0) for pair in padding)  # type: ignore[misc]
     return tuple((p, p) for p in _integers("padding", padding, ndim, 0))
+
+
+def _pool_strides(stride: Any, kernel: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides of a pooling window: those of the kernel where `stride` is ``None`` or empty."""
+    if stride is None or (isinstance(stride, tuple | list) and not stride):
+        return kernel
+    return _integers("stride", stride, len(kernel), 1)
 
 
 def exact(value: Any) -> Any:
@@ -817,7 +826,7 @@ class PoolGeometry(_Axes):
                 c=c,
                 extent=tuple(x_shape[-ndim:]),
                 kernel=kernel,
-                stride=kernel if stride is None else _integers("stride", stride, ndim, 1),
+                stride=_pool_strides(stride, kernel),
                 dilation=_integers("dilation", dilation, ndim, 1),
                 padding=tuple((p, p) for p in _integers("padding", padding, ndim, 0)),
                 ceil_mode=bool(ceil_mode),
@@ -948,6 +957,8 @@ def adaptive_extents(
     if sizes is None or not isinstance(sizes, Iterable):
         sizes = (sizes,) * ndim
     sizes = tuple(islice(sizes, ndim + 1))
+    if len(sizes) == 1:
+        sizes *= ndim
     if len(sizes) != ndim:
         raise GeometryError(f"output_size={output_size!r}: expected an int or {ndim} ints, one per axis")
     given = [i if size is None else size for i, size in zip(extent, sizes, strict=True)]
@@ -997,6 +1008,8 @@ def fractional_extents(
             ratios = tuple(float(ratio) for ratio in islice(ratios, 3))
         except (TypeError, ValueError):
             ratios = ()
+        if len(ratios) == 1:
+            ratios *= 2
         if len(ratios) != 2 or any(not 0 < ratio < 1 for ratio in ratios):
             raise GeometryError(f"output_ratio={output_ratio!r}: expected a number between 0 and 1, or 2 of them")
         name, value = "output_ratio", output_ratio
@@ -1031,7 +1044,7 @@ def unpooled_extents(
     """
     extent = _checked_extents(x_shape, 2)
     kernel = _integers("kernel_size", kernel_size, 2, 1)
-    steps = kernel if stride is None else _integers("stride", stride, 2, 1)
+    steps = _pool_strides(stride, kernel)
     pads = _integers("padding", padding, 2, 0)
     least = tuple((i - 1) * s - 2 * p + k for i, s, p, k in zip(extent, steps, pads, kernel, strict=True))
     found = least

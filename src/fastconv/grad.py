@@ -17,7 +17,7 @@ import numpy.typing as npt
 from fastconv import functional
 from fastconv import threads as team
 from fastconv.adjoint import input_adjoint, weight_adjoint
-from fastconv.arrays import as_array, as_operand, common_float
+from fastconv.arrays import as_array, as_operand, common_float, named_input
 from fastconv.epilogue import PLAIN
 from fastconv.errors import GeometryError
 from fastconv.functional.arguments import available_threads
@@ -145,6 +145,7 @@ def conv3d_input(
     return _input(3, input_size, weight, grad_output, (stride, padding, dilation, groups), tolerance, num_threads)
 
 
+@named_input
 def conv2d_weight(
     x: npt.ArrayLike,
     weight_size: Sequence[int],
@@ -195,6 +196,7 @@ def conv2d_weight(
     return _weight(2, x, weight_size, grad_output, (stride, padding, dilation, groups), num_threads)
 
 
+@named_input
 def conv1d_weight(
     x: npt.ArrayLike,
     weight_size: Sequence[int],
@@ -217,6 +219,7 @@ def conv1d_weight(
     return _weight(1, x, weight_size, grad_output, (stride, padding, dilation, groups), num_threads)
 
 
+@named_input
 def conv3d_weight(
     x: npt.ArrayLike,
     weight_size: Sequence[int],

@@ -4,7 +4,9 @@
 parameters return a tuple, in the order of the arguments that it is taken by. What the forward pass drew at random is an
 argument. Gradients have the type in which `grad_output` and the arrays of the layer meet, float32 or float64.
 
-At a kink the left-hand derivative counts: that of `relu` at 0 is 0, as in torch.
+At a kink the derivative is torch's: the left-hand one, such as 0 for `relu` at 0, but 1 for `hardswish` at 3. For a NaN
+in `x`, `relu` passes the gradient on, layers with a slope multiply it by that, and others give NaN. `silu` and `gelu`
+give NaN at an infinity too. Where `relu` and `hardswish` are flat the gradient is 0, whatever flows in.
 """
 
 from __future__ import annotations
@@ -79,7 +81,7 @@ def leaky_relu(grad_output: npt.ArrayLike, x: npt.ArrayLike, negative_slope: flo
     array([1., 4.])
     """
     grad_output, x = _operands(grad_output=grad_output, x=x)
-    return np.where(x <= 0, checked_real("negative_slope", negative_slope) * grad_output, grad_output)
+    return np.where(x > 0, grad_output, checked_real("negative_slope", negative_slope) * grad_output)
 
 
 @quiet
@@ -92,7 +94,7 @@ def elu(grad_output: npt.ArrayLike, x: npt.ArrayLike, alpha: float = 1.0) -> np.
     array([0., 3.])
     """
     grad_output, x = _operands(grad_output=grad_output, x=x)
-    return np.where(x <= 0, checked_real("alpha", alpha) * np.exp(np.minimum(x, 0)) * grad_output, grad_output)
+    return np.where(x > 0, grad_output, checked_real("alpha", alpha) * np.exp(np.minimum(x, 0)) * grad_output)
 
 
 @quiet
@@ -159,7 +161,9 @@ def gelu(grad_output: npt.ArrayLike, x: npt.ArrayLike, approximate: str = "none"
 
 @quiet
 def hardswish(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> np.ndarray:
-    """``grad_output * (2 * x + 3) / 6`` between -3 and 3. Parameters, result and errors as `relu`.
+    """``grad_output * (2 * x + 3) / 6`` between -3 and 3, 0 left of them, `grad_output` right of them.
+
+    Parameters, result and errors as `relu`.
 
     Examples
     --------
@@ -167,7 +171,7 @@ def hardswish(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> np.ndarray:
     array([0., 3., 6.])
     """
     grad_output, x = _operands(grad_output=grad_output, x=x)
-    return grad_output * np.where(x <= -3, 0, np.where(x <= 3, (2 * x + 3) / 6, 1)).astype(x.dtype, copy=False)
+    return np.where(x <= -3, 0, np.where(x >= 3, grad_output, grad_output * ((2 * x + 3) / 6)))
 
 
 @quiet
@@ -183,11 +187,11 @@ def prelu(grad_output: npt.ArrayLike, x: npt.ArrayLike, weight: npt.ArrayLike) -
     grad_output, x = _operands(grad_output=grad_output, x=x)
     dtype = common_float(grad_output=grad_output, weight=weight)
     slopes = channel_slopes(x, weight).astype(dtype)
-    by_slope = np.where(x <= 0, x * grad_output, 0)
+    by_slope = np.where(x > 0, 0, x * grad_output)
     axis = min(1, x.ndim - 1)
     kept = tuple(range(x.ndim)) if weight.size == 1 else tuple(i for i in range(x.ndim) if i != axis)
     by_weight = by_slope.sum(kept, np.float64).astype(dtype).reshape(weight.shape)
-    return np.where(x <= 0, slopes * grad_output, grad_output).astype(dtype, copy=False), by_weight
+    return np.where(x > 0, grad_output, slopes * grad_output).astype(dtype, copy=False), by_weight
 
 
 @quiet
@@ -203,7 +207,7 @@ def rrelu(grad_output: npt.ArrayLike, x: npt.ArrayLike, slopes: npt.ArrayLike) -
     """
     grad_output, x, slopes = _operands(grad_output=grad_output, x=x, slopes=slopes)
     _check_shape(grad_output, slopes.shape)
-    return np.where(x <= 0, slopes * grad_output, grad_output)
+    return np.where(x > 0, grad_output, slopes * grad_output)
 
 
 def maxout(grad_output: npt.ArrayLike, x: npt.ArrayLike, pieces: int, dim: int = 1) -> np.ndarray:
@@ -387,6 +391,9 @@ def cross_entropy(
 ) -> np.ndarray:
     """Gradient of ``nn.cross_entropy`` by `x`: for one class each, softmax less 1 at the target.
 
+    A sample that counts nothing, ignored or of weight 0, has gradient 0 whatever its scores; so have all samples of a
+    batch in which none counts, although their mean loss is NaN.
+
     Parameters
     ----------
     grad_output : array_like of float32 or float64
@@ -419,4 +426,5 @@ def cross_entropy(
     axis = class_axis(x)
     _check_shape(grad_output, x.shape[:axis] + x.shape[axis + 1 :] if reduction == "none" else ())
     by_loss: Any = np.expand_dims(grad_output, axis) if reduction == "none" else grad_output / divisor
-    return (by_loss * (nn.softmax(x, axis) * shares.sum(axis, keepdims=True) - shares)).astype(dtype)
+    slopes = by_loss * (nn.softmax(x, axis) * shares.sum(axis, keepdims=True) - shares)
+    return np.where(shares.any(axis, keepdims=True), slopes, 0).astype(dtype)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,8 @@ def pool(
     maps, places = pooled if kind == "indices" else (pooled, None)
     across = (1, 1, 0, 1)
     down = [(*value, rest) for value, rest in zip(windows(slice(0, 1)), across, strict=True)]
-    columns = maps.reshape(g.n, g.c, depth, -1)
+    positions = prod(g.out_extent[1:])
+    columns = maps.reshape(g.n, g.c, depth, positions)
     pooled = pool_plan.pool(columns, dtype, kind, 2, (*down, g.ceil_mode), divisor=1)
     shape = g.out_shape[5 - x.ndim :]
     if kind == "mean":
@@ -90,8 +92,8 @@ def pool(
         return pooled.reshape(shape)
     out, levels = pooled
     # `levels` are flat in (depth, positions of a map), as `places` are; a window without any tap has neither.
-    flat = np.maximum(levels, 0).reshape(g.n, g.c, -1)
-    taken = np.take_along_axis(places.reshape(g.n, g.c, -1), flat, axis=2)
+    flat = np.maximum(levels, 0).reshape(g.n, g.c, g.out_extent[0] * positions)
+    taken = np.take_along_axis(places.reshape(g.n, g.c, depth * positions), flat, axis=2)
     taken = taken.reshape(levels.shape)
-    found = flat.reshape(levels.shape) // columns.shape[3] * (height * width) + taken
+    found = flat.reshape(levels.shape) // positions * (height * width) + taken
     return out.reshape(shape), np.where((levels < 0) | (taken < 0), -1, found).reshape(shape)

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.arrays import as_array, common_float, ordered_dtype
+from fastconv.arrays import as_array, common_float, named_input, ordered_dtype
 from fastconv.errors import GeometryError
 from fastconv.geometry import adaptive_extents, fractional_extents
 from fastconv.pool_plan import Pooled, pool, pool_uneven
 
 
+@named_input
 def adaptive_max_pool1d(
     x: npt.ArrayLike, output_size: int | Sequence[int | None] | None, return_indices: bool = False
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
@@ -41,6 +42,7 @@ def adaptive_max_pool1d(
     return _adaptive_max_pool(1, x, output_size, return_indices)
 
 
+@named_input
 def adaptive_max_pool2d(
     x: npt.ArrayLike, output_size: int | Sequence[int | None] | None, return_indices: bool = False
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
@@ -85,6 +87,7 @@ def adaptive_max_pool2d(
     return _adaptive_max_pool(2, x, output_size, return_indices)
 
 
+@named_input
 def adaptive_avg_pool1d(x: npt.ArrayLike, output_size: int | Sequence[int | None] | None) -> np.ndarray:
     """The means of as many windows as are asked for, of a batch of multi-channel signals.
 
@@ -109,6 +112,7 @@ def adaptive_avg_pool1d(x: npt.ArrayLike, output_size: int | Sequence[int | None
     return _adaptive_pool(1, x, common_float(x=x), "mean", output_size)
 
 
+@named_input
 def adaptive_avg_pool2d(x: npt.ArrayLike, output_size: int | Sequence[int | None] | None) -> np.ndarray:
     """The means of as many windows as are asked for, of a batch of multi-channel images.
 
@@ -145,6 +149,7 @@ def adaptive_avg_pool2d(x: npt.ArrayLike, output_size: int | Sequence[int | None
     return _adaptive_pool(2, x, common_float(x=x), "mean", output_size)
 
 
+@named_input
 def global_max_pool2d(x: npt.ArrayLike) -> np.ndarray:
     """The largest value of every channel of a batch of multi-channel images: `adaptive_max_pool2d` to one position.
 
@@ -173,6 +178,7 @@ def global_max_pool2d(x: npt.ArrayLike) -> np.ndarray:
     return adaptive_max_pool2d(x, 1)
 
 
+@named_input
 def global_avg_pool2d(x: npt.ArrayLike) -> np.ndarray:
     """The mean of every channel of a batch of multi-channel images: `adaptive_avg_pool2d` to one position.
 
@@ -205,6 +211,7 @@ def global_avg_pool2d(x: npt.ArrayLike) -> np.ndarray:
     return adaptive_avg_pool2d(x, 1)
 
 
+@named_input
 def fractional_max_pool2d(
     x: npt.ArrayLike,
     kernel_size: int | Sequence[int],

@@ -8,12 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv import planner, volume
+from fastconv.arrays import named_input
 from fastconv.epilogue import Activation, Epilogue
 from fastconv.functional.arguments import available_threads, conv_operands, delivered, result_and_target
 from fastconv.geometry import Padding
 from fastconv.plan import Plan
 
 
+@named_input
 def conv2d(
     x: npt.ArrayLike,
     weight: npt.ArrayLike,
@@ -102,6 +104,7 @@ def conv2d(
     )
 
 
+@named_input
 def conv1d(
     x: npt.ArrayLike,
     weight: npt.ArrayLike,
@@ -158,6 +161,7 @@ def conv1d(
     )
 
 
+@named_input
 def conv3d(
     x: npt.ArrayLike,
     weight: npt.ArrayLike,

@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv import pool_plan, volume
-from fastconv.arrays import as_array, common_float, ordered_dtype
+from fastconv.arrays import as_array, common_float, named_input, ordered_dtype
 from fastconv.errors import GeometryError
 from fastconv.geometry import PoolGeometry
 from fastconv.pool_plan import Pooled
 
 
+@named_input
 def max_pool2d(
     x: npt.ArrayLike,
     kernel_size: int | Sequence[int],
@@ -80,6 +81,7 @@ def max_pool2d(
     return _max_pool(2, x, return_indices, (kernel_size, stride, padding, dilation, ceil_mode))
 
 
+@named_input
 def avg_pool2d(
     x: npt.ArrayLike,
     kernel_size: int | Sequence[int],
@@ -129,6 +131,7 @@ def avg_pool2d(
     return _avg_pool(2, x, count_include_pad, divisor_override, (kernel_size, stride, padding, 1, ceil_mode))
 
 
+@named_input
 def max_pool1d(
     x: npt.ArrayLike,
     kernel_size: int | Sequence[int],
@@ -166,6 +169,7 @@ def max_pool1d(
     return _max_pool(1, x, return_indices, (kernel_size, stride, padding, dilation, ceil_mode))
 
 
+@named_input
 def max_pool3d(
     x: npt.ArrayLike,
     kernel_size: int | Sequence[int],
@@ -203,6 +207,7 @@ def max_pool3d(
     return _max_pool(3, x, return_indices, (kernel_size, stride, padding, dilation, ceil_mode))
 
 
+@named_input
 def avg_pool1d(
     x: npt.ArrayLike,
     kernel_size: int | Sequence[int],
@@ -237,6 +242,7 @@ def avg_pool1d(
     return _avg_pool(1, x, count_include_pad, None, (kernel_size, stride, padding, 1, ceil_mode))
 
 
+@named_input
 def avg_pool3d(
     x: npt.ArrayLike,
     kernel_size: int | Sequence[int],
@@ -272,6 +278,7 @@ def avg_pool3d(
     return _avg_pool(3, x, count_include_pad, divisor_override, (kernel_size, stride, padding, 1, ceil_mode))
 
 
+@named_input
 def lp_pool1d(
     x: npt.ArrayLike,
     norm_type: float,
@@ -305,6 +312,7 @@ def lp_pool1d(
     return _lp_pool(1, x, norm_type, (kernel_size, stride, 0, 1, ceil_mode))
 
 
+@named_input
 def lp_pool2d(
     x: npt.ArrayLike,
     norm_type: float,

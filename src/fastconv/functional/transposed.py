@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv.adjoint import input_adjoint
-from fastconv.arrays import as_array, as_operand, common_float
+from fastconv.arrays import as_array, as_operand, common_float, named_input
 from fastconv.epilogue import Activation
 from fastconv.errors import GeometryError
 from fastconv.functional.arguments import available_threads, checked_epilogue, delivered, result_and_target
 from fastconv.geometry import ConvGeometry
 
 
+@named_input
 def conv_transpose2d(
     x: npt.ArrayLike,
     weight: npt.ArrayLike,
@@ -83,6 +84,7 @@ def conv_transpose2d(
     return _conv_transpose(2, x, weight, bias, window, activation, tolerance, num_threads, out)
 
 
+@named_input
 def conv_transpose1d(
     x: npt.ArrayLike,
     weight: npt.ArrayLike,
@@ -125,6 +127,7 @@ def conv_transpose1d(
     return _conv_transpose(1, x, weight, bias, window, activation, tolerance, num_threads, out)
 
 
+@named_input
 def conv_transpose3d(
     x: npt.ArrayLike,
     weight: npt.ArrayLike,

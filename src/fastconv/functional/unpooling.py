@@ -8,11 +8,12 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.arrays import as_array, ordered_dtype
+from fastconv.arrays import as_array, named_input, ordered_dtype
 from fastconv.errors import GeometryError
 from fastconv.geometry import unpooled_extents
 
 
+@named_input
 def max_unpool2d(
     x: npt.ArrayLike,
     indices: npt.ArrayLike,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.arrays import as_array, as_operand, common_float
+from fastconv.arrays import as_array, as_operand, common_float, named_input
 from fastconv.epilogue import parse_activation
 from fastconv.errors import GeometryError
 from fastconv.nn.arguments import (
@@ -21,6 +21,7 @@ from fastconv.nn.arguments import (
     checked_choice,
     checked_integer,
     checked_real,
+    in_place,
     launched,
     operand_and_result,
     quiet,
@@ -35,13 +36,16 @@ _TILE_VALUES = 2048
 _GRAIN = 8
 
 
-def relu(x: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
+@named_input
+def relu(x: npt.ArrayLike, inplace: bool = False, *, out: np.ndarray | None = None) -> np.ndarray:
     """``max(x, 0)``; NaN stays NaN.
 
     Parameters
     ----------
     x : array_like of float32 or float64
         Any shape.
+    inplace : bool
+        Put the result into `x`, which is returned, as torch does.
     out : ndarray, optional
         Where to put the result; may be `x`.
 
@@ -53,7 +57,7 @@ def relu(x: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
     Raises
     ------
     TypeError
-        `x` is masked or of another type, or `out` is.
+        `x` is masked or of another type, or `out` is; or `inplace` is set, and `x` cannot be written to.
     GeometryError
         `out` has another shape; a ``ValueError``.
 
@@ -66,10 +70,13 @@ def relu(x: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
     >>> relu([-1.0, 0.5])
     array([0. , 0.5])
     """
-    return _activated("relu", x, out)
+    return _activated("relu", x, in_place(x, inplace, out))
 
 
-def leaky_relu(x: npt.ArrayLike, negative_slope: float = 0.01, *, out: np.ndarray | None = None) -> np.ndarray:
+@named_input
+def leaky_relu(
+    x: npt.ArrayLike, negative_slope: float = 0.01, inplace: bool = False, *, out: np.ndarray | None = None
+) -> np.ndarray:
     """``x`` where it is positive, else ``negative_slope * x``.
 
     Parameters, result and errors as `relu`.
@@ -83,10 +90,12 @@ def leaky_relu(x: npt.ArrayLike, negative_slope: float = 0.01, *, out: np.ndarra
     >>> leaky_relu([-1.0, 0.5], 0.25)
     array([-0.25,  0.5 ])
     """
-    return _activated(("leaky_relu", checked_real("negative_slope", negative_slope)), x, out)
+    activation = "leaky_relu", checked_real("negative_slope", negative_slope)
+    return _activated(activation, x, in_place(x, inplace, out))
 
 
-def elu(x: npt.ArrayLike, alpha: float = 1.0, *, out: np.ndarray | None = None) -> np.ndarray:
+@named_input
+def elu(x: npt.ArrayLike, alpha: float = 1.0, inplace: bool = False, *, out: np.ndarray | None = None) -> np.ndarray:
     """``x`` where it is positive, else ``alpha * (exp(x) - 1)``.
 
     Parameters, result and errors as `relu`.
@@ -100,9 +109,10 @@ def elu(x: npt.ArrayLike, alpha: float = 1.0, *, out: np.ndarray | None = None) 
     >>> elu([-1000.0, 0.5], 2.0)
     array([-2. ,  0.5])
     """
-    return _activated(("elu", checked_real("alpha", alpha)), x, out)
+    return _activated(("elu", checked_real("alpha", alpha)), x, in_place(x, inplace, out))
 
 
+@named_input
 def sigmoid(x: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
     """``1 / (1 + exp(-x))``.
 
@@ -120,6 +130,7 @@ def sigmoid(x: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
     return _activated("sigmoid", x, out)
 
 
+@named_input
 def tanh(x: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
     """The hyperbolic tangent.
 
@@ -137,7 +148,8 @@ def tanh(x: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
     return _activated("tanh", x, out)
 
 
-def silu(x: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
+@named_input
+def silu(x: npt.ArrayLike, inplace: bool = False, *, out: np.ndarray | None = None) -> np.ndarray:
     """``x * sigmoid(x)``, also called swish; NaN at minus infinity, as torch has it.
 
     Parameters, result and errors as `relu`.
@@ -151,9 +163,10 @@ def silu(x: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
     >>> silu([-1000.0, 0.0, 1000.0])
     array([  -0.,    0., 1000.])
     """
-    return _activated("silu", x, out)
+    return _activated("silu", x, in_place(x, inplace, out))
 
 
+@named_input
 @quiet
 def gelu(x: npt.ArrayLike, approximate: str = "none", *, out: np.ndarray | None = None) -> np.ndarray:
     """``x * Phi(x)``, with the cumulative normal distribution; NaN at minus infinity, as torch has it.
@@ -198,8 +211,9 @@ def gelu_argument(x: np.ndarray) -> np.ndarray:
     return sqrt(8 / np.pi) * (x + 0.044715 * x * x * x)
 
 
-def hardswish(x: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
-    """``x * min(max(x + 3, 0), 6) / 6``.
+@named_input
+def hardswish(x: npt.ArrayLike, inplace: bool = False, *, out: np.ndarray | None = None) -> np.ndarray:
+    """``x * min(max(x + 3, 0), 6) / 6``; NaN at minus infinity, as torch has it.
 
     Parameters, result and errors as `relu`.
 
@@ -210,11 +224,12 @@ def hardswish(x: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
     Examples
     --------
     >>> hardswish([-4.0, 0.0, 1.5, 4.0])
-    array([0.   , 0.   , 1.125, 4.   ])
+    array([-0.   ,  0.   ,  1.125,  4.   ])
     """
-    return _activated("hardswish", x, out)
+    return _activated("hardswish", x, in_place(x, inplace, out))
 
 
+@named_input
 def prelu(x: npt.ArrayLike, weight: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
     """``x`` where it is positive, else ``weight * x``, with a slope that was learnt.
 
@@ -261,11 +276,13 @@ def channel_slopes(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return weight.reshape(()) if weight.size == 1 else weight.reshape(-1, *(1,) * max(0, x.ndim - 2))
 
 
+@named_input
 def rrelu(
     x: npt.ArrayLike,
     lower: float = 1 / 8,
     upper: float = 1 / 3,
     training: bool = False,
+    inplace: bool = False,
     *,
     rng: np.random.Generator | int | None = None,
     return_slopes: bool = False,
@@ -275,7 +292,7 @@ def rrelu(
 
     Parameters
     ----------
-    x, out
+    x, inplace, out
         As `relu`.
     lower, upper : float
         Bounds of the slopes.
@@ -311,7 +328,7 @@ def rrelu(
     lower, upper = checked_real("lower", lower), checked_real("upper", upper)
     if not -np.inf < lower <= upper < np.inf:
         raise ValueError(f"lower={lower!r}, upper={upper!r}: expected finite bounds in order")
-    x, result = operand_and_result(x, out)
+    x, result = operand_and_result(x, in_place(x, inplace, out))
     slopes = np.full(x.shape, (lower + upper) / 2, x.dtype)
     if training:
         slopes = generator(rng).random(x.shape, x.dtype)
@@ -321,6 +338,7 @@ def rrelu(
     return (result, slopes) if return_slopes else result
 
 
+@named_input
 def maxout(x: npt.ArrayLike, pieces: int, dim: int = 1, *, out: np.ndarray | None = None) -> np.ndarray:
     """The maximum of each `pieces` neighbouring channels.
 

@@ -31,6 +31,18 @@ def operand_and_result(
     return as_operand(x, dtype), result_like(x.shape, dtype, out)
 
 
+def in_place(x: npt.ArrayLike, inplace: bool, out: np.ndarray | None) -> np.ndarray | None:
+    """Where the result goes: to `out`, or with torch's `inplace` to `x` itself."""
+    if not inplace:
+        return out
+    if out is not None:
+        raise ValueError("inplace=True and out: expected one of them")
+    if type(x) is not np.ndarray or not x.flags.writeable:
+        kind = "a read-only array" if type(x) is np.ndarray else type(x).__name__
+        raise TypeError(f"inplace=True, x={kind}: expected a writeable ndarray, which takes the result")
+    return x
+
+
 def result_like(shape: Sequence[int], dtype: np.dtype, out: np.ndarray | None) -> np.ndarray:
     """`out`, checked, or a new array."""
     return np.empty(shape, dtype) if out is None else checked_out(out, tuple(shape), dtype)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.nn.arguments import checked_choice, checked_real, operand_and_result, quiet
+from fastconv.arrays import named_input
+from fastconv.nn.arguments import checked_choice, checked_real, in_place, operand_and_result, quiet
 
 
 @functools.cache
@@ -24,10 +25,12 @@ def generator(rng: np.random.Generator | int | None) -> np.random.Generator:
     return _own_generator(os.getpid()) if rng is None else np.random.default_rng(rng)
 
 
+@named_input
 def dropout(
     x: npt.ArrayLike,
     p: float = 0.5,
     training: bool = True,
+    inplace: bool = False,
     *,
     scale_at: str = "training",
     rng: np.random.Generator | int | None = None,
@@ -38,7 +41,7 @@ def dropout(
 
     Parameters
     ----------
-    x, out
+    x, inplace, out
         As `relu`.
     p : float
         Probability of a zero, from 0 to 1.
@@ -79,9 +82,10 @@ def dropout(
     array([0.75, 1.5 ])
     """
     p = _checked_rate(p)
-    return _dropped(x, p, p, training, scale_at, generator(rng), return_mask, out)
+    return _dropped(x, p, p, training, scale_at, generator(rng), return_mask, in_place(x, inplace, out))
 
 
+@named_input
 def random_dropout(
     x: npt.ArrayLike,
     p: float = 0.5,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.arrays import as_array, common_float
+from fastconv.arrays import as_array, common_float, named_input
 from fastconv.errors import GeometryError
 from fastconv.nn.arguments import (
     channelwise,
@@ -21,6 +21,7 @@ from fastconv.nn.arguments import (
 )
 
 
+@named_input
 @quiet
 def batch_norm(
     x: npt.ArrayLike,
@@ -171,6 +172,7 @@ def conv_bn_fold(
     return (weight * scale.reshape(-1, *(1,) * (weight.ndim - 1))).astype(dtype), shift.astype(dtype)
 
 
+@named_input
 @quiet
 def local_response_norm(
     x: npt.ArrayLike,

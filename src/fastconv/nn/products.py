@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv import threads as team
-from fastconv.arrays import as_array, as_operand, common_float, is_target
+from fastconv.arrays import as_array, as_operand, common_float, is_target, named_input
 from fastconv.errors import GeometryError
 from fastconv.nn.arguments import result_like
 
@@ -22,6 +22,7 @@ _BLOCK_OUTPUTS = 128
 _FLOPS_A_THREAD = 1_000_000
 
 
+@named_input
 def linear(
     x: npt.ArrayLike, weight: npt.ArrayLike, bias: npt.ArrayLike | None = None, *, out: np.ndarray | None = None
 ) -> np.ndarray:

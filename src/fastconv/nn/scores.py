@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv import threads as team
-from fastconv.arrays import as_array, as_operand, common_float
+from fastconv.arrays import as_array, as_operand, common_float, named_input
 from fastconv.errors import GeometryError
 from fastconv.nn.arguments import (
     checked_axis,
@@ -22,7 +22,15 @@ from fastconv.nn.arguments import (
 )
 
 
-def softmax(x: npt.ArrayLike, dim: int, *, out: np.ndarray | None = None) -> np.ndarray:
+@named_input
+def softmax(
+    x: npt.ArrayLike,
+    dim: int | None = None,
+    _stacklevel: int = 3,
+    dtype: npt.DTypeLike | None = None,
+    *,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
     """``exp(x) / sum(exp(x))`` along an axis.
 
     A slice that holds a NaN, plus infinity, or nothing but minus infinity, becomes NaN.
@@ -31,8 +39,12 @@ def softmax(x: npt.ArrayLike, dim: int, *, out: np.ndarray | None = None) -> np.
     ----------
     x, out
         As `relu`.
-    dim : int
-        The axis along which the result sums up to 1.
+    dim : int, optional
+        The axis along which the result sums up to 1; by default torch's, the first of 1 or 3 axes, else the second.
+    _stacklevel : int
+        Ignored; torch has it here.
+    dtype : dtype_like, optional
+        float32 or float64: what `x`, which may then hold integers, is converted to first.
 
     Returns
     -------
@@ -52,10 +64,18 @@ def softmax(x: npt.ArrayLike, dim: int, *, out: np.ndarray | None = None) -> np.
     >>> softmax([1000.0, 1000.0, -1000.0], 0)
     array([0.5, 0.5, 0. ])
     """
-    return _softmax(x, dim, out, logarithm=False)
+    return _softmax(x, dim, dtype, out, logarithm=False)
 
 
-def log_softmax(x: npt.ArrayLike, dim: int, *, out: np.ndarray | None = None) -> np.ndarray:
+@named_input
+def log_softmax(
+    x: npt.ArrayLike,
+    dim: int | None = None,
+    _stacklevel: int = 3,
+    dtype: npt.DTypeLike | None = None,
+    *,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
     """``x - log(sum(exp(x)))`` along an axis: the logarithm of `softmax`, without its underflow.
 
     Parameters, result and errors as `softmax`.
@@ -69,15 +89,27 @@ def log_softmax(x: npt.ArrayLike, dim: int, *, out: np.ndarray | None = None) ->
     >>> log_softmax([1000.0, 0.0], 0)
     array([    0., -1000.])
     """
-    return _softmax(x, dim, out, logarithm=True)
+    return _softmax(x, dim, dtype, out, logarithm=True)
 
 
-def _softmax(x: npt.ArrayLike, dim: int, out: np.ndarray | None, logarithm: bool) -> np.ndarray:
+def _softmax(
+    x: npt.ArrayLike, dim: int | None, dtype: npt.DTypeLike | None, out: np.ndarray | None, logarithm: bool
+) -> np.ndarray:
     from fastconv.kernels.layers import SOFTMAX
 
-    x, result = operand_and_result(x, out)
+    x, result = operand_and_result(x if dtype is None else _converted(x, dtype), out)
+    if dim is None:
+        dim = 0 if x.ndim in (0, 1, 3) else 1
     ints, tiles = _slices(x, checked_axis("dim", dim, x.ndim))
     return launched(SOFTMAX, x, result, (), (*ints, logarithm), tiles) if x.size else result
+
+
+def _converted(x: npt.ArrayLike, dtype: npt.DTypeLike) -> np.ndarray:
+    """The real numbers `x` as float32 or float64."""
+    x = as_array("x", x)
+    if x.dtype.kind not in "biuf":
+        raise TypeError(f"x of dtype {x.dtype}: expected real numbers")
+    return x.astype(common_float(dtype=np.empty(0, dtype)), copy=False)
 
 
 def _slices(x: np.ndarray, axis: int) -> tuple[tuple[int, int, int], int]:
@@ -89,13 +121,15 @@ def _slices(x: np.ndarray, axis: int) -> tuple[tuple[int, int, int], int]:
     return (x.shape[axis], inner, blocks), prod(x.shape[:axis]) * blocks
 
 
+@named_input
 @quiet
 def cross_entropy(
     x: npt.ArrayLike,
     target: npt.ArrayLike,
     weight: npt.ArrayLike | None = None,
-    *,
+    size_average: bool | None = None,
     ignore_index: int = -100,
+    reduce: bool | None = None,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> np.ndarray:
@@ -109,6 +143,9 @@ def cross_entropy(
         Integers of shape (), (N,) or (N, ...): the right classes. Or floats of the shape of `x`: their probabilities.
     weight : array_like, shape (C,), optional
         How much each class counts.
+    size_average, reduce : bool, optional
+        What torch had before `reduction`, which they override: ``reduce=False`` is "none", else ``size_average=False``
+        is "sum".
     ignore_index : int
         Targets of this class count nothing (not for probabilities).
     reduction : {"mean", "sum", "none"}
@@ -142,6 +179,8 @@ def cross_entropy(
     """
     x, target = as_array("x", x), as_array("target", target)
     dtype = common_float(x=x)
+    if size_average is not None or reduce is not None:
+        reduction = "none" if reduce is False else "sum" if size_average is False else "mean"
     if target.dtype.kind in "iu" and label_smoothing == 0:
         # The usual case needs one logarithm a sample, not one a class.
         chosen, counts = _chosen(x, target, weight, ignore_index, reduction)

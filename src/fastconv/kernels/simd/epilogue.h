@@ -25,9 +25,8 @@
     static inline real hardswish_##type(real x)                                                         \
     {                                                                                                   \
         real share = x + 3;                                                                             \
-        share = share > 6 ? 6 : share;                                                                  \
-        share *= (real)(1. / 6);                                                                        \
-        return x <= -3 ? 0 : x * share;                                                                 \
+        share = share < 0 ? 0 : share > 6 ? 6 : share;                                                  \
+        return x * (share * (real)(1. / 6));                                                            \
     }                                                                                                   \
     static void activate_##type(const real *source, real *target, int64_t n, real b, int64_t code, double parameter) \
     {                                                                                                   \
