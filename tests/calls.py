@@ -160,7 +160,7 @@ def gradients(draw):
 
 def windows(draw, ndim):
     """Arguments of pooling, of few extents: there is a compiled kernel for each."""
-    kernel = (draw.one_of((2,), (3,), (3, 2)) * ndim)[:ndim]
+    kernel = (draw.one_of(2, 3),) * ndim
     stride = draw.one_of(1, 2)
     padding = tuple(draw.upto(k // 2) for k in kernel)
     return {"kernel_size": kernel, "stride": stride, "padding": padding, "ceil_mode": bool(draw.upto(1))}
@@ -172,7 +172,7 @@ def pools(draw):
     shape = (*draw.shape(ndim + 2)[:2], *(draw.extent(5) for _ in range(ndim)))
     if ndim == 3:
         shape = (*shape[:2], *(min(extent, 9) for extent in shape[2:]))
-    x = draw.array(shape, draw.one_of(*FLOATS))
+    x = draw.array(shape)
     peaks = draw.array(shape, draw.one_of("f", "B"))
     results = [
         getattr(fastconv, f"max_pool{ndim}d")(peaks, **window),
@@ -188,7 +188,7 @@ def pools(draw):
 def pools_of_planes(draw):
     """Pools that only planes have, and the gradients of pools."""
     shape = draw.upto(2, 1), draw.upto(4, 1), draw.extent(5), draw.extent(5)
-    x = draw.array(shape, draw.one_of(*FLOATS))
+    x = draw.array(shape)
     window = windows(draw, 2)
     kernel = window["kernel_size"]
     asked = tuple(draw.upto(extent - k + 1, 1) for extent, k in zip(shape[2:], kernel, strict=True))

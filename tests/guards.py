@@ -6,6 +6,7 @@ its pages holds a pattern that must still be there when the array is freed, and 
 all ones, which is NaN.
 """
 
+import atexit
 import contextlib
 import ctypes
 import mmap
@@ -65,6 +66,12 @@ class Guards:
         new = ctypes.pythonapi.PyCapsule_New
         new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
         self.capsule = new(ctypes.byref(self._handler), b"mem_handler", None)
+        atexit.register(self._leave)
+
+    def _leave(self):
+        """Arrays in caches outlive the interpreter, which then cannot run `_free`: a function of C stands in."""
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._handler))
+        self._handler.free = ctypes.cast(_libc.getpid, _FREE)
 
     def _malloc(self, _, size, fill=PATTERN):
         held = -(-max(size, 1) // PAGE) * PAGE
