@@ -43,11 +43,11 @@ def test_a_read_beside_an_array_is_fatal(side, at):
 
 
 def damage(side, at):
-    """An array in guarded memory, of three values, with a byte written at another place."""
+    """Write a byte at an offset from an array of three values in guarded memory."""
     with guarded(side):
         array = np.empty(3, np.float32)
         ctypes.memset(array.ctypes.data + at, 0, 1)
-        return array
+        del array
 
 
 @pytest.mark.parametrize(("side", "at"), [("begin", 12), ("end", -1)])
