@@ -27,7 +27,7 @@ def assert_rounded(found, expected, dtype):
 
 def spectrum(geometry, tiling, taps):
     """What `_transform_weight` makes of one filter, as rows of frequencies in digit-reversed order."""
-    values = fft._transform_weight(geometry, tiling, taps, 1)
+    values = fft._transform_weight(geometry, tiling, taps, np.zeros(len(taps), np.int64), 1)
     height, width = tiling.extents
     lanes = LANES[taps.itemsize]
     real, imaginary = values.reshape(height // lanes, width, 2, lanes).transpose(2, 0, 3, 1).reshape(2, height, width)
@@ -89,8 +89,9 @@ def test_any_tiling_gives_the_same_outputs(data):
     rng = np.random.default_rng(0)
     x, weight = (rng.standard_normal(shape) for shape in (g.x_shape, g.weight_shape))
     found, chosen = np.empty(g.out_shape), np.empty(g.out_shape)
-    spectra = fft._transform_weight(g, tiling, weight, 1)
-    fft._run_filters(g, tiling, x, weight, spectra, found, Epilogue(), 1)
+    exponents = np.zeros(filters, np.int64)
+    spectra = fft._transform_weight(g, tiling, weight, exponents, 1)
+    fft._run_filters(g, tiling, x, weight, exponents, spectra, found, Epilogue(), 1)
     fft.Fft().run_once(g, x, weight, chosen, Epilogue(), 1, DEFAULT_MAX_WORKSPACE)
     np.testing.assert_allclose(found, chosen, rtol=0, atol=1e-12 * (kh * kw * channels) ** 0.5)
 

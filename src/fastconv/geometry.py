@@ -645,6 +645,26 @@ class ConvGeometry(_Axes):
             return slice(begin, end), slice(0, 0)
         return slice(begin, end), slice(first + begin * step, first + (end - 1) * step + 1, step)
 
+    def blind_outputs(self, axis: int) -> list[int]:
+        """The outputs along an axis that see nothing but padding: past the image, or between its taps.
+
+        Examples
+        --------
+        >>> ConvGeometry.parse("ic1 oc1 i2 k3 p4").blind_outputs(0)
+        [0, 1, 6, 7]
+        """
+        extent, k, stride, dilation = self.extent[axis], self.kernel[axis], self.stride[axis], self.dilation[axis]
+        begin, end = self.padding[axis]
+        if max(begin, end) <= dilation * (k - 1) and dilation <= extent:
+            return []  # a window over an edge has a tap within a dilation of it
+
+        def blind(output: int) -> bool:
+            first = output * stride - begin
+            tap = max(0, -(first // dilation))  # the first that lies not before the image
+            return tap >= k or first + tap * dilation >= extent
+
+        return [output for output in range(self.out_extent[axis]) if blind(output)]
+
     @property
     def batch_and_channels(self) -> tuple[int, int]:
         """The leading extents of the output."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from math import log2, prod, sqrt
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ from fastconv.strategies.base import (
     DEFAULT_MAX_WORKSPACE,
     PreparesFirst,
     element_strides,
+    finish_planes,
     refuse_unless_real_2d,
     sum_error,
 )
@@ -43,6 +45,9 @@ _CACHE_LINE = 64
 # spectrum: in L2, in L3, beyond.
 _RATES = ((1 << 19, 34e9), (4 << 20, 23e9))
 _SLOW_RATE = 12e9
+
+# Filters whose largest tap has an exponent within this are transformed as they are, by the bytes of a tap.
+_ORDINARY = {4: 30, 8: 250}
 
 # Products of spectra that are summed over channels.
 _PRODUCT_RATE = 1e9
@@ -250,10 +255,21 @@ def _tiles(g: ConvGeometry, tiling: _Tiling, itemsize: int) -> tuple[tuple[int, 
     return (*passes, *window), (tiling.lines, *tiling.steps, *tiling.counts, planes.pitch, planes.gap, planes.plane)
 
 
-def _transform_weight(g: ConvGeometry, tiling: _Tiling, weight: np.ndarray, threads: int) -> np.ndarray:
-    """The spectra of filters, as simd/fft.h has them."""
+def _exponents(weight: np.ndarray) -> np.ndarray:
+    """Those of the largest taps of filters (oc, …) that are far from 1, and by which they are scaled; else 0."""
+    largest = np.abs(weight).reshape(len(weight), -1).max(axis=1, initial=0)
+    exponents = np.frexp(np.where(np.isfinite(largest), largest, 0))[1].astype(np.int64)
+    return np.where(np.abs(exponents) > _ORDINARY[weight.itemsize], exponents, 0)
+
+
+def _transform_weight(
+    g: ConvGeometry, tiling: _Tiling, weight: np.ndarray, exponents: np.ndarray, threads: int
+) -> np.ndarray:
+    """The spectra of filters over 2 to the power of `exponents`, as simd/fft.h has them."""
     from fastconv.kernels.fft import WEIGHT
 
+    if exponents.any():
+        weight = np.ldexp(weight, -exponents.reshape(-1, 1, 1, 1))
     size, planes = weight.itemsize, g.oc * g.ic // g.g
     window, place = _tiles(g, tiling, size)
     scratch, threads = _Planes.of(tiling, size).scratch(1, 1), min(threads, planes)
@@ -279,6 +295,7 @@ class Filters:
 
     def __init__(self, weight: np.ndarray) -> None:
         self.weight = np.ascontiguousarray(weight)
+        self.exponents = _exponents(self.weight)
         self._spectra: dict[_Tiling, np.ndarray] = {}
 
     @property
@@ -289,7 +306,8 @@ class Filters:
         """Of all filters. Kept, since images of the same extents are likely to follow."""
         known = self._spectra
         if tiling not in known:
-            known = dict([*known.items(), (tiling, _transform_weight(g, tiling, self.weight, threads))][-_MOST_KEPT:])
+            spectra = _transform_weight(g, tiling, self.weight, self.exponents, threads)
+            known = dict([*known.items(), (tiling, spectra)][-_MOST_KEPT:])
             self._spectra = known  # as a whole: other threads may be reading
         return known[tiling]
 
@@ -299,6 +317,7 @@ def _run_filters(
     tiling: _Tiling,
     x: np.ndarray,
     weight: np.ndarray,
+    exponents: np.ndarray,
     spectra: np.ndarray,
     out: np.ndarray,
     epilogue: Epilogue,
@@ -321,6 +340,7 @@ def _run_filters(
             team.aligned_empty(threads * scratch, x.dtype),
             *_tables(tiling.extents, tiling.lines, x.dtype),
             not_finite,
+            exponents,
         ),
         (*window, *element_strides(x), out.strides[0] // size, *place, scratch, epilogue.activation),
         (epilogue.parameter,),
@@ -420,26 +440,45 @@ class Fft(PreparesFirst):
     ) -> None:
         g = geometry
         ocg, icg = g.oc // g.g, g.ic // g.g
-        tiling, weight = _tiling(g, x.itemsize), prepared.weight
+        tiling, weight, exponents = _tiling(g, x.itemsize), prepared.weight, prepared.exponents
         at_once = _filters_at_once(g, tiling, x.itemsize, max_workspace)
         threads = _workers(g, tiling, x.itemsize, threads, max_workspace)
         if at_once == g.oc:
-            _run_filters(g, tiling, x, weight, prepared.spectra(g, tiling, threads), out, epilogue, threads)
-            return
-        for group in range(g.g):
+            spectra = prepared.spectra(g, tiling, threads)
+            _run_filters(g, tiling, x, weight, exponents, spectra, out, epilogue, threads)
+            parts = ()
+        else:
+            parts = product(range(g.g), range(0, ocg, at_once))
+        for group, begin in parts:
+            filters = slice(group * ocg + begin, group * ocg + min(begin + at_once, ocg))
             channels = x[:, group * icg : (group + 1) * icg]
-            for first in range(group * ocg, (group + 1) * ocg, at_once):
-                filters = slice(first, min(first + at_once, (group + 1) * ocg))
-                part = replace(g, g=1, ic=icg, oc=filters.stop - first)
-                spectra = _transform_weight(part, tiling, weight[filters], threads)
-                bias = None if epilogue.bias is None else epilogue.bias[filters]
-                _run_filters(
-                    part,
-                    tiling,
-                    channels,
-                    weight[filters],
-                    spectra,
-                    out[:, filters],
-                    replace(epilogue, bias=bias),
-                    threads,
-                )
+            part = replace(g, g=1, ic=icg, oc=filters.stop - filters.start)
+            bias = None if epilogue.bias is None else epilogue.bias[filters]
+            _run_filters(
+                part,
+                tiling,
+                channels,
+                weight[filters],
+                exponents[filters],
+                _transform_weight(part, tiling, weight[filters], exponents[filters], threads),  # gone after the call
+                out[:, filters],
+                replace(epilogue, bias=bias),
+                threads,
+            )
+        _write_blind(g, weight, out, epilogue)
+
+
+@functools.lru_cache(maxsize=4096)
+def _blind_outputs(g: ConvGeometry) -> tuple[list[int], list[int]]:
+    return g.blind_outputs(0), g.blind_outputs(1)
+
+
+def _write_blind(g: ConvGeometry, weight: np.ndarray, out: np.ndarray, epilogue: Epilogue) -> None:
+    """The outputs that see nothing but padding, in which transforms of tiles leave their rounding."""
+    rows, cols = _blind_outputs(g)
+    if rows or cols:
+        with np.errstate(invalid="ignore"):  # NaN where a tap is not finite
+            sums = (weight * 0).sum(axis=(1, 2, 3)).reshape(1, g.oc, 1, 1)
+        finish_planes(ConvGeometry.from_shapes(sums.shape, (g.oc, g.oc, 1, 1)), sums, epilogue, 1)
+        out[:, :, rows] = sums
+        out[:, :, :, cols] = sums

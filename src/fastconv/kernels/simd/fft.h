@@ -17,6 +17,10 @@
  * A signal, or an image whose kernel has one row, is cut into lines: the plane holds one, row after row, and between
  * the two directions entry (k, n) is multiplied by exp(-2πi k n / points), which makes one transform of the two
  * (Bailey, FFTs in external or hierarchical memory, 1990).
+ *
+ * Values far from 1 would overflow or underflow on the way where no output does. Filters are scaled by powers of two
+ * beforehand (strategies/fft.py); a pair of tiles only once its outputs have turned out so small, or not finite, since
+ * to look at every pixel first would cost every image what few need.
  */
 /* Values of neighbouring lines: the real parts of a point, `gap` values on the imaginary ones, `step` on the next
  * point. */
@@ -297,12 +301,29 @@ static void NAME(add_product)(NAME(lines) spectrum, const REAL *filter, int64_t 
     }
 }
 
-/* Write a tile's outputs of one channel; whether all were finite. */
-static int NAME(write_tile)(const Tiles *t, const REAL *plane, int64_t columns, int64_t y0, int64_t x0,
-                            const REAL *bias, int64_t m, double parameter, REAL *out)
+/* Outputs beyond which a pair of tiles loses no digits to underflow, and exponents of pixels with which none does. */
+#define TINY (sizeof(REAL) == 4 ? 0x1p-60 : 0x1p-500)
+#define ORDINARY (sizeof(REAL) == 4 ? 30 : 250)
+
+/* 2^exponent times n values; the power itself may be out of range where the products are not. */
+static void NAME(scale_values)(REAL *values, int64_t n, int64_t exponent)
+{
+    for (int64_t i = 0; i < n; i++)
+        values[i] = (REAL)__builtin_ldexp(values[i], (int)exponent);
+}
+
+/* What the outputs of a pair are like, lane by lane: NaN once one was not finite; set bits once one was not tiny. */
+typedef struct {
+    VECTOR check;
+    NAME(mask) ordinary;
+} NAME(outcome);
+
+/* Write a tile's outputs of one channel, times 2^exponent. */
+static void NAME(write_tile)(const Tiles *t, const REAL *plane, int64_t columns, int64_t y0, int64_t x0,
+                             int64_t exponent, const REAL *bias, int64_t m, double parameter, REAL *out,
+                             NAME(outcome) *outcome)
 {
     const int64_t width = t->across.points;
-    VECTOR check = {0};
     for (int64_t r = 0; r < (t->lines ? t->down.points : t->rows); r++, plane += t->pitch) {
         const int64_t y = y0 + (t->lines ? 0 : r), x = x0 + (t->lines ? r * width : 0);
         const int64_t rest = x0 + t->cols - x, cols = rest < width ? rest : width;
@@ -313,67 +334,129 @@ static int NAME(write_tile)(const Tiles *t, const REAL *plane, int64_t columns, 
             continue;
         for (int64_t i = 0; i < columns; i += LANES) {
             const VECTOR values = NAME(load)(plane + i);
-            check += values - values;
+            outcome->check += values - values;
+            outcome->ordinary |= (values > (REAL)TINY) | (values < (REAL)-TINY);
         }
         NAME(copy_apart)(plane + first * t->sw - x, count, t->sw, target);
+        if (exponent)
+            NAME(scale_values)(target, count, exponent);
         if (bias || t->activation)
             NAME(epilogue)(target, count, bias, m, t->activation, parameter);
     }
-    for (int64_t l = 0; l < LANES; l++)
-        if (!(check[l] == 0))
-            return 0;
-    return 1;
+}
+
+/* A pair of tiles of one group of one image: where they begin, and the tiles that there are of them. */
+typedef struct {
+    const REAL *image;
+    int64_t y[2], x[2], count;
+} NAME(pair);
+
+/* One channel of both, the second past the last tile of zeros. */
+static void NAME(gather_pair)(const Tiles *t, const NAME(pair) *pair, int64_t channel, REAL *plane)
+{
+    for (int64_t i = 0; i < 2; i++)
+        NAME(gather_tile)(t, pair->image + channel * t->xc, i < pair->count ? pair->y[i] : t->ih + t->pt, pair->x[i],
+                          plane + i * t->gap);
+}
+
+/* The exponent of the largest value that a pair sees; 0 for ordinary ones, for zeros, and where one is not finite. */
+static int64_t NAME(exponent_of)(const Tiles *t, const NAME(pair) *pair, REAL *plane)
+{
+    REAL largest = 0, check = 0;
+    int exponent = 0;
+    for (int64_t c = 0; c < t->icg; c++) {
+        NAME(gather_pair)(t, pair, c, plane);
+        for (int64_t r = 0; r < 2 * t->down.points; r++) {
+            const REAL *row = plane + r % t->down.points * t->pitch + r / t->down.points * t->gap;
+            for (int64_t x = 0; x < t->across.points; x++) {
+                const REAL size = row[x] < 0 ? -row[x] : row[x];
+                check += size - size;
+                largest = size > largest ? size : largest;
+            }
+        }
+    }
+    if (check == 0)
+        (void)__builtin_frexp(largest, &exponent);
+    return exponent < -ORDINARY || exponent > ORDINARY ? exponent : 0;
+}
+
+/* What a pair's outputs turn out to be, before they are scaled back. */
+enum { NAME(NOT_FINITE), NAME(ALL_TINY), NAME(AS_USUAL) };
+
+/* All outputs of a pair of tiles of group g of an image, from pixels divided by 2^exponent. */
+static int NAME(compute_pair)(const NAME(engine) *e, void **arrays, double parameter, const NAME(pair) *pair, int64_t g,
+                              REAL *out, int64_t exponent, REAL *planes)
+{
+    const Tiles *t = e->tiling;
+    const int64_t height = t->down.points, width = t->across.points, *exponents = arrays[8];
+    const int64_t columns = clip(NAME(ceil_div)(t->cols, LANES) * LANES, 0, width);
+    NAME(outcome) outcome = {{0}, {0}};
+    int ordinary = 0;
+    for (int64_t c = 0; c < t->icg; c++) {
+        NAME(gather_pair)(t, pair, c, planes + c * t->plane);
+        if (exponent)
+            NAME(scale_values)(planes + c * t->plane, t->plane, -exponent);
+        NAME(columns_forward)(e, planes + c * t->plane, width);
+    }
+    for (int64_t m = 0; m < t->ocg; m++) {
+        const REAL *filter = (const REAL *)arrays[2] + (g * t->ocg + m) * t->icg * height * width * 2;
+        /* The last one no longer needs the spectra behind it. */
+        REAL *target = planes + (m + 1 < t->ocg ? t->icg * t->plane : 0);
+        for (int64_t row = 0; row < height; row += LANES) {
+            for (int64_t c = 0; c < t->icg; c++) {
+                REAL *plane = planes + c * t->plane;
+                const NAME(lines) kept = {plane + row * t->pitch, LANES, t->gap};
+                const NAME(lines) spectrum = t->ocg > 1 ? kept : e->buffer;
+                if (m == 0)
+                    NAME(rows_forward)(e, plane, row, spectrum);
+                NAME(add_product)(spectrum, filter + (c * height + row) * width * 2, width, c > 0, e->sum);
+            }
+            NAME(rows_backward)(e, target, row, columns);
+        }
+        NAME(columns_backward)(e, target, columns);
+        for (int64_t i = 0; i < pair->count; i++)
+            NAME(write_tile)(t, target + i * t->gap, columns, pair->y[i], pair->x[i],
+                             exponent + exponents[g * t->ocg + m], arrays[3], g * t->ocg + m, parameter,
+                             out + m * t->oh * t->ow, &outcome);
+    }
+    for (int64_t l = 0; l < LANES; l++) {
+        if (!(outcome.check[l] == 0))
+            return NAME(NOT_FINITE);
+        ordinary |= outcome.ordinary[l] != 0;
+    }
+    return ordinary ? NAME(AS_USUAL) : NAME(ALL_TINY);
 }
 
 /* Tile: a pair of tiles of one group of one image. arrays: x, out, spectra of the filters, bias or null, workspace,
- * twiddles of down and across, roots between them where planes are lines or null, and for each pair whether an output
- * was not finite. ints: tiling. scalars: the activation's parameter. */
+ * twiddles of down and across, roots between them where planes are lines or null, for each pair whether an output
+ * was not finite, and the exponents of filters that were divided by 2 to their power. ints: tiling. scalars: the
+ * activation's parameter. */
 static void NAME(fft)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                       int64_t worker)
 {
     const Tiles *t = (const Tiles *)ints;
-    const int64_t height = t->down.points, width = t->across.points, tiles = t->tiles_down * t->tiles_across;
-    const int64_t pairs = (tiles + 1) / 2;
-    const int64_t columns = clip(NAME(ceil_div)(t->cols, LANES) * LANES, 0, width);
+    const int64_t tiles = t->tiles_down * t->tiles_across, pairs = (tiles + 1) / 2;
     REAL *planes = (REAL *)arrays[4] + worker * t->scratch;
     const NAME(engine) e = NAME(engine_of)(t, arrays[5], arrays[6], planes + (t->icg + (t->ocg > 1)) * t->plane);
     for (int64_t tile = begin; tile < end; tile++) {
         const int64_t first = tile % pairs * 2, g = tile / pairs % t->groups, n = tile / pairs / t->groups;
-        const REAL *image = (const REAL *)arrays[0] + n * t->xn + g * t->icg * t->xc;
-        int64_t y[2], x[2];
-        int finite = 1;
-        for (int64_t i = 0; i < 2; i++)
-            y[i] = (first + i) / t->tiles_across * t->rows, x[i] = (first + i) % t->tiles_across * t->cols;
-        for (int64_t c = 0; c < t->icg; c++) {
-            for (int64_t i = 0; i < 2; i++) /* past the last tile there are zeros */
-                NAME(gather_tile)(t, image + c * t->xc, first + i < tiles ? y[i] : t->ih + t->pt, x[i],
-                                  planes + c * t->plane + i * t->gap);
-            NAME(columns_forward)(&e, planes + c * t->plane, width);
+        REAL *out = (REAL *)arrays[1] + n * t->on + g * t->ocg * t->oh * t->ow;
+        NAME(pair) pair = {(const REAL *)arrays[0] + n * t->xn + g * t->icg * t->xc, .count = clip(tiles - first, 0, 2)};
+        for (int64_t i = 0; i < 2; i++) {
+            pair.y[i] = (first + i) / t->tiles_across * t->rows;
+            pair.x[i] = (first + i) % t->tiles_across * t->cols;
         }
-        for (int64_t m = 0; m < t->ocg; m++) {
-            const REAL *filter = (const REAL *)arrays[2] + (g * t->ocg + m) * t->icg * height * width * 2;
-            /* The last one no longer needs the spectra behind it. */
-            REAL *target = planes + (m + 1 < t->ocg ? t->icg * t->plane : 0);
-            REAL *out = (REAL *)arrays[1] + n * t->on + (g * t->ocg + m) * t->oh * t->ow;
-            for (int64_t row = 0; row < height; row += LANES) {
-                for (int64_t c = 0; c < t->icg; c++) {
-                    REAL *plane = planes + c * t->plane;
-                    const NAME(lines) kept = {plane + row * t->pitch, LANES, t->gap};
-                    const NAME(lines) spectrum = t->ocg > 1 ? kept : e.buffer;
-                    if (m == 0)
-                        NAME(rows_forward)(&e, plane, row, spectrum);
-                    NAME(add_product)(spectrum, filter + (c * height + row) * width * 2, width, c > 0, e.sum);
-                }
-                NAME(rows_backward)(&e, target, row, columns);
-            }
-            NAME(columns_backward)(&e, target, columns);
-            for (int64_t i = 0; i < 2 && first + i < tiles; i++)
-                finite &= NAME(write_tile)(t, target + i * t->gap, columns, y[i], x[i], arrays[3], g * t->ocg + m,
-                                           scalars[0], out);
+        int outcome = NAME(compute_pair)(&e, arrays, scalars[0], &pair, g, out, 0, planes);
+        if (outcome != NAME(AS_USUAL)) {
+            const int64_t exponent = NAME(exponent_of)(t, &pair, planes);
+            if (exponent)
+                outcome = NAME(compute_pair)(&e, arrays, scalars[0], &pair, g, out, exponent, planes);
         }
-        ((int64_t *)arrays[7])[tile] = !finite;
+        ((int64_t *)arrays[7])[tile] = outcome == NAME(NOT_FINITE);
     }
 }
+#undef TINY
+#undef ORDINARY
 
 /* Tile: one plane of a filter. arrays: filters, spectra, twiddles, roots or null, as above; workspace. ints: tiling.
  * The conjugate, as images are correlated, over the number of points. */
