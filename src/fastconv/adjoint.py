@@ -21,7 +21,7 @@ import numpy as np
 from fastconv import planner, volume
 from fastconv import threads as team
 from fastconv.epilogue import PLAIN, Epilogue
-from fastconv.geometry import ConvGeometry, Phase
+from fastconv.geometry import REMEMBERED, ConvGeometry, Phase
 from fastconv.strategies.base import element_strides
 
 # A second thread is worth waking for some 20 µs of copying, or of multiplying.
@@ -45,7 +45,7 @@ class _Phases(NamedTuple):
     """Where these stand in the input's last two axes (see PLACE of kernels/lowering.pyx)."""
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=REMEMBERED)
 def _phases(g: ConvGeometry) -> _Phases:
     phases = g.adjoint()
     numbers = np.arange(g.taps).reshape(g.kernel)
@@ -159,7 +159,7 @@ class _Launch(NamedTuple):
     scratch: int
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=REMEMBERED)
 def _launch(g: ConvGeometry, itemsize: int, threads: int) -> _Launch:
     from fastconv.kernels.cpu import cache_bytes
     from fastconv.kernels.gemm import LANES, MR, NR, WEIGHT_GRADIENT
@@ -231,7 +231,7 @@ class _TapLaunch(NamedTuple):
     scratch: int
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=REMEMBERED)
 def _tap_launch(g: ConvGeometry, itemsize: int, threads: int) -> _TapLaunch:
     from fastconv.kernels.cpu import cache_bytes
     from fastconv.kernels.gemm import LANES, MR, TAP_GRADIENT

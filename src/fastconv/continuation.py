@@ -42,7 +42,7 @@ def source_indices(begin: int, end: int, extent: int, name: str) -> np.ndarray:
     return np.minimum(at, 2 * extent - 1 - at if name == "reflect" else period - at)
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=256)
 def edge_indices(pad: int, end: int, extent: int, name: str) -> np.ndarray:
     """`source_indices` of the positions past the edges alone: `pad` of them before the array, those up to `end` after.
 

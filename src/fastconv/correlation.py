@@ -22,7 +22,7 @@ from fastconv.continuation import continued
 from fastconv.epilogue import PLAIN
 from fastconv.errors import GeometryError
 from fastconv.functional.convolution import execute
-from fastconv.geometry import ConvGeometry, output_extent
+from fastconv.geometry import REMEMBERED, ConvGeometry, output_extent
 from fastconv.plan import Plan
 from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
 
@@ -41,7 +41,7 @@ _BLOCK_VALUES = 1 << 18
 _FEW_PRODUCTS = 1 << 15
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=REMEMBERED)
 def output_extents(extent: tuple[int, ...], kernel: tuple[int, ...], padding: Padding) -> tuple[int, ...]:
     """The outputs along each axis; negative where the kernel does not fit."""
     return tuple(output_extent(i, p, k, 1, 1) for i, p, k in zip(extent, padding, kernel, strict=True))
@@ -94,7 +94,7 @@ def is_finite(kernel: np.ndarray) -> bool:
     return isfinite(np.vdot(kernel, kernel).real) or bool(np.isfinite(kernel).all())
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=REMEMBERED)
 def plan_for(
     image: tuple[int, ...],
     kernel: tuple[int, ...],

@@ -32,6 +32,9 @@ Padding = int | str | Sequence[int] | Sequence[Sequence[int]]
 
 T = TypeVar("T")
 
+# How many problems each cache remembers: a plan takes up to 10 KB, and a program may go on through ever new shapes.
+REMEMBERED = 1024
+
 AXES = "dhw"
 PADS = (("pf", "pk"), ("pt", "pb"), ("pl", "pr"))
 

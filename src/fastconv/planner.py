@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fastconv.epilogue import Epilogue
 from fastconv.errors import UnsupportedError
-from fastconv.geometry import ConvGeometry
+from fastconv.geometry import REMEMBERED, ConvGeometry
 from fastconv.plan import Candidate, Plan, format_bytes
 from fastconv.strategies import BY_NAME, STRATEGIES
 from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE, Strategy, sum_error
@@ -91,7 +91,7 @@ def separable_terms(plan: Plan) -> int | None:
     return terms
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=REMEMBERED)
 def _plan(
     geometry: ConvGeometry,
     dtype: str,

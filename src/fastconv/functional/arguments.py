@@ -11,10 +11,10 @@ from fastconv import threads
 from fastconv.arrays import as_array, as_operand, checked_out, common_float, is_target
 from fastconv.epilogue import PLAIN, Activation, Epilogue, parse_activation
 from fastconv.errors import GeometryError
-from fastconv.geometry import ConvGeometry, Padding, exact
+from fastconv.geometry import REMEMBERED, ConvGeometry, Padding, exact
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=REMEMBERED)
 def _geometry(
     ndim: int,
     x_shape: tuple[int, ...],

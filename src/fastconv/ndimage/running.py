@@ -126,7 +126,7 @@ class _Launch(NamedTuple):
     workers: int
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=256)
 def _launch(fold: str, step: _Step, strides: tuple[int, ...], kind: str, num_threads: int) -> _Launch:
     from fastconv.kernels.cpu import cache_bytes
     from fastconv.kernels.windows import FOLDS, LINE_BYTES, WORKING_LINES

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastconv import geometry
 
-mode_padding = functools.lru_cache(maxsize=4096)(geometry.mode_padding)
+mode_padding = functools.lru_cache(maxsize=geometry.REMEMBERED)(geometry.mode_padding)
 
 MODES = {"full": "full", "same": "same", "valid": "valid"}
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from fastconv import threads as team
 from fastconv.epilogue import Epilogue
-from fastconv.geometry import ConvGeometry
+from fastconv.geometry import REMEMBERED, ConvGeometry
 from fastconv.kernels.blocks import BLOCKS, COMPLEX_BLOCKS, COMPLEX_TAPS, LEAKY_RELU, TAPS, item_dtype
 from fastconv.strategies.base import FMA_FLOPS, KeepsWeights, SumsProducts, sum_error
 
@@ -195,7 +195,7 @@ class _Tiling(NamedTuple):
     scratch: int
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=REMEMBERED)
 def _tiling(g: ConvGeometry, dtype: np.dtype, lanes: int, xh: int, xw: int) -> _Tiling:
     """For images whose lines and columns are so many values apart."""
     item = item_dtype(dtype)
@@ -269,7 +269,7 @@ class _Launch(NamedTuple):
     scratch: int
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=REMEMBERED)
 def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, ...]) -> _Launch:
     """Compiles the sweep, unless it is compiled ahead of time or has been."""
     from fastconv.kernels.epilogue import ROW

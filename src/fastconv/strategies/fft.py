@@ -22,7 +22,7 @@ import numpy as np
 from fastconv import threads as team
 from fastconv.continuation import continued
 from fastconv.epilogue import Epilogue
-from fastconv.geometry import ConvGeometry
+from fastconv.geometry import REMEMBERED, ConvGeometry
 from fastconv.strategies.base import (
     DEFAULT_MAX_WORKSPACE,
     PreparesFirst,
@@ -82,7 +82,7 @@ def _next_fast(extent: int) -> int:
     return _fast_units(-(-extent // _UNIT)) * _UNIT
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=REMEMBERED)
 def _fast_units(units: int) -> int:
     best = 1 << (units - 1).bit_length()
     fives = 1
@@ -102,7 +102,7 @@ def _next_fast_line(points: int) -> tuple[int, int]:
     return min(((h, _next_fast(-(-points // h))) for h in sorted(heights)), key=prod)
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=REMEMBERED)
 def _tiling(g: ConvGeometry, itemsize: int) -> _Tiling:
     """The cheapest for one image, in any batch, of counts of tiles that leave them larger than half the kernel."""
     lines = g.kh == 1
@@ -241,7 +241,7 @@ def _tables(extents: tuple[int, int], lines: bool, dtype: np.dtype) -> tuple[np.
     return twiddles, np.ascontiguousarray(np.moveaxis(roots, -1, 0), dtype)
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=REMEMBERED)
 def _tiles(g: ConvGeometry, tiling: _Tiling, itemsize: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The fields of Tiles (kernels/simd/simd.h) before the strides of the arrays, and after them up to `scratch`."""
     from fastconv.kernels.fft import MAX_PASSES

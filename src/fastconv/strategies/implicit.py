@@ -13,7 +13,7 @@ import numpy as np
 
 from fastconv import threads as team
 from fastconv.epilogue import Epilogue
-from fastconv.geometry import ConvGeometry
+from fastconv.geometry import REMEMBERED, ConvGeometry
 from fastconv.strategies.base import (
     COPY_BYTES,
     FMA_FLOPS,
@@ -72,7 +72,7 @@ class _Launch(NamedTuple):
     scratch: int
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=REMEMBERED)
 def _launch(g: ConvGeometry, itemsize: int, threads: int, pointwise: bool) -> _Launch:
     from fastconv.kernels.gemm import IMPLICIT, MOST_SHARING, MR, NR
     from fastconv.kernels.lowering import WINDOW
@@ -123,7 +123,7 @@ class _Packing(NamedTuple):
     values: int
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=REMEMBERED)
 def _packing(g: ConvGeometry, itemsize: int) -> _Packing:
     from fastconv.kernels.gemm import MR, PACK_LEFT
 

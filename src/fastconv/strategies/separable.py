@@ -23,7 +23,7 @@ import numpy as np
 from fastconv import threads as team
 from fastconv.continuation import edge_indices
 from fastconv.epilogue import Epilogue
-from fastconv.geometry import ConvGeometry
+from fastconv.geometry import REMEMBERED, ConvGeometry
 from fastconv.strategies.base import PreparesFirst, refuse_unless_real_2d, sum_error
 from fastconv.strategies.direct import Direct
 
@@ -207,7 +207,7 @@ class _Launch(NamedTuple):
     scratch: int
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=REMEMBERED)
 def _launch(
     extent: tuple[int, ...],
     strides: tuple[int, ...],

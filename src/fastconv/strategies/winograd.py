@@ -21,7 +21,7 @@ import numpy as np
 
 from fastconv import threads as team
 from fastconv.epilogue import Epilogue
-from fastconv.geometry import ConvGeometry
+from fastconv.geometry import REMEMBERED, ConvGeometry
 from fastconv.strategies.base import FMA_FLOPS, element_strides, refuse_unless_real_2d, share_panels
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _transforms(m: int, r: int) -> CookToom:
     return transforms(m, r, POINTS[m, r])
 
 
-@functools.cache
+@functools.lru_cache(maxsize=REMEMBERED)
 def _rms_error(axes: tuple[tuple[int, int], ...], channels: int, steps: int) -> float:
     from fastconv.kernels.cook_toom import rms_error
 
@@ -143,7 +143,7 @@ class _Launch(NamedTuple):
     transforms_weight: bool
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=REMEMBERED)
 def _launch(g: ConvGeometry, m: int, itemsize: int, threads: int, once: bool) -> _Launch:
     from fastconv.kernels.gemm import LANES, MR, NR
     from fastconv.kernels.winograd import POINT_GAP, STRIP_CHANNELS, TILES_OUT, WINOGRAD

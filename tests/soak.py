@@ -1,0 +1,70 @@
+"""Whether memory stays flat: random calls over the whole public API from several threads, for as long as one likes.
+
+`python tests/soak.py --minutes 20` prints resident memory over time, and fails if it grows in the second half.
+"""
+
+import argparse
+import itertools
+import sys
+import threading
+import time
+
+import fastconv
+from calls import FAMILIES, call
+
+GROWTH = 1.03  # in the second half, while allocators still settle
+
+
+def resident():
+    """The resident memory of this process, in MiB."""
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
+
+
+def soak(minutes, threads, most, first_seed):
+    """Memory at each of 40 times, as it is printed."""
+    end = time.monotonic() + 60 * minutes
+    seeds, failures, calls = itertools.count(first_seed), [], itertools.count()
+
+    def work():
+        families = itertools.cycle(FAMILIES)
+        try:
+            while time.monotonic() < end and not failures:
+                call(next(families), next(seeds), most)
+                next(calls)
+        except BaseException as error:
+            failures.append(error)
+            raise
+
+    workers = [threading.Thread(target=work) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    taken = []
+    for _ in range(40):
+        time.sleep(1.5 * minutes)
+        taken.append(resident())
+        print(f"{(end - time.monotonic()) / 60:7.1f} minutes left {taken[-1]:8.1f} MiB", flush=True)
+    for worker in workers:
+        worker.join()
+    print(f"{next(calls)} calls of {len(FAMILIES)} families")
+    if failures:
+        raise failures[0]
+    return taken
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=4)
+    parser.add_argument("--threads", type=int, default=3)
+    parser.add_argument("--most", type=int, default=65, help="the largest extent of an axis")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    fastconv.set_num_threads(2)
+    taken = soak(arguments.minutes, arguments.threads, arguments.most, arguments.seed)
+    middle, last = max(taken[15:20]), max(taken[35:40])
+    print(f"{middle:.1f} MiB half-way, {last:.1f} MiB at the end")
+    sys.exit(last > GROWTH * middle)
+
+
+if __name__ == "__main__":
+    main()
