@@ -242,3 +242,18 @@ def test_slow_contenders_get_fewer_repeats(monkeypatch):
     contender = timing.Contender("slow", lambda: None)
     timing.interleave([contender], 5, lambda name: None)
     assert len(contender.samples) == 1
+
+
+@pytest.mark.parametrize("offset", [0, 3, 100])
+@pytest.mark.parametrize("taps", [3, 5])
+def test_expected_errors_hold_for_data_with_a_mean(offset, taps):
+    """Planning knows no values; the report does."""
+    rng = np.random.default_rng(taps)
+    x = (rng.standard_normal((1, 3, 60, 70)) * np.linspace(0.1, 2, 70) + offset).astype(np.float32)
+    weight = rng.standard_normal((16, 3, taps, taps)).astype(np.float32)
+    names = ["implicit", "direct", "im2col", "winograd2", "fft"]
+    report = compare_conv2d(x, weight, padding=0, strategies=names, repeats=1, num_threads=1)
+    planned = {c.name: c.error for c in fastconv.plan_conv2d(x.shape, weight.shape, padding=0).candidates}
+    for m in report.measurements:
+        assert m.measured_error <= m.expected_error, m.name
+        assert m.expected_error >= planned[m.name]

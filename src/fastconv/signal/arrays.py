@@ -406,17 +406,14 @@ def _by_fft(name: str, in1: npt.ArrayLike, in2: npt.ArrayLike, mode: str, axes: 
     if axes is None and volume.ndim == kernel.ndim and (flat := _flat_axes(volume, kernel)):
         return np.expand_dims(_by_fft(name, volume.squeeze(flat), kernel.squeeze(flat), mode, None), flat)
     kinds = volume.dtype.kind + kernel.dtype.kind
-    tiled = axes is None and volume.ndim == kernel.ndim >= 1 and volume.size and kernel.size
-    tiled = tiled and (volume.ndim <= 2 or _planar(volume.shape, kernel.shape))
-    # SciPy multiplies along axes of one sample, in the type of the inputs.
-    tiled = tiled and not all(1 in pair for pair in zip(volume.shape, kernel.shape, strict=True))
     dtype = np.result_type(volume, kernel, *(np.float64 for kind in kinds if kind in "iu"))
     if (
-        not tiled
+        axes is not None
         or not set(kinds) <= set("iuf")
         or dtype.char not in "fd"
         or not isinstance(mode, str)
         or mode not in MODES
+        or not _tiles(volume, kernel, mode)
     ):
         return _in_scipy(name)(volume, kernel, mode, axes)
     if mode == "valid" and must_swap(volume.shape, kernel.shape):
@@ -424,6 +421,18 @@ def _by_fft(name: str, in1: npt.ArrayLike, in2: npt.ArrayLike, mode: str, axes: 
     return _convolve_numbers(
         volume.astype(dtype, copy=False), kernel.astype(dtype, copy=False), mode, dtype, None, "fft"
     )
+
+
+def _tiles(volume: np.ndarray, kernel: np.ndarray, mode: str) -> bool:
+    """Whether arrays of these shapes are cut into tiles, and not given to SciPy's FFT."""
+    if volume.ndim != kernel.ndim or not volume.size or not kernel.size:
+        return False
+    pairs = list(zip(volume.shape, kernel.shape, strict=True))
+    if all(1 in pair for pair in pairs):
+        return False  # SciPy multiplies, in the type of the inputs
+    # Along an axis where one has a single sample, either may be the longer one to SciPy.
+    nested = mode != "valid" or all(n >= k for n, k in pairs) or all(n <= k for n, k in pairs)
+    return nested and (volume.ndim <= 2 or _planar(volume.shape, kernel.shape))
 
 
 def choose_conv_method(
