@@ -351,6 +351,14 @@ def test_transforms_take_the_workspace_that_they_need(name, shapes, monkeypatch)
     correlation.plan_for.cache_clear()
 
 
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+def test_auto_transforms_large_kernels_whatever_that_takes(mode):
+    for extents in ((9000, 4000), (4000, 2500), (30_000_000, 20_000_000)):
+        ndim = 1 if extents[0] > 1e5 else 2
+        arrays = (np.broadcast_to(0.0, (extent,) * ndim) for extent in extents)
+        assert signal.choose_conv_method(*arrays, mode) == "fft"
+
+
 @settings(max_examples=200)
 @given(st.lists(st.tuples(st.integers(1, 40000), st.integers(1, 40000)), min_size=1, max_size=2), st.integers(1, 64))
 def test_that_workspace_is_never_more_than_the_bound(pairs, threads):

@@ -111,10 +111,11 @@ def plan_for(
     except GeometryError as error:
         raise GeometryError(f"in1 and in2 of shapes {image} and {kernel}: {error}") from None
     type_ = np.dtype(dtype)
-    # Who names a strategy means to have it whatever it takes, as the function that it stands for would: SciPy's FFT
-    # holds spectra of both inputs, of their product, and its inverse.
-    spectra = 8 * type_.itemsize * prod(i + k - 1 for i, k in zip(image, kernel, strict=True))
-    limit = DEFAULT_MAX_WORKSPACE if strategy == "auto" else max(DEFAULT_MAX_WORKSPACE, spectra)
+    limit = DEFAULT_MAX_WORKSPACE
+    if tolerance != 0:
+        # An FFT of a large kernel is as welcome to memory as SciPy's, which holds spectra of both inputs, of their
+        # product, and its inverse; without one it would take hours.
+        limit = max(limit, 8 * type_.itemsize * prod(i + k - 1 for i, k in zip(image, kernel, strict=True)))
     chosen = planner.plan(
         geometry, type_.name, strategy=strategy, tolerance=tolerance, threads=num_threads, max_workspace=limit
     )

@@ -58,7 +58,7 @@ def conv2d(
         One of `fastconv.strategies`, or "auto": the cheapest within `tolerance`.
     tolerance : float, optional
         Bound on the expected maximum error, in standard deviations of the output, for "auto". Default 1e-5 in float32
-        and that of a plain sum in float64; 0 allows only strategies that round as a plain sum does.
+        and that of a plain sum in float64; 0 allows only strategies that are componentwise accurate, see the notes.
     num_threads : int, optional
         At most as many threads; default `fastconv.get_num_threads`. Results do not depend on it.
     out : ndarray, optional
@@ -74,6 +74,15 @@ def conv2d(
         The shapes and the window do not fit together; a ``ValueError``.
     UnsupportedError
         `strategy` cannot compute this; a ``NotImplementedError``.
+
+    Notes
+    -----
+    The default is accurate normwise: the error is bounded for the output as a whole, in standard deviations σ of it.
+    That is what independent data of mean 0 and equal variance is expected to err by. Where the products of an output
+    are larger than σ, as those of images with a mean under filters without one are, so are the errors, in proportion;
+    `compare_conv2d` tells for given data. ``tolerance=0`` is accurate componentwise: each output errs by a few
+    roundings of the sum of its own products' magnitudes, so zeros are zeros and whole numbers below 2^24 (float64:
+    2^53) exact.
 
     References
     ----------

@@ -353,6 +353,12 @@ def fftconvolve(
     ValueError
         As `convolve`; `axes` is empty, repeated or out of range, or the other axes do not fit.
 
+    Notes
+    -----
+    The error is bounded for the output as a whole, normwise, as that of every FFT is: some roundings of the largest
+    values that a tile holds, in every output of it. `convolve` with ``method="direct"`` is accurate output by output.
+    Scratch memory has no limit of its own; it is about what SciPy's transforms take.
+
     References
     ----------
     Oppenheim and Schafer, Discrete-Time Signal Processing, section 8.7.3.
@@ -371,7 +377,8 @@ def oaconvolve(
 ) -> np.ndarray:
     """Convolution by FFT, block by block: a drop-in for `scipy.signal.oaconvolve`.
 
-    As `fftconvolve`, which cuts its inputs into tiles as well; what is left to SciPy is left to its `oaconvolve`.
+    As `fftconvolve`, which cuts its inputs into tiles as well, and as accurate; what is left to SciPy is left to its
+    `oaconvolve`.
 
     Parameters
     ----------

@@ -5,7 +5,9 @@ Processing, section 8.7.3): a tile of transform extents ``th × tw`` gives the `
 ``tw - (kw - 1)·dw`` outputs into which nothing wraps around but the zeros around the image. Tiles go in pairs, as the
 real and the imaginary part of one plane (simd/fft.h); a kernel of one row cuts its images into lines. Strides keep
 every s-th output of the dense result; dilation spreads the filter's taps. A spectrum spreads a NaN over its pair of
-tiles, and overflows where no single output would: such pairs are computed again, by plain sums.
+tiles, and overflows or underflows where no single output would: the latter are computed again, scaled by powers of two,
+the former by plain sums. The error of a tile's outputs is one of its largest, not of each: normwise, and zeros are not
+exact unless nothing but padding is seen.
 """
 
 from __future__ import annotations
@@ -468,7 +470,7 @@ class Fft(PreparesFirst):
         _write_blind(g, weight, out, epilogue)
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=REMEMBERED)
 def _blind_outputs(g: ConvGeometry) -> tuple[list[int], list[int]]:
     return g.blind_outputs(0), g.blind_outputs(1)
 
