@@ -64,6 +64,7 @@ setup(
             extension("fastconv.threads", compile_args=["-fopenmp"], extra_link_args=["-fopenmp"]),
             extension("fastconv.kernels.cpu"),
             extension("fastconv.kernels.epilogue"),
+            extension("fastconv.kernels.executable"),
             extension("fastconv.kernels.fft"),
             extension("fastconv.kernels.gemm"),
             extension("fastconv.kernels.layers"),

@@ -335,13 +335,13 @@ def test_regions_that_follow_each_other_do_not_mix():
         for tile in range(begin, end):
             arrays[0][tile] += ints[0]
 
-    kernel = jit.tile_kernel(loop, np.dtype(np.int64))
+    address = jit.compiled(loop, np.dtype(np.int64))
     failures = []
 
     def use(first):
         for i in range(first, first + 2000):
             counts = np.zeros(3, np.int64)
-            run_tiles(kernel.address, (counts,), (i,), (), 3, 3)
+            run_tiles(address, (counts,), (i,), (), 3, 3)
             if counts.tolist() != [i, i, i]:
                 failures.append(i)
 

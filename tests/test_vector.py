@@ -8,18 +8,17 @@ import numpy as np
 import pytest
 
 from fastconv import threads
-from fastconv.kernels.jit import tile_kernel
+from fastconv.kernels.jit import compiled
+from fastconv.kernels.target import lanes, register_bytes
 from fastconv.kernels.vector import (
     broadcast,
     deinterleave,
     fma,
-    lanes,
     load,
     load_even,
     load_part,
     maximum,
     minimum,
-    register_bytes,
     store,
     store_part,
 )
@@ -30,7 +29,7 @@ DTYPES = ["float32", "float64", "int8", "uint16", "int32", "uint64"]
 def run(loop, dtype, *arrays, ints=()):
     """Compile and run `loop(arrays, ints)` once."""
 
-    threads.run_tiles(tile_kernel(loop, np.dtype(dtype)).address, arrays, ints, (), 1, 1)
+    threads.run_tiles(compiled(loop, np.dtype(dtype)), arrays, ints, (), 1, 1)
 
 
 def values(dtype, count, seed=0):
@@ -110,7 +109,7 @@ def test_even_values_touch_nothing_past_the_last(tmp_path):
 
 @pytest.mark.parametrize(("cpu", "wide"), [("generic", 16), ("x86-64-v3", 32), ("x86-64-v4", 64)])
 def test_width_follows_the_cpu_that_numba_compiles_for(cpu, wide):
-    code = "from fastconv.kernels.vector import register_bytes; print(register_bytes())"
+    code = "from fastconv.kernels.target import register_bytes; print(register_bytes())"
     features = {"generic": "", "x86-64-v3": "+avx2", "x86-64-v4": "+avx2,+avx512f"}[cpu]
     environment = os.environ | {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)

@@ -290,13 +290,13 @@ def _info(options: argparse.Namespace) -> str:
 
 def _kernel_cache() -> str:
     """Where kernels are kept that were compiled when they were first needed, and how many there are."""
-    from fastconv.kernels import jit
+    from fastconv.kernels import store
 
-    directory = jit.cache_directory()
+    directory = store.writable_directory()
     if directory is None:
         return "none are kept: no directory for them can be written; NUMBA_CACHE_DIR may name one"
-    count, size = jit.cached_kernels()
-    return f"{count}, {format_bytes(size)}, in {directory}"
+    sizes = [kernel.stat().st_size for kernel in store.contents(directory)]
+    return f"{len(sizes)}, {format_bytes(sum(sizes))}, in {directory}"
 
 
 def _summary(strategy: object) -> str:

@@ -22,6 +22,7 @@ from fastconv.errors import GeometryError, UnsupportedError
 from fastconv.functional.arguments import available_threads, conv_operands
 from fastconv.functional.convolution import execute
 from fastconv.geometry import ConvGeometry, Padding
+from fastconv.kernels.shield import imported
 from fastconv.plan import format_bytes, format_seconds
 from fastconv.strategies import BY_NAME
 from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
@@ -387,8 +388,7 @@ def _scipy_contender(
     `correlate2d` knows one channel and one filter, no padding, dilation or stride: channels are summed, the
     image is padded and the taps are spread beforehand, and the outputs between strides are dropped.
     """
-    from scipy.signal import correlate2d
-
+    correlate2d = imported("scipy.signal").correlate2d
     g = geometry
     channels = g.ic // g.g
     padded = np.pad(x, ((0, 0), (0, 0), *g.padding))

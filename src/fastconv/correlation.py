@@ -23,6 +23,7 @@ from fastconv.epilogue import PLAIN
 from fastconv.errors import GeometryError
 from fastconv.functional.convolution import execute
 from fastconv.geometry import REMEMBERED, ConvGeometry, output_extent
+from fastconv.kernels.jit import tile_kernel
 from fastconv.plan import Plan
 from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
 
@@ -39,6 +40,9 @@ _BLOCK_VALUES = 1 << 18
 
 # Below this many products, integers are summed as they are: less work than converting them.
 _FEW_PRODUCTS = 1 << 15
+
+# Outputs of a line that are summed at a time, tap by tap.
+_SPAN = 1024
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
@@ -282,15 +286,14 @@ def _correlate_taps(
     fill: object,
 ) -> np.ndarray:
     """Correlate tap by tap, in a continued copy of the image."""
-    from fastconv.kernels.taps import sum_kernel
-
     work = dtype
     if dtype.kind in "iu":
         work = _exact_float(image, kernel) if fill == 0 else None
         work = dtype if work is None else work
     padded = pad(image.astype(work, copy=False), padding, continuation, fill)
     result = _empty(extents, work, image, kernel)
-    run_taps(sum_kernel(work), padded, np.argwhere(np.ones(kernel.shape, bool)), kernel.astype(work), result)
+    every = np.argwhere(np.ones(kernel.shape, bool))
+    run_taps(tile_kernel("taps:sum_kernel", work), padded, every, kernel.astype(work), result)
     if work is dtype:
         return result
     out = np.empty(extents, dtype)
@@ -306,14 +309,12 @@ def pad(image: np.ndarray, padding: Padding, continuation: str, fill: object) ->
     return np.ascontiguousarray(continued(image, [-begin for begin, _ in padding], shape, continuation, fill))
 
 
-def run_taps(kernel: object, padded: np.ndarray, places: np.ndarray, taps: np.ndarray, out: np.ndarray) -> None:
+def run_taps(kernel: int, padded: np.ndarray, places: np.ndarray, taps: np.ndarray, out: np.ndarray) -> None:
     """Run a kernel of kernels/taps.py: each output sees `padded` at the `places` (taps, axes) past its own."""
-    from fastconv.kernels.taps import SPAN
-
     strides = np.array([stride // padded.itemsize for stride in padded.strides], np.int64)
-    spans = -(-out.shape[-1] // SPAN)
+    spans = -(-out.shape[-1] // _SPAN)
     threads.run_tiles(
-        kernel.address,
+        kernel,
         (
             padded,
             np.ascontiguousarray(taps),
@@ -322,7 +323,7 @@ def run_taps(kernel: object, padded: np.ndarray, places: np.ndarray, taps: np.nd
             np.array(out.shape, np.int64),
             strides,
         ),
-        (out.ndim, len(places), spans),
+        (out.ndim, len(places), spans, _SPAN),
         (),
         prod(out.shape[:-1]) * spans,
         threads.get_num_threads() if out.size * len(places) > 1 << 16 else 1,

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from fastconv import nn
 from fastconv.arrays import as_array, common_float
 from fastconv.errors import GeometryError
+from fastconv.kernels.shield import imported
 from fastconv.nn.activations import channel_slopes, competitors, gelu_argument
 from fastconv.nn.arguments import checked_axis, checked_channels, checked_choice, checked_eps, checked_real, quiet
 from fastconv.nn.normalisation import batch_statistics, neighbour_sum, response
@@ -153,10 +154,8 @@ def gelu(grad_output: npt.ArrayLike, x: npt.ArrayLike, approximate: str = "none"
         # Where the sigmoid is flat its slope is 0 times whatever; its argument may have overflowed there.
         slope = nn.sigmoid(u) * nn.sigmoid(-u)
         return grad_output * (nn.sigmoid(u) + np.where(slope == 0, 0, x * slope * rise))
-    from scipy.special import ndtr
-
     density = np.exp(-0.5 * x * x) / sqrt(2 * pi)
-    return grad_output * (ndtr(x) + x * density).astype(x.dtype, copy=False)
+    return grad_output * (imported("scipy.special").ndtr(x) + x * density).astype(x.dtype, copy=False)
 
 
 @quiet

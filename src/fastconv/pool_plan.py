@@ -14,7 +14,9 @@ import numpy as np
 from fastconv import threads as team
 from fastconv.arrays import as_operand
 from fastconv.geometry import PoolGeometry, adaptive_counts, exact
-from fastconv.kernels.pools.planes import Planes, Tiles
+from fastconv.kernels.jit import tile_kernel
+from fastconv.kernels.pools.planes import Planes, Tiles, unrolled
+from fastconv.kernels.target import lanes
 
 # About as many output values are handed out at a time: enough to hide the hand-out, few enough to share among threads.
 _GRAIN_VALUES = 16384
@@ -197,11 +199,11 @@ class _Task:
         """The output rows of a tile."""
         return min(self.planes.oh, max(1, _GRAIN_VALUES // self.planes.ow))
 
-    def plan(self, kernel: Any, rows: int, room: int = 0, beside: tuple[int, ...] = ()) -> PoolPlan:
+    def plan(self, kernel: int, rows: int, room: int = 0, beside: tuple[int, ...] = ()) -> PoolPlan:
         """The plan that runs `kernel` on tiles of `rows` rows, with `room` values of scratch memory a worker."""
         tiles = Tiles(rows, -(-self.planes.oh // rows), _round_up(room, 64))
         return PoolPlan(
-            address=kernel.address,
+            address=kernel,
             out_shape=self.out_shape,
             ints=(*self.planes, *tiles, *beside),
             room=tiles.room,
@@ -213,42 +215,30 @@ class _Task:
 
 
 def _walking(windows: str, task: _Task) -> PoolPlan:
-    from fastconv.kernels.pools.walking import walking_kernel
-
-    return task.plan(walking_kernel(task.dtype, task.mean, windows, task.kind == "indices"), task.rows)
+    places = task.kind == "indices"
+    return task.plan(tile_kernel("pools.walking:walking_kernel", task.dtype, task.mean, windows, places), task.rows)
 
 
 def _folding(task: _Task) -> PoolPlan:
-    from fastconv.kernels.pools.folding import folding_kernel
-    from fastconv.kernels.vector import lanes
-
     room = lanes(task.dtype) + (task.planes.iw if task.planes.xw != 1 else 0)
-    return task.plan(folding_kernel(task.dtype, task.mean), task.rows, room)
+    return task.plan(tile_kernel("pools.folding:folding_kernel", task.dtype, task.mean), task.rows, room)
 
 
 def _placing(task: _Task) -> PoolPlan:
-    from fastconv.kernels.pools.places import places_kernel
-
-    return task.plan(places_kernel(task.dtype), task.rows)
+    return task.plan(tile_kernel("pools.places:places_kernel", task.dtype), task.rows)
 
 
 def _doubling(task: _Task) -> PoolPlan:
-    from fastconv.kernels.pools.doubling import doubling_kernel
-    from fastconv.kernels.vector import lanes
-
     p, width = task.planes, lanes(task.dtype)
     # Each tile folds kh - 1 lines more than it has rows.
     rows = min(p.oh, max(task.rows, 4 * p.kh // p.sh))
     lines = (rows - 1) * p.sh + p.kh
     line = (p.ow - 1) * p.sw + p.kw + width
     room = 2 * line + 2 * lines * _round_up(p.ow, width) + width
-    return task.plan(doubling_kernel(task.dtype, task.mean), rows, room)
+    return task.plan(tile_kernel("pools.doubling:doubling_kernel", task.dtype, task.mean), rows, room)
 
 
 def _direct(task: _Task) -> PoolPlan:
-    from fastconv.kernels.pools.direct import direct_kernel, unrolled
-    from fastconv.kernels.vector import lanes
-
     p, width = task.planes, lanes(task.dtype)
     kept = p.sw <= 2
     KH, KW = unrolled(p.kh, p.kw, p.dh == p.dw == 1)
@@ -275,7 +265,8 @@ def _direct(task: _Task) -> PoolPlan:
         if times:
             divisors = tuple(1 / of_axis for of_axis in divisors)
     SH = p.sh if KH > 1 and p.sh <= KH else 0
-    kernel = direct_kernel(task.dtype, task.mean, times, KH, KW, p.sw if kept else 1, SH)
+    constants = task.mean, bool(times), KH, KW, p.sw if kept else 1, SH
+    kernel = tile_kernel("pools.direct:direct_kernel", task.dtype, *constants)
     return replace(task, divisors=divisors).plan(kernel, task.rows, room, (group, left, right, int(kept)))
 
 

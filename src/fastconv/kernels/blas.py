@@ -11,6 +11,8 @@ import os
 import threading
 from collections.abc import Callable
 
+from fastconv.kernels.shield import imported
+
 _LIMITS = ("scipy_openblas_set_num_threads", "scipy_openblas_set_num_threads64_", "openblas_set_num_threads")
 _READS = tuple(name.replace("_set_", "_get_") for name in _LIMITS)
 
@@ -18,9 +20,7 @@ _READS = tuple(name.replace("_set_", "_get_") for name in _LIMITS)
 @functools.cache
 def gemm_address(dtype: str) -> int:
     """The native address of BLAS' ``sgemm`` or ``dgemm``, as SciPy exports it to compiled code."""
-    from scipy.linalg import cython_blas
-
-    capsule = cython_blas.__pyx_capi__[{"float32": "sgemm", "float64": "dgemm"}[dtype]]
+    capsule = imported("scipy.linalg.cython_blas").__pyx_capi__[{"float32": "sgemm", "float64": "dgemm"}[dtype]]
     name = ctypes.pythonapi.PyCapsule_GetName
     name.restype, name.argtypes = ctypes.c_char_p, [ctypes.py_object]
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
@@ -31,10 +31,8 @@ def gemm_address(dtype: str) -> int:
 @functools.cache
 def _controls() -> tuple[Callable[[], int], Callable[[int], None]] | None:
     """How many threads SciPy's BLAS uses, and how to change it; ``None`` for a BLAS without such a door."""
-    from scipy.linalg import _fblas
-
     # The handle finds the symbols of the libraries that the module was linked with.
-    library = ctypes.CDLL(_fblas.__file__)
+    library = ctypes.CDLL(imported("scipy.linalg._fblas").__file__)
     for setter, getter in zip(_LIMITS, _READS, strict=True):
         if hasattr(library, setter) and hasattr(library, getter):
             return getattr(library, getter), getattr(library, setter)

@@ -28,14 +28,35 @@ cdef extern from *:
     static const simd_kernels *simd_level(int level)
     { return level == SIMD_LEVELS - 1 ? &simd_baseline : 0; }
     #endif
+    #if defined(__x86_64__)
+    #include <cpuid.h>
+    static int read_cpuid(unsigned leaf, unsigned part, unsigned *words)
+    { return __get_cpuid_count(leaf, part, &words[0], &words[1], &words[2], &words[3]); }
+    #else
+    static int read_cpuid(unsigned leaf, unsigned part, unsigned *words)
+    { return 0; }
+    #endif
     """
     int SIMD_LEVELS
     const simd_kernels *simd_level(int level) noexcept nogil
+    int read_cpuid(unsigned int leaf, unsigned int part, unsigned int *words) noexcept nogil
 
 
 def available_isas():
     """The instruction sets that this CPU runs, most capable first."""
     return tuple(simd_level(level).isa.decode() for level in range(SIMD_LEVELS) if simd_level(level) != NULL)
+
+
+def cpuid():
+    """What this CPU says of its vendor, model and instructions, in the registers of CPUID; ``()`` where there is none."""
+    cdef unsigned int words[4]
+    found = []
+    for leaf, part in ((0x0, 0), (0x1, 0), (0x7, 0), (0x7, 1), (0x24, 0), (0x80000001, 0)):
+        if read_cpuid(leaf, part, words):
+            if leaf == 0x1:
+                words[1] = 0  # it numbers the core
+            found += [words[0], words[1], words[2], words[3]]
+    return tuple(found)
 
 
 cdef const simd_kernels *pick() except NULL:

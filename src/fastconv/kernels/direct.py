@@ -33,8 +33,7 @@ parts of the weights, that are combined at the end.
 
 from __future__ import annotations
 
-import functools
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from llvmlite import ir
@@ -42,9 +41,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastconv.kernels.blocks import COMPLEX_TAPS, LEAKY_RELU, RELU, TAPS, item_dtype
-from fastconv.kernels.jit import as_int64, is_given, tile_kernel
-from fastconv.kernels.vector import Emitter, lanes
+from fastconv.kernels.blocks import COMPLEX_TAPS, LEAKY_RELU, RELU, TAPS
+from fastconv.kernels.target import lanes
+from fastconv.kernels.vector import Emitter, as_int64, is_given
 
 INT64 = ir.IntType(64)
 
@@ -237,9 +236,12 @@ def moved(typingctx, pointer, offset):
     return pointer(pointer, types.int64), codegen
 
 
-@functools.cache
-def sweep_kernel(dtype: np.dtype, rows: int, across: int, stride: int, every_second: bool, taps: int) -> Any:
+def sweep_kernel(
+    dtype: np.dtype, is_complex: bool, rows: int, across: int, stride: int, every_second: bool, taps: int
+) -> Callable[..., None]:
     """The sweep by blocks of `rows` vectors whose lines are shared at `stride` 1 or 2, or not at all: 0.
+
+    `dtype` is that of an item (`item_dtype`).
 
     The taps of a column are one run of so many `taps`, or 0: runs that are read at run time.
 
@@ -247,12 +249,10 @@ def sweep_kernel(dtype: np.dtype, rows: int, across: int, stride: int, every_sec
     first line that it sees, weight, out, bias or null, the shift of each tap of a line (int64). ``ints``: `Sweep` of
     kernels/sweep.pyx, in reals. ``scalars``: the activation's parameter.
     """
-    UNIT = 2 if dtype.kind == "c" else 1
-    real = item_dtype(dtype)
-    SPEC = f"{rows} {across} {stride} {int(every_second)} {UNIT - 1} {taps}"
-    BLOCK, LANES, EVERY = rows, lanes(real) * across, 2 if every_second else 1
-    number = real.type
-    NO_BIAS = number(-0.0 if real.kind == "f" else 0)  # the zero that changes nothing
+    SPEC = f"{rows} {across} {stride} {int(every_second)} {int(is_complex)} {taps}"
+    BLOCK, LANES, EVERY = rows, lanes(dtype) * across, 2 if every_second else 1
+    number = dtype.type
+    NO_BIAS = number(-0.0 if dtype.kind == "f" else 0)  # the zero that changes nothing
 
     def loop(arrays, ints, scalars, begin, end, worker):
         channel, line, tap, row, out_vector, out_row, out_plane = (
@@ -296,4 +296,4 @@ def sweep_kernel(dtype: np.dtype, rows: int, across: int, stride: int, every_sec
                         number(scalars[0]),
                     )
 
-    return tile_kernel(loop, real)
+    return loop

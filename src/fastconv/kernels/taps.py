@@ -9,16 +9,12 @@ which spares loads and stores of the sums.
 
 from __future__ import annotations
 
-import functools
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from numba.extending import register_jitable
 
-from fastconv.kernels.jit import as_int64, tile_kernel
-
-# Values of a line that are summed at a time.
-SPAN = 1024
+from fastconv.kernels.vector import as_int64
 
 
 @register_jitable
@@ -32,23 +28,22 @@ def smaller(a, b):
     return a if (a < b) | (a != a) else b
 
 
-@functools.cache
-def sum_kernel(dtype: np.dtype) -> Any:
-    """The tile kernel of sums of products. Tile: `SPAN` outputs of one line.
+def sum_kernel(dtype: np.dtype) -> Callable[..., None]:
+    """The tile kernel of sums of products. Tile: a span of outputs of one line.
 
     ``arrays``: x, taps, out (all C-contiguous), offsets, extents of out, strides of x (int64). ``ints``: axes, taps,
-    spans of a line.
+    spans of a line, outputs of a span.
     """
     ZERO = dtype.type(0)
 
     def loop(arrays, ints, scalars, begin, end, worker):
-        axes, taps, spans = ints[0], ints[1], ints[2]
+        axes, taps, spans, span = ints[0], ints[1], ints[2], ints[3]
         x, tap, out = arrays[0], arrays[1], arrays[2]
         offset, extent, stride = as_int64(arrays[3]), as_int64(arrays[4]), as_int64(arrays[5])
         width = extent[axes - 1]
         for tile in range(begin, end):
-            first = tile % spans * SPAN
-            n = min(SPAN, width - first)
+            first = tile % spans * span
+            n = min(span, width - first)
             line = tile // spans
             o = line * width + first
             start = first
@@ -70,22 +65,21 @@ def sum_kernel(dtype: np.dtype) -> Any:
                     out[o + q] = out[o + q] + a * x[i + q]
                 t += 1
 
-    return tile_kernel(loop, dtype)
+    return loop
 
 
-@functools.cache
-def extreme_kernel(dtype: np.dtype, maximum: bool) -> Any:
+def extreme_kernel(dtype: np.dtype, maximum: bool) -> Callable[..., None]:
     """The tile kernel of maxima or minima, of the tile and arguments of `sum_kernel`; taps are not read."""
     fold = larger if maximum else smaller
 
     def loop(arrays, ints, scalars, begin, end, worker):
-        axes, taps, spans = ints[0], ints[1], ints[2]
+        axes, taps, spans, span = ints[0], ints[1], ints[2], ints[3]
         x, out = arrays[0], arrays[2]
         offset, extent, stride = as_int64(arrays[3]), as_int64(arrays[4]), as_int64(arrays[5])
         width = extent[axes - 1]
         for tile in range(begin, end):
-            first = tile % spans * SPAN
-            n = min(SPAN, width - first)
+            first = tile % spans * span
+            n = min(span, width - first)
             line = tile // spans
             o = line * width + first
             start = first
@@ -100,4 +94,4 @@ def extreme_kernel(dtype: np.dtype, maximum: bool) -> Any:
                 for q in range(n):
                     out[o + q] = fold(x[i + q], out[o + q])
 
-    return tile_kernel(loop, dtype)
+    return loop

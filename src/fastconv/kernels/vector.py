@@ -11,38 +11,19 @@ Pointers are those of a tile kernel (`types.CPointer` of an integer, float32 or 
 nothing needs to be aligned. Vectors add, subtract and multiply by their operators; integers wrap around.
 `Emitter` holds the same operations for code that writes LLVM's instructions itself, as kernels/direct.py does.
 
-The width follows the instruction set that Numba compiles for, hence also ``NUMBA_CPU_NAME`` and
-``NUMBA_CPU_FEATURES``. Wider vectors are never used than registers are: LLVM splits them, and then spills.
+Vectors are as wide as registers (kernels/target.py).
 """
 
 from __future__ import annotations
 
-import functools
 import operator
 from collections.abc import Sequence
 
-import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core.registry import cpu_target
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
-
-@functools.cache
-def features() -> frozenset[str]:
-    """The features of the instruction set that Numba compiles for, by LLVM's names."""
-    _, _, listed = cpu_target.target_context.codegen().magic_tuple()
-    return frozenset(feature[1:] for feature in listed.split(",") if feature.startswith("+"))
-
-
-def register_bytes() -> int:
-    """Bytes of a vector register."""
-    return 64 if "avx512f" in features() else 32 if "avx2" in features() else 16
-
-
-def lanes(dtype: np.dtype) -> int:
-    """How many values of `dtype` a vector holds."""
-    return register_bytes() // dtype.itemsize
+from fastconv.kernels.target import register_bytes
 
 
 class Vector(types.Type):
@@ -322,3 +303,24 @@ def _operator(function, emit):
 _operator(operator.add, Emitter.add)
 _operator(operator.sub, Emitter.sub)
 _operator(operator.mul, Emitter.mul)
+
+
+@intrinsic
+def as_int64(typingctx, pointer):
+    """`pointer` as one to int64, for the array of a kernel that is of another type than the rest."""
+    target = types.CPointer(types.int64)
+
+    def codegen(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], context.get_value_type(target))
+
+    return target(pointer), codegen
+
+
+@intrinsic
+def is_given(typingctx, pointer):
+    """Whether `pointer` is not null."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.icmp_unsigned("!=", builder.ptrtoint(arguments[0], ir.IntType(64)), ir.IntType(64)(0))
+
+    return types.boolean(pointer), codegen

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv.correlation import pad, run_taps
+from fastconv.kernels.jit import tile_kernel
 from fastconv.ndimage.arguments import (
     as_axes,
     as_axis,
@@ -332,13 +333,12 @@ def _extreme(
 def _extreme_of_footprint(
     fold: str, array: np.ndarray, footprint: np.ndarray, origins: list[int], continuation: str, cval: float
 ) -> np.ndarray:
-    from fastconv.kernels.taps import extreme_kernel
-
     array = native(array)
     fill = constant(fold, array.dtype, cval)
     begins = [k // 2 + o for k, o in zip(footprint.shape, origins, strict=True)]
     padding = tuple((b, k - 1 - b) for b, k in zip(begins, footprint.shape, strict=True))
     padded = pad(array, padding, continuation, fill)
     result = np.empty(array.shape, array.dtype)
-    run_taps(extreme_kernel(array.dtype, fold == "maximum"), padded, np.argwhere(footprint), result, result)
+    kernel = tile_kernel("taps:extreme_kernel", array.dtype, fold == "maximum")
+    run_taps(kernel, padded, np.argwhere(footprint), result, result)
     return result

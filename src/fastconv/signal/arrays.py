@@ -20,6 +20,7 @@ from fastconv import planner, threads
 from fastconv.arrays import as_array, as_operand
 from fastconv.correlation import correlate as correlate_operands
 from fastconv.correlation import is_finite, output_extents, plan_for
+from fastconv.kernels.shield import imported
 from fastconv.signal.names import MODES, mode_padding, must_swap, named
 from fastconv.signal.nonfinite import correlate_overlaps
 from fastconv.timing import Contender, interleave
@@ -236,9 +237,7 @@ def _transforms(volume: np.ndarray, kernel: np.ndarray, mode: str, dtype: np.dty
 
 def _in_scipy(name: str) -> Callable[..., Any]:
     """SciPy's function, from where it is defined: scipy.signal's own names may have been replaced by those of here."""
-    from scipy.signal import _signaltools
-
-    return getattr(_signaltools, name)
+    return getattr(imported("scipy.signal._signaltools"), name)
 
 
 def _convolve_numbers(

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from fastconv import threads
 from fastconv.arrays import as_array, as_operand
 from fastconv.correlation import correlate, output_extents
+from fastconv.kernels.shield import imported
 from fastconv.planner import checked_tolerance
 from fastconv.signal.names import MODES, common_type, mode_padding, must_swap, named
 
@@ -230,11 +231,10 @@ def _correlate_in_scipy(
     image: np.ndarray, kernel: np.ndarray, mode: str, boundary: str, fill: npt.ArrayLike, flip: bool
 ) -> np.ndarray:
     # Where they are defined, because scipy.signal's own names may have been replaced by those of this module.
-    from scipy.signal import _signaltools
-
+    scipys = imported("scipy.signal._signaltools")
     if flip:
-        return _signaltools.convolve2d(image, kernel, mode, boundary, fill)
-    return _signaltools.correlate2d(image, kernel.conj(), mode, boundary, fill)
+        return scipys.convolve2d(image, kernel, mode, boundary, fill)
+    return scipys.correlate2d(image, kernel.conj(), mode, boundary, fill)
 
 
 def sepfir2d(input: npt.ArrayLike, hrow: npt.ArrayLike, hcol: npt.ArrayLike) -> np.ndarray:

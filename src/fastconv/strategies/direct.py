@@ -18,6 +18,9 @@ from fastconv import threads as team
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
 from fastconv.kernels.blocks import BLOCKS, COMPLEX_BLOCKS, COMPLEX_TAPS, LEAKY_RELU, TAPS, item_dtype
+from fastconv.kernels.jit import tile_kernel
+from fastconv.kernels.shield import imported
+from fastconv.kernels.target import register_bytes
 from fastconv.strategies.base import FMA_FLOPS, KeepsWeights, SumsProducts, sum_error
 
 # Strips of this many values or less stay in L1 or close to it. Longer columns gain nothing.
@@ -281,11 +284,8 @@ def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, ...]) -> _Laun
         tiling = _tiling(g, dtype, _lanes(dtype), xh, xw)
         sweep = ROLLING[dtype.itemsize]
     else:
-        from fastconv.kernels.direct import sweep_kernel
-        from fastconv.kernels.vector import register_bytes
-
         tiling = _tiling(g, dtype, register_bytes() // dtype.itemsize, xh, xw)
-        sweep = sweep_kernel(dtype, *tiling.blocks[:4], tiling.taps).address
+        sweep = tile_kernel("direct:sweep_kernel", item, dtype.kind == "c", *tiling.blocks[:4], tiling.taps)
     unit = dtype.itemsize // item.itemsize
     ints = (*tiling.ints, *(stride // item.itemsize for stride in strides))
     return _Launch(
@@ -329,9 +329,9 @@ class Direct(SumsProducts, KeepsWeights):
         return 2e-6 + g.n * (g.oc * max(sums, lines / _L2_BYTES) + once / _MEMORY_BYTES)
 
     def compile_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        from fastconv.kernels.jit import cache_directory
-
-        return _COMPILE_SECONDS if not _rolls(geometry, dtype) and cache_directory() is None else 0.0
+        if _rolls(geometry, dtype) or imported("fastconv.kernels.store").writable_directory() is not None:
+            return 0.0
+        return _COMPILE_SECONDS
 
     def compile(self, geometry: ConvGeometry, dtype: np.dtype) -> None:
         _launch(geometry, dtype, _dense_strides(geometry, dtype))

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import ConvGeometry
+from fastconv.kernels.shield import imported
 from fastconv.strategies.base import KeepsWeights, SumsProducts, sum_error
 
 
@@ -35,19 +36,18 @@ def convolve(geometry: ConvGeometry, x: np.ndarray, weight: np.ndarray, epilogue
 
 def activate(x: np.ndarray, code: int, a: float) -> np.ndarray:
     """The activations of kernels/simd/epilogue.h, in NumPy."""
-    from scipy.special import erf, expit
-
     if code == 0:
         return x
+    special = imported("scipy.special")
     with np.errstate(over="ignore", invalid="ignore"):
         return (
             lambda: np.where(x < 0, 0, x),
             lambda: np.where(x < 0, a * x, x),
             lambda: np.where(x < 0, a * np.expm1(x), x),
-            lambda: expit(x),
+            lambda: special.expit(x),
             lambda: np.tanh(x),
-            lambda: x * expit(x),
-            lambda: 0.5 * x * (1 + erf(x / np.sqrt(2))),
+            lambda: x * special.expit(x),
+            lambda: 0.5 * x * (1 + special.erf(x / np.sqrt(2))),
             lambda: np.where(x <= -3, 0, np.where(x >= 3, x, x * (x + 3) / 6)),
         )[code - 1]()
 

@@ -13,6 +13,7 @@ import numpy as np
 from fastconv import threads as team
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import ConvGeometry
+from fastconv.kernels.shield import imported
 from fastconv.strategies.base import KeepsWeights, SumsProducts, finish_planes, refuse_unless_real_2d, sum_error
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ def _taps_inside(extent: int, outputs: int, kernel: int, stride: int, dilation: 
 
 def matrix(geometry: ConvGeometry, weight: np.ndarray, threads: int) -> csr_array:
     """The matrix of one image, of shape (oc * oh * ow, ic * ih * iw), zero weights included."""
-    from scipy.sparse import csr_array
-
     from fastconv.kernels.lowering import TOEPLITZ, WINDOW
 
     g = geometry
@@ -50,6 +49,7 @@ def matrix(geometry: ConvGeometry, weight: np.ndarray, threads: int) -> csr_arra
         threads,
     )
     # SciPy would widen all indices to the widest of them.
+    csr_array = imported("scipy.sparse").csr_array
     return csr_array((values, indices, indptr.astype(np.int32)), shape=(g.oc * g.positions, g.ic * g.ih * g.iw))
 
 

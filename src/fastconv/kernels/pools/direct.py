@@ -10,27 +10,19 @@ each other in memory, and where the output is narrower than a vector, what the o
 
 from __future__ import annotations
 
-import functools
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
-from fastconv.kernels.jit import tile_kernel
 from fastconv.kernels.pools.blocks import fold_block
 from fastconv.kernels.pools.shared import BESIDE, gatherer, inside, neutral_value, rows_of, told
-from fastconv.kernels.vector import broadcast, lanes, store
-
-# Windows of at most this extent are unrolled.
-MAX_UNROLLED = 3
+from fastconv.kernels.target import lanes
+from fastconv.kernels.vector import broadcast, store
 
 
-def unrolled(kh: int, kw: int, dense: bool) -> tuple[int, int]:
-    """The extents that are compiled in for a window: 0 stands for "read at run time"."""
-    return (kh, kw) if dense and max(kh, kw) <= MAX_UNROLLED else (0, 0)
-
-
-@functools.cache
-def direct_kernel(dtype: np.dtype, mean: bool, times: bool, KH: int, KW: int, STEP: int, SH: int) -> Any:
+def direct_kernel(
+    dtype: np.dtype, mean: bool, times: bool, KH: int, KW: int, STEP: int, SH: int
+) -> Callable[..., None]:
     """The tile kernel that folds tap by tap.
 
     `KH` and `KW` are of `unrolled`. `STEP` is 2 where every second column of a line is seen, else 1. `SH` is the
@@ -58,8 +50,9 @@ def direct_kernel(dtype: np.dtype, mean: bool, times: bool, KH: int, KW: int, ST
         strip = corner + ROWS * LANES
         for tile in range(begin, end):
             plane, image, row0, row1 = rows_of(tile, p, tiles)
-            for first in range(row0, row1, group):
-                last = min(first + group, row1)
+            last = row0
+            while last < row1:
+                first, last = last, min(last + group, row1)
                 top = first * p.sh - p.pt
                 for part in range(3):
                     q0, q1 = (0, left) if part == 0 else (left, right) if part == 1 else (right, p.ow)
@@ -157,4 +150,4 @@ def direct_kernel(dtype: np.dtype, mean: bool, times: bool, KH: int, KW: int, ST
                                     out[row + i * p.ow + q] = scratch[corner + i * LANES + q]
                         r += done
 
-    return tile_kernel(loop, dtype)
+    return loop

@@ -13,15 +13,14 @@ scans rows value by value.
 
 from __future__ import annotations
 
-import functools
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from numba.extending import register_jitable
 
-from fastconv.kernels.jit import tile_kernel
 from fastconv.kernels.pools.shared import gatherer, later_or_larger, neutral_value, rows_of, told, total
-from fastconv.kernels.vector import lanes, load, store
+from fastconv.kernels.target import lanes
+from fastconv.kernels.vector import load, store
 
 
 @register_jitable
@@ -33,8 +32,7 @@ def top_bit(value):
     return bit
 
 
-@functools.cache
-def doubling_kernel(dtype: np.dtype, mean: bool) -> Any:
+def doubling_kernel(dtype: np.dtype, mean: bool) -> Callable[..., None]:
     """The tile kernel that doubles windows, of dilation 1.
 
     ``arrays``: as of `direct_kernel`. ``ints``: `Planes`, `Tiles`.
@@ -90,7 +88,8 @@ def doubling_kernel(dtype: np.dtype, mean: bool) -> Any:
                 bit //= 2
                 more = int((p.kh & bit) > 0)
                 wide = 2 * width + more
-                for at in range(0, (count - wide + 1) * pitch, pitch):
+                for line_of_folds in range(count - wide + 1):
+                    at = line_of_folds * pitch
                     widen(scratch, rows + at, width, more, source + at, pitch, folds + at, pitch)
                 width, source = wide, folds
             for r in range(row0, row1):
@@ -101,4 +100,4 @@ def doubling_kernel(dtype: np.dtype, mean: bool) -> Any:
                     else:
                         out[to + q] = scratch[at + q]
 
-    return tile_kernel(loop, dtype)
+    return loop

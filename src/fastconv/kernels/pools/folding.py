@@ -6,13 +6,11 @@ over a plane of n values are of n / (4 lanes) values each: their error does not 
 
 from __future__ import annotations
 
-import functools
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from numba.extending import register_jitable
 
-from fastconv.kernels.jit import tile_kernel
 from fastconv.kernels.pools.shared import (
     gatherer,
     larger,
@@ -24,11 +22,11 @@ from fastconv.kernels.pools.shared import (
     told,
     total,
 )
-from fastconv.kernels.vector import broadcast, lanes, load, store
+from fastconv.kernels.target import lanes
+from fastconv.kernels.vector import broadcast, load, store
 
 
-@functools.cache
-def folding_kernel(dtype: np.dtype, mean: bool) -> Any:
+def folding_kernel(dtype: np.dtype, mean: bool) -> Callable[..., None]:
     """The tile kernel of windows of column dilation 1.
 
     ``arrays``, ``ints``: as of `doubling_kernel`; scratch memory for a vector and a line of the image.
@@ -81,4 +79,4 @@ def folding_kernel(dtype: np.dtype, mean: bool) -> Any:
                     rest /= arrays[3][r] * arrays[4][0]
                 out[plane * p.oh + r] = rest
 
-    return tile_kernel(loop, dtype)
+    return loop

@@ -6,17 +6,15 @@ times as long, most of it for branches that were mispredicted.
 
 from __future__ import annotations
 
-import functools
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
-from fastconv.kernels.jit import as_int64, tile_kernel
 from fastconv.kernels.pools.shared import inside, neutral_value, rows_of, told
+from fastconv.kernels.vector import as_int64
 
 
-@functools.cache
-def places_kernel(dtype: np.dtype) -> Any:
+def places_kernel(dtype: np.dtype) -> Callable[..., None]:
     """The tile kernel of maxima and of where in its plane each stands: the first of equal values, but the last NaN.
 
     ``arrays``: x, out (C-contiguous), places (int64). ``ints``: `Planes`, `Tiles`.
@@ -37,7 +35,8 @@ def places_kernel(dtype: np.dtype) -> Any:
                     places[to + q] = -1
                 top = r * p.sh - p.pt
                 tap0, tap1 = inside(top, p.dh, p.kh, p.ih)
-                for y in range(top + tap0 * p.dh, top + tap1 * p.dh, p.dh):
+                for i in range(tap0, tap1):
+                    y = top + i * p.dh
                     for j in range(column0, column1):
                         column = j * p.dw - p.pl
                         first, last = inside(column, p.sw, p.ow, p.iw)
@@ -48,4 +47,4 @@ def places_kernel(dtype: np.dtype) -> Any:
                             out[to + q] = value if better else best
                             places[to + q] = place + q * p.sw if better else found
 
-    return tile_kernel(loop, dtype)
+    return loop

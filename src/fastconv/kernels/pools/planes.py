@@ -1,8 +1,11 @@
-"""What every kernel of pooling is told of planes and of its tiles, as integers."""
+"""What the kernels of pooling are told of planes and of tiles, as integers; known without a compiler."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+# Windows of at most this extent are unrolled.
+MAX_UNROLLED = 3
 
 
 class Planes(NamedTuple):
@@ -33,3 +36,8 @@ class Tiles(NamedTuple):
     rows: int
     a_plane: int
     room: int
+
+
+def unrolled(kh: int, kw: int, dense: bool) -> tuple[int, int]:
+    """The extents that are compiled in for a window: 0 stands for "read at run time"."""
+    return (kh, kw) if dense and max(kh, kw) <= MAX_UNROLLED else (0, 0)

@@ -12,7 +12,8 @@ from numba import types
 from numba.extending import intrinsic, register_jitable
 
 from fastconv.kernels.pools.planes import Planes, Tiles
-from fastconv.kernels.vector import lanes, load, maximum, store
+from fastconv.kernels.target import lanes
+from fastconv.kernels.vector import load, maximum, store
 
 # Where the integers of one kernel alone begin.
 BESIDE = len(Planes._fields) + len(Tiles._fields)

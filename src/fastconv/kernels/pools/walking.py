@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from numba.extending import register_jitable
 
-from fastconv.kernels.jit import as_int64, tile_kernel
 from fastconv.kernels.pools.shared import larger, larger_or_nan, neutral_value, regular, rows_of, told, total
+from fastconv.kernels.vector import as_int64
 
 
 @register_jitable
@@ -27,8 +26,7 @@ def drawn(at, extent, outputs, taps, stride, dilation, pad, starts, plane):
 WINDOWS = {"regular": regular, "adaptive": adaptive, "drawn": drawn}
 
 
-@functools.cache
-def walking_kernel(dtype: np.dtype, mean: bool, windows: str, INDICES: bool) -> Any:
+def walking_kernel(dtype: np.dtype, mean: bool, windows: str, INDICES: bool) -> Callable[..., None]:
     """The tile kernel that walks one of the `WINDOWS` after the other.
 
     ``arrays``: x, out (C-contiguous); with `INDICES` where in its plane each maximum stands (int64), the first of equal
@@ -68,4 +66,4 @@ def walking_kernel(dtype: np.dtype, mean: bool, windows: str, INDICES: bool) -> 
                         best /= arrays[3][r] * arrays[4][q]
                     out[to] = best
 
-    return tile_kernel(loop, dtype)
+    return loop

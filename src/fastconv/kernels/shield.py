@@ -1,0 +1,56 @@
+"""Work that no signal breaks off: imports of large libraries, and compiling.
+
+Python runs signal handlers in the main thread, between any two of its instructions. One that raises in the middle of an
+import, as that of Ctrl-C does, leaves half a library behind, and every later import finds that half. So the work is
+done by a thread of its own: the main thread waits, and may stop waiting at any time; the work goes on, and a later call
+that needs it waits for the same.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import threading
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+# One at a time; and no fork in the middle, of which the child would inherit the half that is done.
+_working = threading.RLock()
+os.register_at_fork(before=_working.acquire, after_in_parent=_working.release, after_in_child=_working.release)
+
+
+def shielded(work: Callable[[], Any]) -> Any:
+    """``work()``, which is finished even if the call is interrupted."""
+    if threading.current_thread() is not threading.main_thread():
+        with _working:
+            return work()
+    results: list[Any] = []
+    errors: list[BaseException] = []
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            with _working:
+                results.append(work())
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            done.set()
+
+    try:
+        # Not a daemon: at exit the interpreter waits for it, where it would otherwise pull LLVM from under its feet.
+        threading.Thread(target=run, name="fastconv-shield").start()
+    except RuntimeError:  # no thread can be started: at exit, or for lack of memory
+        run()
+    done.wait()
+    if errors:
+        raise errors.pop()
+    return results.pop()
+
+
+@functools.cache
+def imported(name: str) -> ModuleType:
+    """Module `name`, imported where no signal breaks it off."""
+    return shielded(lambda: importlib.import_module(name))
