@@ -303,10 +303,9 @@ def test_an_image_and_an_object_file_do_the_same():
     from fastconv.kernels import image
 
     module, machine = image._module(doubled, F4)
-    object_file = machine.emit_object(module)
-    flat = image._flat(module, machine)
-    codes = [object_file] if flat is None else [object_file, flat]
-    assert len(codes) == 2 or platform.machine() != "x86_64"
+    flat = image._flat(module.clone(), machine)
+    assert flat is not None or platform.machine() != "x86_64"
+    codes = [machine.emit_object(module), *([] if flat is None else [flat])]
     x = np.arange(1000, dtype=F4)
     for code in codes:
         out, zeros, copy = np.full((3, 1000), np.nan, F4)

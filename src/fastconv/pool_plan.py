@@ -241,7 +241,7 @@ def _doubling(task: _Task) -> PoolPlan:
 def _direct(task: _Task) -> PoolPlan:
     p, width = task.planes, lanes(task.dtype)
     kept = p.sw <= 2
-    KH, KW = unrolled(p.kh, p.kw, p.dh == p.dw == 1)
+    KH, KW = unrolled(p)
     first = min(p.ow, -(-p.pl // p.sw))
     last = max(first, min(p.ow, (p.iw + p.pl - (p.kw - 1) * p.dw - 1) // p.sw + 1))
     left, right = _round_up(first, width), p.ow - _round_up(p.ow - last, width)
@@ -264,7 +264,7 @@ def _direct(task: _Task) -> PoolPlan:
         times = all((abs(np.frexp(of_axis)[0]) == 0.5).all() for of_axis in divisors)
         if times:
             divisors = tuple(1 / of_axis for of_axis in divisors)
-    SH = p.sh if KH > 1 and p.sh <= KH else 0
+    SH = p.sh if KH > 1 else 0
     constants = task.mean, bool(times), KH, KW, p.sw if kept else 1, SH
     kernel = tile_kernel("pools.direct:direct_kernel", task.dtype, *constants)
     return replace(task, divisors=divisors).plan(kernel, task.rows, room, (group, left, right, int(kept)))

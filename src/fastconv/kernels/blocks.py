@@ -15,6 +15,9 @@ BLOCKS = ((3, 4), (5, 2), (10, 1), (7, 1), (4, 1))
 COMPLEX_TAPS = 2
 COMPLEX_BLOCKS = ((4, 1),)
 
+# Those of integers: filters of images have kernels of their own, and the rest is not worth more time of a compiler.
+INTEGER_BLOCKS = ((10, 1), (4, 1))
+
 # Codes of the activations (fastconv/epilogue.py) that every sweep applies; the others follow it.
 RELU, LEAKY_RELU = 1, 2
 

@@ -29,7 +29,6 @@ _MEMORY_FUNCTIONS = {
 
 _NAME = "fastconv_kernel"
 _HEADER = ".fastconv_header"
-_ELF = b"\x7fELF"
 
 # Objects that llvmlite has loaded: their code lives as long as these.
 _engines: list[llvm.ExecutionEngine] = []
@@ -38,12 +37,7 @@ _engines: list[llvm.ExecutionEngine] = []
 def compiled(loop: Callable[..., None], dtype: np.dtype) -> bytes:
     """The code of a tile kernel ``loop(arrays, ints, scalars, begin, end, worker)`` for arrays of `dtype`."""
     module, machine = _module(loop, dtype)
-    object_file = machine.emit_object(module)
-    return _flat(module, machine) or object_file
-
-
-def is_object(code: bytes) -> bool:
-    return code.startswith(_ELF)
+    return _flat(module.clone(), machine) or machine.emit_object(module)
 
 
 def load_object(code: bytes) -> int:
@@ -99,7 +93,7 @@ def _module(loop: Callable[..., None], dtype: np.dtype) -> tuple[llvm.ModuleRef,
 
 
 def _flat(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> bytes | None:
-    """The code as an image; ``None`` if it refers to anything outside itself."""
+    """The code as an image, with a header added to `module`; ``None`` if it refers to anything outside itself."""
     module.link_in(llvm.parse_assembly(str(_header(module.triple, module.data_layout))))
     for name in _MEMORY_FUNCTIONS:
         module.get_function(name).linkage = "internal"

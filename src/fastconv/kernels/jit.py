@@ -36,6 +36,8 @@ class Compiled(NamedTuple):
 
 COMPILED: list[Compiled] = []
 
+_OBJECT_FILE = b"\x7fELF"
+
 _addresses: dict[tuple[object, ...], int] = {}
 
 
@@ -88,7 +90,7 @@ def _noted(kernel: tuple[object, ...], code: bytes, begin: float, cached: bool) 
 
 
 def _loaded(code: bytes) -> int:
-    if code.startswith(b"\x7fELF"):
+    if code.startswith(_OBJECT_FILE):
         return imported("fastconv.kernels.image").load_object(code)
     return executable.load(code)
 

@@ -17,7 +17,15 @@ import numpy as np
 from fastconv import threads as team
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
-from fastconv.kernels.blocks import BLOCKS, COMPLEX_BLOCKS, COMPLEX_TAPS, LEAKY_RELU, TAPS, item_dtype
+from fastconv.kernels.blocks import (
+    BLOCKS,
+    COMPLEX_BLOCKS,
+    COMPLEX_TAPS,
+    INTEGER_BLOCKS,
+    LEAKY_RELU,
+    TAPS,
+    item_dtype,
+)
 from fastconv.kernels.jit import tile_kernel
 from fastconv.kernels.shield import imported
 from fastconv.kernels.target import register_bytes
@@ -119,7 +127,7 @@ def _rolls(g: ConvGeometry, dtype: np.dtype) -> bool:
 def _blocks(g: ConvGeometry, dtype: np.dtype, lanes: int) -> _Blocks:
     if _rolls(g, dtype):
         return _Blocks(1, 1, stride=g.sh, every_second=g.sw == 2, flat=False, spread=g.dh, rolls=True)
-    choices = COMPLEX_BLOCKS if dtype.kind == "c" else BLOCKS
+    choices = {"c": COMPLEX_BLOCKS, "f": BLOCKS}.get(dtype.kind, INTEGER_BLOCKS)
     high = [(rows, across) for rows, across in choices if across == 1]
     least = min(high)[0]
     every_second = g.sw == 2 and _columns(g, dtype).is_dense
@@ -247,7 +255,7 @@ def _tiling(g: ConvGeometry, dtype: np.dtype, lanes: int, xh: int, xw: int) -> _
     plane_pitch = ((strip_cols - 1) * every + 1 + columns.reach) * unit if columns.planes > 1 else 0
     return _Tiling(
         blocks=blocks,
-        taps=g.kh if runs == 1 else 0,
+        taps=g.kh if runs == 1 and dtype.kind in "fc" else 0,
         ints=(
             *(g.g, icg, g.oc // g.g, g.ih, g.iw, g.oh, g.ow, g.kh, g.kw, g.sh, g.sw, g.dh, g.pt, g.pl),
             *(unit, lanes * blocks.across * unit, block_rows, block_cols, blocks.flat, every),

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-# Windows of at most this extent are unrolled.
-MAX_UNROLLED = 3
-
 
 class Planes(NamedTuple):
     """Extents of the input, the output and the window; strides of the input in elements."""
@@ -38,6 +35,11 @@ class Tiles(NamedTuple):
     room: int
 
 
-def unrolled(kh: int, kw: int, dense: bool) -> tuple[int, int]:
-    """The extents that are compiled in for a window: 0 stands for "read at run time"."""
-    return (kh, kw) if dense and max(kh, kw) <= MAX_UNROLLED else (0, 0)
+def unrolled(p: Planes) -> tuple[int, int]:
+    """The extents that are compiled in for a window: 0 stands for "read at run time".
+
+    Squares and rows of 2 and 3, at the strides 1 and 2: each is a kernel of its own for every type.
+    """
+    is_square = (p.kh, p.sh) == (p.kw, p.sw)
+    is_dense = p.dh == p.dw == 1
+    return (p.kh, p.kw) if is_dense and (is_square or p.kh == 1) and p.kw in (2, 3) and p.sw <= 2 else (0, 0)
