@@ -1023,7 +1023,7 @@ def fractional_extents(
     """
     extent = _checked_extents(x_shape, 2)
     kernel = _integers("kernel_size", kernel_size, 2, 1)
-    if output_size is None == output_ratio is None:
+    if (output_size is None) == (output_ratio is None):
         raise GeometryError(f"output_size={output_size!r}, output_ratio={output_ratio!r}: expected one of them")
     if output_size is None:
         ratios = output_ratio if isinstance(output_ratio, Iterable) else (output_ratio,) * 2

@@ -48,7 +48,7 @@ def available_isas():
 
 
 def cpuid():
-    """What this CPU says of its vendor, model and instructions, in the registers of CPUID; ``()`` where there is none."""
+    """What this CPU says of its vendor, model and instructions, by CPUID; ``()`` on CPUs without that."""
     cdef unsigned int words[4]
     found = []
     for leaf, part in ((0x0, 0), (0x1, 0), (0x7, 0), (0x7, 1), (0x24, 0), (0x80000001, 0)):
