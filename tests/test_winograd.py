@@ -389,35 +389,80 @@ def test_scratch_is_large_enough(blocks, monkeypatch, m, kernel, tiles, descript
     assert all((scratch[-4096:] == 7).all() for scratch in taken)
 
 
-def tiles_that_see(m, geometry, pixels):
-    """The outputs of those tiles, of all channels of a group, whose input holds one of `pixels` (shape of x)."""
-    g = geometry
-    groups = pixels.reshape(g.n, g.g, -1, *g.extent).any(2)
-    seen = np.zeros((g.n, g.g, *g.out_extent), bool)
-    down, across = (1 if k == 1 else m for k in g.kernel)
-    for a, b in product(range(0, g.oh, down), range(0, g.ow, across)):
-        rows = slice(max(0, a - g.pt), max(0, a - g.pt + down + g.kh - 1))
-        columns = slice(max(0, b - g.pl), max(0, b - g.pl + across + g.kw - 1))
-        seen[..., a : a + down, b : b + across] = groups[..., rows, columns].any((-2, -1))[..., None, None]
-    return np.repeat(seen, g.oc // g.g, axis=1)
-
-
 @EACH_DTYPE
 @EACH_TILE
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("rest", ["n2 ic3 oc5 ih17 iw20 {k} p1", "n2 g2 ic4 oc6 ih13 iw40 {k} pt3 pb0 pl2 pr5"])
-def test_nonfinite_pixels_spread_within_their_tiles(m, kernel, value, rest, dtype):
+def test_nonfinite_pixels_reach_only_the_outputs_that_see_them(m, kernel, value, rest, dtype):
     geometry = parse(rest, kernel)
     x, weight = normals(geometry, dtype)
-    clean = exactly(geometry, x, weight)
     x[0, 0, 0, 0] = x[-1, -1, -4, 7] = value
-    out = run(m, geometry, x, weight)
-    touched = tiles_that_see(m, geometry, ~np.isfinite(x))
-    assert not touched.all()
-    np.testing.assert_allclose(out[~touched], clean[~touched], rtol=0, atol=bound(m, geometry, dtype))
+    epilogue = Epilogue(np.arange(geometry.oc).astype(dtype), *(ACTIVATIONS["leaky_relu"][0], 0.5))
     with np.errstate(invalid="ignore"):
-        defined = np.isfinite(convolve(geometry, x, weight, Epilogue()))
-    assert not np.isfinite(out[~defined]).any()
+        expected = exactly(geometry, x, weight, epilogue)
+    assert 0 < np.isfinite(expected).mean() < 1
+    out = run(m, geometry, x, weight, epilogue)
+    np.testing.assert_allclose(out, expected, rtol=0, atol=bound(m, geometry, dtype))
+    once = conv(geometry, x, weight, epilogue.bias, activation=("leaky_relu", 0.5), strategy=f"winograd{m}")
+    assert once.tobytes() == out.tobytes()
+
+
+@EACH_TILE
+def test_images_are_summed_anew_alone(m, kernel):
+    """Neither a NaN in another image nor the number of threads changes a bit."""
+    geometry = parse("n3 ic3 oc9 ih17 iw20 {k} p1", kernel)
+    x, weight = normals(geometry, "float32")
+    clean = run(m, geometry, x, weight)
+    x[1, 2, 5, 5] = np.nan
+    outs = [run(m, geometry, x, weight, threads=threads) for threads in (1, 2, 3)]
+    assert outs[0].tobytes() == outs[1].tobytes() == outs[2].tobytes()
+    assert outs[0][::2].tobytes() == clean[::2].tobytes()
+
+
+@pytest.mark.parametrize("adjoint", ["conv_transpose2d", "conv2d_input"])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nonfinite_pixels_in_adjoints(adjoint, stride, value):
+    weight = np.random.default_rng(0).standard_normal((32, 32, 3, 3)).astype(np.float32)
+    x = np.random.default_rng(1).standard_normal((1, 32, 24, 24)).astype(np.float32)
+    x[0, 5, 8, 8] = value
+    if adjoint == "conv_transpose2d":
+        out = fastconv.conv_transpose2d(x, weight, stride=stride)
+    else:
+        out = fastconv.grad.conv2d_input((1, 32, 23 * stride + 3, 23 * stride + 3), weight, x, stride)
+    assert (np.count_nonzero(~np.isfinite(out), axis=(2, 3)) == 9).all()
+    assert not np.isfinite(out[:, :, 8 * stride : 8 * stride + 3, 8 * stride : 8 * stride + 3]).any()
+
+
+@EACH_DTYPE
+@EACH_TILE
+@pytest.mark.parametrize(("image", "filters"), [("huge", "tiny"), ("tiny", "huge"), ("largest", "small")])
+def test_operands_far_from_1(m, kernel, image, filters, dtype):
+    """Results are ordinary, but transforms would underflow or overflow on the way to them."""
+    geometry = parse("n2 ic5 oc9 ih13 iw15 {k} p1", kernel)
+    limits = np.finfo(dtype)
+    # The tiny ones are subnormal: both sides are computed from what is left of them.
+    exponents = {"huge": limits.maxexp - 20, "tiny": limits.minexp - 10, "largest": limits.maxexp - 4, "small": -9}
+    of_x, of_weight = exponents[image], exponents[filters]
+    x, weight = (np.ldexp(a, e) for a, e in zip(normals(geometry, dtype), (of_x, of_weight), strict=True))
+    expected = exactly(geometry, np.ldexp(x, -of_x), np.ldexp(weight, -of_weight))
+    out = np.ldexp(run(m, geometry, x, weight), -of_x - of_weight)
+    np.testing.assert_allclose(out, expected, rtol=0, atol=bound(m, geometry, dtype))
+
+
+@EACH_TILE
+def test_filters_far_from_1_leave_the_others_alone(m, kernel):
+    geometry = parse(f"n2 ic3 oc{gemm.MR + 3} ih9 iw11 {{k}} p1", kernel)
+    x, weight = normals(geometry, "float32")
+    clean = run(m, geometry, x, weight)
+    weight[1] *= 2.0**-110
+    weight[4] *= 2.0**60
+    out = run(m, geometry, x, weight)
+    others = np.setdiff1d(np.arange(geometry.oc), [1, 4])
+    assert out[:, others].tobytes() == clean[:, others].tobytes()
+    for filter_, exponent in ((1, -110), (4, 60)):
+        got = np.ldexp(out[:, filter_].astype(np.float64), -exponent)
+        np.testing.assert_allclose(got, clean[:, filter_], rtol=0, atol=2 * bound(m, geometry, "float32"))
 
 
 @EACH_TILE

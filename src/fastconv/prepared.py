@@ -182,7 +182,8 @@ class PreparedConv:
     def nbytes(self) -> int:
         held = [self._weight, self._bias]
         for form in tuple(self._forms.values()):
-            held += [form.weight, form.epilogue.bias]
+            held += form.weight if isinstance(form.weight, tuple) else [form.weight]
+            held.append(form.epilogue.bias)
         return sum({id(array): array.nbytes for array in held if array is not None}.values())
 
     def __repr__(self) -> str:

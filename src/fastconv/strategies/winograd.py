@@ -6,14 +6,16 @@ as a stride of two leaves in an adjoint, 1.56 with m = 4. An axis of extent one 
 signals are computed along the other alone. The transforms are exact rationals (kernels/cook_toom.py, with the points
 and their measured errors), the products a matrix product for each of their points (kernels/simd/winograd.h).
 
-A NaN or an infinity spreads over the output tiles whose inputs hold it, and no further. The transforms multiply values
-on their way, so inputs that close to the type's maximum overflow: by up to 60 in 4 × 4 outputs of 3 × 3 taps, 510 in
-6 × 6, and for larger kernels by 46 (2 × 2 of 5 × 5), 147 (3 × 3), 302 (4 × 4) and 270 (2 × 2 of 7 × 7).
+A NaN or an infinity would spread over the output tiles whose inputs hold it. The transforms also multiply values on
+their way (by up to 60 in 4 × 4 outputs of 3 × 3 taps, 510 in 6 × 6), so that inputs near the type's maximum overflow,
+and divide filters, so that tiny ones lose digits. The kernels notice, and the output channels of an image that are
+touched are summed anew without transforms, as `implicit` does. Only operands of extreme values pay for that.
 """
 
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +25,7 @@ from fastconv import threads as team
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
 from fastconv.strategies.base import FMA_FLOPS, element_strides, refuse_unless_real_2d, share_panels
+from fastconv.strategies.implicit import Implicit
 
 if TYPE_CHECKING:
     from fastconv.kernels.cook_toom import CookToom
@@ -223,8 +226,22 @@ def _weight_values(g: ConvGeometry, m: int, itemsize: int) -> int:
     return points * g.g * (-(-ocg // lanes) * lanes * (g.ic // g.g) + _panels(ocg, itemsize) * POINT_GAP)
 
 
+class Filters(NamedTuple):
+    """A weight as `Winograd` prepares it."""
+
+    transformed: np.ndarray
+    given: np.ndarray
+    """The weight itself, which what cannot be transformed is summed with."""
+    marks: np.ndarray
+    """Of each filter, whether it is never to be used transformed."""
+
+    @property
+    def nbytes(self) -> int:
+        return sum(array.nbytes for array in self)
+
+
 class Winograd:
-    local = False
+    local = True
 
     def __init__(self, m: int) -> None:
         self.m = m
@@ -285,34 +302,38 @@ class Winograd:
         weight = 0 if launch.transforms_weight else _weight_values(geometry, self.m, dtype.itemsize)
         return (threads * launch.scratch + weight) * dtype.itemsize
 
-    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
+    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> Filters:
         from fastconv.kernels.winograd import WEIGHT
 
-        g = geometry
+        g, weight = geometry, np.ascontiguousarray(weight)
         icg, ocg = g.ic // g.g, g.oc // g.g
         tiling = _Tiling.of(self.m, g.kernel)
         transformed = team.aligned_empty(_weight_values(g, self.m, weight.itemsize), weight.dtype)
+        marks = np.zeros(g.oc, np.uint8)
         team.run_tiles(
             WEIGHT[weight.itemsize],
-            (np.ascontiguousarray(weight), transformed, tiling.coefficients),
+            (weight, transformed, tiling.coefficients, marks),
             (icg, ocg, *tiling.number, prod(tiling.points), g.taps),
             (),
             g.g * _panels(ocg, weight.itemsize),
             threads,
         )
-        return transformed
+        return Filters(transformed, weight, marks)
 
     def run(
         self,
         geometry: ConvGeometry,
         x: np.ndarray,
-        prepared: np.ndarray,
+        prepared: Filters,
         out: np.ndarray,
         epilogue: Epilogue,
         threads: int,
         max_workspace: int,
     ) -> None:
-        self._run(_launch(geometry, self.m, x.itemsize, threads, False), x, prepared, out, epilogue, threads)
+        launch = _launch(geometry, self.m, x.itemsize, threads, False)
+        marks = np.repeat(prepared.marks[None], geometry.n, axis=0)
+        self._run(launch, x, prepared.transformed, out, epilogue, threads, marks)
+        _sum_marked(geometry, marks, x, prepared.given, out, epilogue, threads, max_workspace)
 
     def run_once(
         self,
@@ -325,17 +346,61 @@ class Winograd:
         max_workspace: int,
     ) -> None:
         launch = _launch(geometry, self.m, x.itemsize, threads, True)
-        prepared = weight if launch.transforms_weight else self.prepare(geometry, weight, threads)
-        self._run(launch, x, np.ascontiguousarray(prepared), out, epilogue, threads)
+        if not launch.transforms_weight:
+            filters = self.prepare(geometry, weight, threads)
+            self.run(geometry, x, filters, out, epilogue, threads, max_workspace)
+            return
+        weight, marks = np.ascontiguousarray(weight), np.zeros((geometry.n, geometry.oc), np.uint8)
+        self._run(launch, x, weight, out, epilogue, threads, marks)
+        _sum_marked(geometry, marks, x, weight, out, epilogue, threads, max_workspace)
 
     def _run(
-        self, launch: _Launch, x: np.ndarray, weight: np.ndarray, out: np.ndarray, epilogue: Epilogue, threads: int
+        self,
+        launch: _Launch,
+        x: np.ndarray,
+        weight: np.ndarray,
+        out: np.ndarray,
+        epilogue: Epilogue,
+        threads: int,
+        marks: np.ndarray,
     ) -> None:
+        scratch = team.aligned_empty(threads * launch.scratch, x.dtype)
         team.run_tiles(
             launch.kernel,
-            (x, weight, epilogue.bias, out, team.aligned_empty(threads * launch.scratch, x.dtype), launch.coefficients),
+            (x, weight, epilogue.bias, out, scratch, launch.coefficients, marks),
             (*launch.window, *element_strides(x), *launch.blocking, epilogue.activation),
             (epilogue.parameter,),
             launch.tiles,
             threads,
         )
+
+
+def _sum_marked(
+    g: ConvGeometry,
+    marks: np.ndarray,
+    x: np.ndarray,
+    weight: np.ndarray,
+    out: np.ndarray,
+    epilogue: Epilogue,
+    threads: int,
+    max_workspace: int,
+) -> None:
+    """Compute the output channels of images that are marked, without transforms."""
+    if not np.count_nonzero(marks):
+        return
+    icg, ocg = g.ic // g.g, g.oc // g.g
+    for image, group in zip(*np.nonzero(marks.reshape(g.n, g.g, ocg).any(2)), strict=True):
+        filters = group * ocg + np.flatnonzero(marks[image, group * ocg : (group + 1) * ocg])
+        part = replace(g, n=1, g=1, ic=icg, oc=filters.size)
+        result = np.empty(part.out_shape, out.dtype)
+        bias = None if epilogue.bias is None else epilogue.bias[filters]
+        Implicit().run_once(
+            part,
+            x[image : image + 1, group * icg : (group + 1) * icg],
+            weight.reshape(g.weight_shape)[filters],
+            result,
+            Epilogue(bias, epilogue.activation, epilogue.parameter),
+            threads,
+            max_workspace,
+        )
+        out[image, filters] = result[0]

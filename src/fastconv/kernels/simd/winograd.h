@@ -25,6 +25,11 @@
  *   S[e][tile][NR channels]                                the sums over c for one panel of channels
  *
  * Strides from point to point are kept off multiples of 4 KiB: t² streams would share one set of L1.
+ *
+ * What the transforms cannot hold is reported, filter by filter, for the caller to sum plainly. A NaN or an infinity in
+ * the inputs of a tile reaches at least one of its outputs, since every input has a part in a v, every v in a sum, and
+ * every sum in an output; so does whatever overflows on the way. Filters so small that U would lose digits, and so large
+ * that images of ordinary results might lose them in V, are found by the sum of their magnitudes.
  */
 /* The coefficients in the type that they are applied in. */
 typedef struct {
@@ -251,23 +256,33 @@ static inline int64_t NAME(panel_start)(int64_t panel, int64_t width, int64_t ic
     return NAME(panel_first)(panel, width) * ic + panel * POINT_GAP;
 }
 
+/* Whether a filter whose magnitudes add up to `sum` is neither so small, but for zeros, that its transform underflows,
+ * nor so large that images may, nor holds a NaN. */
+static inline int NAME(ordinary)(double sum)
+{
+    const double least = sizeof(REAL) == 4 ? 0x1p-64 : 0x1p-512, most = sizeof(REAL) == 4 ? 0x1p48 : 0x1p384;
+    return sum == 0 || (least <= sum && sum <= most);
+}
+
 /* U of one panel of `columns` channels, of which the filters of the first `channels` are given; computed in double
- * precision and rounded once. */
+ * precision and rounded once. Filters that are not ordinary are marked. */
 typedef void NAME(weight_in)(const Points *points, const REAL *weight, int64_t channels, int64_t ic, int64_t columns,
-                             REAL *U);
+                             REAL *U, uint8_t *marks);
 
 static inline __attribute__((always_inline)) void NAME(transform_panel)(
     const int down, const int r_down, const int across, const int r_across, const Points *points, const REAL *weight,
-    int64_t channels, int64_t ic, int64_t columns, REAL *U)
+    int64_t channels, int64_t ic, int64_t columns, REAL *U, uint8_t *marks)
 {
     enum { WIDE = SIMD_BYTES / sizeof(double) };
     typedef double wide __attribute__((vector_size(SIMD_BYTES)));
+    typedef int64_t bits __attribute__((vector_size(SIMD_BYTES)));
     typedef REAL rounded __attribute__((vector_size(WIDE * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
     const int taps = r_down * r_across;
     const int64_t point_u = ic * columns + POINT_GAP;
     for (int e = 0; e < down * across; e++)
         memset(U + (e + 1) * point_u - POINT_GAP, 0, POINT_GAP * sizeof(REAL));
-    for (int64_t v = 0; v < columns; v += WIDE)
+    for (int64_t v = 0; v < columns; v += WIDE) {
+        wide magnitude = {0};
         for (int64_t k = 0; k < ic; k++) {
             double lanes[MAX_R * MAX_R][WIDE];
             wide half[MAX_T][MAX_R];
@@ -281,8 +296,10 @@ static inline __attribute__((always_inline)) void NAME(transform_panel)(
             for (int j = 0; j < r_across; j++) {
                 wide g[MAX_R];
                 UNROLL
-                for (int i = 0; i < r_down; i++)
+                for (int i = 0; i < r_down; i++) {
                     memcpy(&g[i], lanes[i * r_across + j], sizeof g[i]);
+                    magnitude += (wide)((bits)g[i] & INT64_MAX);
+                }
                 UNROLL
                 for (int a = 0; a < down; a++) {
                     half[a][j] = points[0].G[a][0] * g[0];
@@ -301,15 +318,22 @@ static inline __attribute__((always_inline)) void NAME(transform_panel)(
                     *(rounded *)(target + (a * across + b) * point_u) = __builtin_convertvector(u, rounded);
                 }
         }
+        double sums[WIDE];
+        memcpy(sums, &magnitude, sizeof sums);
+        for (int64_t m = 0; m < WIDE && v + m < channels; m++)
+            if (!NAME(ordinary)(sums[m]))
+                marks[v + m] = 1;
+    }
 }
 
-/* The outputs of one tile, of LANES channels, at (i, j) in buffer[i][j]; its rows are `pitch` vectors long. */
+/* The outputs of one tile, of LANES channels, at (i, j) in buffer[i][j]; its rows are `pitch` vectors long. `zeros` turns
+ * into NaN for channels that have an output which is not finite. */
 typedef void NAME(tile_out)(const NAME(points) *points, const REAL *S, int64_t point_s, VECTOR bias, REAL *buffer,
-                            int64_t pitch);
+                            int64_t pitch, VECTOR *zeros);
 
 static inline __attribute__((always_inline)) void NAME(transform_tile_out)(
     const int down, const int m_down, const int across, const int m_across, const NAME(points) *points, const REAL *S,
-    int64_t point_s, VECTOR bias, REAL *buffer, int64_t pitch)
+    int64_t point_s, VECTOR bias, REAL *buffer, int64_t pitch, VECTOR *zeros)
 {
     VECTOR half[MAX_T * MAX_T];
     for (int j = 0; j < across; j++) {
@@ -322,10 +346,25 @@ static inline __attribute__((always_inline)) void NAME(transform_tile_out)(
     for (int i = 0; i < m_down; i++) {
         VECTOR y[MAX_T];
         NAME(transform_out)(across, m_across, points + 1, half + i * across, 1, y, 1);
+        VECTOR row = y[0];
+        UNROLL
+        for (int j = 1; j < m_across; j++)
+            row += y[j];
+        *zeros += row * 0;
         UNROLL
         for (int j = 0; j < m_across; j++)
             NAME(store)(buffer + (i * pitch + j) * LANES, y[j] + bias);
     }
+}
+
+/* Mark the first `channels` lanes that hold a NaN. */
+static inline void NAME(mark_nans)(VECTOR v, int64_t channels, uint8_t *marks)
+{
+    REAL lanes[LANES];
+    NAME(store)(lanes, v);
+    for (int64_t l = 0; l < channels; l++)
+        if (lanes[l] != lanes[l])
+            marks[l] = 1;
 }
 
 /* A row of outputs, from vectors of channels to the planes of the first `channels` of them. */
@@ -395,14 +434,14 @@ typedef struct {
                                  point_v);                                                                          \
     }                                                                                                               \
     static void NAME(weight_##name)(const Points *points, const REAL *weight, int64_t channels, int64_t ic,         \
-                                    int64_t columns, REAL *U)                                                       \
+                                    int64_t columns, REAL *U, uint8_t *marks)                                       \
     {                                                                                                               \
         NAME(transform_panel)(down, down - m_down + 1, across, across - m_across + 1, points, weight, channels, ic, \
-                              columns, U);                                                                          \
+                              columns, U, marks);                                                                   \
     }                                                                                                               \
     static void NAME(out_##name)(const NAME(points) *points, const REAL *S, int64_t point_s, VECTOR bias,           \
-                                 REAL *buffer, int64_t pitch)                                                       \
-    { NAME(transform_tile_out)(down, m_down, across, m_across, points, S, point_s, bias, buffer, pitch); }
+                                 REAL *buffer, int64_t pitch, VECTOR *zeros)                                        \
+    { NAME(transform_tile_out)(down, m_down, across, m_across, points, S, point_s, bias, buffer, pitch, zeros); }
 #define SHAPES(t, m)                      \
     TRANSFORMS(t##_##m, t, m, t, m)       \
     TRANSFORMS(t##_##m##_down, t, m, 1, 1) \
@@ -412,15 +451,15 @@ AXES(SHAPES)
 #define ROW(t, m) {ENTRY(t##_##m), ENTRY(t##_##m##_down), ENTRY(t##_##m##_across)},
 static const NAME(transforms) NAME(transforms_of)[][3] = {AXES(ROW)};
 
-/* The outputs of the `channels` channels of a panel in a block, from S. */
+/* The outputs of the `channels` channels of a panel in a block, from S; marked are those that are not all finite. */
 static void NAME(panel_out)(const NAME(transforms) *transforms, const NAME(points) *points, const Window *w,
                             const REAL *S, int64_t point_s, int64_t rows, int64_t cols, int64_t row0, int64_t col0,
                             const REAL *bias, int64_t activation, double parameter, int64_t channels, REAL *buffer,
-                            REAL *out, int64_t oh, int64_t ow)
+                            REAL *out, int64_t oh, int64_t ow, uint8_t *marks)
 {
     for (int64_t c = 0; c < channels; c += LANES) {
         const int64_t some = channels - c < LANES ? channels - c : LANES;
-        VECTOR offset = {0};
+        VECTOR offset = {0}, zeros = {0};
         if (bias)
             memcpy(&offset, bias + c, some * sizeof(REAL));
         for (int64_t row = 0; row < rows; row++)
@@ -431,20 +470,22 @@ static void NAME(panel_out)(const NAME(transforms) *transforms, const NAME(point
                 REAL *target = out + c * oh * ow + y * ow + x;
                 for (int64_t p = 0; p < run; p++)
                     transforms->out(points, S + (row * cols + col + p) * NR + c, point_s, offset,
-                                    buffer + p * w->sw * LANES, pitch);
+                                    buffer + p * w->sw * LANES, pitch, &zeros);
                 if (activation)
                     NAME(epilogue)(buffer, w->sh * pitch * LANES, 0, 0, activation, parameter);
                 for (int64_t i = 0; i < lines; i++)
                     NAME(transpose_row)(buffer + i * pitch * LANES, columns, some, target + i * ow, oh * ow);
             }
+        NAME(mark_nans)(zeros, some, marks + c);
     }
 }
 
 /* Tile: a block of output tiles and panels of channels of one group of one image. arrays: x, U, bias or null, out,
- * workspace, Points of down and across. ints: Window of the tiles (kernel t, stride m, extents in tiles); axis (AXES)
- * and how it is combined; channels of a running sum; rows and cols of a block, blocks down and across; panels of a
- * channel block, channel blocks; oh, ow; workspace values of a worker; values of these for a panel of U, if the filters
- * themselves are given instead of U: each panel is then transformed just before its use; activation. scalars: its
+ * workspace, Points of down and across, marks (bytes, by image and output channel) of what is to be summed plainly.
+ * ints: Window of the tiles (kernel t, stride m, extents in tiles); axis (AXES) and how it is combined; channels of a
+ * running sum; rows and cols of a block, blocks down and across; panels of a channel block, channel blocks; oh, ow;
+ * workspace values of a worker; values of these for a panel of U, if the filters themselves are given instead of U: each
+ * panel is then transformed just before its use; activation. scalars: its
  * parameter. */
 static void NAME(winograd)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                            int64_t worker)
@@ -463,6 +504,7 @@ static void NAME(winograd)(void **arrays, const int64_t *ints, const double *sca
     const int64_t point_v = icg * most + POINT_GAP, point_s = most * NR + POINT_GAP;
     REAL *panel_u = (REAL *)arrays[4] + worker * extra[11], *V = panel_u + own_u, *S = V + e_count * point_v;
     REAL *buffer = S + e_count * point_s;
+    uint8_t *marks = arrays[6];
     int64_t *shift = (int64_t *)(buffer + TILES_OUT * w->sh * w->sw * LANES);
     REAL *line = (REAL *)(shift + NV * kc), *strip = line + NAME(rows_of)(w, block_rows, block_cols).row + LANES;
     for (int64_t v = 0; v < NV; v++)
@@ -496,7 +538,8 @@ static void NAME(winograd)(void **arrays, const int64_t *ints, const double *sca
             REAL *out = (REAL *)arrays[3] + (n * w->oc + c) * oh * ow;
             const REAL *U = (const REAL *)arrays[1] + g * group_u + e_count * NAME(panel_start)(panel, width, icg);
             if (own_u) {
-                transforms->weight(arrays[5], (const REAL *)arrays[1] + c * icg * taps, some, icg, columns, panel_u);
+                transforms->weight(arrays[5], (const REAL *)arrays[1] + c * icg * taps, some, icg, columns, panel_u,
+                                   marks + n * w->oc + c);
                 U = panel_u;
             }
             for (int64_t e = 0; e < e_count; e++) {
@@ -514,14 +557,15 @@ static void NAME(winograd)(void **arrays, const int64_t *ints, const double *sca
             }
             NAME(panel_out)(transforms, points, w, S, point_s, rows, cols, row0, col0,
                             arrays[2] ? (const REAL *)arrays[2] + c : 0, activation, scalars[0],
-                            some, buffer, out, oh, ow);
+                            some, buffer, out, oh, ow, marks + n * w->oc + c);
         }
     }
 }
 
 
-/* U from the filters. Tile: one panel of one group. arrays: weight, U, Points of down and across. ints: channels in and
- * out of a group, axis, how it is combined, points and taps of a tile. */
+/* U from the filters. Tile: one panel of one group. arrays: weight, U, Points of down and across, marks (a byte for each
+ * filter) of those to be summed plainly. ints: channels in and out of a group, axis, how it is combined, points and taps
+ * of a tile. */
 static void NAME(winograd_weight)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                                   int64_t worker)
 {
@@ -533,6 +577,7 @@ static void NAME(winograd_weight)(void **arrays, const int64_t *ints, const doub
         const int64_t columns = NAME(tile_columns)(width - first);
         NAME(transforms_of)[ints[2]][ints[3]].weight(
             arrays[2], (const REAL *)arrays[0] + (g * ocg + first) * icg * taps,
-            ocg - first < columns ? ocg - first : columns, icg, columns, (REAL *)arrays[1] + e_count * start);
+            ocg - first < columns ? ocg - first : columns, icg, columns, (REAL *)arrays[1] + e_count * start,
+            (uint8_t *)arrays[3] + g * ocg + first);
     }
 }
