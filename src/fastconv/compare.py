@@ -138,7 +138,9 @@ class Comparison:
         width = max(len(m.name) for m in self.measurements)
         lines += [f"  {m.name:<{width}}  refuses: {m.refusal}" for m in self.measurements if m.refusal is not None]
         if self.auto is not None:
-            lines.append(f"* auto chooses {self.auto}, for an expected error of at most {self.tolerance:.1e} σ")
+            lines.append(
+                f"* auto chooses {self.auto}, for an expected error of at most {self.tolerance:.1e} σ on data of mean 0"
+            )
         spreading = [m.name for m in ran if not m.local]
         normwise = [m.name for m in ran if not m.componentwise]
         if normwise:
