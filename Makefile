@@ -6,7 +6,7 @@ COMPILED := setup.py pyproject.toml \
     $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -path '*/simd/*.c')
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint bench bench-peers dist clean
+.PHONY: demo test lint asan bench bench-peers dist clean
 
 demo: $(VENV)/.plot
 	$(BIN)/fastconv compare
@@ -18,6 +18,16 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	PATH="$(BIN):$$PATH" $(BIN)/cython-lint --max-line-length 120 src
+
+# Tests of what is compiled, under AddressSanitizer and UBSan: of the kernels of ISA, and of all extensions.
+ISA ?= avx2
+asan: $(VENV)/.test $(VENV)/.build
+	FASTCONV_SANITIZE=$(ISA) $(BIN)/python setup.py --quiet build --build-base build/asan-$(ISA) \
+	    --build-lib build/asan-$(ISA)/lib
+	PYTHONPATH=$(CURDIR)/build/asan-$(ISA)/lib FASTCONV_ISA=$(ISA) ASAN_OPTIONS=detect_leaks=0 \
+	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+	    $(BIN)/python -m pytest -n auto --timeout 1200 -k "not fatal" \
+	    $(patsubst %,tests/test_%.py,guards gemm implicit strategies pooling signal ndimage grad nn)
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m pytest benchmarks --benchmark-only
@@ -41,6 +51,11 @@ $(BIN)/python:
 # Linters read sources: nothing is built for them. The versions are those of .pre-commit-config.yaml.
 $(VENV)/.lint: Makefile | $(BIN)/python
 	$(INSTALL) ruff==0.17.6 cython-lint==0.22.1
+	touch $@
+
+# What a build needs, where it is not pip that builds.
+$(VENV)/.build: | $(BIN)/python
+	$(INSTALL) setuptools Cython numpy
 	touch $@
 
 $(VENV)/.dist: | $(BIN)/python
