@@ -427,6 +427,23 @@ def test_outputs_that_see_only_padding_are_exact_under_fft(data):
     assert blind[:, g.blind_outputs(1)].all()
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda s: s.name)
+@pytest.mark.parametrize("extent", [3, 5])
+@DTYPES
+def test_outputs_that_see_only_padding_are_exact(strategy, extent, dtype):
+    """Tiles reach from the image far into its padding."""
+    g = ConvGeometry.parse(f"n2 ic4 oc5 ih5 iw6 k{extent} p9")
+    if strategy.refuse(g, np.dtype(dtype)) is not None:
+        return
+    rng = np.random.default_rng(0)
+    x, weight = rng.standard_normal(g.x_shape).astype(dtype), rng.standard_normal(g.weight_shape).astype(dtype)
+    out = fastconv.conv2d(x, weight, padding=9, strategy=strategy.name)
+    assert not out[:, :, g.blind_outputs(0)].any()
+    assert not out[:, :, :, g.blind_outputs(1)].any()
+    assert len(g.blind_outputs(0)) == 2 * (9 - extent + 1)
+    assert out[:, :, 9:-9, 9:-9].any()
+
+
 # Planning
 
 

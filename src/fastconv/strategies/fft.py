@@ -29,9 +29,9 @@ from fastconv.strategies.base import (
     DEFAULT_MAX_WORKSPACE,
     PreparesFirst,
     element_strides,
-    finish_planes,
     refuse_unless_real_2d,
     sum_error,
+    write_blind,
 )
 from fastconv.strategies.direct import Direct
 
@@ -467,20 +467,4 @@ class Fft(PreparesFirst):
                 replace(epilogue, bias=bias),
                 threads,
             )
-        _write_blind(g, weight, out, epilogue)
-
-
-@functools.lru_cache(maxsize=REMEMBERED)
-def _blind_outputs(g: ConvGeometry) -> tuple[list[int], list[int]]:
-    return g.blind_outputs(0), g.blind_outputs(1)
-
-
-def _write_blind(g: ConvGeometry, weight: np.ndarray, out: np.ndarray, epilogue: Epilogue) -> None:
-    """The outputs that see nothing but padding, in which transforms of tiles leave their rounding."""
-    rows, cols = _blind_outputs(g)
-    if rows or cols:
-        with np.errstate(invalid="ignore"):  # NaN where a tap is not finite
-            sums = (weight * 0).sum(axis=(1, 2, 3)).reshape(1, g.oc, 1, 1)
-        finish_planes(ConvGeometry.from_shapes(sums.shape, (g.oc, g.oc, 1, 1)), sums, epilogue, 1)
-        out[:, :, rows] = sums
-        out[:, :, :, cols] = sums
+        write_blind(g, weight, out, epilogue)

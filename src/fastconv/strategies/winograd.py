@@ -24,7 +24,7 @@ import numpy as np
 from fastconv import threads as team
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
-from fastconv.strategies.base import FMA_FLOPS, element_strides, refuse_unless_real_2d, share_panels
+from fastconv.strategies.base import FMA_FLOPS, element_strides, refuse_unless_real_2d, share_panels, write_blind
 from fastconv.strategies.implicit import Implicit
 
 if TYPE_CHECKING:
@@ -334,6 +334,7 @@ class Winograd:
         marks = np.repeat(prepared.marks[None], geometry.n, axis=0)
         self._run(launch, x, prepared.transformed, out, epilogue, threads, marks)
         _sum_marked(geometry, marks, x, prepared.given, out, epilogue, threads, max_workspace)
+        write_blind(geometry, prepared.given, out, epilogue)
 
     def run_once(
         self,
@@ -353,6 +354,7 @@ class Winograd:
         weight, marks = np.ascontiguousarray(weight), np.zeros((geometry.n, geometry.oc), np.uint8)
         self._run(launch, x, weight, out, epilogue, threads, marks)
         _sum_marked(geometry, marks, x, weight, out, epilogue, threads, max_workspace)
+        write_blind(geometry, weight, out, epilogue)
 
     def _run(
         self,
