@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,10 @@ import pytest
 from fastconv.threads import run_tiles
 
 import fastconv
-from fastconv.kernels import executable, jit, shield, store
+from fastconv import pool_plan
+from fastconv.geometry import ConvGeometry
+from fastconv.kernels import blocks, executable, jit, shield, store
+from fastconv.strategies import direct
 
 F4 = np.dtype("f4")
 
@@ -286,6 +290,62 @@ def test_the_kernels_that_are_asked_for_exist():
     assert len(named_kernels()) >= 8
     for module, function in (name.split(":") for name in named_kernels()):
         assert callable(getattr(importlib.import_module(f"fastconv.kernels.{module}"), function))
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The kernels that plans ask for; none is compiled."""
+    kernels = set()
+
+    def ask(*kernel):
+        kernels.add(kernel)
+        return 0
+
+    monkeypatch.setattr(pool_plan, "tile_kernel", ask)
+    monkeypatch.setattr(direct, "tile_kernel", ask)
+    return kernels
+
+
+def per_type(kernels):
+    """How many kernels the type that has most of them has, by kind of number."""
+    counts = Counter(dtype for _, dtype, *_ in kernels)
+    return {kind: max(n for dtype, n in counts.items() if dtype.kind in kind) for kind in ("f", "iu")}
+
+
+TYPES = [np.dtype(code) for code in "bBhHiIqQfd"]
+
+
+def test_windows_of_any_extents_share_few_kernels(asked):
+    """A type has kernels for a few classes of windows, however many windows a program uses."""
+    rng = np.random.default_rng(0)
+    for trial in range(1500):
+        dtype = TYPES[trial % len(TYPES)]
+        shape = (1, 2, *rng.integers(30, 60, 2).tolist())
+        kernel, stride = rng.integers(1, 12 if trial % 2 else 4, 2).tolist(), rng.integers(1, 5, 2).tolist()
+        dilation = rng.integers(1, 3) if trial % 3 == 0 else 1
+        kind = rng.choice(["max", "indices", "mean"] if dtype.kind == "f" else ["max", "indices"])
+        strides = np.empty(shape, dtype)[:, :, :: 1 + trial % 5 // 4].strides
+        pool_plan._plan.__wrapped__(
+            shape, strides, dtype, str(kind), True, 0, 2, tuple(kernel), tuple(stride), 0, int(dilation), False
+        )
+    # Of maxima, of means and of those whose divisors are powers of 2: the unrolled windows, and all others.
+    unrolled = 4 + 2 + 2 + 2
+    others = ("doubling", "folding", "walking")
+    assert per_type(asked)["f"] <= 3 * (unrolled + len(others)) + 1
+    assert per_type(asked)["iu"] <= unrolled + len(others) + 1
+
+
+def test_filters_of_any_extents_share_few_kernels(asked):
+    rng = np.random.default_rng(0)
+    for trial in range(1000):
+        dtype = TYPES[trial % len(TYPES)]
+        kh, kw, sh, sw, ic, oc = rng.integers(1, [20, 20, 4, 4, 4, 4]).tolist()
+        ih, iw = rng.integers(20, 400, 2).tolist()
+        geometry = ConvGeometry.parse(f"ic{ic} oc{oc} ih{ih} iw{iw} kh{kh} kw{kw} sh{sh} sw{sw}")
+        direct._launch.__wrapped__(geometry, dtype, direct._dense_strides(geometry, dtype))
+    ways = 4  # lines shared at stride 1, at 2, or not at all; columns as they are or every second one
+    assert per_type(asked)["iu"] <= ways * len(blocks.INTEGER_BLOCKS)
+    assert per_type(asked)["f"] <= ways * len(blocks.BLOCKS) * (blocks.TAPS + 1)
 
 
 def doubled(arrays, ints, scalars, begin, end, worker):
