@@ -1,5 +1,6 @@
 """Kernels that are compiled when first called: what is kept on disk, what is not run from there, interruptions."""
 
+import _imp
 import importlib
 import itertools
 import os
@@ -453,6 +454,12 @@ def test_work_is_done_where_no_thread_can_be_started(monkeypatch):
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     assert shield.shielded(lambda: threading.current_thread() is threading.main_thread())
+
+
+def test_a_lock_that_an_interrupted_import_has_kept_does_not_stop_later_ones(monkeypatch):
+    _imp.acquire_lock()  # as Python 3.11 leaves it if a signal's handler raises at the end of an import
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    assert shield.shielded(lambda: importlib.import_module("colorsys")).__name__ == "colorsys"
 
 
 FORK = """

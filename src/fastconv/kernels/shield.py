@@ -8,11 +8,13 @@ that needs it waits for the same.
 
 from __future__ import annotations
 
+import _imp
 import functools
 import importlib
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -26,6 +28,7 @@ def shielded(work: Callable[[], Any]) -> Any:
     if threading.current_thread() is not threading.main_thread():
         with _working:
             return work()
+    _let_others_import()
     results: list[Any] = []
     errors: list[BaseException] = []
     done = threading.Event()
@@ -48,6 +51,13 @@ def shielded(work: Callable[[], Any]) -> Any:
     if errors:
         raise errors.pop()
     return results.pop()
+
+
+def _let_others_import() -> None:
+    """Release Python's lock of imports, which a thread whose own import was interrupted may keep for ever."""
+    with suppress(RuntimeError):  # once this thread does not hold it
+        while True:
+            _imp.release_lock()
 
 
 @functools.cache

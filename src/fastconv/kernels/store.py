@@ -18,7 +18,6 @@ import stat
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 
 # Of the kernels used last. They have some ten kilobytes each.
 MOST_KEPT = 512
@@ -33,24 +32,26 @@ _SUFFIX = ".nbc"
 _MOST_BYTES = 16 << 20
 
 
-def readable_directories() -> list[Path]:
+def readable_directories() -> list[str]:
     """Where kernels may lie, in order."""
     return [path for path in _candidates() if _is_ours(path)]
 
 
-def writable_directory() -> Path | None:
+def writable_directory() -> str | None:
     """The first place where kernels can be kept, made if need be; ``None`` if there is none."""
     for path in _candidates():
         with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if _is_safe(path.parent):
-                path.mkdir(mode=0o700, exist_ok=True)
+            parent = os.path.dirname(path)
+            os.makedirs(parent, exist_ok=True)
+            if _is_safe(parent) and not os.path.isdir(path):
+                with suppress(FileExistsError):  # another process was faster
+                    os.mkdir(path, 0o700)
             if _is_ours(path) and os.access(path, os.W_OK | os.X_OK):
                 return path
     return None
 
 
-def contents(directory: Path) -> list[os.DirEntry]:
+def contents(directory: str) -> list[os.DirEntry]:
     """The kernels in a directory, the one that was used last first."""
     with os.scandir(directory) as entries:
         kernels = [entry for entry in entries if entry.name.endswith(_SUFFIX)]
@@ -62,7 +63,7 @@ def load(name: str, facts: tuple[object, ...]) -> bytes | None:
     path, key = _named(name, facts)
     for directory in readable_directories():
         with suppress(OSError):
-            content = _read(directory / path)
+            content = _read(os.path.join(directory, path))
             digest, code = content[:32], content[32:]
             if digest == hashlib.sha256(key + code).digest():
                 return code
@@ -75,14 +76,14 @@ def save(name: str, facts: tuple[object, ...], code: bytes) -> None:
     if directory is None:
         return
     path, key = _named(name, facts)
-    unfinished = directory / f".{path}.{os.getpid()}.{threading.get_ident()}"
+    unfinished = os.path.join(directory, f".{path}.{os.getpid()}.{threading.get_ident()}")
     with suppress(OSError):
         try:
             with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.write(hashlib.sha256(key + code).digest() + code)
-            unfinished.replace(directory / path)
+            os.replace(unfinished, os.path.join(directory, path))
         finally:
-            unfinished.unlink(missing_ok=True)
+            _remove(unfinished)
     with suppress(OSError):
         _prune(directory)
 
@@ -100,40 +101,42 @@ def _ending() -> str:
 @functools.cache
 def _release() -> str:
     """A digest of the sources of all kernels, and of what compiles them."""
-    sources = sorted(Path(__file__).parent.rglob("*.py"))
+    here = os.path.dirname(__file__)
+    sources = [os.path.join(at, name) for at, _, names in os.walk(here) for name in names if name.endswith(".py")]
     # Their versions, without an import: reading a distribution's metadata takes longer than all the rest.
     for library in ("numba", "llvmlite"):
         spec = importlib.util.find_spec(library)
         if spec is not None and spec.origin is not None:
-            sources.append(Path(spec.origin).with_name("_version.py"))
+            sources.append(os.path.join(os.path.dirname(spec.origin), "_version.py"))
     digest = hashlib.sha256()
-    for path in sources:
-        digest.update(path.read_bytes() if path.exists() else b"")
+    for path in sorted(sources):
+        with suppress(FileNotFoundError), open(path, "rb") as file:
+            digest.update(file.read())
     return digest.hexdigest()
 
 
-def _candidates() -> list[Path]:
+def _candidates() -> list[str]:
     named = os.environ.get("NUMBA_CACHE_DIR")
     if named:
-        return [Path(named).absolute() / "fastconv-kernels"]
-    places = [Path(__file__).parent / "__pycache__"]
-    with suppress(RuntimeError):  # nobody's home
-        places.append(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"))
-    return [place / "fastconv-kernels" for place in places]
+        places = [os.path.abspath(named)]
+    else:
+        users = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        places = [os.path.join(os.path.dirname(__file__), "__pycache__"), os.path.abspath(users)]
+    return [os.path.join(place, "fastconv-kernels") for place in places]
 
 
-def _is_ours(path: Path) -> bool:
+def _is_ours(path: str) -> bool:
     """Whether this is a directory that no other user may write, nor put another in its place."""
     try:
-        found = path.stat()
-        return stat.S_ISDIR(found.st_mode) and _only_we_write(found) and _is_safe(path.parent)
+        found = os.stat(path)
+        return stat.S_ISDIR(found.st_mode) and _only_we_write(found) and _is_safe(os.path.dirname(path))
     except OSError:
         return False
 
 
-def _is_safe(parent: Path) -> bool:
+def _is_safe(parent: str) -> bool:
     """Whether no other user can rename what is in this directory."""
-    found = parent.stat()
+    found = os.stat(parent)
     anybody_renames = found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX
     return found.st_uid in (0, os.geteuid()) and not anybody_renames
 
@@ -142,7 +145,7 @@ def _only_we_write(found: os.stat_result) -> bool:
     return found.st_uid in (0, os.geteuid()) and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: str) -> bytes:
     """The bytes of a file of ours; `OSError` if it is not."""
     # A pipe of that name must not make the process wait.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -164,13 +167,18 @@ def _last_use(entry: os.DirEntry) -> float:
         return 0.0
 
 
-def _prune(directory: Path) -> None:
+def _prune(directory: str) -> None:
     now = time.time()
     for at, entry in enumerate(contents(directory)):
         is_of_another = not entry.name.endswith(_ending())
         if at >= MOST_KEPT or (is_of_another and now - _last_use(entry) > _DAY):
-            Path(entry.path).unlink(missing_ok=True)
+            _remove(entry.path)
     with os.scandir(directory) as entries:
         for entry in entries:
             if entry.name.startswith(".") and now - _last_use(entry) > _HOUR:
-                Path(entry.path).unlink(missing_ok=True)
+                _remove(entry.path)
+
+
+def _remove(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)
