@@ -147,8 +147,8 @@ def test_non_finite_values_stay_where_they_belong():
     weight = np.random.default_rng(0).standard_normal((1, 1, 3, 3))
     comparison = compare_conv2d(x, weight, repeats=1)
     for m in (*comparison.measurements, comparison.scipy):
-        if not m.name.startswith("winograd"):  # spreads them over a tile
-            assert m.measured_error < 1e-13, m.name
+        if m.refusal is None:
+            assert m.measured_error < max(1e-13, 4 * (m.expected_error or 0)), m.name
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])

@@ -268,6 +268,20 @@ def test_softmax_of_infinities():
     assert nn.softmax(np.zeros((0, 3)), 0).shape == (0, 3)
 
 
+@pytest.mark.parametrize("shape", [(1, 1_000_000), (1, 300_000, 3)])
+def test_softmax_of_many_classes_does_not_drift(shape):
+    """Equal scores beside one that is larger: every power is the same number, of full precision."""
+    x = np.full(shape, -0.3, np.float32)
+    x[:, 5] = 0
+    share = 1 / (1 + (shape[1] - 1) * np.exp(-np.float64(np.float32(0.3))))
+    # Blocks of 64 additions, each of which rounds by half a unit at most; exp errs by some units.
+    rtol = 64 * np.finfo(np.float32).eps
+    np.testing.assert_allclose(nn.softmax(x, 1)[:, 5], share, rtol=rtol)
+    np.testing.assert_allclose(nn.log_softmax(x, 1)[:, 5], np.log(share), rtol=rtol)
+    target = np.full((1, *shape[2:]), 5)
+    np.testing.assert_allclose(nn.cross_entropy(x, target), -np.log(share), rtol=rtol)
+
+
 def naive_loss(x, target, weight, ignored, smoothing):
     """The loss of every sample, and what a mean divides by."""
     losses, total = [], 0.0

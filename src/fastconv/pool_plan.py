@@ -129,13 +129,14 @@ def _plan(
     task = _Task(dtype, kind, g.n, out_shape, p, divisors)
     if kind == "indices":
         return _placing(task)
-    # One column of windows would leave most lanes of vectors of outputs empty.
-    if p.ow == p.dw == 1 and p.kw >= _FOLDED_TAPS:
+    doubles = p.dh == p.dw == 1 and p.kh * p.kw > _DOUBLING_TAPS and p.sh * p.sw <= _DOUBLING_STRIDES and p.pt <= p.ih
+    # One column of windows would leave most lanes of vectors of outputs empty; long rows are to be summed in blocks.
+    if p.dw == 1 and p.kw >= _FOLDED_TAPS and (p.ow == 1 or (task.mean and not doubles)):
         return _folding(task)
     # Strips are to be no wider than a few images, and a vector of outputs is to span no more than addresses can.
     if p.pl > p.iw or p.sw >= _FAR or (p.ow == 1 and p.iw > 2):
         return _walking("regular", task)
-    if p.dh == p.dw == 1 and p.kh * p.kw > _DOUBLING_TAPS and p.sh * p.sw <= _DOUBLING_STRIDES and p.pt <= p.ih:
+    if doubles:
         return _doubling(task)
     return _direct(task)
 

@@ -119,7 +119,7 @@ def adaptive_avg_pool2d(x: npt.ArrayLike, output_size: int | Sequence[int | None
     Parameters
     ----------
     x : array_like, shape (N, C, H, W) or (C, H, W)
-        Images; any strides. float32 or float64; sums are taken in that type.
+        Images; any strides. float32 or float64. In float32, too, the error of a mean does not grow with its window.
     output_size : int, None or (int or None, int or None)
         As `adaptive_max_pool2d`, whose windows these are.
 

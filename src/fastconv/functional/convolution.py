@@ -84,6 +84,9 @@ def conv2d(
     roundings of the sum of its own products' magnitudes, so zeros are zeros and whole numbers below 2^24 (float64:
     2^53) exact.
 
+    Whatever the strategy, a NaN or an infinity in `x` reaches only the outputs whose window holds it, and one in
+    `weight` every output of its filter: padding counts as zeros that are multiplied.
+
     References
     ----------
     Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016.

@@ -98,7 +98,7 @@ def avg_pool2d(
     Parameters
     ----------
     x : array_like, shape (N, C, H, W) or (C, H, W)
-        Images; any strides. float32 or float64; sums are taken in that type.
+        Images; any strides. float32 or float64. In float32, too, the error of a mean does not grow with its window.
     kernel_size, stride, padding, ceil_mode
         As `max_pool2d`; the padding counts as zeros.
     count_include_pad : bool

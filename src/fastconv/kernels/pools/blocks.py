@@ -8,6 +8,7 @@ which leaves half of the shuffles. Maxima do not: of equal zeros the first in ro
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 
 from llvmlite import ir
@@ -18,6 +19,9 @@ from numba.extending import intrinsic
 from fastconv.kernels.vector import Emitter
 
 INT64 = ir.IntType(64)
+
+# Sums of many rows are taken in blocks of so many, these again in blocks, and so on.
+_BLOCK, _LEVELS = 64, 3
 
 
 class _Block:
@@ -36,7 +40,7 @@ class _Block:
         DOWN: int,
     ) -> None:
         self.builder, self.KH, self.KW, self.STEP = builder, KH, KW, STEP
-        self.rows, self.SH, self.DOWN = rows, SH, DOWN
+        self.rows, self.SH, self.DOWN, self.mean = rows, SH, DOWN, mean
         self.vector = Emitter(builder, scalar)
         # Of equal values, of zeros that is, the first stays.
         self.fold = (lambda best, value: self.vector.add(best, value)) if mean else self._larger
@@ -61,6 +65,21 @@ class _Block:
             for at, value in zip(best, line(loop.index), strict=True):
                 self.builder.store(self.fold(self.builder.load(at), value), at)
         return [self.builder.load(at) for at in best]
+
+    def summed_at_run_time(self, count: ir.Value, row: Callable[[ir.Value], ir.Value]) -> ir.Value:
+        """``row(0)`` to ``row(count - 1)``, added up in blocks of blocks: the error hardly grows with their number."""
+        builder, vector = self.builder, self.vector
+        none = vector.broadcast(ir.Constant(vector.element, -0.0))
+        sums = [cgutils.alloca_once_value(builder, none) for _ in range(_LEVELS)]
+        with cgutils.for_range(builder, count) as loop:
+            builder.store(vector.add(builder.load(sums[0]), row(loop.index)), sums[0])
+            done = builder.add(loop.index, INT64(1))
+            for level, (low, high) in enumerate(itertools.pairwise(sums), 1):
+                rest = builder.and_(done, INT64(_BLOCK**level - 1))
+                with builder.if_then(builder.icmp_unsigned("==", rest, INT64(0)), likely=False):
+                    builder.store(vector.add(builder.load(high), builder.load(low)), high)
+                    builder.store(none, low)
+        return functools.reduce(vector.add, [builder.load(at) for at in reversed(sums)])
 
     def seen(self, line: ir.Value, tap_step: ir.Value) -> list[ir.Value]:
         """The vectors from which the taps of one line are `picked`."""
@@ -102,6 +121,8 @@ class _Block:
             folds = [self.folded(self.picked(row)) for row in columns]
         elif self.DOWN:
             folds = [self.folded(self.picked(self.folded_at_run_time(kh, seen)))]
+        elif self.mean and not self.KW:
+            folds = [self.summed_at_run_time(kh, row)]
         elif not self.KH:
             folds = self.folded_at_run_time(kh, lambda line: [row(line)])
         else:

@@ -1,7 +1,8 @@
-"""Pooling of windows that stand in one column and are wider than vectors: each is folded lane by lane.
+"""Pooling of windows that share few values and are wider than vectors: each is folded lane by lane.
 
 Four vectors are folded side by side, so that a fold need not wait for the one before it, and the lanes in the end. Sums
-over a plane of n values are of n / (4 lanes) values each: their error does not grow along the plane.
+are taken in blocks, of which each lane adds few values, and the blocks are added up in double precision: the error does
+not grow with the window.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from fastconv.kernels.pools.shared import (
 from fastconv.kernels.target import lanes
 from fastconv.kernels.vector import broadcast, load, store
 
+# Values that a lane of a block of a sum adds up.
+_BLOCK = 64
+
 
 def folding_kernel(dtype: np.dtype, mean: bool) -> Callable[..., None]:
     """The tile kernel of windows of column dilation 1.
@@ -32,6 +36,8 @@ def folding_kernel(dtype: np.dtype, mean: bool) -> Callable[..., None]:
     ``arrays``, ``ints``: as of `doubling_kernel`; scratch memory for a vector and a line of the image.
     """
     neutral, LANES, MEAN = neutral_value(dtype, mean), lanes(dtype), int(mean)
+    # A block of one row; maxima need none.
+    PIECE = 4 * LANES * _BLOCK
     gather = gatherer(dtype, neutral)
     fold = total if mean else later_or_larger
     fold_lanes = total if mean else larger_or_nan if dtype.kind == "f" else larger
@@ -52,31 +58,46 @@ def folding_kernel(dtype: np.dtype, mean: bool) -> Callable[..., None]:
             rest = fold_lanes(rest, lines[at + k])
         return (a, b, c, d), rest
 
+    @register_jitable
+    def gathered(scratch, room, vectors, rest):
+        """The fold of all lanes."""
+        a, b, c, d = vectors
+        store(scratch, room, fold(fold(a, b), fold(c, d)))
+        for lane in range(LANES):
+            rest = fold_lanes(rest, scratch[room + lane])
+        return rest
+
     def loop(arrays, ints, scalars, begin, end, worker):
         x, out, scratch = arrays[0], arrays[1], arrays[2]
         p, tiles = told(ints)
         room = worker * tiles.room
         line = room + LANES
+        none = broadcast(neutral)
         for tile in range(begin, end):
             plane, image, row0, row1 = rows_of(tile, p, tiles)
             for r in range(row0, row1):
                 top, rows = regular(r, p.ih, p.oh, p.kh, p.sh, p.dh, p.pt, ints, plane)
-                left, columns = regular(0, p.iw, p.ow, p.kw, p.sw, 1, p.pl, ints, plane)
-                none = broadcast(neutral)
-                vectors, rest = (none, none, none, none), neutral
-                for i in range(rows):
-                    row = image + (top + i * p.dh) * p.xh
-                    if p.xw == 1:
-                        vectors, rest = folded(x, row + left, columns, vectors, rest)
-                    else:
-                        gather(x, row, 0, 1, left, 1, p.xw, p.iw, scratch, line, 0, columns)
-                        vectors, rest = folded(scratch, line, columns, vectors, rest)
-                a, b, c, d = vectors
-                store(scratch, room, fold(fold(a, b), fold(c, d)))
-                for lane in range(LANES):
-                    rest = fold_lanes(rest, scratch[room + lane])
-                if MEAN:
-                    rest /= arrays[3][r] * arrays[4][0]
-                out[plane * p.oh + r] = rest
+                for q in range(p.ow):
+                    left, columns = regular(q, p.iw, p.ow, p.kw, p.sw, 1, p.pl, ints, plane)
+                    vectors, rest, held, blocks = (none, none, none, none), neutral, 0, -0.0
+                    for i in range(rows):
+                        row = image + (top + i * p.dh) * p.xh
+                        if p.xw != 1:
+                            gather(x, row, 0, 1, left, 1, p.xw, p.iw, scratch, line, 0, columns)
+                        for j in range(0, columns, PIECE):
+                            count = min(columns - j, PIECE)
+                            if p.xw == 1:
+                                vectors, rest = folded(x, row + left + j, count, vectors, rest)
+                            else:
+                                vectors, rest = folded(scratch, line + j, count, vectors, rest)
+                            if MEAN:
+                                held += max(count // (4 * LANES) + 3, count % LANES)
+                                if held >= _BLOCK:
+                                    blocks += gathered(scratch, room, vectors, rest)
+                                    vectors, rest, held = (none, none, none, none), neutral, 0
+                    value = gathered(scratch, room, vectors, rest)
+                    if MEAN:
+                        value = (blocks + value) / (arrays[3][r] * arrays[4][q])
+                    out[(plane * p.oh + r) * p.ow + q] = value
 
     return loop

@@ -33,7 +33,8 @@ def walking_kernel(dtype: np.dtype, mean: bool, windows: str, INDICES: bool) -> 
     values, but the last NaN, as torch has it; and what means are divided by, as of `direct_kernel`, or the starts of
     windows that were drawn, down and across (int64). ``ints``: `Planes`, `Tiles`.
     """
-    neutral, window, MEAN = neutral_value(dtype, mean), WINDOWS[windows], int(mean)
+    # Sums of single precision are taken in double: one value after the other, their error would grow with the window.
+    neutral, window, MEAN = -0.0 if mean else neutral_value(dtype, mean), WINDOWS[windows], int(mean)
     fold = total if mean else larger_or_nan if dtype.kind == "f" else larger
 
     def loop(arrays, ints, scalars, begin, end, worker):

@@ -81,10 +81,15 @@ static inline REAL NAME(total)(VECTOR v)
     return lanes[0];
 }
 
+/* Sums of powers are taken in blocks, which are added up in double precision: in single their error would grow with the
+ * number of classes. */
+#define BLOCK 64
+
 /* The sum of exp(x - peak); the powers are left in `powers`, or if that is null nowhere. */
 static REAL NAME(sum_of_powers)(const REAL *x, int64_t n, REAL peak, REAL *powers)
 {
     REAL few[AT_A_TIME], rest = 0;
+    double blocks = 0;
     VECTOR sums = {0};
     for (int64_t i = 0; i < n; i += AT_A_TIME) {
         const int64_t count = n - i < AT_A_TIME ? n - i : AT_A_TIME;
@@ -97,8 +102,12 @@ static REAL NAME(sum_of_powers)(const REAL *x, int64_t n, REAL peak, REAL *power
             sums += NAME(load)(target + j);
         for (; j < count; j++)
             rest += target[j];
+        if ((i + AT_A_TIME) % (BLOCK * LANES) == 0) {
+            blocks += NAME(total)(sums);
+            sums = (VECTOR){0};
+        }
     }
-    return NAME(total)(sums) + rest;
+    return (REAL)(blocks + NAME(total)(sums) + rest);
 }
 
 /* exp(x) / sum(exp(x)) along the middle of three axes, or its logarithm. Tile: a row where the last axis is 1, or else
@@ -119,6 +128,7 @@ static void NAME(softmax)(void **arrays, const int64_t *ints, const double *scal
             *peak = NAME(largest)(x, classes);
             *sum = NAME(sum_of_powers)(x, classes, *peak, logarithm ? 0 : y);
         } else {
+            double blocks[AT_A_TIME] = {0};
             for (int64_t j = 0; j < columns; j++) {
                 peak[j] = -INFINITY;
                 sum[j] = 0;
@@ -134,7 +144,14 @@ static void NAME(softmax)(void **arrays, const int64_t *ints, const double *scal
                 }
                 if (!logarithm)
                     memcpy(y + c * inner, powers, columns * sizeof(REAL));
+                if (c % BLOCK == BLOCK - 1)
+                    for (int64_t j = 0; j < columns; j++) {
+                        blocks[j] += sum[j];
+                        sum[j] = 0;
+                    }
             }
+            for (int64_t j = 0; j < columns; j++)
+                sum[j] = (REAL)(blocks[j] + sum[j]);
         }
         for (int64_t j = 0; j < columns; j++)
             sum[j] = logarithm ? NAME(logarithm)(sum[j]) : 1 / sum[j];
