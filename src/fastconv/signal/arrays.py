@@ -20,6 +20,7 @@ from fastconv import planner, threads
 from fastconv.arrays import as_array, as_operand
 from fastconv.correlation import correlate as correlate_operands
 from fastconv.correlation import is_finite, output_extents, plan_for
+from fastconv.geometry import REMEMBERED
 from fastconv.kernels.shield import imported
 from fastconv.signal.names import MODES, mode_padding, must_swap, named
 from fastconv.signal.nonfinite import correlate_overlaps
@@ -196,6 +197,8 @@ def _convolve(
 
 def _flat_axes(volume: np.ndarray, kernel: np.ndarray) -> tuple[int, ...]:
     """Axes along which both inputs have one sample, in every mode as the output has: they may be left out."""
+    if 1 not in volume.shape or 1 not in kernel.shape:
+        return ()
     flat = [axis for axis, pair in enumerate(zip(volume.shape, kernel.shape, strict=True)) if pair == (1, 1)]
     return tuple(flat) if len(flat) < volume.ndim else ()
 
@@ -207,6 +210,7 @@ def _default_tolerance(volume: np.ndarray, kernel: np.ndarray, mode: str, dtype:
     return _TOLERANCE[dtype.char]
 
 
+@functools.lru_cache(maxsize=REMEMBERED)
 def _scipy_transforms(shape1: tuple[int, ...], shape2: tuple[int, ...], mode: str) -> bool:
     """Whether SciPy estimates that an FFT of floating-point arrays of these shapes takes less time than direct sums."""
     size1, size2 = prod(shape1), prod(shape2)
@@ -258,11 +262,10 @@ def _convolve_numbers(
         volume, kernel = kernel, volume
     flipped = as_operand(kernel, dtype)[(slice(None, None, -1),) * kernel.ndim]
     padding = mode_padding(mode, kernel.shape, True)
-    run = functools.partial(correlate_operands, padding=padding)
-    correlation = functools.partial(run, dtype=dtype, tolerance=tolerance, strategy=strategy)
     if dtype.kind in "iu" or mode == "valid" or is_finite(flipped):
-        return correlation(volume, flipped)
+        return correlate_operands(volume, flipped, padding, dtype, tolerance=tolerance, strategy=strategy)
     # By a named strategy nothing would be won: it would have to leave most of the outputs to plain sums.
+    run = functools.partial(correlate_operands, padding=padding)
     of_parts = functools.partial(run, dtype=flipped.real.dtype, tolerance=tolerance)
     counting = functools.partial(run, dtype=np.dtype(np.float64), tolerance=_TOLERANCE["d"])
     return correlate_overlaps(as_operand(volume, dtype), flipped, of_parts, counting)

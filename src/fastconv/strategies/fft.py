@@ -16,7 +16,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
-from math import log2, prod, sqrt
+from math import frexp, isfinite, log2, prod, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -170,6 +170,8 @@ def _filters_at_once(g: ConvGeometry, tiling: _Tiling, itemsize: int, max_worksp
 
 def _workers(g: ConvGeometry, tiling: _Tiling, itemsize: int, threads: int, max_workspace: int) -> int:
     """As many threads as there are pairs of tiles for, and room."""
+    if threads == 1:
+        return 1
     scratch = _Planes.of(tiling, itemsize).scratch(g.ic // g.g, g.oc // g.g) * itemsize
     return max(1, min(threads, g.n * g.g * tiling.pairs, max_workspace // 2 // scratch))
 
@@ -259,9 +261,10 @@ def _tiles(g: ConvGeometry, tiling: _Tiling, itemsize: int) -> tuple[tuple[int, 
 
 def _exponents(weight: np.ndarray) -> np.ndarray:
     """Those of the largest taps of filters (oc, …) that are far from 1, and by which they are scaled; else 0."""
-    largest = np.abs(weight).reshape(len(weight), -1).max(axis=1, initial=0)
-    exponents = np.frexp(np.where(np.isfinite(largest), largest, 0))[1].astype(np.int64)
-    return np.where(np.abs(exponents) > _ORDINARY[weight.itemsize], exponents, 0)
+    largest = np.abs(weight).reshape(len(weight), -1).max(axis=1, initial=0).tolist()
+    exponents = (frexp(size)[1] if isfinite(size) else 0 for size in largest)
+    limit = _ORDINARY[weight.itemsize]
+    return np.array([exponent if abs(exponent) > limit else 0 for exponent in exponents], np.int64)
 
 
 def _transform_weight(
