@@ -1,6 +1,8 @@
-"""Direct convolution: the shapes that its blocks, tiles and strips come in, and which kernels they are compiled to."""
+"""Direct convolution: the shapes that its blocks, tiles and strips come in, of every type."""
 
 import itertools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,17 +12,18 @@ from scipy import signal
 
 import fastconv
 from cases import integers
-from fastconv import planner
 from fastconv.epilogue import PLAIN, Epilogue
 from fastconv.geometry import ConvGeometry
-from fastconv.kernels import blocks, jit, store
+from fastconv.kernels import sweep
 from fastconv.strategies import BY_NAME
 from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
-from fastconv.strategies.direct import _lanes, _launch, _tiling
+from fastconv.strategies.direct import _HIGH_EFFICIENCY, _lanes, _tiling
 from fastconv.strategies.reference import convolve
 
 DIRECT = BY_NAME["direct"]
 F4 = np.dtype("float32")
+
+BLOCK_ROWS = (sweep.WIDE_ROWS, *_HIGH_EFFICIENCY)
 
 
 def run(geometry, x, weight, epilogue=PLAIN):
@@ -39,7 +42,7 @@ def check(geometry, dtype="float32", view=lambda x: x):
 
 
 @pytest.mark.per_isa
-@pytest.mark.parametrize("kh", range(1, 2 * blocks.TAPS + 3))
+@pytest.mark.parametrize("kh", range(1, 2 * sweep.RUN["f"] + 3))
 @pytest.mark.parametrize("extent", ["ih30 iw20", "ih12 iw320"])
 def test_columns_of_every_number_of_taps(kh, extent):
     """Whole columns, and runs of them: up to TAPS, and all that leave some rest."""
@@ -51,7 +54,7 @@ def test_columns_of_every_number_of_taps(kh, extent):
 def test_planes_around_the_extents_of_blocks(dtype, stride):
     """One more and one less than blocks of every kind, in both directions."""
     lanes = _lanes(np.dtype(dtype))
-    heights = sorted({rows * n + d for rows, _ in blocks.BLOCKS for n in (1, 2) for d in (-1, 0, 1)})
+    heights = sorted({rows * n + d for rows in BLOCK_ROWS for n in (1, 2) for d in (-1, 0, 1)})
     for oh in heights:
         for ow in (1, lanes - 1, lanes, lanes + 1, 3 * lanes + 1):
             extent = f"ih{(oh - 1) * stride + 1} iw{(ow - 1) * stride + 1}"
@@ -98,8 +101,8 @@ def test_wide_planes(name):
 def test_some_of_them_are_read_in_place_and_others_are_not():
     def in_place(name):
         g = ConvGeometry.parse(WIDE[name]).as_2d()
-        at = 14 + 10 + 5  # of kernels/sweep.pyx's `Tiles`
-        return bool(_tiling(g, F4, 8, g.iw, 1).ints[at])
+        at = 14 + 11 + 5  # of kernels/sweep.pyx's `Tiles`
+        return bool(_tiling(g, F4, g.iw, 1).ints[at])
 
     places = {name: in_place(name) for name in WIDE}
     assert places["in_place"]
@@ -156,19 +159,47 @@ def test_bias_and_activation_of_small_and_wide_planes(activation, descriptor):
 INTEGERS_AND_COMPLEX = "bBhHiIlLqQFD"
 
 
+def drawn(rng, shape, char):
+    """Whole numbers, of any value if their sums wrap around, else so small that those are exact."""
+    if char in "FD":
+        return (rng.integers(-9, 10, shape) + 1j * rng.integers(-9, 10, shape)).astype(char)
+    if char in "fd":
+        return rng.integers(-9, 10, shape).astype(char)
+    info = np.iinfo(char)
+    return rng.integers(info.min, info.max, shape, dtype=char, endpoint=True)
+
+
+@pytest.mark.per_isa
 @pytest.mark.parametrize("char", INTEGERS_AND_COMPLEX)
 def test_integers_wrap_around_and_complex_numbers_multiply(char):
     """As the sums of products that NumPy takes in the type itself."""
     rng = np.random.default_rng(0)
-    for shape, kernel in (((21, 33), (3, 4)), ((5, 6), (3, 2)), ((22, 40), (9, 8))):
-        image, taps = (rng.integers(0, 127, size) for size in (shape, kernel))
-        if char in "FD":
-            image, taps = image + 1j * rng.integers(-9, 9, shape), taps - 1j * rng.integers(-9, 9, kernel)
-        image, taps = image.astype(char), taps.astype(char)
+    for shape, kernel in (((21, 33), (3, 4)), ((5, 6), (3, 2)), ((22, 140), (9, 8)), ((9, 300), (3, 3))):
+        image, taps = drawn(rng, shape, char), drawn(rng, kernel, char)
         expected = signal.correlate2d(image, taps.conj(), "valid")
         geometry = ConvGeometry.from_shapes((1, 1, *shape), (1, 1, *kernel))
         out = run(geometry, image[None, None], taps[None, None])
         np.testing.assert_array_equal(out[0, 0], expected)
+
+
+@pytest.mark.per_isa
+@pytest.mark.parametrize("char", "fd" + INTEGERS_AND_COMPLEX)
+@pytest.mark.parametrize("kernel", [(1, 7), (2, 3), (3, 3), (5, 5), (6, 1), (7, 4), (11, 2)])
+def test_planes_of_odd_extents_of_every_type(char, kernel):
+    """Around the extents of every block, borders on all sides."""
+    rng = np.random.default_rng(kernel)
+    lanes = _lanes(np.dtype(char))
+    for rows in sorted({rows + d for rows in (1, *BLOCK_ROWS) for d in (0, 1)}):
+        for cols in (1, lanes + 1, 2 * lanes - 1, 2 * lanes, 3 * lanes + 1):
+            if rows + 6 < kernel[0]:
+                continue
+            descriptor = f"ic1 oc1 ih{rows} iw{cols} kh{kernel[0]} kw{kernel[1]} pt2 pb4 pl1 pr5"
+            geometry = ConvGeometry.parse(descriptor)
+            x, weight = drawn(rng, (1, 1, rows, cols), char), drawn(rng, (1, 1, *kernel), char)
+            around = np.zeros((rows + 6, cols + 6), char)
+            around[2:-4, 1:-5] = x[0, 0]
+            expected = signal.correlate2d(around, weight[0, 0].conj(), "valid")
+            np.testing.assert_array_equal(run(geometry, x, weight)[0, 0], expected)
 
 
 @pytest.mark.parametrize("char", "hQD")
@@ -202,40 +233,23 @@ def test_random_windows(steps, kernel, pads, extent):
     check(geometry)
 
 
-def test_a_sweep_over_kernel_extents_compiles_few_kernels():
-    before = len(jit.COMPILED)
-    for kh, kw in itertools.product(range(1, 60, 3), range(1, 60, 5)):
-        g = ConvGeometry.parse(f"ic1 oc1 ih200 iw300 kh{kh} kw{kw}")
-        _launch(g, F4, (4 * 200 * 300, 4 * 200 * 300, 4 * 300, 4))
-    assert len(jit.COMPILED) - before <= blocks.TAPS + 1
+def test_nothing_is_compiled_when_it_is_called():
+    """Of all types and strides: Numba is not even loaded."""
+    code = """
+import sys, numpy as np, fastconv
+for dtype in (np.float32, np.float64):
+    for stride in (1, 2, 3):
+        x, weight = np.ones((1, 2, 40, 50), dtype), np.ones((2, 2, 3, 5), dtype)
+        fastconv.conv2d(x, weight, stride=stride, dilation=stride, strategy="direct")
+for char in "bHiQFD":
+    fastconv.signal.correlate2d(np.ones((30, 40), char), np.ones((4, 7), char))
+assert "numba" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_estimates_do_not_compile():
-    before = len(jit.COMPILED)
-    plan = fastconv.plan_conv2d((1, 1, 500, 77), (1, 1, 4, 9), dtype="float64")
-    assert "direct" in str(plan)
-    assert len(jit.COMPILED) == before
-
-
-def test_auto_does_not_wait_for_a_compiler_whose_work_is_lost(monkeypatch):
-    geometry = ConvGeometry.parse("ic1 oc1 i64 kh3 kw4 p1")
-    planner._plan.cache_clear()
-    assert planner.plan(geometry, "float32").strategy is DIRECT
-    planner._plan.cache_clear()
-    monkeypatch.setattr(store, "writable_directory", lambda: None)
-    try:
-        assert planner.plan(geometry, "float32").strategy is not DIRECT
-        assert planner.plan(geometry, "float32", strategy="direct").strategy is DIRECT
-        assert planner.plan(ConvGeometry.parse("ic1 oc1 i40000 k9 s2"), "float32").strategy is DIRECT
-    finally:
-        planner._plan.cache_clear()
-
-
-def test_warmup_compiles_what_calls_need():
+def test_warmup_names_what_auto_chooses():
     assert fastconv.warmup("ic1 oc1 ih40 iw33 kh2 kw9", dtype="float64") == ("direct",)
-    before = len(jit.COMPILED)
-    fastconv.conv2d(np.ones((1, 1, 40, 33)), np.ones((1, 1, 2, 9)))
-    assert len(jit.COMPILED) == before
     with pytest.raises(fastconv.GeometryError, match="nonsense"):
         fastconv.warmup("nonsense")
     with pytest.raises(TypeError, match="float32 or float64"):

@@ -123,13 +123,12 @@ def _plan(
         price = _measure([BY_NAME[name] for name in able], image, type_, threads, max_workspace, prepared)
         for name in able:
             candidates[name] = replace(candidates[name], seconds=price[name] * geometry.n if name in price else None)
-        chosen = min(price, key=price.__getitem__)
     else:
         price = {
             name: candidates[name].seconds if image is geometry else _estimate(BY_NAME[name], image, type_, prepared)
             for name in able
         }
-        chosen = _cheapest(price, image, type_)
+    chosen = min(price, key=price.__getitem__)
     seconds = _estimate(BY_NAME[chosen], geometry, type_, prepared) if mode == "measure" else candidates[chosen].seconds
     return Plan(
         geometry=geometry,
@@ -142,21 +141,6 @@ def _plan(
         prepared=prepared,
         candidates=tuple(candidates.values()),
     )
-
-
-def _cheapest(price: dict[str, float], geometry: ConvGeometry, dtype: np.dtype) -> str:
-    """The strategy with the least price, its compiler included where nothing keeps what that makes.
-
-    To ask for that loads the compiler, so only a strategy that would win is asked.
-    """
-    chosen, *others = sorted(price, key=price.__getitem__)
-    strategy = BY_NAME[chosen]
-    if others and hasattr(strategy, "compile_cost"):  # which is quicker than to ask for the protocol `Compiles`
-        rest = {name: price[name] for name in others}
-        other = _cheapest(rest, geometry, dtype)
-        if price[other] < price[chosen] + strategy.compile_cost(geometry, dtype):
-            return other
-    return chosen
 
 
 def candidate(

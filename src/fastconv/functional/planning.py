@@ -1,4 +1,4 @@
-"""How convolutions would be computed, told and prepared ahead of the first call."""
+"""How convolutions would be computed, reported and planned ahead of the first call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastconv.functional.arguments import available_threads
 from fastconv.geometry import ConvGeometry, Padding, checked_shape
 from fastconv.plan import Plan
 from fastconv.strategies import STRATEGIES
-from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE, Compiles
+from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
 
 
 def strategies() -> tuple[str, ...]:
@@ -97,11 +97,10 @@ def plan_conv2d(
 
 
 def warmup(*descriptors: str, dtype: npt.DTypeLike = np.float32, num_threads: int | None = None) -> tuple[str, ...]:
-    """Compile now what the first convolutions of such problems would otherwise wait for.
+    """Plan now what the first convolutions of such problems would otherwise plan.
 
-    Kernels are compiled at their first use, for about half a second each, and kept on disk where a directory can be
-    written (`fastconv info` names it). A few kernels serve all problems: they depend on the type, on the stride and
-    on how many rows and columns the output has at least, but not on channels, and only up to 5 on the kernel's height.
+    That takes about a millisecond per problem; plans are remembered. Kernels of convolutions are compiled with the
+    package, and no call waits for a compiler.
 
     Parameters
     ----------
@@ -116,7 +115,7 @@ def warmup(*descriptors: str, dtype: npt.DTypeLike = np.float32, num_threads: in
     Returns
     -------
     tuple of str
-        The strategy that "auto" chooses for each problem, ready to run.
+        The strategy that "auto" chooses for each problem.
 
     Raises
     ------
@@ -134,13 +133,11 @@ def warmup(*descriptors: str, dtype: npt.DTypeLike = np.float32, num_threads: in
     for descriptor in descriptors or _USUAL:
         geometry = ConvGeometry.parse(descriptor).as_2d()
         plan = planner.plan(geometry, type_, threads=available_threads(num_threads))
-        if isinstance(plan.strategy, Compiles):
-            plan.strategy.compile(geometry, type_)
         chosen.append(plan.strategy.name)
     return tuple(chosen)
 
 
-# What `warmup` compiles by default.
+# What `warmup` plans by default.
 _USUAL = (
     *(f"ic1 oc1 i{extent} k{kernel} p{kernel // 2}" for extent in (128, 1024) for kernel in (3, 5, 7)),
     *(f"g32 ic32 oc32 i{extent} k3 s{stride} p1" for extent in (7, 14, 28, 56, 112) for stride in (1, 2)),

@@ -36,12 +36,19 @@ cdef extern from "simd/simd.h":
         void (*sum)() noexcept nogil
         void (*mean)() noexcept nogil
 
+    ctypedef struct filter_sweep:
+        const char *type
+        int64_t lanes
+        tile_function filter
+
     ctypedef struct simd_kernels:
         const char *isa
         int64_t lanes_bytes, mr, nv
         void (*copy_lines)(void *to, int64_t pitch, const void *source, int64_t apart,
                            int64_t lines, int64_t n) noexcept nogil
         real_kernels f32, f64
+        int64_t wide_rows
+        filter_sweep *filters
         tile_function windows
         window_folds *folds
 

@@ -2,11 +2,10 @@
 """The tiles of direct convolution: what each sees of the image, and the sweeps that compute it.
 
 A *sweep* is a native function: it computes a rectangle of the output planes of a group from lines of values that it
-can load as vectors. Narrow planes with 3 × 3 filters have one in C (simd/rolling.h); all others are swept block by
-block by a function that Numba compiled (kernels/direct.py). This module cuts tiles into rectangles and finds such
-lines. Where all that a rectangle sees lies in the image, and columns follow each other in memory, they are the image's
-own. For all others, those at borders above all, a *strip* is gathered first, zeros around the image included, whose
-columns may be split into planes::
+can load as vectors, block by block (simd/filter.h), or, of narrow planes with 3 × 3 filters, down the columns
+(simd/rolling.h). This module cuts tiles into rectangles and finds such lines. Where all that a rectangle sees lies in
+the image, and columns follow each other in memory, they are the image's own. For all others, those at borders above
+all, a *strip* is gathered first, zeros around the image included, whose columns may be split into planes::
 
     strip[c, l, plane, t] = x[c, top + line(l), col * sw - pl + start[plane] + t * step]
 
@@ -22,16 +21,33 @@ from libc.string cimport memcpy
 from fastconv.kernels.cpu cimport picked
 
 cdef extern from "simd/simd.h":
+    enum:
+        CACHE_LINE
+        COMPLEX_TAPS
+        FILTER_TYPES
+        LEAKY_RELU
+        TAPS
+
     ctypedef struct Sweep:
         int64_t channel, line, tap, row, out_vector, out_row, out_plane
         int64_t rows, cols, channels, kw, weights, runs, long_runs, run, activation, flat
-        int64_t stride
+        int64_t block_rows, across, stride, every
 
-# The sweeps of simd/rolling.h, by the size of a value.
-ROLLING = {4: <intptr_t> picked.f32.rolling, 8: <intptr_t> picked.f64.rolling}
+cdef int kind
 
-ctypedef void (*sweep_kernel)(void **arrays, const int64_t *ints, const double *scalars,
-                              int64_t begin, int64_t end, int64_t worker) noexcept nogil
+# The sweeps of simd/filter.h, and the values of their vectors, by the type of the values, such as "f4"; integers wrap
+# around alike, signed or not. Taps of a column that they take at a time, and the rows of blocks of two vectors.
+KINDS = tuple(picked.filters[kind].type.decode() for kind in range(FILTER_TYPES))
+FILTERS = {KINDS[kind]: <intptr_t> picked.filters[kind].filter for kind in range(FILTER_TYPES)}
+LANES = {KINDS[kind]: picked.filters[kind].lanes for kind in range(FILTER_TYPES)}
+RUN = {"f": TAPS, "i": TAPS, "c": COMPLEX_TAPS}
+WIDE_ROWS = picked.wide_rows
+
+# The sweeps of simd/rolling.h, by the type of the values.
+ROLLING = {"f4": <intptr_t> picked.f32.rolling, "f8": <intptr_t> picked.f64.rolling}
+
+ctypedef void (*sweep_function)(void **arrays, const int64_t *ints, const double *scalars,
+                                int64_t begin, int64_t end, int64_t worker) noexcept nogil
 ctypedef void (*row_function)(void *values, int64_t n, const void *bias, int64_t m, int64_t code,
                               double parameter) noexcept nogil
 
@@ -45,9 +61,8 @@ ctypedef fused item:
 cdef struct Tiles:
     # Of the geometry.
     int64_t groups, icg, ocg, ih, iw, oh, ow, kh, kw, sh, sw, dh, pt, pl
-    # Of the sweep: items of a value and of a vector; rows and columns of its blocks, whether their vectors are
-    # neighbours in a row (flat); input columns of an output column; runs of taps; the last activation that it applies.
-    int64_t unit, lanes, block_rows, block_cols, flat, every, runs, long_runs, run, activations_swept
+    # Of the sweep: items of a value; rows and columns of the least that it computes; `Sweep` names the others.
+    int64_t unit, least_rows, least_cols, block_rows, across, stride, every, flat, runs, long_runs, run
     # Of the tiles, and of the largest rectangles that are computed from a strip; the columns that see only the image.
     int64_t spread, row_tile, row_tiles, strip_rows, strip_cols, in_place, first_inside, last_inside
     # Of the lines: lines of the image from one vector of a block to the next, and of a strip; of a strip from one row
@@ -71,14 +86,24 @@ cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
     return (a + b - 1) // b if a > 0 else -(-a // b)
 
 
+cpdef int64_t pitch_of(int64_t width, int64_t size) noexcept nogil:
+    """Items, of `size` bytes, from one line of a strip to the next.
+
+    Long lines begin an odd number of cache lines apart: at powers of two, many of them would share few places of L1.
+    """
+    cdef int64_t lines = ceil_div(width * size, CACHE_LINE)
+    return width if lines < 8 else (lines | 1) * (CACHE_LINE // size)
+
+
 cdef inline Part next_part(int64_t at, int64_t begin, int64_t end, int64_t block, int64_t most,
                            int64_t first, int64_t last) noexcept nogil:
-    """What follows `at` of an axis from `begin` to `end`: all that lies inside, from `first` to `last`, or else at most
-    as much as a strip may hold. It is moved back where it would be narrower than a block, unless the axis is."""
+    """What follows `at` of an axis from `begin` to `end`: all that lies inside, from `first` to `last`, but for a block
+    that the border behind it begins with, or else at most as much as a strip may hold. It is moved back where it would
+    be narrower than a block, unless the axis is."""
     cdef Part part
     part.inside = first <= at and at + block <= min(last, end)
     if part.inside:
-        part.begin, part.count = at, min(last, end) - at
+        part.begin, part.count = at, end - at if end <= last else max(block, min(last, end - block) - at)
     else:
         part.begin = max(begin, min(at, end - block))
         part.count = min(most, end - part.begin)
@@ -124,7 +149,7 @@ cdef void gather(const item *x, const Tiles *t, const int64_t *starts, Part rows
     cdef int64_t segment = rows.count if t.by_tap else t.segment
     cdef int64_t lines = (rows.count - 1) * t.row_lines + (t.kh - 1) * tap_lines + 1
     cdef int64_t width = (cols.count - 1) * t.every + 1 + t.reach
-    cdef int64_t plane_pitch = t.plane_pitch if t.planes > 1 else width * t.unit
+    cdef int64_t plane_pitch = t.plane_pitch if t.planes > 1 else pitch_of(width * t.unit, sizeof(item))
     cdef int64_t pitch = t.planes * plane_pitch
     cdef int64_t plane, left, first, last, above, inside, c, begin, count, y
     cdef int64_t line_step = t.line_step
@@ -159,31 +184,32 @@ cdef void gather(const item *x, const Tiles *t, const int64_t *starts, Part rows
     last_place.top, last_place.left, last_place.rows, last_place.cols = top, cols.begin, rows.count, cols.count
 
 
-cdef void sweep_small(sweep_kernel sweep, const Tiles *t, void **arguments, Sweep s, const double *scalars,
+cdef void sweep_small(sweep_function sweep, const Tiles *t, void **arguments, Sweep s, const double *scalars,
                       int64_t m, Part rows, Part cols, item *block, item *target) noexcept nogil:
     """Sweep a rectangle from which blocks stick out: one by one, each into scratch memory."""
     cdef item *source = <item *> arguments[0]
     cdef int64_t plane, down, across, r, q, i
     arguments[2] = block
-    s.rows, s.cols, s.out_vector = t.block_rows, t.block_cols * t.unit, t.lanes
+    s.rows, s.cols = t.least_rows, t.least_cols * t.unit
+    s.out_vector = t.least_cols // (t.block_rows if t.flat else 1) * t.unit
     for plane in range(t.ocg):
-        for down in range(ceil_div(rows.count, t.block_rows)):
-            r = max(0, min(down * t.block_rows, rows.count - t.block_rows))
-            for across in range(ceil_div(cols.count, t.block_cols)):
-                q = max(0, min(across * t.block_cols, cols.count - t.block_cols))
+        for down in range(ceil_div(rows.count, t.least_rows)):
+            r = max(0, min(down * t.least_rows, rows.count - t.least_rows))
+            for across in range(ceil_div(cols.count, t.least_cols)):
+                q = max(0, min(across * t.least_cols, cols.count - t.least_cols))
                 arguments[0] = source + r * s.row + q * t.every * t.unit
                 sweep(arguments, <int64_t *> &s, scalars, m + plane, m + plane + 1, 0)
-                for i in range(min(rows.count, t.block_rows)):
+                for i in range(min(rows.count, t.least_rows)):
                     memcpy(target + plane * s.out_plane + (r + i) * s.out_row + q * t.unit,
-                           block + i * t.lanes, min(cols.count, t.block_cols) * t.unit * sizeof(item))
+                           block + i * s.out_vector, min(cols.count, t.least_cols) * t.unit * sizeof(item))
 
 
 cdef void compute(item *x, void **arrays, const int64_t *ints, const double *scalars,
                   int64_t begin, int64_t end, int64_t worker) noexcept nogil:
     cdef const Tiles *t = <const Tiles *> arrays[9]
-    cdef sweep_kernel sweep = <sweep_kernel> arrays[3]
+    cdef sweep_function sweep = <sweep_function> arrays[3]
     cdef item *block = <item *> arrays[6] + worker * t.scratch
-    cdef item *strip = block + t.block_rows * t.block_cols * t.unit
+    cdef item *strip = block + t.least_rows * t.least_cols * t.unit
     cdef item *image
     cdef item *target
     cdef void *arguments[5]
@@ -193,10 +219,10 @@ cdef void compute(item *x, void **arrays, const int64_t *ints, const double *sca
     cdef int64_t tile, residue, group, n, row0, row1, row, col, top, first, last, m, plane, r
     s.channels, s.kw, s.weights = t.icg, t.kw, t.icg * t.kh * t.kw * t.unit
     s.runs, s.long_runs, s.run, s.activation, s.flat = t.runs, t.long_runs, t.run, ints[0], t.flat
-    s.stride = t.sh
+    s.block_rows, s.across, s.stride, s.every = t.block_rows, t.across, t.stride, t.every
     place.rows = 0
     s.out_row, s.out_plane = t.spread * t.ow * t.unit, t.oh * t.ow * t.unit
-    s.out_vector = t.lanes if t.flat else s.out_row
+    s.out_vector = t.least_cols // t.block_rows * t.unit if t.flat else s.out_row
     arguments[1], arguments[3], arguments[4] = arrays[1], arrays[5], arrays[7]
     for tile in range(begin, end):
         residue = tile // t.row_tiles % t.spread
@@ -211,12 +237,12 @@ cdef void compute(item *x, void **arrays, const int64_t *ints, const double *sca
         last = ceil_div((t.ih + t.pt - (t.kh - 1) * t.dh - 1) // t.sh + 1 - residue, t.spread)
         row = row0
         while row < row1:
-            rows = next_part(row, row0, row1, t.block_rows, t.strip_rows, first, last)
+            rows = next_part(row, row0, row1, t.least_rows, t.strip_rows, first, last)
             row = rows.begin + rows.count
             top = (residue + rows.begin * t.spread) * t.sh - t.pt
             col = 0
             while col < t.ow:
-                cols = next_part(col, 0, t.ow, t.block_cols, t.strip_cols,
+                cols = next_part(col, 0, t.ow, t.least_cols, t.strip_cols,
                                  t.first_inside if rows.inside else t.ow, t.last_inside)
                 col = cols.begin + cols.count
                 if rows.inside and cols.inside:
@@ -226,16 +252,16 @@ cdef void compute(item *x, void **arrays, const int64_t *ints, const double *sca
                     gather(image, t, <const int64_t *> arrays[8], rows, cols, top, &place, strip, &s)
                     arguments[0] = strip
                 if t.flat:
-                    s.line = t.lanes * t.every
+                    s.line = s.out_vector * t.every
                 target = <item *> arrays[2] + (n * t.groups * t.ocg + m) * s.out_plane
                 target += (residue + rows.begin * t.spread) * t.ow * t.unit + cols.begin * t.unit
-                if rows.count < t.block_rows or cols.count < t.block_cols:
+                if rows.count < t.least_rows or cols.count < t.least_cols:
                     sweep_small(sweep, t, arguments, s, scalars, m, rows, cols, block, target)
                 else:
                     arguments[2] = target
                     s.rows, s.cols = rows.count, cols.count * t.unit
                     sweep(arguments, <int64_t *> &s, scalars, m, m + t.ocg, worker)
-                if s.activation > t.activations_swept:
+                if s.activation > LEAKY_RELU:
                     for plane in range(t.ocg):
                         for r in range(rows.count):
                             (<row_function> arrays[4])(target + plane * s.out_plane + r * s.out_row, cols.count,

@@ -9,7 +9,7 @@ A kernel reads like scalar code that takes `lanes` steps at once::
 
 Pointers are those of a tile kernel (`types.CPointer` of an integer, float32 or float64), offsets are in elements, and
 nothing needs to be aligned. Vectors add, subtract and multiply by their operators; integers wrap around.
-`Emitter` holds the same operations for code that writes LLVM's instructions itself, as kernels/direct.py does.
+`Emitter` holds the same operations for code that writes LLVM's instructions itself, as kernels/pools/blocks.py does.
 
 Vectors are as wide as registers (kernels/target.py).
 """
@@ -314,13 +314,3 @@ def as_int64(typingctx, pointer):
         return builder.bitcast(arguments[0], context.get_value_type(target))
 
     return target(pointer), codegen
-
-
-@intrinsic
-def is_given(typingctx, pointer):
-    """Whether `pointer` is not null."""
-
-    def codegen(context, builder, signature, arguments):
-        return builder.icmp_unsigned("!=", builder.ptrtoint(arguments[0], ir.IntType(64)), ir.IntType(64)(0))
-
-    return types.boolean(pointer), codegen

@@ -91,5 +91,7 @@ def spread_window(window: np.ndarray, axes: tuple[int, ...], ndim: int, name: st
     """A window over the filtered axes, as one over all."""
     if window.ndim != len(axes):
         raise RuntimeError(f"{name}.ndim ({window.ndim}) must match len(axes) ({len(axes)})")
+    if window.ndim == ndim:
+        return window
     # SciPy does not sort the axes: the k-th of the window is the k-th that is filtered, in ascending order.
     return np.expand_dims(window, tuple(axis for axis in range(ndim) if axis not in axes))

@@ -283,7 +283,10 @@ def _correlate(
     if array.ndim == 0:
         store(np.asarray(array * taps.astype(np.float64)), out)
     elif array.size:
-        store(_correlate_planes(array, taps, padding, working_type(array, out), continuation, cval, tolerance), out)
+        values = _correlate_planes(array, taps, padding, working_type(array, out), continuation, cval, tolerance)
+        if out is not output and values.dtype == out.dtype:
+            return values
+        store(values, out)
     return out
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from math import sqrt
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -112,17 +112,6 @@ class PreparesFirst:
         max_workspace: int,
     ) -> None:
         self.run(geometry, x, self.prepare(geometry, weight, threads), out, epilogue, threads, max_workspace)
-
-
-@runtime_checkable
-class Compiles(Protocol):
-    """What strategies have beside the above whose kernels are compiled when they are first needed."""
-
-    def compile_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        """Estimated seconds that every process spends on a kernel before it can `run`: none if it is kept on disk."""
-
-    def compile(self, geometry: ConvGeometry, dtype: np.dtype) -> None:
-        """Make sure that `run` finds its kernel compiled."""
 
 
 class KeepsWeights(PreparesFirst):

@@ -1,7 +1,7 @@
 """Direct loops on vectors: sums in registers share every line of the image.
 
 Narrow planes with 3 × 3 filters, those of depthwise layers, are swept by sums that roll down the columns
-(kernels/simd/rolling.h); all others by blocks of sums that Numba compiles (kernels/direct.py).
+(kernels/simd/rolling.h); all others by blocks of sums (kernels/simd/filter.h).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections import Counter
-from math import ceil, gcd
+from math import ceil, gcd, prod
 from typing import NamedTuple
 
 import numpy as np
@@ -17,46 +17,35 @@ import numpy as np
 from fastconv import threads as team
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
-from fastconv.kernels.blocks import (
-    BLOCKS,
-    COMPLEX_BLOCKS,
-    COMPLEX_TAPS,
-    INTEGER_BLOCKS,
-    LEAKY_RELU,
-    TAPS,
-    item_dtype,
-)
-from fastconv.kernels.jit import tile_kernel
-from fastconv.kernels.shield import imported
-from fastconv.kernels.target import register_bytes
 from fastconv.strategies.base import FMA_FLOPS, KeepsWeights, SumsProducts, sum_error
 
-# Strips of this many values or less stay in L1 or close to it. Longer columns gain nothing.
-_STRIP_VALUES = 8192
+# Strips of this many bytes stay in L2, or in L1 if every filter of a group reads them anew.
+_STRIP_BYTES, _SHARED_STRIP_BYTES = 1 << 17, 1 << 15
+
+# Columns of a strip: longer ones gain nothing.
 _COLUMNS = 512
 
 # Rows of a tile, if those can be computed from the image itself.
 _ROWS = 64
 
-# Share of the multiply-add peak that blocks reach, by their rows and vectors across.
-_EFFICIENCY = {(3, 4): 0.93, (5, 2): 0.9, (10, 1): 0.9, (7, 1): 0.76, (4, 1): 0.58}
-_ROLLING_EFFICIENCY = 0.8
+# Share of the multiply-add peak that blocks reach, by their vectors across and, of one, their rows.
+_WIDE_EFFICIENCY, _HIGH_EFFICIENCY, _ROLLING_EFFICIENCY = 0.95, {8: 0.86, 4: 0.58}, 0.8
 
-# So many vectors to a row leave little of a low block unused, and make borders cheap.
+# Planes of fewer rows are swept along their rows.
+_LEAST_ROWS = min(_HIGH_EFFICIENCY)
+
+# So many vectors to a row make borders cheap.
 _WIDE = 32
 
 # Lines that are apart by about a multiple of a page share the same few places of L1.
 _PAGE, _NEAR, _WAYS = 4096, 256, 8
-
-
-_COMPILE_SECONDS = 0.5
 
 # Bytes a second from L2, and to gather a strip of a large image and write the output.
 _L2_BYTES, _MEMORY_BYTES = 6e10, 4.5e10
 
 
 class _Blocks(NamedTuple):
-    """Which kernel: the blocks, how lines are shared among their rows, how columns are loaded (kernels/direct.py).
+    """Which kernel: the blocks, how lines are shared among their rows, how columns are loaded (kernels/simd/filter.h).
 
     Rolling sums are blocks of one row and one vector that share all lines.
     """
@@ -77,8 +66,12 @@ class _Blocks(NamedTuple):
 
     def efficiency(self) -> float:
         """Share of the multiply-add peak."""
-        share = _ROLLING_EFFICIENCY if self.rolls else _EFFICIENCY[self.rows, self.across]
+        share = _ROLLING_EFFICIENCY if self.rolls else _efficiency(self.rows, self.across)
         return share if self.stride == 1 else share / 2  # otherwise more loads than multiply-adds, or shuffles
+
+
+def _efficiency(rows: int, across: int) -> float:
+    return _WIDE_EFFICIENCY if across > 1 else _HIGH_EFFICIENCY[rows]
 
 
 class _Columns(NamedTuple):
@@ -97,7 +90,7 @@ class _Columns(NamedTuple):
 
 def _columns(g: ConvGeometry, dtype: np.dtype) -> _Columns:
     """As they are, at strides 1 and, of reals, 2; else by their phase; or a plane for each tap, if that is far less."""
-    step = 1 if g.sw == 1 or (g.sw == 2 and dtype.kind != "c") else g.sw
+    step = 1 if g.sw == 1 or (g.sw == 2 and dtype.kind == "f") else g.sw
     split = _Columns(step, min(g.kw, step // gcd(step, g.dw)), (g.kw - 1) * g.dw // step, by_tap=False)
     columns = min(g.ow, _COLUMNS)
     if split.planes * (columns * g.sw // step + split.reach) > 2 * g.kw * columns:
@@ -124,29 +117,28 @@ def _rolls(g: ConvGeometry, dtype: np.dtype) -> bool:
     )
 
 
-def _blocks(g: ConvGeometry, dtype: np.dtype, lanes: int) -> _Blocks:
+def _blocks(g: ConvGeometry, dtype: np.dtype) -> _Blocks:
+    from fastconv.kernels.sweep import WIDE_ROWS
+
     if _rolls(g, dtype):
         return _Blocks(1, 1, stride=g.sh, every_second=g.sw == 2, flat=False, spread=g.dh, rolls=True)
-    choices = {"c": COMPLEX_BLOCKS, "f": BLOCKS}.get(dtype.kind, INTEGER_BLOCKS)
-    high = [(rows, across) for rows, across in choices if across == 1]
-    least = min(high)[0]
+    high = [(rows, 1) for rows in _HIGH_EFFICIENCY if dtype.kind != "c" or rows == _LEAST_ROWS]
+    wide = [(WIDE_ROWS, 2)] if dtype.kind != "c" else []
     every_second = g.sw == 2 and _columns(g, dtype).is_dense
+    vectors = g.ow / _lanes(dtype)
 
-    def best(rows: int) -> tuple[int, int]:
-        return min(high, key=lambda block: -(-rows // block[0]) * block[0] / _EFFICIENCY[block])
+    def best(blocks: list[tuple[int, int]], rows: int, across: float) -> tuple[int, int]:
+        """The most useful for so many rows and vectors across, of those that do not stick out if any does not."""
+        within = [block for block in blocks if block[0] <= rows and block[1] <= across] or [(_LEAST_ROWS, 1)]
+        return min(within, key=lambda b: ceil(rows / b[0]) * ceil(across / b[1]) * prod(b) / _efficiency(*b))
 
-    if g.sh == 1 and -(-g.oh // g.dh) >= least and not every_second:
-        apart = g.iw * g.dh * dtype.itemsize, g.ow * g.dh * dtype.itemsize
-        low = sorted(block for block in choices if block[1] > 1 and g.ow >= _WIDE * lanes)
-        # The lowest is best for many taps, and for few where it alone finds room in L1.
-        if g.kh <= TAPS and [_crowded(g, rows, 1, *apart) for rows, _ in low] != [False, True]:
-            low.reverse()
-        block = low[0] if low else best(-(-g.oh // g.dh))
-        return _Blocks(*block, stride=1, every_second=False, flat=False, spread=g.dh)
-    if g.oh < least:
-        return _Blocks(*best(-(-g.ow // lanes)), stride=0, every_second=every_second, flat=True, spread=1)
+    rows = -(-g.oh // g.dh)
+    if g.sh == 1 and rows >= _LEAST_ROWS and not every_second:
+        return _Blocks(*best(wide + high, rows, vectors), stride=1, every_second=False, flat=False, spread=g.dh)
+    if g.oh < _LEAST_ROWS:
+        return _Blocks(*best(high, ceil(vectors), 1), stride=0, every_second=every_second, flat=True, spread=1)
     stride = 2 if g.sh == 2 and g.dh == 1 and every_second else 0
-    return _Blocks(*best(g.oh), stride=stride, every_second=every_second, flat=False, spread=1)
+    return _Blocks(*best(high, g.oh, vectors), stride=stride, every_second=every_second, flat=False, spread=1)
 
 
 class _Lines(NamedTuple):
@@ -188,18 +180,26 @@ def _crowded(g: ConvGeometry, rows: int, stride: int, line_bytes: int, row_bytes
     return most(lines, abs(line_bytes)) + most(rows, row_bytes) > _WAYS
 
 
-def _lanes(dtype: np.dtype) -> int:
-    """Output values of a vector of the ahead-of-time kernels: what estimates go by, which must not load Numba."""
-    from fastconv.kernels.gemm import LANES
+def _unit(dtype: np.dtype) -> int:
+    """Items of a value: complex numbers have two."""
+    return 2 if dtype.kind == "c" else 1
 
-    return LANES[4] * 4 // dtype.itemsize
+
+def _kind(dtype: np.dtype) -> str:
+    """The type by the name that sweeps have it: integers wrap around alike, signed or not."""
+    return f"{'i' if dtype.kind == 'u' else dtype.kind}{dtype.itemsize}"
+
+
+def _lanes(dtype: np.dtype) -> int:
+    """Output values of a vector of sums."""
+    from fastconv.kernels.sweep import LANES
+
+    return LANES[_kind(dtype)]
 
 
 class _Tiling(NamedTuple):
     """How output planes are cut into tiles, and what the kernels are told of it (kernels/sweep.pyx)."""
 
-    blocks: _Blocks
-    taps: int
     ints: tuple[int, ...]
     plane_pitch: int
     tiles: int
@@ -207,11 +207,12 @@ class _Tiling(NamedTuple):
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
-def _tiling(g: ConvGeometry, dtype: np.dtype, lanes: int, xh: int, xw: int) -> _Tiling:
+def _tiling(g: ConvGeometry, dtype: np.dtype, xh: int, xw: int) -> _Tiling:
     """For images whose lines and columns are so many values apart."""
-    item = item_dtype(dtype)
-    unit, icg = dtype.itemsize // item.itemsize, g.ic // g.g
-    columns, blocks = _columns(g, dtype), _blocks(g, dtype, lanes)
+    from fastconv.kernels.sweep import RUN, pitch_of
+
+    unit, icg, lanes = _unit(dtype), g.ic // g.g, _lanes(dtype)
+    columns, blocks = _columns(g, dtype), _blocks(g, dtype)
     lines = _lines(g, blocks)
     every = 2 if blocks.every_second else 1
     block_rows, block_cols = blocks.extent(g, lanes)
@@ -230,36 +231,37 @@ def _tiling(g: ConvGeometry, dtype: np.dtype, lanes: int, xh: int, xw: int) -> _
 
     def strip_values(rows: int, cols: int) -> int:
         width = (cols - 1) * every + 1 + columns.reach
+        if columns.planes == 1:
+            width = pitch_of(width * unit, dtype.itemsize // unit) // unit
         return icg * lines.count(rows, g.kh) * columns.planes * width
 
-    def most_rows(cols: int, limit: int) -> int:
+    budget = (_STRIP_BYTES if g.oc == g.g else _SHARED_STRIP_BYTES) // dtype.itemsize
+
+    def most_rows(cols: int) -> int:
         """As many, in whole blocks, as keep a strip small."""
         most = block_rows
-        while most < min(rows, limit) and strip_values(most + block_rows, cols) <= _STRIP_VALUES:
+        while most < min(rows, _ROWS) and strip_values(most + block_rows, cols) <= budget:
             most += block_rows
         return most
 
     shares = -(-g.ow // _COLUMNS)
     strip_cols = max(block_cols, -(-g.ow // (shares * block_cols)) * block_cols)
     edge = min(strip_cols, max(block_cols, first, g.ow - last))
-    strip_rows = most_rows(strip_cols, rows)
-    row_tile = max(strip_rows, most_rows(edge, _ROWS)) if in_place else strip_rows
+    strip_rows = most_rows(strip_cols)
+    row_tile = max(strip_rows, most_rows(edge)) if in_place else strip_rows
     row_tiles = -(-rows // row_tile)
-    most = COMPLEX_TAPS if dtype.kind == "c" else TAPS
-    runs = -(-g.kh // most)
+    runs = -(-g.kh // RUN[_kind(dtype)[0]])
     run = -(-g.kh // runs)
     # A vector at the end of a strip is loaded whole.
     values = block_rows * block_cols + every * lanes
     values += max(strip_values(strip_rows, strip_cols), strip_values(row_tile, edge))
-    scratch = -(-values // 16) * 16
+    scratch = -(-values // 64) * 64
     plane_pitch = ((strip_cols - 1) * every + 1 + columns.reach) * unit if columns.planes > 1 else 0
     return _Tiling(
-        blocks=blocks,
-        taps=g.kh if runs == 1 and dtype.kind in "fc" else 0,
         ints=(
             *(g.g, icg, g.oc // g.g, g.ih, g.iw, g.oh, g.ow, g.kh, g.kw, g.sh, g.sw, g.dh, g.pt, g.pl),
-            *(unit, lanes * blocks.across * unit, block_rows, block_cols, blocks.flat, every),
-            *(runs, runs - (runs * run - g.kh), run, LEAKY_RELU),
+            *(unit, block_rows, block_cols, blocks.rows, blocks.across, blocks.stride, every, blocks.flat),
+            *(runs, runs - (runs * run - g.kh), run),
             *(blocks.spread, row_tile, row_tiles, strip_rows, strip_cols, in_place, first, last),
             *(image_lines, *lines, columns.planes, columns.step, columns.reach, plane_pitch, scratch * unit),
         ),
@@ -282,33 +284,21 @@ class _Launch(NamedTuple):
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, ...]) -> _Launch:
-    """Compiles the sweep, unless it is compiled ahead of time or has been."""
     from fastconv.kernels.epilogue import ROW
-    from fastconv.kernels.sweep import COMPUTE, ROLLING
+    from fastconv.kernels.sweep import COMPUTE, FILTERS, ROLLING
 
-    item = item_dtype(dtype)
-    xh, xw = (stride // dtype.itemsize for stride in strides[-2:])
-    if _rolls(g, dtype):
-        tiling = _tiling(g, dtype, _lanes(dtype), xh, xw)
-        sweep = ROLLING[dtype.itemsize]
-    else:
-        tiling = _tiling(g, dtype, register_bytes() // dtype.itemsize, xh, xw)
-        sweep = tile_kernel("direct:sweep_kernel", item, dtype.kind == "c", *tiling.blocks[:4], tiling.taps)
-    unit = dtype.itemsize // item.itemsize
-    ints = (*tiling.ints, *(stride // item.itemsize for stride in strides))
+    unit = _unit(dtype)
+    size = dtype.itemsize // unit
+    tiling = _tiling(g, dtype, *(stride // dtype.itemsize for stride in strides[-2:]))
+    ints = (*tiling.ints, *(stride // size for stride in strides))
     return _Launch(
-        compute=COMPUTE[item.itemsize],
-        sweep=sweep,
+        compute=COMPUTE[size],
+        sweep=(ROLLING if _rolls(g, dtype) else FILTERS)[_kind(dtype)],
         finish=ROW.get(dtype.name),
         tables=(*_places(g, _columns(g, dtype), tiling.plane_pitch, unit), np.array(ints, np.int64)),
         tiles=tiling.tiles,
         scratch=tiling.scratch,
     )
-
-
-def _dense_strides(g: ConvGeometry, dtype: np.dtype) -> tuple[int, ...]:
-    """Those of a C-contiguous batch."""
-    return tuple(dtype.itemsize * values for values in (g.ic * g.ih * g.iw, g.ih * g.iw, g.iw, 1))
 
 
 class Direct(SumsProducts, KeepsWeights):
@@ -324,7 +314,7 @@ class Direct(SumsProducts, KeepsWeights):
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         g = geometry
         lanes = _lanes(dtype)
-        blocks, columns = _blocks(g, dtype, lanes), _columns(g, dtype)
+        blocks, columns = _blocks(g, dtype), _columns(g, dtype)
         rows, cols = blocks.extent(g, lanes)
         down, across = ceil(ceil(g.oh / blocks.spread) / rows) * blocks.spread, ceil(g.ow / cols)
         rate = FMA_FLOPS[4] * 4 / dtype.itemsize * blocks.efficiency()
@@ -336,19 +326,11 @@ class Direct(SumsProducts, KeepsWeights):
         once = g.ic * lines // (g.ic // g.g) + g.oc * g.positions * dtype.itemsize
         return 2e-6 + g.n * (g.oc * max(sums, lines / _L2_BYTES) + once / _MEMORY_BYTES)
 
-    def compile_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        if _rolls(geometry, dtype) or imported("fastconv.kernels.store").writable_directory() is not None:
-            return 0.0
-        return _COMPILE_SECONDS
-
-    def compile(self, geometry: ConvGeometry, dtype: np.dtype) -> None:
-        _launch(geometry, dtype, _dense_strides(geometry, dtype))
-
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         return sum_error(geometry, dtype)
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        return threads * _tiling(geometry, dtype, _lanes(dtype), geometry.iw, 1).scratch * dtype.itemsize
+        return threads * _tiling(geometry, dtype, geometry.iw, 1).scratch * dtype.itemsize
 
     def run(
         self,

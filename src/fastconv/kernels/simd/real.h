@@ -32,6 +32,16 @@
 
 #include "winograd.h"
 
+#define ITEM REAL
+#define SUM REAL
+#define PARTS 1
+#define FLOATS 1
+#include "filter.h"
+#undef ITEM
+#undef SUM
+#undef PARTS
+#undef FLOATS
+
 #include "rolling.h"
 
 #include "separable.h"

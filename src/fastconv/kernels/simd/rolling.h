@@ -5,7 +5,7 @@
  * written, and its registers become the next row's. Nothing is loaded twice but where lines overlap sideways, and no
  * multiply-add is for nothing at either end.
  *
- * For strips in L1. A wide image is faster swept along its rows (kernels/direct.py), and so are larger filters: their
+ * For strips in L1. A wide image is faster swept along its rows (filter.h), and so are larger filters: their
  * sums and taps do not fit the registers. One vector a row was slower too: its chains of additions are as long, and
  * there are half as many.
  *
@@ -15,28 +15,10 @@
 #define ROWS 3
 #define ABREAST_DOWN 2
 
-static inline VECTOR NAME(ordered)(VECTOR v)
-{
-    typedef double pieces __attribute__((vector_size(SIMD_BYTES)));
-    const pieces p = (pieces)v;
-    return (VECTOR)SHUFFLE(p, p, ORDER);
-}
-
 typedef struct {
-    int64_t line, rows, width, out_row, finishes, activation;
-    VECTOR bias, slope;
+    int64_t line, rows, width, out_row;
+    NAME(finish) finish;
 } NAME(roll);
-
-static inline VECTOR NAME(finished)(VECTOR v, const NAME(roll) *s)
-{
-    v += s->bias;
-    if (s->activation) {
-        const NAME(mask) low = v < (VECTOR){0};
-        const VECTOR scaled = s->activation == RELU ? (VECTOR){0} : s->slope * v;
-        v = (VECTOR)(((NAME(mask))scaled & low) | ((NAME(mask))v & ~low));
-    }
-    return v;
-}
 
 /* Products of a line with taps `first`, first + stride, ... of column J: that of the first belongs to row `top`, the
  * others to the rows above. */
@@ -90,8 +72,8 @@ static inline VECTOR NAME(finished)(VECTOR v, const NAME(roll) *s)
             VECTOR v = sum[ROW][s];                                                     \
             if (stride == 2)                                                            \
                 v = NAME(ordered)(v);                                                   \
-            if (roll->finishes)                                                         \
-                v = NAME(finished)(v, roll);                                            \
+            if (roll->finish.applies)                                                   \
+                v = NAME(finished)(v, &roll->finish);                                   \
             if (n == 1 && roll->width < LANES)                                          \
                 memcpy(out, &v, roll->width * sizeof(REAL));                            \
             else                                                                        \
@@ -141,16 +123,12 @@ static void NAME(rolling)(void **arrays, const int64_t *ints, const double *scal
 {
     const Sweep *s = (const Sweep *)ints;
     const REAL *line = arrays[0], *bias = arrays[3];
-    const int applies = s->activation <= LEAKY_RELU;
     VECTOR taps[9];
     NAME(roll) roll = {
         .line = s->line,
         .rows = s->rows,
         .width = s->cols,
         .out_row = s->out_vector,
-        .activation = s->activation,
-        .slope = NAME(broadcast)(scalars[0]),
-        .finishes = applies && (bias || s->activation),
     };
     for (int64_t m = begin; m < end; m++) {
         const REAL *weight = (const REAL *)arrays[1] + m * s->weights;
@@ -158,7 +136,7 @@ static void NAME(rolling)(void **arrays, const int64_t *ints, const double *scal
         for (int64_t i = 0; i < 3; i++)
             for (int64_t j = 0; j < 3; j++)
                 taps[3 * j + i] = NAME(broadcast)(weight[3 * i + j]);
-        roll.bias = NAME(broadcast)(bias ? bias[m] : -(REAL)0);
+        roll.finish = NAME(finish_of)(s, bias, m, scalars[0]);
         if (s->stride == 1)
             NAME(roll_across)(1, &roll, taps, line, out);
         else

@@ -46,6 +46,13 @@ typedef struct {
 /* Lines that windows are folded in, beside those that are looked back to. */
 #define LINES 6
 
+/* Weights of a column that a sweep of direct convolution holds in registers, of reals and of complex numbers. */
+#define TAPS 5
+#define COMPLEX_TAPS 2
+
+/* Types of values that direct convolution sweeps. */
+#define FILTER_TYPES 8
+
 /* Types of values that windows are folded of. */
 #define WINDOW_TYPES 10
 
@@ -82,11 +89,12 @@ typedef struct {
 
 /* The integers of a sweep of direct convolution (kernels/sweep.pyx), in items: from one channel, line, tap or row of
  * blocks to the next, and in the output from one vector of a block, row or plane to the next; what it computes; the runs
- * that a column's taps fall into; of rolling sums, the lines from a row to the next. */
+ * that a column's taps fall into, the first `long_runs` of `run` taps and the others of one less; its blocks: rows,
+ * vectors across, lines from a row to the next (0: those are not shared), values from a column to the next. */
 typedef struct {
     int64_t channel, line, tap, row, out_vector, out_row, out_plane;
     int64_t rows, cols, channels, kw, weights, runs, long_runs, run, activation, flat;
-    int64_t stride;
+    int64_t block_rows, across, stride, every;
 } Sweep;
 
 /* Codes of activations (fastconv/epilogue.py): a sweep applies these and the identity, and no others. */
@@ -123,11 +131,20 @@ typedef struct {
     void (*maximum)(void), (*minimum)(void), (*sum)(void), (*mean)(void);
 } window_folds;
 
+/* The sweep of filter.h of values of a `type` such as "i1", and how many values its vectors hold. */
+typedef struct {
+    const char *type;
+    int64_t lanes;
+    tile_function *filter;
+} filter_sweep;
+
 typedef struct {
     const char *isa;
     int64_t lanes_bytes, mr, nv;
     void (*copy_lines)(void *to, int64_t pitch, const void *from, int64_t apart, int64_t lines, int64_t bytes);
     real_kernels f32, f64;
+    int64_t wide_rows; /* of a block of two vectors (filter.h) */
+    filter_sweep filters[FILTER_TYPES];
     tile_function *windows;
     window_folds folds[WINDOW_TYPES];
 } simd_kernels;

@@ -15,7 +15,7 @@
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
-#define UNROLL _Pragma("GCC unroll 16")
+#define UNROLL _Pragma("GCC unroll 20")
 #endif
 
 /* What follows is a loop whose iterations read and write nothing of one another, even if it works in place. */
@@ -50,6 +50,16 @@
 #define NV 2
 #endif
 
+/* The blocks of filter.h: rows of those of two vectors, and the most rows and vectors of any. These sums, TAPS weights
+ * and a vector of the image fill 16 registers, or most of 32. */
+#if defined(__AVX512F__) || defined(__aarch64__)
+#define WIDE_ROWS 8
+#else
+#define WIDE_ROWS 5
+#endif
+#define MOST_ROWS 8
+#define MOST_ACROSS 2
+
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
 #define TEXT_(a) #a
@@ -63,7 +73,8 @@
 #endif
 
 /* The even and the odd values of two neighbouring vectors, within each 16 bytes; or the even ones, if the second vector
- * begins a value sooner. Pieces of 8 bytes in ORDER are in order. */
+ * begins a value sooner. Pieces of 8 bytes in ORDER are in order. Complex numbers that are TURNED have their parts
+ * swapped. */
 #if SIMD_BYTES == 64
 #define EVENS_f32 0, 2, 16, 18, 4, 6, 20, 22, 8, 10, 24, 26, 12, 14, 28, 30
 #define ODDS_f32 1, 3, 17, 19, 5, 7, 21, 23, 9, 11, 25, 27, 13, 15, 29, 31
@@ -72,6 +83,8 @@
 #define OVERLAPPING_EVENS_f64 0, 9, 2, 11, 4, 13, 6, 15
 #define ODDS_f64 1, 9, 3, 11, 5, 13, 7, 15
 #define ORDER 0, 2, 4, 6, 1, 3, 5, 7
+#define TURNED_c64 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14
+#define TURNED_c128 1, 0, 3, 2, 5, 4, 7, 6
 #elif SIMD_BYTES == 32
 #define EVENS_f32 0, 2, 8, 10, 4, 6, 12, 14
 #define ODDS_f32 1, 3, 9, 11, 5, 7, 13, 15
@@ -80,6 +93,8 @@
 #define OVERLAPPING_EVENS_f64 0, 5, 2, 7
 #define ODDS_f64 1, 5, 3, 7
 #define ORDER 0, 2, 1, 3
+#define TURNED_c64 1, 0, 3, 2, 5, 4, 7, 6
+#define TURNED_c128 1, 0, 3, 2
 #else
 #define EVENS_f32 0, 2, 4, 6
 #define ODDS_f32 1, 3, 5, 7
@@ -88,6 +103,8 @@
 #define OVERLAPPING_EVENS_f64 0, 3
 #define ODDS_f64 1, 3
 #define ORDER 0, 1
+#define TURNED_c64 1, 0, 3, 2
+#define TURNED_c128 1, 0
 #endif
 
 #define REAL float
@@ -102,6 +119,61 @@
 #define BITS int64_t
 #define NAME(name) name##_f64
 #include "real.h"
+
+#undef NAME
+
+/* The filters of integers, signed or not, and of complex numbers. */
+#define FLOATS 0
+#define PARTS 1
+#define ITEM uint8_t
+#define SUM uint16_t
+#define NAME(name) name##_i8
+#include "filter.h"
+#undef ITEM
+#undef SUM
+#undef NAME
+
+#define ITEM uint16_t
+#define SUM uint16_t
+#define NAME(name) name##_i16
+#include "filter.h"
+#undef ITEM
+#undef SUM
+#undef NAME
+
+#define ITEM uint32_t
+#define SUM uint32_t
+#define NAME(name) name##_i32
+#include "filter.h"
+#undef ITEM
+#undef SUM
+#undef NAME
+
+#define ITEM uint64_t
+#define SUM uint64_t
+#define NAME(name) name##_i64
+#include "filter.h"
+#undef ITEM
+#undef SUM
+#undef NAME
+
+#undef PARTS
+#define PARTS 2
+#define ITEM float
+#define SUM float
+#define NAME(name) name##_c64
+#include "filter.h"
+#undef ITEM
+#undef SUM
+#undef NAME
+
+#define ITEM double
+#define SUM double
+#define NAME(name) name##_c128
+#include "filter.h"
+#undef ITEM
+#undef SUM
+#undef NAME
 
 #include "windows.h"
 
@@ -138,6 +210,15 @@ const simd_kernels JOIN(simd_, SIMD_ISA) = {
     .copy_lines = copy_lines,
     .f32 = KERNELS(f32),
     .f64 = KERNELS(f64),
+    .wide_rows = WIDE_ROWS,
+    .filters = {{"f4", SIMD_BYTES / 4, filter_f32},
+                {"f8", SIMD_BYTES / 8, filter_f64},
+                {"i1", SIMD_BYTES / 2, filter_i8},
+                {"i2", SIMD_BYTES / 2, filter_i16},
+                {"i4", SIMD_BYTES / 4, filter_i32},
+                {"i8", SIMD_BYTES / 8, filter_i64},
+                {"c8", SIMD_BYTES / 8, filter_c64},
+                {"c16", SIMD_BYTES / 16, filter_c128}},
     .windows = windows,
     .folds = {{EXTREME_FOLDS(i1)},
               {EXTREME_FOLDS(u1)},
