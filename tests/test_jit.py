@@ -22,9 +22,7 @@ from fastconv.threads import run_tiles
 
 import fastconv
 from fastconv import pool_plan
-from fastconv.geometry import ConvGeometry
-from fastconv.kernels import blocks, executable, jit, shield, store
-from fastconv.strategies import direct
+from fastconv.kernels import executable, jit, shield, store
 
 F4 = np.dtype("f4")
 
@@ -288,7 +286,7 @@ def named_kernels():
 
 
 def test_the_kernels_that_are_asked_for_exist():
-    assert len(named_kernels()) >= 8
+    assert len(named_kernels()) >= 7
     for module, function in (name.split(":") for name in named_kernels()):
         assert callable(getattr(importlib.import_module(f"fastconv.kernels.{module}"), function))
 
@@ -303,7 +301,6 @@ def asked(monkeypatch):
         return 0
 
     monkeypatch.setattr(pool_plan, "tile_kernel", ask)
-    monkeypatch.setattr(direct, "tile_kernel", ask)
     return kernels
 
 
@@ -334,19 +331,6 @@ def test_windows_of_any_extents_share_few_kernels(asked):
     others = ("doubling", "folding", "walking")
     assert per_type(asked)["f"] <= 3 * (unrolled + len(others)) + 1
     assert per_type(asked)["iu"] <= unrolled + len(others) + 1
-
-
-def test_filters_of_any_extents_share_few_kernels(asked):
-    rng = np.random.default_rng(0)
-    for trial in range(1000):
-        dtype = TYPES[trial % len(TYPES)]
-        kh, kw, sh, sw, ic, oc = rng.integers(1, [20, 20, 4, 4, 4, 4]).tolist()
-        ih, iw = rng.integers(20, 400, 2).tolist()
-        geometry = ConvGeometry.parse(f"ic{ic} oc{oc} ih{ih} iw{iw} kh{kh} kw{kw} sh{sh} sw{sw}")
-        direct._launch.__wrapped__(geometry, dtype, direct._dense_strides(geometry, dtype))
-    ways = 4  # lines shared at stride 1, at 2, or not at all; columns as they are or every second one
-    assert per_type(asked)["iu"] <= ways * len(blocks.INTEGER_BLOCKS)
-    assert per_type(asked)["f"] <= ways * len(blocks.BLOCKS) * (blocks.TAPS + 1)
 
 
 def doubled(arrays, ints, scalars, begin, end, worker):
