@@ -626,3 +626,41 @@ def test_separable_filters_longer_than_the_image():
         fastconv.signal.sepfir2d(image, taps[1:], taps)
     with pytest.raises(ValueError, match="expected two axes"):
         fastconv.signal.sepfir2d(image[0], taps, taps)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (90, 80)])
+@pytest.mark.parametrize("fill", [300, -1, -70_000, 2**40])
+@pytest.mark.parametrize(("image", "kernel"), ["Bl", "bi", "Hl", "hq", "IL", "il", "Bf", "Id", "?l"])
+def test_fill_values_are_of_the_type_of_the_result(image, kernel, fill, shape):
+    """And so are sums, whatever the smaller type of the image holds."""
+    dtype = np.result_type(image, kernel)
+    if dtype.kind != "f" and not np.iinfo(dtype).min <= fill <= np.iinfo(dtype).max:
+        with pytest.raises(ValueError, match="fillvalue"):
+            convolve2d(np.ones(shape, image), np.ones((2, 3), kernel), fillvalue=fill)
+        return
+    x = np.ones(shape, image)
+    weights = np.arange(6, dtype=kernel).reshape(2, 3)
+    for name in ("convolve2d", "correlate2d"):
+        actual = getattr(fastconv.signal, name)(x, weights, fillvalue=fill)
+        padded = np.pad(x.astype(dtype), ((1, 1), (2, 2)), constant_values=dtype.type(fill))
+        taps = weights if name == "correlate2d" else weights[::-1, ::-1]
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (2, 3))
+        np.testing.assert_allclose(actual, (windows * taps.astype(dtype)).sum((-1, -2)), rtol=1e-6)
+        assert actual.dtype == dtype
+
+
+@pytest.mark.parametrize("taps", [[1, 2, 1], (1.0, 0.5, -2), [True, False, True], np.array([1, 2, 3], "h")])
+@pytest.mark.parametrize(
+    "image", [np.eye(4), np.eye(4, dtype="f"), np.eye(4, dtype="l"), np.eye(4).tolist(), np.eye(4, dtype="F")]
+)
+def test_sepfir2d_takes_lists(image, taps):
+    for hrow, hcol in ((taps, [1]), ([1.0], taps), (taps, taps)):
+        actual, expected = fastconv.signal.sepfir2d(image, hrow, hcol), scipy.signal.sepfir2d(image, hrow, hcol)
+        assert actual.dtype == expected.dtype
+        np.testing.assert_allclose(actual, expected, rtol=1e-6)
+
+
+def test_sepfir2d_casts_arrays_safely():
+    for taps in ([1j, 2, 1], np.array([1, 2, 1]), np.array([1.0, 2, 1]), ["1", "2", "1"]):
+        with pytest.raises(TypeError, match="hcol"):
+            fastconv.signal.sepfir2d(np.eye(4, dtype="f"), [1, 2, 1], taps)

@@ -37,9 +37,13 @@ def source_indices(begin: int, end: int, extent: int, name: str) -> np.ndarray:
         return np.clip(at, 0, extent - 1)
     if name == "wrap":
         return at % extent
-    period = 2 * extent if name == "reflect" else max(1, 2 * extent - 2)
-    at %= period
-    return np.minimum(at, 2 * extent - 1 - at if name == "reflect" else period - at)
+    at %= period(extent, name)
+    return np.minimum(at, 2 * extent - 1 - at if name == "reflect" else max(1, 2 * extent - 2) - at)
+
+
+def period(extent: int, name: str) -> int | None:
+    """After how many samples the continued axis repeats itself, if it does."""
+    return {"wrap": extent, "reflect": 2 * extent, "mirror": max(1, 2 * extent - 2)}.get(name)
 
 
 @functools.lru_cache(maxsize=256)
@@ -55,6 +59,40 @@ def edge_indices(pad: int, end: int, extent: int, name: str) -> np.ndarray:
     indices = np.concatenate(edges)
     indices.flags.writeable = False  # it is remembered
     return indices
+
+
+def folded(
+    taps: np.ndarray, begin: int, extent: int, name: str, axis: int = 0, fold: np.ufunc = np.add
+) -> tuple[np.ndarray, int]:
+    """Fewer taps that do the same along an axis of `extent` samples, and how many of them come before an output's own.
+
+    Far past an edge, a window sees what it has seen before: taps whole periods apart, or all those past the edge that
+    every output sees past it, become one, by `fold`. What is symmetric stays so.
+
+    Examples
+    --------
+    >>> folded(np.ones(11), 5, 3, "wrap"), folded(np.ones(11), 5, 3, "nearest")
+    ((array([1., 2., 2., 1., 2., 2., 1.]), 3), (array([3., 1., 1., 1., 1., 1., 3.]), 3))
+    """
+    taps = np.moveaxis(taps, axis, 0)
+    repeats = period(extent, name)
+    most = repeats or extent
+    if max(begin, len(taps) - 1 - begin) > most:
+        sides = taps[:begin][::-1], taps[begin + 1 :]
+        before, after = (_folded_side(side, most, repeats is not None, fold) for side in sides)
+        taps, begin = np.concatenate([before[::-1], taps[begin : begin + 1], after]), len(before)
+    return np.moveaxis(taps, 0, axis), begin
+
+
+def _folded_side(taps: np.ndarray, most: int, repeats: bool, fold: np.ufunc) -> np.ndarray:
+    """The taps on one side of an output's own, from the nearest on, as at most `most`."""
+    if len(taps) <= most:
+        return taps
+    if not repeats:
+        return np.concatenate([taps[: most - 1], fold.reduce(taps[most - 1 :], axis=0, keepdims=True)])
+    whole = np.zeros((-(-len(taps) // most) * most, *taps.shape[1:]), taps.dtype)
+    whole[: len(taps)] = taps
+    return fold.reduce(whole.reshape(-1, most, *taps.shape[1:]), axis=0)
 
 
 def continued(array: np.ndarray, begins: Sequence[int], shape: Sequence[int], name: str, fill: object) -> np.ndarray:

@@ -61,19 +61,24 @@ def correlate(
     fill: object = 0,
     tolerance: float | None = 0.0,
     strategy: str = "auto",
+    leaves_zeros_out: bool = False,
 ) -> np.ndarray:
     """The outputs of `kernel` over `image`, continued by `padding` samples past its edges, in `dtype`.
 
     Both have the same number of axes, one at least, and are not empty. `kernel` is an operand of `dtype`; an image of
     integers may have a smaller type. Every output is componentwise accurate unless `tolerance`, which bounds the
     expected error in σ of the output, is greater than 0, or a `strategy` is named that is not.
+
+    Zero times infinity is NaN, unless the kernel `leaves_zeros_out`.
     """
     integers = dtype.kind in "iu"
     extents = output_extents(image.shape, kernel.shape, padding)
     if not integers or image.dtype.kind not in "iu" or not image.dtype.isnative:
         image = as_operand(image, dtype)
+    elif continuation == "constant" and image.dtype != dtype and not _holds(image.dtype, fill):
+        image = image.astype(dtype)
     if image.ndim > 2:
-        return _correlate_taps(image, kernel, padding, extents, dtype, continuation, fill)
+        return _correlate_taps(image, kernel, padding, extents, dtype, continuation, fill, leaves_zeros_out)
     out = _empty(extents, dtype, image, kernel)
     # Padding's zero times infinity is NaN, but kernels skip the taps that fall on padding.
     zeros = continuation == "constant" and fill == 0 and (integers or is_finite(kernel))
@@ -83,7 +88,15 @@ def correlate(
         _correlate_patch(image, kernel, [-p[0] for p in padding], out, continuation, fill)
     else:
         _correlate_edges(image, kernel, padding, out, continuation, fill, tolerance, strategy)
+    if leaves_zeros_out and not integers and not kernel.all():
+        _leave_zeros_out(image, kernel, padding, out, continuation, fill)
     return out
+
+
+def _holds(dtype: np.dtype, fill: object) -> bool:
+    """Whether a type of integers holds a whole number."""
+    limits = np.iinfo(dtype)
+    return limits.min <= int(fill) <= limits.max
 
 
 def _empty(extents: tuple[int, ...], dtype: np.dtype, image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
@@ -276,6 +289,26 @@ def _correlate_patch(
         out[...] = result
 
 
+def _leave_zeros_out(
+    image: np.ndarray, kernel: np.ndarray, padding: Padding, out: np.ndarray, continuation: str, fill: object
+) -> None:
+    """Compute the outputs that are not finite again, from the taps that are not zero alone."""
+    with np.errstate(all="ignore"):
+        if np.isfinite(out.sum()):
+            return
+    wrong = ~np.isfinite(out)
+    if not wrong.any():
+        return
+    places = [np.flatnonzero(wrong.any(axis=tuple({*range(out.ndim)} - {axis}))) for axis in range(out.ndim)]
+    box = tuple(slice(at[0], at[-1] + 1) for at in places)
+    begins = [part.start - begin for part, (begin, _) in zip(box, padding, strict=True)]
+    extents = out[box].shape
+    patch = continued(
+        image, begins, [o + k - 1 for o, k in zip(extents, kernel.shape, strict=True)], continuation, fill
+    )
+    np.copyto(out[box], _sums_of_taps(np.ascontiguousarray(patch), kernel, kernel != 0, extents), where=wrong[box])
+
+
 def _correlate_taps(
     image: np.ndarray,
     kernel: np.ndarray,
@@ -284,6 +317,7 @@ def _correlate_taps(
     dtype: np.dtype,
     continuation: str,
     fill: object,
+    leaves_zeros_out: bool,
 ) -> np.ndarray:
     """Correlate tap by tap, in a continued copy of the image."""
     work = dtype
@@ -291,14 +325,20 @@ def _correlate_taps(
         work = _exact_float(image, kernel) if fill == 0 else None
         work = dtype if work is None else work
     padded = pad(image.astype(work, copy=False), padding, continuation, fill)
-    result = _empty(extents, work, image, kernel)
-    every = np.argwhere(np.ones(kernel.shape, bool))
-    run_taps(tile_kernel("taps:sum_kernel", work), padded, every, kernel.astype(work), result)
+    counted = kernel != 0 if leaves_zeros_out else np.ones(kernel.shape, bool)
+    result = _sums_of_taps(padded, kernel.astype(work), counted, extents)
     if work is dtype:
         return result
     out = np.empty(extents, dtype)
     _cast(result, out)
     return out
+
+
+def _sums_of_taps(padded: np.ndarray, kernel: np.ndarray, counted: np.ndarray, extents: tuple[int, ...]) -> np.ndarray:
+    """Sums of products of the taps that are `counted`, all that they see in `padded`."""
+    result = _empty(extents, padded.dtype, padded, kernel)
+    run_taps(tile_kernel("taps:sum_kernel", padded.dtype), padded, np.argwhere(counted), kernel[counted], result)
+    return result
 
 
 def pad(image: np.ndarray, padding: Padding, continuation: str, fill: object) -> np.ndarray:

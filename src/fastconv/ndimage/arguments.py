@@ -34,8 +34,30 @@ def as_input(input: npt.ArrayLike) -> np.ndarray:
     return array
 
 
+def as_index(name: str, value: Any) -> int:
+    """An integer of any kind as an int: `3`, `np.int64(3)` and `np.array(3)` name one entry of a cache, `3.0` none."""
+    if type(value) is int:
+        return value
+    try:
+        return index(value)
+    except TypeError:
+        raise TypeError(f"{name}={value!r}: expected an integer") from None
+
+
+def as_number(name: str, value: Any, complex_too: bool = False) -> complex:
+    """A number of any kind as Python's: an int stays one, since a float would round those beyond 2**53."""
+    if type(value) is float:
+        return value
+    number = np.asarray(value)
+    if number.ndim or number.dtype.kind not in ("biufc" if complex_too else "biuf"):
+        if type(value) is int:  # of more than 64 bits
+            return float(value)
+        raise TypeError(f"{name}={value!r}: expected a {'' if complex_too else 'real '}number")
+    return {"f": float, "c": complex}.get(number.dtype.kind, int)(number)
+
+
 def as_axis(axis: int, ndim: int, error: type[ValueError] = np.exceptions.AxisError) -> int:
-    axis = index(axis)
+    axis = as_index("axis", axis)
     if not -ndim <= axis < ndim:
         raise error(f"axis={axis}: specified axis: {axis} is out of range for {ndim} axes")
     return axis % ndim
@@ -74,9 +96,11 @@ def as_mode(mode: Any) -> str:
     return _MODES[mode]
 
 
-def check_origin(origin: int, size: int, fault: str) -> None:
+def as_origin(origin: Any, size: int, fault: str) -> int:
+    origin = as_index("origin", origin)
     if not 0 <= size // 2 + origin < size:
         raise ValueError(f"origin={origin}: {fault} for {size} samples")
+    return origin
 
 
 def spread(values: Sequence[Any], axes: tuple[int, ...], ndim: int, rest: Any) -> list[Any]:

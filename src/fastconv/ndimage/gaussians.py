@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from numbers import Integral
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.ndimage.arguments import as_axes, as_input, for_each
-from fastconv.ndimage.linear import correlate1d
+from fastconv.ndimage.arguments import as_axes, as_axis, as_index, as_input, as_mode, as_number, for_each
 from fastconv.ndimage.outputs import as_output
 from fastconv.ndimage.passes import Pass, as_pass, filter_axes
 
@@ -62,7 +61,10 @@ def gaussian_filter1d(
     >>> fastconv.ndimage.gaussian_filter1d([1.0, 2.0, 3.0, 4.0, 5.0], 1).round(4)
     array([1.427 , 2.0678, 3.    , 3.9322, 4.573 ])
     """
-    return correlate1d(input, _gaussian(float(sigma), order, truncate, radius), axis, output, mode, cval, 0)
+    array = as_input(input)
+    out = as_output(output, array, complex_output=array.dtype.kind == "c")
+    step = _as_pass(as_axis(axis, array.ndim), sigma, order, mode, truncate, radius)
+    return filter_axes(array, (step,), out, as_number("cval", cval, array.dtype.kind == "c"))
 
 
 def gaussian_filter(
@@ -116,30 +118,40 @@ def gaussian_filter(
         *(for_each(value, len(filtered)) for value in (sigma, order, mode, radius)),
         strict=True,
     )
-    passes = [_gaussian_pass(axis, s, o, m, truncate, r) for axis, s, o, m, r in each if s > 1e-15]
-    return filter_axes(array, tuple(passes), out, cval)
+    passes = [_as_pass(axis, s, o, m, truncate, r) for axis, s, o, m, r in each if s > 1e-15]
+    return filter_axes(array, tuple(passes), out, as_number("cval", cval, array.dtype.kind == "c"))
 
 
-# Remembered by type as well, since 2 is a radius and 2.0 is none.
-@functools.lru_cache(maxsize=256, typed=True)
+def _as_pass(axis: int, sigma: Any, order: Any, mode: Any, truncate: Any, radius: Any) -> Pass:
+    order = as_index("order", order)
+    if order < 0:
+        raise ValueError(f"order={order}: order must be non-negative")
+    sigma, truncate = (float(as_number(name, value)) for name, value in (("sigma", sigma), ("truncate", truncate)))
+    return _gaussian_pass(axis, sigma, order, as_mode(mode), truncate, None if radius is None else _as_radius(radius))
+
+
+def _as_radius(radius: Any) -> int:
+    try:
+        samples = as_index("radius", radius)
+    except TypeError:
+        samples = -1
+    if samples < 0:
+        raise ValueError(f"radius={radius!r}: Radius must be a nonnegative integer.")
+    return samples
+
+
+@functools.lru_cache(maxsize=256)
 def _gaussian_pass(axis: int, sigma: float, order: int, mode: str, truncate: float, radius: int | None) -> Pass:
-    return as_pass(axis, _gaussian(float(sigma), order, truncate, radius), mode, 0)
+    return as_pass(axis, _gaussian(sigma, order, truncate, radius), mode, 0, keeps_sum=True)
 
 
-@functools.lru_cache(maxsize=256, typed=True)
 def _gaussian(sigma: float, order: int, truncate: float, radius: int | None) -> np.ndarray:
     """Samples of a Gaussian of unit sum, or of its derivative (a Hermite polynomial times the Gaussian), flipped."""
     radius = int(truncate * sigma + 0.5) if radius is None else radius
-    if not isinstance(radius, Integral) or radius < 0:
-        raise ValueError(f"radius={radius!r}: Radius must be a nonnegative integer.")
-    if order < 0:
-        raise ValueError(f"order={order}: order must be non-negative")
     x = np.arange(-radius, radius + 1)
     weights = np.exp(-0.5 / (sigma * sigma) * x**2)
     weights /= weights.sum()
     polynomial = np.polynomial.Polynomial([1.0])
     for _ in range(order):  # (p g)' = (p' - x p / sigma²) g
         polynomial = polynomial.deriv() - polynomial * np.polynomial.Polynomial([0.0, 1 / (sigma * sigma)])
-    weights = (polynomial(x) * weights)[::-1]
-    weights.flags.writeable = False  # it is remembered
-    return weights
+    return (polynomial(x) * weights)[::-1]

@@ -11,13 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv.arrays import as_array, as_operand
+from fastconv.continuation import folded
+from fastconv.correlation import Padding
 from fastconv.correlation import correlate as correlate_operands
 from fastconv.ndimage.arguments import (
     as_axes,
     as_axis,
+    as_index,
     as_input,
     as_mode,
-    check_origin,
+    as_number,
+    as_origin,
     for_each,
     spread,
     spread_window,
@@ -179,7 +183,7 @@ def correlate1d(
     >>> fastconv.ndimage.correlate1d([2, 8, 0, 4, 1, 9, 9, 0], weights=[1, 3])
     array([ 8, 26,  8, 12,  7, 28, 36,  9])
     """
-    array, taps = as_input(input), as_array("weights", weights)
+    array, taps = as_input(input), _as_weights(weights)
     if array.dtype.kind == "c" or taps.dtype.kind == "c":
         out = as_output(output, array, complex_output=True)
         taps = taps.conj()
@@ -187,7 +191,13 @@ def correlate1d(
     out = as_output(output, array)
     if taps.ndim != 1 or not taps.size:
         raise RuntimeError(f"weights of shape {taps.shape}: no filter weights given, expected one axis of at least one")
-    return filter_axes(array, (as_pass(as_axis(axis, array.ndim), taps, mode, origin),), out, cval)
+    step, cval = as_pass(as_axis(axis, array.ndim), taps, mode, origin), as_number("cval", cval)
+    if array.dtype.kind in "iu" and array.size and _bound_of_sums(array, taps) > _EXACT and _as_whole(taps) is not None:
+        others = [other for other in range(array.ndim) if other != step.axis]
+        origins = spread([step.origin], (step.axis,), array.ndim, 0)
+        _store_correlation(array, np.expand_dims(taps, others), origins, step.mode, cval, 0.0, out)
+        return out
+    return filter_axes(array, (step,), out, cval)
 
 
 def convolve1d(
@@ -226,16 +236,23 @@ def convolve1d(
     >>> fastconv.ndimage.convolve1d([2, 8, 0, 4, 1, 9, 9, 0], weights=[1, 3])
     array([14, 24,  4, 13, 12, 36, 27,  0])
     """
-    taps = as_array("weights", weights)
+    taps = _as_weights(weights)
     taps = taps[::-1] if taps.ndim == 1 else taps  # correlate1d says what is wrong
     taps = taps.conj() if taps.dtype.kind == "c" else taps
-    return correlate1d(input, taps, axis, output, mode, cval, -origin - (taps.size % 2 == 0))
+    return correlate1d(input, taps, axis, output, mode, cval, -as_index("origin", origin) - (taps.size % 2 == 0))
+
+
+def _as_weights(weights: npt.ArrayLike) -> np.ndarray:
+    """Weights as numbers; what SciPy would make float64 of becomes it."""
+    taps = as_array("weights", weights)
+    return taps if taps.dtype.kind in "biufc" else taps.astype(np.float64)
 
 
 def _by_parts(
     array: np.ndarray, weights: np.ndarray, out: np.ndarray, cval: complex, filter_: Callable[..., np.ndarray]
 ) -> np.ndarray:
     """A linear filter of complex numbers by real ones, ``filter_(x, weights, cval)``."""
+    cval = as_number("cval", cval, complex_too=True)
     real_weights, real_array = weights.dtype.kind != "c", array.dtype.kind != "c"
     if real_array and np.iscomplexobj(cval):
         raise ValueError(f"cval={cval}: Cannot provide a complex-valued cval when the input is real.")
@@ -255,7 +272,7 @@ def _correlate(
     input: npt.ArrayLike, weights: npt.ArrayLike, output: Any, mode: str, cval: complex, origin: Any, axes: Any,
     tolerance: float | None, convolution: bool,
 ) -> np.ndarray:  # fmt: skip
-    array, taps = as_input(input), as_array("weights", weights)
+    array, taps = as_input(input), _as_weights(weights)
     tolerance = checked_tolerance(tolerance) or 0.0
     if array.dtype.kind == "c" or taps.dtype.kind == "c":
         out = as_output(output, array, complex_output=True)
@@ -272,55 +289,120 @@ def _correlate(
         raise RuntimeError(f"weights of shape {taps.shape}: weights.ndim (0) must match len(axes) ({len(filtered)})")
     if convolution:
         taps = taps[(slice(None, None, -1),) * taps.ndim]
-        origins = [-o - (k % 2 == 0) for o, k in zip(origins, taps.shape, strict=True)]
-    for o, k in zip(origins, taps.shape, strict=True):
-        check_origin(o, k, "Invalid origin; origin must satisfy -(weights.shape[k] // 2) <= origin[k] <= "
-                            "(weights.shape[k]-1) // 2")  # fmt: skip
+        origins = [-as_index("origin", o) - (k % 2 == 0) for o, k in zip(origins, taps.shape, strict=True)]
+    fault = "Invalid origin; origin must satisfy -(weights.shape[k] // 2) <= origin[k] <= (weights.shape[k]-1) // 2"
+    origins = [as_origin(o, k, fault) for o, k in zip(origins, taps.shape, strict=True)]
     out = as_output(output, array)
-    continuation = as_mode(mode)
-    begins = [k // 2 + o for k, o in zip(taps.shape, origins, strict=True)]
-    padding = tuple((b, k - 1 - b) for b, k in zip(begins, taps.shape, strict=True))
-    if array.ndim == 0:
-        store(np.asarray(array * taps.astype(np.float64)), out)
-    elif array.size:
-        values = _correlate_planes(array, taps, padding, working_type(array, out), continuation, cval, tolerance)
-        if out is not output and values.dtype == out.dtype:
-            return values
-        store(values, out)
+    _store_correlation(array, taps, origins, as_mode(mode), as_number("cval", cval), tolerance, out)
     return out
 
 
-def _correlate_planes(
+def _store_correlation(
     array: np.ndarray,
     taps: np.ndarray,
-    padding: Any,
-    dtype: np.dtype,
+    origins: Sequence[int],
     continuation: str,
     cval: float,
     tolerance: float,
-) -> np.ndarray:
-    """Correlate; plane by plane, if the taps extend along two axes of many."""
-    array = array.view(np.uint8) if array.dtype.kind == "b" else array
-    if array.dtype.kind in "iu":
-        # Integers under integers stay integers: they are exact, and have no rounding to be cut off.
-        with np.errstate(invalid="ignore"):
-            whole = taps.astype(np.int64)
-        if (
-            np.array_equal(whole, taps)
-            and np.abs(taps).max() < 2**31
-            and array.itemsize < 8
-            and float(cval).is_integer()
-        ):
-            taps, dtype, cval = whole, np.dtype(np.int64), int(cval)
+    out: np.ndarray,
+) -> None:
+    """Store the correlation of real operands of as many axes."""
+    if array.ndim == 0:
+        store(np.asarray(array * taps.astype(np.float64)), out)
+        return
+    if not array.size:
+        return
+    begins = [k // 2 + o for k, o in zip(taps.shape, origins, strict=True)]
+    for axis, extent in enumerate(array.shape):
+        taps, begins[axis] = folded(taps, begins[axis], extent, continuation, axis)
+    padding = tuple((b, k - 1 - b) for b, k in zip(begins, taps.shape, strict=True))
+    if array.dtype.kind in "biu":
+        _store_integers(array, taps, padding, continuation, cval, tolerance, out)
     else:
-        array = as_operand(array, dtype)
-    taps = taps.astype(dtype)
-    run = functools.partial(correlate_operands, dtype=dtype, continuation=continuation, fill=cval, tolerance=tolerance)
+        dtype = working_type(array, out)
+        with np.errstate(over="ignore"):
+            fill = np.array(cval, dtype)
+        operand = as_operand(array, dtype)
+        store(_correlate_planes(operand, taps.astype(dtype), padding, continuation, fill, tolerance), out)
+
+
+def _store_integers(
+    array: np.ndarray,
+    taps: np.ndarray,
+    padding: Padding,
+    continuation: str,
+    cval: float,
+    tolerance: float,
+    out: np.ndarray,
+) -> None:
+    """Correlate integers: by whole weights they stay integers, by all others they become float64.
+
+    Sums of int64 may wrap around, which is right for integers: the result does as well, or fits after all.
+    """
+    array = array.view(np.uint8) if array.dtype.kind == "b" else array
+    constant = cval if continuation == "constant" else 0
+    whole = _as_whole(taps)
+    wraps = out.dtype.kind in "iu"
+    bound = _bound_of_sums(array, taps)
+
+    def sums(x: np.ndarray, weights: np.ndarray, fill: float, tolerance: float = 0.0) -> np.ndarray:
+        return _correlate_planes(x, weights, padding, continuation, fill, tolerance)
+
+    exact = whole is not None and (wraps or bound < _INT64)
+    held = float(constant).is_integer() and abs(constant) < _INT64
+    if exact and held and (wraps or abs(constant) * float(np.abs(taps).sum(dtype="d")) < _INT64):
+        store(sums(array, whole, int(constant)), out)
+        return
+    result = sums(array.astype(np.float64), taps.astype(np.float64), constant, tolerance)
+    if exact and bound > _EXACT:
+        # Only what sees a constant that is no such integer is rounded.
+        others = sums(array, whole, 0)
+        seen = sums(np.zeros(array.shape, np.uint8), (taps != 0).astype(np.int64), 1) > 0
+        store(result, rounded := np.empty_like(out))
+        store(others, out)
+        np.copyto(out, rounded, where=seen)
+    else:
+        store(result, out)
+
+
+# Integers are exact in float64 up to one, and wrap around in int64 from the other on.
+_EXACT, _INT64 = 2.0**53, 2.0**63
+
+
+def _as_whole(taps: np.ndarray) -> np.ndarray | None:
+    """Whole weights as int64, in which those of uint64 may wrap around."""
+    with np.errstate(invalid="ignore"):
+        whole = taps.astype(np.int64)
+    return whole if np.array_equal(whole.astype(taps.dtype), taps) else None
+
+
+def _bound_of_sums(array: np.ndarray, taps: np.ndarray) -> float:
+    """What no sum of integers by these weights exceeds: by their type alone, if that leaves them exact in float64."""
+    limits = np.iinfo(array.dtype)
+    total = float(np.abs(taps.astype(np.float64)).sum())
+    bound = max(limits.max, -limits.min) * total
+    return bound if bound <= _EXACT else float(max(int(array.max()), -int(array.min()))) * total
+
+
+def _correlate_planes(
+    array: np.ndarray, taps: np.ndarray, padding: Padding, continuation: str, fill: object, tolerance: float
+) -> np.ndarray:
+    """Correlate in the type of `taps`; plane by plane, if they extend along two axes of many."""
+    if taps.dtype.kind == "i" and array.itemsize == 8:
+        array = array.astype(np.int64, copy=False)
+    run = functools.partial(
+        correlate_operands,
+        dtype=taps.dtype,
+        continuation=continuation,
+        fill=fill,
+        tolerance=tolerance,
+        leaves_zeros_out=True,
+    )
     long = [axis for axis, k in enumerate(taps.shape) if k > 1]
     planar = sorted({*long, *range(array.ndim - 2, array.ndim)} if len(long) < 2 else long)[-2:]
     if array.ndim <= 2 or not set(long) <= set(planar) or prod(array.shape[a] for a in planar) < _LARGE_PLANE:
         return run(array, taps, padding)
-    out = np.empty(array.shape, dtype)
+    out = np.empty(array.shape, taps.dtype)
     last = tuple(range(-2, 0))
     planes, results = np.moveaxis(array, planar, last), np.moveaxis(out, planar, last)
     kernel = taps.reshape([taps.shape[a] for a in planar])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,24 @@ def filter_parts(
     ]
     out.real, out.imag = parts
     return out
+
+
+# Values whose sums may overflow are scaled by it: a power of two, which rounds nothing that counts beside them.
+SMALLER = 2.0**-64
+
+
+def may_overflow(values: np.ndarray, constant: float, gain: float) -> bool:
+    """Whether sums of at most `gain` times these may have overflowed, rather than seen what is not finite."""
+    largest = float(np.abs(values).max(where=np.isfinite(values), initial=0.0))
+    if isfinite(constant):
+        largest = max(largest, abs(constant))
+    return not largest * gain <= float(np.finfo(values.dtype).max)
+
+
+def store_finite(scaled: np.ndarray, out: np.ndarray) -> None:
+    """Store results that were scaled by `SMALLER`, where those in `out` are not finite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        np.copyto(out, scaled / SMALLER, casting="same_kind", where=~np.isfinite(out))
 
 
 # Work below this many steps stays on the calling thread.

@@ -9,8 +9,17 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv.arrays import as_operand, is_target
-from fastconv.ndimage.arguments import as_mode, check_origin
-from fastconv.ndimage.outputs import filter_parts, store, threads_for, working_type
+from fastconv.continuation import folded
+from fastconv.ndimage.arguments import as_mode, as_origin
+from fastconv.ndimage.outputs import (
+    SMALLER,
+    filter_parts,
+    may_overflow,
+    store,
+    store_finite,
+    threads_for,
+    working_type,
+)
 from fastconv.strategies.separable import Factors, correlate_factors, outer_factors
 
 
@@ -23,16 +32,21 @@ class Pass(NamedTuple):
     mode: str
     """One of continuation.py's."""
     origin: int
+    keeps_sum: bool = False
+    """Whether the sum of the weights matters more than which of its two neighbours in float32 each becomes."""
 
 
 # Along the axis of a plane that is not filtered.
 _NOTHING = Pass(-1, np.ones(1).tobytes(), "nearest", 0)
 
+# Weights, largest first, of which both neighbours in float32 are tried.
+_CHOICES = 10
 
-def as_pass(axis: int, weights: np.ndarray, mode: str, origin: int) -> Pass:
-    check_origin(origin, len(weights), "Invalid origin; origin must satisfy -(len(weights) // 2) <= origin <= "
-                                        "(len(weights)-1) // 2")  # fmt: skip
-    return Pass(axis, np.asarray(weights, np.float64).tobytes(), as_mode(mode), origin)
+
+def as_pass(axis: int, weights: np.ndarray, mode: str, origin: int, keeps_sum: bool = False) -> Pass:
+    origin = as_origin(origin, len(weights), "Invalid origin; origin must satisfy -(len(weights) // 2) <= origin <= "
+                                             "(len(weights)-1) // 2")  # fmt: skip
+    return Pass(axis, np.asarray(weights, np.float64).tobytes(), as_mode(mode), origin, keeps_sum)
 
 
 def filter_axes(array: np.ndarray, passes: tuple[Pass, ...], out: np.ndarray, cval: complex) -> np.ndarray:
@@ -49,15 +63,8 @@ def filter_axes(array: np.ndarray, passes: tuple[Pass, ...], out: np.ndarray, cv
     for step in steps:
         source = as_operand(source, dtype)
         target = out if step is steps[-1] and not rounds and is_target(out, source) else np.empty(out.shape, dtype)
-        correlate_factors(
-            source.reshape(step.shape),
-            step.factors,
-            target.reshape(step.shape),
-            step.padding,
-            threads_for(step.multiplications),
-            continuation=step.continuation,
-            fill=fill,
-        )
+        if not _run(step, source, target, fill) and may_overflow(source, fill, step.gain):
+            _run_scaled(step, source, target, fill)
         source = target
         if rounds:
             store(target, out)
@@ -74,6 +81,36 @@ class _Step(NamedTuple):
     padding: tuple[tuple[int, int], tuple[int, int]]
     continuation: tuple[str, str]
     multiplications: int
+    passes: tuple[Pass, ...]
+    gain: float
+    """No sum on the way is larger than the largest sample times this."""
+
+
+def _run(step: _Step, source: np.ndarray, target: np.ndarray, fill: float) -> bool:
+    """Whether every sum was finite."""
+    return correlate_factors(
+        source.reshape(step.shape),
+        step.factors,
+        target.reshape(step.shape),
+        step.padding,
+        threads_for(step.multiplications),
+        continuation=step.continuation,
+        fill=fill,
+    )
+
+
+def _run_scaled(step: _Step, source: np.ndarray, target: np.ndarray, fill: float) -> None:
+    """Compute what is not finite again, in float64 and of smaller values: no mean of the largest numbers is infinite.
+
+    Nothing else changes: an output depends on nothing but what it sees.
+    """
+    with np.errstate(invalid="ignore"):
+        values = source.astype(np.float64) * SMALLER
+    for wide in _steps(step.passes, source.shape, values.dtype, fill == 0):
+        result = np.empty_like(values)
+        _run(wide, values, result, fill * SMALLER)
+        values = result
+    store_finite(values, target)
 
 
 @functools.lru_cache(maxsize=256)
@@ -93,32 +130,45 @@ def _steps(passes: tuple[Pass, ...], shape: tuple[int, ...], dtype: np.dtype, ze
             pair, passes = (passes[0], _NOTHING), passes[1:]
             if after == 1:
                 plane, pair = (1, 1, before, n), pair[::-1]
-        columns, rows = (_rounded(step.weights, dtype) for step in pair)
+        taps, begins = zip(*map(_taps, pair, plane[2:]), strict=True)
+        columns, rows = (_rounded(t, dtype, step.keeps_sum) for t, step in zip(taps, pair, strict=True))
         steps.append(
             _Step(
                 plane,
                 outer_factors(columns, rows),
-                tuple((len(taps) // 2 + step.origin, 0) for taps, step in zip((columns, rows), pair, strict=True)),
+                tuple((begin, 0) for begin in begins),
                 tuple(step.mode for step in pair),
                 prod(shape) * (len(columns) + len(rows)),
+                tuple(step for step in pair if step is not _NOTHING),
+                1.01 * prod(max(2.0, float(np.abs(t).sum())) for t in taps),
             )
         )
     return tuple(steps)
 
 
-def _rounded(taps: bytes, dtype: np.dtype) -> np.ndarray:
-    """The weights in `dtype`, with the sum that they had: what rounding takes from one size of weights the next get.
+def _taps(step: Pass, extent: int) -> tuple[np.ndarray, int]:
+    """The weights of a pass over `extent` samples, and how many of them come before an output's own."""
+    weights = np.frombuffer(step.weights)
+    return folded(weights, len(weights) // 2 + step.origin, extent, step.mode)
 
-    Otherwise a filter in float32 would make images brighter or darker by some 1e-8. Equal sizes stay equal.
+
+def _rounded(weights: np.ndarray, dtype: np.dtype, keeps_sum: bool) -> np.ndarray:
+    """The weights in `dtype`: the nearest, or those of their two neighbours that together keep the sum best.
+
+    Rounded to the nearest, a Gaussian would make images brighter or darker by some 1e-8. Equal sizes stay equal.
     """
-    weights = np.frombuffer(taps)
-    if dtype == np.float64 or not np.isfinite(weights).all():
-        return weights.astype(dtype)
+    nearest = weights.astype(dtype)
+    if not keeps_sum or dtype == np.float64 or not np.isfinite(weights).all():
+        return nearest
     sizes, of = np.unique(np.abs(weights), return_inverse=True)
     signs = np.sign(weights)
+    rounded = sizes.astype(dtype)
+    # The other neighbour of the largest few: all choices are tried.
+    few = slice(-min(len(sizes), _CHOICES), None)
+    towards = np.where(rounded < sizes, np.inf, 0).astype(dtype)
+    other = np.where(rounded == sizes, rounded, np.nextafter(rounded, towards))[few]
     net = np.bincount(of, signs)
-    rounded, carry = np.empty(len(sizes), np.float32), 0.0
-    for at in reversed(range(len(sizes))):
-        rounded[at] = sizes[at] + (carry / net[at] if net[at] else 0.0)
-        carry += net[at] * (sizes[at] - float(rounded[at]))
-    return (rounded[of] * signs).astype(np.float32)
+    chosen = np.arange(1 << len(other))[:, np.newaxis] >> np.arange(len(other)) & 1 == 1
+    error = net @ (rounded - sizes) + chosen @ (net[few] * (other.astype(np.float64) - rounded[few]))
+    rounded[few] = np.where(chosen[np.abs(error).argmin()], other, rounded[few])
+    return rounded[of] * signs.astype(dtype)

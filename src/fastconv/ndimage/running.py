@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -10,9 +11,17 @@ import numpy as np
 
 from fastconv import threads as team
 from fastconv.arrays import as_operand, is_target
-from fastconv.continuation import edge_indices
-from fastconv.ndimage.arguments import as_mode, check_origin
-from fastconv.ndimage.outputs import filter_parts, store, threads_for, working_type
+from fastconv.continuation import edge_indices, period, source_indices
+from fastconv.ndimage.arguments import as_index, as_mode, as_origin
+from fastconv.ndimage.outputs import (
+    SMALLER,
+    filter_parts,
+    may_overflow,
+    store,
+    store_finite,
+    threads_for,
+    working_type,
+)
 from fastconv.ndimage.planes import Planes, as_planes
 
 # Samples of at most so many columns are folded along the rows: lines as short as they are would not fill vectors.
@@ -31,20 +40,15 @@ class Window(NamedTuple):
     size: int
     mode: str
     """One of continuation.py's."""
-    origin: int
-
-    @property
-    def begin(self) -> int:
-        """How many samples are seen before an output's own."""
-        return self.size // 2 + self.origin
+    begin: int
+    """How many samples are seen before an output's own."""
 
 
-@functools.lru_cache(maxsize=256, typed=True)
-def as_window(axis: int, size: int, mode: str, origin: int) -> Window:
+def as_window(axis: int, size: Any, mode: Any, origin: Any) -> Window:
+    size = as_index("size", size)
     if size < 1:
         raise RuntimeError(f"size={size}: incorrect filter size, expected at least 1")
-    check_origin(origin, size, "invalid origin")
-    return Window(axis, size, as_mode(mode), origin)
+    return Window(axis, size, as_mode(mode), size // 2 + as_origin(origin, size, "invalid origin"))
 
 
 # Where nothing is seen but an output's own place.
@@ -54,26 +58,6 @@ _PLACE = Window(-1, 1, "nearest", 0)
 def native(array: np.ndarray) -> np.ndarray:
     """Values that kernels order: bool as bytes."""
     return array.view(np.uint8) if array.dtype.kind == "b" else as_operand(array, np.dtype(array.dtype.char))
-
-
-def constant(fold: str, dtype: np.dtype, cval: float) -> np.ndarray:
-    """`cval` in `dtype`: one that never wins stays one, others are cast as C does."""
-    return _constant(fold, dtype, np.float64(cval).tobytes())  # by its bits: -0 is not 0
-
-
-@functools.lru_cache(maxsize=256)
-def _constant(fold: str, dtype: np.dtype, cval: bytes) -> np.ndarray:
-    (value,) = np.frombuffer(cval)
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        if fold == "maximum" and value < limits.min:
-            return np.array(limits.min, dtype)
-        if fold == "minimum" and value > limits.max:
-            return np.array(limits.max, dtype)
-        if abs(value) < 2.0**63:
-            value = value.astype(np.int64)
-    with np.errstate(invalid="ignore", over="ignore"):
-        return np.array(value.astype(dtype))
 
 
 def run_windows(
@@ -86,20 +70,134 @@ def run_windows(
     if not array.size or not windows:
         store(array, out)
         return out
-    rounds = out.dtype.char != (working_type(array, out) if fold == "mean" else array.dtype).char
-    source, steps = array, _steps(windows, array.shape, not rounds)
+    if fold != "mean":
+        return _run_extremes(fold, array, windows, out, cval)
+    dtype, cval = working_type(array, out), float(cval)
+    rounds = out.dtype.char != dtype.char
+    source, steps = array, _steps(fold, windows, array.shape, not rounds)
     for step in steps:
-        operand = as_operand(source, working_type(source, out)) if fold == "mean" else native(source)
+        operand = as_operand(source, dtype)
         whole = step is steps[-1] and not rounds and is_target(out, source)
-        result = out.view(operand.dtype) if whole else np.empty(out.shape, operand.dtype)
-        _run(fold, operand.reshape(step.planes.shape), step, constant(fold, operand.dtype, cval), result)
-        source = result.view(bool) if source.dtype.kind == "b" and operand.dtype.kind == "u" else result
+        result = out if whole else np.empty(out.shape, dtype)
+        _run_means(operand, step, cval, result)
+        source = result
         if rounds:
             store(source, out)
             source = out
-    if not whole:
-        store(source, out)
+    store(source, out)
     return out
+
+
+def _run_means(operand: np.ndarray, step: _Step, cval: float, result: np.ndarray) -> None:
+    fill = as_fill(cval, operand.dtype)
+    finite = _run("mean", operand, step, fill, result)
+    if not finite and may_overflow(operand, cval, 2.0 * max(step.down.size, step.along.size)):
+        # A mean of the largest numbers is none too large, but their sum is: means of smaller ones take its place.
+        smaller = operand.astype(np.float64) * SMALLER
+        means = np.empty_like(smaller)
+        _run("mean", smaller, step, as_fill(cval * SMALLER, smaller.dtype), means)
+        store_finite(means, result)
+    if step.rest is not None:
+        rest = step.rest
+        seen = operand.take(rest.places, rest.axis).astype(np.float64)
+        seen *= rest.shares.reshape([-1 if axis == rest.axis else 1 for axis in range(operand.ndim)])
+        with np.errstate(over="ignore", invalid="ignore"):
+            whole = result * np.float64(rest.share) + seen.sum(rest.axis, keepdims=True)
+            if rest.share_of_constant:
+                whole += rest.share_of_constant * cval
+            np.copyto(result, whole, casting="same_kind")
+
+
+def _run_extremes(
+    fold: str, array: np.ndarray, windows: tuple[Window, ...], out: np.ndarray, cval: float
+) -> np.ndarray:
+    rounds = out.dtype.char != array.dtype.char
+    source, steps = array, _steps(fold, windows, array.shape, not rounds)
+    for step in steps:
+        constant = "constant" in (step.down.mode, step.along.mode)
+        fill = as_fill(cval, source.dtype, exactly=source.dtype.char != out.dtype.char) if constant else _IGNORED
+        if fill is None:
+            extremes_with_constant(fold, functools.partial(_extremes_of_step, step), source, cval, out)
+            source = out
+            continue
+        operand = native(source)
+        whole = step is steps[-1] and not rounds and is_target(out, source)
+        result = out.view(operand.dtype) if whole else np.empty(out.shape, operand.dtype)
+        _run(fold, operand, step, fill, result)
+        source = result.view(bool) if source.dtype.kind == "b" else result
+        if whole:
+            return out
+        if rounds:
+            store(source, out)
+            source = out
+    store(source, out)
+    return out
+
+
+def _extremes_of_step(step: _Step, fold: str, array: np.ndarray, fill: np.ndarray) -> np.ndarray:
+    operand = native(array)
+    result = np.empty(array.shape, operand.dtype)
+    _run(fold, operand, step, fill, result)
+    return result
+
+
+def extremes_with_constant(
+    fold: str,
+    extremes: Callable[[str, np.ndarray, np.ndarray], np.ndarray],
+    array: np.ndarray,
+    cval: float,
+    out: np.ndarray,
+) -> None:
+    """Store ``extremes(fold, array, cval)`` into `out`, though the type of `array` does not hold `cval`.
+
+    `extremes` is asked for those of the array, and whether an output sees the constant, or nothing else.
+    """
+    limits = (np.False_, np.True_) if array.dtype.kind == "b" else limits_of(array.dtype)
+    values = extremes(fold, array, np.array(limits[fold == "minimum"], array.dtype))
+    inside, outside = np.zeros(array.shape, np.uint8), np.ones((), np.uint8)
+    seen, alone = extremes("maximum", inside, outside) == 1, extremes("minimum", inside, outside) == 1
+    cval = np.float64(cval)
+    with np.errstate(invalid="ignore"):
+        loses = values >= cval if fold == "maximum" else values <= cval  # NaN never does
+    store(values, out)
+    constant = np.empty((), out.dtype)
+    store(np.asarray(cval), constant)
+    np.copyto(out, constant, where=seen & (alone | ~loses))
+
+
+# What a kernel may read where it reads nothing: as many bytes as any value has.
+_IGNORED = np.zeros((), np.float64)
+
+
+def limits_of(dtype: np.dtype) -> tuple[float, float]:
+    if dtype.kind == "f":
+        return -np.inf, np.inf
+    return np.iinfo(dtype).min, np.iinfo(dtype).max
+
+
+def as_fill(cval: float, dtype: np.dtype, exactly: bool = False) -> np.ndarray | None:
+    """`cval` in `dtype`: None if an integer type has no such number, or another none that is `exactly` the same."""
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            fill = np.array(cval, dtype)
+        return fill if not exactly or float(fill) == cval or cval != cval else None
+    low, high = (0, 1) if dtype.kind == "b" else limits_of(dtype)
+    if not low <= cval <= high or cval != int(cval):
+        return None
+    return np.array(int(cval), "B" if dtype.kind == "b" else dtype)
+
+
+class _Rest(NamedTuple):
+    """What a mean along `axis` still counts beside the window that stands for it, the same for every output of a line.
+
+    The shares of the samples at `places`, of the constant past the edges, and of the mean of that window.
+    """
+
+    axis: int
+    places: np.ndarray
+    shares: np.ndarray
+    share_of_constant: float
+    share: float
 
 
 class _Step(NamedTuple):
@@ -108,12 +206,64 @@ class _Step(NamedTuple):
     planes: Planes
     down: Window
     along: Window
+    rest: _Rest | None = None
 
 
 @functools.lru_cache(maxsize=256)
-def _steps(windows: tuple[Window, ...], shape: tuple[int, ...], pairs: bool) -> tuple[_Step, ...]:
+def _steps(fold: str, windows: tuple[Window, ...], shape: tuple[int, ...], pairs: bool) -> tuple[_Step, ...]:
+    """How windows run over an array of `shape`, two at a time with `pairs`.
+
+    Work and memory grow with the array, not with windows that are far larger than it.
+    """
+    if fold != "mean":
+        return _short_steps([_narrowed(window, shape[window.axis]) for window in windows], shape, pairs)
+    steps, short = [], []
+    for window in windows:
+        kept, rest = _without_rest(window, shape[window.axis])
+        if rest is None:
+            short.append(window)
+        else:
+            (step,) = _short_steps([kept], shape, False)
+            steps += [*_short_steps(short, shape, pairs), step._replace(rest=rest)]
+            short = []
+    return (*steps, *_short_steps(short, shape, pairs))
+
+
+def _short_steps(windows: list[Window], shape: tuple[int, ...], pairs: bool) -> tuple[_Step, ...]:
     planes = as_planes([window.axis for window in windows], shape, pairs, _NARROW)
     return tuple(_Step(p, *(_PLACE if at is None else windows[at] for at in (p.down, p.along))) for p in planes)
+
+
+def _narrowed(window: Window, extent: int) -> Window:
+    """A window of the same extremes: past the image it sees what it has seen."""
+    most = period(extent, window.mode) or extent
+    before, after = (min(side, most) for side in (window.begin, window.size - 1 - window.begin))
+    return window._replace(size=before + 1 + after, begin=before)
+
+
+def _without_rest(window: Window, extent: int) -> tuple[Window, _Rest | None]:
+    """A window of at most two periods, or that sees every edge from everywhere; and the rest, if there is one."""
+    axis, size, mode, begin = window
+    repeats = period(extent, mode)
+    times = np.zeros(extent, np.int64)
+    constants = 0
+    if repeats is not None:
+        repeats = max(2, repeats)  # one sample is repeated after two as well, and a window has two at least
+        whole = max(0, size // repeats - 1)
+        kept = window._replace(size=size - whole * repeats, begin=begin % repeats if whole else begin)
+        times += whole * np.bincount(source_indices(0, repeats, extent, mode), minlength=extent)
+    else:
+        kept = _narrowed(window, extent)
+        before, after = begin - kept.begin, size - kept.size - (begin - kept.begin)
+        if mode == "constant":
+            constants = before + after
+        else:
+            times[0] += before
+            times[-1] += after
+    places = np.flatnonzero(times)
+    if kept.size == size:
+        return window, None
+    return kept, _Rest(axis, places, times[places] / size, constants / size, kept.size / size)
 
 
 class _Launch(NamedTuple):
@@ -127,12 +277,13 @@ class _Launch(NamedTuple):
 
 
 @functools.lru_cache(maxsize=256)
-def _launch(fold: str, step: _Step, strides: tuple[int, ...], kind: str, num_threads: int) -> _Launch:
+def _launch(
+    fold: str, planes: Planes, down: Window, along: Window, strides: tuple[int, ...], kind: str, num_threads: int
+) -> _Launch:
     from fastconv.kernels.cpu import cache_bytes
     from fastconv.kernels.windows import FOLDS, LINE_BYTES, WORKING_LINES
 
-    (count, rows, columns), inner = step.planes.shape, step.planes.inner
-    down, along = step.down, step.along
+    (count, rows, columns), inner = planes.shape, planes.inner
     size, reach = int(kind[1:]), inner * (along.size - 1)
     # For every step but the first, the rows that it looks back to and its own.
     widths = [down.size >> bit for bit in range(down.size.bit_length() - 1, -1, -1)]
@@ -164,12 +315,21 @@ def _launch(fold: str, step: _Step, strides: tuple[int, ...], kind: str, num_thr
     )
 
 
-def _run(fold: str, x: np.ndarray, step: _Step, fill: np.ndarray, out: np.ndarray) -> None:
+def _run(fold: str, operand: np.ndarray, step: _Step, fill: np.ndarray, out: np.ndarray) -> bool:
+    """Whether every mean is finite; of extremes nobody asks."""
     from fastconv.kernels.windows import WINDOWS
 
-    launch = _launch(fold, step, x.strides, x.dtype.str[1:], team.get_num_threads())
+    x = operand.reshape(step.planes.shape)
+    launch = _launch(fold, *step[:3], x.strides, x.dtype.str[1:], team.get_num_threads())
     row_map, col_map, *folds = launch.addresses
     workspace = team.aligned_empty(launch.scratch, _BYTE)
+    not_finite = np.zeros(launch.workers, np.int64) if fold == "mean" else None
     team.run_tiles(
-        WINDOWS, (x, out, workspace, row_map, col_map, fill, *folds), launch.ints, (), launch.tiles, launch.workers
+        WINDOWS,
+        (x, out, workspace, row_map, col_map, fill, *folds, not_finite),
+        launch.ints,
+        (),
+        launch.tiles,
+        launch.workers,
     )
+    return not_finite is None or not any(not_finite.tolist())

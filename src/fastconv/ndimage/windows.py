@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastconv.continuation import folded
 from fastconv.correlation import pad, run_taps
 from fastconv.kernels.jit import tile_kernel
 from fastconv.ndimage.arguments import (
@@ -16,13 +17,14 @@ from fastconv.ndimage.arguments import (
     as_axis,
     as_input,
     as_mode,
-    check_origin,
+    as_number,
+    as_origin,
     for_each,
     spread,
     spread_window,
 )
 from fastconv.ndimage.outputs import as_output, store
-from fastconv.ndimage.running import Window, as_window, constant, native, run_windows
+from fastconv.ndimage.running import Window, as_fill, as_window, extremes_with_constant, native, run_windows
 
 
 def uniform_filter1d(
@@ -66,7 +68,8 @@ def uniform_filter1d(
     """
     array = as_input(input)
     out = as_output(output, array, complex_output=array.dtype.kind == "c")
-    return run_windows("mean", array, (as_window(as_axis(axis, array.ndim), size, mode, origin),), out, cval)
+    window = as_window(as_axis(axis, array.ndim), size, mode, origin)
+    return run_windows("mean", array, (window,), out, as_number("cval", cval, array.dtype.kind == "c"))
 
 
 def uniform_filter(
@@ -108,7 +111,8 @@ def uniform_filter(
     """
     array = as_input(input)
     out = as_output(output, array, complex_output=array.dtype.kind == "c")
-    return run_windows("mean", array, _windows(size, mode, origin, as_axes(axes, array.ndim)), out, cval)
+    windows = _windows(size, mode, origin, as_axes(axes, array.ndim))
+    return run_windows("mean", array, windows, out, as_number("cval", cval, array.dtype.kind == "c"))
 
 
 def maximum_filter1d(
@@ -284,7 +288,7 @@ def _extreme1d(
 ) -> np.ndarray:
     array = _as_ordered(input)
     window = as_window(as_axis(axis, array.ndim), size, mode, origin)
-    return run_windows(fold, array, (window,), as_output(output, array), cval)
+    return run_windows(fold, array, (window,), as_output(output, array), as_number("cval", cval))
 
 
 def _as_ordered(input: npt.ArrayLike) -> np.ndarray:
@@ -317,28 +321,45 @@ def _extreme(
         raise RuntimeError("no footprint provided: expected size or footprint")
     array = _as_ordered(input)
     out = as_output(output, array)
+    cval = as_number("cval", cval)
     filtered = as_axes(axes, array.ndim)
     if footprint is None:
         return run_windows(fold, array, _windows(size, mode, origin, filtered), out, cval)
     footprint = spread_window(footprint, filtered, array.ndim, "footprint")
     origins = spread(for_each(origin, len(filtered)), filtered, array.ndim, 0)
-    for o, k in zip(origins, footprint.shape, strict=True):
-        check_origin(o, k, "invalid origin")
+    origins = [as_origin(o, k, "invalid origin") for o, k in zip(origins, footprint.shape, strict=True)]
     continuation = as_mode(mode)
     if array.size:
-        store(_extreme_of_footprint(fold, array, footprint, origins, continuation, cval), out)
+        _store_extremes(fold, array, footprint, origins, continuation, cval, out)
     return out
 
 
-def _extreme_of_footprint(
-    fold: str, array: np.ndarray, footprint: np.ndarray, origins: list[int], continuation: str, cval: float
-) -> np.ndarray:
-    array = native(array)
-    fill = constant(fold, array.dtype, cval)
+def _store_extremes(
+    fold: str,
+    array: np.ndarray,
+    footprint: np.ndarray,
+    origins: list[int],
+    continuation: str,
+    cval: float,
+    out: np.ndarray,
+) -> None:
+    """Store the extremes of a footprint."""
     begins = [k // 2 + o for k, o in zip(footprint.shape, origins, strict=True)]
+    for axis, extent in enumerate(array.shape):
+        footprint, begins[axis] = folded(footprint, begins[axis], extent, continuation, axis, np.logical_or)
     padding = tuple((b, k - 1 - b) for b, k in zip(begins, footprint.shape, strict=True))
-    padded = pad(array, padding, continuation, fill)
-    result = np.empty(array.shape, array.dtype)
-    kernel = tile_kernel("taps:extreme_kernel", array.dtype, fold == "maximum")
-    run_taps(kernel, padded, np.argwhere(footprint), result, result)
-    return result
+    places = np.argwhere(footprint)
+
+    def extremes(fold: str, array: np.ndarray, fill: np.ndarray) -> np.ndarray:
+        operand = native(array)
+        result = np.empty(array.shape, operand.dtype)
+        kernel = tile_kernel("taps:extreme_kernel", operand.dtype, fold == "maximum")
+        run_taps(kernel, pad(operand, padding, continuation, fill), places, result, result)
+        return result
+
+    ignored = continuation != "constant"
+    fill = as_fill(0 if ignored else cval, array.dtype, exactly=array.dtype.char != out.dtype.char)
+    if fill is None:
+        extremes_with_constant(fold, extremes, array, cval, out)
+    else:
+        store(extremes(fold, array, fill), out)

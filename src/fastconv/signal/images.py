@@ -247,7 +247,8 @@ def sepfir2d(input: npt.ArrayLike, hrow: npt.ArrayLike, hcol: npt.ArrayLike) -> 
     input : array_like, shape (H, W)
         Image: float32, float64, their complex types, or what converts to them.
     hrow, hcol : array_like, shapes (KW,) and (KH,)
-        Filters along the rows and down the columns, of odd lengths.
+        Filters along the rows and down the columns, of odd lengths. Arrays must cast safely to the type of the result;
+        lists of numbers become it.
 
     Returns
     -------
@@ -257,6 +258,8 @@ def sepfir2d(input: npt.ArrayLike, hrow: npt.ArrayLike, hcol: npt.ArrayLike) -> 
     ------
     ValueError
         The image does not have two axes, a filter not one, an even length, or more samples than mirroring gives.
+    TypeError
+        A filter does not cast to the type of the result.
 
     References
     ----------
@@ -270,7 +273,11 @@ def sepfir2d(input: npt.ArrayLike, hrow: npt.ArrayLike, hcol: npt.ArrayLike) -> 
            [1., 2., 1.],
            [0., 1., 3.]])
     """
-    image, row, column = (as_array(name, a) for name, a in (("input", input), ("hrow", hrow), ("hcol", hcol)))
+    image = as_array("input", input)
+    dtype = np.result_type(image, np.float32)
+    if dtype.char not in "fdFD":
+        raise ValueError(f"input of {image.dtype}: expected what converts to float32, float64, complex64 or complex128")
+    row, column = _as_filter("hrow", hrow, dtype), _as_filter("hcol", hcol, dtype)
     if image.ndim != 2 or row.ndim != 1 or column.ndim != 1:
         raise ValueError(
             f"input of shape {image.shape}, hrow of shape {row.shape}, hcol of shape {column.shape}: expected two "
@@ -278,15 +285,20 @@ def sepfir2d(input: npt.ArrayLike, hrow: npt.ArrayLike, hcol: npt.ArrayLike) -> 
         )
     if row.size % 2 == 0 or column.size % 2 == 0:
         raise ValueError(f"hrow of {row.size} and hcol of {column.size} taps: hrow and hcol must be odd length")
-    dtype = np.result_type(image, np.float32)
-    if dtype.char not in "fdFD":
-        raise ValueError(f"input of {image.dtype}: expected what converts to float32, float64, complex64 or complex128")
-    for name, taps in (("hrow", row), ("hcol", column)):
-        if not np.can_cast(taps.dtype, dtype, "safe"):
-            raise TypeError(f"{name} of {taps.dtype}: expected what casts safely to {dtype}, the type of the result")
     if not image.size:
         return np.zeros(image.shape, dtype)
-    return _filter_planes(as_operand(image, dtype), row[::-1].astype(dtype), column[::-1].astype(dtype))
+    return _filter_planes(as_operand(image, dtype), row[::-1], column[::-1])
+
+
+def _as_filter(name: str, taps: npt.ArrayLike, dtype: np.dtype) -> np.ndarray:
+    """A filter in the type of the result: arrays keep their values, and what has no type yet gets it."""
+    array = as_array(name, taps)
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"{name} of {array.dtype}: expected numbers")
+    rule = "safe" if isinstance(taps, np.ndarray) else "same_kind"
+    if not np.can_cast(array.dtype, dtype, rule):
+        raise TypeError(f"{name} of {array.dtype}: expected what casts safely to {dtype}, the type of the result")
+    return array.astype(dtype)
 
 
 def _filter_planes(image: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:

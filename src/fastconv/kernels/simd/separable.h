@@ -10,24 +10,57 @@
  *
  * Both passes are one loop (`weigh`): sums of scaled vectors, from neighbouring places of a row, or from the rows of
  * the rings. Ahead of time, with any number of taps: Numba's loops with constant extents were no faster.
+ *
+ * Weights that are symmetric or antisymmetric are given the sums or differences of what they share: the derivative of
+ * what is flat is exactly zero, and a mirrored image has the mirrored result.
  */
+/* Weights that are the same from both ends, or the same but for the sign: 1 or -1, and 0 for all others. */
+static int NAME(parity)(const REAL *weight, int64_t taps)
+{
+    int same = 1, opposite = 1;
+    for (int64_t t = 0; t < taps / 2; t++) {
+        same &= weight[t] == weight[taps - 1 - t];
+        opposite &= weight[t] == -weight[taps - 1 - t];
+    }
+    return same ? 1 : opposite ? -1 : 0;
+}
+
+static inline __attribute__((always_inline)) const REAL *NAME(source_of_tap)(const REAL *const *from, const REAL *base,
+                                                                             int64_t t, int64_t q)
+{
+    const REAL *source = (from ? from[t] : base + t) + q;
+    __asm__("" : "+r"(source)); /* or GCC spends a register, and then the stack, on the place of every vector */
+    return source;
+}
+
 /* n vectors of to[q] (+)= sum_t weight[t] * from[t][q], of which `store` values are written; NaN in the result if a sum
  * is not finite. */
-static inline __attribute__((always_inline)) VECTOR NAME(weigh_vectors)(const int n, const REAL *const *from,
-                                                                        const REAL *base, const REAL *weight,
-                                                                        int64_t taps, int64_t q, REAL *to, int add)
+static inline __attribute__((always_inline)) VECTOR NAME(weigh_vectors)(const int n, const int parity,
+                                                                        const REAL *const *from, const REAL *base,
+                                                                        const REAL *weight, int64_t taps, int64_t q,
+                                                                        REAL *to, int add)
 {
+    const int64_t pairs = parity ? taps / 2 : 0;
     VECTOR sum[ABREAST], total = {0};
     UNROLL
     for (int s = 0; s < n; s++)
         sum[s] = add ? NAME(load)(to + q + s * LANES) : (VECTOR){0};
-    for (int64_t t = 0; t < taps; t++) {
-        const REAL *source = (from ? from[t] : base + t) + q;
-        __asm__("" : "+r"(source)); /* or GCC spends a register, and then the stack, on the place of every vector */
+    for (int64_t t = pairs; t < taps - pairs; t++) {
+        const REAL *source = NAME(source_of_tap)(from, base, t, q);
         const VECTOR w = NAME(broadcast)(weight[t]);
         UNROLL
         for (int s = 0; s < n; s++)
             sum[s] += w * NAME(load)(source + s * LANES);
+    }
+    for (int64_t t = 0; t < pairs; t++) {
+        const REAL *first = NAME(source_of_tap)(from, base, t, q);
+        const REAL *last = NAME(source_of_tap)(from, base, taps - 1 - t, q);
+        const VECTOR w = NAME(broadcast)(weight[t]);
+        UNROLL
+        for (int s = 0; s < n; s++) {
+            const VECTOR a = NAME(load)(first + s * LANES), b = NAME(load)(last + s * LANES);
+            sum[s] += w * (parity > 0 ? a + b : a - b);
+        }
     }
     UNROLL
     for (int s = 0; s < n; s++) {
@@ -37,32 +70,40 @@ static inline __attribute__((always_inline)) VECTOR NAME(weigh_vectors)(const in
     return total - total;
 }
 
-/* A row of sums, up to the last whole vector. Without `from`, tap t reads base + t. */
-static inline __attribute__((always_inline)) VECTOR NAME(weigh)(const REAL *const *from, const REAL *base,
-                                                                const REAL *weight, int64_t taps, int64_t width,
-                                                                REAL *to, int add)
+static inline __attribute__((always_inline)) VECTOR NAME(weigh_as)(const int parity, const REAL *const *from,
+                                                                   const REAL *base, const REAL *weight, int64_t taps,
+                                                                   int64_t q, int64_t width, REAL *to, int add)
 {
     VECTOR check = {0};
-    int64_t q = 0;
     for (; q + ABREAST * LANES <= width; q += ABREAST * LANES)
-        check += NAME(weigh_vectors)(ABREAST, from, base, weight, taps, q, to, add);
+        check += NAME(weigh_vectors)(ABREAST, parity, from, base, weight, taps, q, to, add);
     for (; q + LANES <= width; q += LANES)
-        check += NAME(weigh_vectors)(1, from, base, weight, taps, q, to, add);
+        check += NAME(weigh_vectors)(1, parity, from, base, weight, taps, q, to, add);
     return check;
 }
 
+/* A row of sums, from q up to the last whole vector. Without `from`, tap t reads base + t. */
+static inline __attribute__((always_inline)) VECTOR NAME(weigh)(int parity, const REAL *const *from, const REAL *base,
+                                                                const REAL *weight, int64_t taps, int64_t q,
+                                                                int64_t width, REAL *to, int add)
+{
+    return parity > 0   ? NAME(weigh_as)(1, from, base, weight, taps, q, width, to, add)
+           : parity < 0 ? NAME(weigh_as)(-1, from, base, weight, taps, q, width, to, add)
+                        : NAME(weigh_as)(0, from, base, weight, taps, q, width, to, add);
+}
+
 /* The same, written up to `width` exactly. */
-static VECTOR NAME(weigh_exactly)(const REAL *const *from, const REAL *base, const REAL *weight, int64_t taps,
-                                  int64_t width, REAL *to, int add)
+static VECTOR NAME(weigh_exactly)(int parity, const REAL *const *from, const REAL *base, const REAL *weight,
+                                  int64_t taps, int64_t width, REAL *to, int add)
 {
     const int64_t whole = width / LANES * LANES, rest = width - whole;
     REAL last[SIMD_BYTES / sizeof(REAL)] = {0};
-    VECTOR check = from ? NAME(weigh)(from, 0, weight, taps, whole, to, add)
-                        : NAME(weigh)(0, base, weight, taps, whole, to, add);
+    VECTOR check = from ? NAME(weigh)(parity, from, 0, weight, taps, 0, whole, to, add)
+                        : NAME(weigh)(parity, 0, base, weight, taps, 0, whole, to, add);
     if (rest) {
         if (add)
             memcpy(last, to + whole, rest * sizeof(REAL));
-        check += NAME(weigh_vectors)(1, from, base, weight, taps, whole, last - whole, add);
+        check += NAME(weigh)(parity, from, base, weight, taps, whole, whole + LANES, last - whole, add);
         memcpy(to + whole, last, rest * sizeof(REAL));
     }
     return check;
@@ -106,6 +147,8 @@ static void NAME(separable)(void **arrays, const int64_t *ints, const double *sc
             const REAL *image = (const REAL *)arrays[0] + n * xn + (m / ocg * icg + c) * xc;
             const REAL *u = (const REAL *)arrays[2] + (m * icg + c) * terms * kh;
             const REAL *v = (const REAL *)arrays[3] + (m * icg + c) * terms * kw;
+            const int down_parity = terms == 1 ? NAME(parity)(u, kh) : 0;
+            const int along_parity = terms == 1 ? NAME(parity)(v, kw) : 0;
             const REAL *row = line;
             for (int64_t r = row0, next = row0; r < row1; r++) {
                 for (; next < r + kh; next++) {
@@ -127,12 +170,13 @@ static void NAME(separable)(void **arrays, const int64_t *ints, const double *sc
                                 line[t] = inside ? source[(col0 + t - pl) * xw] : fill;
                     }
                     for (int64_t term = 0; term < (one_pass ? 0 : terms); term++)
-                        NAME(weigh)(0, row, v + term * kw, kw, width, ring + (next % kh * terms + term) * col_tile, 0);
+                        NAME(weigh)(along_parity, 0, row, v + term * kw, kw, 0, width,
+                                    ring + (next % kh * terms + term) * col_tile, 0);
                 }
                 const REAL *const *rows = from + r % kh * terms;
                 REAL *target = (REAL *)arrays[1] + (((n * oc + m) * oh) + r) * ow + col0;
-                check += one_pass ? NAME(weigh_exactly)(0, row, v, kw, cols, target, c > 0)
-                                 : NAME(weigh_exactly)(rows, 0, u, terms * kh, cols, target, c > 0);
+                check += one_pass ? NAME(weigh_exactly)(along_parity, 0, row, v, kw, cols, target, c > 0)
+                                  : NAME(weigh_exactly)(down_parity, rows, 0, u, terms * kh, cols, target, c > 0);
                 if (c == icg - 1 && (bias || activation))
                     NAME(epilogue)(target, cols, bias, m, activation, scalars[1]);
             }

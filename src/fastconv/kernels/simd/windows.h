@@ -13,43 +13,46 @@
  * Nothing but the folds knows the type of the values: they are plain loops, of which compilers make vectors. They get
  * here by address.
  */
-/* n values of `to` from those of a, b and, unless that is null, c; `to` is apart from all. */
-typedef void fold_function(void *to, const void *a, const void *b, const void *c, int64_t n, int64_t k);
+/* n values of `to` from those of a, b and, unless that is null, c; `to` is apart from all. Returns whether a mean is not
+ * finite: a sum may overflow where the mean of what is smaller would not. */
+typedef int64_t fold_function(void *to, const void *a, const void *b, const void *c, int64_t n, int64_t k);
 
 /* `block` values at a time, the last of them once more if they do not fit, rather than one by one. */
-#define FOLD(name, T, CHOOSE, STORED)                                                                                \
-    static inline __attribute__((always_inline)) void name##_block(T *restrict to, const T *restrict a,              \
-                                                                   const T *restrict b, const T *restrict c,         \
-                                                                   int64_t n, T k)                                   \
+#define FOLD(name, T, CHOOSE, STORED, IS_WRONG)                                                                      \
+    static inline __attribute__((always_inline)) int name##_block(T *restrict to, const T *restrict a,               \
+                                                                  const T *restrict b, const T *restrict c,          \
+                                                                  int64_t n, T k)                                    \
     {                                                                                                                \
+        int wrong = 0;                                                                                               \
         for (int64_t i = 0; i < n; i++) {                                                                            \
             const T rest = c ? CHOOSE(b[i], c[i]) : b[i];                                                            \
             const int lost = (a[i] != a[i]) | (c ? b[i] != b[i] : 0);                                                \
             to[i] = STORED(T, CHOOSE(a[i], rest), lost, k);                                                          \
+            wrong |= IS_WRONG(to[i]);                                                                                \
             (void)lost, (void)k;                                                                                     \
         }                                                                                                            \
+        return wrong;                                                                                                \
     }                                                                                                                \
-    static inline __attribute__((always_inline)) void name##_line(T *to, const T *a, const T *b, const T *c,         \
-                                                                  int64_t n, T k)                                    \
+    static inline __attribute__((always_inline)) int name##_line(T *to, const T *a, const T *b, const T *c,          \
+                                                                 int64_t n, T k)                                     \
     {                                                                                                                \
         enum { block = 4 * SIMD_BYTES / sizeof(T), small = SIMD_BYTES / sizeof(T) };                                 \
         int64_t i = 0;                                                                                               \
+        int wrong = 0;                                                                                               \
         for (; i + block <= n; i += block)                                                                           \
-            name##_block(to + i, a + i, b + i, c ? c + i : c, block, k);                                             \
+            wrong |= name##_block(to + i, a + i, b + i, c ? c + i : c, block, k);                                    \
         for (; i + small <= n; i += small)                                                                           \
-            name##_block(to + i, a + i, b + i, c ? c + i : c, small, k);                                             \
+            wrong |= name##_block(to + i, a + i, b + i, c ? c + i : c, small, k);                                    \
         if (i < n && i)                                                                                              \
-            i = n - small, name##_block(to + i, a + i, b + i, c ? c + i : c, small, k);                              \
+            i = n - small, wrong |= name##_block(to + i, a + i, b + i, c ? c + i : c, small, k);                     \
         else                                                                                                         \
             for (; i < n; i++)                                                                                       \
-                name##_block(to + i, a + i, b + i, c ? c + i : c, 1, k);                                             \
+                wrong |= name##_block(to + i, a + i, b + i, c ? c + i : c, 1, k);                                    \
+        return wrong;                                                                                                \
     }                                                                                                                \
-    static void name(void *to, const void *a, const void *b, const void *c, int64_t n, int64_t k)                    \
+    static int64_t name(void *to, const void *a, const void *b, const void *c, int64_t n, int64_t k)                 \
     {                                                                                                                \
-        if (c)                                                                                                       \
-            name##_line(to, a, b, c, n, (T)k);                                                                       \
-        else                                                                                                         \
-            name##_line(to, a, b, 0, n, (T)k);                                                                       \
+        return c ? name##_line(to, a, b, c, n, (T)k) : name##_line(to, a, b, 0, n, (T)k);                            \
     }
 
 #define LARGER(a, b) ((a) > (b) ? (a) : (b))
@@ -73,13 +76,16 @@ typedef void fold_function(void *to, const void *a, const void *b, const void *c
 MARK(float, int32_t)
 MARK(double, int64_t)
 
-#define EXTREMES(type, T, STORED)              \
-    FOLD(maximum_##type, T, LARGER, STORED)    \
-    FOLD(minimum_##type, T, SMALLER, STORED)
+#define NEVER(value) 0
+#define NOT_FINITE(value) (!((value) - (value) == 0))
 
-#define MEANS(type, T)                       \
-    FOLD(sum_##type, T, TOTAL, AS_IT_IS)     \
-    FOLD(mean_##type, T, TOTAL, DIVIDED)
+#define EXTREMES(type, T, STORED)                   \
+    FOLD(maximum_##type, T, LARGER, STORED, NEVER)  \
+    FOLD(minimum_##type, T, SMALLER, STORED, NEVER)
+
+#define MEANS(type, T)                               \
+    FOLD(sum_##type, T, TOTAL, AS_IT_IS, NEVER)      \
+    FOLD(mean_##type, T, TOTAL, DIVIDED, NOT_FINITE)
 
 EXTREMES(i1, int8_t, AS_IT_IS)
 EXTREMES(u1, uint8_t, AS_IT_IS)
@@ -139,7 +145,8 @@ static inline void copy_values(char *to, const char *from, int64_t stride, int64
 }
 
 /* Tile: rows and columns of one plane. arrays: x, out, workspace, maps of rows and of columns, the value that lies
- * where those say -1, the fold of each step, and that of the last one of either direction, which gets the extent.
+ * where those say -1, the fold of each step, that of the last one of either direction, which gets the extent, and of
+ * means a flag per worker that is set once one is not finite.
  * ints: as unpacked below; strides of x in bytes; samples along a row are `inner` columns apart. scalars: none. */
 static void windows(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                     int64_t worker)
@@ -160,6 +167,7 @@ static void windows(void **arrays, const int64_t *ints, const double *scalars, i
         ring[j] = (Ring){rest, (kh >> (downs - j)) + (kh >> (downs - j - 1) & 1) + 1, 0};
         rest += ring[j].depth * pitch;
     }
+    int64_t wrong = 0;
     (void)scalars;
     for (int64_t tile = begin; tile < end; tile++) {
         const int64_t col0 = tile % across * col_tile, row0 = tile / across % down * row_tile;
@@ -193,7 +201,7 @@ static void windows(void **arrays, const int64_t *ints, const double *scalars, i
                 const char *a = j ? row_back(&ring[j], odd, pitch) : newest[(r - odd) % 3];
                 const char *b = j ? row_back(&ring[j], odd + m, pitch) : newest[(r - odd - m) % 3];
                 if (j == downs - 1)
-                    last_fold(alongs ? line + begun * size : target, a, b, odd ? current : 0, wide, kh);
+                    wrong |= last_fold(alongs ? line + begun * size : target, a, b, odd ? current : 0, wide, kh);
                 else
                     fold(next_row(&ring[j + 1], pitch), a, b, odd ? current : 0, wide, kh);
             }
@@ -209,11 +217,13 @@ static void windows(void **arrays, const int64_t *ints, const double *scalars, i
                 const char *a = from + odd * inner * size, *b = a + m * inner * size, *c = odd ? line : 0;
                 char *to = folded + (j & 1) * pitch;
                 if (j == alongs - 1)
-                    last_fold(target, a, b, c, cols, kw);
+                    wrong |= last_fold(target, a, b, c, cols, kw);
                 else
                     fold(to, a, b, c, seen - (next - 1) * inner, kw);
                 from = to;
             }
         }
     }
+    if (wrong)
+        ((int64_t *)arrays[8])[worker] = 1;
 }
