@@ -725,13 +725,26 @@ def test_means_of_what_is_flat_are_flat_past_the_image(extent, size, mode, value
 def test_windows_past_the_image_take_its_memory(mode):
     """Arrays of the extent of the window would be refused."""
     tracemalloc.start()
-    x, size = np.random.default_rng(0).random((60, 70)).astype("f"), 400_001
+    x, size = np.random.default_rng(0).random((60, 70)).astype("f"), 10**15 + 1
     for call in (
         lambda: ndimage.uniform_filter(x, size, mode=mode),
         lambda: ndimage.maximum_filter(x, size, mode=mode),
         lambda: ndimage.minimum_filter1d(x, size, 0, mode=mode),
+        lambda: ndimage.gaussian_filter(x, 10.0, mode=mode, radius=20_000),
+        lambda: ndimage.correlate1d(x, np.ones(100_001), mode=mode),
     ):
         tracemalloc.reset_peak()
         call()
         assert tracemalloc.get_traced_memory()[1] < 8 << 20
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize("mode", MODES[:5])
+@pytest.mark.parametrize("dtype", "fd")
+def test_infinity_past_the_image_is_no_number_that_weights_share(mode, dtype):
+    """Weights of either sign that see one infinite sample give NaN, even where they add up to a number or zero."""
+    x = np.array([1, np.inf, 2, 3], dtype)
+    for weights in ([1, -1] * 15, [2.0, -1, 0] * 11, [1.0] * 41):
+        assert_same("correlate1d", x, weights, mode=mode, cval=2.0)
+        if mode != "reflect":  # which SciPy reads wrongly so far out
+            assert_same("correlate", x, weights, mode=mode, cval=2.0)

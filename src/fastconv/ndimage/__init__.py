@@ -12,15 +12,23 @@ mode                           continued             also called
 "constant"                     k k k | a b c d | k k "grid-constant"; k is `cval`
 ============================== ===================== ============================
 
-Linear filters compute float32 in float32 (SciPy: in float64) and everything else in float64; integers under integer
-weights are exact. Along several axes filters run one after another and store between them in the type of the output, as
-SciPy's do; where that rounds nothing, pairs of axes are fused.
+`cval` is a number and no pixel: it need not fit the type of the image.
+
+Linear filters compute float32 in float32 (SciPy: in float64) and everything else in float64. Integers under whole
+weights are exact: in an integer output wherever the result fits it, and in a floating-point one up to its own rounding
+while no sum can reach 2**63; larger sums are added up in float64. Means of integers are those of float64.
+Along several axes filters run one after another and store between them in the type of the output, as SciPy's do; where
+that rounds nothing, pairs of axes are fused.
+
+Weights of zero are left out by `correlate` and `convolve`: NaN or infinity under them does not count. Along one axis
+(`correlate1d`, `convolve1d`, Gaussians) and in means everything in the window counts, and zero times infinity is NaN.
+Both are SciPy's rules.
 
 ``linear``     correlate, convolve, correlate1d, convolve1d
 ``gaussians``  gaussian_filter, gaussian_filter1d
 ``windows``    maximum_filter, minimum_filter, uniform_filter, and each along one axis
 ``passes``     how linear filters run along axes; ``running`` how extremes and means do; ``planes`` what both run over
-``arguments``  what they share; ``outputs`` where results go
+``arguments``  what they share; ``outputs`` where results go; ``constants`` what lies past the edges in mode "constant"
 """
 
 from fastconv.ndimage.gaussians import gaussian_filter, gaussian_filter1d

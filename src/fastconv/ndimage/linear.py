@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from math import prod
+from math import isfinite, prod
 from typing import Any
 
 import numpy as np
@@ -88,6 +88,8 @@ def correlate(
     Results are componentwise accurate: each output errs by a few roundings of the sum of its own products' magnitudes,
     whatever lies outside its window, so zeros are zeros and whole numbers below 2^24 (float64: 2^53) exact. With a
     `tolerance` the error is bounded for the output as a whole, normwise.
+
+    Weights of zero are left out: NaN or infinity under them does not count.
 
     References
     ----------
@@ -313,8 +315,10 @@ def _store_correlation(
     if not array.size:
         return
     begins = [k // 2 + o for k, o in zip(taps.shape, origins, strict=True)]
-    for axis, extent in enumerate(array.shape):
-        taps, begins[axis] = folded(taps, begins[axis], extent, continuation, axis)
+    if max(taps.shape) > min(array.shape) and np.isfinite(array).all() and isfinite(cval):
+        # Infinity times a sum of weights is not the sum of the products.
+        for axis, extent in enumerate(array.shape):
+            taps, begins[axis] = folded(taps, begins[axis], extent, continuation, axis)
     padding = tuple((b, k - 1 - b) for b, k in zip(begins, taps.shape, strict=True))
     if array.dtype.kind in "biu":
         _store_integers(array, taps, padding, continuation, cval, tolerance, out)

@@ -63,8 +63,13 @@ def filter_axes(array: np.ndarray, passes: tuple[Pass, ...], out: np.ndarray, cv
     for step in steps:
         source = as_operand(source, dtype)
         target = out if step is steps[-1] and not rounds and is_target(out, source) else np.empty(out.shape, dtype)
-        if not _run(step, source, target, fill) and may_overflow(source, fill, step.gain):
-            _run_scaled(step, source, target, fill)
+        if not _run(step, source, target, fill):
+            if may_overflow(source, fill, step.gain):
+                _run_scaled(step, source, target, fill)
+            elif step.mixes_signs:
+                # Infinity times a sum of weights is not the sum of the products.
+                for plain in _steps(step.passes, array.shape, dtype, fill == 0, folds=False):
+                    _run(plain, source, target, fill)
         source = target
         if rounds:
             store(target, out)
@@ -84,6 +89,8 @@ class _Step(NamedTuple):
     passes: tuple[Pass, ...]
     gain: float
     """No sum on the way is larger than the largest sample times this."""
+    mixes_signs: bool
+    """Whether weights of either sign were folded into one."""
 
 
 def _run(step: _Step, source: np.ndarray, target: np.ndarray, fill: float) -> bool:
@@ -114,7 +121,9 @@ def _run_scaled(step: _Step, source: np.ndarray, target: np.ndarray, fill: float
 
 
 @functools.lru_cache(maxsize=256)
-def _steps(passes: tuple[Pass, ...], shape: tuple[int, ...], dtype: np.dtype, zeros: bool) -> tuple[_Step, ...]:
+def _steps(
+    passes: tuple[Pass, ...], shape: tuple[int, ...], dtype: np.dtype, zeros: bool, folds: bool = True
+) -> tuple[_Step, ...]:
     """How `passes` run over an array of `shape`, past whose edges the constant is zero or not."""
     # Fused passes run along the rows first. float64 keeps the order, and with it the bits, of the filters of one axis;
     # and where every sum counts the constant past the edges, the order decides what that is.
@@ -130,7 +139,13 @@ def _steps(passes: tuple[Pass, ...], shape: tuple[int, ...], dtype: np.dtype, ze
             pair, passes = (passes[0], _NOTHING), passes[1:]
             if after == 1:
                 plane, pair = (1, 1, before, n), pair[::-1]
-        taps, begins = zip(*map(_taps, pair, plane[2:]), strict=True)
+        given = [np.frombuffer(step.weights) for step in pair]
+        begins = [len(weights) // 2 + step.origin for weights, step in zip(given, pair, strict=True)]
+        taps = list(given)
+        if folds:
+            for at, (step, extent) in enumerate(zip(pair, plane[2:], strict=True)):
+                taps[at], begins[at] = folded(given[at], begins[at], extent, step.mode)
+        shortened = [weights for weights, kept in zip(given, taps, strict=True) if len(kept) < len(weights)]
         columns, rows = (_rounded(t, dtype, step.keeps_sum) for t, step in zip(taps, pair, strict=True))
         steps.append(
             _Step(
@@ -141,15 +156,10 @@ def _steps(passes: tuple[Pass, ...], shape: tuple[int, ...], dtype: np.dtype, ze
                 prod(shape) * (len(columns) + len(rows)),
                 tuple(step for step in pair if step is not _NOTHING),
                 1.01 * prod(max(2.0, float(np.abs(t).sum())) for t in taps),
+                any(weights.min() < 0 < weights.max() for weights in shortened),
             )
         )
     return tuple(steps)
-
-
-def _taps(step: Pass, extent: int) -> tuple[np.ndarray, int]:
-    """The weights of a pass over `extent` samples, and how many of them come before an output's own."""
-    weights = np.frombuffer(step.weights)
-    return folded(weights, len(weights) // 2 + step.origin, extent, step.mode)
 
 
 def _rounded(weights: np.ndarray, dtype: np.dtype, keeps_sum: bool) -> np.ndarray:

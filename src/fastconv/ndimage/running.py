@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ from fastconv import threads as team
 from fastconv.arrays import as_operand, is_target
 from fastconv.continuation import edge_indices, period, source_indices
 from fastconv.ndimage.arguments import as_index, as_mode, as_origin
+from fastconv.ndimage.constants import as_fill, extremes_with_constant, native
 from fastconv.ndimage.outputs import (
     SMALLER,
     filter_parts,
@@ -54,10 +54,8 @@ def as_window(axis: int, size: Any, mode: Any, origin: Any) -> Window:
 # Where nothing is seen but an output's own place.
 _PLACE = Window(-1, 1, "nearest", 0)
 
-
-def native(array: np.ndarray) -> np.ndarray:
-    """Values that kernels order: bool as bytes."""
-    return array.view(np.uint8) if array.dtype.kind == "b" else as_operand(array, np.dtype(array.dtype.char))
+# What a kernel may read as the constant where there is none: as many bytes as any value has.
+_NO_CONSTANT = np.zeros((), np.float64)
 
 
 def run_windows(
@@ -89,8 +87,7 @@ def run_windows(
 
 
 def _run_means(operand: np.ndarray, step: _Step, cval: float, result: np.ndarray) -> None:
-    fill = as_fill(cval, operand.dtype)
-    finite = _run("mean", operand, step, fill, result)
+    finite = _run("mean", operand, step, as_fill(cval, operand.dtype), result)
     if not finite and may_overflow(operand, cval, 2.0 * max(step.down.size, step.along.size)):
         # A mean of the largest numbers is none too large, but their sum is: means of smaller ones take its place.
         smaller = operand.astype(np.float64) * SMALLER
@@ -115,7 +112,7 @@ def _run_extremes(
     source, steps = array, _steps(fold, windows, array.shape, not rounds)
     for step in steps:
         constant = "constant" in (step.down.mode, step.along.mode)
-        fill = as_fill(cval, source.dtype, exactly=source.dtype.char != out.dtype.char) if constant else _IGNORED
+        fill = as_fill(cval, source.dtype, exactly=source.dtype.char != out.dtype.char) if constant else _NO_CONSTANT
         if fill is None:
             extremes_with_constant(fold, functools.partial(_extremes_of_step, step), source, cval, out)
             source = out
@@ -139,52 +136,6 @@ def _extremes_of_step(step: _Step, fold: str, array: np.ndarray, fill: np.ndarra
     result = np.empty(array.shape, operand.dtype)
     _run(fold, operand, step, fill, result)
     return result
-
-
-def extremes_with_constant(
-    fold: str,
-    extremes: Callable[[str, np.ndarray, np.ndarray], np.ndarray],
-    array: np.ndarray,
-    cval: float,
-    out: np.ndarray,
-) -> None:
-    """Store ``extremes(fold, array, cval)`` into `out`, though the type of `array` does not hold `cval`.
-
-    `extremes` is asked for those of the array, and whether an output sees the constant, or nothing else.
-    """
-    limits = (np.False_, np.True_) if array.dtype.kind == "b" else limits_of(array.dtype)
-    values = extremes(fold, array, np.array(limits[fold == "minimum"], array.dtype))
-    inside, outside = np.zeros(array.shape, np.uint8), np.ones((), np.uint8)
-    seen, alone = extremes("maximum", inside, outside) == 1, extremes("minimum", inside, outside) == 1
-    cval = np.float64(cval)
-    with np.errstate(invalid="ignore"):
-        loses = values >= cval if fold == "maximum" else values <= cval  # NaN never does
-    store(values, out)
-    constant = np.empty((), out.dtype)
-    store(np.asarray(cval), constant)
-    np.copyto(out, constant, where=seen & (alone | ~loses))
-
-
-# What a kernel may read where it reads nothing: as many bytes as any value has.
-_IGNORED = np.zeros((), np.float64)
-
-
-def limits_of(dtype: np.dtype) -> tuple[float, float]:
-    if dtype.kind == "f":
-        return -np.inf, np.inf
-    return np.iinfo(dtype).min, np.iinfo(dtype).max
-
-
-def as_fill(cval: float, dtype: np.dtype, exactly: bool = False) -> np.ndarray | None:
-    """`cval` in `dtype`: None if an integer type has no such number, or another none that is `exactly` the same."""
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            fill = np.array(cval, dtype)
-        return fill if not exactly or float(fill) == cval or cval != cval else None
-    low, high = (0, 1) if dtype.kind == "b" else limits_of(dtype)
-    if not low <= cval <= high or cval != int(cval):
-        return None
-    return np.array(int(cval), "B" if dtype.kind == "b" else dtype)
 
 
 class _Rest(NamedTuple):
@@ -245,25 +196,25 @@ def _without_rest(window: Window, extent: int) -> tuple[Window, _Rest | None]:
     """A window of at most two periods, or that sees every edge from everywhere; and the rest, if there is one."""
     axis, size, mode, begin = window
     repeats = period(extent, mode)
-    times = np.zeros(extent, np.int64)
-    constants = 0
+    shares, constants = np.zeros(extent), 0
     if repeats is not None:
         repeats = max(2, repeats)  # one sample is repeated after two as well, and a window has two at least
         whole = max(0, size // repeats - 1)
         kept = window._replace(size=size - whole * repeats, begin=begin % repeats if whole else begin)
-        times += whole * np.bincount(source_indices(0, repeats, extent, mode), minlength=extent)
+        shares += whole / size * np.bincount(source_indices(0, repeats, extent, mode), minlength=extent)
     else:
         kept = _narrowed(window, extent)
-        before, after = begin - kept.begin, size - kept.size - (begin - kept.begin)
+        before = begin - kept.begin
+        after = size - kept.size - before
         if mode == "constant":
             constants = before + after
         else:
-            times[0] += before
-            times[-1] += after
-    places = np.flatnonzero(times)
+            shares[0] += before / size
+            shares[-1] += after / size
     if kept.size == size:
         return window, None
-    return kept, _Rest(axis, places, times[places] / size, constants / size, kept.size / size)
+    places = np.flatnonzero(shares)
+    return kept, _Rest(axis, places, shares[places], constants / size, kept.size / size)
 
 
 class _Launch(NamedTuple):

@@ -23,8 +23,9 @@ from fastconv.ndimage.arguments import (
     spread,
     spread_window,
 )
+from fastconv.ndimage.constants import as_fill, extremes_with_constant, native
 from fastconv.ndimage.outputs import as_output, store
-from fastconv.ndimage.running import Window, as_fill, as_window, extremes_with_constant, native, run_windows
+from fastconv.ndimage.running import Window, as_window, run_windows
 
 
 def uniform_filter1d(
@@ -58,7 +59,8 @@ def uniform_filter1d(
     Notes
     -----
     Each sum is added up by itself, in pairs of partial sums and always in the same order: errors do not grow along a
-    line as in SciPy's running sum, and the mean of what is flat is flat.
+    line as in SciPy's running sum, and the mean of what is flat is flat, up to the largest numbers. A window that
+    reaches far past the image takes the time and memory of the image.
 
     Examples
     --------

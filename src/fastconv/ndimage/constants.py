@@ -1,0 +1,67 @@
+"""Constants past the edges of an image, which are numbers and no pixels: its type may not hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from fastconv.arrays import as_operand
+from fastconv.ndimage.outputs import store
+
+_BYTE = np.dtype(np.uint8)
+
+
+def native(array: np.ndarray) -> np.ndarray:
+    """Values that kernels order: bool as bytes."""
+    return array.view(_BYTE) if array.dtype.kind == "b" else as_operand(array, np.dtype(array.dtype.char))
+
+
+def limits_of(dtype: np.dtype) -> tuple[float, float]:
+    """The least and the greatest number of a type."""
+    if dtype.kind == "f":
+        return -np.inf, np.inf
+    return (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+
+
+def as_fill(cval: float, dtype: np.dtype, exactly: bool = False) -> np.ndarray | None:
+    """`cval` in a native `dtype`; None if integers do not hold it, or floating-point numbers not `exactly`.
+
+    Examples
+    --------
+    >>> as_fill(300, np.dtype("u1")), as_fill(0.1, np.dtype("f4"), exactly=True), as_fill(7.0, np.dtype("i2"))
+    (None, None, array(7, dtype=int16))
+    """
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            fill = np.array(cval, dtype)
+        return fill if not exactly or float(fill) == cval or cval != cval else None
+    least, greatest = limits_of(dtype)
+    if not least <= cval <= greatest or cval != int(cval):  # NaN is between no limits
+        return None
+    return np.array(int(cval), _BYTE if dtype.kind == "b" else dtype)
+
+
+def extremes_with_constant(
+    fold: str,
+    extremes: Callable[[str, np.ndarray, np.ndarray], np.ndarray],
+    array: np.ndarray,
+    cval: float,
+    out: np.ndarray,
+) -> None:
+    """Store ``extremes(fold, array, cval)`` into `out`, whether or not the type of `array` holds `cval`.
+
+    What the constant is compared with are the extremes beside one that never wins. Those of a blank image tell which
+    outputs see the constant, and which nothing else.
+    """
+    never = limits_of(array.dtype)[fold == "minimum"]
+    values = extremes(fold, array, as_fill(never, array.dtype))
+    blank, one = np.zeros(array.shape, _BYTE), np.ones((), _BYTE)
+    seen, alone = extremes("maximum", blank, one) == 1, extremes("minimum", blank, one) == 1
+    number = np.float64(cval)
+    with np.errstate(invalid="ignore"):
+        wins = values < number if fold == "maximum" else values > number
+    store(values, out)
+    constant = np.empty((), out.dtype)
+    store(np.asarray(number), constant)
+    np.copyto(out, constant, where=alone | (seen & (wins | np.isnan(number))))
