@@ -295,8 +295,8 @@ def _correlate(
     fault = "Invalid origin; origin must satisfy -(weights.shape[k] // 2) <= origin[k] <= (weights.shape[k]-1) // 2"
     origins = [as_origin(o, k, fault) for o, k in zip(origins, taps.shape, strict=True)]
     out = as_output(output, array)
-    _store_correlation(array, taps, origins, as_mode(mode), as_number("cval", cval), tolerance, out)
-    return out
+    is_new = out is not output
+    return _store_correlation(array, taps, origins, as_mode(mode), as_number("cval", cval), tolerance, out, is_new)
 
 
 def _store_correlation(
@@ -307,13 +307,14 @@ def _store_correlation(
     cval: float,
     tolerance: float,
     out: np.ndarray,
-) -> None:
-    """Store the correlation of real operands of as many axes."""
+    is_new: bool = False,
+) -> np.ndarray:
+    """Store the correlation of real operands; an array of its own may take the place of an output that is new."""
     if array.ndim == 0:
         store(np.asarray(array * taps.astype(np.float64)), out)
-        return
+        return out
     if not array.size:
-        return
+        return out
     begins = [k // 2 + o for k, o in zip(taps.shape, origins, strict=True)]
     if max(taps.shape) > min(array.shape) and np.isfinite(array).all() and isfinite(cval):
         # Infinity times a sum of weights is not the sum of the products.
@@ -327,7 +328,11 @@ def _store_correlation(
         with np.errstate(over="ignore"):
             fill = np.array(cval, dtype)
         operand = as_operand(array, dtype)
-        store(_correlate_planes(operand, taps.astype(dtype), padding, continuation, fill, tolerance), out)
+        values = _correlate_planes(operand, taps.astype(dtype), padding, continuation, fill, tolerance)
+        if is_new and values.dtype == out.dtype:
+            return values
+        store(values, out)
+    return out
 
 
 def _store_integers(
