@@ -65,7 +65,7 @@ WIDE = {
     "in_place": "ic1 oc1 ih70 iw1000 k3 p1",
     "in_place_below_borders": "g2 n2 ic2 oc2 ih9 iw900 kh3 kw5 pt3 pb4 pl9 pr7",
     "no_borders": "ic1 oc1 ih40 iw1000 k3",
-    "pages_apart": "ic1 oc1 ih40 iw1024 k5 p2",
+    "pages_apart": "ic1 oc1 ih40 iw1024 k15 p7",
     "two_strips_to_a_row": "ic2 oc2 ih12 iw1100 k5 p2",
     "borders_wider_than_blocks": "ic1 oc1 ih20 iw1000 kh3 kw99 p49",
     "rows_of_one_residue": "ic1 oc1 ih50 iw1000 k3 d7 p7",

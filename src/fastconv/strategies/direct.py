@@ -37,8 +37,10 @@ _LEAST_ROWS = min(_HIGH_EFFICIENCY)
 # So many vectors to a row make borders cheap.
 _WIDE = 32
 
-# Lines that are apart by about a multiple of a page share the same few places of L1.
+# Lines that are apart by about a multiple of a page share the same few places of L1. Twice as many as there are cost
+# less than to gather a strip, as long as the others stay in a larger cache.
 _PAGE, _NEAR, _WAYS = 4096, 256, 8
+_CACHED_BYTES = 8 << 20
 
 # Bytes a second from L2, and to gather a strip of a large image and write the output.
 _L2_BYTES, _MEMORY_BYTES = 6e10, 4.5e10
@@ -170,14 +172,15 @@ def _lines(g: ConvGeometry, blocks: _Blocks) -> _Lines:
 def _crowded(g: ConvGeometry, rows: int, stride: int, line_bytes: int, row_bytes: int) -> bool:
     """Whether the lines that a block reads in place and the rows that it writes, so far apart, crowd each other out."""
     lines = (rows - 1) * max(1, stride) + (g.kh if stride else 1)
-    if lines > _WAYS * (_PAGE // _NEAR):
+    ways = 2 * _WAYS if g.ih * abs(line_bytes) <= _CACHED_BYTES else _WAYS
+    if lines > ways * (_PAGE // _NEAR):
         return True
 
     def most(count: int, apart: int) -> int:
         """Of so many, how many fall on the same places of L1."""
         return max(Counter(at * apart % _PAGE // _NEAR for at in range(count)).values())
 
-    return most(lines, abs(line_bytes)) + most(rows, row_bytes) > _WAYS
+    return most(lines, abs(line_bytes)) + most(rows, row_bytes) > ways
 
 
 def _unit(dtype: np.dtype) -> int:
