@@ -266,3 +266,59 @@ def test_any_text_is_a_descriptor_or_an_error(text):
     with contextlib.suppress(GeometryError):
         geometry = ConvGeometry.parse(text)
         assert ConvGeometry.parse(str(geometry)) == geometry
+
+
+# Integers of every kind
+
+MAPS, FILTERS = np.arange(324, dtype=F4).reshape(1, 4, 9, 9), np.arange(144, dtype=F4).reshape(4, 4, 3, 3)
+HALVES = np.ascontiguousarray(FILTERS[:, :2])
+
+TAKE_AN_INTEGER = {
+    "stride": lambda n: fastconv.conv2d(MAPS, FILTERS, stride=n),
+    "stride per axis": lambda n: fastconv.conv2d(MAPS, FILTERS, stride=(n, n)),
+    "padding": lambda n: fastconv.conv2d(MAPS, FILTERS, padding=n),
+    "padding per side": lambda n: fastconv.conv2d(MAPS, FILTERS, padding=((n, n), (n, n))),
+    "dilation": lambda n: fastconv.conv2d(MAPS, FILTERS, dilation=n),
+    "groups": lambda n: fastconv.conv2d(MAPS, HALVES, groups=n),
+    "num_threads": lambda n: fastconv.conv2d(MAPS, FILTERS, num_threads=n),
+    "prepared": lambda n: fastconv.prepare_conv2d(FILTERS, stride=n)(MAPS),
+    "conv1d": lambda n: fastconv.conv1d(MAPS[0, :, 0], FILTERS[:, :, 0], stride=n),
+    "conv3d": lambda n: fastconv.conv3d(MAPS[None], FILTERS[None, :1, :1], stride=(1, n, n)),
+    "transposed": lambda n: fastconv.conv_transpose2d(MAPS, FILTERS, stride=n),
+    "output_padding": lambda n: fastconv.conv_transpose2d(MAPS, FILTERS, stride=3, output_padding=n),
+    "max_pool2d": lambda n: fastconv.max_pool2d(MAPS, n),
+    "stride of pooling": lambda n: fastconv.max_pool2d(MAPS, 3, stride=n),
+    "padding of pooling": lambda n: fastconv.max_pool2d(MAPS, 5, padding=n),
+    "dilation of pooling": lambda n: fastconv.max_pool2d(MAPS, 2, dilation=n),
+    "divisor": lambda n: fastconv.avg_pool2d(MAPS, 2, divisor_override=n),
+    "lp_pool2d": lambda n: fastconv.lp_pool2d(MAPS, 2, n),
+    "adaptive": lambda n: fastconv.adaptive_avg_pool2d(MAPS, n),
+    "fractional": lambda n: fastconv.fractional_max_pool2d(MAPS, 3, n, rng=0),
+    "im2col": lambda n: fastconv.im2col(MAPS, n),
+    "toeplitz_matrix": lambda n: fastconv.toeplitz_matrix(FILTERS, MAPS.shape, n).toarray(),
+    "maxout": lambda n: fastconv.nn.maxout(MAPS, n),
+    "softmax": lambda n: fastconv.nn.softmax(MAPS, n),
+    "local_response_norm": lambda n: fastconv.nn.local_response_norm(MAPS, n),
+}
+
+
+def test_workspaces_in_integers_of_numpy():
+    arguments = (1, 2, 9, 9), HALVES.shape
+    plan = fastconv.plan_conv2d(*arguments, max_workspace=np.int64(1 << 30))
+    assert plan is fastconv.plan_conv2d(*arguments, max_workspace=1 << 30)
+    assert type(plan.max_workspace) is int
+
+
+@pytest.mark.parametrize("call", TAKE_AN_INTEGER.values(), ids=TAKE_AN_INTEGER)
+@pytest.mark.parametrize("first", [2, 2.0, np.float64(2), np.int64(2)])
+def test_integers_of_numpy_are_integers_and_floats_are_none(call, first):
+    """Whichever comes first: what is remembered of one is not mistaken for what another gives, though 2 == 2.0."""
+    with contextlib.suppress(ValueError, TypeError):
+        call(first)
+    expected = call(2)
+    for number in (np.int64(2), np.uint8(2), np.array(2)):
+        np.testing.assert_array_equal(call(number), expected)
+    for number in (2.0, np.float64(2), "2", 2 + 0j, [[2]]):
+        with pytest.raises((ValueError, TypeError)):
+            call(number)
+    np.testing.assert_array_equal(call(2), expected)

@@ -20,7 +20,6 @@ from fastconv.threads import run_tiles
 import fastconv
 from cases import CASES, OF_3X3, normals
 from fastconv import threads as team
-from fastconv.kernels.blas import _controls
 
 F4 = np.float32
 STRATEGIES = tuple(strategy.name for strategy in OF_3X3)
@@ -59,7 +58,7 @@ def _in_a_child(check):
 def test_python_threads_share_one_plan(strategy):
     rng = np.random.default_rng(0)
     x, weight = (
-        rng.standard_normal((1, 29, 45 if strategy == "im2col" else 15, 45), F4),
+        rng.standard_normal((1, 29, 15, 45), F4),
         rng.standard_normal((53, 29, *((5, 5) if strategy == "winograd3" else (3, 3))), F4),
     )
     expected = fastconv.conv2d(x, weight, strategy=strategy).tobytes()
@@ -69,20 +68,18 @@ def test_python_threads_share_one_plan(strategy):
     def work():
         try:
             start.wait()
-            for _ in range(20 if strategy == "im2col" else 2):
+            for _ in range(2):
                 if fastconv.conv2d(x, weight, strategy=strategy).tobytes() != expected:
                     failures.append("differs")
         except BaseException as error:
             failures.append(error)
 
-    before = [get() for get, _ in [_controls()] if _controls()]
     workers = [threading.Thread(target=work) for _ in range(8)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
     assert failures == []
-    assert before == [get() for get, _ in [_controls()] if _controls()]
 
 
 def test_callers_with_different_problems_do_not_mix():

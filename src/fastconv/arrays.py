@@ -7,13 +7,16 @@ microsecond, with itself nothing.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from fastconv.errors import GeometryError
+
+# What NumPy computes or copies in less than some 50 ms.
+_PIECE_BYTES = 64 << 20
 
 _FLOATS = {"f": np.dtype("f"), "d": np.dtype("d")}
 _ORDERED = {char: np.dtype(char) for char in "bBhHiIlLqQfd"}
@@ -87,11 +90,41 @@ def as_operand(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     flags = array.flags
     if array.dtype is dtype and flags.c_contiguous and flags.aligned:
         return array  # as most are: a small convolution would feel the questions below
-    if array.dtype != dtype or not array.dtype.isnative:
-        return array.astype(dtype)
-    if not flags.aligned or any(stride % array.itemsize for stride in array.strides):
-        return array.copy()
+    if (
+        (array.dtype != dtype or not array.dtype.isnative)
+        or not flags.aligned
+        or any(stride % array.itemsize for stride in array.strides)
+    ):
+        return _copied(array, np.empty_like(array, dtype, subok=False))
     return array
+
+
+def as_contiguous(array: np.ndarray) -> np.ndarray:
+    """`array` itself if it is C-contiguous, else a copy that is."""
+    return array if array.flags.c_contiguous else _copied(array, np.empty(array.shape, array.dtype))
+
+
+def _copied(array: np.ndarray, out: np.ndarray) -> np.ndarray:
+    for piece in pieces(out):
+        out[piece] = array[piece]
+    return out
+
+
+def pieces(array: np.ndarray) -> Iterator[tuple[Any, ...]]:
+    """Indices of parts of a large array that cover it: Python notices Ctrl-C between two calls of NumPy only.
+
+    Parts are runs of memory. A column of a large new array would bring all its pages in, if those are huge.
+    """
+    if array.nbytes <= _PIECE_BYTES:
+        yield (...,)
+        return
+    axis = max(range(array.ndim), key=lambda a: (array.shape[a] > 1, abs(array.strides[a])))
+    step = max(1, _PIECE_BYTES * array.shape[axis] // array.nbytes)
+    for begin in range(0, array.shape[axis], step):
+        index: list[Any] = [slice(None)] * array.ndim
+        index[axis] = slice(begin, begin + step)
+        for rest in pieces(array[tuple(index)]):
+            yield tuple(index) if rest == (...,) else (*rest[:axis], index[axis], *rest[axis + 1 :])
 
 
 def checked_out(out: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

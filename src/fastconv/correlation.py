@@ -17,7 +17,7 @@ from math import isfinite, prod
 import numpy as np
 
 from fastconv import planner, threads
-from fastconv.arrays import as_operand
+from fastconv.arrays import as_operand, pieces
 from fastconv.continuation import continued
 from fastconv.epilogue import PLAIN
 from fastconv.errors import GeometryError
@@ -81,8 +81,8 @@ def correlate(
         return _correlate_taps(image, kernel, padding, extents, dtype, continuation, fill, leaves_zeros_out)
     out = _empty(extents, dtype, image, kernel)
     # Padding's zero times infinity is NaN, but kernels skip the taps that fall on padding.
-    zeros = continuation == "constant" and fill == 0 and (integers or is_finite(kernel))
-    if zeros or not any(map(any, padding)):
+    zeros = continuation == "constant" and fill == 0
+    if not any(map(any, padding)) or (zeros and (integers or is_finite(kernel))):
         _correlate_zeros(image, kernel, padding, out, tolerance, strategy)
     elif prod(o + k - 1 for o, k in zip(extents, kernel.shape, strict=True)) * dtype.itemsize <= _SMALL_BYTES:
         _correlate_patch(image, kernel, [-p[0] for p in padding], out, continuation, fill)
@@ -108,7 +108,8 @@ def _empty(extents: tuple[int, ...], dtype: np.dtype, image: np.ndarray, kernel:
 
 def is_finite(kernel: np.ndarray) -> bool:
     """Whether all of `kernel` is finite, by the cheapest test unless its squares overflow."""
-    return isfinite(np.vdot(kernel, kernel).real) or bool(np.isfinite(kernel).all())
+    parts = (kernel[piece] for piece in pieces(kernel))
+    return all(isfinite(np.vdot(part, part).real) or bool(np.isfinite(part).all()) for part in parts)
 
 
 @functools.lru_cache(maxsize=REMEMBERED)

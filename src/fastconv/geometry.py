@@ -136,6 +136,17 @@ def checked_shape(name: str, shape: Sequence[int]) -> tuple[int, ...]:
         raise GeometryError(f"{name}={shape!r}: expected a sequence of ints") from None
 
 
+def checked_bytes(name: str, value: int) -> int:
+    """`value` as a number of bytes, a Python int."""
+    try:
+        count = index(value)
+    except TypeError:
+        count = -1
+    if count < 0:
+        raise ValueError(f"{name}={value!r}: expected a number of bytes, an int of at least 0")
+    return count
+
+
 def mode_padding(mode: str, kernel: Sequence[int], flipped: bool) -> tuple[tuple[int, int], ...]:
     """The (begin, end) padding per axis that gives the output which SciPy calls `mode`: full, same or valid.
 
@@ -976,10 +987,10 @@ def adaptive_extents(
     ((10, 12), (10, 5))
     """
     extent = _checked_extents(x_shape, ndim)
-    sizes = output_size
-    if sizes is None or not isinstance(sizes, Iterable):
-        sizes = (sizes,) * ndim
-    sizes = tuple(islice(sizes, ndim + 1))
+    try:
+        sizes = (output_size if output_size is None else index(output_size),) * ndim
+    except TypeError:
+        sizes = tuple(islice(output_size, ndim + 1)) if isinstance(output_size, Iterable) else (output_size,) * ndim
     if len(sizes) == 1:
         sizes *= ndim
     if len(sizes) != ndim:

@@ -18,13 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv import nn
-from fastconv.arrays import as_array, common_float
+from fastconv.arrays import as_array, as_contiguous, common_float
 from fastconv.errors import GeometryError
 from fastconv.kernels.shield import imported
 from fastconv.nn.activations import channel_slopes, competitors, gelu_argument
 from fastconv.nn.arguments import checked_axis, checked_channels, checked_choice, checked_eps, checked_real, quiet
 from fastconv.nn.normalisation import batch_statistics, neighbour_sum, response
-from fastconv.nn.products import check_linear
+from fastconv.nn.products import check_linear, multiply
 from fastconv.nn.scores import class_axis, target_shares
 
 
@@ -278,7 +278,10 @@ def linear(
     _check_shape(grad_output, (*x.shape[:-1], len(weight)))
     rows = grad_output.reshape(-1, len(weight)) if grad_output.size else np.zeros((0, len(weight)), dtype)
     samples = x.reshape(len(rows), x.shape[-1])
-    return grad_output @ weight, rows.T @ samples, rows.sum(0, np.float64).astype(dtype)
+    by_x, by_weight = np.empty(x.shape, dtype), np.empty(weight.shape, dtype)
+    multiply(as_contiguous(rows), as_contiguous(weight.T), None, by_x.reshape(samples.shape))
+    multiply(as_contiguous(rows.T), as_contiguous(samples.T), None, by_weight)
+    return by_x, by_weight, rows.sum(0, np.float64).astype(dtype)
 
 
 @quiet

@@ -7,6 +7,7 @@ to another matrix product. Layouts are those of ``torch.nn.functional.unfold`` a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,12 +16,16 @@ import numpy.typing as npt
 from fastconv import threads
 from fastconv.arrays import as_array, as_operand, common_float
 from fastconv.errors import UnsupportedError
-from fastconv.geometry import ConvGeometry, Padding, checked_shape
+from fastconv.geometry import ConvGeometry, Padding, checked_bytes, checked_shape
+from fastconv.plan import format_bytes
 from fastconv.strategies.base import element_strides
 from fastconv.strategies.toeplitz import Toeplitz, matrix
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
+
+# What a matrix may take unless its caller says otherwise.
+MAX_BYTES = 4 << 30
 
 # A second thread is worth waking for some 20 µs of copying.
 _BYTES_A_THREAD = 256 << 10
@@ -32,6 +37,8 @@ def im2col(
     stride: int | Sequence[int] = 1,
     padding: Padding = 0,
     dilation: int | Sequence[int] = 1,
+    *,
+    max_bytes: int | None = MAX_BYTES,
 ) -> np.ndarray:
     """Every window of the images as a column: ``conv2d(x, w)`` is ``w.reshape(OC, -1) @ im2col(x, ...)``.
 
@@ -50,6 +57,8 @@ def im2col(
         Zeros around the image.
     dilation : int or (int, int)
         Distance between taps; 1 is dense.
+    max_bytes : int or None
+        How large the result may be, which is up to ``KH * KW`` times as large as `x`; ``None`` sets no bound.
 
     Returns
     -------
@@ -60,6 +69,8 @@ def im2col(
     ------
     GeometryError
         The shapes and the window do not fit together; a ``ValueError``.
+    UnsupportedError
+        The result would be larger than `max_bytes`; a ``NotImplementedError``.
 
     See Also
     --------
@@ -84,6 +95,7 @@ def im2col(
     x = as_array("x", x)
     geometry = ConvGeometry.of_windows(x.shape, kernel_size, stride=stride, padding=padding, dilation=dilation)
     dtype = common_float(x=x)
+    _check_bytes("im2col", prod(geometry.columns_shape) * dtype.itemsize, max_bytes)
     columns = np.empty(geometry.columns_shape, dtype)
     _run(IM2COL[dtype.name], geometry, as_operand(x, dtype).reshape(geometry.x_shape), columns)
     return columns if x.ndim == 4 else columns[0]
@@ -96,6 +108,8 @@ def col2im(
     stride: int | Sequence[int] = 1,
     padding: Padding = 0,
     dilation: int | Sequence[int] = 1,
+    *,
+    max_bytes: int | None = MAX_BYTES,
 ) -> np.ndarray:
     """Add every column back to the pixels that `im2col` took it from.
 
@@ -110,6 +124,9 @@ def col2im(
         Height and width of the images.
     kernel_size, stride, padding, dilation
         As `im2col`.
+    max_bytes : int or None
+        How large the images may be, which strides and paddings can make much larger than `columns`; ``None`` sets no
+        bound.
 
     Returns
     -------
@@ -119,6 +136,8 @@ def col2im(
     ------
     GeometryError
         `columns` is not what `im2col` makes of images of that size; a ``ValueError``.
+    UnsupportedError
+        The images would be larger than `max_bytes`; a ``NotImplementedError``.
 
     References
     ----------
@@ -140,9 +159,18 @@ def col2im(
         columns.shape, output_size, kernel_size, stride=stride, padding=padding, dilation=dilation
     )
     dtype = common_float(columns=columns)
+    _check_bytes("col2im", prod(geometry.x_shape) * dtype.itemsize, max_bytes)
     image = np.zeros(geometry.x_shape, dtype)
     _run(COL2IM[dtype.name], geometry, image, np.ascontiguousarray(as_operand(columns, dtype)))
     return image if columns.ndim == 3 else image[0]
+
+
+def _check_bytes(name: str, needed: int, max_bytes: int | None) -> None:
+    """Refuse what takes more memory than its caller has thought of."""
+    if max_bytes is not None and needed > checked_bytes("max_bytes", max_bytes):
+        raise UnsupportedError(
+            f"{name} needs {format_bytes(needed)}, more than max_bytes={max_bytes}: raise that, or lift it with None"
+        )
 
 
 def _run(kernel: int, geometry: ConvGeometry, image: np.ndarray, columns: np.ndarray) -> None:
@@ -166,6 +194,8 @@ def toeplitz_matrix(
     padding: Padding = 0,
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
+    *,
+    max_bytes: int | None = MAX_BYTES,
 ) -> csr_array:
     """A convolution as one sparse matrix: ``T @ x.ravel()`` equals ``conv2d(x, weight, ...).ravel()``.
 
@@ -180,6 +210,8 @@ def toeplitz_matrix(
         Shape of the image, ``(C, H, W)`` or ``(C, W)``. With a leading batch axis, the matrix is that of each image.
     stride, padding, dilation, groups
         As `conv2d`.
+    max_bytes : int or None
+        How much memory it may take to build the matrix; ``None`` sets no bound.
 
     Returns
     -------
@@ -192,7 +224,8 @@ def toeplitz_matrix(
     GeometryError
         The shapes and the window do not fit together; a ``ValueError``.
     UnsupportedError
-        The matrix would have more columns or entries than 32-bit indices count; a ``NotImplementedError``.
+        The matrix would have more columns or entries than 32-bit indices count, or take more than `max_bytes`; a
+        ``NotImplementedError``.
 
     References
     ----------
@@ -220,4 +253,5 @@ def toeplitz_matrix(
     dtype = common_float(weight=weight)
     if (reason := Toeplitz().refuse(geometry, dtype)) is not None:
         raise UnsupportedError(f"toeplitz_matrix cannot hold {geometry}: {reason}")
+    _check_bytes("toeplitz_matrix", Toeplitz().workspace_bytes(geometry, dtype, 1, 0), max_bytes)
     return matrix(geometry, as_operand(weight, dtype).reshape(geometry.weight_shape), threads.get_num_threads())

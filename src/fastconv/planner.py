@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fastconv.epilogue import Epilogue
 from fastconv.errors import UnsupportedError
-from fastconv.geometry import REMEMBERED, ConvGeometry
+from fastconv.geometry import REMEMBERED, ConvGeometry, checked_bytes
 from fastconv.plan import Candidate, Plan, format_bytes
 from fastconv.strategies import BY_NAME, STRATEGIES
 from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE, Strategy, sum_error
@@ -64,9 +64,8 @@ def plan(
     checked_strategy(strategy)
     if mode not in ("estimate", "measure"):
         raise ValueError(f"mode={mode!r}: expected 'estimate' or 'measure'")
-    if not isinstance(max_workspace, int) or max_workspace < 0:
-        raise ValueError(f"max_workspace={max_workspace!r}: expected a number of bytes, an int of at least 0")
-    return _plan(geometry, dtype, strategy, checked_tolerance(tolerance), threads, max_workspace, mode, prepared)
+    limit = checked_bytes("max_workspace", max_workspace)
+    return _plan(geometry, dtype, strategy, checked_tolerance(tolerance), threads, limit, mode, prepared)
 
 
 def separable_terms(plan: Plan) -> int | None:

@@ -15,7 +15,7 @@ from fastconv import threads as team
 from fastconv.arrays import as_operand
 from fastconv.geometry import PoolGeometry, adaptive_counts, exact
 from fastconv.kernels.jit import tile_kernel
-from fastconv.kernels.pools.planes import Planes, Tiles, unrolled
+from fastconv.kernels.pools.planes import STRETCH, Planes, Tiles, unrolled
 from fastconv.kernels.target import lanes
 
 # About as many output values are handed out at a time: enough to hide the hand-out, few enough to share among threads.
@@ -30,7 +30,7 @@ _DOUBLING_TAPS, _DOUBLING_STRIDES = 30, 4
 # A row of a window that holds some vectors.
 _FOLDED_TAPS = 32
 
-_FAR = 2**32
+_FAR, _MANY_TAPS = 2**32, 2**20
 
 Pooled = np.ndarray | tuple[np.ndarray, np.ndarray]
 
@@ -138,7 +138,8 @@ def _plan(
         return _walking("regular", task)
     if doubles:
         return _doubling(task)
-    return _direct(task)
+    # A block of windows is folded without a pause.
+    return _walking("regular", task) if p.kh * p.kw > _MANY_TAPS else _direct(task)
 
 
 @functools.lru_cache(maxsize=256)
@@ -221,7 +222,7 @@ def _walking(windows: str, task: _Task) -> PoolPlan:
 
 
 def _folding(task: _Task) -> PoolPlan:
-    room = lanes(task.dtype) + (task.planes.iw if task.planes.xw != 1 else 0)
+    room = lanes(task.dtype) + (min(task.planes.iw, STRETCH) if task.planes.xw != 1 else 0)
     return task.plan(tile_kernel("pools.folding:folding_kernel", task.dtype, task.mean), task.rows, room)
 
 

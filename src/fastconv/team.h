@@ -14,17 +14,18 @@
 #include <stdint.h>
 #include <time.h>
 
-enum { MAX_ARRAYS = 12, MAX_INTS = 64, MAX_SCALARS = 4, MAX_WORKERS = 1023 };
+#include "kernels/simd/simd.h"
 
-typedef void (*tile_kernel)(void **, const int64_t *, const double *, int64_t, int64_t, int64_t);
+enum { MAX_INTS = 64, MAX_SCALARS = 4, MAX_WORKERS = 1023 };
 
 typedef struct {
-    tile_kernel kernel;
-    void *arrays[MAX_ARRAYS];
+    void *arrays[MAX_ARRAYS + 1]; /* first, so that a kernel's arrays are the address of its region */
+    tile_function *kernel;
     int64_t ints[MAX_INTS];
     double scalars[MAX_SCALARS];
     int64_t tiles, grain, next_tile;
     int (*check_signals)(void); /* nonzero: stop; called by the caller's own thread, now and then */
+    double checked;
     int interrupted;
 } Region;
 
@@ -82,21 +83,27 @@ static inline int this_core(void)
 #endif
 }
 
+/* The `stop_function` of every region. */
+static int is_interrupted(void **arrays, int64_t worker)
+{
+    Region *const region = (Region *)arrays;
+    if (worker == 0 && seconds() - region->checked > SIGNAL_CHECK) {
+        if (region->check_signals())
+            __atomic_store_n(&region->interrupted, 1, __ATOMIC_RELAXED);
+        region->checked = seconds();
+    }
+    return __atomic_load_n(&region->interrupted, __ATOMIC_RELAXED);
+}
+
 static void work(Region *region, int64_t worker)
 {
-    double checked = worker == 0 ? seconds() : 0;
-    while (!__atomic_load_n(&region->interrupted, __ATOMIC_RELAXED)) {
+    while (!is_interrupted(region->arrays, worker)) {
         const int64_t begin = __atomic_fetch_add(&region->next_tile, region->grain, __ATOMIC_RELAXED);
         if (begin >= region->tiles)
             return;
         const int64_t rest = region->tiles - begin;
         region->kernel(region->arrays, region->ints, region->scalars, begin,
                        begin + (rest < region->grain ? rest : region->grain), worker);
-        if (worker == 0 && seconds() - checked > SIGNAL_CHECK) {
-            if (region->check_signals())
-                __atomic_store_n(&region->interrupted, 1, __ATOMIC_RELAXED);
-            checked = seconds();
-        }
     }
 }
 
@@ -208,6 +215,9 @@ static void start_workers(int count)
  * than one thread each beside the team. Returns -1 if a signal handler raised. */
 static int run_region(Region *region, int threads)
 {
+    region->arrays[MAX_ARRAYS] = (void *)is_interrupted;
+    region->checked = seconds();
+    region->next_tile = region->interrupted = 0;
     if (threads < 2 || __atomic_exchange_n(&team.taken, 1, __ATOMIC_ACQUIRE)) {
         work(region, 0);
         return -region->interrupted;

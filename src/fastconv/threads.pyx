@@ -42,18 +42,17 @@ cdef extern from "team.h" nogil:
         MAX_SCALARS
         MAX_WORKERS
 
-    ctypedef void (*tile_kernel)(void **, const int64_t *, const double *, int64_t, int64_t, int64_t) noexcept
+    ctypedef void tile_kernel "tile_function"(void **, const int64_t *, const double *,
+                                              int64_t, int64_t, int64_t) noexcept
 
     ctypedef struct Region:
-        tile_kernel kernel
+        tile_kernel *kernel
         void *arrays[MAX_ARRAYS]
         int64_t ints[MAX_INTS]
         double scalars[MAX_SCALARS]
         int64_t tiles
         int64_t grain
-        int64_t next_tile
         int (*check_signals)() noexcept
-        int interrupted
 
     int found_team()
     int run_region(Region *region, int threads) except -1
@@ -75,7 +74,8 @@ def run_tiles(kernel, tuple arrays, tuple ints, tuple scalars, int64_t tiles, in
     """Run the tile kernel at address `kernel` over `tiles` tiles on at most `threads` threads.
 
     `arrays` holds ndarrays, addresses and ``None`` (a null pointer); the caller keeps them alive. `grain`
-    tiles are handed out at a time. Raises ``KeyboardInterrupt`` between tiles.
+    tiles are handed out at a time. Raises ``KeyboardInterrupt`` between tiles, and within those of kernels that ask for
+    it (`stops` of kernels/simd/simd.h): their results are then incomplete.
     """
     cdef Region region
     cdef Py_ssize_t i
@@ -92,12 +92,10 @@ def run_tiles(kernel, tuple arrays, tuple ints, tuple scalars, int64_t tiles, in
         region.ints[i] = integer
     for i, scalar in enumerate(scalars):
         region.scalars[i] = scalar
-    region.kernel = <tile_kernel> <intptr_t> kernel
+    region.kernel = <tile_kernel *> <intptr_t> kernel
     region.tiles = tiles
     region.grain = grain
-    region.next_tile = 0
     region.check_signals = check_signals
-    region.interrupted = 0
     threads = min(threads, (tiles + grain - 1) // grain, MAX_WORKERS + 1)
     with nogil:
         run_region(&region, threads)

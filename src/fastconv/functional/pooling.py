@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv import pool_plan, volume
-from fastconv.arrays import as_array, common_float, named_input, ordered_dtype
+from fastconv.arrays import as_array, common_float, named_input, ordered_dtype, pieces
 from fastconv.errors import GeometryError
 from fastconv.geometry import PoolGeometry
 from fastconv.pool_plan import Pooled
@@ -392,12 +392,16 @@ def _checked_divisor(divisor: Any) -> int:
 def _lp_pool(ndim: int, x: npt.ArrayLike, norm_type: float, window: tuple[Any, ...]) -> np.ndarray:
     """The roots of the sums of powers, as means times the taps of a window."""
     x = as_array("x", x)
-    common_float(x=x)
+    dtype = common_float(x=x)
     if not isinstance(norm_type, Real) or not isfinite(norm_type) or norm_type == 0:
         raise GeometryError(f"norm_type={norm_type!r}: expected a finite number other than 0")
     taps = prod(PoolGeometry.from_shapes(x.shape, *window[:4], ndim=ndim, ceil_mode=window[4]).kernel)
-    exponent = float(norm_type)
+    exponent, powers = float(norm_type), np.empty(x.shape, dtype)
     with np.errstate(all="ignore"):  # a power or root that is not defined is NaN or infinite, as everywhere in torch
-        sums = _avg_pool(ndim, x**exponent, True, None, window)
+        for piece in pieces(powers):
+            powers[piece] = x[piece] ** exponent
+        sums = _avg_pool(ndim, powers, True, None, window)
         sums *= taps
-        return sums ** (1 / exponent)
+        for piece in pieces(sums):
+            sums[piece] = sums[piece] ** (1 / exponent)
+    return sums

@@ -1,7 +1,9 @@
 from libc.stdint cimport int64_t
 
 cdef extern from "simd/simd.h":
-    enum: MOST_SHARING
+    enum: MAX_ARRAYS, MOST_SHARING
+
+    int stops(void **arrays, int64_t worker) noexcept nogil
 
     ctypedef struct Window:
         int64_t n, g, ic, oc, ih, iw, kh, kw, oh, ow, sh, sw, dh, dw, pt, pl

@@ -70,6 +70,7 @@ cdef const simd_kernels *pick() except NULL:
 
 
 picked = pick()
+MOST_ARRAYS = MAX_ARRAYS
 
 
 def isa():

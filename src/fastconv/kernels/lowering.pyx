@@ -16,8 +16,7 @@ compiled kernel starts with, in the order in which `WINDOW` names them.
 from libc.stdint cimport int32_t, int64_t, intptr_t
 from libc.string cimport memcpy, memset
 
-from fastconv.kernels.cpu cimport Window
-from fastconv.kernels.epilogue cimport epilogue_f32, epilogue_f64
+from fastconv.kernels.cpu cimport Window, stops
 
 WINDOW = ("n", "g", "ic", "oc", "ih", "iw", "kh", "kw", "oh", "ow", "sh", "sw", "dh", "dw", "pt", "pl")
 
@@ -28,12 +27,6 @@ cpdef enum:
 ctypedef fused real:
     float
     double
-
-# BLAS' own calling convention: column-major matrices, every argument by address.
-ctypedef void (*gemm_f32)(char *, char *, int *, int *, int *, float *, float *, int *, float *, int *,
-                          float *, float *, int *) noexcept nogil
-ctypedef void (*gemm_f64)(char *, char *, int *, int *, int *, double *, double *, int *, double *, int *,
-                          double *, double *, int *) noexcept nogil
 
 
 cdef inline int64_t clip(int64_t value, int64_t low, int64_t high) noexcept nogil:
@@ -51,145 +44,84 @@ cdef inline void inside(int64_t extent, int64_t outputs, int64_t stride, int64_t
     last[0] = clip(ceil_div(extent - offset, stride), first[0], outputs)
 
 
-cdef void lower(const real *image, const Window *w, int64_t channels, int64_t row0, int64_t rows,
-                real *cols) noexcept nogil:
-    """cols[(c, i, j), (r, q)] for output rows ``row0 <= r < row0 + rows`` of one image and group."""
-    cdef int64_t c, i, j, r, q, y, first, last, offset
+cdef void lower(const real *image, const Window *w, real *cols, void **arrays, int64_t worker) noexcept nogil:
+    """cols[(i, j), (r, q)] of one channel."""
+    cdef int64_t i, j, r, q, y, first, last, offset
     cdef const real *source
-    for c in range(channels):
-        for i in range(w.kh):
-            for j in range(w.kw):
-                offset = j * w.dw - w.pl
-                inside(w.iw, w.ow, w.sw, offset, &first, &last)
-                for r in range(row0, row0 + rows):
-                    y = r * w.sh - w.pt + i * w.dh
-                    if y < 0 or y >= w.ih:
-                        memset(cols, 0, w.ow * sizeof(real))
+    for i in range(w.kh):
+        for j in range(w.kw):
+            if stops(arrays, worker):
+                return
+            offset = j * w.dw - w.pl
+            inside(w.iw, w.ow, w.sw, offset, &first, &last)
+            for r in range(w.oh):
+                y = r * w.sh - w.pt + i * w.dh
+                if y < 0 or y >= w.ih:
+                    memset(cols, 0, w.ow * sizeof(real))
+                else:
+                    source = image + y * w.xh + offset * w.xw
+                    for q in range(first):
+                        cols[q] = 0
+                    if w.sw * w.xw == 1:
+                        memcpy(cols + first, source + first, (last - first) * sizeof(real))
                     else:
-                        source = image + c * w.xc + y * w.xh + offset * w.xw
-                        for q in range(first):
-                            cols[q] = 0
-                        if w.sw * w.xw == 1:
-                            memcpy(cols + first, source + first, (last - first) * sizeof(real))
-                        else:
-                            for q in range(first, last):
-                                cols[q] = source[q * w.sw * w.xw]
-                        for q in range(last, w.ow):
-                            cols[q] = 0
-                    cols += w.ow
-
-
-cdef void scatter(const real *cols, const Window *w, int64_t channels, real *image) noexcept nogil:
-    """The adjoint of `lower` over all output rows: add every column entry to the pixel that it came from."""
-    cdef int64_t c, i, j, r, q, y, first, last, offset
-    cdef real *target
-    for c in range(channels):
-        for i in range(w.kh):
-            for j in range(w.kw):
-                offset = j * w.dw - w.pl
-                inside(w.iw, w.ow, w.sw, offset, &first, &last)
-                for r in range(w.oh):
-                    y = r * w.sh - w.pt + i * w.dh
-                    if 0 <= y < w.ih:
-                        target = image + c * w.xc + y * w.xh + offset * w.xw
                         for q in range(first, last):
-                            target[q * w.sw * w.xw] += cols[q]
-                    cols += w.ow
+                            cols[q] = source[q * w.sw * w.xw]
+                    for q in range(last, w.ow):
+                        cols[q] = 0
+                cols += w.ow
 
 
-cdef inline void matrix_product(void *gemm, real *left, int64_t ld_left, real *right, int64_t ld_right,
-                                real *out, int64_t ld_out, int64_t M, int64_t N, int64_t K) noexcept nogil:
-    """out (M x N) = left (M x K) right (K x N), row-major: for BLAS the transposed product."""
-    cdef char *plain = b"N"
-    cdef int m = <int> N, n = <int> M, k = <int> K, lda = <int> ld_right, ldb = <int> ld_left, ldc = <int> ld_out
-    cdef real one = 1, zero = 0
-    if real is float:
-        (<gemm_f32> gemm)(plain, plain, &m, &n, &k, &one, right, &lda, left, &ldb, &zero, out, &ldc)
-    else:
-        (<gemm_f64> gemm)(plain, plain, &m, &n, &k, &one, right, &lda, left, &ldb, &zero, out, &ldc)
-
-
-cdef inline void convolve_tiles(real *x, real *weight, real *bias, real *out, real *workspace, void *gemm,
-                                const int64_t *ints, double parameter,
-                                int64_t begin, int64_t end, int64_t worker) noexcept nogil:
-    cdef const Window *w = <const Window *> ints
-    cdef const int64_t *extra = ints + sizeof(Window) // sizeof(int64_t)
-    cdef int64_t chunk_rows = extra[0], chunks = extra[1], pointwise = extra[2], activation = extra[3]
-    cdef int64_t icg = w.ic // w.g, ocg = w.oc // w.g, K = icg * w.kh * w.kw, positions = w.oh * w.ow
-    cdef int64_t tile, n, g, row0, rows, m
-    cdef real *image
+cdef void scatter(const real *cols, const Window *w, real *image, void **arrays, int64_t worker) noexcept nogil:
+    """The adjoint of `lower`: add every column entry to the pixel that it came from."""
+    cdef int64_t i, j, r, q, y, first, last, offset
     cdef real *target
-    cdef real *cols = workspace + worker * K * chunk_rows * w.ow
-    for tile in range(begin, end):
-        row0 = tile % chunks * chunk_rows
-        rows = min(chunk_rows, w.oh - row0)
-        g = tile // chunks % w.g
-        n = tile // chunks // w.g
-        image = x + n * w.xn + g * icg * w.xc
-        target = out + (n * w.oc + g * ocg) * positions + row0 * w.ow
-        if pointwise:
-            matrix_product(gemm, weight + g * ocg * K, K, image + row0 * w.ow, w.xc, target, positions,
-                           ocg, rows * w.ow, K)
-        else:
-            lower(image, w, icg, row0, rows, cols)
-            matrix_product(gemm, weight + g * ocg * K, K, cols, rows * w.ow, target, positions,
-                           ocg, rows * w.ow, K)
-        for m in range(ocg):
-            if real is float:
-                epilogue_f32(target + m * positions, rows * w.ow, bias, g * ocg + m, activation, parameter)
-            else:
-                epilogue_f64(target + m * positions, rows * w.ow, bias, g * ocg + m, activation, parameter)
-
-
-cdef void convolve_f32(void **arrays, const int64_t *ints, const double *scalars,
-                       int64_t begin, int64_t end, int64_t worker) noexcept nogil:
-    convolve_tiles[float](<float *> arrays[0], <float *> arrays[1], <float *> arrays[2], <float *> arrays[3],
-                          <float *> arrays[4], arrays[5], ints, scalars[0], begin, end, worker)
-
-
-cdef void convolve_f64(void **arrays, const int64_t *ints, const double *scalars,
-                       int64_t begin, int64_t end, int64_t worker) noexcept nogil:
-    convolve_tiles[double](<double *> arrays[0], <double *> arrays[1], <double *> arrays[2], <double *> arrays[3],
-                           <double *> arrays[4], arrays[5], ints, scalars[0], begin, end, worker)
-
-
-# Tile: one chunk of output rows of one image and group. `arrays`: x, weight, bias or null, out, workspace (one
-# chunk's columns a worker), the address of BLAS' gemm. `ints`: Window, rows of a chunk, chunks of an image,
-# pointwise (the image is its own im2col matrix: nothing to lower), activation. `scalars`: its parameter.
-CONVOLVE = {"float32": <intptr_t> &convolve_f32, "float64": <intptr_t> &convolve_f64}
+    for i in range(w.kh):
+        for j in range(w.kw):
+            if stops(arrays, worker):
+                return
+            offset = j * w.dw - w.pl
+            inside(w.iw, w.ow, w.sw, offset, &first, &last)
+            for r in range(w.oh):
+                y = r * w.sh - w.pt + i * w.dh
+                if 0 <= y < w.ih:
+                    target = image + y * w.xh + offset * w.xw
+                    for q in range(first, last):
+                        target[q * w.sw * w.xw] += cols[q]
+                cols += w.ow
 
 
 cdef inline void channel_tiles(bint scattering, real *x, real *cols, const int64_t *ints,
-                               int64_t begin, int64_t end) noexcept nogil:
+                               int64_t begin, int64_t end, void **arrays, int64_t worker) noexcept nogil:
     cdef const Window *w = <const Window *> ints
     cdef int64_t tile, size = w.kh * w.kw * w.oh * w.ow
     cdef real *image
     for tile in range(begin, end):
         image = x + tile // w.ic * w.xn + tile % w.ic * w.xc
         if scattering:
-            scatter(cols + tile * size, w, 1, image)
+            scatter(cols + tile * size, w, image, arrays, worker)
         else:
-            lower(image, w, 1, 0, w.oh, cols + tile * size)
+            lower(image, w, cols + tile * size, arrays, worker)
 
 
 cdef void im2col_f32(void **arrays, const int64_t *ints, const double *scalars,
                      int64_t begin, int64_t end, int64_t worker) noexcept nogil:
-    channel_tiles(False, <float *> arrays[0], <float *> arrays[1], ints, begin, end)
+    channel_tiles(False, <float *> arrays[0], <float *> arrays[1], ints, begin, end, arrays, worker)
 
 
 cdef void im2col_f64(void **arrays, const int64_t *ints, const double *scalars,
                      int64_t begin, int64_t end, int64_t worker) noexcept nogil:
-    channel_tiles(False, <double *> arrays[0], <double *> arrays[1], ints, begin, end)
+    channel_tiles(False, <double *> arrays[0], <double *> arrays[1], ints, begin, end, arrays, worker)
 
 
 cdef void col2im_f32(void **arrays, const int64_t *ints, const double *scalars,
                      int64_t begin, int64_t end, int64_t worker) noexcept nogil:
-    channel_tiles(True, <float *> arrays[0], <float *> arrays[1], ints, begin, end)
+    channel_tiles(True, <float *> arrays[0], <float *> arrays[1], ints, begin, end, arrays, worker)
 
 
 cdef void col2im_f64(void **arrays, const int64_t *ints, const double *scalars,
                      int64_t begin, int64_t end, int64_t worker) noexcept nogil:
-    channel_tiles(True, <double *> arrays[0], <double *> arrays[1], ints, begin, end)
+    channel_tiles(True, <double *> arrays[0], <double *> arrays[1], ints, begin, end, arrays, worker)
 
 
 # Tile: one channel of one image. `arrays`: the image, the columns (n, ic * kh * kw, oh * ow). `ints`: Window.
@@ -285,7 +217,8 @@ PLACE = {"float32": <intptr_t> &place_f32, "float64": <intptr_t> &place_f64}
 
 
 cdef inline void toeplitz_rows(const real *weight, const int64_t *indptr, int32_t *indices, real *values,
-                               const int64_t *ints, int64_t begin, int64_t end) noexcept nogil:
+                               const int64_t *ints, int64_t begin, int64_t end,
+                               void **arrays, int64_t worker) noexcept nogil:
     cdef const Window *w = <const Window *> ints
     cdef int64_t icg = w.ic // w.g, ocg = w.oc // w.g
     cdef int64_t tile, m, r, q, c, i, j, i0, i1, j0, j1, y, x, at
@@ -297,6 +230,8 @@ cdef inline void toeplitz_rows(const real *weight, const int64_t *indptr, int32_
         for q in range(w.ow):
             inside(w.iw, w.kw, w.dw, q * w.sw - w.pl, &j0, &j1)
             for c in range(icg):
+                if c % 256 == 0 and stops(arrays, worker):
+                    return
                 for i in range(i0, i1):
                     y = (m // ocg * icg + c) * w.ih + r * w.sh - w.pt + i * w.dh
                     for j in range(j0, j1):
@@ -309,13 +244,13 @@ cdef inline void toeplitz_rows(const real *weight, const int64_t *indptr, int32_
 cdef void toeplitz_f32(void **arrays, const int64_t *ints, const double *scalars,
                        int64_t begin, int64_t end, int64_t worker) noexcept nogil:
     toeplitz_rows(<float *> arrays[0], <int64_t *> arrays[1], <int32_t *> arrays[2], <float *> arrays[3], ints,
-                  begin, end)
+                  begin, end, arrays, worker)
 
 
 cdef void toeplitz_f64(void **arrays, const int64_t *ints, const double *scalars,
                        int64_t begin, int64_t end, int64_t worker) noexcept nogil:
     toeplitz_rows(<double *> arrays[0], <int64_t *> arrays[1], <int32_t *> arrays[2], <double *> arrays[3], ints,
-                  begin, end)
+                  begin, end, arrays, worker)
 
 
 # Tile: one output row of one output channel, which is `ow` rows of the matrix. `arrays`: weight, indptr (int64),

@@ -3,13 +3,15 @@
 from libc.stdint cimport int64_t, intptr_t
 from libc.string cimport memset
 
+from fastconv.kernels.cpu cimport stops
+
 ctypedef fused real:
     float
     double
 
 
 cdef void scatter(const real *values, const int64_t *places, real *planes, const int64_t *ints,
-                  int64_t begin, int64_t end) noexcept nogil:
+                  int64_t begin, int64_t end, void **arrays, int64_t worker) noexcept nogil:
     """Tile: a plane. Places are positions in it, or negative. ints: values of a plane, positions of a plane."""
     cdef int64_t count = ints[0], positions = ints[1], plane, i
     cdef real *target
@@ -17,18 +19,22 @@ cdef void scatter(const real *values, const int64_t *places, real *planes, const
         target = planes + plane * positions
         memset(target, 0, positions * sizeof(real))
         for i in range(plane * count, (plane + 1) * count):
+            if i % 65536 == 0 and stops(arrays, worker):
+                return
             if places[i] >= 0:
                 target[places[i]] += values[i]
 
 
 cdef void scatter_f32(void **arrays, const int64_t *ints, const double *scalars,
                       int64_t begin, int64_t end, int64_t worker) noexcept nogil:
-    scatter(<const float *> arrays[0], <const int64_t *> arrays[1], <float *> arrays[2], ints, begin, end)
+    scatter(<const float *> arrays[0], <const int64_t *> arrays[1], <float *> arrays[2], ints, begin, end,
+            arrays, worker)
 
 
 cdef void scatter_f64(void **arrays, const int64_t *ints, const double *scalars,
                       int64_t begin, int64_t end, int64_t worker) noexcept nogil:
-    scatter(<const double *> arrays[0], <const int64_t *> arrays[1], <double *> arrays[2], ints, begin, end)
+    scatter(<const double *> arrays[0], <const int64_t *> arrays[1], <double *> arrays[2], ints, begin, end,
+            arrays, worker)
 
 
 SCATTER = {4: <intptr_t> &scatter_f32, 8: <intptr_t> &scatter_f64}

@@ -18,7 +18,7 @@ Values are moved as integers of their size, or as pairs of these.
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, intptr_t
 from libc.string cimport memcpy
 
-from fastconv.kernels.cpu cimport picked
+from fastconv.kernels.cpu cimport picked, stops
 
 cdef extern from "simd/simd.h":
     enum:
@@ -50,6 +50,11 @@ ctypedef void (*sweep_function)(void **arrays, const int64_t *ints, const double
                                 int64_t begin, int64_t end, int64_t worker) noexcept nogil
 ctypedef void (*row_function)(void *values, int64_t n, const void *bias, int64_t m, int64_t code,
                               double parameter) noexcept nogil
+
+cdef enum:
+    # Between two questions whether to stop; and of sums that are so long that each block of them is followed by one.
+    PRODUCTS_AT_A_TIME = 1 << 26
+    LONG_SUM = 1 << 16
 
 ctypedef fused item:
     int8_t
@@ -185,8 +190,9 @@ cdef void gather(const item *x, const Tiles *t, const int64_t *starts, Part rows
 
 
 cdef void sweep_small(sweep_function sweep, const Tiles *t, void **arguments, Sweep s, const double *scalars,
-                      int64_t m, Part rows, Part cols, item *block, item *target) noexcept nogil:
-    """Sweep a rectangle from which blocks stick out: one by one, each into scratch memory."""
+                      int64_t m, Part rows, Part cols, item *block, item *target,
+                      void **arrays, int64_t worker) noexcept nogil:
+    """Sweep a rectangle from which blocks stick out, or whose sums are long: one by one, each into scratch memory."""
     cdef item *source = <item *> arguments[0]
     cdef int64_t plane, down, across, r, q, i
     arguments[2] = block
@@ -196,6 +202,8 @@ cdef void sweep_small(sweep_function sweep, const Tiles *t, void **arguments, Sw
         for down in range(ceil_div(rows.count, t.least_rows)):
             r = max(0, min(down * t.least_rows, rows.count - t.least_rows))
             for across in range(ceil_div(cols.count, t.least_cols)):
+                if stops(arrays, worker):
+                    return
                 q = max(0, min(across * t.least_cols, cols.count - t.least_cols))
                 arguments[0] = source + r * s.row + q * t.every * t.unit
                 sweep(arguments, <int64_t *> &s, scalars, m + plane, m + plane + 1, 0)
@@ -216,7 +224,8 @@ cdef void compute(item *x, void **arrays, const int64_t *ints, const double *sca
     cdef Sweep s
     cdef Part rows, cols
     cdef Place place
-    cdef int64_t tile, residue, group, n, row0, row1, row, col, top, first, last, m, plane, r
+    cdef int64_t tile, residue, group, n, row0, row1, row, col, top, first, last, m, plane, planes, r
+    cdef int64_t sum_length = t.icg * t.kh * t.kw
     s.channels, s.kw, s.weights = t.icg, t.kw, t.icg * t.kh * t.kw * t.unit
     s.runs, s.long_runs, s.run, s.activation, s.flat = t.runs, t.long_runs, t.run, ints[0], t.flat
     s.block_rows, s.across, s.stride, s.every = t.block_rows, t.across, t.stride, t.every
@@ -255,12 +264,16 @@ cdef void compute(item *x, void **arrays, const int64_t *ints, const double *sca
                     s.line = s.out_vector * t.every
                 target = <item *> arrays[2] + (n * t.groups * t.ocg + m) * s.out_plane
                 target += (residue + rows.begin * t.spread) * t.ow * t.unit + cols.begin * t.unit
-                if rows.count < t.least_rows or cols.count < t.least_cols:
-                    sweep_small(sweep, t, arguments, s, scalars, m, rows, cols, block, target)
+                if rows.count < t.least_rows or cols.count < t.least_cols or sum_length > LONG_SUM:
+                    sweep_small(sweep, t, arguments, s, scalars, m, rows, cols, block, target, arrays, worker)
                 else:
-                    arguments[2] = target
                     s.rows, s.cols = rows.count, cols.count * t.unit
-                    sweep(arguments, <int64_t *> &s, scalars, m, m + t.ocg, worker)
+                    planes = 1 + PRODUCTS_AT_A_TIME // (rows.count * cols.count * sum_length)
+                    plane = 0
+                    while plane < t.ocg and not stops(arrays, worker):
+                        arguments[2] = target + plane * s.out_plane
+                        sweep(arguments, <int64_t *> &s, scalars, m + plane, m + min(plane + planes, t.ocg), worker)
+                        plane += planes
                 if s.activation > LEAKY_RELU:
                     for plane in range(t.ocg):
                         for r in range(rows.count):

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 from numba.extending import register_jitable
 
+from fastconv.kernels.stopping import stops
 from fastconv.kernels.vector import as_int64
 
 
@@ -54,6 +55,8 @@ def sum_kernel(dtype: np.dtype) -> Callable[..., None]:
                 out[o + q] = ZERO
             t = 0
             while t + 4 <= taps:
+                if t % 512 == 0 and stops(arrays, worker):
+                    return
                 a, b, c, d = tap[t], tap[t + 1], tap[t + 2], tap[t + 3]
                 i, j, k, m = start + offset[t], start + offset[t + 1], start + offset[t + 2], start + offset[t + 3]
                 for q in range(n):
@@ -90,6 +93,8 @@ def extreme_kernel(dtype: np.dtype, maximum: bool) -> Callable[..., None]:
             for q in range(n):
                 out[o + q] = x[i + q]
             for t in range(1, taps):
+                if t % 512 == 0 and stops(arrays, worker):
+                    return
                 i = start + offset[t]
                 for q in range(n):
                     out[o + q] = fold(x[i + q], out[o + q])

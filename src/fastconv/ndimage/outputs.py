@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastconv import threads
+from fastconv.arrays import pieces
 from fastconv.ndimage.arguments import TYPES
 
 
@@ -49,10 +50,13 @@ def store(values: np.ndarray, out: np.ndarray) -> None:
     """Cast as C does: towards zero, and unsigned types and bool through int64."""
     if values is out:
         return
+    whole = [(...,)] if np.may_share_memory(values, out) else pieces(values)
     with np.errstate(invalid="ignore", over="ignore"):
-        if out.dtype.kind in "bu" and values.dtype.kind == "f" and out.itemsize < 8:
-            values = values.astype(np.int64).astype(f"u{out.itemsize}")
-        np.copyto(out, values, casting="unsafe")
+        for piece in whole:
+            part = values[piece]
+            if out.dtype.kind in "bu" and values.dtype.kind == "f" and out.itemsize < 8:
+                part = part.astype(np.int64).astype(f"u{out.itemsize}")
+            np.copyto(out[piece], part, casting="unsafe")
 
 
 def filter_parts(

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv import threads as team
-from fastconv.arrays import as_array, as_operand, checked_out, common_float, is_target
+from fastconv.arrays import as_array, as_contiguous, as_operand, checked_out, common_float, is_target
 from fastconv.errors import GeometryError
 
-# Values that are handed out at a time: what takes a thread longer than being woken.
-_GRAIN_VALUES = 16384
+# Values that are handed out at a time: what takes a thread longer than being woken. Of a long plane, a tile is so many.
+_GRAIN_VALUES, _TILE_VALUES = 16384, 65536
 
 # Values too large for their type become infinite, and differences of infinities NaN, without a warning.
 quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
@@ -60,7 +60,7 @@ def launched(
     grain: int = 1,
 ) -> np.ndarray:
     """`result`, once a kernel has read `x` and written all its values; it may be `x`, or overlap it."""
-    source = np.ascontiguousarray(x)
+    source = as_contiguous(x)
     # In place is fine, as long as every value goes where it came from.
     direct = (result is x and source is x) or is_target(result, source, *beside)
     target = result if direct else np.empty(result.shape, result.dtype)
@@ -78,7 +78,8 @@ def channelwise(x: np.ndarray, result: np.ndarray, *constants: np.ndarray | None
     inner = prod(x.shape[2:])
     size = channels if inner == 1 else inner
     grain = max(1, _GRAIN_VALUES // max(1, size))
-    return launched(CHANNELS, x, result, constants, (inner, channels), x.size // max(1, size), grain=grain)
+    tiles = x.size // max(1, size) * -(-size // _TILE_VALUES)
+    return launched(CHANNELS, x, result, constants, (inner, channels, _TILE_VALUES), tiles, grain=grain)
 
 
 def checked_channels(name: str, value: Any, x: np.ndarray, default: float | None = None) -> np.ndarray:

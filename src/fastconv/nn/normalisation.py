@@ -230,7 +230,7 @@ def response(x: np.ndarray, size: int, alpha: float, k: float, rule: str) -> np.
     """``k + alpha * m`` of `local_response_norm`."""
     summed = checked_choice("rule", rule, "mean", "sum")
     gathered = neighbour_sum(np.square(x), size)
-    gathered *= checked_real("alpha", alpha) / (1 if summed else size)
+    gathered *= checked_real("alpha", alpha) / (1 if summed else int(size))
     gathered += checked_real("k", k)
     return gathered
 

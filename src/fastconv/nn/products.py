@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv import threads as team
-from fastconv.arrays import as_array, as_operand, common_float, is_target, named_input
+from fastconv.arrays import as_array, as_contiguous, as_operand, common_float, is_target, named_input
 from fastconv.errors import GeometryError
 from fastconv.nn.arguments import result_like
 
@@ -57,10 +57,6 @@ def linear(
     >>> linear([1.0, 2.0], [[1.0, 0.0], [0.0, -1.0], [1.0, 1.0]], [0.0, 0.0, 0.5])
     array([ 1. , -2. ,  3.5])
     """
-    from fastconv.kernels.cpu import cache_bytes
-    from fastconv.kernels.gemm import MR
-    from fastconv.kernels.layers import INNER
-
     x, weight = as_array("x", x), as_array("weight", weight)
     bias = None if bias is None else as_array("bias", bias)
     dtype = common_float(x=x, weight=weight, bias=bias)
@@ -71,23 +67,33 @@ def linear(
         )
     outputs, inputs = weight.shape
     result = result_like((*x.shape[:-1], outputs), dtype, out)
-    x, weight = np.ascontiguousarray(as_operand(x, dtype)), np.ascontiguousarray(as_operand(weight, dtype))
-    bias = None if bias is None else np.ascontiguousarray(as_operand(bias, dtype))
+    x, weight = as_contiguous(as_operand(x, dtype)), as_contiguous(as_operand(weight, dtype))
+    bias = None if bias is None else as_contiguous(as_operand(bias, dtype))
     target = result if is_target(result, x, weight, bias) else np.empty(result.shape, dtype)
-    samples, threads = prod(x.shape[:-1]), team.get_num_threads()
-    block = min(_BLOCK_OUTPUTS, -(-outputs // (threads * MR)) * MR) or 1
-    held = cache_bytes()[1] // 2 // (dtype.itemsize * max(1, samples))
-    team.run_tiles(
-        INNER[dtype.itemsize],
-        (x, weight, bias, target),
-        (samples, outputs, inputs, block, _STEPS, max(1, held // _STEPS) * _STEPS),
-        (),
-        -(-outputs // block),
-        min(threads, 1 + 2 * weight.size * samples // _FLOPS_A_THREAD),
-    )
+    multiply(x.reshape(prod(x.shape[:-1]), inputs), weight, bias, target)
     if target is not result:
         result[...] = target
     return result
+
+
+def multiply(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, out: np.ndarray) -> None:
+    """``x @ weight.T + bias`` into `out`, of C-contiguous matrices of one type."""
+    from fastconv.kernels.cpu import cache_bytes
+    from fastconv.kernels.gemm import MR
+    from fastconv.kernels.layers import INNER
+
+    (samples, inputs), outputs, threads = x.shape, len(weight), team.get_num_threads()
+    block = min(_BLOCK_OUTPUTS, -(-outputs // (threads * MR)) * MR) or 1
+    steps = max(1, cache_bytes()[1] // 2 // (x.itemsize * _STEPS))  # blocks of steps that L2 holds, of all rows
+    rows = max(1, min(samples, steps))
+    team.run_tiles(
+        INNER[x.itemsize],
+        (x, weight, bias, out),
+        (samples, outputs, inputs, block, _STEPS, max(1, steps // rows) * _STEPS, rows),
+        (),
+        -(-outputs // block) * -(-samples // rows),
+        min(threads, 1 + 2 * weight.size * samples // _FLOPS_A_THREAD),
+    )
 
 
 def check_linear(x: np.ndarray, weight: np.ndarray) -> None:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from fastconv import threads as team
+from fastconv.arrays import as_contiguous
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
 
@@ -121,7 +122,7 @@ class KeepsWeights(PreparesFirst):
         return 0.0
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
-        return np.ascontiguousarray(weight)
+        return as_contiguous(weight)
 
 
 def refuse_unless_real_2d(geometry: ConvGeometry, dtype: np.dtype) -> str | None:

@@ -1,62 +1,79 @@
-"""The textbook: lower a chunk of output rows to a matrix, multiply it by the filters with BLAS."""
+"""The textbook: lower windows to the columns of a matrix, and multiply it by the filters.
+
+The matrix of some images, or of some rows of one, is written out whole. Its product is that of `implicit`, to which it
+is an image of K channels under 1×1 filters.
+"""
 
 from __future__ import annotations
+
+import functools
+from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
 from fastconv import threads as team
 from fastconv.epilogue import Epilogue
-from fastconv.geometry import ConvGeometry
-from fastconv.strategies.base import (
-    COPY_BYTES,
-    FMA_FLOPS,
-    KeepsWeights,
-    SumsProducts,
-    element_strides,
-    refuse_unless_real_2d,
-    sum_error,
-)
+from fastconv.geometry import REMEMBERED, ConvGeometry
+from fastconv.strategies.base import COPY_BYTES, PreparesFirst, SumsProducts, element_strides
+from fastconv.strategies.implicit import Implicit, is_pointwise, multiply
 
-# A chunk's columns: many enough that BLAS packs the filters seldom, few enough to stay in a shared cache.
+# Of a matrix: few enough that it is still in a shared cache when it is read.
 _CHUNK_BYTES = 4 << 20
 
-
-def _row_bytes(geometry: ConvGeometry, dtype: np.dtype) -> int:
-    return geometry.reduction * geometry.ow * dtype.itemsize
+_IMPLICIT = Implicit()
 
 
-def _chunk_rows(geometry: ConvGeometry, dtype: np.dtype, max_workspace: int) -> int:
-    """Output rows lowered at a time; independent of the threads, so that results are too."""
-    return min(geometry.oh, max(1, min(_CHUNK_BYTES, max_workspace) // _row_bytes(geometry, dtype)))
+class _Chunk(NamedTuple):
+    """What is lowered at a time: whole images, or some output rows of one. No result depends on it."""
+
+    images: int
+    rows: int
+    values: int
 
 
-class Im2col(SumsProducts, KeepsWeights):
+@functools.lru_cache(maxsize=REMEMBERED)
+def _chunk(g: ConvGeometry, itemsize: int, max_workspace: int) -> _Chunk:
+    row = g.ic * g.taps * g.ow
+    most = min(_CHUNK_BYTES, max_workspace) // (row * itemsize)
+    images = min(max(1, g.n), most // g.oh)
+    rows = g.oh if images else max(1, most)
+    return _Chunk(max(1, images), rows, max(1, images) * rows * row)
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _product(g: ConvGeometry, images: int, columns: int) -> ConvGeometry:
+    """What the filters do to the matrix: its rows are channels, and all its columns one image row."""
+    return ConvGeometry(images, g.g, g.ic * g.taps, g.oc, (1, columns), (1, 1), (1, 1), (1, 1), ((0, 0), (0, 0)))
+
+
+class Im2col(SumsProducts, PreparesFirst):
     name = "im2col"
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
-        reason = refuse_unless_real_2d(geometry, dtype)
-        if (
-            reason is None
-            and max(geometry.reduction, geometry.positions, geometry.ih * geometry.iw, geometry.oc) >= 2**31
-        ):
-            return "BLAS counts matrix rows and columns in 32 bits"
+        reason = _IMPLICIT.refuse(geometry, dtype)
+        if reason is None and prod(geometry.columns_shape) >= 2**58:
+            return "its matrix has more elements than memory has addresses"
         return reason
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         g = geometry
-        m = g.oc // g.g
-        # BLAS works on tiles of 16 rows, and reads and writes every chunk once more.
-        useful = m / (-(-m // 8) * 8) * g.reduction / (g.reduction + 16)
-        lowered = 0 if g.taps == 1 else g.n * g.g * g.positions * g.reduction * dtype.itemsize
-        calls = max(g.n * g.g, lowered // _CHUNK_BYTES)
-        return 5e-6 + calls * 2e-6 + lowered / COPY_BYTES + g.flops / (0.8 * FMA_FLOPS[dtype.itemsize] * useful)
+        lowered = 0 if g.taps == 1 else g.n * g.ic * g.taps * g.positions * dtype.itemsize
+        return 5e-6 + lowered / COPY_BYTES + _IMPLICIT.cost(_product(g, g.n, g.positions), dtype)
+
+    def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        return _IMPLICIT.prepare_cost(geometry, dtype)
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        return sum_error(geometry, dtype)
+        return _IMPLICIT.error(_product(geometry, geometry.n, geometry.positions), dtype)
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        chunk = _chunk_rows(geometry, dtype, max_workspace) * _row_bytes(geometry, dtype)
-        return chunk * max(1, min(threads, max_workspace // chunk))
+        chunk = _chunk(geometry, dtype.itemsize, max_workspace)
+        product = _product(geometry, chunk.images, chunk.rows * geometry.ow)
+        return chunk.values * dtype.itemsize + _IMPLICIT.workspace_bytes(product, dtype, threads, max_workspace)
+
+    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
+        return _IMPLICIT.prepare(_product(geometry, 1, 1), weight, threads)
 
     def run(
         self,
@@ -68,36 +85,29 @@ class Im2col(SumsProducts, KeepsWeights):
         threads: int,
         max_workspace: int,
     ) -> None:
-        from fastconv.kernels.blas import gemm_address, single_threaded
-        from fastconv.kernels.lowering import CONVOLVE, WINDOW
+        g = geometry
+        if is_pointwise(g, x):  # the image is its own matrix
+            multiply(g, x, prepared, out, epilogue, threads)
+            return
+        from fastconv.kernels.lowering import IM2COL, WINDOW
 
-        strides = element_strides(x)
-        chunk_rows = _chunk_rows(geometry, x.dtype, max_workspace)
-        chunks = -(-geometry.oh // chunk_rows)
-        # A 1×1 kernel at stride 1 reads the image itself, if its planes are plain runs of memory.
-        pointwise = (
-            geometry.taps == 1
-            and max(geometry.stride) == 1
-            and not any(map(any, geometry.padding))
-            and strides[3] == 1
-            and strides[2] == geometry.iw
-            and geometry.positions <= strides[1] < 2**31
-        )
-        workspace = np.empty(self.workspace_bytes(geometry, x.dtype, threads, max_workspace), np.uint8)
-        row = chunk_rows * _row_bytes(geometry, x.dtype)
-        with single_threaded():
-            team.run_tiles(
-                CONVOLVE[x.dtype.name],
-                (x, prepared, epilogue.bias, out, workspace, gemm_address(x.dtype.name)),
-                (
-                    *(getattr(geometry, name) for name in WINDOW),
-                    *strides,
-                    chunk_rows,
-                    chunks,
-                    pointwise,
-                    epilogue.activation,
-                ),
-                (epilogue.parameter,),
-                geometry.n * geometry.g * chunks,
-                min(threads, workspace.nbytes // row),
-            )
+        chunk = _chunk(g, x.itemsize, max_workspace)
+        matrix = team.aligned_empty(chunk.values, x.dtype)
+        window = {name: getattr(g, name) for name in WINDOW}
+        for image in range(0, g.n, chunk.images):
+            for row in range(0, g.oh, chunk.rows):
+                source = x[image : image + chunk.images]
+                target = out[image : image + chunk.images, :, row : row + chunk.rows]
+                images, rows = len(source), target.shape[2]
+                product = _product(g, images, rows * g.ow)
+                window.update(n=images, oh=rows, pt=g.pt - row * g.sh)
+                team.run_tiles(
+                    IM2COL[x.dtype.name],
+                    (source, matrix),
+                    (*window.values(), *element_strides(x)),
+                    (),
+                    images * g.ic,
+                    threads,
+                )
+                columns = matrix[: images * product.ic * product.iw].reshape(product.x_shape)
+                multiply(product, columns, prepared, target, epilogue, threads)

@@ -7,17 +7,19 @@ once. Blocking after Goto and van de Geijn, Anatomy of high-performance matrix m
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from fastconv import threads as team
+from fastconv.arrays import as_contiguous
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
 from fastconv.strategies.base import (
     COPY_BYTES,
     FMA_FLOPS,
-    PreparesFirst,
     SumsProducts,
     element_strides,
     refuse_unless_real_2d,
@@ -27,6 +29,10 @@ from fastconv.strategies.base import (
 
 # Blocks of output channels, where positions alone are too few to share among threads; each gathers the image anew.
 _BLOCK_CHANNELS = 64
+
+
+# Filters that a one-shot call packs at a time.
+_PACKED_BYTES = 4 << 20
 
 
 @functools.cache
@@ -122,6 +128,9 @@ class _Packing(NamedTuple):
     tiles: int
     values: int
 
+    def pack(self, weight: np.ndarray, packed: np.ndarray, threads: int) -> None:
+        team.run_tiles(self.kernel, (weight, packed), self.ints, (), self.tiles, threads)
+
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def _packing(g: ConvGeometry, itemsize: int) -> _Packing:
@@ -137,7 +146,7 @@ def _packing(g: ConvGeometry, itemsize: int) -> _Packing:
     )
 
 
-class Implicit(SumsProducts, PreparesFirst):
+class Implicit(SumsProducts):
     name = "implicit"
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
@@ -167,7 +176,7 @@ class Implicit(SumsProducts, PreparesFirst):
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
         packing = _packing(geometry, weight.itemsize)
         packed = np.empty(packing.values, weight.dtype)
-        team.run_tiles(packing.kernel, (np.ascontiguousarray(weight), packed), packing.ints, (), packing.tiles, threads)
+        packing.pack(as_contiguous(weight), packed, threads)
         return packed
 
     def run(
@@ -180,22 +189,80 @@ class Implicit(SumsProducts, PreparesFirst):
         threads: int,
         max_workspace: int,
     ) -> None:
-        g = geometry
-        strides = element_strides(x)
-        # A 1×1 kernel at stride 1 reads the image itself, if its planes are plain runs of memory.
-        pointwise = (
-            g.taps == 1
-            and max(g.stride) == 1
-            and not any(map(any, g.padding))
-            and strides[3] == 1
-            and strides[2] == g.iw
-        )
-        launch = _launch(g, x.itemsize, threads, pointwise)
-        team.run_tiles(
-            launch.kernel,
-            (x, prepared, epilogue.bias, out, team.aligned_empty(threads * launch.scratch, x.dtype)),
-            (*launch.window, *strides, *launch.blocking, epilogue.activation),
-            (epilogue.parameter,),
-            launch.tiles,
-            threads,
-        )
+        multiply(geometry, x, prepared, out, epilogue, threads)
+
+    def run_once(
+        self,
+        geometry: ConvGeometry,
+        x: np.ndarray,
+        weight: np.ndarray,
+        out: np.ndarray,
+        epilogue: Epilogue,
+        threads: int,
+        max_workspace: int,
+    ) -> None:
+        """Packs as many filters at a time as fit scratch memory that is kept.
+
+        Fresh pages for all of them took longer than the product of many weights with few positions: a half to two
+        thirds of the call.
+        """
+        weight, packing = as_contiguous(weight), _packing(geometry, x.itemsize)
+        if packing.values * x.itemsize <= _PACKED_BYTES:
+            packed = team.aligned_empty(packing.values, x.dtype)
+            packing.pack(weight, packed, threads)
+            multiply(geometry, x, packed, out, epilogue, threads)
+            return
+        for g, channels, filters in _parts(geometry, x.itemsize):
+            packing = _packing(g, x.itemsize)
+            packed = team.aligned_empty(packing.values, x.dtype)
+            packing.pack(weight[filters], packed, threads)
+            bias = None if epilogue.bias is None else epilogue.bias[filters]
+            multiply(g, x[:, channels], packed, out[:, filters], replace(epilogue, bias=bias), threads)
+
+
+def _parts(g: ConvGeometry, itemsize: int) -> Iterator[tuple[ConvGeometry, slice, slice]]:
+    """The convolution of some filters of one group at a time, the channels that they see, and which they are."""
+    from fastconv.kernels.gemm import MR
+
+    icg, ocg = g.ic // g.g, g.oc // g.g
+    step = max(1, _PACKED_BYTES // (MR * g.reduction * itemsize)) * MR
+    for first in range(0, g.oc, ocg):
+        channels = slice(first // ocg * icg, (first // ocg + 1) * icg)
+        for begin in range(first, first + ocg, step):
+            filters = slice(begin, min(begin + step, first + ocg))
+            yield replace(g, g=1, ic=icg, oc=filters.stop - begin), channels, filters
+
+
+def is_pointwise(g: ConvGeometry, x: np.ndarray) -> bool:
+    """Whether a 1×1 kernel at stride 1 reads the image itself: its planes are plain runs of memory."""
+    return (
+        g.taps == 1
+        and max(g.stride) == 1
+        and not any(map(any, g.padding))
+        and x.strides[3] == x.itemsize
+        and x.strides[2] == g.iw * x.itemsize
+    )
+
+
+def multiply(
+    g: ConvGeometry, x: np.ndarray, packed: np.ndarray, out: np.ndarray, epilogue: Epilogue, threads: int
+) -> None:
+    """The convolution with filters that `Implicit.prepare` packed.
+
+    The planes of `out` are runs of memory, at any distance from each other.
+    """
+    launch = _launch(g, x.itemsize, threads, is_pointwise(g, x))
+    team.run_tiles(
+        launch.kernel,
+        (x, packed, epilogue.bias, out, team.aligned_empty(threads * launch.scratch, x.dtype)),
+        (
+            *launch.window,
+            *element_strides(x),
+            *launch.blocking,
+            epilogue.activation,
+            *(stride // out.itemsize for stride in out.strides[1::-1]),
+        ),
+        (epilogue.parameter,),
+        launch.tiles,
+        threads,
+    )

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 
+# Of a matrix that is multiplied at a time: SciPy does not notice Ctrl-C meanwhile.
+_ENTRIES = 1 << 25
+
+
 def _taps_inside(extent: int, outputs: int, kernel: int, stride: int, dilation: int, pad: int) -> np.ndarray:
     """For every output position along an axis, how many taps fall inside the input."""
     start = np.arange(outputs) * stride - pad
@@ -89,6 +93,10 @@ class Toeplitz(SumsProducts, KeepsWeights):
         max_workspace: int,
     ) -> None:
         toeplitz = matrix(geometry, prepared, threads)
+        rows = max(1, _ENTRIES // geometry.reduction)
         for image, result in zip(x, out, strict=True):
-            result.reshape(-1)[...] = toeplitz @ image.reshape(-1)
+            flat, target = image.reshape(-1), result.reshape(-1)
+            for row in range(0, len(target), rows):
+                part = toeplitz if rows >= len(target) else toeplitz[row : row + rows]
+                target[row : row + rows] = part @ flat
         finish_planes(geometry, out, epilogue, threads)

@@ -16,8 +16,12 @@ import numpy as np
 
 from fastconv.kernels.pools.blocks import fold_block
 from fastconv.kernels.pools.shared import BESIDE, gatherer, inside, neutral_value, rows_of, told
+from fastconv.kernels.stopping import stops
 from fastconv.kernels.target import lanes
 from fastconv.kernels.vector import broadcast, store
+
+# Taps that are folded between two questions whether to stop.
+TAPS = 1 << 14
 
 
 def direct_kernel(
@@ -47,6 +51,7 @@ def direct_kernel(
         kh, kw = KH or p.kh, KW or p.kw
         whole0, whole1 = (p.pt + p.sh - 1) // p.sh, (p.ih + p.pt - KH) // p.sh + 1
         corner = worker * tiles.room
+        asked = 0  # taps since it was asked whether to stop
         strip = corner + ROWS * LANES
         for tile in range(begin, end):
             plane, image, row0, row1 = rows_of(tile, p, tiles)
@@ -105,6 +110,12 @@ def direct_kernel(
                             target, to, out_step = scratch, corner, LANES
                         at_row = at + ((r - first) * p.sh + tap0) * line_step
                         for q in range(0, q1 - q0, LANES):
+                            if not KH:
+                                asked += kh * kw
+                                if asked >= TAPS:
+                                    asked = 0
+                                    if stops(arrays, worker):
+                                        return
                             k = min(q, edge)
                             seen, to_k = at_row + k * STEP, to + k
                             if whole:

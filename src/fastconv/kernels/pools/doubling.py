@@ -19,6 +19,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastconv.kernels.pools.shared import gatherer, later_or_larger, neutral_value, rows_of, told, total
+from fastconv.kernels.stopping import stops
 from fastconv.kernels.target import lanes
 from fastconv.kernels.vector import load, store
 
@@ -66,6 +67,8 @@ def doubling_kernel(dtype: np.dtype, mean: bool) -> Callable[..., None]:
             top = row0 * p.sh - p.pt
             count = (row1 - row0 - 1) * p.sh + p.kh
             for y in range(top, top + count):
+                if (y - top) % 16 == 0 and stops(arrays, worker):
+                    return
                 to = rows + (y - top) * pitch
                 if y < 0 or y >= p.ih:
                     for q in range(pitch):
@@ -88,6 +91,8 @@ def doubling_kernel(dtype: np.dtype, mean: bool) -> Callable[..., None]:
                 bit //= 2
                 more = int((p.kh & bit) > 0)
                 wide = 2 * width + more
+                if stops(arrays, worker):
+                    return
                 for line_of_folds in range(count - wide + 1):
                     at = line_of_folds * pitch
                     widen(scratch, rows + at, width, more, source + at, pitch, folds + at, pitch)

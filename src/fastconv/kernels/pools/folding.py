@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numba.extending import register_jitable
 
+from fastconv.kernels.pools.planes import STRETCH
 from fastconv.kernels.pools.shared import (
     gatherer,
     larger,
@@ -23,6 +24,7 @@ from fastconv.kernels.pools.shared import (
     told,
     total,
 )
+from fastconv.kernels.stopping import stops
 from fastconv.kernels.target import lanes
 from fastconv.kernels.vector import broadcast, load, store
 
@@ -33,7 +35,7 @@ _BLOCK = 64
 def folding_kernel(dtype: np.dtype, mean: bool) -> Callable[..., None]:
     """The tile kernel of windows of column dilation 1.
 
-    ``arrays``, ``ints``: as of `doubling_kernel`; scratch memory for a vector and a line of the image.
+    ``arrays``, ``ints``: as of `doubling_kernel`; scratch memory for a vector and `STRETCH` values of a line.
     """
     neutral, LANES, MEAN = neutral_value(dtype, mean), lanes(dtype), int(mean)
     # A block of one row; maxima need none.
@@ -70,6 +72,7 @@ def folding_kernel(dtype: np.dtype, mean: bool) -> Callable[..., None]:
     def loop(arrays, ints, scalars, begin, end, worker):
         x, out, scratch = arrays[0], arrays[1], arrays[2]
         p, tiles = told(ints)
+        asked = 0  # values since it was asked whether to stop
         room = worker * tiles.room
         line = room + LANES
         none = broadcast(neutral)
@@ -82,14 +85,18 @@ def folding_kernel(dtype: np.dtype, mean: bool) -> Callable[..., None]:
                     vectors, rest, held, blocks = (none, none, none, none), neutral, 0, -0.0
                     for i in range(rows):
                         row = image + (top + i * p.dh) * p.xh
-                        if p.xw != 1:
-                            gather(x, row, 0, 1, left, 1, p.xw, p.iw, scratch, line, 0, columns)
                         for j in range(0, columns, PIECE):
                             count = min(columns - j, PIECE)
+                            asked += count
+                            if asked >= STRETCH:
+                                asked = 0
+                                if stops(arrays, worker):
+                                    return
                             if p.xw == 1:
                                 vectors, rest = folded(x, row + left + j, count, vectors, rest)
                             else:
-                                vectors, rest = folded(scratch, line + j, count, vectors, rest)
+                                gather(x, row, 0, 1, left + j, 1, p.xw, p.iw, scratch, line, 0, count)
+                                vectors, rest = folded(scratch, line, count, vectors, rest)
                             if MEAN:
                                 held += max(count // (4 * LANES) + 3, count % LANES)
                                 if held >= _BLOCK:

@@ -10,8 +10,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fastconv.kernels.pools.planes import STRETCH
 from fastconv.kernels.pools.shared import inside, neutral_value, rows_of, told
+from fastconv.kernels.stopping import stops
 from fastconv.kernels.vector import as_int64
+
+# A line costs as much as so many values more.
+LINE = 16
 
 
 def places_kernel(dtype: np.dtype) -> Callable[..., None]:
@@ -24,6 +29,7 @@ def places_kernel(dtype: np.dtype) -> Callable[..., None]:
     def loop(arrays, ints, scalars, begin, end, worker):
         x, out, places = arrays[0], arrays[1], as_int64(arrays[2])
         p, tiles = told(ints)
+        asked = 0  # values since it was asked whether to stop
         step, reach = p.sw * p.xw, (p.ow - 1) * p.sw
         column0, column1 = inside(reach - p.pl, p.dw, p.kw, p.iw + reach)
         for tile in range(begin, end):
@@ -38,6 +44,11 @@ def places_kernel(dtype: np.dtype) -> Callable[..., None]:
                 for i in range(tap0, tap1):
                     y = top + i * p.dh
                     for j in range(column0, column1):
+                        asked += p.ow + LINE
+                        if asked >= STRETCH:
+                            asked = 0
+                            if stops(arrays, worker):
+                                return
                         column = j * p.dw - p.pl
                         first, last = inside(column, p.sw, p.ow, p.iw)
                         at, place = image + y * p.xh + column * p.xw, y * p.iw + column

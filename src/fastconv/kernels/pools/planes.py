@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+# Values of a line of a window between two questions whether to stop: whole vectors.
+STRETCH = 1 << 16
+
 
 class Planes(NamedTuple):
     """Extents of the input, the output and the window; strides of the input in elements."""

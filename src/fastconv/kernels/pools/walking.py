@@ -7,7 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from numba.extending import register_jitable
 
+from fastconv.kernels.pools.planes import STRETCH
 from fastconv.kernels.pools.shared import larger, larger_or_nan, neutral_value, regular, rows_of, told, total
+from fastconv.kernels.stopping import stops
 from fastconv.kernels.vector import as_int64
 
 
@@ -41,6 +43,7 @@ def walking_kernel(dtype: np.dtype, mean: bool, windows: str, INDICES: bool) -> 
         x, out, out_at = arrays[0], arrays[1], as_int64(arrays[2])
         row_starts, column_starts = as_int64(arrays[3]), as_int64(arrays[4])
         p, tiles = told(ints)
+        asked = 0  # values since it was asked whether to stop
         for tile in range(begin, end):
             plane, image, row0, row1 = rows_of(tile, p, tiles)
             for r in range(row0, row1):
@@ -51,15 +54,20 @@ def walking_kernel(dtype: np.dtype, mean: bool, windows: str, INDICES: bool) -> 
                     best, at = neutral, -1
                     for i in range(rows):
                         row = image + (top + i * p.dh) * p.xh
-                        if INDICES:
-                            for j in range(columns):
+                        of_row = neutral
+                        for begun in range(0, columns, STRETCH):
+                            asked += min(STRETCH, columns)
+                            if asked >= STRETCH:
+                                asked = 0
+                                if stops(arrays, worker):
+                                    return
+                            for j in range(begun, min(begun + STRETCH, columns)):
                                 value = x[row + (left + j * p.dw) * p.xw]
-                                if (value > best) | (value != value) | (at < 0):
+                                if not INDICES:
+                                    of_row = fold(of_row, value)
+                                elif (value > best) | (value != value) | (at < 0):
                                     best, at = value, (top + i * p.dh) * p.iw + left + j * p.dw
-                        else:
-                            of_row = neutral
-                            for j in range(columns):
-                                of_row = fold(of_row, x[row + (left + j * p.dw) * p.xw])
+                        if not INDICES:
                             best = fold(best, of_row)
                     if INDICES:
                         out_at[to] = at

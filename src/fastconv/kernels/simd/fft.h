@@ -384,8 +384,8 @@ static int64_t NAME(exponent_of)(const Tiles *t, const NAME(pair) *pair, REAL *p
 enum { NAME(NOT_FINITE), NAME(ALL_TINY), NAME(AS_USUAL) };
 
 /* All outputs of a pair of tiles of group g of an image, from pixels divided by 2^exponent. */
-static int NAME(compute_pair)(const NAME(engine) *e, void **arrays, double parameter, const NAME(pair) *pair, int64_t g,
-                              REAL *out, int64_t exponent, REAL *planes)
+static int NAME(compute_pair)(const NAME(engine) *e, void **arrays, int64_t worker, double parameter,
+                              const NAME(pair) *pair, int64_t g, REAL *out, int64_t exponent, REAL *planes)
 {
     const Tiles *t = e->tiling;
     const int64_t height = t->down.points, width = t->across.points, *exponents = arrays[8];
@@ -393,6 +393,8 @@ static int NAME(compute_pair)(const NAME(engine) *e, void **arrays, double param
     NAME(outcome) outcome = {{0}, {0}};
     int ordinary = 0;
     for (int64_t c = 0; c < t->icg; c++) {
+        if (stops(arrays, worker))
+            return NAME(AS_USUAL);
         NAME(gather_pair)(t, pair, c, planes + c * t->plane);
         if (exponent)
             NAME(scale_values)(planes + c * t->plane, t->plane, -exponent);
@@ -403,6 +405,8 @@ static int NAME(compute_pair)(const NAME(engine) *e, void **arrays, double param
         /* The last one no longer needs the spectra behind it. */
         REAL *target = planes + (m + 1 < t->ocg ? t->icg * t->plane : 0);
         for (int64_t row = 0; row < height; row += LANES) {
+            if ((row == 0 || t->icg * width > 4096) && stops(arrays, worker))
+                return NAME(AS_USUAL);
             for (int64_t c = 0; c < t->icg; c++) {
                 REAL *plane = planes + c * t->plane;
                 const NAME(lines) kept = {plane + row * t->pitch, LANES, t->gap};
@@ -446,11 +450,11 @@ static void NAME(fft)(void **arrays, const int64_t *ints, const double *scalars,
             pair.y[i] = (first + i) / t->tiles_across * t->rows;
             pair.x[i] = (first + i) % t->tiles_across * t->cols;
         }
-        int outcome = NAME(compute_pair)(&e, arrays, scalars[0], &pair, g, out, 0, planes);
+        int outcome = NAME(compute_pair)(&e, arrays, worker, scalars[0], &pair, g, out, 0, planes);
         if (outcome != NAME(AS_USUAL)) {
             const int64_t exponent = NAME(exponent_of)(t, &pair, planes);
             if (exponent)
-                outcome = NAME(compute_pair)(&e, arrays, scalars[0], &pair, g, out, exponent, planes);
+                outcome = NAME(compute_pair)(&e, arrays, worker, scalars[0], &pair, g, out, exponent, planes);
         }
         ((int64_t *)arrays[7])[tile] = outcome == NAME(NOT_FINITE);
     }

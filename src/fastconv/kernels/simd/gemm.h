@@ -132,6 +132,8 @@ static void NAME(pack_left)(void **arrays, const int64_t *ints, const double *sc
         const int64_t rows = M - panel * MR < MR ? M - panel * MR : MR;
         const REAL *source = (const REAL *)arrays[0] + (group * M + panel * MR) * K;
         for (int64_t k0 = 0; k0 < K; k0 += kc) {
+            if (stops(arrays, worker))
+                return;
             const int64_t steps = K - k0 < kc ? K - k0 : kc;
             REAL *target = (REAL *)arrays[1] + (group * K + k0) * panels * MR + panel * MR * steps;
             if (rows == MR)

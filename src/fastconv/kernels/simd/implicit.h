@@ -51,22 +51,22 @@ typedef struct {
     const int64_t *shift;
 } NAME(product);
 
-/* Products with the filters of channels m0 <= m < m1, a panel of them at a time, into rows of `out` that are
- * `positions` apart, and activated. */
+/* Products with the filters of channels m0 <= m < m1, a panel of them at a time, into planes of `out` that are
+ * so many values apart, and activated. */
 static __attribute__((noinline)) void NAME(multiply)(const NAME(product) *products, int64_t count, int64_t m0,
                                                      int64_t m1, int64_t steps, const REAL *left, REAL *out,
-                                                     int64_t positions, int accumulate, const REAL *bias,
+                                                     int64_t plane, int accumulate, const REAL *bias,
                                                      int64_t activation, double parameter)
 {
     for (int64_t m = m0; m < m1; m += MR) {
         const int64_t channels = m1 - m < MR ? m1 - m : MR;
         for (int64_t i = 0; i < count; i++) {
-            REAL *target = out + m * positions + products[i].position;
+            REAL *target = out + m * plane + products[i].position;
             NAME(gemm_tile)(channels, products[i].columns, steps, left + m * steps, products[i].right,
-                            products[i].shift, target, positions, accumulate, bias ? bias + m : 0);
+                            products[i].shift, target, plane, accumulate, bias ? bias + m : 0);
             if (activation)
                 for (int64_t j = 0; j < channels; j++)
-                    NAME(epilogue)(target + j * positions, products[i].columns, 0, 0, activation, parameter);
+                    NAME(epilogue)(target + j * plane, products[i].columns, 0, 0, activation, parameter);
         }
     }
 }
@@ -74,7 +74,8 @@ static __attribute__((noinline)) void NAME(multiply)(const NAME(product) *produc
 /* Tile: a block of output positions and channels of one group of one image. arrays: x, packed weight (pack_left), bias
  * or null, out, workspace. ints: Window; kc; rows and cols of a block, blocks down and across; panels of a channel
  * block, channel blocks; products that share L1; pointwise; contiguous, if strips have a phase for every column tap;
- * workspace values of a worker; activation. scalars: its parameter. */
+ * workspace values of a worker; activation; values of out from one plane, and one image, to the next. scalars: its
+ * parameter. */
 static void NAME(implicit)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                            int64_t worker)
 {
@@ -82,9 +83,9 @@ static void NAME(implicit)(void **arrays, const int64_t *ints, const double *sca
     const int64_t *extra = ints + sizeof(Window) / sizeof(int64_t);
     const int64_t kc = extra[0], block_rows = extra[1], block_cols = extra[2], down = extra[3], across = extra[4];
     const int64_t block_panels = extra[5], channel_blocks = extra[6], sharing = extra[7], pointwise = extra[8];
-    const int64_t contiguous = extra[9], activation = extra[11];
+    const int64_t contiguous = extra[9], activation = extra[11], plane = extra[12], apart = extra[13];
     const int64_t icg = w->ic / w->g, ocg = w->oc / w->g, taps = w->kh * w->kw, K = icg * taps;
-    const int64_t panels = (ocg + MR - 1) / MR, positions = w->oh * w->ow;
+    const int64_t panels = (ocg + MR - 1) / MR;
     REAL *panel = (REAL *)arrays[4] + worker * extra[10];
     int64_t *panel_shift = (int64_t *)(panel + sharing * kc * NR), *shift = panel_shift + kc;
     REAL *strip = (REAL *)(shift + kc);
@@ -100,7 +101,7 @@ static void NAME(implicit)(void **arrays, const int64_t *ints, const double *sca
         const int64_t cols = w->ow - col0 < block_cols ? w->ow - col0 : block_cols;
         const int64_t size = rows * cols;
         const REAL *image = (const REAL *)arrays[0] + n * w->xn + g * icg * w->xc;
-        REAL *out = (REAL *)arrays[3] + (n * w->oc + g * ocg) * positions + row0 * w->ow + col0;
+        REAL *out = (REAL *)arrays[3] + n * apart + g * ocg * plane + row0 * w->ow + col0;
         const NAME(strip) s = NAME(strip_of)(w, rows, cols, contiguous);
         const int64_t pitch = pointwise ? cols : s.pitch, row = pitch == cols ? size : cols;
         for (int64_t k0 = 0; k0 < K; k0 += kc) {
@@ -118,6 +119,8 @@ static void NAME(implicit)(void **arrays, const int64_t *ints, const double *sca
                 NAME(shifts)(w, &s, k0, k1, shift);
             }
             for (int64_t p = 0; p < size;) {
+                if (stops(arrays, worker))
+                    return;
                 NAME(product) products[MOST_SHARING];
                 int64_t count = 0;
                 for (; count < sharing && p < size; p += products[count++].columns) {
@@ -130,7 +133,7 @@ static void NAME(implicit)(void **arrays, const int64_t *ints, const double *sca
                         NAME(pack_right)(source, shift, steps, p, columns, row, pitch, panel + count * kc * NR);
                     }
                 }
-                NAME(multiply)(products, count, m0, m1, steps, left, out, positions, k0 > 0, bias,
+                NAME(multiply)(products, count, m0, m1, steps, left, out, plane, k0 > 0, bias,
                                k1 == K ? activation : 0, scalars[0]);
             }
         }

@@ -65,23 +65,28 @@ PRODUCTS(1, 1) PRODUCTS(1, 2) PRODUCTS(MR, 1) PRODUCTS(MR, 2)
 /* By whether a panel is whole, and by the rows of x less one. */
 static NAME(products_kernel) *const NAME(products_of)[2][NV] = {ROW_OF_PRODUCTS(1), ROW_OF_PRODUCTS(MR)};
 
-/* Tile: a block of outputs. arrays: x, weight, bias or null, out. ints: N, M, K; outputs of a block; steps of a block,
- * and those that are taken at a time, a multiple, so that N rows of them stay in L2. */
+/* Tile: a block of outputs of a block of rows of x. arrays: x, weight, bias or null, out. ints: N, M, K; outputs of a
+ * block; steps of a block, and those that are taken at a time, a multiple; rows of a block, of which so many steps stay
+ * in L2. */
 static void NAME(inner)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                         int64_t worker)
 {
     const int64_t N = ints[0], M = ints[1], K = ints[2], block = ints[3], kc = ints[4], at_a_time = ints[5];
-    const REAL *x = arrays[0], *weight = arrays[1], *bias = arrays[2];
-    REAL *out = arrays[3];
-    const int64_t last = end * block < M ? end * block : M;
-    for (int64_t first = begin * block; first < last; first += block) {
-        const int64_t past = first + block < last ? first + block : last;
+    const int64_t block_rows = ints[6], across = (M + block - 1) / block;
+    const REAL *weight = arrays[1], *bias = arrays[2];
+    for (int64_t tile = begin; tile < end; tile++) {
+        const int64_t first = tile % across * block, past = first + block < M ? first + block : M;
+        const int64_t row0 = tile / across * block_rows, count = N - row0 < block_rows ? N - row0 : block_rows;
+        const REAL *x = (const REAL *)arrays[0] + row0 * K;
+        REAL *out = (REAL *)arrays[3] + row0 * M;
         for (int64_t begun = 0; begun < K || begun == 0; begun += at_a_time) {
             const int64_t done = begun + at_a_time < K ? begun + at_a_time : K;
             for (int64_t m = first, rows; m < past; m += rows) {
+                if ((m - first) % 64 == 0 && stops(arrays, worker))
+                    return;
                 rows = past - m < MR ? 1 : MR;
-                for (int64_t n = 0, few; n < N; n += few) {
-                    few = N - n < NV ? N - n : N - n == NV + 1 ? 2 : NV;
+                for (int64_t n = 0, few; n < count; n += few) {
+                    few = count - n < NV ? count - n : count - n == NV + 1 ? 2 : NV;
                     for (int64_t k = begun; k < done || k == 0; k += kc) {
                         const int64_t steps = done - k < kc ? done - k : kc;
                         NAME(products_of)[rows == MR][few - 1](steps, weight + m * K + k, x + n * K + k, K,

@@ -9,35 +9,39 @@ static void NAME(activate_values)(void **arrays, const int64_t *ints, const doub
     NAME(activate)((const REAL *)arrays[0] + first, (REAL *)arrays[1] + first, last - first, 0, ints[2], scalars[0]);
 }
 
-/* y = (x - centre) * scale + shift, or with no shift x < 0 ? scale * x : x, by constants of the channel. Tile: a plane
- * of `inner` values of one channel, or where that is 1 a row of all channels. arrays: input and output, which may be
- * the same; scale, shift or null, centre. ints: inner, channels. */
+/* y = (x - centre) * scale + shift, or with no shift x < 0 ? scale * x : x, by constants of the channel. Tile: up to
+ * `part` values of a plane of `inner` values of one channel; or where inner is 1, all channels or up to `part` of them.
+ * arrays: input and output, which may be the same; scale, shift or null, centre. ints: inner, channels, part. */
 static void NAME(channels)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                            int64_t worker)
 {
-    const int64_t inner = ints[0], channels = ints[1], size = inner == 1 ? channels : inner;
+    const int64_t inner = ints[0], channels = ints[1], part = ints[2], size = inner == 1 ? channels : inner;
+    const int64_t parts = (size + part - 1) / part;
     const REAL *scale = arrays[2], *shift = arrays[3], *centre = arrays[4];
     for (int64_t tile = begin; tile < end; tile++) {
-        const REAL *x = (const REAL *)arrays[0] + tile * size;
-        REAL *y = (REAL *)arrays[1] + tile * size;
-        const int64_t c = tile % channels;
+        const int64_t first = tile % parts * part, line = tile / parts, count = size - first < part ? size - first : part;
+        const REAL *x = (const REAL *)arrays[0] + line * size + first;
+        REAL *y = (REAL *)arrays[1] + line * size + first;
         if (inner == 1 && shift) {
+            const REAL *a = scale + first, *b = shift + first, *middle = centre + first;
             INDEPENDENT
-            for (int64_t i = 0; i < size; i++)
-                y[i] = (x[i] - centre[i]) * scale[i] + shift[i];
+            for (int64_t i = 0; i < count; i++)
+                y[i] = (x[i] - middle[i]) * a[i] + b[i];
         } else if (inner == 1) {
+            const REAL *a = scale + first;
             INDEPENDENT
-            for (int64_t i = 0; i < size; i++)
-                y[i] = x[i] < 0 ? scale[i] * x[i] : x[i];
+            for (int64_t i = 0; i < count; i++)
+                y[i] = x[i] < 0 ? a[i] * x[i] : x[i];
         } else if (shift) {
+            const int64_t c = line % channels;
             const REAL a = scale[c], b = shift[c], middle = centre[c];
             INDEPENDENT
-            for (int64_t i = 0; i < size; i++)
+            for (int64_t i = 0; i < count; i++)
                 y[i] = (x[i] - middle) * a + b;
         } else {
-            const REAL a = scale[c];
+            const REAL a = scale[line % channels];
             INDEPENDENT
-            for (int64_t i = 0; i < size; i++)
+            for (int64_t i = 0; i < count; i++)
                 y[i] = x[i] < 0 ? a * x[i] : x[i];
         }
     }
@@ -86,12 +90,14 @@ static inline REAL NAME(total)(VECTOR v)
 #define BLOCK 64
 
 /* The sum of exp(x - peak); the powers are left in `powers`, or if that is null nowhere. */
-static REAL NAME(sum_of_powers)(const REAL *x, int64_t n, REAL peak, REAL *powers)
+static REAL NAME(sum_of_powers)(const REAL *x, int64_t n, REAL peak, REAL *powers, void **arrays, int64_t worker)
 {
     REAL few[AT_A_TIME], rest = 0;
     double blocks = 0;
     VECTOR sums = {0};
     for (int64_t i = 0; i < n; i += AT_A_TIME) {
+        if (i % STRETCH == 0 && stops(arrays, worker))
+            break;
         const int64_t count = n - i < AT_A_TIME ? n - i : AT_A_TIME;
         REAL *target = powers ? powers + i : few;
         INDEPENDENT
@@ -124,19 +130,25 @@ static void NAME(softmax)(void **arrays, const int64_t *ints, const double *scal
         const REAL *x = (const REAL *)arrays[0] + tile / blocks * classes * inner + first;
         REAL *y = arrays[1] ? (REAL *)arrays[1] + tile / blocks * classes * inner + first : 0;
         REAL peak[AT_A_TIME], sum[AT_A_TIME];
+        if (stops(arrays, worker))
+            return;
         if (inner == 1) {
-            *peak = NAME(largest)(x, classes);
-            *sum = NAME(sum_of_powers)(x, classes, *peak, logarithm ? 0 : y);
+            *peak = -INFINITY;
+            for (int64_t c = 0; c < classes && !(c && stops(arrays, worker)); c += STRETCH) {
+                const REAL most = NAME(largest)(x + c, classes - c < STRETCH ? classes - c : STRETCH);
+                *peak = *peak < most ? most : *peak;
+            }
+            *sum = NAME(sum_of_powers)(x, classes, *peak, logarithm ? 0 : y, arrays, worker);
         } else {
             double blocks[AT_A_TIME] = {0};
             for (int64_t j = 0; j < columns; j++) {
                 peak[j] = -INFINITY;
                 sum[j] = 0;
             }
-            for (int64_t c = 0; c < classes; c++)
+            for (int64_t c = 0; c < classes && !(c % 1024 == 1023 && stops(arrays, worker)); c++)
                 for (int64_t j = 0; j < columns; j++)
                     peak[j] = peak[j] < x[c * inner + j] ? x[c * inner + j] : peak[j];
-            for (int64_t c = 0; c < classes; c++) {
+            for (int64_t c = 0; c < classes && !(c % 1024 == 1023 && stops(arrays, worker)); c++) {
                 REAL powers[AT_A_TIME];
                 for (int64_t j = 0; j < columns; j++) {
                     powers[j] = NAME(vector_exp)(x[c * inner + j] - peak[j]);
@@ -158,22 +170,25 @@ static void NAME(softmax)(void **arrays, const int64_t *ints, const double *scal
         if (!y) {
             memcpy((REAL *)arrays[2] + at, peak, columns * sizeof(REAL));
             memcpy((REAL *)arrays[3] + at, sum, columns * sizeof(REAL));
-        } else if (inner == 1 && logarithm) {
-            const REAL subtracted = *peak, rest = *sum;
-            INDEPENDENT
-            for (int64_t c = 0; c < classes; c++)
-                y[c] = x[c] - subtracted - rest;
         } else if (inner == 1) {
-            const REAL factor = *sum;
-            for (int64_t c = 0; c < classes; c++)
-                y[c] *= factor;
+            const REAL subtracted = *peak, other = *sum;
+            for (int64_t begun = 0; begun < classes && !(begun && stops(arrays, worker)); begun += STRETCH) {
+                const int64_t done = begun + STRETCH < classes ? begun + STRETCH : classes;
+                if (logarithm)
+                    INDEPENDENT
+                    for (int64_t c = begun; c < done; c++)
+                        y[c] = x[c] - subtracted - other;
+                else
+                    for (int64_t c = begun; c < done; c++)
+                        y[c] *= other;
+            }
         } else if (logarithm) {
-            for (int64_t c = 0; c < classes; c++)
+            for (int64_t c = 0; c < classes && !(c % 1024 == 1023 && stops(arrays, worker)); c++)
                 INDEPENDENT
                 for (int64_t j = 0; j < columns; j++)
                     y[c * inner + j] = x[c * inner + j] - peak[j] - sum[j];
         } else {
-            for (int64_t c = 0; c < classes; c++)
+            for (int64_t c = 0; c < classes && !(c % 1024 == 1023 && stops(arrays, worker)); c++)
                 for (int64_t j = 0; j < columns; j++)
                     y[c * inner + j] *= sum[j];
         }

@@ -151,6 +151,8 @@ static void NAME(separable)(void **arrays, const int64_t *ints, const double *sc
             const int along_parity = terms == 1 ? NAME(parity)(v, kw) : 0;
             const REAL *row = line;
             for (int64_t r = row0, next = row0; r < row1; r++) {
+                if ((r % 64 == row0 % 64 || kw + kh > 1024) && stops(arrays, worker))
+                    return;
                 for (; next < r + kh; next++) {
                     const int64_t y = source_of(next - pt, ih, pt, row_map);
                     const REAL *source = image + y * xh;

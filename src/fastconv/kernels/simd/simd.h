@@ -22,6 +22,9 @@ typedef struct {
 /* The axes of Winograd's tiles, F(m, r) with r = t - m + 1, that kernels are compiled for: X(t, m). */
 #define AXES(X) X(5, 4) X(4, 2) X(6, 4) X(8, 6) X(6, 2) X(7, 3) X(8, 4) X(8, 2)
 
+/* Arrays of a tile kernel. */
+enum { MAX_ARRAYS = 12 };
+
 /* Bytes; where lines are longer, some prefetches are for nothing. */
 #define CACHE_LINE 64
 
@@ -61,6 +64,9 @@ typedef struct {
 
 /* Neighbouring values whose powers softmax has at hand at a time, and neighbouring columns that it sums at a time. */
 #define AT_A_TIME 64
+
+/* Values that layers go through between two questions whether to stop. */
+#define STRETCH 65536
 
 /* Values between what belongs to one point of the transforms and to the next, so that it is no multiple of 4 KiB. */
 #define POINT_GAP 16
@@ -104,6 +110,13 @@ typedef struct {
 /* The signature of fastconv.threads. */
 typedef void tile_function(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                            int64_t worker);
+
+/* Whether a kernel is to return, done or not: the call was interrupted. Those whose tiles may take long ask every
+ * 10 µs or more, as the answer takes 30 ns. The function that knows it follows the arrays. */
+typedef int stop_function(void **arrays, int64_t worker);
+
+static inline int stops(void **arrays, int64_t worker)
+{ return ((stop_function *)arrays[MAX_ARRAYS])(arrays, worker); }
 
 typedef struct {
     double (*peak)(int64_t rounds, double *value);

@@ -127,6 +127,8 @@ static void NAME(tap_gradient)(void **arrays, const int64_t *ints, const double 
             const REAL *grad = (const REAL *)arrays[1] + (n * w->oc + g * ocg + m0) * positions;
             for (int64_t row0 = 0; row0 < w->oh; row0 += block_rows)
                 for (int64_t col0 = 0; col0 < w->ow; col0 += block_cols) {
+                    if (stops(arrays, worker))
+                        return;
                     const int64_t rows = w->oh - row0 < block_rows ? w->oh - row0 : block_rows;
                     const int64_t cols = w->ow - col0 < block_cols ? w->ow - col0 : block_cols;
                     const NAME(strip) s = NAME(strip_of)(w, rows, cols, 0);

@@ -98,6 +98,8 @@ static void NAME(weight_gradient)(void **arrays, const int64_t *ints, const doub
         for (int64_t n = 0; n < w->n; n++) {
             const REAL *image = (const REAL *)arrays[0] + n * w->xn + (g * icg + c0) * w->xc;
             for (int64_t p = 0, size; p < positions; p += size) {
+                if (stops(arrays, worker))
+                    return;
                 /* Whole rows as far as the block of kc positions reaches, or else a part of one. */
                 const int64_t k0 = p / kc * kc, steps = positions - k0 < kc ? positions - k0 : kc;
                 const int64_t row0 = p / w->ow, col0 = p % w->ow, left = k0 + steps - p;

@@ -181,6 +181,8 @@ static void windows(void **arrays, const int64_t *ints, const double *scalars, i
         const int64_t begun = inside ? first : 0, wide = (inside ? last : seen) - begun;
         const char *newest[3] = {0}; /* row r at r % 3 */
         for (int64_t r = row0; r < row1 + kh - 1; r++) {
+            if (r % 64 == row0 % 64 && stops(arrays, worker))
+                return;
             const int64_t y = source_of(r - pt, ih, pt, row_map), rows = r - row0 + 1;
             const char *source = (const char *)arrays[0] + n * xn + y * xh;
             const char *current = source + (col0 + begun - pl) * size;

@@ -523,6 +523,8 @@ static void NAME(winograd)(void **arrays, const int64_t *ints, const double *sca
         const int64_t y1 = clip((row0 + rows) * w->sh, 0, oh), x1 = clip((col0 + cols) * w->sw, 0, ow);
         for (int64_t k0 = 0; k0 < icg; k0 += kc) {
             const int64_t steps = icg - k0 < kc ? icg - k0 : kc;
+            if (stops(arrays, worker))
+                return;
             for (int64_t c = 0; c < steps; c += STRIP_CHANNELS) {
                 const int64_t some = steps - c < STRIP_CHANNELS ? steps - c : STRIP_CHANNELS;
                 NAME(fill_rows)(image + (k0 + c) * w->xc, w, &s, some, row0, col0, line, strip);
@@ -533,6 +535,8 @@ static void NAME(winograd)(void **arrays, const int64_t *ints, const double *sca
             const int64_t first = NAME(panel_first)(panel, width);
             if (first >= ocg)
                 break;
+            if (stops(arrays, worker))
+                return;
             const int64_t columns = NAME(tile_columns)(width - first), vectors = columns / LANES;
             const int64_t c = g * ocg + first, some = ocg - first < columns ? ocg - first : columns;
             REAL *out = (REAL *)arrays[3] + (n * w->oc + c) * oh * ow;
@@ -571,7 +575,7 @@ static void NAME(winograd_weight)(void **arrays, const int64_t *ints, const doub
 {
     const int64_t icg = ints[0], ocg = ints[1], e_count = ints[4], taps = ints[5];
     const int64_t width = NAME(ceil_div)(ocg, LANES) * LANES, panels = NAME(ceil_div)(width, NR);
-    for (int64_t tile = begin; tile < end; tile++) {
+    for (int64_t tile = begin; tile < end && !stops(arrays, worker); tile++) {
         const int64_t g = tile / panels, panel = tile % panels, first = NAME(panel_first)(panel, width);
         const int64_t start = g * NAME(panel_start)(panels, width, icg) + NAME(panel_start)(panel, width, icg);
         const int64_t columns = NAME(tile_columns)(width - first);
