@@ -295,7 +295,7 @@ def _correlate(
     fault = "Invalid origin; origin must satisfy -(weights.shape[k] // 2) <= origin[k] <= (weights.shape[k]-1) // 2"
     origins = [as_origin(o, k, fault) for o, k in zip(origins, taps.shape, strict=True)]
     out = as_output(output, array)
-    is_new = out is not output
+    is_new = not isinstance(output, np.ndarray)  # a memory map comes back as a plain array
     return _store_correlation(array, taps, origins, as_mode(mode), as_number("cval", cval), tolerance, out, is_new)
 
 
