@@ -20,10 +20,10 @@ from fastconv.geometry import REMEMBERED, ConvGeometry
 from fastconv.strategies.base import FMA_FLOPS, KeepsWeights, SumsProducts, sum_error
 
 # Strips of this many bytes stay in L2, or in L1 if every filter of a group reads them anew.
-_STRIP_BYTES, _SHARED_STRIP_BYTES = 1 << 17, 1 << 15
+_STRIP_BYTES, _SHARED_STRIP_BYTES = 1 << 18, 1 << 15
 
-# Columns of a strip: longer ones gain nothing.
-_COLUMNS = 512
+# Columns of a strip, likewise: memory is read the faster the longer the lines are.
+_COLUMNS, _SHARED_COLUMNS = 2048, 512
 
 # Rows of a tile, if those can be computed from the image itself.
 _ROWS = 64
@@ -94,7 +94,7 @@ def _columns(g: ConvGeometry, dtype: np.dtype) -> _Columns:
     """As they are, at strides 1 and, of reals, 2; else by their phase; or a plane for each tap, if that is far less."""
     step = 1 if g.sw == 1 or (g.sw == 2 and dtype.kind == "f") else g.sw
     split = _Columns(step, min(g.kw, step // gcd(step, g.dw)), (g.kw - 1) * g.dw // step, by_tap=False)
-    columns = min(g.ow, _COLUMNS)
+    columns = min(g.ow, _SHARED_COLUMNS)
     if split.planes * (columns * g.sw // step + split.reach) > 2 * g.kw * columns:
         return _Columns(g.sw, g.kw, 0, by_tap=True)
     return split
@@ -238,7 +238,8 @@ def _tiling(g: ConvGeometry, dtype: np.dtype, xh: int, xw: int) -> _Tiling:
             width = pitch_of(width * unit, dtype.itemsize // unit) // unit
         return icg * lines.count(rows, g.kh) * columns.planes * width
 
-    budget = (_STRIP_BYTES if g.oc == g.g else _SHARED_STRIP_BYTES) // dtype.itemsize
+    shared = g.oc > g.g
+    budget = (_SHARED_STRIP_BYTES if shared else _STRIP_BYTES) // dtype.itemsize
 
     def most_rows(cols: int) -> int:
         """As many, in whole blocks, as keep a strip small."""
@@ -247,7 +248,7 @@ def _tiling(g: ConvGeometry, dtype: np.dtype, xh: int, xw: int) -> _Tiling:
             most += block_rows
         return most
 
-    shares = -(-g.ow // _COLUMNS)
+    shares = -(-g.ow // (_SHARED_COLUMNS if shared else _COLUMNS))
     strip_cols = max(block_cols, -(-g.ow // (shares * block_cols)) * block_cols)
     edge = min(strip_cols, max(block_cols, first, g.ow - last))
     strip_rows = most_rows(strip_cols)
