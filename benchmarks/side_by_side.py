@@ -22,7 +22,7 @@ import numpy as np
 import fastconv
 from benchmarks.isolated import Isolated
 from benchmarks.layers import REPEATS, TABLES
-from benchmarks.libraries import Fastconv, Library, Prepared, PreparedLoosely
+from benchmarks.libraries import Fastconv, Library, Loosely, Prepared, PreparedLoosely
 from benchmarks.peers import available_peers
 from benchmarks.problems import Problem, matching_problems
 from fastconv.kernels import cpu
@@ -33,7 +33,7 @@ _QUIET_SECONDS = 0.005
 
 _MEAN = "geometric mean"
 
-OURS = (Fastconv, Prepared, PreparedLoosely)
+OURS = (Fastconv, Loosely, Prepared, PreparedLoosely)
 
 # Whom ratios are taken to, beside the fastest peer of each row, and what their columns are called.
 YARDSTICKS = {"torch NCHW": "torch", "onnxruntime": "onnx"}
