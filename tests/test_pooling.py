@@ -818,7 +818,7 @@ def test_bad_geometry(pool, x, window, message):
     ("window", "message"),
     [
         ((2, 1, 0, 0), "dilation=0"),
-        ((2, 1, 0, (1,)), r"dilation=\(1,\)"),
+        ((2, 1, 0, (1, 1, 1)), r"dilation=\(1, 1, 1\)"),
         ((2, 1, 0, 5), "dilation 5×5"),
         ((2, 1, 0, 2**31), "dilation 2147483648"),
         ((1, 1, 0, 2**63), "dilation 9223372036854775808"),
