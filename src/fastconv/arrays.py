@@ -101,7 +101,9 @@ def as_operand(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 def as_contiguous(array: np.ndarray) -> np.ndarray:
     """`array` itself if it is C-contiguous, else a copy that is."""
-    return array if array.flags.c_contiguous else _copied(array, np.empty(array.shape, array.dtype))
+    if array.flags.c_contiguous:
+        return array
+    return array.copy("C") if array.nbytes <= _PIECE_BYTES else _copied(array, np.empty(array.shape, array.dtype))
 
 
 def _copied(array: np.ndarray, out: np.ndarray) -> np.ndarray:

@@ -108,8 +108,11 @@ def _empty(extents: tuple[int, ...], dtype: np.dtype, image: np.ndarray, kernel:
 
 def is_finite(kernel: np.ndarray) -> bool:
     """Whether all of `kernel` is finite, by the cheapest test unless its squares overflow."""
-    parts = (kernel[piece] for piece in pieces(kernel))
-    return all(isfinite(np.vdot(part, part).real) or bool(np.isfinite(part).all()) for part in parts)
+    for piece in pieces(kernel):
+        part = kernel[piece]
+        if not isfinite(np.vdot(part, part).real) and not np.isfinite(part).all():
+            return False
+    return True
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
