@@ -41,8 +41,7 @@ class Tiles(NamedTuple):
 def unrolled(p: Planes) -> tuple[int, int]:
     """The extents that are compiled in for a window: 0 stands for "read at run time".
 
-    Squares and rows of 2 and 3, at the strides 1 and 2: each is a kernel of its own for every type.
+    Windows of up to 3 × 3 whose strides are both 1 or both 2: each is a kernel of its own for every type.
     """
-    is_square = (p.kh, p.sh) == (p.kw, p.sw)
-    is_dense = p.dh == p.dw == 1
-    return (p.kh, p.kw) if is_dense and (is_square or p.kh == 1) and p.kw in (2, 3) and p.sw <= 2 else (0, 0)
+    is_small = max(p.kh, p.kw) <= 3 and p.sw <= 2 and (p.kh == 1 or p.sh == p.sw)
+    return (p.kh, p.kw) if is_small and p.dh == p.dw == 1 else (0, 0)
