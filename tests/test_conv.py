@@ -323,11 +323,11 @@ def test_estimates_for_prepared_weights_leave_their_preparation_out():
 
 
 def test_measurements_with_prepared_weights_prepare_them_once(monkeypatch):
-    implicit = BY_NAME["implicit"]
+    fft = BY_NAME["fft"]
     calls = []
-    prepare = implicit.prepare
-    monkeypatch.setattr(implicit, "prepare", lambda *a: calls.append(a) or prepare(*a))
-    arguments = {"strategy": "implicit", "mode": "measure"}
+    prepare = fft.prepare
+    monkeypatch.setattr(fft, "prepare", lambda *a: calls.append(a) or prepare(*a))
+    arguments = {"strategy": "fft", "mode": "measure"}
     planner.plan(ConvGeometry.parse("ic3 oc5 i6 k3"), "float32", prepared=True, **arguments)
     assert len(calls) == 1
     planner.plan(ConvGeometry.parse("ic3 oc5 i6 k3"), "float32", **arguments)

@@ -10,7 +10,6 @@ import os
 
 import numpy as np
 
-from fastconv.kernels import cpu
 from fastconv.kernels.shield import imported, shielded
 
 _CPU_SETTINGS = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_ENABLE_AVX")
@@ -20,6 +19,8 @@ _SETTINGS = (*_CPU_SETTINGS, "NUMBA_OPT")
 @functools.cache
 def register_bytes() -> int:
     """Bytes of a vector register. Vectors are never wider: LLVM would split them, and then spill."""
+    from fastconv.kernels import cpu  # which refuses a bad FASTCONV_ISA: at the first call, not at import
+
     if not any(name in os.environ for name in _CPU_SETTINGS):
         return {"avx512": 64, "avx2": 32}.get(cpu.available_isas()[0], 16)
     registry = imported("numba.core.registry")
@@ -36,6 +37,8 @@ def lanes(dtype: np.dtype) -> int:
 @functools.cache
 def cpu_facts() -> tuple[object, ...]:
     """All that decides which instructions a kernel is compiled to."""
+    from fastconv.kernels import cpu
+
     settings = [os.environ.get(name) for name in _SETTINGS]
     return (os.uname().machine, *cpu.available_isas(), *(cpu.cpuid() or _proc_cpuinfo()), *settings)
 

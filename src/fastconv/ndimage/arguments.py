@@ -40,8 +40,8 @@ def as_index(name: str, value: Any) -> int:
         return value
     try:
         return index(value)
-    except TypeError:
-        raise TypeError(f"{name}={value!r}: expected an integer") from None
+    except TypeError as error:
+        raise TypeError(f"{name}={value!r}: expected an integer ({error})") from None
 
 
 def as_number(name: str, value: Any, complex_too: bool = False) -> complex:
