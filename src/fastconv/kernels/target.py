@@ -1,4 +1,4 @@
-"""The CPU that kernels are compiled for, told without loading a compiler.
+"""The CPU that kernels are compiled for, found out without loading a compiler.
 
 Numba compiles for the CPU that it runs on, unless ``NUMBA_CPU_NAME`` and its like say otherwise.
 """

@@ -62,7 +62,7 @@ def outer_product(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """A column (kh,) and a row (kw,) of float64 whose products, both rounded to the kernel's type, are all its taps.
 
     They may differ from the taps by a rounding for each of the column and the row, which is what sums of so many err
-    by anyway; zeros and whole numbers are met exactly. ``None`` if the kernel (kh, kw) is no such product.
+    by anyway; zeros and whole numbers are reproduced exactly. ``None`` if the kernel (kh, kw) is no such product.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What the kernels of pooling are told of planes and of tiles, as integers; known without a compiler."""
+"""The integer arguments of pooling kernels: planes and tiles. Importing them loads no compiler."""
 
 from __future__ import annotations
 
