@@ -1,5 +1,7 @@
 """conv1d, conv2d and plan_conv2d: what they accept, and what they promise."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 import fastconv
 from cases import CASES, DTYPES, OF_3X3, geometries, integers, normals, window
-from fastconv import GeometryError, planner
+from fastconv import GeometryError, UnsupportedError, planner
 from fastconv.arrays import as_operand
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import ConvGeometry
@@ -257,6 +259,42 @@ def test_auto_is_the_cheapest_within_the_tolerance(dtype, tolerance):
         assert plan.strategy.name == min(able, key=lambda c: c.seconds).name
 
 
+@given(geometries(max_extent=300), st.sampled_from(DTYPES), st.sampled_from([None, 0, 1e-6, 1e-4]), st.integers(12, 26))
+def test_auto_is_the_cheapest_that_the_report_lists(geometry, dtype, tolerance, bits):
+    g = geometry.as_2d()
+    try:
+        plan = planner.plan(g, dtype, tolerance=tolerance, max_workspace=1 << bits)
+    except UnsupportedError:
+        assume(False)
+    able = [c for c in plan.candidates if c.refusal is None]
+    image = replace(g, n=1)
+    seconds = {c.name: BY_NAME[c.name].cost(image, np.dtype(dtype)) for c in able}
+    seconds = {name: s + BY_NAME[name].prepare_cost(image, np.dtype(dtype)) for name, s in seconds.items()}
+    assert plan.strategy.name == min(seconds, key=seconds.get)
+    assert plan.seconds == next(c.seconds for c in able if c.name == plan.strategy.name)
+
+
+@given(geometries(max_extent=300))
+def test_bounds_of_costs_lie_below_them(geometry):
+    g = geometry.as_2d()
+    for strategy in BY_NAME.values():
+        for dtype in map(np.dtype, DTYPES):
+            if strategy.refuse(g, dtype) is None:
+                assert 0 <= strategy.least_cost(g, dtype) <= strategy.cost(g, dtype)
+
+
+def test_planning_prices_no_strategy_that_is_not_accurate_enough(monkeypatch):
+    def fail(*arguments):
+        raise AssertionError("it was priced")
+
+    g = ConvGeometry.parse("ic1 oc1 ih201 iw202 k5 p2")
+    for strategy in BY_NAME.values():
+        if not strategy.componentwise(g):
+            monkeypatch.setattr(type(strategy), "cost", fail)
+            monkeypatch.setattr(type(strategy), "workspace_bytes", fail)
+    assert planner.plan(g, F4, tolerance=0).componentwise
+
+
 def test_results_stay_within_the_tolerance():
     g = ConvGeometry.parse("ic16 oc4 i40 k9")
     x, weight = normals(g, "float32")
@@ -290,6 +328,7 @@ def test_equal_problems_share_a_plan():
     first = fastconv.plan_conv2d((1, 3, 20, 20), (4, 3, 3, 3))
     assert fastconv.plan_conv2d([1, 3, 20, 20], np.array([4, 3, 3, 3])) is first
     assert fastconv.plan_conv2d((1, 3, 20, 20), (4, 3, 3, 3), dtype=F8) is not first
+    assert len({id(planner.plan(first.geometry, dtype)) for dtype in ("float32", "f", np.float32, np.dtype("f4"))}) == 1
     assert fastconv.plan_conv2d((1, 3, 20, 20), (4, 3, 3, 3), padding=1) is not first
 
 

@@ -138,7 +138,7 @@ def plan_for(
         # product, and its inverse; without one it would take hours.
         limit = max(limit, 8 * type_.itemsize * prod(i + k - 1 for i, k in zip(image, kernel, strict=True)))
     chosen = planner.plan(
-        geometry, type_.name, strategy=strategy, tolerance=tolerance, threads=num_threads, max_workspace=limit
+        geometry, type_, strategy=strategy, tolerance=tolerance, threads=num_threads, max_workspace=limit
     )
     return chosen, planner.separable_terms(chosen) if strategy == "auto" else None
 

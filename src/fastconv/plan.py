@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from fastconv.geometry import ConvGeometry
@@ -40,7 +42,7 @@ class Candidate:
     local: bool = False
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """How one convolution is computed; immutable, shareable between threads.
 
@@ -60,11 +62,13 @@ class Plan:
     max_workspace : int
         Bound on scratch memory, in bytes.
     mode : {"estimate", "measure"}
-        Whether `candidates` carry estimated or measured seconds.
+        Whether seconds are estimated or measured, here and in `candidates`.
     prepared : bool
         Whether calls bring a weight that was prepared before, so that its preparation is not in their price.
-    candidates : tuple of Candidate
-        Every strategy, with its price or the reason why it was left out.
+    seconds : float
+        Estimated or measured time of a call.
+    list_candidates : callable
+        Makes `candidates`.
     """
 
     geometry: ConvGeometry
@@ -75,7 +79,13 @@ class Plan:
     max_workspace: int
     mode: str
     prepared: bool
-    candidates: tuple[Candidate, ...]
+    seconds: float
+    list_candidates: Callable[[], tuple[Candidate, ...]] = field(compare=False)
+
+    @cached_property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Every strategy, with its price or the reason why it was left out; few calls ask for it."""
+        return self.list_candidates()
 
     @property
     def componentwise(self) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache, partial
+from heapq import heapify, heappop, heappush
 from numbers import Real
 
 import numpy as np
@@ -65,7 +66,7 @@ def plan(
     if mode not in ("estimate", "measure"):
         raise ValueError(f"mode={mode!r}: expected 'estimate' or 'measure'")
     limit = checked_bytes("max_workspace", max_workspace)
-    return _plan(geometry, dtype, strategy, checked_tolerance(tolerance), threads, limit, mode, prepared)
+    return _plan(geometry, np.dtype(dtype), strategy, checked_tolerance(tolerance), threads, limit, mode, prepared)
 
 
 def separable_terms(plan: Plan) -> int | None:
@@ -77,10 +78,9 @@ def separable_terms(plan: Plan) -> int | None:
     if strategy.refuse(g, dtype) is not None or min(g.kernel) == 1:
         return None
     # Finding them is paid whether there are so few or not.
-    seconds = next(c.seconds for c in plan.candidates if c.name == plan.strategy.name)
-    if strategy.cost_of_terms(g, dtype, 1) + FIND_SECONDS >= seconds:
+    if strategy.cost_of_terms(g, dtype, 1) + FIND_SECONDS >= plan.seconds:
         return None
-    terms, budget = 0, seconds - strategy.prepare_cost(g, dtype)
+    terms, budget = 0, plan.seconds - strategy.prepare_cost(g, dtype)
     while (
         terms + 1 < min(g.kernel)
         and strategy.cost_of_terms(g, dtype, terms + 1) < budget
@@ -93,7 +93,7 @@ def separable_terms(plan: Plan) -> int | None:
 @lru_cache(maxsize=REMEMBERED)
 def _plan(
     geometry: ConvGeometry,
-    dtype: str,
+    dtype: np.dtype,
     strategy: str,
     tolerance: float | None,
     threads: int,
@@ -101,45 +101,96 @@ def _plan(
     mode: str,
     prepared: bool,
 ) -> Plan:
-    type_ = np.dtype(dtype)
-    limit = default_tolerance(geometry, type_) if tolerance is None else tolerance
-    candidates = {
-        s.name: candidate(s, geometry, type_, limit, threads, max_workspace, s.name == strategy, prepared)
-        for s in STRATEGIES
-    }
-    if strategy == "auto":
-        able = [name for name, c in candidates.items() if c.refusal is None]
-        if not able:
-            reasons = "; ".join(f"{name}: {c.refusal}" for name, c in candidates.items())
-            raise UnsupportedError(f"no strategy computes {geometry} in {type_}: {reasons}")
-    elif (refusal := candidates[strategy].refusal) is not None:
-        raise UnsupportedError(f"strategy={strategy!r} cannot compute {geometry} in {type_}: {refusal}")
-    else:
-        able = [strategy]
+    """What `plan` remembers.
+
+    A new extent should cost little: only strategies that qualify are priced, and of those only the cheapest are asked
+    for their workspace, which takes their tiling. The report asks for the rest.
+    """
+    limit = default_tolerance(geometry, dtype) if tolerance is None else tolerance
+    listed = partial(_candidates, geometry, dtype, limit, threads, max_workspace, strategy, prepared)
     # Priced as one image: the choice, and with it every bit of the result, is the same in any batch.
     image = geometry if geometry.n <= 1 else replace(geometry, n=1)
-    if mode == "measure":
-        price = _measure([BY_NAME[name] for name in able], image, type_, threads, max_workspace, prepared)
-        for name in able:
-            candidates[name] = replace(candidates[name], seconds=price[name] * geometry.n if name in price else None)
+    if strategy == "auto":
+        qualified = [s for s in STRATEGIES if _qualifies(s, geometry, dtype, limit)]
     else:
-        price = {
-            name: candidates[name].seconds if image is geometry else _estimate(BY_NAME[name], image, type_, prepared)
-            for name in able
-        }
-    chosen = min(price, key=price.__getitem__)
-    seconds = _estimate(BY_NAME[chosen], geometry, type_, prepared) if mode == "measure" else candidates[chosen].seconds
+        qualified = [s for s in (BY_NAME[strategy],) if s.refuse(geometry, dtype) is None]
+
+    def fits(s: Strategy) -> bool:
+        return s.workspace_bytes(geometry, dtype, threads, max_workspace) <= max_workspace
+
+    if mode == "measure":
+        price = _measure([s for s in qualified if fits(s)], image, dtype, threads, max_workspace, prepared)
+        listed = partial(listed, measured={name: seconds * geometry.n for name, seconds in price.items()})
+        chosen = BY_NAME[min(price, key=price.__getitem__)] if price else None
+    else:
+        chosen = next(filter(fits, _by_price(qualified, image, dtype, prepared)), None)
+    if chosen is None:
+        raise UnsupportedError(_reasons(geometry, dtype, strategy, listed()))
+    estimate = _estimate(chosen, geometry, dtype, prepared)
     return Plan(
         geometry=geometry,
-        dtype=type_.name,
-        strategy=BY_NAME[chosen],
-        threads=max(1, min(threads, int(seconds / _SECONDS_A_THREAD))),
+        dtype=dtype.name,
+        strategy=chosen,
+        threads=max(1, min(threads, int(estimate / _SECONDS_A_THREAD))),
         tolerance=limit,
         max_workspace=max_workspace,
         mode=mode,
         prepared=prepared,
-        candidates=tuple(candidates.values()),
+        seconds=price[chosen.name] * geometry.n if mode == "measure" else estimate,
+        list_candidates=listed,
     )
+
+
+def _qualifies(strategy: Strategy, geometry: ConvGeometry, dtype: np.dtype, tolerance: float) -> bool:
+    """Whether `strategy` can compute it, as accurately as asked; the cheapest test comes first."""
+    componentwise = strategy.componentwise(geometry)
+    if tolerance == 0 and not componentwise:
+        return False
+    return strategy.refuse(geometry, dtype) is None and (componentwise or strategy.error(geometry, dtype) <= tolerance)
+
+
+def _by_price(
+    strategies: list[Strategy], geometry: ConvGeometry, dtype: np.dtype, prepared: bool
+) -> Iterator[Strategy]:
+    """The cheapest first, and of equals the earlier; none is priced that a bound tells to be dearer."""
+    queue = [(s.least_cost(geometry, dtype), False, rank) for rank, s in enumerate(strategies)]
+    heapify(queue)
+    while queue:
+        _, is_priced, rank = heappop(queue)
+        if is_priced:
+            yield strategies[rank]
+        else:
+            heappush(queue, (_estimate(strategies[rank], geometry, dtype, prepared), True, rank))
+
+
+def _reasons(geometry: ConvGeometry, dtype: np.dtype, strategy: str, candidates: tuple[Candidate, ...]) -> str:
+    """Why nothing computes it, or the one strategy that was named does not."""
+    refusals = {c.name: c.refusal for c in candidates}
+    if strategy != "auto":
+        return f"strategy={strategy!r} cannot compute {geometry} in {dtype}: {refusals[strategy]}"
+    reasons = "; ".join(f"{name}: {refusal}" for name, refusal in refusals.items())
+    return f"no strategy computes {geometry} in {dtype}: {reasons}"
+
+
+def _candidates(
+    geometry: ConvGeometry,
+    dtype: np.dtype,
+    tolerance: float,
+    threads: int,
+    max_workspace: int,
+    strategy: str,
+    prepared: bool,
+    measured: dict[str, float] | None = None,
+) -> tuple[Candidate, ...]:
+    """All strategies, with their estimated seconds, or those that were `measured`."""
+    listed = [
+        candidate(s, geometry, dtype, tolerance, threads, max_workspace, s.name == strategy, prepared)
+        for s in STRATEGIES
+    ]
+    if measured is not None:
+        able = {strategy} if strategy != "auto" else {c.name for c in listed if c.refusal is None}
+        listed = [replace(c, seconds=measured.get(c.name)) if c.name in able else c for c in listed]
+    return tuple(listed)
 
 
 def candidate(

@@ -49,6 +49,9 @@ class Strategy(Protocol):
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         """Estimated seconds of `run` on one thread."""
 
+    def least_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        """A bound from below of `cost` that is quicker to find; 0 where `cost` itself is quick."""
+
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         """Estimated seconds of `prepare` on one thread, which only one-shot calls pay each time."""
 
@@ -90,7 +93,14 @@ class Strategy(Protocol):
         """`run` with a weight that was not prepared and is not used again: the same bits."""
 
 
-class SumsProducts:
+class PricedQuickly:
+    """The share of strategies whose cost is quick to find."""
+
+    def least_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        return 0.0
+
+
+class SumsProducts(PricedQuickly):
     """The share of strategies that add up the products of a window, in some order."""
 
     local = True

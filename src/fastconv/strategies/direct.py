@@ -105,6 +105,8 @@ def _places(g: ConvGeometry, columns: _Columns, plane_pitch: int, unit: int) -> 
     taps = np.arange(g.kw, dtype=np.int64) * g.dw
     if columns.by_tap:
         return np.arange(g.kw, dtype=np.int64) * plane_pitch, taps
+    if columns.planes == 1:
+        return taps // columns.step * unit, taps[:1]
     starts, plane = np.unique(taps % columns.step, return_inverse=True)
     return plane * plane_pitch + taps // columns.step * unit, starts
 

@@ -408,6 +408,15 @@ class Fft(PreparesFirst):
             _image_seconds(geometry, np.float64(tiling.points), np.float64(tiling.pairs), dtype.itemsize)
         )
 
+    def least_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        # Whatever the tiling, planes cover the dense outputs, two by two, and none is smaller than the least there is.
+        g, wide = geometry, dtype.itemsize / 4
+        rows = g.oh if g.kh == 1 else (g.oh - 1) * g.sh + 1
+        points = max(_UNIT * _UNIT, rows * ((g.ow - 1) * g.sw + 1) / 2)
+        transforms = (g.ic + g.oc) * 5 * log2(_UNIT * _UNIT) / _RATES[0][1]
+        products = (g.oc * g.ic // g.g - g.oc) / _PRODUCT_RATE
+        return _CALL_SECONDS + g.n * points * (transforms + products) * wide
+
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         tiling = _tiling(geometry, dtype.itemsize)
         width = np.float64(tiling.extents[1])

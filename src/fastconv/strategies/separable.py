@@ -24,7 +24,7 @@ from fastconv import threads as team
 from fastconv.continuation import edge_indices
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
-from fastconv.strategies.base import PreparesFirst, refuse_unless_real_2d, sum_error
+from fastconv.strategies.base import PreparesFirst, PricedQuickly, refuse_unless_real_2d, sum_error
 from fastconv.strategies.direct import Direct
 
 # To find the factors of an outer product, or that there are none.
@@ -275,7 +275,7 @@ def correlate_factors(
     return not any(not_finite.tolist())
 
 
-class Separable(PreparesFirst):
+class Separable(PreparesFirst, PricedQuickly):
     name = "separable"
     local = True
 

@@ -270,6 +270,14 @@ class Winograd:
         return max(kernel) > 1 and all(r in (1, max(kernel)) for r in kernel) and (self.m, max(kernel)) in AXES
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        _, _, _, _, _, down, across, *_ = _launch(geometry, self.m, dtype.itemsize, 1, False).blocking
+        return self._seconds(geometry, dtype, down * across)
+
+    def least_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        return self._seconds(geometry, dtype, 1)
+
+    def _seconds(self, geometry: ConvGeometry, dtype: np.dtype, blocks: int) -> float:
+        """The cost of an image in so many blocks."""
         from fastconv.kernels.gemm import LANES
 
         g = geometry
@@ -281,8 +289,7 @@ class Winograd:
         products = 2 * points * tiles * filters
         transformed = points * tiles * (g.ic + g.oc) * itemsize
         images = g.n * (g.ic * g.ih * g.iw + g.oc * g.positions) * itemsize
-        _, _, _, _, _, down, across, *_ = _launch(g, self.m, itemsize, 1, False).blocking
-        weights = down * across * points * filters * itemsize  # read once a block
+        weights = blocks * points * filters * itemsize  # read once a block
         products *= 1 + 4 / _sum_steps(self.m, g.ic // g.g)  # each running sum is added to memory
         seconds = products / (0.98 * FMA_FLOPS[itemsize]) + transformed / 18e9 + images / 20e9 + weights / 21e9
         return 1e-5 + seconds
