@@ -9,7 +9,13 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .PHONY: demo test lint asan bench bench-peers dist clean
 
 demo: $(VENV)/.plot
+	@echo 'Every strategy on a real photograph; about a minute.'
 	$(BIN)/fastconv compare
+	@echo
+	@echo 'Next, try one of these:'
+	@echo '  $(BIN)/fastconv                                         what else it can do'
+	@echo '  $(BIN)/fastconv compare --image YOURS.png --plot out.png'
+	@echo '  $(BIN)/fastconv compare --layer "ic64 oc64 i56 k3 p1"   Winograd at its best'
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto
@@ -46,6 +52,7 @@ clean:
 	find src \( -name '*.c' -not -path '*/simd/*' \) -delete
 
 $(BIN)/python:
+	@echo 'Creating $(VENV), where everything is installed; "make clean" removes it.'
 	$(PYTHON) -m venv $(VENV)
 
 # Linters read sources: nothing is built for them. The versions are those of .pre-commit-config.yaml.
@@ -68,7 +75,9 @@ $(VENV)/.engines: $(VENV)/.peers
 	$(INSTALL) --no-deps ncnn==1.0.20261020 MNN==3.6.1 openvino==2026.4.1
 	touch $@
 
-# An editable install with one of the extras; built again when a compiled source changes.
+# An editable install with one of the extras; built again when a compiled source changes. pip shows nothing of a build
+# that succeeds, so setup.py reports its progress to the terminal itself.
 $(VENV)/.%: $(COMPILED) | $(BIN)/python
-	$(INSTALL) --editable '.[$*]'
+	@echo 'Installing fastconv[$*] into $(VENV): downloading, then compiling; minutes on two cores.'
+	FASTCONV_PROGRESS=/proc/$$$$/fd/2 $(INSTALL) --editable '.[$*]'
 	touch $@

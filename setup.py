@@ -3,12 +3,15 @@
 import os
 import platform
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from glob import glob
+from itertools import count
 
 import numpy as np
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_clib import build_clib
+from setuptools.command.build_ext import build_ext
 
 KERNELS = "src/fastconv/kernels"
 OPTIMISED = ["-O3", "-falign-functions=64", "-falign-loops=64", "-fno-math-errno", "-fno-trapping-math"]
@@ -42,13 +45,35 @@ SIMD_LIBRARIES = [
 ]
 
 
+class Progress:
+    """Reports each compiled part to the file that FASTCONV_PROGRESS names: pip shows a build's output only if it fails."""
+
+    def __init__(self) -> None:
+        self.path = os.environ.get("FASTCONV_PROGRESS", os.devnull)
+        self.total = len(SIMD_LIBRARIES) + len(EXTENSIONS)
+        self.parts = count(1)
+
+    def report(self, name: str) -> None:
+        with suppress(OSError), open(self.path, "a") as file:
+            file.write(f"  compiled {next(self.parts):2} of {self.total}: {name}\n")
+
+
 class ParallelBuildClib(build_clib):
     """Instruction sets are compiled side by side: each takes half a minute."""
 
     def build_libraries(self, libraries: list) -> None:
-        build = super().build_libraries
+        def build(library: tuple) -> None:
+            build_clib.build_libraries(self, [library])
+            PROGRESS.report(library[0])
+
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(lambda library: build([library]), libraries))
+            list(pool.map(build, libraries))
+
+
+class ReportingBuildExt(build_ext):
+    def build_extension(self, extension: Extension) -> None:
+        super().build_extension(extension)
+        PROGRESS.report(extension.name)
 
 
 def extension(module: str, **options) -> Extension:
@@ -65,27 +90,30 @@ def extension(module: str, **options) -> Extension:
     )
 
 
+EXTENSIONS = [
+    extension("fastconv.threads", compile_args=["-fopenmp"], link_args=["-fopenmp"]),
+    extension("fastconv.kernels.cpu"),
+    extension("fastconv.kernels.epilogue"),
+    extension("fastconv.kernels.executable"),
+    extension("fastconv.kernels.fft"),
+    extension("fastconv.kernels.gemm"),
+    extension("fastconv.kernels.layers"),
+    extension("fastconv.kernels.lowering"),
+    extension("fastconv.kernels.scatter"),
+    extension("fastconv.kernels.separable"),
+    # Short copies stay loops: a call takes longer.
+    extension("fastconv.kernels.sweep", compile_args=["-fno-tree-loop-distribute-patterns"]),
+    extension("fastconv.kernels.windows"),
+    extension("fastconv.kernels.winograd"),
+]
+PROGRESS = Progress()
+
 setup(
     libraries=SIMD_LIBRARIES,
-    cmdclass={"build_clib": ParallelBuildClib},
+    cmdclass={"build_clib": ParallelBuildClib, "build_ext": ReportingBuildExt},
     options={"build_ext": {"parallel": os.cpu_count()}},
     ext_modules=cythonize(
-        [
-            extension("fastconv.threads", compile_args=["-fopenmp"], link_args=["-fopenmp"]),
-            extension("fastconv.kernels.cpu"),
-            extension("fastconv.kernels.epilogue"),
-            extension("fastconv.kernels.executable"),
-            extension("fastconv.kernels.fft"),
-            extension("fastconv.kernels.gemm"),
-            extension("fastconv.kernels.layers"),
-            extension("fastconv.kernels.lowering"),
-            extension("fastconv.kernels.scatter"),
-            extension("fastconv.kernels.separable"),
-            # Short copies stay loops: a call takes longer.
-            extension("fastconv.kernels.sweep", compile_args=["-fno-tree-loop-distribute-patterns"]),
-            extension("fastconv.kernels.windows"),
-            extension("fastconv.kernels.winograd"),
-        ],
+        EXTENSIONS,
         compiler_directives={
             "language_level": "3",
             "boundscheck": False,

@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -90,17 +92,42 @@ def test_picture_gives_two_problems_and_a_chart(tmp_path, capsys):
         (["compare", "--layer", "ic1 oc1 i3 k1", "--image", "x.png"], "not allowed"),
         (["compare", "--plot", "no/such/folder/chart.png"], "cannot be written"),
         (["compare", "--plot", "chart.docx"], "chart.docx"),
+        (["plan"], "DESCRIPTOR"),
+        (["plan", "nonsense"], "nonsense"),
+        (["plan", "id4 ih4 iw4 k1 ic1 oc1"], "one or two spatial axes"),
+        (["plan", "ic1 oc1 i3 k1", "--tolerance", "-1"], "tolerance=-1"),
+        (["plan", "ic1 oc1 i3 k1", "--tolerance", "loose"], "--tolerance"),
     ],
 )
 def test_mistakes_end_in_one_line(arguments, fault, capsys):
     error = failure(arguments, capsys)
-    assert error.startswith("fastconv compare: error: ")
+    assert error.startswith(f"fastconv {arguments[0]}: error: ")
     assert fault in error
 
 
-@pytest.mark.parametrize("arguments", [[], ["bench-press"]])
-def test_a_command_is_required(arguments, capsys):
-    assert failure(arguments, capsys).startswith("fastconv: error: ")
+def test_without_a_command_it_shows_three_examples_that_work(capsys):
+    assert main([]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert max(map(len, captured.out.splitlines())) <= 80
+    examples = [shlex.split(line.split("  ")[0]) for line in re.findall(r"^  (fastconv .*)", captured.out, re.M)]
+    assert len(examples) == 3
+    for _, command, *arguments in examples:
+        options = {"compare": ["--help"], "plan": []}[command]
+        with contextlib.suppress(SystemExit):
+            main([command, *arguments, *options])
+        captured = capsys.readouterr()
+        assert (captured.err, captured.out != "") == ("", True)
+
+
+def test_an_unknown_command(capsys):
+    assert failure(["bench-press"], capsys).startswith("fastconv: error: ")
+
+
+def test_plan_is_that_of_the_layer(capsys):
+    assert main(["plan", "n1 ic16 oc16 i20 k3 p1", "--threads", "1", "--tolerance", "0"]) == 0
+    plan = fastconv.plan_conv2d((1, 16, 20, 20), (16, 16, 3, 3), padding=1, tolerance=0, num_threads=1)
+    assert capsys.readouterr().out == f"{plan!r}\n"
 
 
 @pytest.mark.parametrize("name", ["empty.png", "empty.npy", "text.png", "text.npy"])

@@ -9,6 +9,7 @@ import pytest
 import fastconv
 from fastconv import compare_conv2d, timing
 from fastconv.compare import format_ratio
+from fastconv.plan import format_percent, format_seconds
 from fastconv.strategies import BY_NAME
 
 UNIT = {"float32": 2.0**-24, "float64": 2.0**-53}
@@ -100,10 +101,10 @@ def test_report_is_one_aligned_table(comparison):
     lines = str(comparison).splitlines()
     assert lines[0] == f"n2 g2 ic4 oc6 ih13 iw11 kh3 kw3 sh2 sw1 p1, {comparison.dtype}, 1 thread"
     ran = sum(m.refusal is None for m in comparison.measurements)
-    table = lines[3 : 3 + ran + 2]  # a heading before, SciPy after
+    table = lines[4 : 4 + ran + 3]  # a heading of two lines before, SciPy after
     assert {len(line) for line in table} == {len(table[0])}
     assert [line.split()[1] for line in table if line.startswith("*")] == [comparison.auto]
-    assert max(map(len, lines)) <= 120
+    assert max(map(len, lines)) <= 80
 
 
 def test_refusal_for_workspace_states_sizes():
@@ -221,6 +222,21 @@ def test_plot_of_refusals_and_of_a_suffix_that_is_no_format(tmp_path):
     assert (tmp_path / "chart.svg").read_text().startswith("<?xml")
     with pytest.raises(ValueError, match="ends in one of"):
         comparison.plot(tmp_path / "chart.docx")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.0, "0 µs"), (2e-7, "0.2 µs"), (9.996e-4, "1 ms"), (0.0195, "19.5 ms"), (0.99951, "1 s"), (1234.5, "1,234 s")],
+)
+def test_format_seconds(seconds, text):
+    assert format_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.004, "0.4 %"), (0.548, "54.8 %"), (0.9996, "100 %"), (1.554, "155 %"), (12.3, "1230 %")]
+)
+def test_format_percent(share, text):
+    assert format_percent(share) == text
 
 
 @pytest.mark.parametrize(("ratio", "text"), [(0.4, "0.40×"), (9.99, "9.99×"), (12.34, "12.3×"), (1234.5, "1,234×")])

@@ -1,7 +1,7 @@
-"""Comparisons as a chart: times beside errors, one row of two panels a problem.
+"""Comparisons as a chart: times beside errors, one row of two panels per problem.
 
 Drawn on a canvas of its own, so that no state of pyplot is touched. The colours are Okabe and Ito's, which
-colour-blind readers tell apart; nothing is said by colour alone.
+colour-blind readers can tell apart; nothing depends on colour alone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from fastconv.plan import format_seconds
+from fastconv.plan import format_percent, format_seconds
 
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#8A8A8A"
 _INK, _FAINT = "#222222", "#D8D8D8"
@@ -19,7 +19,7 @@ _DPI = 150
 
 
 class Measured(Protocol):
-    """What is drawn of a contender: its time and its errors, or why it has none."""
+    """What a chart shows of one contender: its time and errors, or why it did not run."""
 
     name: str
     refusal: str | None
@@ -29,7 +29,7 @@ class Measured(Protocol):
 
 
 class Comparable(Protocol):
-    """What is drawn of a problem and of all that ran on it."""
+    """What a chart shows of one problem and of everything that ran on it."""
 
     geometry: Any
     dtype: str
@@ -84,7 +84,7 @@ def draw(path: str | os.PathLike[str], comparisons: Sequence[tuple[str, Comparab
         _draw_times(times, comparison)
         _draw_errors(errors, comparison)
         panels.append((errors, comparison))
-    figure.draw_without_rendering()  # settles the layout, which the labels must know to keep apart
+    figure.draw_without_rendering()  # settles the layout, without which labels cannot avoid one another
     for errors, comparison in panels:
         _label_points(errors, comparison)
     figure.savefig(path, format=suffix, dpi=_DPI, facecolor="white")
@@ -110,16 +110,16 @@ def _look(comparison: Comparable, name: str) -> tuple[str, str]:
 
 
 def _draw_times(axes: Any, comparison: Comparable) -> None:
-    """Horizontal bars, the fastest on top; those that refuse follow with their reason."""
+    """Horizontal bars, fastest on top, then the strategies that refuse, with their reasons."""
     timed = _timed(comparison)
     refused = [m for m in comparison.measurements if m.refusal is not None]
     seconds = [m.seconds for m in timed]
     low, high = min(seconds) / 4, max(seconds)
-    # Room on the right for the figures at the ends of the bars.
+    # Leaves space on the right for the figures at the ends of the bars.
     axes.set(xscale="log", xlim=(low, high * (high / low) ** 0.35))
     axes.barh(range(len(timed)), seconds, height=0.66, color=[_look(comparison, m.name)[0] for m in timed])
     for y, m in enumerate(timed):
-        text = f"{format_seconds(m.seconds)}  ({100 * comparison.peak_share(m):.2g} % of peak)"
+        text = f"{format_seconds(m.seconds)}  ({format_percent(comparison.peak_share(m))} of peak)"
         axes.annotate(text, (m.seconds, y), (5, 0), textcoords="offset points", va="center", fontsize=8.5, color=_INK)
     for y, m in enumerate(refused, len(timed)):
         reason = textwrap.fill(f"refuses: {m.refusal}", 64)
@@ -143,12 +143,12 @@ def _time_axis(axes: Any) -> None:
 
 
 def _shown(error: float | None) -> bool:
-    """Whether a logarithmic axis has a place for `error`."""
+    """Whether `error` can be drawn on a logarithmic axis."""
     return error is not None and 0 < error < float("inf")
 
 
 def _draw_errors(axes: Any, comparison: Comparable) -> None:
-    """A point for every contender: measured errors filled, expected ones hollow, joined by a line."""
+    """Two points per contender, joined by a line: the measured error filled, the expected one hollow."""
     from matplotlib.lines import Line2D
 
     axes.set(xscale="log", yscale="log")
@@ -191,7 +191,7 @@ def _draw_errors(axes: Any, comparison: Comparable) -> None:
 
 
 def _label_points(axes: Any, comparison: Comparable) -> None:
-    """Names beside the measured points, each where it covers no point and no name, and stays inside the panel."""
+    """Write names beside the measured points, covering no point or other name and staying inside the panel."""
     from matplotlib.transforms import Bbox
 
     size, pixel = 8.5, axes.figure.dpi / 72
@@ -204,7 +204,7 @@ def _label_points(axes: Any, comparison: Comparable) -> None:
     for m in named:
         x, y = axes.transData.transform((m.seconds, m.measured_error))
         width, height = 0.6 * size * len(m.name), 1.1 * size
-        # Beside the point, then above and below it, ever further.
+        # Candidate positions: beside the point first, then further and further above and below it.
         places = []
         for dy in (0, 11, -11, 20, -20, 29, -29):
             for dx, side in ((8, "left"), (-8, "right"), (0, "center")):

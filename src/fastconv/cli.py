@@ -1,6 +1,6 @@
-"""The command line: ``fastconv compare`` and ``fastconv info``.
+"""The command line: ``fastconv compare``, ``fastconv plan`` and ``fastconv info``.
 
-Results go to stdout, everything else to stderr. What a user can get wrong ends in one line and exit code 2.
+Results go to stdout, everything else to stderr. Every mistake a user can make ends in one line and exit code 2.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import NoReturn
 import numpy as np
 
 import fastconv
-from fastconv import chart, photograph
+from fastconv import chart, photograph, planner
 from fastconv.compare import Comparison, compare_conv2d
 from fastconv.geometry import ConvGeometry
 from fastconv.networks import NETWORKS
@@ -30,12 +30,23 @@ from fastconv.strategies import BY_NAME, STRATEGIES
 
 _INTERRUPTED, _BROKEN_PIPE = 130, 141  # 128 plus the signal, as a shell reports it
 
-# What the arrays of a `--layer` may take, the float64 reference included.
+# Limit on the arrays of a `--layer`, the float64 reference included.
 _MAX_LAYER_BYTES = 4 << 30
+
+_DESCRIPTION = fastconv.__doc__.splitlines()[0]
+
+# What `fastconv` alone prints, below its name.
+_HELP = """\
+  fastconv compare                                every strategy on a photograph
+  fastconv compare --layer "ic64 oc64 i56 k3 p1"  the same on a layer of yours
+  fastconv plan "ic64 oc64 i56 k3 p1"             what would run there, and why
+
+fastconv info describes this machine; fastconv COMMAND --help lists options.
+In Python: import fastconv; help(fastconv)"""
 
 
 class _Parser(argparse.ArgumentParser):
-    """Errors are one line, without the usage."""
+    """Reports an error in one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
@@ -44,7 +55,7 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code, or raises ``SystemExit`` with it."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # σ and µ must not crash a terminal that lacks them
+        if isinstance(stream, io.TextIOWrapper):  # σ and µ must not crash where the terminal cannot show them
             stream.reconfigure(errors="replace")
     try:
         options = _parsed(arguments)
@@ -59,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
-        # The reader has gone. Nothing may be left for the interpreter to flush into the closed pipe at its exit.
+        # The reader has gone, so the interpreter must find nothing to flush into the closed pipe when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
     return 0
@@ -69,7 +80,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     try:
         options, unknown = _parser().parse_known_args(arguments)
     except SystemExit:
-        print(end="", flush=True)  # the help may meet a closed pipe too
+        print(end="", flush=True)  # the help, too, may go to a closed pipe
         raise
     if unknown:
         options.parser.error(f"unknown arguments: {' '.join(unknown)}")
@@ -77,37 +88,55 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="fastconv", description=fastconv.__doc__.splitlines()[0], allow_abbrev=False)
+    parser = _Parser(prog="fastconv", description=_DESCRIPTION, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"fastconv {fastconv.__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    parser.set_defaults(run=_help, parser=parser)
+    commands = parser.add_subparsers(metavar="COMMAND")
 
     compare = commands.add_parser(
         "compare",
-        help="every strategy on a photograph or a layer: time, workspace, error, why refused",
-        description="Compare every strategy, and scipy.signal, on two problems made of a photograph (a 5×5 filter "
-        "on its grey version, a VGG-like layer of 64 3×3 filters on its colours), on one layer, or on the distinct "
-        "convolutions of a classical network, after a table of what its layers see and cost.",
+        help="every strategy on a photograph or a layer: time, workspace, errors, or why it refuses",
+        description="Compare every strategy, and scipy.signal, on a photograph (a 5×5 filter of its grey version, and "
+        "a VGG-like layer of 64 filters of 3×3 on its colours), on one layer, or on each distinct convolution of a "
+        "classical network, below a table of the network's receptive fields and costs.",
         allow_abbrev=False,
     )
     problem = compare.add_mutually_exclusive_group()
-    problem.add_argument("--image", metavar="FILE", help="the photograph: a picture, or a .npy array (H, W[, 3])")
+    problem.add_argument("--image", metavar="FILE", help="another photograph: a picture, or a .npy array (H, W[, 3])")
     problem.add_argument(
         "--layer",
         metavar="DESCRIPTOR",
-        help='random data of this geometry instead, such as "n1 ic64 oc64 ih56 iw56 kh3 kw3 s1 p1"',
+        help='random data for this layer instead, such as "n1 ic64 oc64 ih56 iw56 kh3 kw3 s1 p1"',
     )
     problem.add_argument("--network", choices=NETWORKS, help="random data for each convolution of this network instead")
-    compare.add_argument("--strategies", metavar="A,B", type=_names, help=f"some of {', '.join(BY_NAME)}")
-    compare.add_argument("--threads", metavar="N", type=_threads, help="at most as many threads")
-    compare.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="default: float32")
+    compare.add_argument("--strategies", metavar="A,B", type=_names, help=f"only these, of {', '.join(BY_NAME)}")
     compare.add_argument("--repeats", metavar="N", type=_repeats, default=5, help="timed bursts each (default: 5)")
     compare.add_argument("--json", action="store_true", help="print one JSON document instead of the report")
-    compare.add_argument("--plot", metavar="FILE", help="draw the comparison too: a .png, .svg or .pdf")
+    compare.add_argument("--plot", metavar="FILE", help="draw the comparison as well, as .png, .svg or .pdf")
     compare.set_defaults(run=_compare, parser=compare)
+
+    plan = commands.add_parser(
+        "plan",
+        help="which strategy would compute a layer, and why",
+        description="Print the plan of a convolution: the strategy that would run, with the estimated time, workspace "
+        "and error of every other one, or the reason why it was left out. Nothing is computed.",
+        allow_abbrev=False,
+    )
+    plan.add_argument("layer", metavar="DESCRIPTOR", help='such as "n1 ic64 oc64 ih56 iw56 kh3 kw3 s1 p1"')
+    plan.add_argument("--tolerance", metavar="E", type=float, help="largest error expected, in σ of the output")
+    plan.set_defaults(run=_plan, parser=plan)
+
+    for command in (compare, plan):
+        command.add_argument("--threads", metavar="N", type=_threads, help="use at most N threads")
+        command.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="default: float32")
 
     info = commands.add_parser("info", help="versions, CPU, measured peak, threads, strategies", allow_abbrev=False)
     info.set_defaults(run=_info, parser=info)
     return parser
+
+
+def _help(options: argparse.Namespace) -> str:
+    return f"fastconv {fastconv.__version__}: {_DESCRIPTION}\n\n{_HELP}"
 
 
 def _integer(text: str, low: int, high: int) -> int:
@@ -133,7 +162,7 @@ def _names(text: str) -> list[str]:
 
 
 def _compare(options: argparse.Namespace) -> str:
-    """Run the comparisons; the report, or the JSON document."""
+    """Run the comparisons and return the report, or the JSON document."""
     if options.plot is not None:
         _check_target(options.plot)
     results: list[tuple[str, Comparison]] = []
@@ -175,7 +204,7 @@ def _compare(options: argparse.Namespace) -> str:
 
 
 def _sums(network: Network, comparisons: Sequence[Comparison]) -> str:
-    """The time of all convolutions of a network, by each strategy that computed every one, and by what auto chooses."""
+    """Total time of a network's convolutions: for each strategy that can compute them all, and for auto's choices."""
     seconds: dict[str, list[float]] = {}
     for comparison, names in zip(comparisons, network.convolutions.values(), strict=True):
         ran = {m.name: m.seconds * len(names) for m in comparison.measurements if m.seconds is not None}
@@ -190,7 +219,7 @@ def _sums(network: Network, comparisons: Sequence[Comparison]) -> str:
 
 
 def _photograph(options: argparse.Namespace) -> list[tuple]:
-    """An image filter on the grey picture, and a layer on its colours: title, x, weight, window."""
+    """An image filter on the grey picture and a layer on its colours, each as (title, x, weight, window)."""
     colour = photograph.load(options.image)
     name = "Grace Hopper" if options.image is None else Path(options.image).name
     size = f"{name}, {colour.shape[2]}×{colour.shape[1]}"
@@ -207,22 +236,35 @@ _SAME = {"padding": "same"}
 
 
 def _layer(options: argparse.Namespace) -> list[tuple]:
-    """Random normal data of the geometry that a descriptor names."""
-    g = ConvGeometry.parse(options.layer).as_2d()
+    """Random normal data for the layer that a descriptor names."""
+    argument = f"--layer {options.layer!r}"
+    return [_random("Random normal data", argument, _planar(argument, options.layer), options.dtype)]
+
+
+def _plan(options: argparse.Namespace) -> str:
+    """The plan of the convolution that a descriptor names."""
+    geometry = _planar(f"DESCRIPTOR {options.layer!r}", options.layer)
+    threads = fastconv.get_num_threads() if options.threads is None else options.threads
+    return repr(planner.plan(geometry, options.dtype, tolerance=options.tolerance, threads=threads))
+
+
+def _planar(argument: str, descriptor: str) -> ConvGeometry:
+    """The geometry that `descriptor` names, with two axes."""
+    g = ConvGeometry.parse(descriptor).as_2d()
     if g.ndim != 2:
-        raise ValueError(f"--layer {options.layer!r}: expected one or two spatial axes, got {g.ndim}")
-    return [_random("Random normal data", f"--layer {options.layer!r}", g, options.dtype)]
+        raise ValueError(f"{argument}: expected one or two spatial axes, got {g.ndim}")
+    return g
 
 
 def _random(title: str, argument: str, g: ConvGeometry, type_name: str) -> tuple:
-    """Random normal data of geometry `g`, which the user asked for by `argument`."""
+    """Random normal data for the layer `g`, requested by the command-line `argument`."""
     arrays = (g.x_shape, g.weight_shape, g.out_shape, g.out_shape)
     dtype = np.dtype(type_name)
     needed = sum(map(prod, arrays)) * dtype.itemsize
     needed += BY_NAME["reference"].workspace_bytes(g, dtype, 1, 0)
     if needed > _MAX_LAYER_BYTES:
         raise ValueError(
-            f"{argument}: takes {format_bytes(needed)} with its float64 reference, "
+            f"{argument}: needs {format_bytes(needed)} with its float64 reference, "
             f"the limit is {format_bytes(_MAX_LAYER_BYTES)}"
         )
     rng = np.random.default_rng(0)
@@ -232,7 +274,7 @@ def _random(title: str, argument: str, g: ConvGeometry, type_name: str) -> tuple
 
 
 def _check_target(path: str) -> None:
-    """Refuse a chart that cannot be written before minutes are spent on it."""
+    """Raise if the chart cannot be written, before minutes are spent on measuring."""
     chart.file_format(path)
     folder = os.path.dirname(path) or "."
     if os.path.isdir(path) or not os.access(path if os.path.exists(path) else folder, os.W_OK):
@@ -240,7 +282,7 @@ def _check_target(path: str) -> None:
 
 
 class _Bar:
-    """A progress bar on stderr, if that is a terminal; nothing is left of it."""
+    """A progress bar on stderr if that is a terminal; it erases itself."""
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
@@ -289,12 +331,12 @@ def _info(options: argparse.Namespace) -> str:
 
 
 def _kernel_cache() -> str:
-    """Where kernels are kept that were compiled when they were first needed, and how many there are."""
+    """How many kernels compiled on demand are cached, their size, and where."""
     from fastconv.kernels import store
 
     directory = store.writable_directory()
     if directory is None:
-        return "none are kept: no directory for them can be written; NUMBA_CACHE_DIR may name one"
+        return "not cached: no writable directory; NUMBA_CACHE_DIR may name one"
     sizes = [kernel.stat().st_size for kernel in store.contents(directory)]
     return f"{len(sizes)}, {format_bytes(sum(sizes))}, in {directory}"
 

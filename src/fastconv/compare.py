@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
@@ -23,7 +24,7 @@ from fastconv.functional.arguments import available_threads, conv_operands
 from fastconv.functional.convolution import execute
 from fastconv.geometry import ConvGeometry, Padding
 from fastconv.kernels.shield import imported
-from fastconv.plan import format_bytes, format_seconds
+from fastconv.plan import format_bytes, format_percent, format_seconds
 from fastconv.strategies import BY_NAME
 from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
 from fastconv.strategies.reference import activate, convolve
@@ -130,25 +131,24 @@ class Comparison:
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
         title = (
             f"{self.geometry}, {self.dtype}, {threads}\n"
-            f"{self.geometry.flops / 1e9:.3g} GFLOP; measured peak {self.peak_flops / 1e9:.3g} GFLOP/s; "
-            "largest errors, in σ of the output"
+            f"{self.geometry.flops / 1e9:.3g} GFLOP; measured peak {self.peak_flops / 1e9:.3g} GFLOP/s\n"
+            "errors: the largest, in standard deviations σ of the output"
         )
         ran = [m for m in (*self.measurements, self.scipy) if m.refusal is None]
-        lines = _aligned([_HEAD, *(self._row(m) for m in ran)])
+        table = _aligned([*_HEAD, *(self._row(m) for m in ran)])
         width = max(len(m.name) for m in self.measurements)
-        lines += [f"  {m.name:<{width}}  refuses: {m.refusal}" for m in self.measurements if m.refusal is not None]
+        notes = [f"  {m.name:<{width}}  refuses: {m.refusal}" for m in self.measurements if m.refusal is not None]
         if self.auto is not None:
-            lines.append(
-                f"* auto chooses {self.auto}, for an expected error of at most {self.tolerance:.1e} σ on data of mean 0"
-            )
+            bound = f"expected error at most {self.tolerance:.1e} σ for data of mean 0"
+            notes.append(f"* auto chooses {self.auto}: {bound}")
         spreading = [m.name for m in ran if not m.local]
         normwise = [m.name for m in ran if not m.componentwise]
         if normwise:
-            lines.append(f"  accurate for the output as a whole only, not each value: {', '.join(normwise)}")
+            notes.append(f"  accurate for the output as a whole, not for each value: {', '.join(normwise)}")
         if spreading:
-            lines.append(f"  spread NaN and infinity beyond the outputs that see them: {', '.join(spreading)}")
-        lines += [f"  {m.name}: {m.note}" for m in ran if m.note]
-        return "\n".join([title, "", *lines])
+            notes.append(f"  spread NaN and infinity beyond the outputs that see them: {', '.join(spreading)}")
+        notes += [f"  {m.name}: {m.note}" for m in ran if m.note]
+        return "\n".join([title, "", *table, *map(_wrapped, notes)])
 
     def _row(self, m: Measurement) -> tuple[str, ...]:
         return (
@@ -156,8 +156,7 @@ class Comparison:
             m.name,
             format_seconds(m.seconds),
             "" if m.first_seconds is None else format_seconds(m.first_seconds),
-            f"{self.flops(m) / 1e9:.2f}",
-            f"{100 * self.peak_share(m):.1f} %",
+            format_percent(self.peak_share(m)),
             "" if m.workspace_bytes is None else format_bytes(m.workspace_bytes),
             "" if m.expected_error is None else f"{m.expected_error:.1e}",
             f"{m.measured_error:.1e}",
@@ -455,17 +454,10 @@ def _max_error(out: np.ndarray, expected: np.ndarray, deviation: float) -> float
 
 
 _HEAD = (
-    "",
-    "strategy",
-    "time",
-    "first call",
-    "GFLOP/s",
-    "of peak",
-    "workspace",
-    "expected error",
-    "measured",
-    "vs scipy",
+    ("", "", "", "first", "of", "", "expected", "measured", "vs"),
+    ("", "strategy", "time", "call", "peak", "workspace", "error", "error", "scipy"),
 )
+_LINE = 80  # columns of a terminal
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -476,6 +468,11 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
         + "".join(f"  {cell:>{width}}" for cell, width in zip(row[2:], widths[2:], strict=True))
         for row in rows
     ]
+
+
+def _wrapped(note: str) -> str:
+    """A note below the table, broken where a line ends."""
+    return textwrap.fill(note, _LINE, subsequent_indent=" " * 4, break_long_words=False, break_on_hyphens=False)
 
 
 def format_ratio(ratio: float) -> str:

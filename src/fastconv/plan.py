@@ -126,7 +126,14 @@ def format_bytes(count: int) -> str:
 
 def format_seconds(seconds: float) -> str:
     """``1.5 ms``"""
-    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= scale or unit == "µs":
-            break
-    return f"{seconds / scale:.3g} {unit}"
+    for unit, scale in (("µs", 1e-6), ("ms", 1e-3), ("s", 1.0)):
+        value = seconds / scale
+        if value < 999.5:  # three digits at most, once rounded
+            return f"{value:.3g} {unit}"
+    return f"{value:,.0f} s"
+
+
+def format_percent(share: float) -> str:
+    """``54.8 %``, ``155 %``"""
+    percent = 100 * share
+    return f"{percent:.0f} %" if percent >= 99.95 else f"{percent:.1f} %"
