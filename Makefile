@@ -78,6 +78,6 @@ $(VENV)/.engines: $(VENV)/.peers
 # An editable install with one of the extras; built again when a compiled source changes. pip shows nothing of a build
 # that succeeds, so setup.py reports its progress to the terminal itself.
 $(VENV)/.%: $(COMPILED) | $(BIN)/python
-	@echo 'Installing fastconv[$*] into $(VENV): downloading, then compiling; minutes on two cores.'
+	@echo 'Installing fastconv[$*] into $(VENV): downloading, then compiling for a few minutes.'
 	FASTCONV_PROGRESS=/proc/$$$$/fd/2 $(INSTALL) --editable '.[$*]'
 	touch $@

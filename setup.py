@@ -46,7 +46,7 @@ SIMD_LIBRARIES = [
 
 
 class Progress:
-    """Reports each compiled part to the file that FASTCONV_PROGRESS names: pip shows a build's output only if it fails."""
+    """Reports each compiled part to the file FASTCONV_PROGRESS names: pip shows a build's output only if it fails."""
 
     def __init__(self) -> None:
         self.path = os.environ.get("FASTCONV_PROGRESS", os.devnull)

@@ -15,7 +15,7 @@ The map of the house:
 ``timing``      times that can be compared
 ``chart``       comparisons as a picture
 ``photograph``  real data for them
-``cli``         ``fastconv compare | info``
+``cli``         ``fastconv compare | plan | info``
 ``geometry``    all shape arithmetic; descriptors
 ``volume``      convolutions and pooling of three axes as planar ones
 ``adjoint``     transposed convolution, and the gradients of a convolution
