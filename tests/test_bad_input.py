@@ -172,7 +172,7 @@ def test_one_operand_of_another_type(dtype, position):
 
 
 def test_ragged_lists():
-    with pytest.raises(ValueError, match="x is no array"):
+    with pytest.raises(ValueError, match="x cannot be converted to an array"):
         fastconv.conv2d([[[1.0, 2.0], [3.0]]], W)
 
 

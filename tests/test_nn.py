@@ -132,7 +132,7 @@ def test_refused_arrays(name):
         call(X, *arguments, out=np.empty(X.shape, np.float32))
     with pytest.raises(GeometryError, match="out of shape"):
         call(X, *arguments, out=np.empty((3, CHANNELS, 6)))
-    with pytest.raises(ValueError, match="x is no array"):
+    with pytest.raises(ValueError, match="x cannot be converted to an array"):
         call([[1.0], [1.0, 2.0]], *arguments)
 
 

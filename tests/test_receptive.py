@@ -57,7 +57,7 @@ def test_receptive_field_spans_the_pixels_that_are_seen(layers, unit):
 def test_branches_see_what_either_does(one, other):
     fields = receptive_field(one), receptive_field(other)
     if fields[0].jump != fields[1].jump:
-        with pytest.raises(GeometryError, match="do not meet"):
+        with pytest.raises(GeometryError, match="cannot join"):
             fields[0].joined(fields[1])
         return
     joined, pixels = fields[0].joined(fields[1]), seen_by(one, 0) | seen_by(other, 0)
@@ -134,11 +134,11 @@ A = Layer("a", conv("ic2 oc4 i8 k3 p1"))
     ("layers", "fault"),
     [
         ([A, A], "'a': the name is used twice"),
-        ([Layer("b", conv("ic4 oc4 i8 k1"), ("a",))], "reads 'a', which is no layer before it"),
-        ([A, Layer("b", conv("ic4 oc4 i7 k1"), ("a",))], "reads maps of 7×7, but 'a' gives 8×8"),
+        ([Layer("b", conv("ic4 oc4 i8 k1"), ("a",))], "reads 'a', but no layer before it has that name"),
+        ([A, Layer("b", conv("ic4 oc4 i7 k1"), ("a",))], "reads maps of 7×7, but 'a' produces 8×8"),
         ([A, Layer("b", conv("ic5 oc4 i8 k1"), ("a",))], r"reads 5 channels.*\[4\]"),
         ([A, Layer("b", PoolGeometry.parse("c3 i8 k2 s2"), ("a",))], "reads 3 channels"),
-        ([A, Layer("b", conv("ic4 oc4 iw8 kw1"), ("a",))], "reads maps of 8, but 'a' gives 8×8"),
+        ([A, Layer("b", conv("ic4 oc4 iw8 kw1"), ("a",))], "reads maps of 8, but 'a' produces 8×8"),
     ],
 )
 def test_layers_that_do_not_fit(layers, fault):

@@ -1,7 +1,7 @@
-"""What arrays a call accepts, and how they become what kernels read.
+"""Which arrays a call accepts, and how they become arrays that kernels can read.
 
-Types are returned as NumPy's one object for each native type: comparing it with another that is equal takes a
-microsecond, with itself nothing.
+Types are returned as NumPy's own object for each native type: comparing it with itself is free, comparing it with
+another, equal one takes a microsecond.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from fastconv.errors import GeometryError
 
-# What NumPy computes or copies in less than some 50 ms.
+# NumPy computes or copies this much in less than about 50 ms.
 _PIECE_BYTES = 64 << 20
 
 _FLOATS = {"f": np.dtype("f"), "d": np.dtype("d")}
@@ -25,7 +25,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def named_input(function: _Function) -> _Function:
-    """`function`, which then takes its argument `x` by torch's name for it as well: ``input=``.
+    """Let `function` accept its argument `x` under torch's name, ``input=``, as well.
 
     Examples
     --------
@@ -40,7 +40,7 @@ def named_input(function: _Function) -> _Function:
     def either(*args: Any, **kwargs: Any) -> Any:
         if "input" in kwargs:
             if "x" in kwargs:
-                raise TypeError(f"{function.__name__}() got both x and input: they are one argument")
+                raise TypeError(f"{function.__name__}() got both x and input, which are the same argument")
             kwargs["x"] = kwargs.pop("input")
         return function(*args, **kwargs)
 
@@ -48,23 +48,23 @@ def named_input(function: _Function) -> _Function:
 
 
 def as_array(name: str, value: npt.ArrayLike) -> np.ndarray:
-    """`value` as a plain ndarray; a masked array, whose mask would be ignored, is refused."""
+    """`value` as a plain ndarray. A masked array raises, since its mask would be ignored."""
     if type(value) is np.ndarray:
         return value
     if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(f"{name} is a masked array: expected an ndarray; fill it first, with {name}.filled(...)")
+        raise TypeError(f"{name} is a masked array: expected an ndarray; fill it first with {name}.filled(...)")
     try:
         return np.asarray(value)
     except ValueError as error:
-        raise ValueError(f"{name} is no array: {error}") from None
+        raise ValueError(f"{name} cannot be converted to an array: {error}") from None
 
 
 def common_float(**arrays: np.ndarray | None) -> np.dtype:
-    """The type in which the arrays meet, float32 or float64, by NumPy's promotion."""
+    """The type to which the arrays promote by NumPy's rules, which must be float32 or float64."""
     chars = {array.dtype.char for array in arrays.values() if array is not None}
     try:
         char = chars.pop() if len(chars) == 1 else np.result_type(*chars).char
-    except TypeError:  # they do not meet anywhere
+    except TypeError:  # there is no common type
         char = "O"
     if char not in _FLOATS:
         types = ", ".join(f"{name} {array.dtype}" for name, array in arrays.items() if array is not None)
@@ -73,7 +73,7 @@ def common_float(**arrays: np.ndarray | None) -> np.dtype:
 
 
 def ordered_dtype(name: str, array: np.ndarray) -> np.dtype:
-    """The native type of `array`, if its values have an order that kernels know: an integer, float32 or float64."""
+    """The native type of `array`, which must be one that kernels can order: an integer, float32 or float64."""
     dtype = _ORDERED.get(array.dtype.char)
     if dtype is None:
         raise TypeError(
@@ -83,13 +83,13 @@ def ordered_dtype(name: str, array: np.ndarray) -> np.dtype:
 
 
 def as_operand(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """`array` itself where a kernel can read it through its strides, else a copy that it can.
+    """`array` itself if a kernel can read it through its strides, otherwise a copy.
 
-    Copied are other types, swapped bytes, addresses and strides that are not multiples of the item size.
+    Other types, swapped bytes, and addresses or strides that are not multiples of the item size need a copy.
     """
     flags = array.flags
     if array.dtype is dtype and flags.c_contiguous and flags.aligned:
-        return array  # as most are: a small convolution would feel the questions below
+        return array  # the common case: a small convolution would feel the tests below
     if (
         (array.dtype != dtype or not array.dtype.isnative)
         or not flags.aligned
@@ -100,7 +100,7 @@ def as_operand(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def as_contiguous(array: np.ndarray) -> np.ndarray:
-    """`array` itself if it is C-contiguous, else a copy that is."""
+    """`array` itself if it is C-contiguous, otherwise a C-contiguous copy."""
     if array.flags.c_contiguous:
         return array
     return array.copy("C") if array.nbytes <= _PIECE_BYTES else _copied(array, np.empty(array.shape, array.dtype))
@@ -113,9 +113,9 @@ def _copied(array: np.ndarray, out: np.ndarray) -> np.ndarray:
 
 
 def pieces(array: np.ndarray) -> Iterator[tuple[Any, ...]]:
-    """Indices of parts of a large array that cover it: Python notices Ctrl-C between two calls of NumPy only.
+    """Indices of parts that together cover a large array: Python notices Ctrl-C only between two calls of NumPy.
 
-    Parts are runs of memory. A column of a large new array would bring all its pages in, if those are huge.
+    Each part is contiguous in memory. With huge pages, a column of a large new array would touch all of them.
     """
     if array.nbytes <= _PIECE_BYTES:
         yield (...,)
@@ -130,7 +130,7 @@ def pieces(array: np.ndarray) -> Iterator[tuple[Any, ...]]:
 
 
 def checked_out(out: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """`out`, if it can take a result of that shape and type."""
+    """`out`, once it is known to have the shape and type of the result and to be writeable."""
     if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
         raise TypeError(f"out={type(out).__name__}: expected an ndarray")
     if out.dtype != dtype:
@@ -143,14 +143,14 @@ def checked_out(out: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray
 
 
 def is_target(out: np.ndarray, *operands: np.ndarray | None) -> bool:
-    """Whether kernels can write into `out` directly: C-contiguous, aligned, writeable, native, apart from all operands.
+    """Whether kernels can write into `out`: C-contiguous, aligned, writeable, native, and apart from all operands.
 
-    Where they cannot, NumPy stores the result, by whose rules a read-only array raises ``ValueError``.
+    Otherwise NumPy stores the result, and by its rules a read-only array raises ``ValueError``.
     """
     flags = out.flags
     if not (flags.carray and out.dtype.isnative):  # carray: contiguous, aligned and writeable
         return False
-    # As a generator it would take a third of a microsecond more.
+    # A generator would take a third of a microsecond longer.
     for operand in operands:  # noqa: SIM110
         if operand is not None and np.may_share_memory(out, operand):
             return False

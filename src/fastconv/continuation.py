@@ -1,4 +1,4 @@
-"""What lies past the edges of an array: the names that SciPy has for it, and the indices at which it is read.
+"""Boundary modes: how an array continues past its edges, under which names, and at which indices it is read.
 
 ============ ===================== ===============================
 name         continued             scipy.signal, scipy.ndimage
@@ -22,7 +22,9 @@ NAMES = ("constant", "wrap", "reflect", "mirror", "nearest")
 
 
 def source_indices(begin: int, end: int, extent: int, name: str) -> np.ndarray:
-    """Where positions begin to end (negative before the array) of an axis of `extent` samples are read; -1: nowhere.
+    """The indices at which positions begin to end of an axis of `extent` samples are read; -1 for the fill value.
+
+    Positions before the array are negative.
 
     Examples
     --------
@@ -42,13 +44,13 @@ def source_indices(begin: int, end: int, extent: int, name: str) -> np.ndarray:
 
 
 def period(extent: int, name: str) -> int | None:
-    """After how many samples the continued axis repeats itself, if it does."""
+    """The period of the continued axis in samples, or None if it does not repeat itself."""
     return {"wrap": extent, "reflect": 2 * extent, "mirror": max(1, 2 * extent - 2)}.get(name)
 
 
 @functools.lru_cache(maxsize=256)
 def edge_indices(pad: int, end: int, extent: int, name: str) -> np.ndarray:
-    """`source_indices` of the positions past the edges alone: `pad` of them before the array, those up to `end` after.
+    """`source_indices` of the positions past the edges only: `pad` of them before the array, those up to `end` after.
 
     Examples
     --------
@@ -57,17 +59,17 @@ def edge_indices(pad: int, end: int, extent: int, name: str) -> np.ndarray:
     """
     edges = source_indices(-pad, 0, extent, name), source_indices(extent, max(extent, end), extent, name)
     indices = np.concatenate(edges)
-    indices.flags.writeable = False  # it is remembered
+    indices.flags.writeable = False  # the cache returns it again
     return indices
 
 
 def folded(
     taps: np.ndarray, begin: int, extent: int, name: str, axis: int = 0, fold: np.ufunc = np.add
 ) -> tuple[np.ndarray, int]:
-    """Fewer taps that do the same along an axis of `extent` samples, and how many of them come before an output's own.
+    """An equivalent kernel with fewer taps along an axis of `extent` samples, and how many of them precede the centre.
 
-    Far past an edge, a window sees what it has seen before: taps whole periods apart, or all those past the edge that
-    every output sees past it, become one, by `fold`. What is symmetric stays so.
+    Far past an edge, a window sees values that it has seen before: taps that are whole periods apart, or that lie past
+    the edge for every output, are merged into one by `fold`. Symmetric kernels stay symmetric.
 
     Examples
     --------
@@ -85,7 +87,7 @@ def folded(
 
 
 def _folded_side(taps: np.ndarray, most: int, repeats: bool, fold: np.ufunc) -> np.ndarray:
-    """The taps on one side of an output's own, from the nearest on, as at most `most`."""
+    """The taps on one side of the centre, nearest first, merged into at most `most`."""
     if len(taps) <= most:
         return taps
     if not repeats:
@@ -96,12 +98,12 @@ def _folded_side(taps: np.ndarray, most: int, repeats: bool, fold: np.ufunc) -> 
 
 
 def continued(array: np.ndarray, begins: Sequence[int], shape: Sequence[int], name: str, fill: object) -> np.ndarray:
-    """The block of `shape` of the continued `array` that starts at index `begins`, as a new array."""
+    """The block of the continued `array` with that `shape`, starting at index `begins`, as a new array."""
     at = [source_indices(b, b + s, n, name) for b, s, n in zip(begins, shape, array.shape, strict=True)]
-    # First along the axis that leaves least of the array.
+    # Begin with the axis along which the block is smallest relative to the array.
     for axis in sorted(range(array.ndim), key=lambda a: shape[a] / array.shape[a]):
         outside = np.flatnonzero(at[axis] < 0)
-        array = array.take(at[axis], axis)  # -1, the last, where nothing is
+        array = array.take(at[axis], axis)  # outside the array -1 reads the last sample, overwritten below
         if len(outside):
             array[(slice(None),) * axis + (outside,)] = fill
     return array

@@ -1,11 +1,10 @@
-"""Correlation of arrays with whatever lies past their edges: what `fastconv.signal` and `fastconv.ndimage` share.
+"""Correlation of arrays with any boundary mode: what `fastconv.signal` and `fastconv.ndimage` share.
 
-An array of one or two axes goes to a strategy, which knows zeros past the edges as padding. If something else lies
-there, the outputs that see it are computed again from continued patches along the edges: the continued image as a whole
-never exists. More axes are correlated tap by tap, in a continued copy.
+An array of one or two axes goes to a strategy, which treats zeros past the edges as padding. For any other boundary,
+the outputs that see past an edge are recomputed from continued patches along the edges; a continued copy of the whole
+image is never made. More axes are correlated tap by tap, in a continued copy.
 
-Integers are summed in floating point where no sum can leave the range in which that is exact, a block of rows at a
-time.
+Integers are summed in floating point, a block of rows at a time, where every sum is certain to be exact in it.
 """
 
 from __future__ import annotations
@@ -29,25 +28,25 @@ from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
 
 Padding = tuple[tuple[int, int], ...]
 
-# A continued patch is at most about this large, or a small multiple of the kernel.
+# Approximate limit on the size of a continued patch, unless the kernel itself is larger.
 _PATCH_BYTES = 4 << 20
 
-# An image that is no larger than this is continued in one piece: less work than a patch for each edge.
+# An image up to this size is continued in one piece, which is less work than one patch per edge.
 _SMALL_BYTES = 64 << 10
 
-# Values of a block of rows that are converted at a time, few enough to stay in a cache.
+# Values in a block of rows that is converted at a time, few enough to stay in a cache.
 _BLOCK_VALUES = 1 << 18
 
-# Below this many products, integers are summed as they are: less work than converting them.
+# Below this many products, integers are summed directly, which is less work than converting them.
 _FEW_PRODUCTS = 1 << 15
 
-# Outputs of a line that are summed at a time, tap by tap.
+# Number of outputs of a line that are summed together, tap by tap.
 _SPAN = 1024
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def output_extents(extent: tuple[int, ...], kernel: tuple[int, ...], padding: Padding) -> tuple[int, ...]:
-    """The outputs along each axis; negative where the kernel does not fit."""
+    """The number of outputs along each axis; negative where the kernel does not fit."""
     return tuple(output_extent(i, p, k, 1, 1) for i, p, k in zip(extent, padding, kernel, strict=True))
 
 
@@ -63,11 +62,11 @@ def correlate(
     strategy: str = "auto",
     leaves_zeros_out: bool = False,
 ) -> np.ndarray:
-    """The outputs of `kernel` over `image`, continued by `padding` samples past its edges, in `dtype`.
+    """Correlate `image`, continued by `padding` samples past its edges, with `kernel`, in `dtype`.
 
-    Both have the same number of axes, one at least, and are not empty. `kernel` is an operand of `dtype`; an image of
-    integers may have a smaller type. Every output is componentwise accurate unless `tolerance`, which bounds the
-    expected error in σ of the output, is greater than 0, or a `strategy` is named that is not.
+    Both have the same number of axes, at least one, and are not empty. `kernel` has type `dtype`; an image of integers
+    may have a smaller type. Every output is componentwise accurate, unless `tolerance`, a bound on the expected error
+    in σ of the output, is greater than 0, or the `strategy` named is not.
 
     Zero times infinity is NaN, unless the kernel `leaves_zeros_out`.
     """
@@ -80,7 +79,7 @@ def correlate(
     if image.ndim > 2:
         return _correlate_taps(image, kernel, padding, extents, dtype, continuation, fill, leaves_zeros_out)
     out = _empty(extents, dtype, image, kernel)
-    # Padding's zero times infinity is NaN, but kernels skip the taps that fall on padding.
+    # A zero of the padding times infinity is NaN, but kernels skip taps that fall on padding.
     zeros = continuation == "constant" and fill == 0
     if not any(map(any, padding)) or (zeros and (integers or is_finite(kernel))):
         _correlate_zeros(image, kernel, padding, out, tolerance, strategy)
@@ -94,7 +93,7 @@ def correlate(
 
 
 def _holds(dtype: np.dtype, fill: object) -> bool:
-    """Whether a type of integers holds a whole number."""
+    """Whether an integer type can hold a whole number."""
     limits = np.iinfo(dtype)
     return limits.min <= int(fill) <= limits.max
 
@@ -107,7 +106,7 @@ def _empty(extents: tuple[int, ...], dtype: np.dtype, image: np.ndarray, kernel:
 
 
 def is_finite(kernel: np.ndarray) -> bool:
-    """Whether all of `kernel` is finite, by the cheapest test unless its squares overflow."""
+    """Whether all of `kernel` is finite; the sum of its squares is the cheapest test, unless it overflows."""
     for piece in pieces(kernel):
         part = kernel[piece]
         if not isfinite(np.vdot(part, part).real) and not np.isfinite(part).all():
@@ -125,7 +124,7 @@ def plan_for(
     strategy: str,
     num_threads: int,
 ) -> tuple[Plan, int | None]:
-    """`planner.plan` for one image, found by a key that is quick to hash; and `planner.separable_terms` of it."""
+    """`planner.plan` for one image, under a key that is quick to hash, and its `planner.separable_terms`."""
     ndim = len(image)
     try:
         geometry = ConvGeometry(1, 1, 1, 1, image, kernel, (1,) * ndim, (1,) * ndim, padding).as_2d()
@@ -134,8 +133,8 @@ def plan_for(
     type_ = np.dtype(dtype)
     limit = DEFAULT_MAX_WORKSPACE
     if tolerance != 0:
-        # An FFT of a large kernel is as welcome to memory as SciPy's, which holds spectra of both inputs, of their
-        # product, and its inverse; without one it would take hours.
+        # The FFT of a large kernel may take as much memory as SciPy's, which holds the spectra of both inputs and of
+        # their product, and its inverse. Without an FFT, such a kernel would take hours.
         limit = max(limit, 8 * type_.itemsize * prod(i + k - 1 for i, k in zip(image, kernel, strict=True)))
     chosen = planner.plan(
         geometry, type_, strategy=strategy, tolerance=tolerance, threads=num_threads, max_workspace=limit
@@ -146,7 +145,7 @@ def plan_for(
 def _correlate_zeros(
     image: np.ndarray, kernel: np.ndarray, padding: Padding, out: np.ndarray, tolerance: float | None, strategy: str
 ) -> None:
-    """Correlate an image of one or two axes, zeros around it."""
+    """Correlate an image of one or two axes, surrounded by zeros."""
     if out.dtype.kind in "iu":
         work = _exact_float(image, kernel) if out.size * kernel.size > _FEW_PRODUCTS else None
         if work is not None:
@@ -162,7 +161,7 @@ def _correlate_zeros(
 def _run(
     image: np.ndarray, kernel: np.ndarray, padding: Padding, out: np.ndarray, tolerance: float | None, strategy: str
 ) -> None:
-    """Correlate by the cheapest strategy; `separable` is one if the kernel happens to be a sum of outer products."""
+    """Correlate by the cheapest strategy, or by `separable` if the kernel turns out to be a sum of outer products."""
     plan, terms = plan_for(
         image.shape, kernel.shape, image.dtype.char, padding, tolerance, strategy, threads.get_num_threads()
     )
@@ -181,7 +180,7 @@ def _run(
 def _correlate_parts(
     image: np.ndarray, kernel: np.ndarray, padding: Padding, out: np.ndarray, tolerance: float | None, strategy: str
 ) -> None:
-    """Complex arrays as four real correlations, which strategies are fastest at."""
+    """Correlate complex arrays by four real correlations, for which strategies are fastest."""
     part = np.empty(out.shape, out.real.dtype)
 
     def correlated(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -196,7 +195,7 @@ def _correlate_parts(
 
 
 def _exact_float(image: np.ndarray, kernel: np.ndarray) -> np.dtype | None:
-    """The floating-point type in which every sum of products of these integers is exact, if there is one."""
+    """The floating-point type in which every sum of products of these integers is exact, or None."""
     if image.itemsize <= 2:
         limits = np.iinfo(image.dtype)
         largest = max(limits.max, -limits.min)
@@ -229,7 +228,7 @@ def _correlate_blocks(image: np.ndarray, kernel: np.ndarray, padding: Padding, o
 
 
 def _cast(values: np.ndarray, out: np.ndarray) -> None:
-    """Store whole numbers into a type of integers, in which they may wrap around."""
+    """Store whole numbers in an integer type, in which they may wrap around."""
     if out.itemsize < 4:
         values = values.astype(np.int32 if values.itemsize == 4 else np.int64)
     elif values.itemsize > out.itemsize or out.dtype.kind == "u":
@@ -247,9 +246,9 @@ def _correlate_edges(
     tolerance: float | None,
     strategy: str,
 ) -> None:
-    """Correlate as if zeros lay around the image, and then again the outputs that see past an edge.
+    """Correlate as if zeros surrounded the image, then recompute the outputs that see past an edge.
 
-    Rows that see past the top or bottom are not computed twice; ends of rows are, since strategies write whole rows.
+    Rows that see past the top or bottom are computed once; ends of other rows twice, since strategies write whole rows.
     """
     inside = []
     for (begin, _), extent, k, outputs in zip(padding, image.shape, kernel.shape, out.shape, strict=True):
@@ -275,7 +274,7 @@ def _correlate_edges(
 def _correlate_patch(
     image: np.ndarray, kernel: np.ndarray, begins: Sequence[int], out: np.ndarray, continuation: str, fill: object
 ) -> None:
-    """Correlate the continued image from index `begins` on into `out`, in patches of bounded size."""
+    """Correlate the continued image, starting at index `begins`, into `out`, in patches of bounded size."""
     if not out.size:
         return
     shape = [o + k - 1 for o, k in zip(out.shape, kernel.shape, strict=True)]
@@ -296,7 +295,7 @@ def _correlate_patch(
 def _leave_zeros_out(
     image: np.ndarray, kernel: np.ndarray, padding: Padding, out: np.ndarray, continuation: str, fill: object
 ) -> None:
-    """Compute the outputs that are not finite again, from the taps that are not zero alone."""
+    """Recompute the outputs that are not finite, from the nonzero taps only."""
     with np.errstate(all="ignore"):
         if np.isfinite(out.sum()):
             return
@@ -339,14 +338,14 @@ def _correlate_taps(
 
 
 def _sums_of_taps(padded: np.ndarray, kernel: np.ndarray, counted: np.ndarray, extents: tuple[int, ...]) -> np.ndarray:
-    """Sums of products of the taps that are `counted`, all that they see in `padded`."""
+    """Sums of products over the taps that are `counted`, with no boundary: `padded` holds everything they see."""
     result = _empty(extents, padded.dtype, padded, kernel)
     run_taps(tile_kernel("taps:sum_kernel", padded.dtype), padded, np.argwhere(counted), kernel[counted], result)
     return result
 
 
 def pad(image: np.ndarray, padding: Padding, continuation: str, fill: object) -> np.ndarray:
-    """`image` continued by `padding` samples past its edges, C-contiguous; itself if it is so already."""
+    """`image` continued by `padding` samples past its edges, C-contiguous; without padding possibly `image` itself."""
     if not any(map(any, padding)):
         return np.ascontiguousarray(image)
     shape = [n + begin + end for n, (begin, end) in zip(image.shape, padding, strict=True)]
@@ -354,7 +353,7 @@ def pad(image: np.ndarray, padding: Padding, continuation: str, fill: object) ->
 
 
 def run_taps(kernel: int, padded: np.ndarray, places: np.ndarray, taps: np.ndarray, out: np.ndarray) -> None:
-    """Run a kernel of kernels/taps.py: each output sees `padded` at the `places` (taps, axes) past its own."""
+    """Run a kernel of kernels/taps.py: each output reads `padded` at the offsets `places` (taps, axes) from its own."""
     strides = np.array([stride // padded.itemsize for stride in padded.strides], np.int64)
     spans = -(-out.shape[-1] // _SPAN)
     threads.run_tiles(

@@ -1,6 +1,6 @@
-"""What is done to an output value before it is stored: add the bias, apply the activation.
+"""The epilogue of a convolution: adding the bias and applying the activation before an output value is stored.
 
-Kernels know an activation by its code and one parameter; this table is where names become codes.
+Kernels know an activation by a code and one parameter; this table maps names to codes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Activation = str | tuple[str, float] | None
 
-# name: (code, default parameter). The codes are those of kernels/epilogue.py and kernels/simd/epilogue.h.
+# name: (code, default parameter). The codes are those of kernels/simd/epilogue.h.
 ACTIVATIONS: dict[str, tuple[int, float | None]] = {
     "relu": (1, None),
     "leaky_relu": (2, 0.01),

@@ -1,12 +1,12 @@
-"""The exceptions that fastconv raises by itself.
+"""fastconv's own exceptions.
 
-Each names the argument at fault, its value, and what would be right.
+Each message names the argument at fault, its value, and what would be right.
 """
 
 
 class GeometryError(ValueError):
-    """Shapes, strides, padding or another shape argument describe no valid convolution or pooling."""
+    """Shapes, strides, padding or another shape argument do not describe a valid convolution or pooling."""
 
 
 class UnsupportedError(NotImplementedError):
-    """A strategy that was asked for by name refuses the problem; the message carries its reason."""
+    """A strategy requested by name cannot compute the problem; the message says why."""

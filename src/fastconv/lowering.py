@@ -1,7 +1,7 @@
 """The lowerings themselves, as matrices: im2col, its adjoint col2im, and the Toeplitz matrix.
 
-What the strategies of those names compute tile by tile is returned whole here, to look at, to test with, or to feed
-to another matrix product. Layouts are those of ``torch.nn.functional.unfold`` and ``fold``.
+The strategies with these names work tile by tile; here the whole matrix is returned, to look at, to test with, or
+to feed to another matrix product. Layouts are those of ``torch.nn.functional.unfold`` and ``fold``.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from fastconv.strategies.toeplitz import Toeplitz, matrix
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-# What a matrix may take unless its caller says otherwise.
+# Default limit on the size of a matrix.
 MAX_BYTES = 4 << 30
 
-# A second thread is worth waking for some 20 µs of copying.
+# A second thread pays from about 20 µs of copying.
 _BYTES_A_THREAD = 256 << 10
 
 
@@ -58,12 +58,12 @@ def im2col(
     dilation : int or (int, int)
         Distance between taps; 1 is dense.
     max_bytes : int or None
-        How large the result may be, which is up to ``KH * KW`` times as large as `x`; ``None`` sets no bound.
+        Limit on the size of the result, which is up to ``KH * KW`` times as large as `x`; ``None`` for no limit.
 
     Returns
     -------
     ndarray, shape (N, C * KH * KW, OH * OW) or (C * KH * KW, OH * OW)
-        A row for each channel and tap, a column for each window.
+        One row per channel and tap, one column per window.
 
     Raises
     ------
@@ -111,22 +111,22 @@ def col2im(
     *,
     max_bytes: int | None = MAX_BYTES,
 ) -> np.ndarray:
-    """Add every column back to the pixels that `im2col` took it from.
+    """Add every column back to the pixels from which `im2col` took it.
 
-    The adjoint of `im2col` (not its inverse: a pixel that k windows see is summed k times), and so the gradient of
-    a convolution by its input. The layout and meaning of ``torch.nn.functional.fold``.
+    This is the adjoint of `im2col`, hence the gradient of a convolution with respect to its input. It is not the
+    inverse: a pixel in k windows is summed k times. Layout and meaning are those of ``torch.nn.functional.fold``.
 
     Parameters
     ----------
     columns : array_like, shape (N, C * KH * KW, L) or (C * KH * KW, L), float32 or float64
-        A row for each channel and tap, a column for each window.
+        One row per channel and tap, one column per window.
     output_size : int or (int, int)
         Height and width of the images.
     kernel_size, stride, padding, dilation
         As `im2col`.
     max_bytes : int or None
-        How large the images may be, which strides and paddings can make much larger than `columns`; ``None`` sets no
-        bound.
+        Limit on the size of the images, which strides and padding can make much larger than `columns`; ``None`` for no
+        limit.
 
     Returns
     -------
@@ -135,7 +135,7 @@ def col2im(
     Raises
     ------
     GeometryError
-        `columns` is not what `im2col` makes of images of that size; a ``ValueError``.
+        `columns` does not have the shape that `im2col` gives for images of that size; a ``ValueError``.
     UnsupportedError
         The images would be larger than `max_bytes`; a ``NotImplementedError``.
 
@@ -166,15 +166,15 @@ def col2im(
 
 
 def _check_bytes(name: str, needed: int, max_bytes: int | None) -> None:
-    """Refuse what takes more memory than its caller has thought of."""
+    """Raise if a result takes more memory than its caller allows."""
     if max_bytes is not None and needed > checked_bytes("max_bytes", max_bytes):
         raise UnsupportedError(
-            f"{name} needs {format_bytes(needed)}, more than max_bytes={max_bytes}: raise that, or lift it with None"
+            f"{name} needs {format_bytes(needed)}, more than max_bytes={max_bytes}: raise the limit, or pass None"
         )
 
 
 def _run(kernel: int, geometry: ConvGeometry, image: np.ndarray, columns: np.ndarray) -> None:
-    """One channel of one image a tile, either way."""
+    """Run a lowering or its adjoint, one channel of one image per tile."""
     from fastconv.kernels.lowering import WINDOW
 
     threads.run_tiles(
@@ -199,33 +199,33 @@ def toeplitz_matrix(
 ) -> csr_array:
     """A convolution as one sparse matrix: ``T @ x.ravel()`` equals ``conv2d(x, weight, ...).ravel()``.
 
-    Doubly-blocked Toeplitz at stride 1: a matrix of Toeplitz blocks, themselves arranged as a Toeplitz matrix. Its
-    transpose is the transposed convolution.
+    At stride 1 the matrix is doubly-blocked Toeplitz: its blocks are Toeplitz matrices, and they are arranged as a
+    Toeplitz matrix. Its transpose is the transposed convolution.
 
     Parameters
     ----------
     weight : array_like, shape (OC, C / groups, KH, KW) or (OC, C / groups, KW), float32 or float64
-        Filters of a 2-D or 1-D convolution.
+        Filters of a 2-D or a 1-D convolution.
     x_shape : sequence of int
-        Shape of the image, ``(C, H, W)`` or ``(C, W)``. With a leading batch axis, the matrix is that of each image.
+        Shape of the image, ``(C, H, W)`` or ``(C, W)``. With a leading batch axis, the matrix is that for one image.
     stride, padding, dilation, groups
         As `conv2d`.
     max_bytes : int or None
-        How much memory it may take to build the matrix; ``None`` sets no bound.
+        Limit on the memory that building the matrix takes; ``None`` for no limit.
 
     Returns
     -------
     scipy.sparse.csr_array, shape (OC * OH * OW, C * H * W)
-        Zero weights are stored, taps in the padding are not: about ``OC * OH * OW * C / groups * KH * KW`` entries
-        of 4 bytes beside the weight's own.
+        Zero weights are stored, taps in the padding are not: about ``OC * OH * OW * C / groups * KH * KW`` entries,
+        each with an index of 4 bytes.
 
     Raises
     ------
     GeometryError
         The shapes and the window do not fit together; a ``ValueError``.
     UnsupportedError
-        The matrix would have more columns or entries than 32-bit indices count, or take more than `max_bytes`; a
-        ``NotImplementedError``.
+        The matrix would have more columns or entries than 32-bit indices can count, or take more than `max_bytes`;
+        a ``NotImplementedError``.
 
     References
     ----------

@@ -1,6 +1,6 @@
 """Classical networks, layer by layer, as descriptors: their convolutions, pooling and full connections.
 
-Images come one at a time. A full connection is written as the convolution that it is: of a kernel as large as the map.
+The batch is one image. A full connection is written as the convolution it is, with a kernel as large as the map.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _sequence(title: str, layers: dict[str, str]) -> Network:
 
 
 def lenet5() -> Network:
-    """LeCun et al. 1998, with the full connection of S2 to C3, and the plain last layer, that later practice uses."""
+    """LeCun et al. 1998, but with S2 fully connected to C3 and a plain last layer, as in later practice."""
     return _sequence(
         "LeNet-5",
         {
@@ -38,7 +38,7 @@ def lenet5() -> Network:
 
 
 def alexnet() -> Network:
-    """Krizhevsky et al. 2012, in its two groups."""
+    """Krizhevsky et al. 2012, with its two groups."""
     return _sequence(
         "AlexNet",
         {
@@ -86,7 +86,7 @@ def vgg16() -> Network:
 
 
 def _classifier(channels: int, extent: int) -> dict[str, str]:
-    """The three full connections that AlexNet and its successors end in."""
+    """The three full connections at the end of AlexNet and its successors."""
     return {
         "fc6": f"ic{channels} oc4096 i{extent} k{extent}",
         "fc7": "ic4096 oc4096 i1 k1",
@@ -140,7 +140,7 @@ def googlenet() -> Network:
 
 
 def resnet50() -> Network:
-    """He et al. 2016, table 1, with the stride in the 3×3 of a bottleneck, as later practice has it."""
+    """He et al. 2016, table 1, but with the stride in a bottleneck's 3×3, as in later practice."""
     layers: list[Layer] = []
 
     def add(name: str, descriptor: str, after: Sequence[str], learnt_per_filter: int = 2) -> None:
@@ -158,7 +158,7 @@ def resnet50() -> Network:
             if block == 0:
                 add(f"{name} projection", f"ic{channels} oc{4 * width} i{extent} k1 s{stride}", sources)
                 sources = [f"{name} projection"]
-            # The sum of both is what the next block reads; its shortcut carries all that came before.
+            # The next block reads the sum of both; its shortcut carries everything that came before.
             sources, channels, extent = [f"{name} expand", *sources], 4 * width, extent // stride
     add("pool5", "c2048 i7 k7", sources)
     add("fc", "ic2048 oc1000 i1 k1", ["pool5"], 1)

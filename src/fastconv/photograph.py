@@ -1,7 +1,7 @@
 """A photograph as an array: real data for comparisons, whatever its file holds.
 
-Values become float32, channels first: integers are scaled to [0, 1], floats are taken as they are. Files are
-not trusted: their extents are checked before anything is decoded.
+Values become float32, channels first: integers are scaled to [0, 1], floats are kept. Files are not trusted:
+their extents are checked before anything is decoded.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ import warnings
 
 import numpy as np
 
-# More than any camera's picture; decoded, RGB of this takes 300 MB.
+# Larger than any camera's pictures; that many RGB pixels take 300 MB.
 MAX_PIXELS = 100_000_000
 
-# Larger pictures are thinned to at most as many pixels: 64 output channels of them still fit in memory.
+# Larger pictures are thinned to at most this many pixels, so that 64 output channels still fit in memory.
 COMPARED_PIXELS = 1 << 20
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
 def load(path: str | os.PathLike[str] | None = None) -> np.ndarray:
-    """The picture in `path`, of shape (3, H, W): what Pillow reads, or a ``.npy`` of (H, W), (H, W, 3) or (H, W, 4).
+    """The picture in `path`, with shape (3, H, W): anything Pillow reads, or a ``.npy`` array.
 
-    Without `path`, matplotlib's sample photograph of Grace Hopper. Of a picture with more than `COMPARED_PIXELS`,
-    every k-th row and column are kept.
+    The array may have shape (H, W), (H, W, 3) or (H, W, 4). Without `path`, matplotlib's sample photograph of Grace
+    Hopper. A picture with more than `COMPARED_PIXELS` keeps only every k-th row and column.
 
     Raises
     ------
     ImportError
-        Pillow or matplotlib is needed and not installed.
+        Pillow or matplotlib is needed but not installed.
     OSError, ValueError
-        The file cannot be read, or holds no picture, or one with more than `MAX_PIXELS`.
+        The file cannot be read, is not a picture, or has more than `MAX_PIXELS`.
     """
     if path is None:
         path = _sample()
@@ -43,13 +43,13 @@ def load(path: str | os.PathLike[str] | None = None) -> np.ndarray:
     scale = np.iinfo(pixels.dtype).max if pixels.dtype.kind in "iu" else 1
     picture = pixels.astype(np.float32) / np.float32(scale)
     if not np.isfinite(picture).all():
-        raise ValueError(f"{path}: holds pixels that are NaN or infinite")
+        raise ValueError(f"{path}: contains NaN or infinite pixels")
     colour = picture[..., :3] if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
     return np.ascontiguousarray(colour.transpose(2, 0, 1))
 
 
 def grey(picture: np.ndarray) -> np.ndarray:
-    """The luma of a (3, H, W) picture, of shape (1, H, W)."""
+    """The luma of a (3, H, W) picture, with shape (1, H, W)."""
     return np.tensordot(_LUMA, picture, 1)[None]
 
 
@@ -58,7 +58,7 @@ def _sample() -> str:
         from matplotlib import cbook
     except ImportError:
         raise ImportError(
-            "the sample photograph comes with matplotlib: pip install fastconv[plot], or give one with --image FILE"
+            "the sample photograph comes with matplotlib: pip install fastconv[plot], or name one with --image FILE"
         ) from None
     return str(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
 
@@ -72,7 +72,7 @@ def _read_npy(path: str | os.PathLike[str]) -> np.ndarray:
     try:
         pixels = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, SyntaxError) as error:
-        raise ValueError(f"{path}: no readable .npy array ({error})") from None
+        raise ValueError(f"{path}: not a readable .npy array ({error})") from None
     if pixels.dtype.kind not in "uif" or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))):
         raise ValueError(
             f"{path}: an array of shape {pixels.shape} and dtype {pixels.dtype}, expected integers or floats of "
@@ -87,20 +87,20 @@ def _decode(path: str | os.PathLike[str]) -> np.ndarray:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
         raise ImportError(
-            "pictures are decoded by Pillow: pip install fastconv[plot], or give a .npy array with --image FILE"
+            "pictures are decoded by Pillow: pip install fastconv[plot], or name a .npy array with --image FILE"
         ) from None
     with open(path, "rb") as file, warnings.catch_warnings():
-        # Pillow's own, lower, limit on pixels; `_check_extents` is what counts here.
+        # Pillow warns about fewer pixels than `_check_extents` allows.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
             image = Image.open(file)
         except UnidentifiedImageError:
-            raise ValueError(f"{path}: no picture in a format that Pillow reads") from None
+            raise ValueError(f"{path}: not a picture in a format that Pillow reads") from None
         except Image.DecompressionBombError:
             raise ValueError(f"{path}: more than {MAX_PIXELS:,} pixels") from None
         _check_extents(path, image.height, image.width)
         try:
-            # 16-bit grey and float pictures keep their depth; palettes, alpha, CMYK and the rest become RGB.
+            # 16-bit grey and float pictures keep their depth; palettes, alpha, CMYK and everything else become RGB.
             return np.asarray(image if image.mode in ("L", "RGB", "I;16", "F") else image.convert("RGB"))
-        except Exception as error:  # decoders raise whatever a broken file makes them trip over
+        except Exception as error:  # a broken file can make a decoder raise anything
             raise ValueError(f"{path}: a broken picture ({error})") from None

@@ -1,14 +1,14 @@
 """Network arithmetic: what a unit of a deep layer sees of the image, and what a stack of layers costs.
 
-A unit sees a block of the image. Behind one more layer, of kernel ``k``, stride ``s``, dilation ``d`` and leading
-padding ``p``, units are ``s`` times as far apart, and each sees ``k`` of the former, ``d`` apart::
+A unit sees a block of the image. After one more layer, with kernel ``k``, stride ``s``, dilation ``d`` and leading
+padding ``p``, units are ``s`` times as far apart, and each sees ``k`` of the previous ones, ``d`` apart::
 
     size  += d * (k - 1) * jump
     first -= p * jump
     jump  *= s
 
-so that unit ``q`` sees pixels ``first + q * jump`` to ``first + q * jump + size - 1``, of which some may be padding.
-Where branches meet, a unit sees what any of them does.
+so that unit ``q`` sees pixels ``first + q * jump`` to ``first + q * jump + size - 1``, some of which may be padding.
+Where branches join, a unit sees what any of them sees.
 
 Output extents, and the padding for "same", are `fastconv.geometry.output_extent` and `fastconv.geometry.same_padding`.
 
@@ -33,7 +33,7 @@ Geometry = ConvGeometry | PoolGeometry
 
 @dataclass(frozen=True, slots=True)
 class ReceptiveField:
-    """What a unit sees; tuples hold one entry an axis.
+    """What a unit sees. Tuples hold one entry per axis.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class ReceptiveField:
     size : tuple of int
         How many pixels a unit spans.
     jump : tuple of int
-        By how many pixels the blocks of neighbouring units differ.
+        Distance in pixels between the blocks of neighbouring units.
     """
 
     first: tuple[int, ...]
@@ -51,13 +51,13 @@ class ReceptiveField:
 
     @classmethod
     def of_pixel(cls, ndim: int) -> ReceptiveField:
-        """Every pixel sees itself."""
+        """The field of the image itself: every pixel sees one pixel."""
         return cls((0,) * ndim, (1,) * ndim, (1,) * ndim)
 
     def through(self, layer: Geometry) -> ReceptiveField:
-        """The field of a unit behind one more layer."""
+        """The field of a unit after one more layer."""
         if layer.ndim != len(self.size):
-            raise GeometryError(f"layer {layer}: expected {len(self.size)} spatial axes, as those before it have")
+            raise GeometryError(f"layer {layer}: expected {len(self.size)} spatial axes, like the layers before it")
         axes = range(layer.ndim)
         return ReceptiveField(
             tuple(self.first[a] - layer.padding[a][0] * self.jump[a] for a in axes),
@@ -66,9 +66,9 @@ class ReceptiveField:
         )
 
     def joined(self, other: ReceptiveField) -> ReceptiveField:
-        """The field of a unit that two branches lead to."""
+        """The field of a unit that joins two branches."""
         if self.jump != other.jump:
-            raise GeometryError(f"branches of jump {self.jump} and {other.jump} do not meet: their strides differ")
+            raise GeometryError(f"branches with jumps {self.jump} and {other.jump} cannot join: their strides differ")
         first = tuple(map(min, self.first, other.first))
         end = map(max, map(add, self.first, self.size), map(add, other.first, other.size))
         return ReceptiveField(first, tuple(map(sub, end, first)), self.jump)
@@ -76,17 +76,19 @@ class ReceptiveField:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A convolution, a pooling, or a full connection (the convolution of a kernel as large as its map) of a network.
+    """One layer of a network: a convolution, pooling, or a full connection.
+
+    A full connection is a convolution whose kernel is as large as its input map.
 
     Attributes
     ----------
     name : str
     geometry : ConvGeometry or PoolGeometry
     after : tuple of str
-        The layers that it reads, whose channels are concatenated, or added up if each has as many as it wants; empty
-        for the image.
+        The layers it reads. Their channels are concatenated, or added up if each has as many as this layer reads.
+        Empty for the image.
     learnt_per_filter : int
-        Parameters of a filter beside its weights: 1 for a bias, 2 for the scale and shift of a batch normalisation.
+        Parameters per filter in addition to its weights: 1 for a bias, 2 for a batch normalisation's scale and shift.
     """
 
     name: str
@@ -96,13 +98,13 @@ class Layer:
 
     @property
     def parameters(self) -> int:
-        """What training learns."""
+        """Number of learnt values."""
         g = self.geometry
         return prod(g.weight_shape) + self.learnt_per_filter * g.oc if isinstance(g, ConvGeometry) else 0
 
     @property
     def flops(self) -> int:
-        """Multiplications and additions of the direct algorithm; those of pooling are not counted."""
+        """Multiplications and additions of the direct algorithm; pooling counts as none."""
         return self.geometry.flops if isinstance(self.geometry, ConvGeometry) else 0
 
 
@@ -113,17 +115,17 @@ class Network:
     ----------
     title : str
     layers : sequence of Layer
-        Each after those that it reads.
+        Each one after the layers it reads.
 
     Attributes
     ----------
     fields : Mapping of str to ReceptiveField
-        Of each layer's units, by its name.
+        What the units of each layer see, by its name.
 
     Raises
     ------
     GeometryError
-        A name is used twice or unknown, or a layer does not fit those that it reads.
+        A name is used twice or unknown, or a layer does not fit the layers it reads.
 
     Examples
     --------
@@ -143,7 +145,7 @@ class Network:
                 raise GeometryError(f"layer {layer.name!r}: the name is used twice")
             unknown = [name for name in layer.after if name not in known]
             if unknown:
-                raise GeometryError(f"layer {layer.name!r}: reads {unknown[0]!r}, which is no layer before it")
+                raise GeometryError(f"layer {layer.name!r}: reads {unknown[0]!r}, but no layer before it has that name")
             sources = [known[name] for name in layer.after]
             _check_fit(layer, sources)
             seen = [fields[source.name] for source in sources] or [ReceptiveField.of_pixel(layer.geometry.ndim)]
@@ -153,7 +155,7 @@ class Network:
 
     @property
     def convolutions(self) -> dict[ConvGeometry, list[str]]:
-        """The distinct convolutions, but for full connections, and the names of the layers that compute each."""
+        """The distinct convolutions, full connections left out, and the names of the layers that compute each."""
         found: dict[ConvGeometry, list[str]] = {}
         for layer in self.layers:
             g = layer.geometry
@@ -163,7 +165,7 @@ class Network:
 
     @property
     def parameters(self) -> int:
-        """What training learns."""
+        """Number of learnt values."""
         return sum(layer.parameters for layer in self.layers)
 
     @property
@@ -240,14 +242,14 @@ def chain(title: str, layers: Iterable[tuple[str, Geometry]]) -> Network:
 
 
 def receptive_field(layers: Sequence[Geometry]) -> ReceptiveField:
-    """What a unit behind a stack of layers sees of the stack's input.
+    """What a unit at the end of a stack of layers sees of the stack's input.
 
-    Only kernels, strides, dilations and padding count; extents and channels need not fit together.
+    Only kernels, strides, dilations and padding matter; extents and channels need not fit together.
 
     Parameters
     ----------
     layers : sequence of ConvGeometry or PoolGeometry
-        In the order of the data.
+        First to last.
 
     Returns
     -------
@@ -256,7 +258,7 @@ def receptive_field(layers: Sequence[Geometry]) -> ReceptiveField:
     Raises
     ------
     GeometryError
-        There is no layer, or they have different numbers of axes; a ``ValueError``.
+        There are no layers, or their numbers of axes differ; a ``ValueError``.
 
     References
     ----------
@@ -274,16 +276,16 @@ def receptive_field(layers: Sequence[Geometry]) -> ReceptiveField:
 
 
 def _check_fit(layer: Layer, sources: Sequence[Layer]) -> None:
-    """Refuse a layer whose input is not what its sources give."""
+    """Raise if the layer's input is not what its sources produce."""
     for source in sources:
         if source.geometry.out_extent != layer.geometry.extent:
             raise GeometryError(
                 f"layer {layer.name!r}: reads maps of {_times(layer.geometry.extent)}, "
-                f"but {source.name!r} gives {_times(source.geometry.out_extent)}"
+                f"but {source.name!r} produces {_times(source.geometry.out_extent)}"
             )
     wanted, given = layer.geometry.x_shape[1], [source.geometry.out_shape[1] for source in sources]
     if given and sum(given) != wanted and set(given) != {wanted}:
-        raise GeometryError(f"layer {layer.name!r}: reads {wanted} channels, but {layer.after} give {given}")
+        raise GeometryError(f"layer {layer.name!r}: reads {wanted} channels, but {layer.after} produce {given}")
 
 
 def _times(values: Iterable[int]) -> str:

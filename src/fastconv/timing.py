@@ -1,7 +1,8 @@
-"""Times of several calls, taken so that they can be compared.
+"""Timing several calls so that the times can be compared.
 
-A call is timed once when it is new, then in bursts, one of every contender in turn: the noise of the machine
-falls on all alike. Each round begins with another contender, so that nobody always inherits the caches of the same.
+A contender's first call is timed by itself, then contenders take turns in bursts, so that the noise of the machine
+affects them all alike. Each round begins with a different contender, so that none always inherits the caches of the
+same predecessor.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-# A burst shorter than this says more about the clock and the scheduler than about the call.
+# In a shorter burst, the clock and the scheduler would weigh more than the call.
 _BURST_SECONDS = 5e-3
 
 # A contender that has taken this long is not called again: slow ones get fewer repeats.
@@ -20,7 +21,7 @@ _CONTENDER_SECONDS = 1.0
 
 
 class Contender:
-    """A call that is timed. Its first call, which may compile and import, is made here."""
+    """A function to be timed. Creating a contender makes its first call, which may compile and import."""
 
     def __init__(self, name: str, call: Callable[[], object]) -> None:
         self.name = name
@@ -31,12 +32,12 @@ class Contender:
 
     @property
     def seconds(self) -> float:
-        """The median of the samples: seconds of one warm call."""
+        """Seconds per warm call: the median of the samples."""
         return float(np.median(self.samples))
 
     def _burst(self) -> float:
-        """Seconds of one call: the median of a burst, which calls that the scheduler interrupts do not move."""
-        # The other contenders have taken the caches, and a core that slept takes milliseconds to come up to speed.
+        """Seconds per call: the median over a burst, which is insensitive to calls that the scheduler interrupts."""
+        # Other contenders have filled the caches, and a core that slept takes milliseconds to come up to speed.
         for _ in range(self.calls // 2):
             self.call()
         times = []
@@ -47,13 +48,13 @@ class Contender:
         return float(np.median(times))
 
     def calibrate(self) -> None:
-        """Choose the calls of a burst by one call, which counts if it is a burst by itself."""
+        """Choose the number of calls per burst from one call, which counts as a sample if it fills a burst."""
         seconds = self._burst()
         self.calls = math.ceil(_BURST_SECONDS / max(seconds, 1e-7))
         self.samples = [seconds] if self.calls == 1 else []
 
     def sample(self, repeats: int) -> None:
-        """Time another burst, unless there are `repeats` of them or they would cost too much."""
+        """Time another burst, unless there are `repeats` samples already or another would take too long."""
         samples = self.samples
         cost = (sum(samples) + samples[-1]) * self.calls if samples else 0.0
         if len(samples) < repeats and cost <= _CONTENDER_SECONDS:
@@ -61,7 +62,7 @@ class Contender:
 
 
 def interleave(contenders: Sequence[Contender], repeats: int, step: Callable[[str], object] = str) -> None:
-    """Time all `contenders`, `repeats` times each or fewer; ``step(name)`` is called before each burst."""
+    """Time every contender at most `repeats` times, in turn; ``step(name)`` is called before each burst."""
     for contender in contenders:
         step(contender.name)
         contender.calibrate()

@@ -5,9 +5,9 @@ see `fastconv.signal`.
 
 ``convolution``  conv1d, conv2d, conv3d; ``transposed`` conv_transpose1d …
 ``planning``     plan_conv2d, strategies, warmup: how a convolution would be computed
-``pooling``      max_pool2d, avg_pool2d, lp_pool2d …: windows that are given; ``adaptive`` as many as are asked for
+``pooling``      max_pool2d, avg_pool2d, lp_pool2d …, for a given window; ``adaptive`` for a given output size
 ``unpooling``    max_unpool2d
-``arguments``    what they share
+``arguments``    shared argument checks
 """
 
 from fastconv.functional.adaptive import (

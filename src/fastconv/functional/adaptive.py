@@ -1,4 +1,4 @@
-"""Maxima and means of as many windows as are asked for: adaptive, global and fractional pooling."""
+"""Pooling to a given output size: adaptive, global and fractional."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fastconv.pool_plan import Pooled, pool, pool_uneven
 def adaptive_max_pool1d(
     x: npt.ArrayLike, output_size: int | Sequence[int | None] | None, return_indices: bool = False
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-    """The maxima of as many windows as are asked for, of a batch of multi-channel signals.
+    """Maximum pooling of a batch of multi-channel signals to a given output size.
 
     As `adaptive_max_pool2d`, for ``x (N, C, W)`` or ``(C, W)``.
 
@@ -46,17 +46,17 @@ def adaptive_max_pool1d(
 def adaptive_max_pool2d(
     x: npt.ArrayLike, output_size: int | Sequence[int | None] | None, return_indices: bool = False
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-    """The maxima of as many windows as are asked for, of a batch of multi-channel images.
+    """Maximum pooling of a batch of multi-channel images to a given output size.
 
-    Window o of an axis covers ``floor(o * in / out) <= i < ceil((o + 1) * in / out)``: windows are as equal as can
-    be, and neighbours may share a row or column.
+    Along an axis, window o covers ``floor(o * in / out) <= i < ceil((o + 1) * in / out)``: windows are as equal as
+    possible, and neighbours may share a row or column.
 
     Parameters
     ----------
     x : array_like, shape (N, C, H, W) or (C, H, W)
         Images; any strides. float32, float64 or an integer type. A NaN in a window makes its maximum NaN.
     output_size : int, None or (int or None, int or None)
-        Height and width of the output; ``None`` keeps that of the image.
+        Height and width of the output; ``None`` keeps the image's.
     return_indices : bool
         Also return where each maximum was found, as `max_pool2d` does.
 
@@ -89,7 +89,7 @@ def adaptive_max_pool2d(
 
 @named_input
 def adaptive_avg_pool1d(x: npt.ArrayLike, output_size: int | Sequence[int | None] | None) -> np.ndarray:
-    """The means of as many windows as are asked for, of a batch of multi-channel signals.
+    """Average pooling of a batch of multi-channel signals to a given output size.
 
     As `adaptive_avg_pool2d`, for ``x (N, C, W)`` or ``(C, W)``.
 
@@ -114,14 +114,14 @@ def adaptive_avg_pool1d(x: npt.ArrayLike, output_size: int | Sequence[int | None
 
 @named_input
 def adaptive_avg_pool2d(x: npt.ArrayLike, output_size: int | Sequence[int | None] | None) -> np.ndarray:
-    """The means of as many windows as are asked for, of a batch of multi-channel images.
+    """Average pooling of a batch of multi-channel images to a given output size.
 
     Parameters
     ----------
     x : array_like, shape (N, C, H, W) or (C, H, W)
         Images; any strides. float32 or float64. In float32, too, the error of a mean does not grow with its window.
     output_size : int, None or (int or None, int or None)
-        As `adaptive_max_pool2d`, whose windows these are.
+        As `adaptive_max_pool2d`, with the same windows.
 
     Returns
     -------
@@ -151,7 +151,7 @@ def adaptive_avg_pool2d(x: npt.ArrayLike, output_size: int | Sequence[int | None
 
 @named_input
 def global_max_pool2d(x: npt.ArrayLike) -> np.ndarray:
-    """The largest value of every channel of a batch of multi-channel images: `adaptive_max_pool2d` to one position.
+    """The maximum of every channel of a batch of multi-channel images: `adaptive_max_pool2d` to one position.
 
     Parameters
     ----------
@@ -222,10 +222,10 @@ def fractional_max_pool2d(
     *,
     rng: np.random.Generator | int | None = None,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-    """The maxima of windows that start at random places, as many as are asked for.
+    """Maximum pooling over windows at random positions, to a given output size.
 
-    Along each axis window o starts at ``floor((o + u) * a) - floor(u * a)``, ``a = (in - kernel) / (out - 1)``, and the
-    last one ends where the image does; u is drawn for every channel of every image.
+    Along each axis window o starts at ``floor((o + u) * a) - floor(u * a)`` with ``a = (in - kernel) / (out - 1)``, and
+    the last window ends where the image does; u is drawn for every channel of every image.
 
     Parameters
     ----------
@@ -236,13 +236,13 @@ def fractional_max_pool2d(
     output_size : int or (int, int), optional
         Height and width of the output; either this or `output_ratio`.
     output_ratio : float or (float, float), optional
-        The same as parts of the image, between 0 and 1.
+        Height and width of the output as fractions of the image's, between 0 and 1.
     return_indices : bool
         Also return where each maximum was found, as `max_pool2d` does.
     _random_samples : array_like, shape (N, C, 2) or (C, 2), optional
-        The numbers u, at least 0 and below 1, across and down.
+        The numbers u, at least 0 and less than 1: first across, then down.
     rng : numpy.random.Generator or int, optional
-        What draws u otherwise, or its seed.
+        Generator that draws u otherwise, or its seed.
 
     Returns
     -------
@@ -294,7 +294,7 @@ def _adaptive_max_pool(ndim: int, x: npt.ArrayLike, output_size: Any, return_ind
 
 
 def _adaptive_pool(ndim: int, x: np.ndarray, dtype: np.dtype, kind: str, output_size: Any) -> Pooled:
-    """Windows that cut the image into parts, which are all alike where the output's extents divide the image's."""
+    """Pool over windows that partition the image; they are all alike where the output's extents divide the image's."""
     extent, out_extent = adaptive_extents(x.shape, output_size, ndim)
     if any(i % o for i, o in zip(extent, out_extent, strict=True)):
         return pool_uneven(x, dtype, kind, "adaptive", (1,) * ndim, out_extent)
@@ -303,7 +303,7 @@ def _adaptive_pool(ndim: int, x: np.ndarray, dtype: np.dtype, kind: str, output_
 
 
 def _drawn_starts(samples: np.ndarray, extent: int, kernel: int, outputs: int) -> np.ndarray:
-    """Where the windows of each plane start along one axis: steps of two neighbouring integers, in random order."""
+    """The positions where windows of each plane start along one axis, with steps of two sizes in random order."""
     starts = np.full((samples.size, outputs), extent - kernel, np.int64)
     if outputs > 1:
         step = (extent - kernel) / (outputs - 1)

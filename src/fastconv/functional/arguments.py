@@ -1,4 +1,4 @@
-"""What the rooms share: the arguments of convolutions, checked, and where results go."""
+"""Argument checks and output arrays that the doors share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _geometry(
     dilation: int | Sequence[int],
     groups: int,
 ) -> tuple[ConvGeometry, tuple[int, ...]]:
-    """The planar geometry of a call, and the shape of its result: what a repeated call looks up."""
+    """The planar geometry of a call and the shape of its result, cached for repeated calls."""
     if len(weight_shape) != ndim + 2:
         raise GeometryError(f"weight of shape {weight_shape}: expected {ndim + 2} axes (oc, ic / groups, *kernel)")
     geometry = ConvGeometry.from_shapes(
@@ -36,14 +36,14 @@ def _geometry(
 def conv_operands(
     ndim, x, weight, bias, stride, padding, dilation, groups, activation
 ) -> tuple[ConvGeometry, tuple[int, ...], np.ndarray, np.ndarray, Epilogue]:
-    """The arguments of a convolution, checked: geometry, shape of the result, and arrays as kernels read them."""
+    """Check the arguments of a convolution; returns its geometry, the shape of the result, and arrays for kernels."""
     x, weight = as_array("x", x), as_array("weight", weight)
     bias = None if bias is None else as_array("bias", bias)
     dtype = common_float(x=x, weight=weight, bias=bias)
     window = (stride, padding, dilation, groups)
     try:
         lookup, key = _geometry, [value if type(value) is int else exact(value) for value in window]
-    except TypeError:  # the geometry says which argument is wrong
+    except TypeError:  # not hashable: building the geometry names the argument that is wrong
         lookup, key = _geometry.__wrapped__, window
     geometry, shape = lookup(ndim, x.shape, weight.shape, *key)
     epilogue = checked_epilogue(bias, geometry.oc, dtype, activation)
@@ -51,23 +51,23 @@ def conv_operands(
 
 
 def checked_epilogue(bias: np.ndarray | None, channels: int, dtype: np.dtype, activation: Activation) -> Epilogue:
-    """Bias and activation, checked."""
+    """Check bias and activation."""
     if bias is not None:
         if bias.shape != (channels,):
-            raise GeometryError(f"bias of shape {bias.shape}: expected ({channels},), one value a filter")
+            raise GeometryError(f"bias of shape {bias.shape}: expected ({channels},), one value per filter")
         bias = np.ascontiguousarray(bias, dtype)
     return PLAIN if bias is None and activation is None else Epilogue(bias, *parse_activation(activation))
 
 
 def available_threads(num_threads: int | None) -> int:
-    """The argument `num_threads`, checked; by default all that a call may use."""
+    """Check the argument `num_threads`; by default every thread that a call may use."""
     return threads.get_num_threads() if num_threads is None else threads.limited(threads.checked_threads(num_threads))
 
 
 def result_and_target(
     out: np.ndarray | None, shape: tuple[int, ...], x: np.ndarray, weight: np.ndarray, epilogue: Epilogue
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What the caller gets, and what kernels write: the same array, if they can write into `out`."""
+    """The array to return and the array that kernels write; the same one if kernels can write into `out`."""
     if out is None:
         result = np.empty(shape, x.dtype)
         return result, result

@@ -1,4 +1,4 @@
-"""How convolutions would be computed, reported and planned ahead of the first call."""
+"""Plans of convolutions, as reports and ahead of the first call."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def plan_conv2d(
     max_workspace : int
         Bound on scratch memory, in bytes.
     mode : {"estimate", "measure"}
-        Choose by estimated costs, or time the candidates once on random data.
+        Choose by estimated costs, or by timing the candidates once on random data.
 
     Returns
     -------
@@ -97,16 +97,16 @@ def plan_conv2d(
 
 
 def warmup(*descriptors: str, dtype: npt.DTypeLike = np.float32, num_threads: int | None = None) -> tuple[str, ...]:
-    """Plan now what the first convolutions of such problems would otherwise plan.
+    """Plan problems now, so that the first convolutions need not.
 
-    That takes about a millisecond per problem; plans are remembered. Kernels of convolutions are compiled with the
-    package, and no call waits for a compiler.
+    This takes about a millisecond per problem; plans are cached. The kernels of convolutions are compiled with the
+    package, so no call waits for a compiler.
 
     Parameters
     ----------
     *descriptors : str
-        Problems, as in ``"n1 ic64 oc64 ih56 iw56 kh3 kw3 s1 p1"``; by default image filters and depthwise layers of
-        the usual kernels.
+        Problems such as ``"n1 ic64 oc64 ih56 iw56 kh3 kw3 s1 p1"``; by default, image filters and depthwise layers
+        with the usual kernels.
     dtype : dtype_like
         float32 or float64.
     num_threads : int, optional
@@ -120,7 +120,7 @@ def warmup(*descriptors: str, dtype: npt.DTypeLike = np.float32, num_threads: in
     Raises
     ------
     GeometryError
-        A descriptor is not one, or describes nothing that can be computed.
+        A descriptor cannot be parsed, or describes a problem that does not exist.
 
     Examples
     --------

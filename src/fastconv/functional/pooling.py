@@ -1,4 +1,4 @@
-"""Maxima, means and norms of windows that are all alike, along one, two and three axes."""
+"""Maxima, means and norms over windows of a given size, along one, two and three axes."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def max_pool2d(
     stride : int or (int, int), optional
         Steps of the window, down and right; default `kernel_size`.
     padding : int or (int, int)
-        Rows and columns around the image, at most half of `kernel_size`, that windows may cover; they never win.
+        Rows and columns around the image that windows may cover, at most half of `kernel_size`; they never win.
     dilation : int or (int, int)
         Distance between taps; 1 is dense.
     ceil_mode : bool
-        Round the output extent up, so that a last window may stick out at the bottom and right; it must start inside
+        Round the output extent up, so that the last window may extend past the bottom and right; it must start inside
         the image or the padding above and to the left.
     return_indices : bool
         Also return where each maximum was found.
@@ -53,7 +53,7 @@ def max_pool2d(
     Returns
     -------
     out : ndarray, shape (N, C, OH, OW) or (C, OH, OW)
-        Maxima, in the type of `x`. Where dilation leaves a window without any tap inside the image: the lowest value.
+        Maxima, in the type of `x`; the lowest value where dilation leaves a window without any tap inside the image.
     indices : ndarray of int64, same shape
         With `return_indices`: ``row * W + column`` in the plane, of the first of equal maxima in row-major order, or of
         the last NaN; -1 for a window without any tap inside the image.
@@ -102,7 +102,7 @@ def avg_pool2d(
     kernel_size, stride, padding, ceil_mode
         As `max_pool2d`; the padding counts as zeros.
     count_include_pad : bool
-        Divide by the size of the window clipped to the padded image, or else to the image.
+        Divide by the size of the window clipped to the padded image; if false, clipped to the image.
     divisor_override : int, optional
         Divide by this instead.
 
@@ -324,9 +324,9 @@ def lp_pool2d(
 
     ``out[n, c, r, q] = (sum_{i, j} x[n, c, r*sh + i, q*sw + j] ** p) ** (1 / p)``
 
-    As torch has it, x is taken with its sign: powers of an odd p may add up to less than 0, of which only p = 1 has a
-    root; others give NaN. A window that `ceil_mode` lets stick out counts the taps outside as if they held the mean
-    power of those inside.
+    As in torch, x keeps its sign: powers of an odd p may add up to less than 0, whose root exists only for p = 1;
+    otherwise it is NaN. Where `ceil_mode` lets a window extend past the image, taps outside count as the mean power of
+    those inside.
 
     Parameters
     ----------
@@ -390,14 +390,14 @@ def _checked_divisor(divisor: Any) -> int:
 
 
 def _lp_pool(ndim: int, x: npt.ArrayLike, norm_type: float, window: tuple[Any, ...]) -> np.ndarray:
-    """The roots of the sums of powers, as means times the taps of a window."""
+    """The roots of the sums of powers, computed as means times the number of taps of a window."""
     x = as_array("x", x)
     dtype = common_float(x=x)
     if not isinstance(norm_type, Real) or not isfinite(norm_type) or norm_type == 0:
         raise GeometryError(f"norm_type={norm_type!r}: expected a finite number other than 0")
     taps = prod(PoolGeometry.from_shapes(x.shape, *window[:4], ndim=ndim, ceil_mode=window[4]).kernel)
     exponent, powers = float(norm_type), np.empty(x.shape, dtype)
-    with np.errstate(all="ignore"):  # a power or root that is not defined is NaN or infinite, as everywhere in torch
+    with np.errstate(all="ignore"):  # an undefined power or root is NaN or infinite, as everywhere in torch
         for piece in pieces(powers):
             powers[piece] = x[piece] ** exponent
         sums = _avg_pool(ndim, powers, True, None, window)

@@ -35,25 +35,25 @@ def conv_transpose2d(
 
     ``out[n, c, y, x] = bias[c] + sum_{m, i, j} weight[m, c, i, j] * x[n, m, r, q]`` over the taps with
     ``y = r*sh - ph + i*dh`` and ``x = q*sw - pw + j*dw``: the adjoint of `conv2d` with the same weight and window,
-    and so the gradient of that by its input.
+    hence the gradient of that convolution with respect to its input.
 
     Parameters
     ----------
     x : array_like, shape (N, C, H, W) or (C, H, W)
         Images; any strides. float32 or float64 after NumPy's promotion with `weight` and `bias`.
     weight : array_like, shape (C, OC / groups, KH, KW)
-        Filters, by input channel first.
+        Filters; the first axis is the input channel.
     bias : array_like, shape (OC,), optional
         Added to every output of a channel.
     stride : int or (int, int)
-        Distance of the kernels that neighbouring inputs add, down and right.
+        Distance between the kernels that neighbouring inputs add, down and right.
     padding : int or (int, int)
-        Rows and columns that are cut off on both sides.
+        Rows and columns to cut off on either side.
     output_padding : int or (int, int)
-        Rows and columns more at the bottom and right, less than stride or dilation: which of the extents that a
-        convolution of that stride maps to the extent of `x` is meant.
+        Additional rows at the bottom and columns at the right, fewer than stride or dilation: a convolution with this
+        stride maps several extents to that of `x`, and this selects one of them.
     groups : int
-        Input and output channels fall into as many groups that are convolved apart.
+        Number of groups of input and output channels, which are convolved separately.
     dilation : int or (int, int)
         Distance between taps; 1 is dense.
     activation, tolerance, num_threads, out
@@ -62,7 +62,7 @@ def conv_transpose2d(
     Returns
     -------
     ndarray, shape (N, OC, OH, OW) or (OC, OH, OW)
-        Of extent ``(H - 1)*sh - 2*ph + dh*(KH - 1) + output_padding + 1``, and likewise in width.
+        The height is ``(H - 1)*sh - 2*ph + dh*(KH - 1) + output_padding + 1``, the width likewise.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def conv_transpose3d(
 
 
 def _conv_transpose(ndim, x, weight, bias, window, activation, tolerance, num_threads, out):
-    """`conv_transpose1d`, `2d` and `3d`: the adjoint of a convolution from x, of its output's shape."""
+    """`conv_transpose1d`, `2d` and `3d`: the adjoint of the convolution whose output has the shape of `x`."""
     x, weight = as_array("x", x), as_array("weight", weight)
     bias = None if bias is None else as_array("bias", bias)
     dtype = common_float(x=x, weight=weight, bias=bias)

@@ -1,4 +1,4 @@
-"""Maxima, put back to where pooling found them."""
+"""The inverse of max pooling: maxima are put back where pooling found them."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def max_unpool2d(
     padding: int | Sequence[int] = 0,
     output_size: Sequence[int] | None = None,
 ) -> np.ndarray:
-    """Images of zeros with maxima where they came from: what `max_pool2d` leaves, put back.
+    """Images of zeros with maxima where `max_pool2d` found them.
 
     Parameters
     ----------
     x : array_like, shape (N, C, H, W) or (C, H, W)
         Maxima. float32, float64 or an integer type.
     indices : array_like of int, same shape
-        What `max_pool2d` returned beside them: ``row * OW + column`` in the output's plane. Where one is repeated, the
-        last value stays.
+        The indices that `max_pool2d` returned with them: ``row * OW + column`` in the output's plane. Where an index is
+        repeated, the last value stays.
     kernel_size, stride, padding
-        As `max_pool2d` was given.
+        The arguments of that `max_pool2d`.
     output_size : sequence of int, optional
-        The image's height and width, or its whole shape: less than a stride from ``(H - 1)*sh - 2*ph + kh`` and so on,
-        the default.
+        The image's height and width, or its whole shape. Each extent must be less than a stride from the default,
+        ``(H - 1)*sh - 2*ph + kh`` and likewise in width.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def max_unpool2d(
     GeometryError
         The shapes do not fit together, or an index is outside its plane; a ``ValueError``.
     TypeError
-        `x` is masked or of another type, or `indices` are no integers.
+        `x` is masked or of another type, or `indices` are not integers.
 
     References
     ----------
@@ -70,7 +70,7 @@ def max_unpool2d(
     positions, planes = prod(extent), prod(x.shape[:-2])
     wrong = indices[(indices < 0) | (indices >= positions)]
     if wrong.size:
-        raise GeometryError(f"indices hold {wrong[0]}: expected values from 0 to {positions - 1}")
+        raise GeometryError(f"indices contain {wrong[0]}: expected values from 0 to {positions - 1}")
     out = np.zeros((*x.shape[:-2], *extent), x.dtype.newbyteorder("="))
     places, values = (array.reshape(planes, prod(x.shape[-2:])) for array in (indices, x))
     np.put_along_axis(out.reshape(planes, positions), places.astype(np.int64), values, axis=1)

@@ -12,23 +12,23 @@ mode                           continued             also called
 "constant"                     k k k | a b c d | k k "grid-constant"; k is `cval`
 ============================== ===================== ============================
 
-`cval` is a number and no pixel: it need not fit the type of the image.
+`cval` is a number, not a pixel: it need not fit the type of the image.
 
 Linear filters compute float32 in float32 (SciPy: in float64) and everything else in float64. Integers under whole
-weights are exact: in an integer output wherever the result fits it, and in a floating-point one up to its own rounding
-while no sum can reach 2**63; larger sums are added up in float64. Means of integers are those of float64.
-Along several axes filters run one after another and store between them in the type of the output, as SciPy's do; where
-that rounds nothing, pairs of axes are fused.
+weights are exact: in an integer output wherever the result fits, and in a floating-point output up to its own rounding
+as long as no sum can reach 2**63; larger sums are added up in float64. Means of integers are computed in float64.
+Filters of several axes run along one axis after another and store intermediate results in the type of the output, as
+SciPy's do; where storing rounds nothing, pairs of axes are fused.
 
-Weights of zero are left out by `correlate` and `convolve`: NaN or infinity under them does not count. Along one axis
-(`correlate1d`, `convolve1d`, Gaussians) and in means everything in the window counts, and zero times infinity is NaN.
-Both are SciPy's rules.
+`correlate` and `convolve` skip zero weights: NaN or infinity under them does not count. Filters along one axis
+(`correlate1d`, `convolve1d`, Gaussians) and means count everything in the window, and zero times infinity is NaN. Both
+are SciPy's rules.
 
 ``linear``     correlate, convolve, correlate1d, convolve1d
 ``gaussians``  gaussian_filter, gaussian_filter1d
 ``windows``    maximum_filter, minimum_filter, uniform_filter, and each along one axis
-``passes``     how linear filters run along axes; ``running`` how extremes and means do; ``planes`` what both run over
-``arguments``  what they share; ``outputs`` where results go; ``constants`` what lies past the edges in mode "constant"
+``passes``     linear filters along axes; ``running`` extremes and means along axes; ``planes`` the planes both run over
+``arguments``  shared argument checks; ``outputs`` where results go; ``constants`` the value of mode "constant"
 """
 
 from fastconv.ndimage.gaussians import gaussian_filter, gaussian_filter1d

@@ -1,4 +1,4 @@
-"""The arguments that functions of ``scipy.ndimage`` share: what they may be, and what they are called here."""
+"""The arguments that functions of ``scipy.ndimage`` share: their values, and our names for these."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fastconv.arrays import as_array
 
-# SciPy's modes, and what continuation.py calls them.
+# SciPy's modes, and the names of continuation.py.
 _MODES = {
     "reflect": "reflect",
     "grid-mirror": "reflect",
@@ -35,7 +35,7 @@ def as_input(input: npt.ArrayLike) -> np.ndarray:
 
 
 def as_index(name: str, value: Any) -> int:
-    """An integer of any kind as an int: `3`, `np.int64(3)` and `np.array(3)` name one entry of a cache, `3.0` none."""
+    """Any kind of integer as an int, so that `3`, `np.int64(3)` and `np.array(3)` share a cache entry; `3.0` raises."""
     if type(value) is int:
         return value
     try:
@@ -45,12 +45,12 @@ def as_index(name: str, value: Any) -> int:
 
 
 def as_number(name: str, value: Any, complex_too: bool = False) -> complex:
-    """A number of any kind as Python's: an int stays one, since a float would round those beyond 2**53."""
+    """Any kind of number as Python's: an int stays an int, since a float would round it beyond 2**53."""
     if type(value) is float:
         return value
     number = np.asarray(value)
     if number.ndim or number.dtype.kind not in ("biufc" if complex_too else "biuf"):
-        if type(value) is int:  # of more than 64 bits
+        if type(value) is int:  # with more than 64 bits
             return float(value)
         raise TypeError(f"{name}={value!r}: expected a {'' if complex_too else 'real '}number")
     return {"f": float, "c": complex}.get(number.dtype.kind, int)(number)
@@ -74,12 +74,12 @@ def as_axes(axes: Any, ndim: int) -> tuple[int, ...]:
     return chosen
 
 
-# What is one value without a question, whose answer takes a microsecond.
+# Types known to be one value, which saves a test of a microsecond.
 _SINGLE = (str, int, float, type(None))
 
 
 def for_each(value: Any, count: int) -> list[Any]:
-    """One value for each of `count` axes."""
+    """`value` as one value for each of `count` axes."""
     if isinstance(value, _SINGLE) or not np.iterable(value):
         return [value] * count
     values = list(value)
@@ -104,7 +104,7 @@ def as_origin(origin: Any, size: int, fault: str) -> int:
 
 
 def spread(values: Sequence[Any], axes: tuple[int, ...], ndim: int, rest: Any) -> list[Any]:
-    """Values of the filtered `axes` at their places among all axes, `rest` at the others."""
+    """The values of the filtered `axes` in their places among all axes, and `rest` for the others."""
     spread = [rest] * ndim
     for axis, value in zip(axes, values, strict=True):
         spread[axis] = value
@@ -112,10 +112,10 @@ def spread(values: Sequence[Any], axes: tuple[int, ...], ndim: int, rest: Any) -
 
 
 def spread_window(window: np.ndarray, axes: tuple[int, ...], ndim: int, name: str) -> np.ndarray:
-    """A window over the filtered axes, as one over all."""
+    """A window over the filtered axes, extended to all axes."""
     if window.ndim != len(axes):
         raise RuntimeError(f"{name}.ndim ({window.ndim}) must match len(axes) ({len(axes)})")
     if window.ndim == ndim:
         return window
-    # SciPy does not sort the axes: the k-th of the window is the k-th that is filtered, in ascending order.
+    # SciPy does not sort the axes: the window's k-th axis belongs to the k-th filtered axis, in ascending order.
     return np.expand_dims(window, tuple(axis for axis in range(ndim) if axis not in axes))

@@ -1,4 +1,4 @@
-"""Constants past the edges of an image, which are numbers and no pixels: its type may not hold them."""
+"""Constants past the edges of an image. They are numbers, not pixels: the image's type may be unable to hold them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _BYTE = np.dtype(np.uint8)
 
 
 def native(array: np.ndarray) -> np.ndarray:
-    """Values that kernels order: bool as bytes."""
+    """Values that kernels can compare: bool becomes bytes."""
     return array.view(_BYTE) if array.dtype.kind == "b" else as_operand(array, np.dtype(array.dtype.char))
 
 
 def limits_of(dtype: np.dtype) -> tuple[float, float]:
-    """The least and the greatest number of a type."""
+    """The smallest and the largest number of a type."""
     if dtype.kind == "f":
         return -np.inf, np.inf
     return (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
 
 
 def as_fill(cval: float, dtype: np.dtype, exactly: bool = False) -> np.ndarray | None:
-    """`cval` in a native `dtype`; None if integers do not hold it, or floating-point numbers not `exactly`.
+    """`cval` in a native `dtype`; None if an integer type cannot hold it, or a floating-point type not `exactly`.
 
     Examples
     --------
@@ -37,7 +37,7 @@ def as_fill(cval: float, dtype: np.dtype, exactly: bool = False) -> np.ndarray |
             fill = np.array(cval, dtype)
         return fill if not exactly or float(fill) == cval or cval != cval else None
     least, greatest = limits_of(dtype)
-    if not least <= cval <= greatest or cval != int(cval):  # NaN is between no limits
+    if not least <= cval <= greatest or cval != int(cval):  # NaN lies outside any limits
         return None
     return np.array(int(cval), _BYTE if dtype.kind == "b" else dtype)
 
@@ -51,8 +51,8 @@ def extremes_with_constant(
 ) -> None:
     """Store ``extremes(fold, array, cval)`` into `out`, whether or not the type of `array` holds `cval`.
 
-    What the constant is compared with are the extremes beside one that never wins. Those of a blank image tell which
-    outputs see the constant, and which nothing else.
+    The constant is compared with the extremes found next to a constant that never wins. The extremes of a blank image
+    tell which outputs see the constant, and which see nothing else.
     """
     never = limits_of(array.dtype)[fold == "minimum"]
     values = extremes(fold, array, as_fill(never, array.dtype))

@@ -35,21 +35,21 @@ def gaussian_filter1d(
     sigma : float
         Standard deviation of the Gaussian, in samples.
     order : int
-        Of the derivative that is taken of the Gaussian.
+        Order of the derivative of the Gaussian; 0 for the Gaussian itself.
     truncate : float
-        The filter reaches so many standard deviations to both sides.
+        Standard deviations that the filter reaches to either side.
     radius : int, optional
-        The filter reaches so many samples to both sides, whatever `truncate` says.
+        Samples that the filter reaches to either side; overrides `truncate`.
 
     Returns
     -------
     ndarray
-        Of the extents of the input.
+        The result, as large as the input.
 
     Raises
     ------
     RuntimeError, ValueError, TypeError
-        As `correlate`; `radius` is no integer of at least 0, or `order` is negative.
+        As `correlate`; `radius` is not an integer of at least 0, or `order` is negative.
 
     References
     ----------
@@ -86,12 +86,12 @@ def gaussian_filter(
     input, output, cval, axes
         As `correlate`.
     sigma, order, mode, truncate, radius
-        As `gaussian_filter1d`, all but `truncate` for one axis or each.
+        As `gaussian_filter1d`; all but `truncate` may be sequences with one value per axis.
 
     Returns
     -------
     ndarray
-        Of the extents of the input.
+        The result, as large as the input.
 
     Raises
     ------
@@ -146,7 +146,7 @@ def _gaussian_pass(axis: int, sigma: float, order: int, mode: str, truncate: flo
 
 
 def _gaussian(sigma: float, order: int, truncate: float, radius: int | None) -> np.ndarray:
-    """Samples of a Gaussian of unit sum, or of its derivative (a Hermite polynomial times the Gaussian), flipped."""
+    """Samples of a Gaussian with sum 1, or of its derivative (a Hermite polynomial times the Gaussian), flipped."""
     radius = int(truncate * sigma + 0.5) if radius is None else radius
     x = np.arange(-radius, radius + 1)
     weights = np.exp(-0.5 / (sigma * sigma) * x**2)

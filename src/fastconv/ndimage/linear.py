@@ -1,4 +1,4 @@
-"""Filters of given weights: correlate, convolve, and both along one axis."""
+"""Filters with given weights: correlate, convolve, and both along one axis."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from fastconv.ndimage.outputs import as_output, store, working_type
 from fastconv.ndimage.passes import as_pass, filter_axes
 from fastconv.planner import checked_tolerance
 
-# Planes of an image that are filtered one by one are at least so large.
+# Planes of an image are filtered one by one if they have at least this many values.
 _LARGE_PLANE = 4096
 
 
@@ -54,25 +54,25 @@ def correlate(
     input : array_like
         Integers, bool, float32, float64 or their complex types.
     weights : array_like
-        One axis for each of `axes`. Complex weights are conjugated.
+        Weights with one axis per entry of `axes`. Complex weights are conjugated.
     output : dtype or ndarray, optional
-        The type of the result, or where to put it; by default the type of the input.
+        The type of the result, or the array to store it in; by default the type of the input.
     mode : str
-        What lies past the edges: see the table of this module.
+        How the input continues past its edges: see the table in `fastconv.ndimage`.
     cval : number
         The value of mode "constant".
     origin : int or sequence of int
-        Moves the weights: positive to the left, for one axis or each.
+        Shift of the weights, to the left if positive; one value, or one per axis.
     axes : int, sequence of int, or None
         The axes that are filtered; by default all.
     tolerance : float, optional
-        Bound on the expected error of floating-point sums in standard deviations of the output, which allows FFT and
-        sums of outer products. By default, and at 0, there are only sums of products.
+        Bound on the expected error of floating-point sums, in standard deviations of the output, which allows FFTs and
+        sums of outer products. By default, and with 0, only sums of products are used.
 
     Returns
     -------
     ndarray
-        Of the extents of the input.
+        The result, as large as the input.
 
     Raises
     ------
@@ -86,10 +86,10 @@ def correlate(
     Notes
     -----
     Results are componentwise accurate: each output errs by a few roundings of the sum of its own products' magnitudes,
-    whatever lies outside its window, so zeros are zeros and whole numbers below 2^24 (float64: 2^53) exact. With a
-    `tolerance` the error is bounded for the output as a whole, normwise.
+    whatever lies outside its window, so zeros are zeros and whole numbers below 2^24 (float64: 2^53) are exact. With a
+    `tolerance` the error is bounded normwise, for the output as a whole.
 
-    Weights of zero are left out: NaN or infinity under them does not count.
+    Zero weights are skipped: NaN or infinity under them does not count.
 
     References
     ----------
@@ -122,12 +122,12 @@ def convolve(
     Parameters
     ----------
     input, weights, output, mode, cval, origin, axes, tolerance
-        As `correlate`, and as accurate; complex weights stay as they are.
+        As `correlate`, and as accurate; complex weights are not conjugated.
 
     Returns
     -------
     ndarray
-        Of the extents of the input.
+        The result, as large as the input.
 
     Raises
     ------
@@ -168,7 +168,7 @@ def correlate1d(
     Returns
     -------
     ndarray
-        Of the extents of the input.
+        The result, as large as the input.
 
     Raises
     ------
@@ -216,12 +216,12 @@ def convolve1d(
     Parameters
     ----------
     input, weights, axis, output, mode, cval, origin
-        As `correlate1d`; complex weights stay as they are.
+        As `correlate1d`; complex weights are not conjugated.
 
     Returns
     -------
     ndarray
-        Of the extents of the input.
+        The result, as large as the input.
 
     Raises
     ------
@@ -239,13 +239,13 @@ def convolve1d(
     array([14, 24,  4, 13, 12, 36, 27,  0])
     """
     taps = _as_weights(weights)
-    taps = taps[::-1] if taps.ndim == 1 else taps  # correlate1d says what is wrong
+    taps = taps[::-1] if taps.ndim == 1 else taps  # correlate1d raises for anything else
     taps = taps.conj() if taps.dtype.kind == "c" else taps
     return correlate1d(input, taps, axis, output, mode, cval, -as_index("origin", origin) - (taps.size % 2 == 0))
 
 
 def _as_weights(weights: npt.ArrayLike) -> np.ndarray:
-    """Weights as numbers; what SciPy would make float64 of becomes it."""
+    """Weights as an array of numbers, float64 where SciPy would convert them."""
     taps = as_array("weights", weights)
     return taps if taps.dtype.kind in "biufc" else taps.astype(np.float64)
 
@@ -253,7 +253,7 @@ def _as_weights(weights: npt.ArrayLike) -> np.ndarray:
 def _by_parts(
     array: np.ndarray, weights: np.ndarray, out: np.ndarray, cval: complex, filter_: Callable[..., np.ndarray]
 ) -> np.ndarray:
-    """A linear filter of complex numbers by real ones, ``filter_(x, weights, cval)``."""
+    """Apply a linear filter to complex operands by applying the real ``filter_(x, weights, cval)`` to their parts."""
     cval = as_number("cval", cval, complex_too=True)
     real_weights, real_array = weights.dtype.kind != "c", array.dtype.kind != "c"
     if real_array and np.iscomplexobj(cval):
@@ -295,7 +295,7 @@ def _correlate(
     fault = "Invalid origin; origin must satisfy -(weights.shape[k] // 2) <= origin[k] <= (weights.shape[k]-1) // 2"
     origins = [as_origin(o, k, fault) for o, k in zip(origins, taps.shape, strict=True)]
     out = as_output(output, array)
-    is_new = not isinstance(output, np.ndarray)  # a memory map comes back as a plain array
+    is_new = not isinstance(output, np.ndarray)  # a memory map is returned as a plain array
     return _store_correlation(array, taps, origins, as_mode(mode), as_number("cval", cval), tolerance, out, is_new)
 
 
@@ -309,7 +309,7 @@ def _store_correlation(
     out: np.ndarray,
     is_new: bool = False,
 ) -> np.ndarray:
-    """Store the correlation of real operands; an array of its own may take the place of an output that is new."""
+    """Store the correlation of real operands in `out`; if `out` is new, another array may be returned in its place."""
     if array.ndim == 0:
         store(np.asarray(array * taps.astype(np.float64)), out)
         return out
@@ -317,7 +317,7 @@ def _store_correlation(
         return out
     begins = [k // 2 + o for k, o in zip(taps.shape, origins, strict=True)]
     if max(taps.shape) > min(array.shape) and np.isfinite(array).all() and isfinite(cval):
-        # Infinity times a sum of weights is not the sum of the products.
+        # Infinity times the sum of the weights is not the sum of the products.
         for axis, extent in enumerate(array.shape):
             taps, begins[axis] = folded(taps, begins[axis], extent, continuation, axis)
     padding = tuple((b, k - 1 - b) for b, k in zip(begins, taps.shape, strict=True))
@@ -344,9 +344,9 @@ def _store_integers(
     tolerance: float,
     out: np.ndarray,
 ) -> None:
-    """Correlate integers: by whole weights they stay integers, by all others they become float64.
+    """Correlate integers. With whole weights they stay integers, otherwise they become float64.
 
-    Sums of int64 may wrap around, which is right for integers: the result does as well, or fits after all.
+    Sums in int64 may wrap around, which is right for integer outputs: the result wraps around, too, or fits after all.
     """
     array = array.view(np.uint8) if array.dtype.kind == "b" else array
     constant = cval if continuation == "constant" else 0
@@ -364,7 +364,7 @@ def _store_integers(
         return
     result = sums(array.astype(np.float64), taps.astype(np.float64), constant, tolerance)
     if exact and bound > _EXACT:
-        # Only what sees a constant that is no such integer is rounded.
+        # Only outputs that see a constant outside that type are rounded.
         others = sums(array, whole, 0)
         seen = sums(np.zeros(array.shape, np.uint8), (taps != 0).astype(np.int64), 1) > 0
         store(result, rounded := np.empty_like(out))
@@ -374,19 +374,19 @@ def _store_integers(
         store(result, out)
 
 
-# Integers are exact in float64 up to one, and wrap around in int64 from the other on.
+# float64 is exact for integers up to the first, and int64 wraps around from the second on.
 _EXACT, _INT64 = 2.0**53, 2.0**63
 
 
 def _as_whole(taps: np.ndarray) -> np.ndarray | None:
-    """Whole weights as int64, in which those of uint64 may wrap around."""
+    """Whole weights as int64, in which uint64 may wrap around."""
     with np.errstate(invalid="ignore"):
         whole = taps.astype(np.int64)
     return whole if np.array_equal(whole.astype(taps.dtype), taps) else None
 
 
 def _bound_of_sums(array: np.ndarray, taps: np.ndarray) -> float:
-    """What no sum of integers by these weights exceeds: by their type alone, if that leaves them exact in float64."""
+    """A bound on sums of integers with these weights, from the type alone if sums are then exact in float64."""
     limits = np.iinfo(array.dtype)
     total = float(np.abs(taps.astype(np.float64)).sum())
     bound = max(limits.max, -limits.min) * total
@@ -396,7 +396,7 @@ def _bound_of_sums(array: np.ndarray, taps: np.ndarray) -> float:
 def _correlate_planes(
     array: np.ndarray, taps: np.ndarray, padding: Padding, continuation: str, fill: object, tolerance: float
 ) -> np.ndarray:
-    """Correlate in the type of `taps`; plane by plane, if they extend along two axes of many."""
+    """Correlate in the type of `taps`, plane by plane if they extend along two of many axes."""
     if taps.dtype.kind == "i" and array.itemsize == 8:
         array = array.astype(np.int64, copy=False)
     run = functools.partial(

@@ -1,4 +1,4 @@
-"""The array that a result is put into: its type, the type that is computed in, and how one is cast to the other."""
+"""Output arrays: their type, the type of the computation, and how one is cast to the other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastconv.ndimage.arguments import TYPES
 
 
 def as_output(output: Any, input: np.ndarray, complex_output: bool = False) -> np.ndarray:
-    """The array that a result is put into: that of the caller, or a new one of the type that he names."""
+    """The array for the result: the caller's, or a new one of the type the caller names."""
     if output is None:
         dtype = np.promote_types(input.dtype, np.complex64) if complex_output else np.dtype(input.dtype.char)
     elif isinstance(output, (type, np.dtype, str)):
@@ -42,12 +42,12 @@ def as_output(output: Any, input: np.ndarray, complex_output: bool = False) -> n
 
 
 def working_type(array: np.ndarray, out: np.ndarray) -> np.dtype:
-    """float32 for filters that begin and end there."""
+    """The type to compute in: float32 if both input and output are float32."""
     return np.dtype(np.float32 if array.dtype.char == out.dtype.char == "f" else np.float64)
 
 
 def store(values: np.ndarray, out: np.ndarray) -> None:
-    """Cast as C does: towards zero, and unsigned types and bool through int64."""
+    """Cast as in C: towards zero, and to unsigned types and bool by way of int64."""
     if values is out:
         return
     whole = [(...,)] if np.may_share_memory(values, out) else pieces(values)
@@ -62,7 +62,7 @@ def store(values: np.ndarray, out: np.ndarray) -> None:
 def filter_parts(
     filter_: Callable[[np.ndarray, np.ndarray, float], np.ndarray], array: np.ndarray, out: np.ndarray, cval: complex
 ) -> np.ndarray:
-    """A filter of complex numbers by one of reals, ``filter_(x, out, cval)``.
+    """Filter complex numbers by applying the real ``filter_(x, out, cval)`` to both parts.
 
     Both parts are computed before either is stored, since `out` may overlap the array in any way.
     """
@@ -74,12 +74,12 @@ def filter_parts(
     return out
 
 
-# Values whose sums may overflow are scaled by it: a power of two, which rounds nothing that counts beside them.
+# Scales values whose sums may overflow; a power of two, so that it rounds nothing that matters next to them.
 SMALLER = 2.0**-64
 
 
 def may_overflow(values: np.ndarray, constant: float, gain: float) -> bool:
-    """Whether sums of at most `gain` times these may have overflowed, rather than seen what is not finite."""
+    """Whether sums of up to `gain` times these values may have overflowed, rather than seen one that is not finite."""
     largest = float(np.abs(values).max(where=np.isfinite(values), initial=0.0))
     if isfinite(constant):
         largest = max(largest, abs(constant))
@@ -87,12 +87,12 @@ def may_overflow(values: np.ndarray, constant: float, gain: float) -> bool:
 
 
 def store_finite(scaled: np.ndarray, out: np.ndarray) -> None:
-    """Store results that were scaled by `SMALLER`, where those in `out` are not finite."""
+    """Replace what is not finite in `out` by results that were computed scaled by `SMALLER`."""
     with np.errstate(over="ignore", invalid="ignore"):
         np.copyto(out, scaled / SMALLER, casting="same_kind", where=~np.isfinite(out))
 
 
-# Work below this many steps stays on the calling thread.
+# With fewer steps than this, work stays on the calling thread.
 _STEPS_A_THREAD = 1 << 18
 
 

@@ -24,22 +24,22 @@ from fastconv.strategies.separable import Factors, correlate_factors, outer_fact
 
 
 class Pass(NamedTuple):
-    """One axis that is correlated: a value, by which what depends on it alone is remembered."""
+    """A correlation along one axis. Passes are values, so that they can be keys of caches."""
 
     axis: int
     weights: bytes
-    """float64."""
+    """Weights, in float64."""
     mode: str
-    """One of continuation.py's."""
+    """A boundary mode of continuation.py."""
     origin: int
     keeps_sum: bool = False
-    """Whether the sum of the weights matters more than which of its two neighbours in float32 each becomes."""
+    """Whether rounding to float32 should preserve the sum of the weights, rather than round each to the nearest."""
 
 
-# Along the axis of a plane that is not filtered.
+# The factor along an axis of the plane that is not filtered.
 _NOTHING = Pass(-1, np.ones(1).tobytes(), "nearest", 0)
 
-# Weights, largest first, of which both neighbours in float32 are tried.
+# How many weights, largest first, have both of their float32 neighbours tried.
 _CHOICES = 10
 
 
@@ -67,7 +67,7 @@ def filter_axes(array: np.ndarray, passes: tuple[Pass, ...], out: np.ndarray, cv
             if may_overflow(source, fill, step.gain):
                 _run_scaled(step, source, target, fill)
             elif step.mixes_signs:
-                # Infinity times a sum of weights is not the sum of the products.
+                # Infinity times the sum of the weights is not the sum of the products.
                 for plain in _steps(step.passes, array.shape, dtype, fill == 0, folds=False):
                     _run(plain, source, target, fill)
         source = target
@@ -79,7 +79,7 @@ def filter_axes(array: np.ndarray, passes: tuple[Pass, ...], out: np.ndarray, cv
 
 
 class _Step(NamedTuple):
-    """One pass, or two that are fused, over planes of `shape`: what `correlate_factors` takes."""
+    """One pass, or two fused passes, over planes of `shape`: the arguments of `correlate_factors`."""
 
     shape: tuple[int, int, int, int]
     factors: Factors
@@ -88,13 +88,13 @@ class _Step(NamedTuple):
     multiplications: int
     passes: tuple[Pass, ...]
     gain: float
-    """No sum on the way is larger than the largest sample times this."""
+    """Bound on intermediate sums, as a multiple of the largest sample."""
     mixes_signs: bool
-    """Whether weights of either sign were folded into one."""
+    """Whether weights of both signs were merged into one."""
 
 
 def _run(step: _Step, source: np.ndarray, target: np.ndarray, fill: float) -> bool:
-    """Whether every sum was finite."""
+    """Run the step, and return whether every sum was finite."""
     return correlate_factors(
         source.reshape(step.shape),
         step.factors,
@@ -107,9 +107,9 @@ def _run(step: _Step, source: np.ndarray, target: np.ndarray, fill: float) -> bo
 
 
 def _run_scaled(step: _Step, source: np.ndarray, target: np.ndarray, fill: float) -> None:
-    """Compute what is not finite again, in float64 and of smaller values: no mean of the largest numbers is infinite.
+    """Recompute what is not finite in float64, from scaled-down values: no mean of the largest numbers may overflow.
 
-    Nothing else changes: an output depends on nothing but what it sees.
+    Nothing else changes: an output depends only on what its window contains.
     """
     with np.errstate(invalid="ignore"):
         values = source.astype(np.float64) * SMALLER
@@ -124,9 +124,9 @@ def _run_scaled(step: _Step, source: np.ndarray, target: np.ndarray, fill: float
 def _steps(
     passes: tuple[Pass, ...], shape: tuple[int, ...], dtype: np.dtype, zeros: bool, folds: bool = True
 ) -> tuple[_Step, ...]:
-    """How `passes` run over an array of `shape`, past whose edges the constant is zero or not."""
-    # Fused passes run along the rows first. float64 keeps the order, and with it the bits, of the filters of one axis;
-    # and where every sum counts the constant past the edges, the order decides what that is.
+    """The steps in which `passes` run over an array of `shape`; the constant past the edges may be zero or not."""
+    # Fused passes run along the rows first. In float64 the order of the axes is kept, and with it the bits of filters
+    # along one axis. A nonzero constant past the edges also fixes the order: it is part of every sum.
     fusing = dtype == np.float32 and (zeros or all(step.mode != "constant" for step in passes))
     steps = []
     while passes:
@@ -163,9 +163,9 @@ def _steps(
 
 
 def _rounded(weights: np.ndarray, dtype: np.dtype, keeps_sum: bool) -> np.ndarray:
-    """The weights in `dtype`: the nearest, or those of their two neighbours that together keep the sum best.
+    """The weights in `dtype`: each rounded to the nearest, or to whichever neighbour best preserves the sum.
 
-    Rounded to the nearest, a Gaussian would make images brighter or darker by some 1e-8. Equal sizes stay equal.
+    Rounded to the nearest, a Gaussian would make images brighter or darker by about 1e-8. Equal weights stay equal.
     """
     nearest = weights.astype(dtype)
     if not keeps_sum or dtype == np.float64 or not np.isfinite(weights).all():
@@ -173,7 +173,7 @@ def _rounded(weights: np.ndarray, dtype: np.dtype, keeps_sum: bool) -> np.ndarra
     sizes, of = np.unique(np.abs(weights), return_inverse=True)
     signs = np.sign(weights)
     rounded = sizes.astype(dtype)
-    # The other neighbour of the largest few: all choices are tried.
+    # All combinations of neighbours are tried for the few largest weights.
     few = slice(-min(len(sizes), _CHOICES), None)
     towards = np.where(rounded < sizes, np.inf, 0).astype(dtype)
     other = np.where(rounded == sizes, rounded, np.nextafter(rounded, towards))[few]

@@ -1,4 +1,4 @@
-"""How filters that run along one axis after another run over planes: down their columns, along their rows, or both."""
+"""Filters along one axis after another as filters of planes: down the columns, along the rows, or both."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 
 class Planes(NamedTuple):
-    """An array as planes (count, rows, columns), and which of the filters run `down` and `along` them.
+    """An array as planes (count, rows, columns), with the indices of the filters that run `down` and `along` them.
 
-    A sample of a filter along the rows is `inner` columns wide: what axes past its own are flattened to.
+    For a filter along the rows a sample is `inner` columns wide: the axes after its own are flattened into it.
     """
 
     shape: tuple[int, int, int]
@@ -20,7 +20,7 @@ class Planes(NamedTuple):
 
 
 def as_planes(axes: Sequence[int], shape: tuple[int, ...], pairs: bool, narrow: int) -> list[Planes]:
-    """The planes of filters along `axes`, in this order; with `pairs`, two at a time where that can be.
+    """The planes for filters along `axes`, in this order; with `pairs`, two axes at a time where possible.
 
     A filter runs along the rows if its samples are at most `narrow` columns wide.
 

@@ -1,4 +1,4 @@
-"""Extremes and means of windows, along one axis after another."""
+"""Maxima, minima and means of windows, along one axis after another."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from fastconv.ndimage.outputs import (
 )
 from fastconv.ndimage.planes import Planes, as_planes
 
-# Samples of at most so many columns are folded along the rows: lines as short as they are would not fill vectors.
+# Samples of up to this many columns are folded along the rows: lines this short would not fill vectors.
 _NARROW = 16
 
 _BYTE = np.dtype(np.uint8)
 
-# Values of a line at least, whatever cache they would leave.
+# Minimum number of values in a line, even if they do not fit the cache.
 _SHORTEST = 256
 
 
 class Window(NamedTuple):
-    """What is seen along one axis."""
+    """The window along one axis."""
 
     axis: int
     size: int
     mode: str
     """One of continuation.py's."""
     begin: int
-    """How many samples are seen before an output's own."""
+    """How many samples of the window precede the output's own position."""
 
 
 def as_window(axis: int, size: Any, mode: Any, origin: Any) -> Window:
@@ -51,10 +51,10 @@ def as_window(axis: int, size: Any, mode: Any, origin: Any) -> Window:
     return Window(axis, size, as_mode(mode), size // 2 + as_origin(origin, size, "invalid origin"))
 
 
-# Where nothing is seen but an output's own place.
+# The window along an axis that is not filtered: the output's own position.
 _PLACE = Window(-1, 1, "nearest", 0)
 
-# What a kernel may read as the constant where there is none: as many bytes as any value has.
+# Read by kernels in place of the constant where there is none: as wide as the widest value.
 _NO_CONSTANT = np.zeros((), np.float64)
 
 
@@ -89,7 +89,7 @@ def run_windows(
 def _run_means(operand: np.ndarray, step: _Step, cval: float, result: np.ndarray) -> None:
     finite = _run("mean", operand, step, as_fill(cval, operand.dtype), result)
     if not finite and may_overflow(operand, cval, 2.0 * max(step.down.size, step.along.size)):
-        # A mean of the largest numbers is none too large, but their sum is: means of smaller ones take its place.
+        # The mean of the largest numbers fits, but their sum overflows: scale down, take means, and scale back.
         smaller = operand.astype(np.float64) * SMALLER
         means = np.empty_like(smaller)
         _run("mean", smaller, step, as_fill(cval * SMALLER, smaller.dtype), means)
@@ -139,9 +139,9 @@ def _extremes_of_step(step: _Step, fold: str, array: np.ndarray, fill: np.ndarra
 
 
 class _Rest(NamedTuple):
-    """What a mean along `axis` still counts beside the window that stands for it, the same for every output of a line.
+    """The part of a mean along `axis` that is the same for every output of a line, besides its reduced window.
 
-    The shares of the samples at `places`, of the constant past the edges, and of the mean of that window.
+    Holds the weights of the samples at `places`, of the constant past the edges, and of the reduced window's mean.
     """
 
     axis: int
@@ -152,7 +152,7 @@ class _Rest(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """Windows down the columns of planes, and along their rows."""
+    """Windows down the columns of planes and along their rows, run together."""
 
     planes: Planes
     down: Window
@@ -162,9 +162,9 @@ class _Step(NamedTuple):
 
 @functools.lru_cache(maxsize=256)
 def _steps(fold: str, windows: tuple[Window, ...], shape: tuple[int, ...], pairs: bool) -> tuple[_Step, ...]:
-    """How windows run over an array of `shape`, two at a time with `pairs`.
+    """The steps in which windows run over an array of `shape`, two axes at a time with `pairs`.
 
-    Work and memory grow with the array, not with windows that are far larger than it.
+    Work and memory grow with the array, not with windows far larger than it.
     """
     if fold != "mean":
         return _short_steps([_narrowed(window, shape[window.axis]) for window in windows], shape, pairs)
@@ -186,19 +186,19 @@ def _short_steps(windows: list[Window], shape: tuple[int, ...], pairs: bool) -> 
 
 
 def _narrowed(window: Window, extent: int) -> Window:
-    """A window of the same extremes: past the image it sees what it has seen."""
+    """A smaller window with the same extremes: past the image a window sees only what it has seen already."""
     most = period(extent, window.mode) or extent
     before, after = (min(side, most) for side in (window.begin, window.size - 1 - window.begin))
     return window._replace(size=before + 1 + after, begin=before)
 
 
 def _without_rest(window: Window, extent: int) -> tuple[Window, _Rest | None]:
-    """A window of at most two periods, or that sees every edge from everywhere; and the rest, if there is one."""
+    """A window of at most two periods, or one that always reaches both edges, and the rest of the mean, if any."""
     axis, size, mode, begin = window
     repeats = period(extent, mode)
     shares, constants = np.zeros(extent), 0
     if repeats is not None:
-        repeats = max(2, repeats)  # one sample is repeated after two as well, and a window has two at least
+        repeats = max(2, repeats)  # a window has at least two samples, and period 1 is also period 2
         whole = max(0, size // repeats - 1)
         kept = window._replace(size=size - whole * repeats, begin=begin % repeats if whole else begin)
         shares += whole / size * np.bincount(source_indices(0, repeats, extent, mode), minlength=extent)
@@ -218,7 +218,7 @@ def _without_rest(window: Window, extent: int) -> tuple[Window, _Rest | None]:
 
 
 class _Launch(NamedTuple):
-    """What a call of the kernel takes that depends on no values."""
+    """The kernel arguments that do not depend on values."""
 
     addresses: tuple[Any, ...]
     ints: tuple[int, ...]
@@ -236,16 +236,16 @@ def _launch(
 
     (count, rows, columns), inner = planes.shape, planes.inner
     size, reach = int(kind[1:]), inner * (along.size - 1)
-    # For every step but the first, the rows that it looks back to and its own.
+    # For every step but the first, its own rows and those it looks back to.
     widths = [down.size >> bit for bit in range(down.size.bit_length() - 1, -1, -1)]
     lines = WORKING_LINES + sum(width + following % 2 + 1 for width, following in pairwise(widths[1:]))
-    # All in L2: in L1 lines would be short, and to begin one costs more than the cache gives.
+    # Everything fits in L2: lines that fit in L1 would be short, and starting a line costs more than L1 gains.
     fitting = cache_bytes()[1] // 4 // (size * lines) - reach
     col_tile = min(columns, max(fitting, reach, _SHORTEST))
     pitch = -(-(col_tile + reach) * size // LINE_BYTES) * LINE_BYTES
     across = -(-columns // col_tile)
     workers = min(num_threads, threads_for(count * rows * columns * (down.size * along.size).bit_length()))
-    # Every band of rows folds the down.size - 1 above it again.
+    # Every band of rows folds the down.size - 1 rows above it again.
     bands = min(-(-2 * workers // (count * across)) if workers > 1 else 1, max(1, rows // (2 * down.size)))
     row_tile = -(-rows // bands)
     samples = columns // inner
@@ -267,7 +267,7 @@ def _launch(
 
 
 def _run(fold: str, operand: np.ndarray, step: _Step, fill: np.ndarray, out: np.ndarray) -> bool:
-    """Whether every mean is finite; of extremes nobody asks."""
+    """Run the step, and return whether every mean is finite; extremes are not checked."""
     from fastconv.kernels.windows import WINDOWS
 
     x = operand.reshape(step.planes.shape)

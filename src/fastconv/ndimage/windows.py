@@ -1,4 +1,4 @@
-"""Filters of what a window sees: its mean, its maximum, its minimum."""
+"""The mean, maximum or minimum of a window."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def uniform_filter1d(
     input, axis, output, mode, cval, origin
         As `correlate1d`.
     size : int
-        How many samples a mean is taken of.
+        Number of samples in the window.
 
     Returns
     -------
     ndarray
-        Of the extents of the input.
+        The result, as large as the input.
 
     Raises
     ------
@@ -58,9 +58,9 @@ def uniform_filter1d(
 
     Notes
     -----
-    Each sum is added up by itself, in pairs of partial sums and always in the same order: errors do not grow along a
-    line as in SciPy's running sum, and the mean of what is flat is flat, up to the largest numbers. A window that
-    reaches far past the image takes the time and memory of the image.
+    Each sum is added up on its own, pairwise and always in the same order: errors do not grow along a line as in
+    SciPy's running sum, and the mean of a flat image is flat, up to the largest numbers. A window that reaches far past
+    the image takes only the time and memory that the image takes.
 
     Examples
     --------
@@ -91,12 +91,12 @@ def uniform_filter(
     input, output, cval, axes
         As `correlate`.
     size, mode, origin
-        As `uniform_filter1d`, for one axis or each; along axes of size 1 or less nothing happens.
+        As `uniform_filter1d`, one value or one per axis; a size of 1 or less leaves an axis unfiltered.
 
     Returns
     -------
     ndarray
-        Of the extents of the input.
+        The result, as large as the input.
 
     Raises
     ------
@@ -131,12 +131,12 @@ def maximum_filter1d(
     Parameters
     ----------
     input, size, axis, output, mode, cval, origin
-        As `uniform_filter1d`; complex numbers have no order.
+        As `uniform_filter1d`; the input must not be complex.
 
     Returns
     -------
     ndarray
-        Of the extents of the input. A NaN is the maximum of every window that holds one.
+        The result, as large as the input. A NaN is the maximum of every window that contains one.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def minimum_filter1d(
     Returns
     -------
     ndarray
-        Of the extents of the input.
+        The result, as large as the input.
 
     Raises
     ------
@@ -203,18 +203,18 @@ def maximum_filter(
     Parameters
     ----------
     input, output, cval, axes
-        As `correlate`; complex numbers have no order.
+        As `correlate`; the input must not be complex.
     size : int or sequence of int, optional
-        The extents of a box, for one axis or each.
+        Extent of a box, one value or one per axis.
     footprint : array_like of bool, optional
-        Which neighbours count, in the place of a box.
+        The neighbours that count, instead of a box.
     mode, origin
-        As `correlate`; for a box also one for each axis.
+        As `correlate`; for a box also one per axis.
 
     Returns
     -------
     ndarray
-        Of the extents of the input. A NaN is the maximum of every window that holds one.
+        The result, as large as the input. A NaN is the maximum of every window that contains one.
 
     Raises
     ------
@@ -224,7 +224,7 @@ def maximum_filter(
     References
     ----------
     van Herk, A fast algorithm for local minimum and maximum filters on rectangular and octagonal kernels, 1992: boxes
-    are separable. What is done along an axis is described in kernels/simd/windows.h.
+    are separable. kernels/simd/windows.h describes the algorithm along one axis.
 
     Examples
     --------
@@ -259,7 +259,7 @@ def minimum_filter(
     Returns
     -------
     ndarray
-        Of the extents of the input.
+        The result, as large as the input.
 
     Raises
     ------

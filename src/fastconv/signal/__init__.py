@@ -2,8 +2,8 @@
 
 ``images``  convolve2d, correlate2d, sepfir2d
 ``arrays``  convolve, correlate, fftconvolve, oaconvolve, choose_conv_method, correlation_lags
-``names``   the arguments that they share
-``nonfinite``  kernels that hold NaN or infinity
+``names``   the arguments they share
+``nonfinite``  kernels that contain NaN or infinity
 """
 
 from fastconv.signal.arrays import choose_conv_method, convolve, correlate, correlation_lags, fftconvolve, oaconvolve

@@ -1,9 +1,9 @@
 """Convolution and correlation of arrays of any number of axes, directly or by FFT.
 
-Everything becomes one cross-correlation with the kernel flipped. One and two axes go to the planner, whose strategies
-are direct sums, separable passes and overlap-save FFTs; along an axis where an input has one sample lie planes, which
-are convolved one by one. More axes are summed directly or given to SciPy's FFT, by a model of what each costs. Types
-without a kernel here (float16, longdouble, object) are SciPy's.
+Everything becomes one cross-correlation with the kernel flipped. Problems of one or two axes go to the planner, whose
+strategies are direct sums, separable passes and overlap-save FFTs. Where an input has one sample along an axis, the
+planes across it are convolved one by one. More axes are summed directly or passed to SciPy's FFT, by a model of what
+each costs. Types without a kernel here (float16, longdouble, object) are left to SciPy.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from fastconv.timing import Contender, interleave
 
 _METHODS = {"auto": "auto", "direct": "direct", "fft": "fft"}
 
-# Where SciPy's "auto" transforms, ours allows what an FFT rounds; of float32 the planner's own bound.
+# The tolerance where SciPy's "auto" transforms: the rounding of an FFT, for float32 the planner's own default.
 _TOLERANCE = {"f": None, "F": None, "d": 1e-12, "D": 1e-12}
 
-# SciPy's seconds an operation of three transforms and of direct sums, and what it adds to the latter, by the number of
-# axes (one or more) and the mode; "longer" is "same" of one axis with a longer in2.
+# SciPy's cost model by number of axes (one or more) and mode: seconds per operation of three transforms and of direct
+# sums, and the offset it adds to the latter. "longer" is mode "same" on one axis with a longer in2.
 _SCIPY_SECONDS = {
     (1, "full"): (1.7649070e-9, 2.1414831e-10, -1e-3),
     (1, "same"): (3.2646654e-9, 2.8478277e-10, -1e-3),
@@ -43,11 +43,11 @@ _SCIPY_SECONDS = {
     (2, "valid"): (1.85927e-9, 2.11242e-8, -1e-4),
 }
 
-# Planes that are computed one by one have at least so many samples.
+# Planes are computed one by one if they have at least this many samples.
 _LARGE_PLANE = 4096
 
-# Products a second that sums over more than two axes make (kernels/taps.py), by the character of the type; and
-# operations a second of SciPy's FFT.
+# Products per second of sums over more than two axes (kernels/taps.py), by the character of the type; and operations
+# per second of SciPy's FFT.
 _TAPS_A_SECOND = {"f": 5e9, "d": 2.5e9}
 _OTHER_TAPS_A_SECOND = 1e9
 _FFT_FLOPS = 3e9
@@ -63,39 +63,39 @@ def convolve(
     Parameters
     ----------
     in1, in2 : array_like
-        Of the same number of axes. Types promote as in NumPy; integers wrap around, and bool is "any of".
+        Arrays with the same number of axes. Types promote as in NumPy; integers wrap around, and bool means "any of".
     mode : {"full", "same", "valid"}
-        Every output that sees both inputs; as large as in1, centred; or only those that see nothing past an edge, with
-        the inputs swapped if in2 is the larger one.
+        "full": every output that sees both inputs; "same": as large as in1, centred; "valid": only the outputs that
+        see nothing past an edge, with the inputs swapped if in2 is the larger one.
     method : {"auto", "direct", "fft"}
-        By the cheapest way, by sums of products, or by FFT.
+        Use the cheapest method, sums of products, or an FFT.
     tolerance : float, optional
-        Bound on the expected error of floating-point results in standard deviations of the output, which allows "auto"
-        and "direct" whatever keeps to it, FFT and sums of outer products too; 0 allows sums of products alone. See the
-        notes for the default.
+        Bound on the expected error of floating-point results, in standard deviations of the output. Within it, "auto"
+        and "direct" may use FFTs and sums of outer products, too; 0 allows only sums of products. See the notes for
+        the default.
 
     Returns
     -------
     ndarray
-        Of the type to which the inputs promote; a scalar for two scalars.
+        The result, in the type to which the inputs promote; a scalar for two scalars.
 
     Raises
     ------
     ValueError
-        The inputs differ in their number of axes; "valid", and neither contains the other; `mode`, `method` or
-        `tolerance` has no such meaning; an input is empty and the method direct.
+        The inputs differ in their number of axes; the mode is "valid" and neither input contains the other; `mode`,
+        `method` or `tolerance` has no such value; an input is empty and the method is direct.
     TypeError
-        An input is a masked array, or `mode` or `method` is no string.
+        An input is a masked array, or `mode` or `method` is not a string.
 
     Notes
     -----
     "direct" is componentwise accurate: each output errs by a few roundings of the sum of its own products' magnitudes,
-    so zeros are zeros and whole numbers below 2^24 (float64: 2^53) exact. So is "auto" wherever SciPy's "auto" sums
-    directly; where SciPy transforms, the error is bounded for the output as a whole, normwise: an expected 1e-5
-    (float32) or 1e-12 (float64) standard deviations. "fft" is normwise. Integers are exact in any case.
+    so zeros are zeros and whole numbers below 2^24 (float64: 2^53) are exact. So is "auto" wherever SciPy's "auto" sums
+    directly. Where SciPy transforms, the error is bounded normwise, for the output as a whole: an expected 1e-5
+    (float32) or 1e-12 (float64) standard deviations. "fft" is normwise. Integers are always exact.
 
-    NaN and infinity reach only the outputs that see them, by "fft" too for arrays of one or two axes (SciPy's FFT
-    spreads them everywhere). Past the edges lies nothing: a kernel's NaN does not count there.
+    NaN and infinity reach only the outputs that see them, under "fft", too, for arrays of one or two axes (SciPy's FFT
+    spreads them everywhere). Nothing lies past the edges: a kernel's NaN does not count there.
 
     References
     ----------
@@ -126,7 +126,7 @@ def correlate(
     Returns
     -------
     ndarray
-        Of the type to which the inputs promote.
+        The result, in the type to which the inputs promote.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def _convolve(
     name: str,
     inputs: tuple[np.ndarray, np.ndarray],
 ) -> np.ndarray:
-    """Convolve by SciPy's rules; its function `name` gets the `inputs` if the type or the shape is only its own."""
+    """Convolve by SciPy's rules; what only SciPy supports goes to its function `name`, with the original `inputs`."""
     if volume.ndim != kernel.ndim:
         raise ValueError(
             f"in1 of shape {volume.shape}, in2 of shape {kernel.shape}: volume and kernel should have the same "
@@ -196,7 +196,7 @@ def _convolve(
 
 
 def _flat_axes(volume: np.ndarray, kernel: np.ndarray) -> tuple[int, ...]:
-    """Axes along which both inputs have one sample, in every mode as the output has: they may be left out."""
+    """Axes along which both inputs, and so the output in every mode, have one sample: these can be dropped."""
     if 1 not in volume.shape or 1 not in kernel.shape:
         return ()
     flat = [axis for axis, pair in enumerate(zip(volume.shape, kernel.shape, strict=True)) if pair == (1, 1)]
@@ -204,7 +204,7 @@ def _flat_axes(volume: np.ndarray, kernel: np.ndarray) -> tuple[int, ...]:
 
 
 def _default_tolerance(volume: np.ndarray, kernel: np.ndarray, mode: str, dtype: np.dtype) -> float | None:
-    """That of "auto": none where SciPy's choose_conv_method would sum directly."""
+    """The tolerance of "auto": zero where SciPy's choose_conv_method would sum directly."""
     if dtype.kind not in "fc" or not _scipy_transforms(volume.shape, kernel.shape, mode):
         return 0.0
     return _TOLERANCE[dtype.char]
@@ -232,7 +232,7 @@ def _scipy_transforms(shape1: tuple[int, ...], shape2: tuple[int, ...], mode: st
 
 
 def _transforms(volume: np.ndarray, kernel: np.ndarray, mode: str, dtype: np.dtype, tolerance: float | None) -> bool:
-    """Whether "auto" leaves floating-point arrays of more than two axes to SciPy's FFT."""
+    """Whether "auto" passes floating-point arrays of more than two axes to SciPy's FFT."""
     if dtype.kind not in "fc" or volume.ndim <= 2 or _planar(volume.shape, kernel.shape):
         return False
     allowed = _scipy_transforms(volume.shape, kernel.shape, mode) if tolerance is None else tolerance > 0
@@ -240,14 +240,14 @@ def _transforms(volume: np.ndarray, kernel: np.ndarray, mode: str, dtype: np.dty
 
 
 def _in_scipy(name: str) -> Callable[..., Any]:
-    """SciPy's function, from where it is defined: scipy.signal's own names may have been replaced by those of here."""
+    """SciPy's function, from the module that defines it: scipy.signal's own names may have been replaced by ours."""
     return getattr(imported("scipy.signal._signaltools"), name)
 
 
 def _convolve_numbers(
     volume: np.ndarray, kernel: np.ndarray, mode: str, dtype: np.dtype, tolerance: float | None, strategy: str = "auto"
 ) -> np.ndarray:
-    """Convolve by a strategy, in the roles that cost least."""
+    """Convolve by a strategy, with the inputs swapped where that costs less."""
     if all(1 in pair for pair in zip(volume.shape, kernel.shape, strict=True)):  # no output is a sum
         full = np.multiply(volume, kernel, dtype=dtype)
         begins = [(k - 1) // 2 if mode == "same" else 0 for k in kernel.shape]
@@ -264,7 +264,7 @@ def _convolve_numbers(
     padding = mode_padding(mode, kernel.shape, True)
     if dtype.kind in "iu" or mode == "valid" or is_finite(flipped):
         return correlate_operands(volume, flipped, padding, dtype, tolerance=tolerance, strategy=strategy)
-    # By a named strategy nothing would be won: it would have to leave most of the outputs to plain sums.
+    # A named strategy would gain nothing: it would have to leave most of the outputs to plain sums.
     run = functools.partial(correlate_operands, padding=padding)
     of_parts = functools.partial(run, dtype=flipped.real.dtype, tolerance=tolerance)
     counting = functools.partial(run, dtype=np.dtype(np.float64), tolerance=_TOLERANCE["d"])
@@ -272,7 +272,7 @@ def _convolve_numbers(
 
 
 def _planar(shape1: tuple[int, ...], shape2: tuple[int, ...]) -> bool:
-    """Whether inputs of more axes are large planes or lines beside each other: one has one sample along all but two."""
+    """Whether arrays of more axes are stacks of large planes or lines: an input has one sample along all but two."""
     extents = [a + b - 1 for a, b in zip(shape1, shape2, strict=True) if 1 not in (a, b)]
     return 1 <= len(extents) <= 2 and prod(extents) >= _LARGE_PLANE
 
@@ -283,7 +283,7 @@ def _convolve_planes(
     """Convolve plane by plane along the axes where an input has one sample."""
     out = np.empty(output_extents(volume.shape, kernel.shape, mode_padding(mode, kernel.shape, True)), dtype)
     pairs = list(zip(volume.shape, kernel.shape, strict=True))
-    if mode == "same":  # of a single sample, the output is as long, and sees but one of the kernel's
+    if mode == "same":  # where the volume has one sample, so has the output, and it sees only one of the kernel's
         kernel = kernel[tuple(slice((k - 1) // 2, (k - 1) // 2 + 1) if n == 1 else slice(None) for n, k in pairs)]
     beside = [axis for axis, pair in enumerate(pairs) if 1 in pair]
     volumes, kernels, planes = (np.moveaxis(array, beside, range(len(beside))) for array in (volume, kernel, out))
@@ -339,11 +339,11 @@ def fftconvolve(
     Parameters
     ----------
     in1, in2 : array_like
-        Of the same number of axes; integers are computed in float64.
+        Arrays with the same number of axes; integers are computed in float64.
     mode : {"full", "same", "valid"}
         As `convolve`.
     axes : int, sequence of int, or None
-        Along which to convolve; along the others one extent must be 1, or both equal. By default along all.
+        Axes along which to convolve, by default all. Along the others, the extents must be equal, or one of them 1.
 
     Returns
     -------
@@ -357,9 +357,9 @@ def fftconvolve(
 
     Notes
     -----
-    The error is bounded for the output as a whole, normwise, as that of every FFT is: some roundings of the largest
-    values that a tile holds, in every output of it. `convolve` with ``method="direct"`` is accurate output by output.
-    Scratch memory has no limit of its own; it is about what SciPy's transforms take.
+    The error is bounded normwise, as for every FFT: every output of a tile errs by a few roundings of the tile's
+    largest values. `convolve` with ``method="direct"`` is accurate output by output. Scratch memory has no limit of its
+    own; it is about as much as SciPy's transforms take.
 
     References
     ----------
@@ -379,8 +379,8 @@ def oaconvolve(
 ) -> np.ndarray:
     """Convolution by FFT, block by block: a drop-in for `scipy.signal.oaconvolve`.
 
-    As `fftconvolve`, which cuts its inputs into tiles as well, and as accurate; what is left to SciPy is left to its
-    `oaconvolve`.
+    The same as `fftconvolve`, which also cuts its inputs into tiles, and as accurate; only what is left to SciPy goes
+    to its `oaconvolve`.
 
     Parameters
     ----------
@@ -433,13 +433,13 @@ def _by_fft(name: str, in1: npt.ArrayLike, in2: npt.ArrayLike, mode: str, axes: 
 
 
 def _tiles(volume: np.ndarray, kernel: np.ndarray, mode: str) -> bool:
-    """Whether arrays of these shapes are cut into tiles, and not given to SciPy's FFT."""
+    """Whether arrays of these shapes are cut into tiles here, rather than passed to SciPy's FFT."""
     if volume.ndim != kernel.ndim or not volume.size or not kernel.size:
         return False
     pairs = list(zip(volume.shape, kernel.shape, strict=True))
     if all(1 in pair for pair in pairs):
         return False  # SciPy multiplies, in the type of the inputs
-    # Along an axis where one has a single sample, either may be the longer one to SciPy.
+    # Along an axis where one input has a single sample, SciPy accepts either as the longer one.
     nested = mode != "valid" or all(n >= k for n, k in pairs) or all(n <= k for n, k in pairs)
     return nested and (volume.ndim <= 2 or _planar(volume.shape, kernel.shape))
 
@@ -447,7 +447,7 @@ def _tiles(volume: np.ndarray, kernel: np.ndarray, mode: str) -> bool:
 def choose_conv_method(
     in1: npt.ArrayLike, in2: npt.ArrayLike, mode: str = "full", measure: bool = False
 ) -> str | tuple[str, dict[str, float]]:
-    """Which method `convolve` and `correlate` take by default: a drop-in for `scipy.signal.choose_conv_method`.
+    """The method that `convolve` and `correlate` use by default: a drop-in for `scipy.signal.choose_conv_method`.
 
     Parameters
     ----------
@@ -459,9 +459,9 @@ def choose_conv_method(
     Returns
     -------
     str
-        "direct" or "fft"; "direct" stands for separable passes as well.
+        "direct" or "fft"; "direct" includes separable passes.
     dict
-        With `measure` only: the seconds that each method took.
+        Only with `measure`: the seconds that each method took.
 
     Raises
     ------
@@ -512,7 +512,7 @@ def choose_conv_method(
 
 
 def correlation_lags(in1_len: int, in2_len: int, mode: str = "full") -> np.ndarray:
-    """The lags that the outputs of a one-dimensional `correlate` stand for: a drop-in for SciPy's function.
+    """The lags of the outputs of a one-dimensional `correlate`: a drop-in for `scipy.signal.correlation_lags`.
 
     Parameters
     ----------
@@ -524,12 +524,12 @@ def correlation_lags(in1_len: int, in2_len: int, mode: str = "full") -> np.ndarr
     Returns
     -------
     ndarray of int
-        ``lags[argmax(correlate(in1, in2, mode))]`` is how far in2 must be moved to match in1.
+        ``lags[argmax(correlate(in1, in2, mode))]`` is how far in2 must be shifted to match in1.
 
     Raises
     ------
     ValueError
-        `mode` has no such meaning.
+        `mode` has no such value.
 
     Examples
     --------

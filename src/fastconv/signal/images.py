@@ -1,7 +1,7 @@
 """Convolution and correlation of images: ``convolve2d``, ``correlate2d`` and ``sepfir2d``.
 
-``convolve2d`` flips the kernel and ``correlate2d`` conjugates it; both become one cross-correlation of a
-single-channel image. Results have SciPy's type, in which the products are also summed: integers wrap around.
+``convolve2d`` flips the kernel and ``correlate2d`` conjugates it; both become a cross-correlation of a single-channel
+image. Results have SciPy's type, and products are summed in that type: integers wrap around.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fastconv.kernels.shield import imported
 from fastconv.planner import checked_tolerance
 from fastconv.signal.names import MODES, common_type, mode_padding, must_swap, named
 
-# SciPy's names, and what continuation.py calls them.
+# SciPy's names of boundaries, and those of continuation.py.
 _BOUNDARIES = {
     "fill": "constant",
     "pad": "constant",
@@ -43,43 +43,44 @@ def convolve2d(
     Parameters
     ----------
     in1 : array_like, shape (H, W)
-        Image: integers, float32, float64, longdouble or their complex types. bool and float16 meet such a type.
+        Image of integers, float32, float64, longdouble or a complex type. bool and float16 are promoted to one of them
+        by the other input.
     in2 : array_like, shape (KH, KW)
         Kernel.
     mode : {"full", "same", "valid"}
-        Every output that sees in1, (H + KH - 1, W + KW - 1); as large as in1 and centred; or only those that see
-        nothing else, (H - KH + 1, W - KW + 1), with the inputs swapped if in2 is the larger one.
+        "full": every output that sees in1, (H + KH - 1, W + KW - 1); "same": as large as in1, centred; "valid": only
+        the outputs that see nothing else, (H - KH + 1, W - KW + 1), with the inputs swapped if in2 is the larger one.
     boundary : {"fill", "wrap", "symm"}
-        What lies past the edges of in1: `fillvalue`, in1 again, or in1 mirrored at its edge. "pad", "circular" and
-        "symmetric" mean the same.
+        What lies past the edges of in1: `fillvalue`, in1 repeated, or in1 mirrored at its edges. "pad", "circular" and
+        "symmetric" are other names for these.
     fillvalue : scalar
-        Used by ``boundary="fill"`` alone; cast to the type of the result.
+        Only used by ``boundary="fill"``; cast to the type of the result.
     tolerance : float, optional
-        Bound on the expected error of floating-point results in standard deviations of the output, which allows FFT and
-        sums of outer products. By default, and at 0, there are only sums of products.
+        Bound on the expected error of floating-point results, in standard deviations of the output, which allows FFTs
+        and sums of outer products. By default, and with 0, only sums of products are used.
 
     Returns
     -------
     ndarray
-        Of the type to which in1 and in2 promote.
+        The result, in the type to which in1 and in2 promote.
 
     Raises
     ------
     ValueError
-        The inputs do not have two axes each, or no such type; "valid", and neither input contains the other;
-        `mode`, `boundary`, `fillvalue` or `tolerance` has no such meaning; an empty in1 has nothing to continue it
-        with.
+        An input does not have two axes or one of these types; the mode is "valid" and neither input contains the
+        other; `mode`, `boundary`, `fillvalue` or `tolerance` has no such value; in1 is empty and the boundary needs
+        its values.
     TypeError
-        An input is a masked array, or `mode` or `boundary` is no string.
+        An input is a masked array, or `mode` or `boundary` is not a string.
 
     Notes
     -----
     Results are componentwise accurate: each output errs by a few roundings of the sum of its own products' magnitudes,
-    whatever lies outside its window, so zeros are zeros and whole numbers below 2^24 (float64: 2^53) exact. With a
-    `tolerance` the error is bounded for the output as a whole, normwise, which large kernels take a fraction of the
-    time for.
+    whatever lies outside its window, so zeros are zeros and whole numbers below 2^24 (float64: 2^53) are exact. With a
+    `tolerance` the error is bounded normwise, for the output as a whole; large kernels then take a fraction of the
+    time.
 
-    Where an output sees zeros past the edge and the kernel holds NaN or infinity, the result is NaN, as in SciPy.
+    Where an output sees zeros past the edge and the kernel contains NaN or infinity, the result is NaN, as in SciPy.
 
     References
     ----------
@@ -117,7 +118,7 @@ def correlate2d(
     Returns
     -------
     ndarray
-        Of the type to which in1 and in2 promote.
+        The result, in the type to which in1 and in2 promote.
 
     Raises
     ------
@@ -126,11 +127,11 @@ def correlate2d(
 
     Notes
     -----
-    The output of "same" begins at index ``KH // 2`` of "full" (and not at ``(KH - 1) // 2``, as it does in
-    `convolve2d` and `scipy.signal.correlate`): with an even kernel the functions differ by one index.
+    The output of "same" begins at index ``KH // 2`` of "full", while those of `convolve2d` and `scipy.signal.correlate`
+    begin at ``(KH - 1) // 2``: with an even kernel the functions differ by one index.
 
-    "valid" of a smaller in1 is ``conj(correlate2d(in2, in1, "valid"))[::-1, ::-1]``, which is what
-    `scipy.signal.correlate` returns. `scipy.signal.correlate2d` conjugates in1 instead of in2 there.
+    With "valid" and a smaller in1 the result is ``conj(correlate2d(in2, in1, "valid"))[::-1, ::-1]``, as in
+    `scipy.signal.correlate`. There `scipy.signal.correlate2d` conjugates in1 instead of in2.
 
     References
     ----------
@@ -158,7 +159,7 @@ def _correlate(
     tolerance: float | None,
     flip: bool,
 ) -> np.ndarray:
-    """Cross-correlate `image` with `kernel`, flipped or as it is, by SciPy's rules."""
+    """Cross-correlate `image` with `kernel`, flipped or not, by SciPy's rules."""
     if image.ndim != 2 or kernel.ndim != 2:
         raise ValueError(f"in1 of shape {image.shape}, in2 of shape {kernel.shape}: expected two axes each")
     mode, continuation = named("mode", mode, MODES), named("boundary", boundary, _BOUNDARIES)
@@ -167,7 +168,7 @@ def _correlate(
     swap = mode == "valid" and must_swap(image.shape, kernel.shape)
     if swap:
         image, kernel = kernel, image
-    # Boundaries other than "fill" ignore the value, whatever it is; the default needs no array.
+    # Boundaries other than "fill" ignore the value; the default needs no conversion.
     ignored = continuation != "constant" or (type(fillvalue) is int and fillvalue == 0)
     fill = 0 if ignored else _as_fill(fillvalue, dtype)
     padding = mode_padding(mode, kernel.shape, flip)
@@ -183,7 +184,7 @@ def _correlate(
 
 
 def _as_fill(fillvalue: npt.ArrayLike, dtype: np.dtype) -> np.ndarray:
-    """`fillvalue` in the type of the result; arrays are cast only if that is safe, as in SciPy."""
+    """`fillvalue` in the type of the result; arrays are only cast if that is safe, as in SciPy."""
 
     def cast(dtype: npt.DTypeLike) -> np.ndarray:
         if isinstance(fillvalue, np.ndarray):
@@ -215,14 +216,14 @@ def _correlate_nothing(
     fill: npt.ArrayLike,
     dtype: np.dtype,
 ) -> np.ndarray:
-    """The result if an input is empty: sums of the fill value, or of nothing."""
+    """The result for an empty input: sums of the fill value, or of nothing."""
     extents = output_extents(image.shape, kernel.shape, padding)
     if min(extents) < 0:
-        raise ValueError(f"in1 of shape {image.shape}, in2 of shape {kernel.shape}: expected no more than one empty")
+        raise ValueError(f"in1 of shape {image.shape}, in2 of shape {kernel.shape}: expected at most one to be empty")
     if not kernel.size:
         return np.zeros(extents, dtype)
     if _BOUNDARIES[boundary] != "constant" and 0 not in extents:
-        raise ValueError(f"in1 of shape {image.shape}: boundary={boundary!r} has nothing to continue it with")
+        raise ValueError(f"in1 of shape {image.shape}: boundary={boundary!r} needs an image that is not empty")
     with np.errstate(all="ignore"):
         return np.full(extents, (kernel.astype(dtype) * fill).sum(dtype=dtype), dtype)
 
@@ -230,7 +231,7 @@ def _correlate_nothing(
 def _correlate_in_scipy(
     image: np.ndarray, kernel: np.ndarray, mode: str, boundary: str, fill: npt.ArrayLike, flip: bool
 ) -> np.ndarray:
-    # Where they are defined, because scipy.signal's own names may have been replaced by those of this module.
+    # From the module that defines them: scipy.signal's own names may have been replaced by those of this module.
     scipys = imported("scipy.signal._signaltools")
     if flip:
         return scipys.convolve2d(image, kernel, mode, boundary, fill)
@@ -245,10 +246,10 @@ def sepfir2d(input: npt.ArrayLike, hrow: npt.ArrayLike, hcol: npt.ArrayLike) -> 
     Parameters
     ----------
     input : array_like, shape (H, W)
-        Image: float32, float64, their complex types, or what converts to them.
+        Image of float32, float64, their complex types, or a type that converts to one of them.
     hrow, hcol : array_like, shapes (KW,) and (KH,)
         Filters along the rows and down the columns, of odd lengths. Arrays must cast safely to the type of the result;
-        lists of numbers become it.
+        lists of numbers are converted to it.
 
     Returns
     -------
@@ -257,7 +258,8 @@ def sepfir2d(input: npt.ArrayLike, hrow: npt.ArrayLike, hcol: npt.ArrayLike) -> 
     Raises
     ------
     ValueError
-        The image does not have two axes, a filter not one, an even length, or more samples than mirroring gives.
+        The image does not have two axes; a filter does not have one axis, has an even length, or is longer than
+        mirroring allows.
     TypeError
         A filter does not cast to the type of the result.
 
@@ -276,7 +278,7 @@ def sepfir2d(input: npt.ArrayLike, hrow: npt.ArrayLike, hcol: npt.ArrayLike) -> 
     image = as_array("input", input)
     dtype = np.result_type(image, np.float32)
     if dtype.char not in "fdFD":
-        raise ValueError(f"input of {image.dtype}: expected what converts to float32, float64, complex64 or complex128")
+        raise ValueError(f"input of {image.dtype}: expected float32, float64, or a type that converts to it or complex")
     row, column = _as_filter("hrow", hrow, dtype), _as_filter("hcol", hcol, dtype)
     if image.ndim != 2 or row.ndim != 1 or column.ndim != 1:
         raise ValueError(
@@ -291,13 +293,13 @@ def sepfir2d(input: npt.ArrayLike, hrow: npt.ArrayLike, hcol: npt.ArrayLike) -> 
 
 
 def _as_filter(name: str, taps: npt.ArrayLike, dtype: np.dtype) -> np.ndarray:
-    """A filter in the type of the result: arrays keep their values, and what has no type yet gets it."""
+    """A filter in the type of the result: arrays must cast safely, anything else is converted."""
     array = as_array(name, taps)
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{name} of {array.dtype}: expected numbers")
     rule = "safe" if isinstance(taps, np.ndarray) else "same_kind"
     if not np.can_cast(array.dtype, dtype, rule):
-        raise TypeError(f"{name} of {array.dtype}: expected what casts safely to {dtype}, the type of the result")
+        raise TypeError(f"{name} of {array.dtype}: expected a type that casts safely to {dtype}, that of the result")
     return array.astype(dtype)
 
 

@@ -1,4 +1,4 @@
-"""The arguments that functions of ``scipy.signal`` share: what they may be, and what they are called here."""
+"""The arguments that functions of ``scipy.signal`` share: their values, and our names for these."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ mode_padding = functools.lru_cache(maxsize=geometry.REMEMBERED)(geometry.mode_pa
 
 MODES = {"full": "full", "same": "same", "valid": "valid"}
 
-# The types that SciPy accepts, by the character of their dtype. Loops over the long ones exist only there.
+# The types that SciPy accepts, by the character of their dtype. Only SciPy has loops for the long ones.
 _TYPES = "bBhHiIlLqQfdFDgG"
 
 
 def named(name: str, value: str, names: dict[str, str]) -> str:
-    """What `value` is called here."""
+    """Our name for `value`."""
     try:
         return names[value]
     except KeyError:
@@ -27,21 +27,21 @@ def named(name: str, value: str, names: dict[str, str]) -> str:
 
 
 def common_type(image: np.ndarray, kernel: np.ndarray) -> np.dtype:
-    """The type in which images meet, if SciPy accepts it."""
+    """The type to which the images promote, if SciPy accepts it."""
     try:
         dtype = np.result_type(image, kernel)
         if dtype.char in _TYPES:
             return dtype
-    except TypeError:  # they meet nowhere
+    except TypeError:  # there is no common type
         pass
     raise ValueError(
-        f"in1 of {image.dtype}, in2 of {kernel.dtype}: expected types that meet in an integer, float32, float64, "
+        f"in1 of {image.dtype}, in2 of {kernel.dtype}: expected types that promote to an integer, float32, float64, "
         "longdouble or a complex type; convert with astype"
     )
 
 
 def must_swap(shape1: tuple[int, ...], shape2: tuple[int, ...]) -> bool:
-    """Whether in2 is the input that contains the other, as "valid" needs one to."""
+    """Whether in2 contains in1; one must contain the other for "valid"."""
     if all(a >= b for a, b in zip(shape1, shape2, strict=True)):
         return False
     if all(a <= b for a, b in zip(shape1, shape2, strict=True)):

@@ -1,8 +1,8 @@
-"""Kernels with NaN or infinity, of which outputs count only what overlaps.
+"""Kernels that contain NaN or infinity, where an output counts only the taps that overlap the array.
 
-Past the edges of an array lies nothing, as SciPy's sums of ``convolve`` have it, but strategies multiply the kernel by
-zeros there. So such taps are left to three further correlations, which count for each output how many products are
-plus infinity, minus infinity and NaN.
+To SciPy's ``convolve`` nothing lies past the edges of an array, but strategies multiply the kernel by zeros there. So
+taps that are not finite are left to three further correlations, which count how many products of each output are plus
+infinity, minus infinity and NaN.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ Correlation = Callable[[np.ndarray, np.ndarray], np.ndarray]
 def correlate_overlaps(
     image: np.ndarray, kernel: np.ndarray, correlation: Correlation, counting: Correlation
 ) -> np.ndarray:
-    """`correlation` of floating-point or complex `image` and `kernel`, some of whose taps are not finite.
+    """The correlation of floating-point or complex `image` and `kernel`, where some taps are not finite.
 
-    `counting` computes the same outputs of 0 and 1 in float64, to less than a half.
+    `counting` computes the same outputs for arrays of 0 and 1, in float64, with errors below a half.
     """
     if np.iscomplexobj(image) or np.iscomplexobj(kernel):
         parts = [
@@ -37,7 +37,7 @@ def correlate_overlaps(
         return sum(counts, start=0.0) > 0.5
 
     above, below, infinite = kernel == np.inf, kernel == -np.inf, np.isinf(kernel)
-    # Of each such tap the sign is left, so that the sums are right where the image is infinite, too.
+    # Each such tap keeps its sign, so that the sums are right where the image is infinite, too.
     out = correlation(image, np.where(np.isfinite(kernel), kernel, np.where(below, -1, 1)).astype(kernel.dtype))
     plus = any_product([(image > 0, above), (image < 0, below)])
     minus = any_product([(image > 0, below), (image < 0, above)])
