@@ -1,6 +1,6 @@
 """Every strategy on one problem: time, workspace and error, or the reason why it refuses.
 
-`scipy.signal` is timed among them, as the common yardstick.
+`scipy.signal` is timed alongside, as a common yardstick.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from fastconv.timing import Contender, interleave
 
 SCIPY = "scipy.signal"
 
-# SciPy is timed on as many output planes as it computes in about this long.
+# SciPy is timed on as many output planes as it can compute in about this time.
 _SCIPY_SECONDS = 3.0
 
 Progress = Callable[[int, int, str], None]
@@ -47,23 +47,23 @@ class Measurement:
     name : str
         A strategy, or ``"scipy.signal"``.
     refusal : str or None
-        Why it did not run; then all that follows but `workspace_bytes` and `expected_error` is ``None``.
+        Why it did not run; the attributes below are then ``None``, except `workspace_bytes` and `expected_error`.
     seconds, first_seconds : float
-        Median of a warm one-shot call (weights prepared each time); the very first call, which may compile and import
-        (not taken of ``scipy.signal``).
+        Median time of a warm one-shot call, which prepares its weight each time; time of the very first call, which may
+        compile and import (not measured for ``scipy.signal``).
     repeats : int
-        How many bursts the median is of.
+        Number of bursts behind the median.
     workspace_bytes : int
         Scratch memory of a call.
     expected_error, measured_error : float
-        Maximum error in standard deviations of the output, predicted and against a float64 reference. Planning, which
-        knows no values, predicts it for independent data of mean 0 and equal variance; here it is multiplied by how
-        much larger the sums of this data are at most, beside the deviation of the output.
+        Largest error in standard deviations of the output, predicted, and measured against a float64 reference.
+        Planning knows no values and predicts for independent data of mean 0 and equal variance; here the prediction is
+        scaled by how much larger the sums of this data can be, relative to the output's deviation.
     componentwise, local : bool
         Whether each output errs by a few roundings of the sum of its own products' magnitudes; whether NaN and infinity
         reach only the outputs that see them.
     note : str or None
-        What a reader should know beside the figures.
+        What a reader should know in addition to the figures.
     """
 
     name: str
@@ -81,7 +81,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Comparison:
-    """What `compare_conv2d` found out; its repr is the report.
+    """The result of `compare_conv2d`; its repr is the report.
 
     Attributes
     ----------
@@ -90,17 +90,17 @@ class Comparison:
     dtype : str
         Type of the input, the weight and the output.
     threads : int
-        At most as many ran.
+        Largest number of threads that ran.
     peak_flops : float
         Measured multiply-add peak of that many cores, in floating-point operations per second.
     tolerance : float
-        Bound on the expected error that "auto" kept to, in standard deviations of the output.
+        Bound on the expected error for "auto", in standard deviations of the output.
     max_workspace : int
         Bound on scratch memory, in bytes.
     auto : str or None
         What "auto" chooses; ``None`` if every strategy refuses.
     measurements : tuple of Measurement
-        The strategies, fastest first, those that refuse last.
+        The strategies, fastest first; those that refuse come last.
     scipy : Measurement
         ``scipy.signal.correlate2d``, plane by plane.
     """
@@ -120,7 +120,7 @@ class Comparison:
         return self.geometry.flops / of.seconds
 
     def peak_share(self, of: Measurement) -> float:
-        """Effective operations as a share of the measured peak; beyond 1 for algorithms that save operations."""
+        """Effective operations as a share of the measured peak; above 1 for algorithms that save operations."""
         return self.flops(of) / self.peak_flops
 
     def speedup(self, of: Measurement) -> float:
@@ -166,7 +166,7 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """The comparison in plain types, ready for JSON: times in seconds, memory in bytes.
 
-        An error that is not finite (the strategy and the reference disagree on which outputs are) reads "inf".
+        An infinite error, where the strategy and the reference disagree on which outputs are finite, reads "inf".
         """
         return {
             "problem": str(self.geometry),
@@ -193,7 +193,7 @@ class Comparison:
         }
 
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw the times, and the errors against them, into an image file (PNG, SVG, PDF, by the name's suffix).
+        """Draw the times, and the errors against them, into an image file (PNG, SVG or PDF, by its suffix).
 
         Needs matplotlib: ``pip install fastconv[plot]``.
 
@@ -235,13 +235,13 @@ def compare_conv2d(
     strategies : sequence of str, optional
         Some of `fastconv.strategies`; default all.
     tolerance : float, optional
-        As `conv2d`. It decides what "auto" would choose; every strategy is measured all the same.
+        As `conv2d`. It only affects what "auto" would choose; every strategy is measured.
     num_threads : int, optional
-        At most as many threads; default `fastconv.get_num_threads`. ``scipy.signal`` always runs on one.
+        Maximum number of threads; default `fastconv.get_num_threads`. ``scipy.signal`` always runs on one.
     max_workspace : int
         Bound on scratch memory, in bytes; strategies that need more are reported as refusing.
     repeats : int
-        Timed bursts of each contender, from 1 to 1000; a slow one gets fewer.
+        Timed bursts per contender, from 1 to 1000; slow ones get fewer.
     progress : callable, optional
         Called as ``progress(done, total, name)`` before each step.
 
@@ -254,7 +254,7 @@ def compare_conv2d(
     GeometryError
         As `conv2d`, and for an empty batch.
     ValueError
-        A strategy is unknown, or another argument out of range.
+        A strategy is unknown, or another argument is out of range.
 
     Examples
     --------
@@ -272,7 +272,7 @@ def compare_conv2d(
     _check_integer("max_workspace", max_workspace, 0, sys.maxsize)
     geometry, _, x, weight, epilogue = conv_operands(2, x, weight, bias, stride, padding, dilation, groups, activation)
     if geometry.n == 0:
-        raise GeometryError("x holds no image: expected a batch of at least 1")
+        raise GeometryError("x contains no image: expected a batch of at least 1")
     x, dtype, threads = x.reshape(geometry.x_shape), x.dtype, available_threads(num_threads)
     limits = {"tolerance": tolerance, "threads": threads, "max_workspace": max_workspace}
     try:
@@ -297,7 +297,7 @@ def compare_conv2d(
     for name in runnable:
         step(name)
         plan = planner.plan(geometry, dtype.name, strategy=name, **limits)
-        out.fill(np.nan)  # outputs that are left unwritten must not pass with the predecessor's values
+        out.fill(np.nan)  # so that an output left unwritten does not pass with its predecessor's value
         contenders[name] = Contender(name, lambda plan=plan: execute(plan, x, weight, epilogue, out))
         errors[name] = _max_error(out, expected, deviation)
     step(SCIPY)
@@ -354,7 +354,7 @@ def _check_integer(name: str, value: int, low: int, high: int) -> None:
 
 
 def _peak_flops(itemsize: int, threads: int) -> float:
-    """The measured peak of one core, times the cores that as many threads can keep busy."""
+    """The measured peak of one core, times the number of cores that `threads` can keep busy."""
     from fastconv.kernels.cpu import measure_peak_flops
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -384,10 +384,10 @@ def _times(contender: Contender | None) -> dict[str, Any]:
 def _scipy_contender(
     geometry: ConvGeometry, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, planes: np.ndarray
 ) -> tuple[Contender, int]:
-    """The convolution by `scipy.signal`, and how many of the output `planes` a call computes.
+    """A contender that convolves with `scipy.signal`, and how many of the output `planes` each of its calls computes.
 
-    `correlate2d` knows one channel and one filter, no padding, dilation or stride: channels are summed, the
-    image is padded and the taps are spread beforehand, and the outputs between strides are dropped.
+    `correlate2d` has one channel and one filter, and no padding, dilation or stride: channels are summed, the image is
+    padded and the taps are spread beforehand, and the outputs between strides are dropped.
     """
     correlate2d = imported("scipy.signal").correlate2d
     g = geometry
@@ -414,21 +414,21 @@ def _scipy_contender(
 
 
 def _deviation(expected: np.ndarray) -> float:
-    """σ of the output, over the outputs that are finite; a constant output counts as its own deviation."""
+    """σ of the finite outputs; for a constant output, its magnitude."""
     finite = expected[np.isfinite(expected)]
     largest = float(np.abs(finite).max(initial=0.0))
-    # Scaled before it is squared: float64 inputs may be large.
+    # Scaled before squaring: float64 inputs may be large.
     return largest * float((finite / largest).std()) or largest if largest else 1.0
 
 
 def _unevenness(
     geometry: ConvGeometry, x: np.ndarray, weight: np.ndarray, expected: np.ndarray, deviation: float
 ) -> float:
-    """How much larger than the deviation of the output its sums are at most; at least 1.
+    """By how much the sums of this data can exceed the output's deviation; at least 1.
 
     Partial sums grow like the root of the sum of the squares of an output's products, which for independent data of
-    mean 0 and equal variance is the deviation of every output; and like the mean of the output, if the products have
-    one: to two thirds of its square, on average over the steps of a sum.
+    mean 0 and equal variance is the deviation of every output. If the products have a mean, they also grow like the
+    mean of the output: to two thirds of its square, averaged over the steps of a sum.
     """
     squares = []
     for array in (x, weight):
@@ -446,7 +446,7 @@ def _unevenness(
 
 
 def _max_error(out: np.ndarray, expected: np.ndarray, deviation: float) -> float:
-    """The largest error in σ of the output; infinite where the two disagree on which outputs are finite."""
+    """The largest error in σ of the output; infinite if the two disagree on which outputs are finite."""
     finite = np.isfinite(expected)
     if not np.array_equal(out[~finite], expected[~finite], equal_nan=True) or not np.isfinite(out[finite]).all():
         return math.inf
@@ -461,7 +461,7 @@ _LINE = 80  # columns of a terminal
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of a table as lines; the first two columns are flush left."""
+    """Format the rows of a table as lines; the first two columns are flush left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         f"{row[0]:<1} {row[1]:<{widths[1]}}"
@@ -471,7 +471,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _wrapped(note: str) -> str:
-    """A note below the table, broken where a line ends."""
+    """A note below the table, broken into lines."""
     return textwrap.fill(note, _LINE, subsequent_indent=" " * 4, break_long_words=False, break_on_hyphens=False)
 
 

@@ -1,8 +1,8 @@
-"""Gradients: what flows back through convolutions and pooling, with the names of ``torch.nn.grad``.
+"""Gradients of convolutions and pooling, with the names of ``torch.nn.grad``.
 
-Each is the adjoint of its forward function, applied to the gradient of a scalar by that function's output. Convolutions
-run on the strategies of `conv2d` and on the matrix micro-kernels (adjoint.py), no zeros inserted. The derivatives of
-the other layers (layer_grad.py) are offered here as well.
+Each is the adjoint of its forward function, applied to the gradient of a scalar with respect to that function's output.
+Convolutions run on the strategies of `conv2d` and on the matrix micro-kernels (adjoint.py), without inserted zeros. The
+derivatives of the other layers (layer_grad.py) are available here as well.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fastconv.epilogue import PLAIN
 from fastconv.errors import GeometryError
 from fastconv.functional.arguments import available_threads
 from fastconv.geometry import ConvGeometry, Padding, PoolGeometry, checked_shape
-from fastconv.layer_grad import (  # noqa: F401 - offered here too, where users of gradients look
+from fastconv.layer_grad import (  # noqa: F401 - re-exported, since this is where users look for gradients
     batch_norm,
     cross_entropy,
     dropout,
@@ -43,7 +43,7 @@ from fastconv.layer_grad import (  # noqa: F401 - offered here too, where users 
     tanh,
 )
 
-# Values that are handed out at a time: what takes a thread longer than being woken.
+# Values per chunk of work, enough to outweigh waking a thread.
 _GRAIN_VALUES = 16384
 
 
@@ -59,7 +59,7 @@ def conv2d_input(
     tolerance: float | None = None,
     num_threads: int | None = None,
 ) -> np.ndarray:
-    """The gradient of `conv2d` by its input.
+    """The gradient of `conv2d` with respect to its input.
 
     ``grad_input[n, c, y, x] = sum_{m, i, j} weight[m, c, i, j] * grad_output[n, m, r, q]`` over the taps with
     ``y = r*sh - pt + i*dh`` and ``x = q*sw - pl + j*dw``.
@@ -71,7 +71,7 @@ def conv2d_input(
     weight : array_like, shape (OC, C / groups, KH, KW)
         Filters.
     grad_output : array_like, shape (N, OC, OH, OW) or (OC, OH, OW)
-        Gradient by the output; any strides. float32 or float64 after NumPy's promotion with `weight`.
+        Gradient with respect to the output; any strides. float32 or float64 after NumPy's promotion with `weight`.
     stride, padding, dilation, groups, tolerance, num_threads
         As `conv2d`.
 
@@ -111,7 +111,7 @@ def conv1d_input(
     tolerance: float | None = None,
     num_threads: int | None = None,
 ) -> np.ndarray:
-    """The gradient of `conv1d` by its input, of shape ``(N, C, W)`` or ``(C, W)``; as `conv2d_input`.
+    """The gradient of `conv1d` with respect to its input, of shape ``(N, C, W)`` or ``(C, W)``; as `conv2d_input`.
 
     Examples
     --------
@@ -134,7 +134,9 @@ def conv3d_input(
     tolerance: float | None = None,
     num_threads: int | None = None,
 ) -> np.ndarray:
-    """The gradient of `conv3d` by its input, of shape ``(N, C, D, H, W)`` or ``(C, D, H, W)``; as `conv2d_input`.
+    """The gradient of `conv3d` with respect to its input; as `conv2d_input`.
+
+    The input has shape ``(N, C, D, H, W)`` or ``(C, D, H, W)``.
 
     Examples
     --------
@@ -157,7 +159,7 @@ def conv2d_weight(
     *,
     num_threads: int | None = None,
 ) -> np.ndarray:
-    """The gradient of `conv2d` by its weight.
+    """The gradient of `conv2d` with respect to its weight.
 
     ``grad_weight[m, c, i, j] = sum_{n, r, q} grad_output[n, m, r, q] * x[n, c, r*sh - pt + i*dh, q*sw - pl + j*dw]``
 
@@ -168,9 +170,9 @@ def conv2d_weight(
     weight_size : sequence of int
         Shape of the weight, (OC, C / groups, KH, KW).
     grad_output : array_like, shape (N, OC, OH, OW) or (OC, OH, OW)
-        Gradient by the output.
+        Gradient with respect to the output.
     stride, padding, dilation, groups, num_threads
-        As `conv2d`. Every sum is taken over the positions in blocks of their order, whatever the threads.
+        As `conv2d`. Sums run over positions in blocks of fixed order, for any number of threads.
 
     Returns
     -------
@@ -208,7 +210,7 @@ def conv1d_weight(
     *,
     num_threads: int | None = None,
 ) -> np.ndarray:
-    """The gradient of `conv1d` by its weight, for ``x (N, C, W)`` or ``(C, W)``; as `conv2d_weight`.
+    """The gradient of `conv1d` with respect to its weight, for ``x (N, C, W)`` or ``(C, W)``; as `conv2d_weight`.
 
     Examples
     --------
@@ -231,7 +233,9 @@ def conv3d_weight(
     *,
     num_threads: int | None = None,
 ) -> np.ndarray:
-    """The gradient of `conv3d` by its weight, for ``x (N, C, D, H, W)`` or ``(C, D, H, W)``; as `conv2d_weight`.
+    """The gradient of `conv3d` with respect to its weight; as `conv2d_weight`.
+
+    The input has shape ``(N, C, D, H, W)`` or ``(C, D, H, W)``.
 
     Examples
     --------
@@ -244,12 +248,13 @@ def conv3d_weight(
 
 
 def conv_bias(grad_output: npt.ArrayLike) -> np.ndarray:
-    """The gradient of a convolution by its bias: ``grad_bias[m] = sum grad_output[:, m]``.
+    """The gradient of a convolution with respect to its bias: ``grad_bias[m] = sum grad_output[:, m]``.
 
     Parameters
     ----------
     grad_output : array_like, shape (N, OC, *extent), float32 or float64
-        Gradient by the output, of one to three spatial axes. It has a batch axis, which shapes alone could not tell.
+        Gradient with respect to the output, of one to three spatial axes. The batch axis is required, since the shape
+        alone could not tell.
 
     Returns
     -------
@@ -283,14 +288,16 @@ def max_pool2d(
     dilation: int | Sequence[int] = 1,
     ceil_mode: bool = False,
 ) -> np.ndarray:
-    """The gradient of `fastconv.max_pool2d` by its input: each goes to where its window's maximum stood.
+    """The gradient of `fastconv.max_pool2d` with respect to its input.
+
+    Each value goes to where its window's maximum was.
 
     Parameters
     ----------
     grad_output : array_like, shape (N, C, OH, OW) or (C, OH, OW)
-        Gradient by the output. float32 or float64 after NumPy's promotion with `x`.
+        Gradient with respect to the output. float32 or float64 after NumPy's promotion with `x`.
     x : array_like, shape (N, C, H, W) or (C, H, W)
-        What was pooled. Of equal maxima the first in row-major order takes the gradient.
+        The input of the pooling. Among equal maxima, the first in row-major order receives the gradient.
     kernel_size, stride, padding, dilation, ceil_mode
         As `fastconv.max_pool2d`.
 
@@ -329,12 +336,14 @@ def avg_pool2d(
     *,
     num_threads: int | None = None,
 ) -> np.ndarray:
-    """The gradient of `fastconv.avg_pool2d` by its input: each is spread evenly over its window.
+    """The gradient of `fastconv.avg_pool2d` with respect to its input.
+
+    Each value is spread evenly over its window.
 
     Parameters
     ----------
     grad_output : array_like, shape (N, C, OH, OW) or (C, OH, OW), float32 or float64
-        Gradient by the output.
+        Gradient with respect to the output.
     input_size : sequence of int
         Shape of the input, (N, C, H, W) or (C, H, W).
     kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
@@ -362,7 +371,7 @@ def avg_pool2d(
     dtype = common_float(grad_output=grad_output)
     window = PoolGeometry.from_shapes(shape, kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode)
     _check_shape("grad_output", grad_output, window.out_shape[4 - len(shape) :])
-    # Means and sums of ones differ by the divisor of each window.
+    # A mean is a sum divided by the divisor of its window.
     ones = np.ones((1, *window.extent))
     means = functional.avg_pool2d(ones, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
     share = means / functional.avg_pool2d(ones, kernel_size, stride, padding, ceil_mode, divisor_override=1)
@@ -384,21 +393,22 @@ def lp_pool2d(
     *,
     num_threads: int | None = None,
 ) -> np.ndarray:
-    """The gradient of Lp pooling, ``(sum x**p) ** (1/p)`` of every window, by its input; L2-norm pooling for p = 2.
+    """The gradient of `fastconv.lp_pool2d`, ``(sum x**p) ** (1/p)`` of every window, with respect to its input.
 
-    ``grad_input = x**(p - 1) * sum grad_output * y**(1 - p)`` over the windows y that hold x: zero where a window's sum
-    is zero, where the norm has no derivative.
+    ``grad_input = x**(p - 1) * sum grad_output * y**(1 - p)`` over the windows, of norm y, that contain x; zero where a
+    window's sum is zero and the norm has no derivative.
 
     Parameters
     ----------
     grad_output : array_like, shape (N, C, OH, OW) or (C, OH, OW)
-        Gradient by the output. float32 or float64 after NumPy's promotion with `x`.
+        Gradient with respect to the output. float32 or float64 after NumPy's promotion with `x`.
     x : array_like, shape (N, C, H, W) or (C, H, W)
-        What was pooled.
+        The input of the pooling.
     norm_type : float
-        The exponent p, which is not 0. As in torch, no absolute value is taken: windows of a negative sum make NaN.
+        The exponent p, not 0. As in torch, no absolute value is taken: windows with a negative sum give NaN.
     kernel_size, stride, ceil_mode
-        As `fastconv.max_pool2d`. A window that sticks out counts as the whole kernel of its mean, as in torch.
+        As `fastconv.max_pool2d`. A window that extends past the image counts as a whole kernel with the same mean, as
+        in torch.
     num_threads : int, optional
         As `fastconv.conv2d`.
 
@@ -411,7 +421,7 @@ def lp_pool2d(
     GeometryError
         The shapes and the window do not fit together; a ``ValueError``.
     ValueError
-        `norm_type` is 0 or no finite number.
+        `norm_type` is 0 or not a finite number.
 
     References
     ----------
@@ -439,7 +449,7 @@ def lp_pool2d(
 
 
 def _put_back(values: np.ndarray, indices: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Zeros of `shape`, with each of `values` added where in its plane its index tells."""
+    """Zeros of `shape`, with each of `values` added at its index in its plane."""
     from fastconv.kernels.scatter import SCATTER
 
     out = np.empty(shape, values.dtype)
@@ -456,7 +466,7 @@ def _check_shape(name: str, array: np.ndarray, expected: tuple[int, ...]) -> Non
 
 
 def _geometry(ndim: int, x_shape, weight_shape, grad_output: np.ndarray, window) -> ConvGeometry:
-    """The convolution whose gradient is asked for, of `grad_output`'s shape; 2-D or 3-D."""
+    """The convolution to differentiate, 2-D or 3-D; checks the shape of `grad_output`."""
     if len(weight_shape) != ndim + 2:
         raise GeometryError(f"weight of shape {weight_shape}: expected {ndim + 2} axes (oc, ic / groups, *kernel)")
     stride, padding, dilation, groups = window

@@ -1,12 +1,13 @@
 """Derivatives of `fastconv.nn`: each function carries the name of the layer whose gradient it propagates.
 
-``layer_grad.relu(grad_output, x)`` is the gradient of a loss by `x`, given its gradient by ``nn.relu(x)``; layers with
-parameters return a tuple, in the order of the arguments that it is taken by. What the forward pass drew at random is an
-argument. Gradients have the type in which `grad_output` and the arrays of the layer meet, float32 or float64.
+``layer_grad.relu(grad_output, x)`` is the gradient of a loss with respect to `x`, given its gradient with respect to
+``nn.relu(x)``. Layers with parameters return a tuple of gradients, in the order of the arguments. Random numbers of the
+forward pass are arguments here. Gradients have the type to which `grad_output` and the layer's arrays promote, float32
+or float64.
 
-At a kink the derivative is torch's: the left-hand one, such as 0 for `relu` at 0, but 1 for `hardswish` at 3. For a NaN
-in `x`, `relu` passes the gradient on, layers with a slope multiply it by that, and others give NaN. `silu` and `gelu`
-give NaN at an infinity too. Where `relu` and `hardswish` are flat the gradient is 0, whatever flows in.
+At a kink the derivative is torch's: the left-hand one, such as 0 for `relu` at 0, but 1 for `hardswish` at 3. At a NaN
+in `x`, `relu` passes the gradient on, layers with a slope multiply it by the slope, and others give NaN. `silu` and
+`gelu` give NaN at infinities, too. Where `relu` and `hardswish` are flat the gradient is 0, whatever `grad_output` is.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from fastconv.nn.scores import class_axis, target_shares
 
 
 def _operands(**arrays: npt.ArrayLike) -> list[np.ndarray]:
-    """The arrays in the type where they meet; all of one shape."""
+    """The arrays, converted to their common type; all must have the same shape."""
     operands = [as_array(name, value) for name, value in arrays.items()]
     dtype = common_float(**dict(zip(arrays, operands, strict=True)))
     _check_shape(operands[0], operands[1].shape)
@@ -47,14 +48,14 @@ def relu(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> np.ndarray:
     Parameters
     ----------
     grad_output : array_like of float32 or float64
-        Gradient by the output, in its shape.
+        Gradient with respect to the output, in its shape.
     x : array_like of float32 or float64
-        What the layer was given.
+        The input of the layer.
 
     Returns
     -------
     ndarray
-        Gradient by `x`, in its shape.
+        Gradient with respect to `x`, with its shape.
 
     Raises
     ------
@@ -151,7 +152,7 @@ def gelu(grad_output: npt.ArrayLike, x: npt.ArrayLike, approximate: str = "none"
     if checked_choice("approximate", approximate, "none", "tanh"):
         u = gelu_argument(x)
         rise = sqrt(8 / pi) * (1 + 3 * 0.044715 * x * x)
-        # Where the sigmoid is flat its slope is 0 times whatever; its argument may have overflowed there.
+        # Where the sigmoid is flat the gradient is 0; the sigmoid's argument may have overflowed there.
         slope = nn.sigmoid(u) * nn.sigmoid(-u)
         return grad_output * (nn.sigmoid(u) + np.where(slope == 0, 0, x * slope * rise))
     density = np.exp(-0.5 * x * x) / sqrt(2 * pi)
@@ -175,7 +176,7 @@ def hardswish(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> np.ndarray:
 
 @quiet
 def prelu(grad_output: npt.ArrayLike, x: npt.ArrayLike, weight: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Gradients by `x` and by `weight`; the latter is summed in double precision. Otherwise as `relu`.
+    """Gradients with respect to `x` and `weight`, the latter summed in double precision. Otherwise as `relu`.
 
     Examples
     --------
@@ -195,7 +196,7 @@ def prelu(grad_output: npt.ArrayLike, x: npt.ArrayLike, weight: npt.ArrayLike) -
 
 @quiet
 def rrelu(grad_output: npt.ArrayLike, x: npt.ArrayLike, slopes: npt.ArrayLike) -> np.ndarray:
-    """``grad_output`` where `x` is positive, else times the `slopes` that ``nn.rrelu(..., return_slopes=True)`` gave.
+    """``grad_output`` where `x` is positive, else times the `slopes` from ``nn.rrelu(..., return_slopes=True)``.
 
     Parameters, result and errors as `relu`.
 
@@ -210,7 +211,7 @@ def rrelu(grad_output: npt.ArrayLike, x: npt.ArrayLike, slopes: npt.ArrayLike) -
 
 
 def maxout(grad_output: npt.ArrayLike, x: npt.ArrayLike, pieces: int, dim: int = 1) -> np.ndarray:
-    """``grad_output`` for the first of the largest of each `pieces` channels, else 0. Otherwise as `relu`.
+    """``grad_output`` for the first largest of each `pieces` channels, else 0. Otherwise as `relu`.
 
     Examples
     --------
@@ -261,7 +262,7 @@ def log_softmax(grad_output: npt.ArrayLike, x: npt.ArrayLike, dim: int) -> np.nd
 def linear(
     grad_output: npt.ArrayLike, x: npt.ArrayLike, weight: npt.ArrayLike
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gradients of ``x @ weight.T + bias`` by `x`, `weight` and bias. Errors as `relu`.
+    """Gradients of ``x @ weight.T + bias`` with respect to `x`, `weight` and bias. Errors as `relu`.
 
     Examples
     --------
@@ -286,7 +287,7 @@ def linear(
 
 @quiet
 def dropout(grad_output: npt.ArrayLike, mask: npt.ArrayLike) -> np.ndarray:
-    """``grad_output * mask``, for the mask that ``nn.dropout`` or ``nn.random_dropout`` gave. Otherwise as `relu`.
+    """``grad_output * mask``, with the mask that ``nn.dropout`` or ``nn.random_dropout`` returned. Otherwise as `relu`.
 
     Examples
     --------
@@ -307,14 +308,14 @@ def batch_norm(
     training: bool = False,
     eps: float = 1e-5,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gradients of ``nn.batch_norm`` by `x`, `weight` and bias; in training also through the batch's statistics.
+    """Gradients of ``nn.batch_norm`` with respect to `x`, `weight` and bias; in training also through the statistics.
 
     Parameters
     ----------
     grad_output, x
         As `relu`.
     running_mean, running_var, weight, training, eps
-        As ``nn.batch_norm``; training does not look at the running statistics.
+        As ``nn.batch_norm``; in training the running statistics are not used.
 
     Returns
     -------
@@ -374,7 +375,7 @@ def local_response_norm(
     grad_output, x = _operands(grad_output=grad_output, x=x)
     divisor = response(x, size, alpha, k, rule)
     beta = checked_real("beta", beta)
-    # Channel c had a part in every output whose window holds it: the window is mirrored.
+    # Channel c contributed to every output whose window contains it, so the window is mirrored.
     shared = neighbour_sum(grad_output * x * divisor ** (-beta - 1), size, mirrored=True)
     factor = 2 * alpha * beta / (size if rule == "mean" else 1)
     return grad_output * divisor**-beta - factor * x * shared
@@ -391,22 +392,22 @@ def cross_entropy(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> np.ndarray:
-    """Gradient of ``nn.cross_entropy`` by `x`: for one class each, softmax less 1 at the target.
+    """Gradient of ``nn.cross_entropy`` with respect to `x`: with one class per sample, softmax minus 1 at the target.
 
-    A sample that counts nothing, ignored or of weight 0, has gradient 0 whatever its scores; so have all samples of a
+    A sample that does not count (ignored, or of weight 0) has gradient 0 whatever its scores; so have all samples of a
     batch in which none counts, although their mean loss is NaN.
 
     Parameters
     ----------
     grad_output : array_like of float32 or float64
-        Gradient by the loss: one number, or with ``reduction="none"`` one for each loss.
+        Gradient with respect to the loss: one number, or with ``reduction="none"`` one per loss.
     x, target, weight, ignore_index, reduction, label_smoothing
         As ``nn.cross_entropy``.
 
     Returns
     -------
     ndarray
-        As `x` in shape.
+        The gradient, with the shape of `x`.
 
     Raises
     ------
