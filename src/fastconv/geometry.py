@@ -32,7 +32,7 @@ Padding = int | str | Sequence[int] | Sequence[Sequence[int]]
 
 T = TypeVar("T")
 
-# How many problems each cache remembers: a plan takes up to 10 KB, and a program may go on through ever new shapes.
+# Entries per cache of problems: a plan takes up to 10 KB, and a program may keep coming up with new shapes.
 REMEMBERED = 1024
 
 AXES = "dhw"
@@ -43,7 +43,7 @@ _MAX_ELEMENTS = sys.maxsize // 32
 
 
 def output_extent(extent: int, padding: tuple[int, int], kernel: int, stride: int, dilation: int) -> int:
-    """The number of kernel positions along one axis; not positive where the kernel does not fit.
+    """The number of kernel positions along one axis; zero or negative if the kernel does not fit.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def output_extent(extent: int, padding: tuple[int, int], kernel: int, stride: in
 
 
 def same_padding(kernel: Sequence[int], dilation: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    """The (begin, end) padding per axis that keeps the extent at stride 1; an odd rest goes to the end.
+    """The (begin, end) padding per axis that keeps the extent at stride 1; if odd, the larger half goes to the end.
 
     Examples
     --------
@@ -66,7 +66,7 @@ def same_padding(kernel: Sequence[int], dilation: Sequence[int]) -> tuple[tuple[
 
 
 def _integers(name: str, value: Any, ndim: int, minimum: int) -> tuple[int, ...]:
-    """`value` as one integer per axis: an int, or a sequence of one, stands for all axes."""
+    """`value` as one integer per axis; an int, or a sequence of one int, applies to all axes."""
     try:
         values = (index(value),) * ndim
     except TypeError:
@@ -104,14 +104,14 @@ def _padding(
 
 
 def _pool_strides(stride: Any, kernel: tuple[int, ...]) -> tuple[int, ...]:
-    """The strides of a pooling window: those of the kernel where `stride` is ``None`` or empty."""
+    """The strides of a pooling window, by default (``None`` or empty) the kernel's extents."""
     if stride is None or (isinstance(stride, tuple | list) and not stride):
         return kernel
     return _integers("stride", stride, len(kernel), 1)
 
 
 def exact(value: Any) -> Any:
-    """`value` as ints, strings and short tuples of them: a key of a cache, since dictionaries take 2.0 for 2.
+    """`value` as ints, strings and short tuples of them, to be the key of a cache: a dictionary would take 2.0 for 2.
 
     Raises ``TypeError`` for anything else, which validation then names in its own error.
     """
@@ -119,7 +119,7 @@ def exact(value: Any) -> Any:
     if kind is int or kind is str or value is None:
         return value
     if kind is tuple and len(value) <= len(AXES):
-        return tuple([item if type(item) is int else exact(item) for item in value])  # as most are: no error is raised
+        return tuple([item if type(item) is int else exact(item) for item in value])  # the common case, without errors
     try:
         return index(value)
     except TypeError:
@@ -148,7 +148,7 @@ def checked_bytes(name: str, value: int) -> int:
 
 
 def mode_padding(mode: str, kernel: Sequence[int], flipped: bool) -> tuple[tuple[int, int], ...]:
-    """The (begin, end) padding per axis that gives the output which SciPy calls `mode`: full, same or valid.
+    """The (begin, end) padding per axis for SciPy's output modes: full, same or valid.
 
     The centre of an even kernel is the tap before its middle, ``(k - 1) // 2``, in the order of the caller:
     counted from the other end where the kernel has been `flipped`. An empty kernel has negative padding.
@@ -170,7 +170,7 @@ def mode_padding(mode: str, kernel: Sequence[int], flipped: bool) -> tuple[tuple
 def _checked_output(
     owner: ConvGeometry | PoolGeometry, extents: Iterable[int], shapes: Iterable[tuple[int, ...]]
 ) -> tuple[int, ...]:
-    """`extents`, once they are known to describe an output that exists and fits in memory's addresses."""
+    """`extents`, after checking that the output is not empty and that every array can be addressed."""
     extents = tuple(extents)
     if min(extents) <= 0:
         raise GeometryError(
@@ -199,7 +199,7 @@ def _times(values: Iterable[int]) -> str:
 
 
 class _Fields:
-    """The fields of a descriptor, taken one after another until none is left."""
+    """The fields of a descriptor, which are taken one by one until none is left."""
 
     def __init__(self, descriptor: str) -> None:
         self.descriptor = descriptor
@@ -231,7 +231,7 @@ class _Fields:
         return present
 
     def take_axes(self, key: str, axes: str, default: int | None = None) -> tuple[int, ...]:
-        """`key` for all axes, or `key` and the axis' letter for each."""
+        """The values of `key`, given for all axes, or per axis as `key` and the axis' letter."""
         common = self.fields.pop(key, default)
         return tuple(self.take(key + axis, common) for axis in axes)
 
@@ -278,10 +278,10 @@ def _format_padding(padding: Sequence[tuple[int, int]]) -> list[str]:
 
 
 class _Axes:
-    """Accessors by the field's names, for the axes that a geometry has.
+    """Accessors with the conventional names, one per axis.
 
-    The depth and height of a 1-D problem read as one position: ``ih``, ``kh``, ``oh`` are 1, and so on.
-    Each is computed once: strategies read a score of them at every call of a planned problem.
+    A 1-D problem has height 1: ``ih``, ``kh``, ``oh`` are 1, and so on. Each value is computed once, since strategies
+    read about twenty of them in every call of a planned problem.
     """
 
     ih = cached_property(lambda self: self.extent[-2] if self.ndim > 1 else 1)
@@ -424,9 +424,9 @@ class ConvGeometry(_Axes):
         dilation: int | Sequence[int] = 1,
         groups: int = 1,
     ) -> Self:
-        """The problem of a weight alone: one image, of the extent that the dilated kernel covers.
+        """The problem of a weight without an image: one image, as large as the dilated kernel.
 
-        Arguments that it refuses fit no image.
+        Arguments that raise here would not fit any image.
         """
         ndim = len(weight_shape) - 2
         shape = f"weight of shape {tuple(weight_shape)}"
@@ -467,8 +467,8 @@ class ConvGeometry(_Axes):
     ) -> Self:
         """The convolution whose adjoint is ``conv_transpose(x, weight)``, ``weight (C, OC / groups, *kernel)``.
 
-        `x` is of its output's shape and the result of its input's. Its padding at the end is `padding` less
-        `output_padding`, and negative where it reads less than it is given: for its adjoint alone.
+        `x` has the shape of its output, and the result that of its input. Its padding at the end is `padding` minus
+        `output_padding`; that may be negative, which only an adjoint allows.
         """
         ndim = len(weight_shape) - 2
         shapes = f"x of shape {tuple(x_shape)}, weight of shape {tuple(weight_shape)}"
@@ -639,7 +639,7 @@ class ConvGeometry(_Axes):
         )
 
     def one_depth(self) -> ConvGeometry:
-        """One output depth of a 3-D problem, as the 2-D one whose channels are channels and depth taps."""
+        """One output depth of a 3-D problem as a 2-D problem, with one input channel per channel and depth tap."""
         return replace(
             self,
             ic=self.ic * self.kernel[0],
@@ -674,7 +674,7 @@ class ConvGeometry(_Axes):
 
         def blind(output: int) -> bool:
             first = output * stride - begin
-            tap = max(0, -(first // dilation))  # the first that lies not before the image
+            tap = max(0, -(first // dilation))  # the first tap that is not before the image
             return tap >= k or first + tap * dilation >= extent
 
         return [output for output in range(self.out_extent[axis]) if blind(output)]
@@ -697,9 +697,9 @@ class ConvGeometry(_Axes):
         return (self.n, self.oc, *self.out_extent)
 
     def adjoint(self) -> tuple[Phase, ...]:
-        """The convolutions of stride 1 by which the adjoint maps outputs to inputs, one for each phase of the stride.
+        """The adjoint, which maps outputs to inputs, as convolutions of stride 1, one per phase of the stride.
 
-        Inputs that no phase targets are zeros: no window sees them.
+        Inputs that belong to no phase are zero: no window sees them.
 
         Examples
         --------
@@ -731,12 +731,12 @@ class ConvGeometry(_Axes):
 
     @property
     def columns_shape(self) -> tuple[int, int, int]:
-        """The im2col matrices of a batch: a row for each channel and tap, a column for each output position."""
+        """Shape of a batch's im2col matrices: one row per channel and tap, one column per output position."""
         return self.n, self.ic * self.taps, self.positions
 
     @property
     def reduction(self) -> int:
-        """The products summed for one output: the K of its GEMM."""
+        """Number of products summed for one output, the K of its GEMM."""
         return self.ic // self.g * self.taps
 
     @property
@@ -746,16 +746,16 @@ class ConvGeometry(_Axes):
 
 
 class Phase(NamedTuple):
-    """A part of a convolution's adjoint: inputs that are a stride apart, as a convolution of what is given for outputs.
+    """One part of a convolution's adjoint: inputs that are a stride apart, computed by a convolution of the outputs.
 
     Slices hold one entry per axis.
     """
 
     geometry: ConvGeometry
     taps: tuple[slice, ...]
-    """The kernel's taps that reach these inputs, in reverse."""
+    """The taps of the kernel that reach these inputs, reversed."""
     seen: tuple[slice, ...]
-    """The outputs that these inputs reach."""
+    """The outputs that read these inputs."""
     target: tuple[slice, ...]
     """These inputs."""
 
@@ -763,10 +763,10 @@ class Phase(NamedTuple):
 def _axis_phases(
     begin: int, extent: int, outputs: int, kernel: int, stride: int, dilation: int
 ) -> Iterator[tuple[int, int, int, tuple[int, int], slice, slice, slice]]:
-    """The phases of one axis that taps reach: extent, kernel, dilation, padding, taps, seen, target.
+    """The phases along one axis that any tap reaches: extent, kernel, dilation, padding, taps, seen, target.
 
-    Tap i of output r reads input ``y = r * stride + i * dilation - begin``. Of a phase ``(y + begin) % stride`` the
-    taps are `step` apart, and from one to the next r changes by `apart`.
+    Tap i of output r reads input ``y = r * stride + i * dilation - begin``. Taps of the same phase
+    ``(y + begin) % stride`` are `step` apart, and from one to the next r changes by `apart`.
     """
     step, apart = stride // gcd(stride, dilation), dilation // gcd(stride, dilation)
     for tap in range(min(kernel, step)):
@@ -775,7 +775,7 @@ def _axis_phases(
         inputs = -(-(extent - first) // stride)
         before = (count - 1) * apart - (first + begin - tap * dilation) // stride
         after = inputs - outputs + (count - 1) * apart - before
-        # Negative padding: outputs that reach other inputs alone.
+        # Where padding would be negative, outputs that only read other inputs are cut off.
         seen = slice(max(0, -before), outputs + min(0, after))
         if inputs > 0 and seen.start < seen.stop:
             yield (
@@ -904,7 +904,7 @@ class PoolGeometry(_Axes):
         )
 
     def as_sum(self) -> ConvGeometry:
-        """The depthwise convolution with windows of ones; negative padding at its end is for its adjoint alone."""
+        """The depthwise convolution with windows of ones; its padding may be negative, which only an adjoint allows."""
         ends = (
             (o - 1) * s + d * (k - 1) + 1 - i - begin
             for o, s, d, k, i, (begin, _) in zip(
@@ -924,7 +924,7 @@ class PoolGeometry(_Axes):
         )
 
     def counts(self, include_padding: bool) -> tuple[list[int], ...]:
-        """How many taps each window has along each axis, in the padded input or in the input, for dilation 1.
+        """The number of taps of each window along each axis, in the input with or without its padding, for dilation 1.
 
         Examples
         --------
@@ -934,7 +934,7 @@ class PoolGeometry(_Axes):
 
         def of_axis(i: int, o: int, k: int, s: int, padding: tuple[int, int]) -> list[int]:
             begin, end = padding if include_padding else (0, 0)
-            # From the first window that lacks nothing at the beginning to the last that lacks nothing at the end.
+            # Windows `first` to `last` are whole: none of their taps is clipped.
             first = min(o, -((begin - padding[0]) // s))
             last = max(first, min(o, (i + end + padding[0] - k) // s + 1))
             starts = [window * s - padding[0] for window in (*range(first), *range(last, o))]
@@ -977,7 +977,7 @@ def _checked_extents(x_shape: Sequence[int], ndim: int) -> tuple[int, ...]:
 def adaptive_extents(
     x_shape: Sequence[int], output_size: int | Sequence[int | None] | None, ndim: int
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The extents of the input and the output of adaptive pooling; ``None`` keeps an extent.
+    """The extents of input and output of adaptive pooling; ``None`` keeps an extent.
 
     Window o covers ``floor(o * in / out) <= i < ceil((o + 1) * in / out)``.
 
@@ -1009,7 +1009,7 @@ def adaptive_extents(
 
 
 def adaptive_counts(extent: int, outputs: int) -> list[int]:
-    """How many values each window of adaptive pooling has along one axis.
+    """The number of values in each window of adaptive pooling along one axis.
 
     Examples
     --------
@@ -1025,7 +1025,7 @@ def fractional_extents(
     output_size: int | Sequence[int] | None,
     output_ratio: float | Sequence[float] | None,
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The extents of the window and the output of fractional pooling of planes.
+    """The extents of window and output of fractional pooling of planes.
 
     Examples
     --------
@@ -1049,7 +1049,7 @@ def fractional_extents(
         name, value = "output_ratio", output_ratio
         out_extent = tuple(int(i * ratio) for i, ratio in zip(extent, ratios, strict=True))
         if min(out_extent) < 1:
-            raise GeometryError(f"output_ratio={output_ratio!r}: no output of {_times(extent)} is left")
+            raise GeometryError(f"output_ratio={output_ratio!r}: leaves no output of {_times(extent)}")
     else:
         name, value = "output_size", output_size
         out_extent = _integers("output_size", output_size, 2, 1)
@@ -1069,7 +1069,7 @@ def unpooled_extents(
     padding: int | Sequence[int],
     output_size: Sequence[int] | None,
 ) -> tuple[int, ...]:
-    """The extents of what max pooling of planes may have been given: `output_size`, or the least.
+    """The extents of planes before max pooling: `output_size`, by default the smallest that fit.
 
     Examples
     --------
