@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 import fastconv
 from fastconv import GeometryError, avg_pool2d, max_pool2d, pool_plan
 from fastconv.geometry import PoolGeometry
+from fastconv.kernels.pools.planes import PIECE
 
 NAN, INF = float("nan"), float("inf")
 
@@ -506,6 +507,23 @@ def test_adaptive(size):
     check_indices(line, out, indices, 1)
     means = naive(np.mean, line.astype(np.float64), axes[1:])
     np.testing.assert_allclose(fastconv.adaptive_avg_pool1d(line, size), means, rtol=2**-23)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("view", ["contiguous", "transposed", "reversed"])
+@pytest.mark.parametrize("width", [PIECE - 1, PIECE, PIECE + 1, 2 * PIECE + 7])
+def test_adaptive_means_of_lines_that_are_summed_in_pieces(width, view, dtype):
+    """Windows that end with a piece, begin another or are wider than one; sums of whole numbers are exact."""
+    extent = (1, 2, width, 7) if view == "transposed" else (1, 2, 7, width)
+    x = np.random.default_rng(width).integers(-9, 10, extent).astype(dtype)
+    x = {"contiguous": x, "transposed": x.swapaxes(2, 3), "reversed": x[..., ::-1]}[view]
+    for outputs in (2, 3, 7, width // 3, width - 1):
+        axes = [even_parts(i, o) for i, o in zip((7, width), (3, outputs), strict=True)]
+        counts = [[len(part) for part in parts] for parts in axes]
+        sums = np.stack([x[:, :, rows].sum(2, np.float64) for rows in axes[0]], 2)
+        sums = np.stack([sums[..., columns].sum(-1) for columns in axes[1]], -1)
+        expected = (sums / np.outer(*counts)).astype(dtype)
+        np.testing.assert_array_equal(fastconv.adaptive_avg_pool2d(x, (3, outputs)), expected, strict=True)
 
 
 def pair_or_none(value):

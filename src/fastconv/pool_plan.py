@@ -15,7 +15,7 @@ from fastconv import threads as team
 from fastconv.arrays import as_operand
 from fastconv.geometry import PoolGeometry, adaptive_counts, exact
 from fastconv.kernels.jit import tile_kernel
-from fastconv.kernels.pools.planes import STRETCH, Planes, Tiles, unrolled
+from fastconv.kernels.pools.planes import PIECE, STRETCH, Planes, Tiles, unrolled
 from fastconv.kernels.target import lanes
 
 # About as many output values are handed out at a time: enough to hide the hand-out, few enough to share among threads.
@@ -160,7 +160,8 @@ def _uneven_plan(
     divisors = ()
     if kind == "mean":
         divisors = tuple(np.array(adaptive_counts(*axis), dtype) for axis in ((p.ih, p.oh), (p.iw, p.ow)))
-    return _walking(windows, _Task(dtype, kind, n, (*x_shape[:-ndim], *out_extent), p, divisors))
+    task = _Task(dtype, kind, n, (*x_shape[:-ndim], *out_extent), p, divisors)
+    return _adaptive_means(task) if task.mean else _walking(windows, task)
 
 
 def _element_strides(x_strides: tuple[int, ...], dtype: np.dtype, ndim: int) -> tuple[int, ...]:
@@ -217,8 +218,13 @@ class _Task:
 
 
 def _walking(windows: str, task: _Task) -> PoolPlan:
-    places = task.kind == "indices"
-    return task.plan(tile_kernel("pools.walking:walking_kernel", task.dtype, task.mean, windows, places), task.rows)
+    constants = task.mean, windows, task.kind == "indices", task.planes.iw > STRETCH
+    return task.plan(tile_kernel("pools.walking:walking_kernel", task.dtype, *constants), task.rows)
+
+
+def _adaptive_means(task: _Task) -> PoolPlan:
+    room = PIECE * np.dtype("f8").itemsize // task.dtype.itemsize
+    return task.plan(tile_kernel("pools.adaptive:adaptive_kernel", task.dtype), task.rows, room)
 
 
 def _folding(task: _Task) -> PoolPlan:

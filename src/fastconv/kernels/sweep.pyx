@@ -16,7 +16,6 @@ Values are moved as integers of their size, or as pairs of these.
 """
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, intptr_t
-from libc.string cimport memcpy
 
 from fastconv.kernels.cpu cimport picked, stops
 
@@ -52,7 +51,7 @@ ctypedef void (*row_function)(void *values, int64_t n, const void *bias, int64_t
                               double parameter) noexcept nogil
 
 cdef enum:
-    # Between two questions whether to stop; and of sums that are so long that each block of them is followed by one.
+    # The most products between two questions whether to stop. A sum of more than LONG_SUM is swept block by block.
     PRODUCTS_AT_A_TIME = 1 << 26
     LONG_SUM = 1 << 16
 
@@ -194,7 +193,8 @@ cdef void sweep_small(sweep_function sweep, const Tiles *t, void **arguments, Sw
                       void **arrays, int64_t worker) noexcept nogil:
     """Sweep a rectangle from which blocks stick out, or whose sums are long: one by one, each into scratch memory."""
     cdef item *source = <item *> arguments[0]
-    cdef int64_t plane, down, across, r, q, i
+    cdef bint asks = t.ocg * rows.count * cols.count * t.icg * t.kh * t.kw > PRODUCTS_AT_A_TIME
+    cdef int64_t plane, down, across, r, q
     arguments[2] = block
     s.rows, s.cols = t.least_rows, t.least_cols * t.unit
     s.out_vector = t.least_cols // (t.block_rows if t.flat else 1) * t.unit
@@ -202,14 +202,14 @@ cdef void sweep_small(sweep_function sweep, const Tiles *t, void **arguments, Sw
         for down in range(ceil_div(rows.count, t.least_rows)):
             r = max(0, min(down * t.least_rows, rows.count - t.least_rows))
             for across in range(ceil_div(cols.count, t.least_cols)):
-                if stops(arrays, worker):
+                if asks and stops(arrays, worker):
                     return
                 q = max(0, min(across * t.least_cols, cols.count - t.least_cols))
                 arguments[0] = source + r * s.row + q * t.every * t.unit
                 sweep(arguments, <int64_t *> &s, scalars, m + plane, m + plane + 1, 0)
-                for i in range(min(rows.count, t.least_rows)):
-                    memcpy(target + plane * s.out_plane + (r + i) * s.out_row + q * t.unit,
-                           block + i * s.out_vector, min(cols.count, t.least_cols) * t.unit * sizeof(item))
+                picked.copy_lines(target + plane * s.out_plane + r * s.out_row + q * t.unit, s.out_row * sizeof(item),
+                                  block, s.out_vector * sizeof(item), min(rows.count, t.least_rows),
+                                  min(cols.count, t.least_cols) * t.unit * sizeof(item))
 
 
 cdef void compute(item *x, void **arrays, const int64_t *ints, const double *scalars,
@@ -225,6 +225,7 @@ cdef void compute(item *x, void **arrays, const int64_t *ints, const double *sca
     cdef Part rows, cols
     cdef Place place
     cdef int64_t tile, residue, group, n, row0, row1, row, col, top, first, last, m, plane, planes, r
+    cdef int64_t products, unasked = 0
     cdef int64_t sum_length = t.icg * t.kh * t.kw
     s.channels, s.kw, s.weights = t.icg, t.kw, t.icg * t.kh * t.kw * t.unit
     s.runs, s.long_runs, s.run, s.activation, s.flat = t.runs, t.long_runs, t.run, ints[0], t.flat
@@ -268,9 +269,17 @@ cdef void compute(item *x, void **arrays, const int64_t *ints, const double *sca
                     sweep_small(sweep, t, arguments, s, scalars, m, rows, cols, block, target, arrays, worker)
                 else:
                     s.rows, s.cols = rows.count, cols.count * t.unit
-                    planes = 1 + PRODUCTS_AT_A_TIME // (rows.count * cols.count * sum_length)
+                    products = rows.count * cols.count * sum_length
+                    planes = t.ocg
+                    if products * t.ocg > PRODUCTS_AT_A_TIME:
+                        planes = 1 + PRODUCTS_AT_A_TIME // products
                     plane = 0
-                    while plane < t.ocg and not stops(arrays, worker):
+                    while plane < t.ocg:
+                        unasked += planes * products
+                        if unasked > PRODUCTS_AT_A_TIME:
+                            unasked = 0
+                            if stops(arrays, worker):
+                                return
                         arguments[2] = target + plane * s.out_plane
                         sweep(arguments, <int64_t *> &s, scalars, m + plane, m + min(plane + planes, t.ocg), worker)
                         plane += planes

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from typing import Any
 
 from llvmlite import ir
 from numba import types
@@ -305,12 +306,19 @@ _operator(operator.sub, Emitter.sub)
 _operator(operator.mul, Emitter.mul)
 
 
-@intrinsic
-def as_int64(typingctx, pointer):
-    """`pointer` as one to int64, for the array of a kernel that is of another type than the rest."""
-    target = types.CPointer(types.int64)
+def _as_pointer(scalar: types.Number) -> Any:
+    """The intrinsic that takes a pointer as one to `scalar`."""
+    target = types.CPointer(scalar)
 
-    def codegen(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], context.get_value_type(target))
+    @intrinsic
+    def as_pointer(typingctx, pointer):
+        def codegen(context, builder, signature, arguments):
+            return builder.bitcast(arguments[0], context.get_value_type(target))
 
-    return target(pointer), codegen
+        return target(pointer), codegen
+
+    return as_pointer
+
+
+# For the array of a kernel that is of another type than the rest.
+as_int64, as_float64 = _as_pointer(types.int64), _as_pointer(types.float64)

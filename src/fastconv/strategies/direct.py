@@ -25,11 +25,14 @@ _STRIP_BYTES, _SHARED_STRIP_BYTES = 1 << 18, 1 << 15
 # Columns of a strip, likewise: memory is read the faster the longer the lines are.
 _COLUMNS, _SHARED_COLUMNS = 2048, 512
 
+# Tiles of fewer products are handed out several at a time: handing out takes as long as a small one.
+_PRODUCTS_AT_A_TIME = 1 << 16
+
 # Rows of a tile, if those can be computed from the image itself.
 _ROWS = 64
 
 # Share of the multiply-add peak that blocks reach, by their vectors across and, of one, their rows.
-_WIDE_EFFICIENCY, _HIGH_EFFICIENCY, _ROLLING_EFFICIENCY = 0.95, {8: 0.86, 4: 0.58}, 0.8
+_WIDE_EFFICIENCY, _HIGH_EFFICIENCY, _ROLLING_EFFICIENCY = 0.95, {8: 0.86, 7: 0.8, 4: 0.58}, 0.8
 
 # Planes of fewer rows are swept along their rows.
 _LEAST_ROWS = min(_HIGH_EFFICIENCY)
@@ -126,7 +129,8 @@ def _blocks(g: ConvGeometry, dtype: np.dtype) -> _Blocks:
 
     if _rolls(g, dtype):
         return _Blocks(1, 1, stride=g.sh, every_second=g.sw == 2, flat=False, spread=g.dh, rolls=True)
-    high = [(rows, 1) for rows in _HIGH_EFFICIENCY if dtype.kind != "c" or rows == _LEAST_ROWS]
+    apart = [(rows, 1) for rows in (8, 4) if dtype.kind != "c" or rows == _LEAST_ROWS]
+    shared = [*apart, (7, 1)] if dtype.kind == "f" else apart  # blocks of one vector that share lines
     wide = [(WIDE_ROWS, 2)] if dtype.kind != "c" else []
     every_second = g.sw == 2 and _columns(g, dtype).is_dense
     vectors = g.ow / _lanes(dtype)
@@ -138,11 +142,12 @@ def _blocks(g: ConvGeometry, dtype: np.dtype) -> _Blocks:
 
     rows = -(-g.oh // g.dh)
     if g.sh == 1 and rows >= _LEAST_ROWS and not every_second:
-        return _Blocks(*best(wide + high, rows, vectors), stride=1, every_second=False, flat=False, spread=g.dh)
+        return _Blocks(*best(wide + shared, rows, vectors), stride=1, every_second=False, flat=False, spread=g.dh)
     if g.oh < _LEAST_ROWS:
-        return _Blocks(*best(high, ceil(vectors), 1), stride=0, every_second=every_second, flat=True, spread=1)
+        return _Blocks(*best(apart, ceil(vectors), 1), stride=0, every_second=every_second, flat=True, spread=1)
     stride = 2 if g.sh == 2 and g.dh == 1 and every_second else 0
-    return _Blocks(*best(high, g.oh, vectors), stride=stride, every_second=every_second, flat=False, spread=1)
+    blocks = best(shared if stride else apart, g.oh, vectors)
+    return _Blocks(*blocks, stride=stride, every_second=every_second, flat=False, spread=1)
 
 
 class _Lines(NamedTuple):
@@ -285,6 +290,7 @@ class _Launch(NamedTuple):
     finish: int | None
     tables: tuple[np.ndarray, np.ndarray, np.ndarray]
     tiles: int
+    grain: int
     scratch: int
 
 
@@ -303,6 +309,7 @@ def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, ...]) -> _Laun
         finish=ROW.get(dtype.name),
         tables=(*_places(g, _columns(g, dtype), tiling.plane_pitch, unit), np.array(ints, np.int64)),
         tiles=tiling.tiles,
+        grain=max(1, _PRODUCTS_AT_A_TIME * tiling.tiles // (g.n * g.oc * g.positions * g.reduction)),
         scratch=tiling.scratch,
     )
 
@@ -351,4 +358,5 @@ class Direct(SumsProducts, KeepsWeights):
         launch = _launch(geometry, x.dtype, x.strides)
         scratch = team.aligned_empty(threads * launch.scratch, x.dtype)
         arrays = (x, prepared, out, launch.sweep, launch.finish, epilogue.bias, scratch, *launch.tables)
-        team.run_tiles(launch.compute, arrays, (epilogue.activation,), (epilogue.parameter,), launch.tiles, threads)
+        ints, scalars = (epilogue.activation,), (epilogue.parameter,)
+        team.run_tiles(launch.compute, arrays, ints, scalars, launch.tiles, threads, launch.grain)

@@ -8,7 +8,8 @@ Equation, for one plane x and a fold (the largest value, or the sum) over taps i
 ``doubling``  is for large windows, whose folds are found from those of half their extent
 ``folding``   folds a window lane by lane, where windows stand in one column
 ``places``    finds where maxima stand, too
-``walking``   takes one window after the other, where they are not all alike
+``adaptive``  sums rows, and then columns, for means of windows that are not all alike
+``walking``   takes one window after the other: maxima of such windows, and what the others cannot do
 ``planes``    what they are told; ``shared`` what else they have in common
 
 Taps outside the image are left out: neutral values, which change nothing, stand for them where vectors cross an edge.

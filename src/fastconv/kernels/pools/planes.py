@@ -7,6 +7,9 @@ from typing import NamedTuple
 # Values of a line of a window between two questions whether to stop: whole vectors.
 STRETCH = 1 << 16
 
+# Columns of a line of sums of rows, in L1.
+PIECE = 1 << 10
+
 
 class Planes(NamedTuple):
     """Extents of the input, the output and the window; strides of the input in elements."""

@@ -86,6 +86,12 @@ def regular(at, extent, outputs, taps, stride, dilation, pad, starts, plane):
     return at * stride - pad + begin * dilation, end - begin
 
 
+@register_jitable
+def adaptive(at, extent, outputs, taps, stride, dilation, pad, starts, plane):
+    start = at * extent // outputs
+    return start, ((at + 1) * extent + outputs - 1) // outputs - start
+
+
 @functools.cache
 def gatherer(dtype: np.dtype, neutral: Any) -> Any:
     """What copies lines of an image into a strip."""

@@ -8,15 +8,9 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastconv.kernels.pools.planes import STRETCH
-from fastconv.kernels.pools.shared import larger, larger_or_nan, neutral_value, regular, rows_of, told, total
+from fastconv.kernels.pools.shared import adaptive, larger, larger_or_nan, neutral_value, regular, rows_of, told, total
 from fastconv.kernels.stopping import stops
 from fastconv.kernels.vector import as_int64
-
-
-@register_jitable
-def adaptive(at, extent, outputs, taps, stride, dilation, pad, starts, plane):
-    start = at * extent // outputs
-    return start, ((at + 1) * extent + outputs - 1) // outputs - start
 
 
 @register_jitable
@@ -28,12 +22,13 @@ def drawn(at, extent, outputs, taps, stride, dilation, pad, starts, plane):
 WINDOWS = {"regular": regular, "adaptive": adaptive, "drawn": drawn}
 
 
-def walking_kernel(dtype: np.dtype, mean: bool, windows: str, INDICES: bool) -> Callable[..., None]:
+def walking_kernel(dtype: np.dtype, mean: bool, windows: str, INDICES: bool, LONG: bool) -> Callable[..., None]:
     """The tile kernel that walks one of the `WINDOWS` after the other.
 
     ``arrays``: x, out (C-contiguous); with `INDICES` where in its plane each maximum stands (int64), the first of equal
     values, but the last NaN, as torch has it; and what means are divided by, as of `direct_kernel`, or the starts of
-    windows that were drawn, down and across (int64). ``ints``: `Planes`, `Tiles`.
+    windows that were drawn, down and across (int64). ``ints``: `Planes`, `Tiles`. `LONG` kernels ask whether to stop
+    within a row as well; the others would take a third longer if they did.
     """
     # Sums of single precision are taken in double: one value after the other, their error would grow with the window.
     neutral, window, MEAN = -0.0 if mean else neutral_value(dtype, mean), WINDOWS[windows], int(mean)
@@ -53,20 +48,24 @@ def walking_kernel(dtype: np.dtype, mean: bool, windows: str, INDICES: bool) -> 
                     to = (plane * p.oh + r) * p.ow + q
                     best, at = neutral, -1
                     for i in range(rows):
-                        row = image + (top + i * p.dh) * p.xh
-                        of_row = neutral
-                        for begun in range(0, columns, STRETCH):
-                            asked += min(STRETCH, columns)
-                            if asked >= STRETCH:
-                                asked = 0
-                                if stops(arrays, worker):
-                                    return
-                            for j in range(begun, min(begun + STRETCH, columns)):
-                                value = x[row + (left + j * p.dw) * p.xw]
-                                if not INDICES:
-                                    of_row = fold(of_row, value)
-                                elif (value > best) | (value != value) | (at < 0):
-                                    best, at = value, (top + i * p.dh) * p.iw + left + j * p.dw
+                        row, of_row = image + (top + i * p.dh) * p.xh, neutral
+                        asked += 0 if LONG else columns
+                        if asked >= STRETCH:
+                            asked = 0
+                            if stops(arrays, worker):
+                                return
+                        for j in range(columns):
+                            if LONG:
+                                asked += 1
+                                if asked >= STRETCH:
+                                    asked = 0
+                                    if stops(arrays, worker):
+                                        return
+                            value = x[row + (left + j * p.dw) * p.xw]
+                            if not INDICES:
+                                of_row = fold(of_row, value)
+                            elif (value > best) | (value != value) | (at < 0):
+                                best, at = value, (top + i * p.dh) * p.iw + left + j * p.dw
                         if not INDICES:
                             best = fold(best, of_row)
                     if INDICES:

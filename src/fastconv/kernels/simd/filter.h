@@ -235,9 +235,12 @@ static inline __attribute__((always_inline)) void NAME(blocks)(const int rows, c
     X(high_apart, 8, 1, 0, 1, 0)        \
     X(low_apart, 4, 1, 0, 1, 0)
 #if FLOATS
+/* Planes of 7 and 14 rows, which no block of 8 or 4 fits, are common. */
 #define SWEEPS(X)                   \
     DENSE_SWEEPS(X)                 \
+    X(seven, 7, 1, 1, 1, 0)             \
     X(high_even, 8, 1, 2, 2, 0)         \
+    X(seven_even, 7, 1, 2, 2, 0)        \
     X(low_even, 4, 1, 2, 2, 0)          \
     X(high_apart_even, 8, 1, 0, 2, 0)   \
     X(low_apart_even, 4, 1, 0, 2, 0)
