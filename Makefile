@@ -6,7 +6,7 @@ COMPILED := setup.py pyproject.toml \
     $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -path '*/simd/*.c')
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint asan bench bench-peers dist clean
+.PHONY: demo test test-fast lint asan bench bench-peers kernels profile dist clean
 
 demo: $(VENV)/.plot
 	@echo 'Every strategy on a real photograph; about a minute.'
@@ -20,6 +20,11 @@ demo: $(VENV)/.plot
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto
 
+# For while you work: the rules of the code, shape arithmetic, and every strategy on a few layers, in under a minute.
+test-fast: $(VENV)/.test
+	$(BIN)/python -m pytest -n auto -q \
+	    $(patsubst %,tests/test_%.py,architecture geometry conv cook_toom direct fft gemm implicit lowering separable)
+
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -32,7 +37,7 @@ asan: $(VENV)/.test $(VENV)/.build
 	    --build-lib build/asan-$(ISA)/lib
 	PYTHONPATH=$(CURDIR)/build/asan-$(ISA)/lib FASTCONV_ISA=$(ISA) ASAN_OPTIONS=detect_leaks=0 \
 	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-	    $(BIN)/python -m pytest -n auto --timeout 1200 -k "not fatal" \
+	    $(BIN)/python -m pytest -n auto --timeout 1200 -m "not faults" \
 	    $(patsubst %,tests/test_%.py,guards gemm implicit strategies pooling signal ndimage grad nn)
 
 bench: $(VENV)/.bench
@@ -40,6 +45,16 @@ bench: $(VENV)/.bench
 
 bench-peers: $(VENV)/.engines
 	$(BIN)/python -m benchmarks.side_by_side
+
+# Each compiled kernel as a share of the core's peak; ONLY=REGEX selects some.
+kernels: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.kernels --only "$(ONLY)"
+
+# Where the time of one layer goes: make profile LAYER="ic64 oc64 i56 k3 p1" STRATEGY=winograd4
+LAYER ?= ic64 oc64 i56 k3 p1
+STRATEGY ?= auto
+profile: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.profiling "$(LAYER)" --strategy $(STRATEGY)
 
 # The sdist, and the wheel that is built from it and from nothing else.
 dist: $(VENV)/.dist

@@ -32,6 +32,7 @@ def test_arrays_between_guards(family, seed):
 # The guards themselves
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(("side", "at"), [("begin", -1), ("end", 12)])
 def test_a_read_beside_an_array_is_fatal(side, at):
     code = (
