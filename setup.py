@@ -2,10 +2,12 @@
 
 import os
 import platform
+import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from glob import glob
+from copy import copy
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 from Cython.Build import cythonize
@@ -14,10 +16,12 @@ from setuptools.command.build_clib import build_clib
 from setuptools.command.build_ext import build_ext
 
 KERNELS = "src/fastconv/kernels"
-OPTIMISED = ["-O3", "-falign-functions=64", "-falign-loops=64", "-fno-math-errno", "-fno-trapping-math"]
+SIMD = f"{KERNELS}/simd"
+# Debugging information, which Python's own flags ask for, takes a fifth of the time.
+OPTIMISED = ["-O3", "-g0", "-falign-functions=64", "-falign-loops=64", "-fno-math-errno", "-fno-trapping-math"]
 
-# One source, compiled once per instruction set; kernels/cpu.pyx picks one at import. The baseline of
-# arm64 is NEON.
+# An instruction set: one entry here, and one in kernels/simd/simd.h, from which kernels/cpu.pyx picks at import.
+# The baseline of arm64 is NEON.
 INSTRUCTION_SETS = {"baseline": []}
 if platform.machine() in ("x86_64", "AMD64"):
     INSTRUCTION_SETS["avx2"] = ["-mavx2", "-mfma"]
@@ -30,17 +34,34 @@ SANITISED_ISA = os.environ.get("FASTCONV_SANITIZE")
 SANITISERS = []
 if SANITISED_ISA:
     SANITISERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-sanitize=object-size"]
-    OPTIMISED = ["-O1", "-fno-omit-frame-pointer", "-fno-wrapv", *SANITISERS, *OPTIMISED[1:]]
+    OPTIMISED = ["-O1", "-g", "-fno-omit-frame-pointer", "-fno-wrapv", *SANITISERS, *OPTIMISED[2:]]
+
+# Each source is compiled once per instruction set. What takes longest comes first, but for the table: a library is
+# linked before those that it needs.
+SIMD_KINDS = ("table", "float32", "float64", "windows", "integers")
+
+
+def headers(source: str) -> list[str]:
+    """The headers in simd/ that a source there includes, and those that these include."""
+    found, unread = set(), [source]
+    while unread:
+        included = re.findall(r'#include "(?:.*/)?(\w+\.h)"', Path(SIMD, unread.pop()).read_text(encoding="utf-8"))
+        unread += set(included) - found
+        found |= set(included)
+    return [f"{SIMD}/{header}" for header in sorted(found)]
+
 
 SIMD_LIBRARIES = [
     (
-        f"fastconv_{isa}",
+        f"fastconv_simd_{isa}_{kind}",
         {
-            "sources": [f"{KERNELS}/simd/{isa}.c"],
-            "obj_deps": {"": glob(f"{KERNELS}/simd/*.h")},
+            "sources": [f"{SIMD}/{kind}.c"],
+            "obj_deps": {"": headers(f"{kind}.c")},
+            "macros": [("SIMD_ISA", isa)],
             "cflags": [*(OPTIMISED if SANITISED_ISA in (None, isa) else ["-O1"]), *flags],
         },
     )
+    for kind in SIMD_KINDS
     for isa, flags in INSTRUCTION_SETS.items()
 ]
 
@@ -59,11 +80,13 @@ class Progress:
 
 
 class ParallelBuildClib(build_clib):
-    """Instruction sets are compiled side by side: each takes half a minute."""
+    """Libraries are built side by side; in directories of their own, as many have the same source."""
 
     def build_libraries(self, libraries: list) -> None:
         def build(library: tuple) -> None:
-            build_clib.build_libraries(self, [library])
+            command = copy(self)
+            command.build_temp = str(Path(self.build_temp, library[0]))
+            build_clib.build_libraries(command, [library])
             PROGRESS.report(library[0])
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -81,7 +104,7 @@ def extension(module: str, **options) -> Extension:
     return Extension(
         module,
         [source],
-        depends=[*glob(f"{KERNELS}/simd/*.h"), "src/fastconv/team.h"],
+        depends=[f"{SIMD}/simd.h", "src/fastconv/team.h"],
         include_dirs=[np.get_include(), KERNELS],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=[*OPTIMISED, *options.pop("compile_args", [])],

@@ -38,6 +38,10 @@ cdef extern from "simd/simd.h":
         void (*sum)() noexcept nogil
         void (*mean)() noexcept nogil
 
+    ctypedef struct window_kernels:
+        tile_function windows
+        window_folds *folds
+
     ctypedef struct filter_sweep:
         const char *type
         int64_t lanes
@@ -48,10 +52,10 @@ cdef extern from "simd/simd.h":
         int64_t lanes_bytes, mr, nv
         void (*copy_lines)(void *to, int64_t pitch, const void *source, int64_t apart,
                            int64_t lines, int64_t n) noexcept nogil
-        real_kernels f32, f64
+        real_kernels *f32
+        real_kernels *f64
         int64_t wide_rows
-        filter_sweep *filters
-        tile_function windows
-        window_folds *folds
+        filter_sweep **filters
+        window_kernels *windows
 
 cdef const simd_kernels *picked

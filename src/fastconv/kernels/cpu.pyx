@@ -6,28 +6,22 @@ import time
 from libc.stdint cimport int64_t
 
 cdef extern from *:
-    """
+    r"""
     /* Tables from the most to the least capable; NULL where this CPU lacks the instructions. */
     #include "simd/simd.h"
-    #define SIMD_LEVELS 3
-    #if defined(__x86_64__)
+    #define COUNT(isa, runs) +1
+    enum { SIMD_LEVELS = 0 ISAS(COUNT) };
     static const simd_kernels *simd_level(int level)
     {
+    #if defined(__x86_64__)
         __builtin_cpu_init();
-        switch (level) {
-        case 0:
-            return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")
-                && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") ? &simd_avx512 : 0;
-        case 1:
-            return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &simd_avx2 : 0;
-        default:
-            return &simd_baseline;
-        }
-    }
-    #else
-    static const simd_kernels *simd_level(int level)
-    { return level == SIMD_LEVELS - 1 ? &simd_baseline : 0; }
     #endif
+    #define LEVEL(isa, runs) \
+        if (level-- == 0)    \
+            return (runs) ? &simd_##isa : 0;
+        ISAS(LEVEL)
+        return 0;
+    }
     #if defined(__x86_64__)
     #include <cpuid.h>
     static int read_cpuid(unsigned leaf, unsigned part, unsigned *words)
@@ -98,7 +92,7 @@ def measure_peak_flops(itemsize, seconds=0.02, bursts=5):
 
     The best of `bursts` bursts of about `seconds`; `itemsize` is 4 (float32) or 8 (float64).
     """
-    cdef real_kernels kernels = picked.f32 if itemsize == 4 else picked.f64
+    cdef const real_kernels *kernels = picked.f32 if itemsize == 4 else picked.f64
     cdef int64_t rounds = 1024
     cdef double value = 0.5
     best = 0.0

@@ -18,12 +18,12 @@ cdef int i
 # Bytes that lines begin a multiple of, and how many lines there are beside those that are looked back to.
 LINE_BYTES, WORKING_LINES = CACHE_LINE, LINES
 
-WINDOWS = <intptr_t> picked.windows
+WINDOWS = <intptr_t> picked.windows.windows
 
 FOLDS = {}
 for i in range(WINDOW_TYPES):
-    kind = picked.folds[i].type.decode()
-    maximum, minimum = <intptr_t> picked.folds[i].maximum, <intptr_t> picked.folds[i].minimum
+    kind = picked.windows.folds[i].type.decode()
+    maximum, minimum = <intptr_t> picked.windows.folds[i].maximum, <intptr_t> picked.windows.folds[i].minimum
     FOLDS["maximum", kind], FOLDS["minimum", kind] = (maximum, maximum), (minimum, minimum)
-    if picked.folds[i].mean != NULL:
-        FOLDS["mean", kind] = (<intptr_t> picked.folds[i].sum, <intptr_t> picked.folds[i].mean)
+    if picked.windows.folds[i].mean != NULL:
+        FOLDS["mean", kind] = (<intptr_t> picked.windows.folds[i].sum, <intptr_t> picked.windows.folds[i].mean)

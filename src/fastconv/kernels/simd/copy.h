@@ -1,3 +1,5 @@
+#include "isa.h"
+
 /* Lines of values of any type. A call of memcpy takes as long as the few vectors that most lines are. */
 static inline __attribute__((always_inline)) void copy_line(char *to, const char *from, int64_t bytes)
 {
@@ -20,11 +22,4 @@ static inline __attribute__((always_inline)) void copy_line(char *to, const char
     PIECES(4)
     PIECES(1)
 #undef PIECES
-}
-
-/* Of `bytes` each, `apart` and, in the target, `pitch` bytes from one to the next. */
-static void copy_lines(void *to, int64_t pitch, const void *from, int64_t apart, int64_t lines, int64_t bytes)
-{
-    for (int64_t line = 0; line < lines; line++)
-        copy_line((char *)to + line * pitch, (const char *)from + line * apart, bytes);
 }

@@ -30,7 +30,7 @@
  * that multiplies bytes. Complex numbers are pairs of reals: their sums are two vectors, of the products with the real
  * and the imaginary parts of the weights, that are combined at the end.
  *
- * Included once per type: ITEM is what lies in memory, SUM what is summed, PARTS 2 for complex numbers.
+ * Included once per type: ITEM is what lies in memory, SUM what is summed, PARTS 2 for complex numbers, TYPE its name.
  */
 #define ITEMS ((int64_t)(SIMD_BYTES / sizeof(SUM)))
 
@@ -281,6 +281,8 @@ static void NAME(filter)(void **arrays, const int64_t *ints, const double *scala
 #undef IF_IT_IS
     }
 }
+
+const filter_sweep OF_ISA(NAME(filter)) = {TYPE, ITEMS / PARTS, NAME(filter)};
 
 #undef DEFINE
 #undef SWEEPS

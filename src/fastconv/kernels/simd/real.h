@@ -1,22 +1,9 @@
-/* Every kernel for one type: REAL, its BITS, and NAME, which appends the type to a name. */
-#undef LANES
-#undef VECTOR
-#undef NR
-#undef TILE
-#undef TILES
-#undef ROW_OF_TILES
-#undef PART
-#undef LINE
-#undef SHAPES
-#undef TRANSFORMS
-#undef ENTRY
-#undef ROW
-#undef PACK
-#undef SUMS
-#undef PRODUCTS
-#undef ROW_OF_PRODUCTS
-#undef SUM_TAPS
-#undef MOST_TAPS
+/* Every kernel of one type of reals: REAL, its BITS, its TYPE by name, and NAME, which appends the type to a name. */
+#include "isa.h"
+
+#include "continuation.h"
+
+#include "epilogue.h"
 
 #include "vector.h"
 
@@ -37,10 +24,6 @@
 #define PARTS 1
 #define FLOATS 1
 #include "filter.h"
-#undef ITEM
-#undef SUM
-#undef PARTS
-#undef FLOATS
 
 #include "rolling.h"
 
@@ -53,3 +36,23 @@
 #include "tap_gradient.h"
 
 #include "fft.h"
+
+const real_kernels OF_ISA(NAME(real)) = {
+    .peak = NAME(peak),
+    .gemm_tile = (void (*)(void))NAME(gemm_tile),
+    .epilogue = (void (*)(void))NAME(epilogue),
+    .activate = NAME(activate_values),
+    .channels = NAME(channels),
+    .softmax = NAME(softmax),
+    .inner = NAME(inner),
+    .pack_left = NAME(pack_left),
+    .implicit = NAME(implicit),
+    .rolling = NAME(rolling),
+    .separable = NAME(separable),
+    .weight_gradient = NAME(weight_gradient),
+    .tap_gradient = NAME(tap_gradient),
+    .winograd_weight = NAME(winograd_weight),
+    .winograd = NAME(winograd),
+    .fft_weight = NAME(fft_weight),
+    .fft = NAME(fft),
+};

@@ -1,7 +1,5 @@
-/* The table of kernels that each instruction set fills, from one source.
- *
- * A source named after an instruction set (avx2.c) defines SIMD_ISA and includes table.h; it is compiled with that
- * instruction set's flags. cpu.pyx picks the table that the CPU can run.
+/* The table of kernels that each instruction set fills, from the same sources: float32.c, float64.c, integers.c and
+ * windows.c, each compiled once per set, and table.c. cpu.pyx picks the table that the CPU can run.
  */
 #ifndef FASTCONV_SIMD_H
 #define FASTCONV_SIMD_H
@@ -144,6 +142,11 @@ typedef struct {
     void (*maximum)(void), (*minimum)(void), (*sum)(void), (*mean)(void);
 } window_folds;
 
+typedef struct {
+    tile_function *windows;
+    window_folds folds[WINDOW_TYPES];
+} window_kernels;
+
 /* The sweep of filter.h of values of a `type` such as "i1", and how many values its vectors hold. */
 typedef struct {
     const char *type;
@@ -155,17 +158,26 @@ typedef struct {
     const char *isa;
     int64_t lanes_bytes, mr, nv;
     void (*copy_lines)(void *to, int64_t pitch, const void *from, int64_t apart, int64_t lines, int64_t bytes);
-    real_kernels f32, f64;
+    const real_kernels *f32, *f64;
     int64_t wide_rows; /* of a block of two vectors (filter.h) */
-    filter_sweep filters[FILTER_TYPES];
-    tile_function *windows;
-    window_folds folds[WINDOW_TYPES];
+    const filter_sweep *filters[FILTER_TYPES];
+    const window_kernels *windows;
 } simd_kernels;
 
-extern const simd_kernels simd_baseline;
+/* The instruction sets, most capable first: X(name, whether this CPU has it). setup.py has their flags. The baseline of
+ * arm64 is NEON. */
 #if defined(__x86_64__)
-extern const simd_kernels simd_avx2;
-extern const simd_kernels simd_avx512;
+#define HAS(feature) __builtin_cpu_supports(feature)
+#define ISAS(X)                                                                                \
+    X(avx512, HAS("avx512f") && HAS("avx512dq") && HAS("avx512bw") && HAS("avx512vl"))         \
+    X(avx2, HAS("avx2") && HAS("fma"))                                                         \
+    X(baseline, 1)
+#else
+#define ISAS(X) X(baseline, 1)
 #endif
+
+#define DECLARE(isa, runs) extern const simd_kernels simd_##isa;
+ISAS(DECLARE)
+#undef DECLARE
 
 #endif

@@ -13,6 +13,12 @@
  * Nothing but the folds knows the type of the values: they are plain loops, of which compilers make vectors. They get
  * here by address.
  */
+#include "isa.h"
+
+#include "continuation.h"
+
+#include "copy.h"
+
 /* n values of `to` from those of a, b and, unless that is null, c; `to` is apart from all. Returns whether a mean is not
  * finite: a sum may overflow where the mean of what is smaller would not. */
 typedef int64_t fold_function(void *to, const void *a, const void *b, const void *c, int64_t n, int64_t k);

@@ -1,2 +1,0 @@
-#define SIMD_ISA avx2
-#include "table.h"

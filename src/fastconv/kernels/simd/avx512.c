@@ -1,2 +1,0 @@
-#define SIMD_ISA avx512
-#include "table.h"

@@ -1,2 +1,0 @@
-#define SIMD_ISA baseline
-#include "table.h"

@@ -1,0 +1,113 @@
+/* What one instruction set has: the width of its vectors, the blocks that fill its registers, its shuffles.
+ *
+ * SIMD_ISA names it: setup.py compiles each source once per instruction set, with that set's flags.
+ */
+#ifndef FASTCONV_ISA_H
+#define FASTCONV_ISA_H
+
+#include <string.h>
+
+#include "simd.h"
+
+#if defined(__AVX512F__)
+#define SIMD_BYTES 64
+#elif defined(__AVX2__)
+#define SIMD_BYTES 32
+#else
+#define SIMD_BYTES 16
+#endif
+
+/* A loop whose extent is a constant becomes straight code, so that its vectors live in registers. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 20")
+#endif
+
+/* What follows is a loop whose iterations read and write nothing of one another, even if it works in place. */
+#if defined(__clang__)
+#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
+/* GCC for arm64 would hoist a step's MR scalar loads above its multiply-adds, and spill accumulators to make room. */
+#if defined(__aarch64__) && !defined(__clang__)
+#pragma GCC optimize("no-schedule-insns")
+#endif
+
+/* A register tile of MR rows of NV vectors: 24 accumulators of 32 registers, 12 of 16, or 8 where a product needs a
+ * register of its own before it is added. */
+#if defined(__AVX512F__) || defined(__aarch64__)
+#define MR 8
+#else
+#define MR 4
+#endif
+
+#if defined(__FMA__) || defined(__aarch64__)
+#define NV 3
+#else
+#define NV 2
+#endif
+
+/* The blocks of filter.h: rows of those of two vectors, and the most rows and vectors of any. These sums, TAPS weights
+ * and a vector of the image fill 16 registers, or most of 32. */
+#if defined(__AVX512F__) || defined(__aarch64__)
+#define WIDE_ROWS 8
+#else
+#define WIDE_ROWS 5
+#endif
+#define MOST_ROWS 8
+#define MOST_ACROSS 2
+
+#define JOIN_(a, b) a##_##b
+#define JOIN(a, b) JOIN_(a, b)
+#define TEXT_(a) #a
+#define TEXT(a) TEXT_(a)
+
+/* The name of something that other sources see. */
+#define OF_ISA(name) JOIN(name, SIMD_ISA)
+
+/* Lanes of one vector, or of two: the compiler is to choose among the instruction set's shuffles. */
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLE __builtin_shufflevector
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (__typeof__(a > b)){__VA_ARGS__})
+#endif
+
+/* The even and the odd values of two neighbouring vectors, within each 16 bytes; or the even ones, if the second vector
+ * begins a value sooner. Pieces of 8 bytes in ORDER are in order. Complex numbers that are TURNED have their parts
+ * swapped. */
+#if SIMD_BYTES == 64
+#define EVENS_f32 0, 2, 16, 18, 4, 6, 20, 22, 8, 10, 24, 26, 12, 14, 28, 30
+#define ODDS_f32 1, 3, 17, 19, 5, 7, 21, 23, 9, 11, 25, 27, 13, 15, 29, 31
+#define EVENS_f64 0, 8, 2, 10, 4, 12, 6, 14
+#define OVERLAPPING_EVENS_f32 0, 2, 17, 19, 4, 6, 21, 23, 8, 10, 25, 27, 12, 14, 29, 31
+#define OVERLAPPING_EVENS_f64 0, 9, 2, 11, 4, 13, 6, 15
+#define ODDS_f64 1, 9, 3, 11, 5, 13, 7, 15
+#define ORDER 0, 2, 4, 6, 1, 3, 5, 7
+#define TURNED_c64 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14
+#define TURNED_c128 1, 0, 3, 2, 5, 4, 7, 6
+#elif SIMD_BYTES == 32
+#define EVENS_f32 0, 2, 8, 10, 4, 6, 12, 14
+#define ODDS_f32 1, 3, 9, 11, 5, 7, 13, 15
+#define EVENS_f64 0, 4, 2, 6
+#define OVERLAPPING_EVENS_f32 0, 2, 9, 11, 4, 6, 13, 15
+#define OVERLAPPING_EVENS_f64 0, 5, 2, 7
+#define ODDS_f64 1, 5, 3, 7
+#define ORDER 0, 2, 1, 3
+#define TURNED_c64 1, 0, 3, 2, 5, 4, 7, 6
+#define TURNED_c128 1, 0, 3, 2
+#else
+#define EVENS_f32 0, 2, 4, 6
+#define ODDS_f32 1, 3, 5, 7
+#define EVENS_f64 0, 2
+#define OVERLAPPING_EVENS_f32 0, 2, 5, 7
+#define OVERLAPPING_EVENS_f64 0, 3
+#define ODDS_f64 1, 3
+#define ORDER 0, 1
+#define TURNED_c64 1, 0, 3, 2
+#define TURNED_c128 1, 0
+#endif
+
+#endif
