@@ -104,7 +104,7 @@ def extension(module: str, **options) -> Extension:
     return Extension(
         module,
         [source],
-        depends=[f"{SIMD}/simd.h", "src/fastconv/team.h"],
+        depends=[f"{SIMD}/simd.h", "src/fastconv/region.h", "src/fastconv/team.h"],
         include_dirs=[np.get_include(), KERNELS],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=[*OPTIMISED, *options.pop("compile_args", [])],
@@ -115,13 +115,17 @@ def extension(module: str, **options) -> Extension:
 
 EXTENSIONS = [
     extension("fastconv.threads", compile_args=["-fopenmp"], link_args=["-fopenmp"]),
+    extension("fastconv.recordings"),
+    extension("fastconv.kernels.convert"),
     extension("fastconv.kernels.cpu"),
     extension("fastconv.kernels.epilogue"),
     extension("fastconv.kernels.executable"),
     extension("fastconv.kernels.fft"),
     extension("fastconv.kernels.gemm"),
     extension("fastconv.kernels.layers"),
+    extension("fastconv.kernels.losses"),
     extension("fastconv.kernels.lowering"),
+    extension("fastconv.kernels.patches"),
     extension("fastconv.kernels.scatter"),
     extension("fastconv.kernels.separable"),
     # Short copies stay loops: a call takes longer.

@@ -14,7 +14,7 @@ from fastconv.strategies import BY_NAME, STRATEGIES
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src/fastconv"  # a wheel holds no .pyx
 
-BASE = {"errors", "geometry", "epilogue", "arrays", "continuation"}
+BASE = {"errors", "geometry", "epilogue", "arrays", "continuation", "recordings", "replay"}
 TOOLS = {"timing", "photograph", "chart"}
 ENTRANCES = {
     "functional",
@@ -38,7 +38,10 @@ MAY_IMPORT = {
     "epilogue": {"errors", "geometry"},
     "arrays": {"errors", "geometry"},
     "continuation": set(),
-    "threads": set(),
+    "threads": {"threads"},
+    "recordings": {"threads"},
+    "replay": {"recordings"},
+    "conversion": {"arrays", "kernels", "threads"},
     "timing": set(),
     "photograph": set(),
     "chart": {"plan"},
@@ -53,7 +56,7 @@ MAY_IMPORT = {
         ENTRANCES,
         BASE
         | TOOLS
-        | {"plan", "planner", "pool_plan", "volume", "adjoint", "strategies", "kernels", "threads"}
+        | {"plan", "planner", "pool_plan", "volume", "adjoint", "conversion", "strategies", "kernels", "threads"}
         | ENTRANCES,
     ),
     "cli": BASE

@@ -22,6 +22,7 @@ from fastconv import planner, volume
 from fastconv import threads as team
 from fastconv.epilogue import PLAIN, Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry, Phase
+from fastconv.replay import constant, unrepeatable
 from fastconv.strategies.base import element_strides
 
 # A second thread is worth waking for some 20 µs of copying, or of multiplying.
@@ -58,10 +59,10 @@ def _phases(g: ConvGeometry) -> _Phases:
     return _Phases(
         phases=phases,
         covered=sum(phase.geometry.positions for phase in phases) == prod(g.extent),
-        kept=np.array([len(kept) for kept in taps], np.int64),
-        taps=np.concatenate([*taps, []]).astype(np.int64),
+        kept=constant(np.array([len(kept) for kept in taps], np.int64)),
+        taps=constant(np.concatenate([*taps, []]).astype(np.int64)),
         starts=starts,
-        places=np.array(places, np.int64),
+        places=constant(np.array(places, np.int64)),
     )
 
 
@@ -78,6 +79,7 @@ def input_adjoint(
     of = _phases(g)
     alone = len(of.phases) == 1 and of.covered
     if not of.covered:
+        unrepeatable()
         out[...] = 0
     weights = _swapped(g, of, np.ascontiguousarray(weight), threads)
     results = None if alone else team.aligned_empty(of.starts[-1], out.dtype)
@@ -117,6 +119,7 @@ def _place(g: ConvGeometry, of: _Phases, results: np.ndarray, out: np.ndarray, t
     from fastconv.kernels.lowering import PLACE
 
     if g.ndim == 3:
+        unrepeatable()
         for phase, start, end in zip(of.phases, of.starts, of.starts[1:], strict=False):
             out[:, :, *phase.target] = results[start:end].reshape(phase.geometry.out_shape)
         return
@@ -304,6 +307,7 @@ def weight_adjoint(g: ConvGeometry, x: np.ndarray, grad: np.ndarray, out: np.nda
 def _weight_adjoint_3d(g: ConvGeometry, x: np.ndarray, grad: np.ndarray, out: np.ndarray, threads: int) -> None:
     """A sum over output depths, each of them a 2-D problem (volume.py)."""
     plane = g.one_depth()
+    unrepeatable()
     part = np.empty(plane.weight_shape, x.dtype)
     out[...] = 0
     for z, slab in enumerate(volume.slabs(g, x)):

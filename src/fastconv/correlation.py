@@ -16,14 +16,16 @@ from math import isfinite, prod
 import numpy as np
 
 from fastconv import planner, threads
-from fastconv.arrays import as_operand, pieces
-from fastconv.continuation import continued
+from fastconv.arrays import pieces
+from fastconv.continuation import continued, source_indices
+from fastconv.conversion import converted
 from fastconv.epilogue import PLAIN
 from fastconv.errors import GeometryError
 from fastconv.functional.convolution import execute
 from fastconv.geometry import REMEMBERED, ConvGeometry, output_extent
 from fastconv.kernels.jit import tile_kernel
 from fastconv.plan import Plan
+from fastconv.replay import constant, unrepeatable
 from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
 
 Padding = tuple[tuple[int, int], ...]
@@ -39,6 +41,9 @@ _BLOCK_VALUES = 1 << 18
 
 # Below this many products, integers are summed directly, which is less work than converting them.
 _FEW_PRODUCTS = 1 << 15
+
+# Number of values checked for NaN and infinity at a time.
+_FINITE_SPAN = 1 << 14
 
 # Number of outputs of a line that are summed together, tap by tap.
 _SPAN = 1024
@@ -61,24 +66,30 @@ def correlate(
     tolerance: float | None = 0.0,
     strategy: str = "auto",
     leaves_zeros_out: bool = False,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Correlate `image`, continued by `padding` samples past its edges, with `kernel`, in `dtype`.
 
     Both have the same number of axes, at least one, and are not empty. `kernel` has type `dtype`; an image of integers
     may have a smaller type. Every output is componentwise accurate, unless `tolerance`, a bound on the expected error
-    in σ of the output, is greater than 0, or the `strategy` named is not.
+    in σ of the output, is greater than 0, or the `strategy` named is not. If `out` is given, it is C-contiguous, of
+    type `dtype`, and overlaps no operand.
 
     Zero times infinity is NaN, unless the kernel `leaves_zeros_out`.
     """
     integers = dtype.kind in "iu"
     extents = output_extents(image.shape, kernel.shape, padding)
-    if not integers or image.dtype.kind not in "iu" or not image.dtype.isnative:
-        image = as_operand(image, dtype)
-    elif continuation == "constant" and image.dtype != dtype and not _holds(image.dtype, fill):
-        image = image.astype(dtype)
+    fits = integers and image.dtype.kind in "iu" and image.dtype.isnative
+    if not fits or (continuation == "constant" and image.dtype != dtype and not _holds(image.dtype, fill)):
+        image = converted(image, dtype)
     if image.ndim > 2:
-        return _correlate_taps(image, kernel, padding, extents, dtype, continuation, fill, leaves_zeros_out)
-    out = _empty(extents, dtype, image, kernel)
+        result = _correlate_taps(image, kernel, padding, extents, dtype, continuation, fill, leaves_zeros_out)
+        if out is None:
+            return result
+        out[...] = result
+        return out
+    if out is None:
+        out = _empty(extents, dtype, image, kernel)
     # A zero of the padding times infinity is NaN, but kernels skip taps that fall on padding.
     zeros = continuation == "constant" and fill == 0
     if not any(map(any, padding)) or (zeros and (integers or is_finite(kernel))):
@@ -151,7 +162,7 @@ def _correlate_zeros(
         if work is not None:
             _correlate_blocks(image, kernel.astype(work), padding, out)
             return
-        image = as_operand(image, out.dtype)
+        image = converted(image, out.dtype)
     elif out.dtype.kind == "c" and out.size * kernel.size > _FEW_PRODUCTS:
         _correlate_parts(image, kernel, padding, out, tolerance, strategy)
         return
@@ -181,6 +192,7 @@ def _correlate_parts(
     image: np.ndarray, kernel: np.ndarray, padding: Padding, out: np.ndarray, tolerance: float | None, strategy: str
 ) -> None:
     """Correlate complex arrays by four real correlations, for which strategies are fastest."""
+    unrepeatable()
     part = np.empty(out.shape, out.real.dtype)
 
     def correlated(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -200,6 +212,7 @@ def _exact_float(image: np.ndarray, kernel: np.ndarray) -> np.dtype | None:
         limits = np.iinfo(image.dtype)
         largest = max(limits.max, -limits.min)
     else:
+        unrepeatable()
         largest = max(int(image.max()), -int(image.min()))
     bound = largest * sum(abs(tap) for tap in kernel.ravel().tolist())
     for name in ("float32", "float64"):
@@ -210,6 +223,7 @@ def _exact_float(image: np.ndarray, kernel: np.ndarray) -> np.dtype | None:
 
 def _correlate_blocks(image: np.ndarray, kernel: np.ndarray, padding: Padding, out: np.ndarray) -> None:
     """Correlate integers in the type of `kernel`, a block of rows at a time, zero rows included."""
+    unrepeatable()
     k, (begin, _) = kernel.shape[0], padding[0]
     line = prod(image.shape[1:])
     rows = max(k, _BLOCK_VALUES // line)
@@ -285,23 +299,48 @@ def _correlate_patch(
             at = [b + (part.start if a == axis else 0) for a, b in enumerate(begins)]
             _correlate_patch(image, kernel, at, out[(slice(None),) * axis + (part,)], continuation, fill)
         return
-    patch = continued(image, begins, shape, continuation, fill)
-    result = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
+    patch = _continued(image, begins, shape, continuation, fill)
+    result = out if out.flags.c_contiguous else threads.aligned_empty(out.size, out.dtype).reshape(out.shape)
     _correlate_zeros(patch, kernel, ((0, 0),) * out.ndim, result, 0.0, "auto")
     if result is not out:
-        out[...] = result
+        _gather(result, out, *(_indices(0, extent, extent, "constant") for extent in out.shape))
+
+
+def _continued(
+    image: np.ndarray, begins: Sequence[int], shape: Sequence[int], continuation: str, fill: object
+) -> np.ndarray:
+    """`continuation.continued`, in scratch memory."""
+    patch = threads.aligned_empty(prod(shape), image.dtype).reshape(shape)
+    maps = [_indices(b, b + s, n, continuation) for b, s, n in zip(begins, shape, image.shape, strict=True)]
+    _gather(image, patch, *maps, fill=constant(np.array(fill, image.dtype)))
+    return patch
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _indices(begin: int, end: int, extent: int, continuation: str) -> np.ndarray:
+    return constant(source_indices(begin, end, extent, continuation))
+
+
+def _gather(source: np.ndarray, out: np.ndarray, *maps: np.ndarray, fill: np.ndarray | None = None) -> None:
+    """Each value of a plane or line `out` from where `maps` say, or `fill`."""
+    from fastconv.kernels.patches import GATHER
+
+    size = out.itemsize
+    if source.ndim == 1:
+        source, out, maps = source[np.newaxis], out[np.newaxis], (_indices(0, 1, 1, "constant"), *maps)
+    rows, cols = out.shape
+    ints = (cols, *(stride // size for stride in source.strides), out.strides[0] // size)
+    threads.run_tiles(GATHER[size], (source, out, *maps, fill), ints, (), rows, 1)
 
 
 def _leave_zeros_out(
     image: np.ndarray, kernel: np.ndarray, padding: Padding, out: np.ndarray, continuation: str, fill: object
 ) -> None:
     """Recompute the outputs that are not finite, from the nonzero taps only."""
-    with np.errstate(all="ignore"):
-        if np.isfinite(out.sum()):
-            return
-    wrong = ~np.isfinite(out)
-    if not wrong.any():
+    if _is_finite_everywhere(out):
         return
+    unrepeatable()
+    wrong = ~np.isfinite(out)
     places = [np.flatnonzero(wrong.any(axis=tuple({*range(out.ndim)} - {axis}))) for axis in range(out.ndim)]
     box = tuple(slice(at[0], at[-1] + 1) for at in places)
     begins = [part.start - begin for part, (begin, _) in zip(box, padding, strict=True)]
@@ -310,6 +349,17 @@ def _leave_zeros_out(
         image, begins, [o + k - 1 for o, k in zip(extents, kernel.shape, strict=True)], continuation, fill
     )
     np.copyto(out[box], _sums_of_taps(np.ascontiguousarray(patch), kernel, kernel != 0, extents), where=wrong[box])
+
+
+def _is_finite_everywhere(values: np.ndarray) -> bool:
+    """Whether no value of a C-contiguous array is NaN or infinite."""
+    from fastconv.kernels.patches import FIND_NOT_FINITE
+
+    parts = values.view(values.real.dtype)
+    flag, ints = threads.flags(1), (parts.size, _FINITE_SPAN)
+    tiles = -(-parts.size // _FINITE_SPAN)
+    threads.run_tiles(FIND_NOT_FINITE[parts.dtype.char], (parts, flag), ints, (), tiles, threads.get_num_threads(), 4)
+    return not flag[0]
 
 
 def _correlate_taps(
@@ -323,6 +373,7 @@ def _correlate_taps(
     leaves_zeros_out: bool,
 ) -> np.ndarray:
     """Correlate tap by tap, in a continued copy of the image."""
+    unrepeatable()
     work = dtype
     if dtype.kind in "iu":
         work = _exact_float(image, kernel) if fill == 0 else None

@@ -42,11 +42,13 @@ from fastconv.layer_grad import (  # noqa: F401 - re-exported, since this is whe
     softmax,
     tanh,
 )
+from fastconv.replay import repeatable, repeated
 
 # Values per chunk of work, enough to outweigh waking a thread.
 _GRAIN_VALUES = 16384
 
 
+@repeated()
 def conv2d_input(
     input_size: Sequence[int],
     weight: npt.ArrayLike,
@@ -99,6 +101,7 @@ def conv2d_input(
     return _input(2, input_size, weight, grad_output, (stride, padding, dilation, groups), tolerance, num_threads)
 
 
+@repeated()
 def conv1d_input(
     input_size: Sequence[int],
     weight: npt.ArrayLike,
@@ -122,6 +125,7 @@ def conv1d_input(
     return _input(1, input_size, weight, grad_output, (stride, padding, dilation, groups), tolerance, num_threads)
 
 
+@repeated()
 def conv3d_input(
     input_size: Sequence[int],
     weight: npt.ArrayLike,
@@ -147,6 +151,7 @@ def conv3d_input(
     return _input(3, input_size, weight, grad_output, (stride, padding, dilation, groups), tolerance, num_threads)
 
 
+@repeated()
 @named_input
 def conv2d_weight(
     x: npt.ArrayLike,
@@ -198,6 +203,7 @@ def conv2d_weight(
     return _weight(2, x, weight_size, grad_output, (stride, padding, dilation, groups), num_threads)
 
 
+@repeated()
 @named_input
 def conv1d_weight(
     x: npt.ArrayLike,
@@ -221,6 +227,7 @@ def conv1d_weight(
     return _weight(1, x, weight_size, grad_output, (stride, padding, dilation, groups), num_threads)
 
 
+@repeated()
 @named_input
 def conv3d_weight(
     x: npt.ArrayLike,
@@ -487,7 +494,7 @@ def _input(ndim, input_size, weight, grad_output, window, tolerance, num_threads
     out = np.empty(shape, dtype)
     weight, grad_output = as_operand(weight, dtype), as_operand(grad_output, dtype).reshape(g.out_shape)
     input_adjoint(g, grad_output, weight, PLAIN, out.reshape(g.x_shape), tolerance, threads)
-    return out
+    return repeatable(out)
 
 
 def _weight(ndim, x, weight_size, grad_output, window, num_threads) -> np.ndarray:
@@ -500,4 +507,4 @@ def _weight(ndim, x, weight_size, grad_output, window, num_threads) -> np.ndarra
     out = np.empty(shape, dtype)
     x, grad_output = as_operand(x, dtype).reshape(g.x_shape), as_operand(grad_output, dtype).reshape(g.out_shape)
     weight_adjoint(g, x, grad_output, out.reshape(g.weight_shape), threads)
-    return out
+    return repeatable(out)

@@ -17,6 +17,7 @@ from fastconv.geometry import PoolGeometry, adaptive_counts, exact
 from fastconv.kernels.jit import tile_kernel
 from fastconv.kernels.pools.planes import PIECE, STRETCH, Planes, Tiles, unrolled
 from fastconv.kernels.target import lanes
+from fastconv.replay import constant, repeatable
 
 # About as many output values are handed out at a time: enough to hide the hand-out, few enough to share among threads.
 _GRAIN_VALUES = 16384
@@ -53,12 +54,12 @@ class PoolPlan:
         threads = min(team.get_num_threads(), max(1, self.tiles // self.grain))
         out = np.empty(self.out_shape, x.dtype)
         if self.room:
-            third = np.empty(threads * self.room, x.dtype)
+            third = team.aligned_empty(threads * self.room, x.dtype)
         else:
             third = np.empty(self.out_shape, np.int64) if self.indices else None
         arrays = (x, out, third, *(starts or self.divisors))
         team.run_tiles(self.address, arrays, self.ints, (), self.tiles, threads, self.grain)
-        return (out, third) if self.indices else out
+        return repeatable((out, third) if self.indices else out)
 
 
 def pool(
@@ -213,7 +214,7 @@ class _Task:
             tiles=self.n * self.planes.channels * tiles.a_plane,
             grain=max(1, _GRAIN_VALUES // (rows * self.planes.ow)),
             indices=self.kind == "indices",
-            divisors=self.divisors,
+            divisors=tuple(map(constant, self.divisors)),
         )
 
 

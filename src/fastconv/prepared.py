@@ -17,6 +17,7 @@ from fastconv.errors import GeometryError
 from fastconv.functional.arguments import available_threads
 from fastconv.geometry import ConvGeometry, Padding, checked_shape
 from fastconv.plan import Plan, format_bytes
+from fastconv.recordings import Repeated, constant, repeatable
 
 # Shapes that a convolution remembers; one that sees ever new shapes starts afresh now and then.
 _MAX_LAUNCHES = 1024
@@ -88,6 +89,7 @@ class PreparedConv:
     __slots__ = (
         "_activation",
         "_bias",
+        "_calls",
         "_forms",
         "_launches",
         "_num_threads",
@@ -128,6 +130,7 @@ class PreparedConv:
         self._tolerance = planner.checked_tolerance(tolerance)
         available_threads(num_threads)
         self._num_threads = num_threads
+        self._calls = Repeated(PreparedConv._call, ("self", "x", "out"), is_method=True)
         self._forms: dict[tuple[str, str], _Form] = {}
         self._launches: dict[tuple[tuple[int, ...], np.dtype, int], _Launch] = {}
 
@@ -150,6 +153,9 @@ class PreparedConv:
         GeometryError, UnsupportedError
             As `conv2d`.
         """
+        return self._calls.call((self, x, out), {})
+
+    def _call(self, x: npt.ArrayLike, out: np.ndarray | None) -> np.ndarray:
         x = as_array("x", x)
         key = x.shape, x.dtype, available_threads(self._num_threads)
         launch = self._launches.get(key) or self._launch(x, *key)
@@ -171,7 +177,7 @@ class PreparedConv:
         )
         if target is not result:
             result[...] = target
-        return result
+        return repeatable(result)
 
     def plan(self, x_shape: Sequence[int], dtype: npt.DTypeLike = np.float32) -> Plan:
         """How a call with an image of that shape and type is computed, and why; its repr is the report."""
@@ -237,7 +243,7 @@ class PreparedConv:
         with _preparing:
             form = self._forms.get((strategy.name, dtype.name))
             if form is None:
-                bias = None if self._bias is None else as_operand(self._bias, dtype)
+                bias = None if self._bias is None else constant(as_operand(self._bias, dtype))
                 form = _Form(
                     # Prepared for the window alone: no image may have a say in it.
                     strategy.prepare(self._window, as_operand(self._weight, dtype), threads),

@@ -18,7 +18,9 @@ import contextlib
 import operator
 import os
 
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, intptr_t
+from libc.string cimport memset
 
 cimport numpy as cnp
 cimport openmp
@@ -30,30 +32,20 @@ cdef extern from "Python.h":
     int PyErr_CheckSignals() noexcept
     Py_ssize_t PY_SSIZE_T_MAX
 
+cdef extern from *:
+    """
+    /* The launches of the call that this thread records, a list, or NULL. */
+    static _Thread_local PyObject *recorded_launches;
+    """
+    PyObject *recorded_launches
+
 cdef enum:
     CACHE_LINE = 64
     MOST_KEPT = 6
     MOST_KEPT_BYTES = 8 << 20
+    MOST_RECORDED_BYTES = 2 << 20
 
 cdef extern from "team.h" nogil:
-    enum:
-        MAX_ARRAYS
-        MAX_INTS
-        MAX_SCALARS
-        MAX_WORKERS
-
-    ctypedef void tile_kernel "tile_function"(void **, const int64_t *, const double *,
-                                              int64_t, int64_t, int64_t) noexcept
-
-    ctypedef struct Region:
-        tile_kernel *kernel
-        void *arrays[MAX_ARRAYS]
-        int64_t ints[MAX_INTS]
-        double scalars[MAX_SCALARS]
-        int64_t tiles
-        int64_t grain
-        int (*check_signals)() noexcept
-
     int found_team()
     int run_region(Region *region, int threads) except -1
 
@@ -78,6 +70,14 @@ def run_tiles(kernel, tuple arrays, tuple ints, tuple scalars, int64_t tiles, in
     it (`stops` of kernels/simd/simd.h): their results are then incomplete.
     """
     cdef Region region
+    if recorded_launches is not NULL:
+        (<list> recorded_launches).append((kernel, arrays, ints, scalars, tiles, threads, grain))
+    fill_region(&region, kernel, arrays, ints, scalars, tiles, grain)
+    run(&region, threads)
+
+
+cdef int fill_region(Region *region, kernel, tuple arrays, tuple ints, tuple scalars,
+                     int64_t tiles, int64_t grain) except -1:
     cdef Py_ssize_t i
     if len(arrays) > MAX_ARRAYS or len(ints) > MAX_INTS or len(scalars) > MAX_SCALARS:
         raise OverflowError("a tile kernel takes fewer arguments")
@@ -96,29 +96,57 @@ def run_tiles(kernel, tuple arrays, tuple ints, tuple scalars, int64_t tiles, in
     region.tiles = tiles
     region.grain = grain
     region.check_signals = check_signals
-    threads = min(threads, (tiles + grain - 1) // grain, MAX_WORKERS + 1)
+    return 0
+
+
+cdef int run(Region *region, int64_t threads) except -1:
+    """Run a region on at most `threads` threads."""
+    threads = min(threads, (region.tiles + region.grain - 1) // region.grain, MAX_WORKERS + 1)
     with nogil:
-        run_region(&region, threads)
+        run_region(region, threads)
+    return 0
+
+
+cdef list recorded():
+    """The list to which this thread adds what it launches, or ``None``."""
+    return None if recorded_launches is NULL else <list> recorded_launches
+
+
+cdef void record(list launches) noexcept:
+    """Have this thread add what it launches to `launches`, which the caller keeps alive, or to nothing."""
+    global recorded_launches
+    recorded_launches = NULL if launches is None else <PyObject *> launches
 
 
 # Scratch memory that was used before, for whoever needs some next. What goes back to the system instead is cleared and
 # mapped anew, page by page, when it is next asked for, and that takes longer than some convolutions.
 cdef list kept = []
+cdef int64_t memories = 0
+
+
+cdef cnp.dtype FLAG = cnp.dtype("int64")
 
 
 cdef class Memory:
     """A buffer that is kept for another, once nothing refers to it."""
 
-    cdef cnp.ndarray buffer  # None where there was no memory for it
-
     def __cinit__(self, cnp.npy_intp size):
-        cdef Py_ssize_t at = kept_from(size)
+        """At least `size` bytes from `start`, which is on a cache line."""
+        cdef Py_ssize_t at
+        global memories
+        self.size = size
+        self.number = memories
+        memories += 1
+        size += CACHE_LINE
+        at = kept_from(size)
         if at < len(kept):
             self.buffer = kept.pop(at)
-            return
-        if kept:
-            kept.pop()  # it is outgrown
-        self.buffer = cnp.PyArray_EMPTY(1, &size, cnp.NPY_UINT8, 0)
+        else:
+            if kept:
+                kept.pop()  # it is outgrown
+            self.buffer = cnp.PyArray_EMPTY(1, &size, cnp.NPY_UINT8, 0)
+        self.start = cnp.PyArray_BYTES(self.buffer)
+        self.start += -<intptr_t> self.start & (CACHE_LINE - 1)
 
     def __del__(self):
         if self.buffer is None or cnp.PyArray_SIZE(self.buffer) > MOST_KEPT_BYTES:
@@ -129,6 +157,14 @@ cdef class Memory:
             return  # then it is not kept
         if len(kept) > MOST_KEPT:
             del kept[0]
+
+
+cdef int64_t memories_so_far() noexcept:
+    return memories
+
+
+cdef class Flags(Memory):
+    """What is zero before a call's kernels, and after them unless the call has more to do."""
 
 
 cdef Py_ssize_t kept_from(cnp.npy_intp size):
@@ -147,13 +183,23 @@ def release_scratch():
 
 def aligned_empty(Py_ssize_t count, cnp.dtype dtype):
     """An uninitialised array that starts on a cache line: scratch memory for workers."""
-    cdef cnp.npy_intp size = count
+    global recorded_launches
     if count > (PY_SSIZE_T_MAX - CACHE_LINE) // dtype.itemsize:
         raise MemoryError(f"no address space for {count} values of {dtype}")
-    cdef Memory memory = Memory(count * dtype.itemsize + CACHE_LINE)
-    cdef char *start = cnp.PyArray_BYTES(memory.buffer)
-    start += -<intptr_t> start & (CACHE_LINE - 1)
-    cdef cnp.ndarray array = cnp.PyArray_SimpleNewFromData(1, &size, dtype.num, start)
+    if count * dtype.itemsize > MOST_RECORDED_BYTES:
+        recorded_launches = NULL  # it would keep all its scratch memory at once, and gain nothing
+    return array_in(Memory(count * dtype.itemsize), count, dtype)
+
+
+def flags(Py_ssize_t count):
+    """`count` integers of zero, which kernels set where the caller has to do more than to launch them."""
+    cdef Flags memory = Flags(count * sizeof(int64_t))
+    memset(memory.start, 0, count * sizeof(int64_t))
+    return array_in(memory, count, FLAG)
+
+
+cdef cnp.ndarray array_in(Memory memory, cnp.npy_intp count, cnp.dtype dtype):
+    cdef cnp.ndarray array = cnp.PyArray_SimpleNewFromData(1, &count, dtype.num, memory.start)
     cnp.set_array_base(array, memory)
     return array
 
@@ -198,10 +244,14 @@ def get_num_threads():
     >>> fastconv.get_num_threads() >= 1
     True
     """
+    return available_threads()
+
+
+cdef int available_threads() noexcept:
     return limited(chosen_threads or default_threads)
 
 
-def limited(int threads):
+cpdef int limited(int threads) noexcept:
     """`threads`, or as many of them as a limit on OpenMP allows that was put since import."""
     cdef int limit = openmp.omp_get_max_threads()
     return threads if limit == default_openmp_threads else min(threads, limit)

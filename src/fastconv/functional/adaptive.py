@@ -12,8 +12,10 @@ from fastconv.arrays import as_array, common_float, named_input, ordered_dtype
 from fastconv.errors import GeometryError
 from fastconv.geometry import adaptive_extents, fractional_extents
 from fastconv.pool_plan import Pooled, pool, pool_uneven
+from fastconv.replay import repeated
 
 
+@repeated()
 @named_input
 def adaptive_max_pool1d(
     x: npt.ArrayLike, output_size: int | Sequence[int | None] | None, return_indices: bool = False
@@ -42,6 +44,7 @@ def adaptive_max_pool1d(
     return _adaptive_max_pool(1, x, output_size, return_indices)
 
 
+@repeated()
 @named_input
 def adaptive_max_pool2d(
     x: npt.ArrayLike, output_size: int | Sequence[int | None] | None, return_indices: bool = False
@@ -87,6 +90,7 @@ def adaptive_max_pool2d(
     return _adaptive_max_pool(2, x, output_size, return_indices)
 
 
+@repeated()
 @named_input
 def adaptive_avg_pool1d(x: npt.ArrayLike, output_size: int | Sequence[int | None] | None) -> np.ndarray:
     """Average pooling of a batch of multi-channel signals to a given output size.
@@ -108,10 +112,10 @@ def adaptive_avg_pool1d(x: npt.ArrayLike, output_size: int | Sequence[int | None
     >>> fastconv.adaptive_avg_pool1d([[1.0, 5.0, 3.0, 0.0, 3.0]], 2)
     array([[3., 2.]])
     """
-    x = as_array("x", x)
-    return _adaptive_pool(1, x, common_float(x=x), "mean", output_size)
+    return _adaptive_avg_pool(1, x, output_size)
 
 
+@repeated()
 @named_input
 def adaptive_avg_pool2d(x: npt.ArrayLike, output_size: int | Sequence[int | None] | None) -> np.ndarray:
     """Average pooling of a batch of multi-channel images to a given output size.
@@ -145,10 +149,10 @@ def adaptive_avg_pool2d(x: npt.ArrayLike, output_size: int | Sequence[int | None
     array([[[ 2.,  3.,  4.,  5.],
             [10., 11., 12., 13.]]])
     """
-    x = as_array("x", x)
-    return _adaptive_pool(2, x, common_float(x=x), "mean", output_size)
+    return _adaptive_avg_pool(2, x, output_size)
 
 
+@repeated()
 @named_input
 def global_max_pool2d(x: npt.ArrayLike) -> np.ndarray:
     """The maximum of every channel of a batch of multi-channel images: `adaptive_max_pool2d` to one position.
@@ -175,9 +179,10 @@ def global_max_pool2d(x: npt.ArrayLike) -> np.ndarray:
     <BLANKLINE>
            [[7]]])
     """
-    return adaptive_max_pool2d(x, 1)
+    return _adaptive_max_pool(2, x, 1, False)
 
 
+@repeated()
 @named_input
 def global_avg_pool2d(x: npt.ArrayLike) -> np.ndarray:
     """The mean of every channel of a batch of multi-channel images: `adaptive_avg_pool2d` to one position.
@@ -208,7 +213,7 @@ def global_avg_pool2d(x: npt.ArrayLike) -> np.ndarray:
     <BLANKLINE>
            [[5.5]]])
     """
-    return adaptive_avg_pool2d(x, 1)
+    return _adaptive_avg_pool(2, x, 1)
 
 
 @named_input
@@ -291,6 +296,11 @@ def fractional_max_pool2d(
 def _adaptive_max_pool(ndim: int, x: npt.ArrayLike, output_size: Any, return_indices: bool) -> Pooled:
     x = as_array("x", x)
     return _adaptive_pool(ndim, x, ordered_dtype("x", x), "indices" if return_indices else "max", output_size)
+
+
+def _adaptive_avg_pool(ndim: int, x: npt.ArrayLike, output_size: Any) -> np.ndarray:
+    x = as_array("x", x)
+    return _adaptive_pool(ndim, x, common_float(x=x), "mean", output_size)
 
 
 def _adaptive_pool(ndim: int, x: np.ndarray, dtype: np.dtype, kind: str, output_size: Any) -> Pooled:

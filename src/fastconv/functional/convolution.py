@@ -13,8 +13,10 @@ from fastconv.epilogue import Activation, Epilogue
 from fastconv.functional.arguments import available_threads, conv_operands, delivered, result_and_target
 from fastconv.geometry import Padding
 from fastconv.plan import Plan
+from fastconv.replay import repeatable, repeated
 
 
+@repeated()
 @named_input
 def conv2d(
     x: npt.ArrayLike,
@@ -116,6 +118,7 @@ def conv2d(
     )
 
 
+@repeated()
 @named_input
 def conv1d(
     x: npt.ArrayLike,
@@ -173,6 +176,7 @@ def conv1d(
     )
 
 
+@repeated()
 @named_input
 def conv3d(
     x: npt.ArrayLike,
@@ -254,7 +258,7 @@ def _conv(ndim, x, weight, bias, stride, padding, dilation, groups, activation, 
     )
     result, target = result_and_target(out, shape, x, weight, epilogue)
     execute(plan, x, weight, epilogue, target)
-    return delivered(result, target)
+    return repeatable(delivered(result, target))
 
 
 def execute(plan: Plan, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:

@@ -16,8 +16,10 @@ from fastconv.arrays import as_array, common_float, named_input, ordered_dtype, 
 from fastconv.errors import GeometryError
 from fastconv.geometry import PoolGeometry
 from fastconv.pool_plan import Pooled
+from fastconv.replay import repeated
 
 
+@repeated()
 @named_input
 def max_pool2d(
     x: npt.ArrayLike,
@@ -81,6 +83,7 @@ def max_pool2d(
     return _max_pool(2, x, return_indices, (kernel_size, stride, padding, dilation, ceil_mode))
 
 
+@repeated()
 @named_input
 def avg_pool2d(
     x: npt.ArrayLike,
@@ -131,6 +134,7 @@ def avg_pool2d(
     return _avg_pool(2, x, count_include_pad, divisor_override, (kernel_size, stride, padding, 1, ceil_mode))
 
 
+@repeated()
 @named_input
 def max_pool1d(
     x: npt.ArrayLike,
@@ -207,6 +211,7 @@ def max_pool3d(
     return _max_pool(3, x, return_indices, (kernel_size, stride, padding, dilation, ceil_mode))
 
 
+@repeated()
 @named_input
 def avg_pool1d(
     x: npt.ArrayLike,

@@ -13,8 +13,10 @@ from fastconv.epilogue import Activation
 from fastconv.errors import GeometryError
 from fastconv.functional.arguments import available_threads, checked_epilogue, delivered, result_and_target
 from fastconv.geometry import ConvGeometry
+from fastconv.replay import repeatable, repeated
 
 
+@repeated()
 @named_input
 def conv_transpose2d(
     x: npt.ArrayLike,
@@ -84,6 +86,7 @@ def conv_transpose2d(
     return _conv_transpose(2, x, weight, bias, window, activation, tolerance, num_threads, out)
 
 
+@repeated()
 @named_input
 def conv_transpose1d(
     x: npt.ArrayLike,
@@ -127,6 +130,7 @@ def conv_transpose1d(
     return _conv_transpose(1, x, weight, bias, window, activation, tolerance, num_threads, out)
 
 
+@repeated()
 @named_input
 def conv_transpose3d(
     x: npt.ArrayLike,
@@ -193,4 +197,4 @@ def _conv_transpose(ndim, x, weight, bias, window, activation, tolerance, num_th
     result, target = result_and_target(out, geometry.x_shape[ndim + 2 - x.ndim :], x, weight, epilogue)
     g = geometry.as_2d()
     input_adjoint(g, x.reshape(g.out_shape), weight, epilogue, target.reshape(g.x_shape), tolerance, threads_)
-    return delivered(result, target)
+    return repeatable(delivered(result, target))

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastconv.arrays import as_operand
 from fastconv.ndimage.outputs import store
+from fastconv.replay import constant, unrepeatable
 
 _BYTE = np.dtype(np.uint8)
 
@@ -34,12 +35,12 @@ def as_fill(cval: float, dtype: np.dtype, exactly: bool = False) -> np.ndarray |
     """
     if dtype.kind == "f":
         with np.errstate(over="ignore"):
-            fill = np.array(cval, dtype)
+            fill = constant(np.array(cval, dtype))
         return fill if not exactly or float(fill) == cval or cval != cval else None
     least, greatest = limits_of(dtype)
     if not least <= cval <= greatest or cval != int(cval):  # NaN lies outside any limits
         return None
-    return np.array(int(cval), _BYTE if dtype.kind == "b" else dtype)
+    return constant(np.array(int(cval), _BYTE if dtype.kind == "b" else dtype))
 
 
 def extremes_with_constant(
@@ -54,6 +55,7 @@ def extremes_with_constant(
     The constant is compared with the extremes found next to a constant that never wins. The extremes of a blank image
     tell which outputs see the constant, and which see nothing else.
     """
+    unrepeatable()
     never = limits_of(array.dtype)[fold == "minimum"]
     values = extremes(fold, array, as_fill(never, array.dtype))
     blank, one = np.zeros(array.shape, _BYTE), np.ones((), _BYTE)
@@ -62,6 +64,6 @@ def extremes_with_constant(
     with np.errstate(invalid="ignore"):
         wins = values < number if fold == "maximum" else values > number
     store(values, out)
-    constant = np.empty((), out.dtype)
-    store(np.asarray(number), constant)
-    np.copyto(out, constant, where=alone | (seen & (wins | np.isnan(number))))
+    beyond = np.empty((), out.dtype)
+    store(np.asarray(number), beyond)
+    np.copyto(out, beyond, where=alone | (seen & (wins | np.isnan(number))))

@@ -12,8 +12,10 @@ import numpy.typing as npt
 from fastconv.ndimage.arguments import as_axes, as_axis, as_index, as_input, as_mode, as_number, for_each
 from fastconv.ndimage.outputs import as_output
 from fastconv.ndimage.passes import Pass, as_pass, filter_axes
+from fastconv.replay import repeated
 
 
+@repeated()
 def gaussian_filter1d(
     input: npt.ArrayLike,
     sigma: float,
@@ -67,6 +69,7 @@ def gaussian_filter1d(
     return filter_axes(array, (step,), out, as_number("cval", cval, array.dtype.kind == "c"))
 
 
+@repeated()
 def gaussian_filter(
     input: npt.ArrayLike,
     sigma: float | Sequence[float],

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.arrays import as_array, as_operand
+from fastconv.arrays import as_array
 from fastconv.continuation import folded
+from fastconv.conversion import converted, scratch_like
 from fastconv.correlation import Padding
 from fastconv.correlation import correlate as correlate_operands
 from fastconv.ndimage.arguments import (
@@ -29,11 +30,13 @@ from fastconv.ndimage.arguments import (
 from fastconv.ndimage.outputs import as_output, store, working_type
 from fastconv.ndimage.passes import as_pass, filter_axes
 from fastconv.planner import checked_tolerance
+from fastconv.replay import constant, repeatable, repeated, unrepeatable
 
 # Planes of an image are filtered one by one if they have at least this many values.
 _LARGE_PLANE = 4096
 
 
+@repeated(by_value=("weights",))
 def correlate(
     input: npt.ArrayLike,
     weights: npt.ArrayLike,
@@ -104,6 +107,7 @@ def correlate(
     return _correlate(input, weights, output, mode, cval, origin, axes, tolerance, convolution=False)
 
 
+@repeated(by_value=("weights",))
 def convolve(
     input: npt.ArrayLike,
     weights: npt.ArrayLike,
@@ -147,6 +151,7 @@ def convolve(
     return _correlate(input, weights, output, mode, cval, origin, axes, tolerance, convolution=True)
 
 
+@repeated(by_value=("weights",))
 def correlate1d(
     input: npt.ArrayLike,
     weights: npt.ArrayLike,
@@ -202,6 +207,7 @@ def correlate1d(
     return filter_axes(array, (step,), out, cval)
 
 
+@repeated(by_value=("weights",))
 def convolve1d(
     input: npt.ArrayLike,
     weights: npt.ArrayLike,
@@ -309,13 +315,15 @@ def _store_correlation(
     out: np.ndarray,
     is_new: bool = False,
 ) -> np.ndarray:
-    """Store the correlation of real operands in `out`; if `out` is new, another array may be returned in its place."""
+    """Store the correlation of real operands in `out`, directly if it is new."""
     if array.ndim == 0:
         store(np.asarray(array * taps.astype(np.float64)), out)
         return out
     if not array.size:
         return out
     begins = [k // 2 + o for k, o in zip(taps.shape, origins, strict=True)]
+    if max(taps.shape) > min(array.shape):
+        unrepeatable()
     if max(taps.shape) > min(array.shape) and np.isfinite(array).all() and isfinite(cval):
         # Infinity times the sum of the weights is not the sum of the products.
         for axis, extent in enumerate(array.shape):
@@ -323,16 +331,15 @@ def _store_correlation(
     padding = tuple((b, k - 1 - b) for b, k in zip(begins, taps.shape, strict=True))
     if array.dtype.kind in "biu":
         _store_integers(array, taps, padding, continuation, cval, tolerance, out)
-    else:
-        dtype = working_type(array, out)
-        with np.errstate(over="ignore"):
-            fill = np.array(cval, dtype)
-        operand = as_operand(array, dtype)
-        values = _correlate_planes(operand, taps.astype(dtype), padding, continuation, fill, tolerance)
-        if is_new and values.dtype == out.dtype:
-            return values
-        store(values, out)
-    return out
+        return repeatable(out)
+    dtype = working_type(array, out)
+    with np.errstate(over="ignore"):
+        fill = np.array(cval, dtype)
+    taps = constant(taps.astype(dtype, order="C"))
+    values = out if is_new and out.dtype == dtype else scratch_like(out, dtype)
+    _correlate_planes(converted(array, dtype), taps, padding, continuation, fill, tolerance, values)
+    store(values, out)
+    return repeatable(out)
 
 
 def _store_integers(
@@ -349,20 +356,23 @@ def _store_integers(
     Sums in int64 may wrap around, which is right for integer outputs: the result wraps around, too, or fits after all.
     """
     array = array.view(np.uint8) if array.dtype.kind == "b" else array
-    constant = cval if continuation == "constant" else 0
+    fill = cval if continuation == "constant" else 0
     whole = _as_whole(taps)
     wraps = out.dtype.kind in "iu"
     bound = _bound_of_sums(array, taps)
 
     def sums(x: np.ndarray, weights: np.ndarray, fill: float, tolerance: float = 0.0) -> np.ndarray:
-        return _correlate_planes(x, weights, padding, continuation, fill, tolerance)
+        values = scratch_like(x, weights.dtype)
+        _correlate_planes(x, weights, padding, continuation, fill, tolerance, values)
+        return values
 
     exact = whole is not None and (wraps or bound < _INT64)
-    held = float(constant).is_integer() and abs(constant) < _INT64
-    if exact and held and (wraps or abs(constant) * float(np.abs(taps).sum(dtype="d")) < _INT64):
-        store(sums(array, whole, int(constant)), out)
+    held = float(fill).is_integer() and abs(fill) < _INT64
+    if exact and held and (wraps or abs(fill) * float(np.abs(taps).sum(dtype="d")) < _INT64):
+        store(sums(array, whole, int(fill)), out)
         return
-    result = sums(array.astype(np.float64), taps.astype(np.float64), constant, tolerance)
+    unrepeatable()
+    result = sums(array.astype(np.float64), taps.astype(np.float64), fill, tolerance)
     if exact and bound > _EXACT:
         # Only outputs that see a constant outside that type are rounded.
         others = sums(array, whole, 0)
@@ -381,7 +391,7 @@ _EXACT, _INT64 = 2.0**53, 2.0**63
 def _as_whole(taps: np.ndarray) -> np.ndarray | None:
     """Whole weights as int64, in which uint64 may wrap around."""
     with np.errstate(invalid="ignore"):
-        whole = taps.astype(np.int64)
+        whole = constant(taps.astype(np.int64, order="C"))
     return whole if np.array_equal(whole.astype(taps.dtype), taps) else None
 
 
@@ -390,13 +400,22 @@ def _bound_of_sums(array: np.ndarray, taps: np.ndarray) -> float:
     limits = np.iinfo(array.dtype)
     total = float(np.abs(taps.astype(np.float64)).sum())
     bound = max(limits.max, -limits.min) * total
-    return bound if bound <= _EXACT else float(max(int(array.max()), -int(array.min()))) * total
+    if bound <= _EXACT:
+        return bound
+    unrepeatable()
+    return float(max(int(array.max()), -int(array.min()))) * total
 
 
 def _correlate_planes(
-    array: np.ndarray, taps: np.ndarray, padding: Padding, continuation: str, fill: object, tolerance: float
-) -> np.ndarray:
-    """Correlate in the type of `taps`, plane by plane if they extend along two of many axes."""
+    array: np.ndarray,
+    taps: np.ndarray,
+    padding: Padding,
+    continuation: str,
+    fill: object,
+    tolerance: float,
+    out: np.ndarray,
+) -> None:
+    """Correlate in the type of `taps` and `out`, plane by plane if the taps extend along two of many axes."""
     if taps.dtype.kind == "i" and array.itemsize == 8:
         array = array.astype(np.int64, copy=False)
     run = functools.partial(
@@ -410,11 +429,11 @@ def _correlate_planes(
     long = [axis for axis, k in enumerate(taps.shape) if k > 1]
     planar = sorted({*long, *range(array.ndim - 2, array.ndim)} if len(long) < 2 else long)[-2:]
     if array.ndim <= 2 or not set(long) <= set(planar) or prod(array.shape[a] for a in planar) < _LARGE_PLANE:
-        return run(array, taps, padding)
-    out = np.empty(array.shape, taps.dtype)
+        run(array, taps, padding, out=out)
+        return
     last = tuple(range(-2, 0))
     planes, results = np.moveaxis(array, planar, last), np.moveaxis(out, planar, last)
     kernel = taps.reshape([taps.shape[a] for a in planar])
     for at in np.ndindex(planes.shape[:-2]):
+        unrepeatable()
         results[at] = run(planes[at], kernel, tuple(padding[a] for a in planar))
-    return out

@@ -11,7 +11,9 @@ import numpy as np
 
 from fastconv import threads
 from fastconv.arrays import pieces
+from fastconv.conversion import convert
 from fastconv.ndimage.arguments import TYPES
+from fastconv.replay import unrepeatable
 
 
 def as_output(output: Any, input: np.ndarray, complex_output: bool = False) -> np.ndarray:
@@ -48,8 +50,9 @@ def working_type(array: np.ndarray, out: np.ndarray) -> np.dtype:
 
 def store(values: np.ndarray, out: np.ndarray) -> None:
     """Cast as in C: towards zero, and to unsigned types and bool by way of int64."""
-    if values is out:
+    if values is out or convert(values, out):
         return
+    unrepeatable()
     whole = [(...,)] if np.may_share_memory(values, out) else pieces(values)
     with np.errstate(invalid="ignore", over="ignore"):
         for piece in whole:
@@ -66,6 +69,7 @@ def filter_parts(
 
     Both parts are computed before either is stored, since `out` may overlap the array in any way.
     """
+    unrepeatable()
     parts = [
         filter_(getattr(array, part), np.empty(out.shape, out.real.dtype), getattr(np.asarray(cval), part).item())
         for part in ("real", "imag")

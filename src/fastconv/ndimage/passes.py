@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastconv.arrays import as_operand, is_target
+from fastconv.arrays import is_target
 from fastconv.continuation import folded
+from fastconv.conversion import converted, scratch_like
 from fastconv.ndimage.arguments import as_mode, as_origin
 from fastconv.ndimage.outputs import (
     SMALLER,
@@ -20,6 +21,7 @@ from fastconv.ndimage.outputs import (
     threads_for,
     working_type,
 )
+from fastconv.replay import constant, repeatable, unrepeatable
 from fastconv.strategies.separable import Factors, correlate_factors, outer_factors
 
 
@@ -61,9 +63,10 @@ def filter_axes(array: np.ndarray, passes: tuple[Pass, ...], out: np.ndarray, cv
     source, fill = array, float(cval)
     steps = _steps(passes, array.shape, dtype, fill == 0)
     for step in steps:
-        source = as_operand(source, dtype)
-        target = out if step is steps[-1] and not rounds and is_target(out, source) else np.empty(out.shape, dtype)
+        source = converted(source, dtype)
+        target = out if step is steps[-1] and not rounds and is_target(out, source) else scratch_like(out, dtype)
         if not _run(step, source, target, fill):
+            unrepeatable()
             if may_overflow(source, fill, step.gain):
                 _run_scaled(step, source, target, fill)
             elif step.mixes_signs:
@@ -75,7 +78,7 @@ def filter_axes(array: np.ndarray, passes: tuple[Pass, ...], out: np.ndarray, cv
             store(target, out)
             source = out
     store(source, out)
-    return out
+    return repeatable(out)
 
 
 class _Step(NamedTuple):
@@ -150,7 +153,7 @@ def _steps(
         steps.append(
             _Step(
                 plane,
-                outer_factors(columns, rows),
+                Factors(*(None if part is None else constant(part) for part in outer_factors(columns, rows))),
                 tuple((begin, 0) for begin in begins),
                 tuple(step.mode for step in pair),
                 prod(shape) * (len(columns) + len(rows)),

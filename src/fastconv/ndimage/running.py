@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastconv import threads as team
-from fastconv.arrays import as_operand, is_target
+from fastconv.arrays import is_target
 from fastconv.continuation import edge_indices, period, source_indices
+from fastconv.conversion import converted, scratch_like
 from fastconv.ndimage.arguments import as_index, as_mode, as_origin
 from fastconv.ndimage.constants import as_fill, extremes_with_constant, native
 from fastconv.ndimage.outputs import (
@@ -23,6 +24,7 @@ from fastconv.ndimage.outputs import (
     working_type,
 )
 from fastconv.ndimage.planes import Planes, as_planes
+from fastconv.replay import constant, repeatable, unrepeatable
 
 # Samples of up to this many columns are folded along the rows: lines this short would not fill vectors.
 _NARROW = 16
@@ -55,7 +57,7 @@ def as_window(axis: int, size: Any, mode: Any, origin: Any) -> Window:
 _PLACE = Window(-1, 1, "nearest", 0)
 
 # Read by kernels in place of the constant where there is none: as wide as the widest value.
-_NO_CONSTANT = np.zeros((), np.float64)
+_NO_CONSTANT = constant(np.zeros((), np.float64))
 
 
 def run_windows(
@@ -74,20 +76,22 @@ def run_windows(
     rounds = out.dtype.char != dtype.char
     source, steps = array, _steps(fold, windows, array.shape, not rounds)
     for step in steps:
-        operand = as_operand(source, dtype)
+        operand = converted(source, dtype)
         whole = step is steps[-1] and not rounds and is_target(out, source)
-        result = out if whole else np.empty(out.shape, dtype)
+        result = out if whole else scratch_like(out, dtype)
         _run_means(operand, step, cval, result)
         source = result
         if rounds:
             store(source, out)
             source = out
     store(source, out)
-    return out
+    return repeatable(out)
 
 
 def _run_means(operand: np.ndarray, step: _Step, cval: float, result: np.ndarray) -> None:
     finite = _run("mean", operand, step, as_fill(cval, operand.dtype), result)
+    if not finite or step.rest is not None:
+        unrepeatable()
     if not finite and may_overflow(operand, cval, 2.0 * max(step.down.size, step.along.size)):
         # The mean of the largest numbers fits, but their sum overflows: scale down, take means, and scale back.
         smaller = operand.astype(np.float64) * SMALLER
@@ -111,24 +115,24 @@ def _run_extremes(
     rounds = out.dtype.char != array.dtype.char
     source, steps = array, _steps(fold, windows, array.shape, not rounds)
     for step in steps:
-        constant = "constant" in (step.down.mode, step.along.mode)
-        fill = as_fill(cval, source.dtype, exactly=source.dtype.char != out.dtype.char) if constant else _NO_CONSTANT
+        counts = "constant" in (step.down.mode, step.along.mode)
+        fill = as_fill(cval, source.dtype, exactly=source.dtype.char != out.dtype.char) if counts else _NO_CONSTANT
         if fill is None:
             extremes_with_constant(fold, functools.partial(_extremes_of_step, step), source, cval, out)
             source = out
             continue
         operand = native(source)
         whole = step is steps[-1] and not rounds and is_target(out, source)
-        result = out.view(operand.dtype) if whole else np.empty(out.shape, operand.dtype)
+        result = out.view(operand.dtype) if whole else scratch_like(out, operand.dtype)
         _run(fold, operand, step, fill, result)
         source = result.view(bool) if source.dtype.kind == "b" else result
         if whole:
-            return out
+            return repeatable(out)
         if rounds:
             store(source, out)
             source = out
     store(source, out)
-    return out
+    return repeatable(out)
 
 
 def _extremes_of_step(step: _Step, fold: str, array: np.ndarray, fill: np.ndarray) -> np.ndarray:
@@ -253,7 +257,7 @@ def _launch(
     return _Launch(
         (
             edge_indices(down.begin, rows + down.size - 1 - down.begin, rows, down.mode),
-            np.where(at < 0, -1, at * inner + np.arange(inner)),
+            constant(np.where(at < 0, -1, at * inner + np.arange(inner))),
             *FOLDS[fold, kind],
         ),
         (
@@ -274,7 +278,7 @@ def _run(fold: str, operand: np.ndarray, step: _Step, fill: np.ndarray, out: np.
     launch = _launch(fold, *step[:3], x.strides, x.dtype.str[1:], team.get_num_threads())
     row_map, col_map, *folds = launch.addresses
     workspace = team.aligned_empty(launch.scratch, _BYTE)
-    not_finite = np.zeros(launch.workers, np.int64) if fold == "mean" else None
+    not_finite = team.flags(launch.workers) if fold == "mean" else None
     team.run_tiles(
         WINDOWS,
         (x, out, workspace, row_map, col_map, fill, *folds, not_finite),

@@ -26,8 +26,10 @@ from fastconv.ndimage.arguments import (
 from fastconv.ndimage.constants import as_fill, extremes_with_constant, native
 from fastconv.ndimage.outputs import as_output, store
 from fastconv.ndimage.running import Window, as_window, run_windows
+from fastconv.replay import repeated, unrepeatable
 
 
+@repeated()
 def uniform_filter1d(
     input: npt.ArrayLike,
     size: int,
@@ -74,6 +76,7 @@ def uniform_filter1d(
     return run_windows("mean", array, (window,), out, as_number("cval", cval, array.dtype.kind == "c"))
 
 
+@repeated()
 def uniform_filter(
     input: npt.ArrayLike,
     size: int | Sequence[int] = 3,
@@ -117,6 +120,7 @@ def uniform_filter(
     return run_windows("mean", array, windows, out, as_number("cval", cval, array.dtype.kind == "c"))
 
 
+@repeated()
 def maximum_filter1d(
     input: npt.ArrayLike,
     size: int,
@@ -152,6 +156,7 @@ def maximum_filter1d(
     return _extreme1d("maximum", input, size, axis, output, mode, cval, origin)
 
 
+@repeated()
 def minimum_filter1d(
     input: npt.ArrayLike,
     size: int,
@@ -187,6 +192,7 @@ def minimum_filter1d(
     return _extreme1d("minimum", input, size, axis, output, mode, cval, origin)
 
 
+@repeated(by_value=("footprint",))
 def maximum_filter(
     input: npt.ArrayLike,
     size: int | Sequence[int] | None = None,
@@ -238,6 +244,7 @@ def maximum_filter(
     return _extreme("maximum", input, size, footprint, output, mode, cval, origin, axes)
 
 
+@repeated(by_value=("footprint",))
 def minimum_filter(
     input: npt.ArrayLike,
     size: int | Sequence[int] | None = None,
@@ -312,7 +319,8 @@ def _extreme(
     axes: Any,
 ) -> np.ndarray:
     if size is not None and footprint is not None:
-        warnings.warn("ignoring size because footprint is set", UserWarning, stacklevel=3)
+        unrepeatable()
+        warnings.warn("ignoring size because footprint is set", UserWarning, stacklevel=4)
     if footprint is not None:
         footprint = np.asarray(footprint, dtype=bool)
         if not footprint.any():

@@ -28,6 +28,7 @@ from fastconv.nn.arguments import (
     result_like,
 )
 from fastconv.nn.dropping import generator
+from fastconv.replay import constant, repeated
 
 # Values that a tile of an activation holds: few enough to share among threads, as many as hide a tile's hand-out.
 _TILE_VALUES = 2048
@@ -36,6 +37,7 @@ _TILE_VALUES = 2048
 _GRAIN = 8
 
 
+@repeated()
 @named_input
 def relu(x: npt.ArrayLike, inplace: bool = False, *, out: np.ndarray | None = None) -> np.ndarray:
     """``max(x, 0)``; NaN stays NaN.
@@ -73,6 +75,7 @@ def relu(x: npt.ArrayLike, inplace: bool = False, *, out: np.ndarray | None = No
     return _activated("relu", x, in_place(x, inplace, out))
 
 
+@repeated()
 @named_input
 def leaky_relu(
     x: npt.ArrayLike, negative_slope: float = 0.01, inplace: bool = False, *, out: np.ndarray | None = None
@@ -94,6 +97,7 @@ def leaky_relu(
     return _activated(activation, x, in_place(x, inplace, out))
 
 
+@repeated()
 @named_input
 def elu(x: npt.ArrayLike, alpha: float = 1.0, inplace: bool = False, *, out: np.ndarray | None = None) -> np.ndarray:
     """``x`` where it is positive, else ``alpha * (exp(x) - 1)``.
@@ -112,6 +116,7 @@ def elu(x: npt.ArrayLike, alpha: float = 1.0, inplace: bool = False, *, out: np.
     return _activated(("elu", checked_real("alpha", alpha)), x, in_place(x, inplace, out))
 
 
+@repeated()
 @named_input
 def sigmoid(x: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
     """``1 / (1 + exp(-x))``.
@@ -130,6 +135,7 @@ def sigmoid(x: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
     return _activated("sigmoid", x, out)
 
 
+@repeated()
 @named_input
 def tanh(x: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
     """The hyperbolic tangent.
@@ -148,6 +154,7 @@ def tanh(x: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
     return _activated("tanh", x, out)
 
 
+@repeated()
 @named_input
 def silu(x: npt.ArrayLike, inplace: bool = False, *, out: np.ndarray | None = None) -> np.ndarray:
     """``x * sigmoid(x)``, also called swish; NaN at minus infinity, as torch has it.
@@ -166,6 +173,7 @@ def silu(x: npt.ArrayLike, inplace: bool = False, *, out: np.ndarray | None = No
     return _activated("silu", x, in_place(x, inplace, out))
 
 
+@repeated()
 @named_input
 @quiet
 def gelu(x: npt.ArrayLike, approximate: str = "none", *, out: np.ndarray | None = None) -> np.ndarray:
@@ -211,6 +219,7 @@ def gelu_argument(x: np.ndarray) -> np.ndarray:
     return sqrt(8 / np.pi) * (x + 0.044715 * x * x * x)
 
 
+@repeated()
 @named_input
 def hardswish(x: npt.ArrayLike, inplace: bool = False, *, out: np.ndarray | None = None) -> np.ndarray:
     """``x * min(max(x + 3, 0), 6) / 6``; NaN at minus infinity, as torch has it.
@@ -229,6 +238,7 @@ def hardswish(x: npt.ArrayLike, inplace: bool = False, *, out: np.ndarray | None
     return _activated("hardswish", x, in_place(x, inplace, out))
 
 
+@repeated(by_value=("weight",))
 @named_input
 def prelu(x: npt.ArrayLike, weight: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
     """``x`` where it is positive, else ``weight * x``, with a slope that was learnt.
@@ -265,7 +275,7 @@ def prelu(x: npt.ArrayLike, weight: npt.ArrayLike, *, out: np.ndarray | None = N
     slopes = channel_slopes(x, weight).astype(x.dtype).ravel()
     if slopes.size == 1:
         return _activated(("leaky_relu", float(slopes[0])), x, result)
-    return channelwise(x, result, slopes, None, None)
+    return channelwise(x, result, constant(slopes), None, None)
 
 
 def channel_slopes(x: np.ndarray, weight: np.ndarray) -> np.ndarray:

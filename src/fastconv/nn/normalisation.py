@@ -19,8 +19,10 @@ from fastconv.nn.arguments import (
     operand_and_result,
     quiet,
 )
+from fastconv.replay import constant, repeated, unrepeatable
 
 
+@repeated(by_value=("running_mean", "running_var", "weight", "bias"))
 @named_input
 @quiet
 def batch_norm(
@@ -88,8 +90,9 @@ def batch_norm(
     # Double precision ends here: what the mean loses in the type of `x` goes into the shift.
     near = mean.astype(x.dtype)
     shift = checked_channels("bias", bias, x, 0) + (near - mean) * scale
-    channelwise(x, result, scale.astype(x.dtype), shift.astype(x.dtype), near)
+    channelwise(x, result, *(constant(array.astype(x.dtype)) for array in (scale, shift, near)))
     if training:
+        unrepeatable()
         count = x.size // x.shape[1]
         for array, batch in ((running_mean, mean), (running_var, var * (count / (count - 1)))):
             if array is not None:

@@ -11,6 +11,7 @@ from fastconv import threads as team
 from fastconv.arrays import as_array, as_contiguous, as_operand, common_float, is_target, named_input
 from fastconv.errors import GeometryError
 from fastconv.nn.arguments import result_like
+from fastconv.replay import repeatable, repeated
 
 # Steps of a block of an inner product, whose sums are added up; they decide the roundings.
 _STEPS = 1024
@@ -22,6 +23,7 @@ _BLOCK_OUTPUTS = 128
 _FLOPS_A_THREAD = 1_000_000
 
 
+@repeated()
 @named_input
 def linear(
     x: npt.ArrayLike, weight: npt.ArrayLike, bias: npt.ArrayLike | None = None, *, out: np.ndarray | None = None
@@ -73,7 +75,7 @@ def linear(
     multiply(x.reshape(prod(x.shape[:-1]), inputs), weight, bias, target)
     if target is not result:
         result[...] = target
-    return result
+    return repeatable(result)
 
 
 def multiply(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, out: np.ndarray) -> None:

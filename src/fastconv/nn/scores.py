@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv import threads as team
-from fastconv.arrays import as_array, as_operand, common_float, named_input
+from fastconv.arrays import as_array, as_contiguous, as_operand, common_float, named_input
+from fastconv.conversion import converted
 from fastconv.errors import GeometryError
 from fastconv.nn.arguments import (
     checked_axis,
@@ -20,8 +21,12 @@ from fastconv.nn.arguments import (
     operand_and_result,
     quiet,
 )
+from fastconv.replay import constant, repeatable, repeated
+
+_CLASS = np.dtype(np.int64)
 
 
+@repeated()
 @named_input
 def softmax(
     x: npt.ArrayLike,
@@ -67,6 +72,7 @@ def softmax(
     return _softmax(x, dim, dtype, out, logarithm=False)
 
 
+@repeated()
 @named_input
 def log_softmax(
     x: npt.ArrayLike,
@@ -121,6 +127,7 @@ def _slices(x: np.ndarray, axis: int) -> tuple[tuple[int, int, int], int]:
     return (x.shape[axis], inner, blocks), prod(x.shape[:axis]) * blocks
 
 
+@repeated(by_value=("weight",))
 @named_input
 @quiet
 def cross_entropy(
@@ -182,29 +189,38 @@ def cross_entropy(
     if size_average is not None or reduce is not None:
         reduction = "none" if reduce is False else "sum" if size_average is False else "mean"
     if target.dtype.kind in "iu" and label_smoothing == 0:
-        # The usual case needs one logarithm a sample, not one a class.
-        chosen, counts = _chosen(x, target, weight, ignore_index, reduction)
-        losses = np.where(counts == 0, 0, counts * _surprise(as_operand(x, dtype), chosen))
-        divisor = float(counts.sum()) if reduction == "mean" else 1
-    else:
-        shares, divisor = target_shares(x, target, weight, ignore_index, reduction, label_smoothing)
-        # A class without a share counts nothing, even if its logarithm is minus infinity.
-        losses = np.where(shares == 0, 0, -shares * log_softmax(x, class_axis(x))).sum(class_axis(x))
+        return _cross_entropy(as_contiguous(as_operand(x, dtype)), target, weight, ignore_index, reduction)
+    shares, divisor = target_shares(x, target, weight, ignore_index, reduction, label_smoothing)
+    # A class without a share counts nothing, even if its logarithm is minus infinity.
+    losses = np.where(shares == 0, 0, -shares * log_softmax(x, class_axis(x))).sum(class_axis(x))
     return np.asarray(losses if reduction == "none" else np.divide(losses.sum(), divisor), dtype)
 
 
-def _surprise(x: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """What `log_softmax` gives to the `chosen` classes, negated, in double precision."""
+def _cross_entropy(x: np.ndarray, target: np.ndarray, weight: Any, ignore_index: int, reduction: str) -> np.ndarray:
+    """The usual case, which needs one logarithm for each sample and not one for each class."""
     from fastconv.kernels.layers import SOFTMAX
+    from fastconv.kernels.losses import LOSSES
 
-    source, (ints, tiles) = np.ascontiguousarray(x), _slices(x, class_axis(x))
-    peaks, logarithms = np.empty(chosen.size, x.dtype), np.empty(chosen.size, x.dtype)
-    arrays = (source, None, peaks, logarithms)
-    team.run_tiles(SOFTMAX[x.itemsize], arrays, (*ints, True), (), tiles, team.get_num_threads())
-    classes, inner, _ = ints
-    slices = np.arange(chosen.size)
-    own = source.ravel()[slices // inner * (classes * inner) + slices % inner + chosen.ravel() * inner]
-    return (np.subtract(peaks, own, dtype=np.float64) + logarithms).reshape(chosen.shape)
+    _check_loss(x, reduction)
+    _check_classes(x, target)
+    ignored = checked_integer("ignore_index", ignore_index)
+    weights = None if weight is None else constant(_class_weights(x, weight))
+    out = np.empty(target.shape if reduction == "none" else (), x.dtype)
+    if not target.size:
+        out[...] = np.nan if reduction == "mean" else 0
+        return out
+    (classes, inner, blocks), tiles = _slices(x, class_axis(x))
+    peaks, logarithms = (team.aligned_empty(target.size, x.dtype) for _ in range(2))
+    threads = team.get_num_threads()
+    team.run_tiles(
+        SOFTMAX[x.itemsize], (x, None, peaks, logarithms), (classes, inner, blocks, True), (), tiles, threads
+    )
+    flag, chosen = team.flags(1), as_contiguous(converted(target, _CLASS))
+    ints = (classes, inner, target.size, ignored, reduction == "none", reduction == "mean")
+    team.run_tiles(LOSSES[x.itemsize], (x, peaks, logarithms, chosen, weights, out, flag), ints, (), 1, 1)
+    if flag[0]:
+        _check_chosen(target, target != ignored, classes)
+    return repeatable(out)
 
 
 def class_axis(x: np.ndarray) -> int:
@@ -252,6 +268,22 @@ def _class_weights(x: np.ndarray, weight: Any) -> np.ndarray:
     return checked_channels("weight", weight, np.broadcast_to(x.dtype.type(0), (1, classes)), 1)
 
 
+def _check_classes(x: np.ndarray, target: np.ndarray) -> None:
+    axis = class_axis(x)
+    if target.dtype.kind not in "iu":
+        raise TypeError(f"target of dtype {target.dtype}: expected integers (classes) or floats (probabilities)")
+    if target.shape != x.shape[:axis] + x.shape[axis + 1 :]:
+        raise GeometryError(
+            f"target of shape {target.shape}: expected {x.shape[:axis] + x.shape[axis + 1 :]}, one class each"
+        )
+
+
+def _check_chosen(target: np.ndarray, counted: np.ndarray, classes: int) -> None:
+    wrong = target[counted & ((target < 0) | (target >= classes))]
+    if wrong.size:
+        raise ValueError(f"target={int(wrong[0])}: expected a class from 0 to {classes - 1}")
+
+
 def _chosen(
     x: np.ndarray, target: np.ndarray, weight: Any, ignore_index: int, reduction: str
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -259,15 +291,8 @@ def _chosen(
     _check_loss(x, reduction)
     axis = class_axis(x)
     classes = x.shape[axis]
-    if target.dtype.kind not in "iu":
-        raise TypeError(f"target of dtype {target.dtype}: expected integers (classes) or floats (probabilities)")
-    if target.shape != x.shape[:axis] + x.shape[axis + 1 :]:
-        raise GeometryError(
-            f"target of shape {target.shape}: expected {x.shape[:axis] + x.shape[axis + 1 :]}, one class each"
-        )
+    _check_classes(x, target)
     counted = target != checked_integer("ignore_index", ignore_index)
-    wrong = counted & ((target < 0) | (target >= classes))
-    if wrong.any():
-        raise ValueError(f"target={int(target[wrong][0])}: expected a class from 0 to {classes - 1}")
+    _check_chosen(target, counted, classes)
     chosen = np.where(counted, target, 0).astype(np.intp)
     return chosen, counted.astype(np.float64) if weight is None else _class_weights(x, weight)[chosen] * counted

@@ -14,6 +14,7 @@ from fastconv.arrays import as_array, as_operand
 from fastconv.correlation import correlate, output_extents
 from fastconv.kernels.shield import imported
 from fastconv.planner import checked_tolerance
+from fastconv.replay import constant, repeatable, repeated
 from fastconv.signal.names import MODES, common_type, mode_padding, must_swap, named
 
 # SciPy's names of boundaries, and those of continuation.py.
@@ -27,6 +28,7 @@ _BOUNDARIES = {
 }
 
 
+@repeated(by_value=("in2",))
 def convolve2d(
     in1: npt.ArrayLike,
     in2: npt.ArrayLike,
@@ -97,6 +99,7 @@ def convolve2d(
     return _correlate(as_array("in1", in1), as_array("in2", in2), mode, boundary, fillvalue, tolerance, flip=True)
 
 
+@repeated(by_value=("in2",))
 def correlate2d(
     in1: npt.ArrayLike,
     in2: npt.ArrayLike,
@@ -177,9 +180,10 @@ def _correlate(
     elif dtype.char in "gG":
         out = _correlate_in_scipy(image, kernel, mode, boundary, fill, flip)
     else:
-        kernel = as_operand(kernel, dtype)
-        kernel = kernel[::-1, ::-1] if flip else kernel
+        kernel = constant(np.array(kernel[::-1, ::-1] if flip else kernel, dtype, order="C"))
         out = correlate(image, kernel, padding, dtype, continuation=continuation, fill=fill, tolerance=tolerance or 0.0)
+        if not swap:
+            return repeatable(out)
     return out[::-1, ::-1] if swap and not flip else out
 
 

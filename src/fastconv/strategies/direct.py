@@ -17,6 +17,7 @@ import numpy as np
 from fastconv import threads as team
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
+from fastconv.replay import constant
 from fastconv.strategies.base import FMA_FLOPS, KeepsWeights, SumsProducts, sum_error
 
 # Strips of this many bytes stay in L2, or in L1 if every filter of a group reads them anew.
@@ -307,7 +308,10 @@ def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, ...]) -> _Laun
         compute=COMPUTE[size],
         sweep=(ROLLING if _rolls(g, dtype) else FILTERS)[_kind(dtype)],
         finish=ROW.get(dtype.name),
-        tables=(*_places(g, _columns(g, dtype), tiling.plane_pitch, unit), np.array(ints, np.int64)),
+        tables=(
+            *map(constant, _places(g, _columns(g, dtype), tiling.plane_pitch, unit)),
+            constant(np.array(ints, np.int64)),
+        ),
         tiles=tiling.tiles,
         grain=max(1, _PRODUCTS_AT_A_TIME * tiling.tiles // (g.n * g.oc * g.positions * g.reduction)),
         scratch=tiling.scratch,

@@ -25,6 +25,7 @@ from fastconv import threads as team
 from fastconv.continuation import continued
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
+from fastconv.replay import unrepeatable
 from fastconv.strategies.base import (
     DEFAULT_MAX_WORKSPACE,
     PreparesFirst,
@@ -334,6 +335,7 @@ def _run_filters(
     window, place = _tiles(g, tiling, size)
     scratch = _Planes.of(tiling, size).scratch(g.ic // g.g, g.oc // g.g)
     pairs = g.n * g.g * tiling.pairs
+    unrepeatable()
     not_finite = np.empty(pairs, np.int64)
     team.run_tiles(
         FFT[size],

@@ -17,6 +17,7 @@ from fastconv import threads as team
 from fastconv.arrays import as_contiguous
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
+from fastconv.replay import constant
 from fastconv.strategies.base import (
     COPY_BYTES,
     FMA_FLOPS,
@@ -177,7 +178,7 @@ class Implicit(SumsProducts):
         packing = _packing(geometry, weight.itemsize)
         packed = np.empty(packing.values, weight.dtype)
         packing.pack(as_contiguous(weight), packed, threads)
-        return packed
+        return constant(packed)
 
     def run(
         self,

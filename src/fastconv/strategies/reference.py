@@ -9,6 +9,7 @@ import numpy as np
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import ConvGeometry
 from fastconv.kernels.shield import imported
+from fastconv.replay import unrepeatable
 from fastconv.strategies.base import KeepsWeights, SumsProducts, sum_error
 
 
@@ -76,4 +77,5 @@ class Reference(SumsProducts, KeepsWeights):
         return 8 * (planes + geometry.oc * geometry.reduction)
 
     def run(self, geometry, x, prepared, out, epilogue, threads, max_workspace) -> None:
+        unrepeatable()
         out[...] = convolve(geometry, x, prepared, epilogue)

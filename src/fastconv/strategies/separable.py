@@ -24,6 +24,7 @@ from fastconv import threads as team
 from fastconv.continuation import edge_indices
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
+from fastconv.replay import constant, unrepeatable
 from fastconv.strategies.base import PreparesFirst, PricedQuickly, refuse_unless_real_2d, sum_error
 from fastconv.strategies.direct import Direct
 
@@ -262,7 +263,7 @@ def correlate_factors(
         *(x.shape, x.strides, columns.shape, rows.shape[-1], out.shape, padding, x.itemsize, threads),
         *(groups, continuation, epilogue.activation),
     )
-    not_finite = np.zeros(threads, np.int64)
+    not_finite = team.flags(threads)
     workspace = team.aligned_empty(launch.scratch, x.dtype)
     team.run_tiles(
         launch.kernel,
@@ -327,7 +328,7 @@ class Separable(PreparesFirst, PricedQuickly):
 
     def prepare_weight(self, weight: np.ndarray) -> Factors:
         columns, rows = factorise(weight)
-        columns, rows = (np.ascontiguousarray(array, weight.dtype) for array in (columns, rows))
+        columns, rows = (constant(np.array(array, weight.dtype, order="C")) for array in (columns, rows))
         return Factors(columns, rows, np.ascontiguousarray(weight))
 
     def run(
@@ -342,5 +343,6 @@ class Separable(PreparesFirst, PricedQuickly):
     ) -> None:
         g = geometry
         if not correlate_factors(x, prepared, out, g.padding, threads, groups=g.g, epilogue=epilogue):
+            unrepeatable()
             # Where an output sees infinity, passes may subtract it from itself.
             Direct().run(geometry, x, prepared.weight, out, epilogue, threads, max_workspace)

@@ -14,6 +14,7 @@ from fastconv import threads as team
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import ConvGeometry
 from fastconv.kernels.shield import imported
+from fastconv.replay import unrepeatable
 from fastconv.strategies.base import KeepsWeights, SumsProducts, finish_planes, refuse_unless_real_2d, sum_error
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class Toeplitz(SumsProducts, KeepsWeights):
         threads: int,
         max_workspace: int,
     ) -> None:
+        unrepeatable()
         toeplitz = matrix(geometry, prepared, threads)
         rows = max(1, _ENTRIES // geometry.reduction)
         for image, result in zip(x, out, strict=True):

@@ -24,6 +24,7 @@ import numpy as np
 from fastconv import threads as team
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
+from fastconv.replay import unrepeatable
 from fastconv.strategies.base import FMA_FLOPS, element_strides, refuse_unless_real_2d, share_panels, write_blind
 from fastconv.strategies.implicit import Implicit
 
@@ -337,6 +338,7 @@ class Winograd:
         threads: int,
         max_workspace: int,
     ) -> None:
+        unrepeatable()
         launch = _launch(geometry, self.m, x.itemsize, threads, False)
         marks = np.repeat(prepared.marks[None], geometry.n, axis=0)
         self._run(launch, x, prepared.transformed, out, epilogue, threads, marks)
@@ -353,6 +355,7 @@ class Winograd:
         threads: int,
         max_workspace: int,
     ) -> None:
+        unrepeatable()
         launch = _launch(geometry, self.m, x.itemsize, threads, True)
         if not launch.transforms_weight:
             filters = self.prepare(geometry, weight, threads)

@@ -1,0 +1,28 @@
+"""Values of one type as another (convert.h)."""
+
+from libc.stdint cimport int64_t, intptr_t
+
+cdef extern from "convert.h" nogil:
+    enum:
+        TYPES
+    void convert(const void *source, void *target, int64_t kind, int64_t begin, int64_t end) noexcept
+
+
+cdef void convert_span(void **arrays, const int64_t *ints, const double *scalars,
+                       int64_t begin, int64_t end, int64_t worker) noexcept nogil:
+    convert(arrays[0], arrays[1], ints[2], begin * ints[1], min(ints[0], end * ints[1]))
+
+
+# Tile: a span of values. `arrays`: the values, and what they become. `ints`: values, those of a span, and the kind.
+CONVERT = <intptr_t> &convert_span
+
+_NUMBERS = {name: number for number, name in enumerate(("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"))}
+_BETWEEN = ("i8", "f4", "f8")
+
+# The kinds, by the types that are converted: one of them is among these.
+KINDS = {
+    (source, target): _NUMBERS[source] * TYPES + _NUMBERS[target]
+    for source in _NUMBERS
+    for target in _NUMBERS
+    if source != target and (source in _BETWEEN or target in _BETWEEN)
+}

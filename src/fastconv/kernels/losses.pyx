@@ -1,0 +1,65 @@
+"""The cross entropy of classes, from what softmax leaves of each sample."""
+
+from libc.stdint cimport int64_t, intptr_t
+
+from fastconv.kernels.cpu cimport stops
+
+ctypedef fused real:
+    float
+    double
+
+cdef enum:
+    BLOCK = 128     # losses that are added up before their sum is
+    STRETCH = 4096  # samples between two questions whether to stop
+
+
+cdef void sum_losses(const real *x, const real *peak, const real *logarithm, const int64_t *target,
+                     const double *weight, real *out, int64_t *flag, const int64_t *ints,
+                     void **arrays, int64_t worker) noexcept nogil:
+    cdef int64_t classes = ints[0], inner = ints[1], samples = ints[2], ignored = ints[3], i, own
+    cdef bint each = ints[4], mean = ints[5]
+    cdef double counts, loss, total = 0, block = 0, count = 0
+    for i in range(samples):
+        if i % STRETCH == STRETCH - 1 and stops(arrays, worker):
+            return
+        own = target[i]
+        loss = counts = 0
+        if own != ignored:
+            if own < 0 or own >= classes:
+                flag[0] = 1
+                return
+            counts = weight[own] if weight is not NULL else 1
+            if counts != 0:
+                loss = (<double> peak[i] - x[(i // inner * classes + own) * inner + i % inner] + logarithm[i]) * counts
+        if each:
+            out[i] = <real> loss
+            continue
+        count += counts
+        block += loss
+        if i % BLOCK == BLOCK - 1:
+            total += block
+            block = 0
+    if not each:
+        total += block
+        out[0] = <real> (total / count if mean else total)
+
+
+cdef void losses_f32(void **arrays, const int64_t *ints, const double *scalars,
+                     int64_t begin, int64_t end, int64_t worker) noexcept nogil:
+    sum_losses(<const float *> arrays[0], <const float *> arrays[1], <const float *> arrays[2],
+               <const int64_t *> arrays[3], <const double *> arrays[4], <float *> arrays[5], <int64_t *> arrays[6],
+               ints, arrays, worker)
+
+
+cdef void losses_f64(void **arrays, const int64_t *ints, const double *scalars,
+                     int64_t begin, int64_t end, int64_t worker) noexcept nogil:
+    sum_losses(<const double *> arrays[0], <const double *> arrays[1], <const double *> arrays[2],
+               <const int64_t *> arrays[3], <const double *> arrays[4], <double *> arrays[5], <int64_t *> arrays[6],
+               ints, arrays, worker)
+
+
+# One tile. `arrays`: scores (n, classes, inner); the largest of each sample's, and the logarithm of the sum of their
+# powers beside it; the samples' classes (int64); weights of the classes (float64) or null; a loss for each sample, or
+# their sum or mean; a flag, which is set where a class is none. `ints`: classes, inner, samples, the class that counts
+# nothing, whether each loss is wanted, and whether their mean is.
+LOSSES = {4: <intptr_t> &losses_f32, 8: <intptr_t> &losses_f64}

@@ -1,0 +1,103 @@
+"""Blocks of planes, gathered from where maps say, and whether all values of an array are finite."""
+
+from libc.stdint cimport int64_t, intptr_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef struct Pair:
+    double first
+    double second
+
+ctypedef fused item:
+    uint8_t
+    uint16_t
+    uint32_t
+    uint64_t
+    Pair
+
+ctypedef fused real:
+    float
+    double
+
+
+cdef inline void gather(const item *source, item *out, const int64_t *row_map, const int64_t *col_map,
+                        const item *fill, const int64_t *ints, int64_t begin, int64_t end) noexcept nogil:
+    cdef int64_t cols = ints[0], source_row = ints[1], source_col = ints[2], out_row = ints[3], row, col
+    cdef const item *line
+    cdef item *target
+    for row in range(begin, end):
+        target = out + row * out_row
+        if row_map[row] < 0:
+            for col in range(cols):
+                target[col] = fill[0]
+            continue
+        line = source + row_map[row] * source_row
+        for col in range(cols):
+            target[col] = line[col_map[col] * source_col] if col_map[col] >= 0 else fill[0]
+
+
+cdef void gather_1(void **arrays, const int64_t *ints, const double *scalars,
+                   int64_t begin, int64_t end, int64_t worker) noexcept nogil:
+    gather(<const uint8_t *> arrays[0], <uint8_t *> arrays[1], <const int64_t *> arrays[2],
+           <const int64_t *> arrays[3], <const uint8_t *> arrays[4], ints, begin, end)
+
+
+cdef void gather_2(void **arrays, const int64_t *ints, const double *scalars,
+                   int64_t begin, int64_t end, int64_t worker) noexcept nogil:
+    gather(<const uint16_t *> arrays[0], <uint16_t *> arrays[1], <const int64_t *> arrays[2],
+           <const int64_t *> arrays[3], <const uint16_t *> arrays[4], ints, begin, end)
+
+
+cdef void gather_4(void **arrays, const int64_t *ints, const double *scalars,
+                   int64_t begin, int64_t end, int64_t worker) noexcept nogil:
+    gather(<const uint32_t *> arrays[0], <uint32_t *> arrays[1], <const int64_t *> arrays[2],
+           <const int64_t *> arrays[3], <const uint32_t *> arrays[4], ints, begin, end)
+
+
+cdef void gather_8(void **arrays, const int64_t *ints, const double *scalars,
+                   int64_t begin, int64_t end, int64_t worker) noexcept nogil:
+    gather(<const uint64_t *> arrays[0], <uint64_t *> arrays[1], <const int64_t *> arrays[2],
+           <const int64_t *> arrays[3], <const uint64_t *> arrays[4], ints, begin, end)
+
+
+cdef void gather_16(void **arrays, const int64_t *ints, const double *scalars,
+                    int64_t begin, int64_t end, int64_t worker) noexcept nogil:
+    gather(<const Pair *> arrays[0], <Pair *> arrays[1], <const int64_t *> arrays[2],
+           <const int64_t *> arrays[3], <const Pair *> arrays[4], ints, begin, end)
+
+
+# Tile: one row of the block. `arrays`: a plane of any strides; the block, with rows of any distance; for each row and
+# column of the block, the row and column of the plane that it is read from, or -1; the value that is put there then.
+# `ints`: columns of the block; items between rows and columns of the plane, and between rows of the block.
+GATHER = {
+    1: <intptr_t> &gather_1,
+    2: <intptr_t> &gather_2,
+    4: <intptr_t> &gather_4,
+    8: <intptr_t> &gather_8,
+    16: <intptr_t> &gather_16,
+}
+
+
+cdef inline void find_not_finite(const real *values, int64_t *flag, const int64_t *ints,
+                                 int64_t begin, int64_t end) noexcept nogil:
+    cdef int64_t count = ints[0], span = ints[1], tile, i
+    cdef int found
+    for tile in range(begin, end):
+        found = 0
+        for i in range(tile * span, min(count, (tile + 1) * span)):
+            found |= values[i] - values[i] != 0  # NaN, which the difference of infinities is too
+        if found:
+            flag[0] = 1
+
+
+cdef void find_not_finite_f32(void **arrays, const int64_t *ints, const double *scalars,
+                              int64_t begin, int64_t end, int64_t worker) noexcept nogil:
+    find_not_finite(<const float *> arrays[0], <int64_t *> arrays[1], ints, begin, end)
+
+
+cdef void find_not_finite_f64(void **arrays, const int64_t *ints, const double *scalars,
+                              int64_t begin, int64_t end, int64_t worker) noexcept nogil:
+    find_not_finite(<const double *> arrays[0], <int64_t *> arrays[1], ints, begin, end)
+
+
+# Tile: a span of values. `arrays`: the values; a flag, which is set if one of them is not finite. `ints`: values, those
+# of a span.
+FIND_NOT_FINITE = {"f": <intptr_t> &find_not_finite_f32, "d": <intptr_t> &find_not_finite_f64}

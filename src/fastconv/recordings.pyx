@@ -1,0 +1,488 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""Repeated calls: what a call launched is launched again, without the Python that decided on it.
+
+The second call of a kind is *recorded*: the kernels that it launches, with all their integers, and what each of their
+arrays is. From the third on, a call looks the recording up, makes the result, and launches the same kernels on its own
+arrays. That takes less than a microsecond beside the kernels; to check arguments, look up plans and list integers takes
+ten to a hundred.
+
+Calls are of one kind if their arrays agree in type, shape and strides, all other arguments in type and value, and the
+number of threads is the same. A recording is kept if launching kernels was all that the function did, which it says
+itself by returning ``repeatable(result)``, and if every array that it handed to them is
+
+- one of its arguments, or lies within one,
+- its result, which is new or one of its arguments,
+- scratch memory (`threads.aligned_empty`),
+- flags (`threads.flags`), of which the recording holds while they stay zero, or
+- a constant, which is read-only (`constant`).
+
+A call that looks at the values of an array must not say so, unless they are part of the kind: those of the arguments
+that the function names in `by_value`. Nor must one that does anything to an array by other means than kernels. It has to
+return what it writes to.
+"""
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.object cimport PyObject
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
+from libc.stdint cimport int64_t, uintptr_t
+from libc.string cimport memcmp, memcpy, memset
+
+cimport numpy as cnp
+
+from fastconv.threads cimport (
+    MAX_ARRAYS,
+    Flags,
+    Memory,
+    Region,
+    available_threads,
+    fill_region,
+    memories_so_far,
+    record,
+    recorded,
+    run,
+)
+
+cnp.import_array()
+
+cdef extern from "Python.h":
+    int PyLong_CheckExact(object)
+    int64_t PyLong_AsLongLongAndOverflow(object, int *overflow) except? -1
+
+cdef enum:
+    MOST_WORDS = 640
+    MOST_OPERANDS = 16
+    MOST_AXES = 16
+    MOST_TEXT = 256
+    MOST_CONTENTS = 1024
+    MOST_RESULTS = 2
+    MOST_SCRATCH = 24
+    MOST_LAUNCHES = 32
+    SPOILT = 0xA5
+
+# Kinds of calls that a function remembers; beyond these it forgets the oldest.
+cdef Py_ssize_t MOST_KINDS = 1024
+
+# What the words that follow in a key are.
+cdef enum:
+    NONE
+    FALSE
+    TRUE
+    INT
+    FLOAT
+    TEXT
+    TUPLE
+    LIST
+    ARRAY
+    CONTENTS
+    NAMED
+
+cdef struct Kind:
+    int64_t words[MOST_WORDS]
+    int count
+    PyObject *operands[MOST_OPERANDS]  # the arrays whose values are not part of it
+    int operand_count
+
+
+cdef inline bint add(Kind *kind, int64_t word) noexcept:
+    if kind.count == MOST_WORDS:
+        return False
+    kind.words[kind.count] = word
+    kind.count += 1
+    return True
+
+
+cdef bint add_bytes(Kind *kind, const char *start, Py_ssize_t size) noexcept:
+    cdef Py_ssize_t words = (size + 7) // 8
+    if not add(kind, size) or words > MOST_WORDS - kind.count:
+        return False
+    if words:
+        kind.words[kind.count + words - 1] = 0
+    memcpy(&kind.words[kind.count], start, size)
+    kind.count += words
+    return True
+
+
+cdef bint add_text(Kind *kind, str text) except? False:
+    cdef Py_ssize_t size
+    cdef const char *start = PyUnicode_AsUTF8AndSize(text, &size)
+    return size <= MOST_TEXT and add_bytes(kind, start, size)
+
+
+cdef bint add_array(Kind *kind, cnp.ndarray array, bint contents) noexcept:
+    """Of a native type of numbers, aligned, and not empty: kernels read no others as they are."""
+    cdef int number = cnp.PyArray_TYPE(array), ndim = cnp.PyArray_NDIM(array), axis
+    if (
+        number > cnp.NPY_CLONGDOUBLE
+        or ndim > MOST_AXES
+        or cnp.PyArray_SIZE(array) == 0
+        or not cnp.PyArray_ISALIGNED(array)
+        or array.descr is not cnp.PyArray_DescrFromType(number)
+    ):
+        return False
+    if not add(kind, CONTENTS if contents else ARRAY):
+        return False
+    if not add(kind, number + (ndim << 8) + (<int> cnp.PyArray_ISWRITEABLE(array) << 16)):
+        return False
+    for axis in range(ndim):
+        if not add(kind, cnp.PyArray_DIM(array, axis)) or not add(kind, cnp.PyArray_STRIDE(array, axis)):
+            return False
+    if contents:
+        return (
+            cnp.PyArray_IS_C_CONTIGUOUS(array)
+            and cnp.PyArray_ISWRITEABLE(array)  # others would be taken for constants
+            and cnp.PyArray_NBYTES(array) <= MOST_CONTENTS
+            and add_bytes(kind, cnp.PyArray_BYTES(array), cnp.PyArray_NBYTES(array))
+        )
+    if kind.operand_count == MOST_OPERANDS:
+        return False
+    kind.operands[kind.operand_count] = <PyObject *> array
+    kind.operand_count += 1
+    return True
+
+
+cdef bint add_value(Kind *kind, value, bint contents, bint nested=False) except? False:
+    """Whether a key can tell `value` from all others. Arrays in lists do not count, as lists may change meanwhile."""
+    cdef int overflow = 0
+    cdef int64_t word
+    cdef double number
+    if type(value) is cnp.ndarray:
+        return (contents or not nested) and add_array(kind, value, contents)
+    if value is None:
+        return add(kind, NONE)
+    if value is False:
+        return add(kind, FALSE)
+    if value is True:
+        return add(kind, TRUE)
+    if PyLong_CheckExact(value):
+        word = PyLong_AsLongLongAndOverflow(value, &overflow)
+        return not overflow and add(kind, INT) and add(kind, word)
+    if type(value) is str:
+        return add(kind, TEXT) and add_text(kind, value)
+    if type(value) is float:
+        number = value
+        memcpy(&word, &number, sizeof(word))
+        return add(kind, FLOAT) and add(kind, word)
+    if type(value) is tuple or type(value) is list:
+        if not add(kind, TUPLE if type(value) is tuple else LIST) or not add(kind, len(value)):
+            return False
+        for item in value:
+            if not add_value(kind, item, contents, True):
+                return False
+        return True
+    return False
+
+
+cdef struct Bounds:
+    uintptr_t low   # the first byte
+    uintptr_t high  # past the last
+
+
+cdef Bounds bounds_of(cnp.ndarray array) noexcept:
+    cdef Bounds bounds
+    cdef int axis
+    cdef cnp.npy_intp reach
+    bounds.low = bounds.high = <uintptr_t> cnp.PyArray_BYTES(array)
+    for axis in range(cnp.PyArray_NDIM(array)):
+        reach = (cnp.PyArray_DIM(array, axis) - 1) * cnp.PyArray_STRIDE(array, axis)
+        if reach < 0:
+            bounds.low += reach
+        else:
+            bounds.high += reach
+    bounds.high += cnp.PyArray_ITEMSIZE(array)
+    return bounds
+
+
+cdef bint overlap(cnp.ndarray one, cnp.ndarray other) noexcept:
+    cdef Bounds first = bounds_of(one), second = bounds_of(other)
+    return first.low < second.high and second.low < first.high
+
+
+cdef bint are_apart(Kind *kind) noexcept:
+    """Whether no two operands share memory."""
+    cdef int i, j
+    for i in range(kind.operand_count):
+        for j in range(i):
+            if overlap(<cnp.ndarray> kind.operands[i], <cnp.ndarray> kind.operands[j]):
+                return False
+    return True
+
+
+cdef struct Binding:
+    int at          # in the arrays of a kernel
+    int base        # an operand, a result or scratch memory, counted in this order
+    int64_t offset  # bytes from where that begins
+
+
+cdef class Launch:
+    """A kernel with all its arguments but the addresses that differ between calls."""
+
+    cdef Region region
+    cdef int64_t threads
+    cdef Binding bindings[MAX_ARRAYS]
+    cdef int binding_count
+
+
+cdef class Result:
+    """A new array, or the operand that a call writes to."""
+
+    cdef int operand  # -1: it is new
+    cdef int number, ndim
+    cdef cnp.npy_intp shape[MOST_AXES]
+
+    def __cinit__(self, cnp.ndarray array, list operands):
+        cdef int axis
+        self.operand = next((at for at, operand in enumerate(operands) if array is operand), -1)
+        self.number, self.ndim = cnp.PyArray_TYPE(array), cnp.PyArray_NDIM(array)
+        for axis in range(self.ndim):
+            self.shape[axis] = cnp.PyArray_DIM(array, axis)
+
+
+cdef class Recording:
+    """What calls of one kind launch."""
+
+    cdef list launches, results
+    cdef bint is_tuple, writes_operands
+    cdef int scratch_count
+    cdef cnp.npy_intp scratch[MOST_SCRATCH]  # bytes
+    cdef bint are_flags[MOST_SCRATCH]
+    cdef list constants                      # kept alive
+
+    cdef play(self, Kind *kind, bint spoiled=False):
+        """The result of another call; ``None`` if it has to be called after all.
+
+        That is where what it writes to overlaps what it reads, or where a flag was set. Memory that is new may hold
+        what it is to hold in the end, from an earlier call, unless it is `spoiled` first.
+        """
+        cdef char *bases[MOST_OPERANDS + MOST_RESULTS + MOST_SCRATCH]
+        cdef Region region
+        cdef Launch launch
+        cdef Result result
+        cdef Memory memory
+        cdef int i, base = kind.operand_count
+        cdef list made = [], scratch = []
+        if self.writes_operands and not are_apart(kind):
+            return None
+        for i in range(kind.operand_count):
+            bases[i] = cnp.PyArray_BYTES(<cnp.ndarray> kind.operands[i])
+        for result in self.results:
+            if result.operand < 0:
+                array = cnp.PyArray_EMPTY(result.ndim, result.shape, result.number, 0)
+                if spoiled:
+                    memset(cnp.PyArray_BYTES(array), SPOILT, cnp.PyArray_NBYTES(array))
+            else:
+                array = <cnp.ndarray> kind.operands[result.operand]
+            bases[base] = cnp.PyArray_BYTES(array)
+            made.append(array)
+            base += 1
+        for i in range(self.scratch_count):
+            memory = Memory(self.scratch[i])
+            bases[base + i] = memory.start
+            if self.are_flags[i] or spoiled:
+                memset(memory.start, 0 if self.are_flags[i] else SPOILT, self.scratch[i])
+            scratch.append(memory)
+        for launch in self.launches:
+            region = launch.region
+            for i in range(launch.binding_count):
+                region.arrays[launch.bindings[i].at] = bases[launch.bindings[i].base] + launch.bindings[i].offset
+            run(&region, launch.threads)
+        for i in range(self.scratch_count):
+            if self.are_flags[i] and any_set(bases[base + i], self.scratch[i]):
+                return None
+        return tuple(made) if self.is_tuple else made[0]
+
+
+    cdef bint gives(self, result, Kind *kind) except? False:
+        """Whether it computes `result` anew, as it must unless the function did more than it said."""
+        cdef cnp.ndarray one, other
+        if self.writes_operands:
+            return True
+        again = self.play(kind, spoiled=True)
+        if again is None:
+            return False
+        for one, other in zip(result if self.is_tuple else (result,), again if self.is_tuple else (again,)):
+            if memcmp(cnp.PyArray_BYTES(one), cnp.PyArray_BYTES(other), cnp.PyArray_NBYTES(one)) != 0:
+                return False
+        return True
+
+
+cdef bint any_set(const char *flags, Py_ssize_t size) noexcept:
+    cdef Py_ssize_t at
+    for at in range(size):
+        if flags[at]:
+            return True
+    return False
+
+
+cdef Recording recording_of(Kind *kind, list launched, result, int64_t first):
+    """A call's launches, with every address found in its arrays; ``None`` if one is not of those it may be of.
+
+    Its scratch memory is numbered from `first` on.
+    """
+    cdef Recording recording = Recording()
+    cdef list operands = [<object> kind.operands[i] for i in range(kind.operand_count)]
+    cdef list made = list(result) if type(result) is tuple else [result]
+    cdef list scratch = []
+    cdef Launch launch
+    cdef int at
+    if len(launched) > MOST_LAUNCHES or len(made) > MOST_RESULTS or not are_apart(kind):
+        return None
+    recording.launches, recording.results, recording.constants = [], [], []
+    recording.is_tuple = type(result) is tuple
+    for array in made:
+        if not may_be_result(array, operands):
+            return None
+        recording.results.append(Result(array, operands))
+        recording.writes_operands |= (<Result> recording.results[len(recording.results) - 1]).operand >= 0
+    for kernel, arrays, ints, scalars, tiles, threads, grain in launched:
+        launch = Launch()
+        launch.threads = threads
+        fill_region(&launch.region, kernel, arrays, ints, scalars, tiles, grain)
+        for at, array in enumerate(arrays):
+            # All others are functions of this process.
+            if isinstance(array, cnp.ndarray):
+                launch.bindings[launch.binding_count].at = at
+                if find(array, operands + made, scratch, first, &launch.bindings[launch.binding_count]):
+                    launch.binding_count += 1
+                elif cnp.PyArray_ISWRITEABLE(array):
+                    return None
+                else:
+                    recording.constants.append(array)
+        recording.launches.append(launch)
+    if len(scratch) > MOST_SCRATCH:
+        return None
+    recording.scratch_count = len(scratch)
+    for at, memory in enumerate(scratch):
+        recording.scratch[at] = (<Memory> memory).size
+        recording.are_flags[at] = isinstance(memory, Flags)
+        if recording.are_flags[at] and recording.writes_operands and kind.operand_count == 1:
+            return None  # what it reads is gone when a flag is set
+    return recording
+
+
+cdef bint may_be_result(array, list operands):
+    """Whether a call can make `array` anew, or is to write to it."""
+    if any(array is operand for operand in operands):
+        return True
+    return (
+        type(array) is cnp.ndarray
+        and cnp.PyArray_IS_C_CONTIGUOUS(array)
+        and cnp.PyArray_SIZE(array) > 0
+        and cnp.PyArray_NDIM(array) <= MOST_AXES
+        and not any(overlap(array, operand) for operand in operands)
+    )
+
+
+cdef bint find(cnp.ndarray array, list arrays, list scratch, int64_t first, Binding *binding):
+    """Whether `array` begins within one of `arrays`, or in scratch memory of this call, which is added to `scratch`."""
+    cdef uintptr_t start = <uintptr_t> cnp.PyArray_BYTES(array)
+    cdef Bounds bounds
+    for at, other in enumerate(arrays):
+        bounds = bounds_of(other)
+        if bounds.low <= start < bounds.high:
+            binding.base = at
+            binding.offset = <int64_t> (start - <uintptr_t> cnp.PyArray_BYTES(other))
+            return True
+    owner = array
+    while isinstance(owner, cnp.ndarray):
+        owner = owner.base
+    if not isinstance(owner, Memory) or (<Memory> owner).number < first:
+        return False
+    if owner not in scratch:
+        scratch.append(owner)
+    binding.base = len(arrays) + scratch.index(owner)
+    binding.offset = <int64_t> (start - <uintptr_t> (<Memory> owner).start)
+    return True
+
+
+cdef class Repeated:
+    """The calls of one function, of which those that repeat others are played from recordings."""
+
+    cdef object function
+    cdef tuple names                 # of its arguments
+    cdef readonly frozenset by_value
+    cdef Py_ssize_t first            # of these that tell calls apart: a method is one object's
+    cdef dict kinds                  # None where calls have been seen once, False where they cannot be recorded
+
+    def __init__(self, function, tuple names, by_value=(), is_method=False):
+        self.function = function
+        self.names = names
+        self.by_value = frozenset(by_value)
+        self.first = 1 if is_method else 0
+        self.kinds = {}
+
+    def call(self, tuple args, dict kwargs):
+        cdef Kind kind
+        cdef int64_t first
+        cdef list launched = recorded()
+        if launched is not None:  # by a function that calls this one
+            result = self.function(*args, **kwargs)
+            launched[0] = None
+            return result
+        if not self.describe(args, kwargs, &kind):
+            return self.function(*args, **kwargs)
+        key = PyBytes_FromStringAndSize(<char *> kind.words, kind.count * sizeof(int64_t))
+        recording = self.kinds.get(key, self)
+        if type(recording) is Recording:
+            result = (<Recording> recording).play(&kind)
+            if result is not None:
+                return result
+        if recording is not None:
+            if recording is self:
+                if len(self.kinds) >= MOST_KINDS:
+                    self.kinds.pop(next(iter(self.kinds)), None)
+                self.kinds[key] = None
+            return self.function(*args, **kwargs)
+        launched = [None]
+        first = memories_so_far()
+        record(launched)
+        try:
+            result = self.function(*args, **kwargs)
+            is_complete = recorded() is launched and launched[0] is result and len(launched) > 1
+        finally:
+            record(None)
+        if is_complete:
+            recording = recording_of(&kind, launched[1:], result, first)
+            if recording is not None and not (<Recording> recording).gives(result, &kind):
+                recording = None
+        self.kinds[key] = False if recording is None else recording
+        return result
+
+    @property
+    def recordings(self):
+        """How many kinds of calls are played."""
+        return sum(type(known) is Recording for known in self.kinds.values())
+
+    cdef bint describe(self, tuple args, dict kwargs, Kind *kind) except? False:
+        """Whether the arguments are all of types that a key can tell apart."""
+        cdef Py_ssize_t at
+        kind.count = kind.operand_count = 0
+        add(kind, available_threads())
+        for at in range(self.first, len(args)):
+            value = args[at]
+            if not add_value(kind, value, self.by_value and at < len(self.names) and self.names[at] in self.by_value):
+                return False
+        for name, value in kwargs.items():
+            if not add(kind, NAMED) or not add_text(kind, name):
+                return False
+            if not add_value(kind, value, name in self.by_value):
+                return False
+        return True
+
+
+def repeatable(result):
+    """`result` of a call that did nothing but launch kernels, and looked at no values."""
+    cdef list launched = recorded()
+    if launched is not None:
+        launched[0] = result
+    return result
+
+
+def unrepeatable():
+    """Said by what looks at values, or does more than launch kernels: the call under way will not be recorded."""
+    record(None)
+
+
+def constant(cnp.ndarray array):
+    """`array`, which is not written to any more, and depends on nothing but the kind of a call."""
+    array.setflags(write=False)
+    return array

@@ -1,0 +1,35 @@
+"""Which public functions are played from recordings when their calls repeat (see recordings.pyx)."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from fastconv.recordings import Repeated, constant, repeatable, unrepeatable
+
+__all__ = ["constant", "repeatable", "repeated", "unrepeatable"]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def repeated(*, by_value: tuple[str, ...] = ()) -> Callable[[_Function], _Function]:
+    """Have calls of a function that repeat others play what those launched.
+
+    The contents of the arguments `by_value`, which are small arrays, belong to the kind of a call.
+    """
+
+    def decorate(function: _Function) -> _Function:
+        code = inspect.unwrap(function).__code__
+        repeats = Repeated(function, code.co_varnames[: code.co_argcount], by_value)
+        call = repeats.call
+
+        @functools.wraps(function)
+        def repeated(*args: Any, **kwargs: Any) -> Any:
+            return call(args, kwargs)
+
+        repeated.repeats = repeats  # type: ignore[attr-defined]
+        return repeated  # type: ignore[return-value]
+
+    return decorate
