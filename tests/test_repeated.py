@@ -16,7 +16,7 @@ from fastconv import grad, ndimage, nn, signal
 from fastconv.nn.arguments import launched
 from fastconv.replay import repeatable, repeated, unrepeatable
 
-SEEDS = 25
+SEEDS = 20  # those of test_guards.py, so that both need the same kernels
 
 
 def public_functions():
@@ -42,7 +42,7 @@ def spoil(array, rng):
         special = rng.random(array.shape) < rng.choice([0, 0, 0.02])
         array[special] = rng.choice([np.nan, np.inf, -np.inf, 0, np.finfo(array.real.dtype).max])
     elif array.dtype.kind in "iu":
-        array[...] = rng.integers(0, 120, array.shape)
+        array[...] = rng.permutation(array, axis=-1)  # of classes, only some are
 
 
 def checking(function, rng):
@@ -85,7 +85,7 @@ def test_a_repeated_call_computes_what_the_function_computes(family, monkeypatch
         monkeypatch.setattr(module, name, checking(getattr(module, name), rng))
     for seed in range(SEEDS):
         with np.errstate(all="ignore"):
-            call(family, seed, most=33)
+            call(family, seed)
 
 
 def floats(*shape):

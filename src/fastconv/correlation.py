@@ -179,6 +179,8 @@ def _run(
     if terms is not None:
         from fastconv.strategies.separable import Separable, find_factors
 
+        if kernel.flags.writeable:
+            unrepeatable()
         factors = find_factors(kernel.reshape(plan.geometry.kernel), terms)
         if factors is not None:
             g = plan.geometry

@@ -81,6 +81,8 @@ cdef struct Kind:
     int count
     PyObject *operands[MOST_OPERANDS]  # the arrays whose values are not part of it
     int operand_count
+    PyObject *contents[MOST_OPERANDS]  # those whose values are
+    int contents_count
 
 
 cdef inline bint add(Kind *kind, int64_t word) noexcept:
@@ -127,9 +129,12 @@ cdef bint add_array(Kind *kind, cnp.ndarray array, bint contents) noexcept:
         if not add(kind, cnp.PyArray_DIM(array, axis)) or not add(kind, cnp.PyArray_STRIDE(array, axis)):
             return False
     if contents:
+        if kind.contents_count == MOST_OPERANDS:
+            return False
+        kind.contents[kind.contents_count] = <PyObject *> array
+        kind.contents_count += 1
         return (
             cnp.PyArray_IS_C_CONTIGUOUS(array)
-            and cnp.PyArray_ISWRITEABLE(array)  # others would be taken for constants
             and cnp.PyArray_NBYTES(array) <= MOST_CONTENTS
             and add_bytes(kind, cnp.PyArray_BYTES(array), cnp.PyArray_NBYTES(array))
         )
@@ -322,7 +327,9 @@ cdef Recording recording_of(Kind *kind, list launched, result, int64_t first):
     cdef list operands = [<object> kind.operands[i] for i in range(kind.operand_count)]
     cdef list made = list(result) if type(result) is tuple else [result]
     cdef list scratch = []
+    cdef list contents = [<object> kind.contents[i] for i in range(kind.contents_count)]
     cdef Launch launch
+    cdef Binding ignored
     cdef int at
     if len(launched) > MOST_LAUNCHES or len(made) > MOST_RESULTS or not are_apart(kind):
         return None
@@ -343,7 +350,7 @@ cdef Recording recording_of(Kind *kind, list launched, result, int64_t first):
                 launch.bindings[launch.binding_count].at = at
                 if find(array, operands + made, scratch, first, &launch.bindings[launch.binding_count]):
                     launch.binding_count += 1
-                elif cnp.PyArray_ISWRITEABLE(array):
+                elif cnp.PyArray_ISWRITEABLE(array) or find(array, contents, [], first, &ignored):
                     return None
                 else:
                     recording.constants.append(array)
@@ -455,7 +462,7 @@ cdef class Repeated:
     cdef bint describe(self, tuple args, dict kwargs, Kind *kind) except? False:
         """Whether the arguments are all of types that a key can tell apart."""
         cdef Py_ssize_t at
-        kind.count = kind.operand_count = 0
+        kind.count = kind.operand_count = kind.contents_count = 0
         add(kind, available_threads())
         for at in range(self.first, len(args)):
             value = args[at]

@@ -155,7 +155,9 @@ def _find_factors(taps: bytes, shape: tuple[int, int], char: str, max_terms: int
     kernel = np.frombuffer(taps, char).reshape(shape)
     if (pair := outer_product(kernel)) is not None:
         column, row = (np.ascontiguousarray(array, char) for array in pair)
-        return Factors(column.reshape(1, 1, -1, 1), row.reshape(1, 1, 1, -1), kernel[np.newaxis, np.newaxis])
+        return Factors(
+            constant(column.reshape(1, 1, -1, 1)), constant(row.reshape(1, 1, 1, -1)), kernel[np.newaxis, np.newaxis]
+        )
     if max_terms == 0:
         return None
     # The rank of a submatrix bounds that of the kernel from below, which tells most kernels apart at little cost.
@@ -327,6 +329,7 @@ class Separable(PreparesFirst, PricedQuickly):
         return self.prepare_weight(weight)
 
     def prepare_weight(self, weight: np.ndarray) -> Factors:
+        unrepeatable()
         columns, rows = factorise(weight)
         columns, rows = (constant(np.array(array, weight.dtype, order="C")) for array in (columns, rows))
         return Factors(columns, rows, np.ascontiguousarray(weight))
