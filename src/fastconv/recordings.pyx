@@ -17,8 +17,8 @@ itself by returning ``repeatable(result)``, and if every array that it handed to
 - a constant, which is read-only (`constant`).
 
 A call that looks at the values of an array must not say so, unless they are part of the kind: those of the arguments
-that the function names in `by_value`. Nor must one that does anything to an array by other means than kernels. It has to
-return what it writes to.
+that the function names in `by_value`. Nor must one that does anything to an array other than by kernels. A function has
+to return what it writes to.
 """
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
@@ -294,7 +294,6 @@ cdef class Recording:
             if self.are_flags[i] and any_set(bases[base + i], self.scratch[i]):
                 return None
         return tuple(made) if self.is_tuple else made[0]
-
 
     cdef bint gives(self, result, Kind *kind) except? False:
         """Whether it computes `result` anew, as it must unless the function did more than it said."""
