@@ -27,9 +27,9 @@ if platform.machine() in ("x86_64", "AMD64"):
     INSTRUCTION_SETS["avx2"] = ["-mavx2", "-mfma"]
     INSTRUCTION_SETS["avx512"] = ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma"]
 
-# `make asan` has the extensions and the kernels of one instruction set check themselves. Integers that overflow are an
-# error there, though Python's own flags let them wrap around. GCC's object-size takes the shorter of two arrays for the
-# size of either.
+# `make asan` instruments the extensions and the kernels of one instruction set. There, integer overflow is an error,
+# although Python's own flags let integers wrap around. GCC's object-size check takes the shorter of two arrays for the
+# size of both.
 SANITISED_ISA = os.environ.get("FASTCONV_SANITIZE")
 SANITISERS = []
 if SANITISED_ISA:
@@ -128,7 +128,7 @@ EXTENSIONS = [
     extension("fastconv.kernels.patches"),
     extension("fastconv.kernels.scatter"),
     extension("fastconv.kernels.separable"),
-    # Short copies stay loops: a call takes longer.
+    # Short copies must stay loops: a call would take longer.
     extension("fastconv.kernels.sweep", compile_args=["-fno-tree-loop-distribute-patterns"]),
     extension("fastconv.kernels.windows"),
     extension("fastconv.kernels.winograd"),

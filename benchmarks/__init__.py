@@ -1,10 +1,11 @@
 """fastconv beside the libraries that its users would otherwise call.
 
-``layers``        what is computed: named descriptors
-``problems``      a descriptor, an operation and a type: arrays, and how far two results may differ
-``libraries``     who computes it: fastconv, as the peers see it
+``layers``        named descriptors of what is computed
+``problems``      a descriptor, an operation and a type, with arrays and how far two results may differ
+``libraries``     the protocol of a library, and fastconv as one
 ``peers``         the optional peers, each behind one small adapter
-``isolated``      any of them in a process of its own
-``side_by_side``  the table
+``isolated``      a library in a process of its own
+``side_by_side``  the tables; ``accuracy`` the errors
+``kernels``       the compiled kernels one by one; ``profiling`` where the time of one layer goes
 ``test_*``        pytest-benchmark suites
 """

@@ -1,7 +1,7 @@
 """``python -m benchmarks.accuracy``: maximum errors of fastconv and its peers on the same layers, in σ of the output.
 
-Data are normal. The truth is fastconv's reference in float64. What fastconv promises is its tolerance: past it, the
-exit status is 1.
+Data are normal, and errors are differences from fastconv's float64 reference. fastconv promises its tolerance: if it
+exceeds that, the exit status is 1.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from benchmarks.problems import Problem, matching_problems
 
 
 def errors(problem: Problem, libraries: list[Library]) -> dict[str, float]:
-    """Of everyone who takes part in `problem`."""
+    """The error of every library that takes part in `problem`."""
     arrays = problem.arrays()
     truth_problem = replace(problem, dtype="float64")
     truth = Fastconv(fastconv.get_num_threads(), "reference").prepare(
@@ -37,7 +37,7 @@ def errors(problem: Problem, libraries: list[Library]) -> dict[str, float]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=fastconv.get_num_threads(), help="of every library")
+    parser.add_argument("--threads", type=int, default=fastconv.get_num_threads(), help="threads per library")
     layers = [table for table in TABLES if table not in ("filters", "pools")]
     parser.add_argument("--table", choices=layers, default="conv")
     parser.add_argument("--only", metavar="PATTERN", default="", help="rows whose name this regular expression matches")

@@ -1,4 +1,4 @@
-"""What the suites share: the number of threads, and one bounded way to time a library."""
+"""Shared by the suites: the number of threads, and a fixture that times a library within a budget."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import fastconv
 from benchmarks.libraries import Fastconv, Library
 from benchmarks.problems import Problem
 
-# A case takes about this long, however fast its call is; a slower call is made twice.
+# A case takes about this long, however fast its call is; calls slower than this are made twice.
 BUDGET_SECONDS = 0.25
 
 # Calls of a microsecond are timed by the thousand, for the clock's sake.
@@ -36,7 +36,7 @@ def threads(request):
 def time_call(benchmark, threads):
     """``time_call(group, problem, library)``: check against fastconv, then time; skipped where refused.
 
-    `library` is built from the number of threads; the group collects all libraries of a layer.
+    `make` builds the library for a number of threads; the group collects all libraries of a layer.
     """
 
     def time_call(group: str, problem: Problem, make) -> None:
@@ -74,5 +74,5 @@ def time_call(benchmark, threads):
 
 @functools.cache
 def expected_result(problem: Problem, threads: int):
-    """What fastconv makes of `problem`."""
+    """fastconv's result for `problem`."""
     return Fastconv(threads).prepare(problem, *problem.arrays())()

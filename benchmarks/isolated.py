@@ -1,7 +1,8 @@
-"""A library in a process of its own, which is stopped while another library's turn lasts.
+"""A library in a process of its own, which is stopped during another library's turn.
 
-In one process the workers of torch and onnxruntime spin on for a while after a call of theirs, and take a core from
-whoever is timed next: with several threads, a library whose workers sleep at once then looks slower than it is.
+In a shared process, the workers of torch and onnxruntime keep spinning for a while after a call and take a core from
+the library that is timed next. With several threads, a library whose workers sleep at once then looks slower than it
+is.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from fastconv.timing import Contender
 
 
 class Isolated:
-    """Stands for a library here, and for its `Contender` in a table."""
+    """Stands in for a library, and for its `Contender`, in this process."""
 
     def __init__(self, library: type[Library], threads: int) -> None:
         self.name = library.name
@@ -30,7 +31,7 @@ class Isolated:
         self._pipe, theirs = spawn.Pipe()
         self._process = spawn.Process(target=_serve, args=(theirs, library, threads), daemon=True)
         self._process.start()
-        atexit.register(self._process.kill)  # a stopped process would never see the end that is asked of it
+        atexit.register(self._process.kill)  # a stopped process would not react to a request to end
         self.version: str = self._answer()
 
     def refuse(self, problem: Problem) -> str | None:
@@ -40,7 +41,7 @@ class Isolated:
         return self._ask("error", problem)
 
     def enter(self, problem: Problem) -> np.ndarray:
-        """Prepare `problem`, which is timed from now on, and return the result of a call."""
+        """Prepare `problem`, to be timed from now on, and return the result of a call."""
         return self._ask("enter", problem)
 
     def calibrate(self) -> None:
@@ -78,7 +79,7 @@ def _serve(pipe: Connection, library_class: type[Library], threads: int) -> None
         question, *arguments = pipe.recv()
         if question == "enter":
             (problem,) = arguments
-            arrays = problem.arrays()  # which some libraries read without a reference of their own
+            arrays = problem.arrays()  # kept alive here: some libraries read them without holding a reference
             contender = Contender(library.name, library.prepare(problem, *arrays))
             answer = np.array(contender.call())
         elif question == "seconds":

@@ -42,7 +42,7 @@ def _values(*shape: int) -> np.ndarray:
 
 
 def _short(g: ConvGeometry) -> str:
-    """The descriptor without what all cases have in common."""
+    """The descriptor without the batch, which is 1 in all cases."""
     return str(g).removeprefix("n1 ")
 
 
@@ -71,7 +71,7 @@ def _moving(kernel: str, problem: str, call: Callable[[], np.ndarray], x: np.nda
 
 
 def cases() -> list[Case]:
-    """One case or more per header of kernels/simd that holds a kernel, and per module of kernels that moves values."""
+    """At least one case per header of kernels/simd that has a kernel, and some of the kernels that move values."""
     image, maps, scores = _values(200, 200), _values(1, 32, 32, 32), _values(64, 500)
     weight, bell = _values(256, 256), np.exp(-(np.linspace(-3, 3, 9) ** 2)).astype(np.float32)
     gaussian = np.outer(bell, bell)

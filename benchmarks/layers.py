@@ -1,7 +1,7 @@
 """Names of layers, each with the descriptor that `fastconv.geometry` parses.
 
-`TABLES` holds every table by its name: the mixed convolutions, filters of images and signals, and the pooling windows
-that are compared by default, gradients, the other layers, and the convolutions of whole classical networks.
+`TABLES` holds every table by its name: mixed convolutions, filters of images and signals, pooling windows, gradients,
+the other layers, and the convolutions of whole classical networks.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ FILTERS = {
     for kernel in (3, 5, 7, 11, 15, 31, 63)
 }
 
-# Gaussians of so many taps, which reach four standard deviations: as kernels that `convolve2d` finds separable, and
-# blurs.
+# Gaussians with this many taps, which reach four standard deviations: as kernels that `convolve2d` recognises as
+# separable, and as blurs.
 GAUSSIANS = {
     f"{extent}x{extent} {kernel}x{kernel}": f"ic1 oc1 i{extent} k{kernel} p{kernel // 2}"
     for extent in (1024, 256)
     for kernel in (9, 17, 33)
 }
 
-# Extremes and means of windows.
+# Maxima and means of windows.
 WINDOWS = {
     f"{extent}x{extent} {kernel}x{kernel}": f"ic1 oc1 i{extent} k{kernel} p{kernel // 2}"
     for extent in (1024, 256)
@@ -64,7 +64,7 @@ POOLS = {
     "32@112 13x13 s1 p6": "c32 i112 k13 p6",
 }
 
-# Convolutions whose gradients are computed, and which are transposed.
+# Convolutions whose gradients and transposes are timed.
 GRADIENTS = {
     name: CONVOLUTIONS[name]
     for name in (
@@ -81,8 +81,8 @@ GRADIENTS = {
     )
 }
 
-# The other layers, on the extents of their input: maps of one image, its scores, and the scores of a batch; `linear`
-# adds its outputs (AlexNet's and VGG's first, LeNet's last).
+# The other layers, with the extents of their input: maps of one image, its scores, and the scores of a batch; `linear`
+# adds its number of outputs (AlexNet's and VGG's first, LeNet's last).
 LAYERS = {
     f"{operation} {extents}": f"{operation} {extents}"
     for operations, shapes in (
@@ -102,7 +102,7 @@ NETWORK_TABLES = {
     for name, network in NETWORKS.items()
 }
 
-# How often a network repeats a layer, if more than once, for sums over all its convolutions.
+# How often a network repeats a layer, if more than once; for sums over all its convolutions.
 REPEATS = {
     name: {names[0]: len(names) for names in network().convolutions.values() if len(names) > 1}
     for name, network in NETWORKS.items()

@@ -1,4 +1,4 @@
-"""What the tables and suites compare: the protocol of a library, and fastconv as one."""
+"""The protocol of the libraries that tables and suites compare, and fastconv as one of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Call = Callable[[], np.ndarray]
 
 
 class Library(Protocol):
-    """A library, or one way to use it. Its constructor imports it, and says on how many threads it runs."""
+    """A library, or one way to use it. The constructor imports it and sets its number of threads."""
 
     name: ClassVar[str]
     operations: ClassVar[tuple[str, ...]]
@@ -26,20 +26,20 @@ class Library(Protocol):
     def __init__(self, threads: int) -> None: ...
 
     def refuse(self, problem: Problem) -> str | None:
-        """Why it does not take part in `problem`, which is one of its operations, or ``None``."""
+        """Why the library does not take part in `problem`, which is one of its operations, or ``None``."""
 
     def error(self, problem: Problem) -> float:
         """Expected maximum error, in σ of the output."""
 
     def prepare(self, problem: Problem, *arrays: np.ndarray) -> Call:
-        """One call of the library, to be timed, on ``problem.arrays()``; what its users do once is done here.
+        """A call of the library on ``problem.arrays()``, to be timed; what its users do once is done here.
 
-        Results may share one memory: each is good until the next call, and while the call lives.
+        Results may share memory: each is valid until the next call, and as long as the call exists.
         """
 
 
 class Fastconv:
-    """One-shot calls of the public functions."""
+    """One-shot calls of the public functions, as most users make them."""
 
     name = "fastconv"
     operations = OPERATIONS + LAYERS
@@ -53,7 +53,7 @@ class Fastconv:
         self.strategy = strategy
 
     def plan(self, problem: Problem) -> fastconv.plan.Plan:
-        # What SciPy sums directly is componentwise accurate unless the caller allows more.
+        # What SciPy sums directly is componentwise accurate unless the caller sets a tolerance.
         tolerance = 0.0 if self.tolerance is None and problem.operation == "filter" else self.tolerance
         return planner.plan(
             problem.geometry,
@@ -106,7 +106,7 @@ class Fastconv:
 
 
 class Loosely(Fastconv):
-    """Filters of images for callers who allow what `conv2d` allows by default."""
+    """Image filters with the tolerance that `conv2d` has by default."""
 
     name = "fastconv 1e-5"
     operations = ("filter",)
@@ -114,7 +114,7 @@ class Loosely(Fastconv):
 
 
 class Prepared(Fastconv):
-    """The weight prepared once and the result's memory given, as onnxruntime has them."""
+    """The weight is prepared once and the result's memory is provided, as for onnxruntime."""
 
     name = "prepared"
     operations = ("conv",)
@@ -129,7 +129,7 @@ class Prepared(Fastconv):
 
 
 class PreparedLoosely(Prepared):
-    """For callers who allow ten times the default error."""
+    """Prepared, with ten times the default tolerance."""
 
     name = "prepared 1e-4"
     tolerance = 1e-4
@@ -148,7 +148,7 @@ def window(geometry: ConvGeometry) -> dict[str, Any]:
 def transposed_window(geometry: ConvGeometry) -> dict[str, Any]:
     """The arguments of `conv_transpose2d` that lead back from the outputs of a geometry to its input."""
     begins = tuple(begin for begin, _ in geometry.padding)
-    # What a stride leaves unread at the end of an axis.
+    # Samples at the end of an axis that the stride leaves unread.
     rest = tuple(
         (extent + begin + end - dilation * (kernel - 1) - 1) % stride
         for extent, (begin, end), kernel, stride, dilation in zip(
@@ -159,11 +159,11 @@ def transposed_window(geometry: ConvGeometry) -> dict[str, Any]:
 
 
 def layer_options(layer: Layer) -> dict[str, Any]:
-    """The arguments of a layer beside its arrays, by names that torch has too."""
+    """The arguments of a layer besides its arrays, under names that torch shares."""
     options = {"softmax": {"dim": 1}, "log_softmax": {"dim": 1}, "local_response_norm": {"size": 5}}
     return options.get(layer.operation, {})
 
 
 def flipped(kernel: np.ndarray) -> np.ndarray:
-    """The kernel with which a true convolution, which flips it again, correlates."""
+    """The flipped kernel, with which a true convolution correlates."""
     return np.ascontiguousarray(np.flip(kernel))

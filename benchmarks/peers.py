@@ -1,6 +1,6 @@
 """The optional peers, each behind one small adapter: a `Library`.
 
-A new peer is one class here and one name in `PEERS`. A constructor that raises ImportError leaves its peer out, with
+A new peer is one class here and one name in `PEERS`. If its constructor raises ImportError the peer is left out, with
 that reason. Every adapter chooses what is fastest for its peer: layout, constant weights, preallocated results.
 """
 
@@ -29,7 +29,7 @@ def _begins(problem: Problem) -> tuple[int, ...]:
 
 
 def _as_batches(problem: Problem, arrays: tuple[np.ndarray, ...]) -> list[np.ndarray]:
-    """Images and kernels as ``(N, C, H, W)``, whatever the operation."""
+    """Images and kernels as ``(N, C, H, W)``, for any operation."""
     return [array.reshape((1,) * (4 - array.ndim) + array.shape) for array in arrays]
 
 
@@ -62,7 +62,7 @@ def _onnx_model(onnx, problem: Problem, weight: list[np.ndarray]) -> bytes:
 
 
 class Peer:
-    """What most adapters share: every problem of their operations is taken, and products are summed directly."""
+    """Base of most adapters: it takes every problem of its operations, and products are summed directly."""
 
     operations: ClassVar[tuple[str, ...]] = ("conv", "filter", "max_pool", "avg_pool")
 
@@ -80,7 +80,7 @@ class Torch(Peer):
     operations = (*Peer.operations, *GRADIENTS, *LAYERS)
     channels_last = False
 
-    # A kernel for one channel is lowered to a matrix of one row a tap.
+    # A kernel for one channel is lowered to a matrix with one row per tap.
     MAX_LOWERED_BYTES = 4 << 30
 
     def __init__(self, threads: int) -> None:
@@ -95,7 +95,7 @@ class Torch(Peer):
             return None
         g = problem.geometry
         if any(begin != end for begin, end in g.padding):
-            return "pads both sides equally only"
+            return "only pads both sides equally"
         lowered = g.positions * g.taps * np.dtype(problem.dtype).itemsize
         if problem.operation == "filter" and lowered > self.MAX_LOWERED_BYTES:
             return f"would lower the image to {lowered / 2**30:.0f} GiB"
@@ -212,7 +212,7 @@ class InferenceEngine(Peer):
 
     operations = ("conv",)
 
-    # Measured by ``python -m benchmarks.accuracy``, in σ of the output, and rounded up: of all layers the largest.
+    # The largest over all layers, in σ of the output, measured by ``python -m benchmarks.accuracy`` and rounded up.
     measured_error: ClassVar[float]
 
     def refuse(self, problem: Problem) -> str | None:
@@ -258,7 +258,7 @@ class OpenVino(InferenceEngine):
 
 
 class Ncnn(InferenceEngine):
-    """Image by image: a network has no batches. Images are read, and a single result is, where they are."""
+    """Image by image, since a network has no batches. Images, and a single result, are read in place."""
 
     name = "ncnn"
     measured_error = 3e-5  # Winograd
@@ -273,7 +273,7 @@ class Ncnn(InferenceEngine):
     def prepare(self, problem: Problem, *arrays: np.ndarray) -> Call:
         x, weight = arrays
         net = self.ncnn.Net()
-        # Packing, sgemm and Winograd stay as they are by default: on. Half precision is on by default, too: not here.
+        # Packing, sgemm and Winograd are on by default and stay on. Half precision is on by default, too, but not here.
         net.opt.num_threads = self.threads
         for option in (
             "use_fp16_packed",
@@ -284,7 +284,7 @@ class Ncnn(InferenceEngine):
         ):
             setattr(net.opt, option, False)
         net.load_param_mem(self._parameters(problem))
-        # Zero marks a weight as float32. The network refers to these bytes as long as it lives.
+        # Zero marks a weight as float32. The network refers to these bytes as long as it exists.
         stored = np.uint32(0).tobytes() + weight.tobytes()
         net.load_model_mem(stored)
         out = np.empty(problem.geometry.out_shape, np.float32)
@@ -303,7 +303,7 @@ class Ncnn(InferenceEngine):
 
     @staticmethod
     def _parameters(problem: Problem) -> str:
-        """The network's text: a magic number, the count of layers and blobs, and a line a layer."""
+        """The network's text: a magic number, the numbers of layers and blobs, and one line per layer."""
         g = problem.geometry
         kind = "Convolution" if g.g == 1 else "ConvolutionDepthWise"
         (kh, kw), (sh, sw), (dh, dw) = g.kernel, g.stride, g.dilation
@@ -316,9 +316,9 @@ class Ncnn(InferenceEngine):
 
 
 class Mnn(InferenceEngine):
-    """Converted from ONNX, as its users do: from ``MNN.expr.conv2d`` layers ran without Winograd, groups wrongly.
+    """Converted from ONNX, as its users do: layers from ``MNN.expr.conv2d`` ran without Winograd, and groups wrongly.
 
-    The input is copied into the network's memory, the result is read where it is.
+    The input is copied into the network's memory, the result is read in place.
     """
 
     name = "MNN"
@@ -371,7 +371,7 @@ class Mnn(InferenceEngine):
 
         def timed():
             image.write(x)
-            outputs[:] = module.forward([image])  # an array that was read does not keep its variable alive
+            outputs[:] = module.forward([image])  # kept: an array read from a variable does not keep it alive
             return outputs[0].read()
 
         return timed
@@ -379,7 +379,7 @@ class Mnn(InferenceEngine):
 
 @contextlib.contextmanager
 def _muted() -> Iterator[None]:
-    """Keep what compiled code prints on standard output from the table."""
+    """Keep what compiled code prints on standard output out of the table."""
     stdout = os.dup(1)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
@@ -391,7 +391,7 @@ def _muted() -> Iterator[None]:
 
 
 class OpenCv(Peer):
-    """``filter2D``, which correlates, and turns to a DFT for large kernels; ``GaussianBlur``, ``dilate``, ``blur``."""
+    """``filter2D``, which correlates, by DFT for large kernels; ``GaussianBlur``, ``dilate``, ``blur``."""
 
     name = "OpenCV"
     operations = ("filter", "gaussian", "blur", *WINDOWS)
@@ -421,7 +421,7 @@ class OpenCv(Peer):
 
 
 class ScipySignal(Peer):
-    """A function of ``scipy.signal``, all of them on one thread."""
+    """A function of ``scipy.signal``, which runs on one thread."""
 
     operations = ("filter", "gaussian", "signal")
     function: ClassVar[str]
@@ -443,12 +443,12 @@ class ScipyConvolve2d(ScipySignal):
     name = f"scipy {function}"
     operations = ("filter", "gaussian")
 
-    # Its plain loop does about 1e9 operations a second: past this, a call takes seconds.
+    # Its plain loop does about 1e9 operations per second: past this, a call takes seconds.
     MAX_FLOPS = 1e9
 
     def refuse(self, problem: Problem) -> str | None:
         flops = problem.geometry.flops
-        return f"would take about {flops / 1e9:.0f} s a call" if flops > self.MAX_FLOPS else None
+        return f"would take about {flops / 1e9:.0f} s per call" if flops > self.MAX_FLOPS else None
 
 
 class ScipyFft(ScipySignal):
@@ -481,7 +481,7 @@ class NumpyConvolve(ScipySignal):
 
 
 class NumPy(Peer):
-    """What is written without a library, for the layers that are one expression."""
+    """The expression that needs no library, for layers that are one expression."""
 
     name = "numpy"
     version = np.__version__
@@ -538,7 +538,7 @@ PEERS = (
 def available_peers(
     threads: int, start: Callable[[type[Library], int], Any] = type.__call__
 ) -> tuple[list[Any], dict[str, str]]:
-    """The peers that are installed, each as ``start`` makes it of its class, and for every other one the reason."""
+    """The installed peers, each made from its class by ``start``, and for every other peer the reason."""
     present, missing = [], {}
     for peer in PEERS:
         try:

@@ -15,21 +15,21 @@ from fastconv.strategies.base import sum_error
 
 GRADIENTS = ("conv_input", "conv_weight", "conv_transpose")
 
-# Of what a window sees of an image.
+# Operations on the window of an image.
 WINDOWS = ("max_window", "mean_window")
 
 OPERATIONS = ("conv", "filter", "gaussian", "blur", "signal", *WINDOWS, "max_pool", "avg_pool", *GRADIENTS)
 
-# Other layers, which have a `Layer` each.
+# The other layers, each of them a `Layer`.
 LAYERS = (
     *("relu", "leaky_relu", "prelu", "gelu", "silu", "sigmoid", "tanh", "hardswish", "softmax", "log_softmax"),
     *("linear", "batch_norm", "local_response_norm", "dropout", "cross_entropy"),
 )
 
-# Operations of one image or signal, and the tables of which they are the rows.
+# Operations on one image or signal, and the tables whose rows they make.
 _OF_TABLES = {"filters": "filter", "gaussians": "gaussian", "blurs": "blur", "signals": "signal"}
 
-# What is expected of a maximum over many normal errors is passed now and then, but not twofold.
+# The maximum of many normal errors exceeds its expectation now and then, but not by a factor of two.
 _MARGIN = 2.0
 
 
@@ -40,11 +40,11 @@ class Problem:
     Attributes
     ----------
     operation : str
-        One of `OPERATIONS`. "conv" correlates batches ``(N, C, H, W)``; "filter" one image ``(H, W)``, mode "same",
-        "gaussian" one by a Gaussian that is given as a kernel, "blur" by one of which `sigma` is given, and "signal"
-        one signal ``(W,)``; zeros lie past the edges. "max_window" and "mean_window" are of what a window sees of an
-        image, past whose edges lies what is never the maximum, or zeros. "conv_input" and "conv_weight" are the
-        gradients of "conv", "conv_transpose" what the first is as a layer.
+        One of `OPERATIONS`. "conv" correlates batches ``(N, C, H, W)``. "filter" correlates one image ``(H, W)`` in
+        mode "same", "gaussian" with a Gaussian given as a kernel, "blur" with one given by its `sigma`; "signal"
+        correlates one signal ``(W,)``. All see zeros past the edges. "max_window" and "mean_window" filter an image
+        that is surrounded by the smallest value, or by zeros. "conv_input" and "conv_weight" are the gradients of
+        "conv", and "conv_transpose" is the former as a layer.
     geometry : ConvGeometry or PoolGeometry
     dtype : str
     """
@@ -55,28 +55,28 @@ class Problem:
 
     @property
     def flops(self) -> int | None:
-        """Operations of the direct algorithm, if that is what is done; pooling is bound by memory."""
+        """Operations of the direct algorithm; None for pooling, which is bound by memory."""
         return self.geometry.flops if self.planned or self.operation in GRADIENTS else None
 
     @property
     def planned(self) -> bool:
-        """Whether one strategy computes it, which is told."""
+        """Whether the planner chooses one strategy for it, which the table shows."""
         return self.operation in ("conv", "filter", "signal")
 
     @property
     def shows_rates(self) -> bool:
-        """GFLOP/s of a layer that multiplies; milliseconds of the others and of images, as their users reckon."""
+        """Whether tables show GFLOP/s, as for layers that multiply, rather than milliseconds, as users of images do."""
         return self.operation in ("conv", *GRADIENTS)
 
     @property
     def sigma(self) -> float:
-        """The standard deviation of a Gaussian that reaches four of them."""
+        """The standard deviation for which a Gaussian with these taps reaches four deviations."""
         return (self.geometry.kernel[-1] - 1) / 8
 
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """Normal data, the same every time: x and weight, or x alone for pooling and blurs.
+        """Normal data, always the same: x and weight, or only x for pooling and blurs.
 
-        For gradients, that of the output comes second; it is what a transposed convolution is given.
+        For gradients, the output's gradient comes second; a transposed convolution takes it as input.
         """
         rng = np.random.default_rng(0)
         if self.operation in GRADIENTS:
@@ -100,7 +100,7 @@ class Problem:
 
     @property
     def sum_error(self) -> float:
-        """Expected maximum error, in σ of the output, of an implementation that adds the products up directly."""
+        """Expected maximum error, in σ of the output, of an implementation that sums products directly."""
         g = self.geometry
         if self.operation in ("max_pool", "max_window"):
             return 0.0
@@ -108,20 +108,20 @@ class Problem:
             return running_sum_error(g.n * g.positions, np.dtype(self.dtype))
         if isinstance(g, ConvGeometry) and self.operation != "mean_window":
             return sum_error(g, np.dtype(self.dtype))
-        # A mean may be summed tap by tap or run along its row: roundings of at most `taps + iw` additions.
+        # A mean may be summed tap by tap or as a running sum: roundings of at most `taps + iw` additions.
         return 5.0 * float(np.finfo(self.dtype).eps) / 2 * sqrt(g.taps + g.iw)
 
     @property
     def promised_error(self) -> float:
-        """The same for fastconv, by its default tolerance; filters of images are sums of products."""
+        """The same for fastconv with its default tolerance; image filters are sums of products."""
         if isinstance(self.geometry, ConvGeometry) and self.operation not in ("conv_weight", "filter", *WINDOWS):
             return default_tolerance(self.geometry, np.dtype(self.dtype))
         return self.sum_error
 
     def fault(self, result: np.ndarray, expected: np.ndarray, peer_error: float) -> str | None:
-        """Why `result`, of a peer that expects an error of `peer_error`, contradicts fastconv's `expected`; or None."""
+        """Why a peer's `result` contradicts fastconv's `expected`, given the `peer_error` it may have; or None."""
         if result.shape != expected.shape or result.dtype != expected.dtype:
-            return f"gives {result.dtype} {result.shape}, fastconv {expected.dtype} {expected.shape}"
+            return f"returns {result.dtype} {result.shape}, fastconv {expected.dtype} {expected.shape}"
         allowed = _MARGIN * (self.promised_error + peer_error)
         difference = float(np.max(np.abs(result - expected)) / np.std(expected))
         return None if difference <= allowed else f"differs from fastconv by {difference:.1e} σ, allowed {allowed:.1e}"
@@ -136,9 +136,9 @@ class Layer:
     operation : str
         One of `LAYERS`.
     shape : tuple of int
-        Of the input.
+        Shape of the input.
     outputs : int
-        Of "linear".
+        Number of outputs, for "linear".
     dtype : str
     """
 
@@ -152,13 +152,13 @@ class Layer:
 
     @classmethod
     def parse(cls, descriptor: str, dtype: str) -> Layer:
-        """Of "linear 64x84-10", say."""
+        """Parse a name such as "linear 64x84-10"."""
         operation, extents = descriptor.split()
         shape, _, outputs = extents.partition("-")
         return cls(operation, tuple(map(int, shape.split("x"))), int(outputs or 0), dtype)
 
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """x, and what the layer has beside it, in torch's order."""
+        """x and the layer's other arrays, in torch's order."""
         rng = np.random.default_rng(0)
 
         def normals(*shape: int) -> np.ndarray:
@@ -182,9 +182,9 @@ class Layer:
     promised_error = sum_error
 
     def fault(self, result: np.ndarray, expected: np.ndarray, peer_error: float) -> str | None:
-        """As `Problem.fault`; what one of two libraries drops at random, the other does not."""
+        """As `Problem.fault`, except that libraries drop different values at random."""
         if result.shape != expected.shape or result.dtype != expected.dtype:
-            return f"gives {result.dtype} {result.shape}, fastconv {expected.dtype} {expected.shape}"
+            return f"returns {result.dtype} {result.shape}, fastconv {expected.dtype} {expected.shape}"
         if self.operation == "dropout":
             return None
         allowed = _MARGIN * (self.promised_error + peer_error)
@@ -193,13 +193,16 @@ class Layer:
 
 
 def running_sum_error(terms: int, dtype: np.dtype) -> float:
-    """As `sum_error`, of sums of that many products."""
+    """`sum_error` for sums of `terms` products."""
     return sum_error(ConvGeometry.parse(f"ic{terms} oc1 i1 k1"), dtype)
 
 
 def table_problems(table: str, dtype: str = "float32") -> dict[str, Problem | Layer]:
-    """The rows of one of `TABLES`; pooling windows make two each, maximum and mean, gradients three, and
-    windows of images a maximum, a mean and a maximum of bytes."""
+    """The rows of one of `TABLES`, several per entry for some.
+
+    Pooling windows make two rows, maximum and mean; convolutions three gradients; and windows of images a maximum, a
+    mean and a maximum of bytes.
+    """
     if table == "layers":
         return {name: Layer.parse(descriptor, dtype) for name, descriptor in TABLES[table].items()}
     if table == "gradients":
@@ -232,7 +235,7 @@ def table_problems(table: str, dtype: str = "float32") -> dict[str, Problem | La
 
 
 def matching_problems(pattern: str, table: str, dtype: str = "float32") -> dict[str, Problem]:
-    """The rows whose name the regular expression matches: one at least, or ValueError."""
+    """The rows whose names match the regular expression; ValueError if there is none."""
     rows = table_problems(table, dtype)
     if not (found := {name: row for name, row in rows.items() if re.search(pattern, name, re.IGNORECASE)}):
         raise ValueError(f"--only {pattern}: matches no row of {', '.join(rows)}")

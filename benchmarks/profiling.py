@@ -1,7 +1,7 @@
 """``python -m benchmarks.profiling DESCRIPTOR``: where the time of one layer goes.
 
-The layer is prepared and called for some seconds under Linux' ``perf``, which sees the kernels, or without it, or with
-``--python``, under cProfile, which sees the Python on the way to them.
+The layer is prepared, and called for some seconds under Linux' ``perf``, which sees the kernels. Without ``perf``, or
+with ``--python``, it is called under cProfile, which sees the Python on the way to them.
 """
 
 from __future__ import annotations

@@ -28,20 +28,20 @@ from benchmarks.problems import Problem, matching_problems
 from fastconv.kernels import cpu
 from fastconv.timing import Contender, interleave
 
-# Threads of the previous contender may spin for some milliseconds after its last call; they are waited out.
+# The previous contender's threads may spin for some milliseconds after its last call; wait until they sleep.
 _QUIET_SECONDS = 0.005
 
 _MEAN = "geometric mean"
 
 OURS = (Fastconv, Loosely, Prepared, PreparedLoosely)
 
-# Whom ratios are taken to, beside the fastest peer of each row, and what their columns are called.
+# Ratios are taken to these peers, in addition to the fastest of each row, under these column names.
 YARDSTICKS = {"torch NCHW": "torch", "onnxruntime": "onnx"}
 
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds of everyone who took part."""
+    """Seconds of every library that took part."""
 
     seconds: dict[str, float]
 
@@ -58,7 +58,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Row(Times):
-    """Seconds a call of everyone who took part in a problem, and why some peers did not."""
+    """Seconds per call of every library that took part in a problem, and why some peers did not."""
 
     problem: Problem
     peak_flops: float
@@ -77,7 +77,7 @@ class Row(Times):
 
 
 def measure(problem: Problem, libraries: list[Library | Isolated], repeats: int = 7) -> Row:
-    """Prepare everyone who takes part, check them against the first, then time them together."""
+    """Prepare all libraries that take part, check them against the first, then time them together."""
     arrays = problem.arrays()
 
     def enter(library: Library | Isolated) -> tuple[Contender | Isolated, np.ndarray]:
@@ -116,10 +116,10 @@ def print_table(
     libraries: list[Library | Isolated],
     repeats: dict[str, int],
 ) -> bool:
-    """Measure and print row by row; whether all peers agreed with fastconv.
+    """Measure and print row by row; return whether all peers agreed with fastconv.
 
-    `libraries` are timed: `ours`, which also plan, or what stands for them, and peers. With `repeats`, how often a
-    network holds a layer, a line sums it up.
+    `libraries` are timed: `ours` (or their stand-ins), which can also plan, and peers. `repeats`, how often a network
+    contains a layer, adds a line with sums.
     """
     operations = {problem.operation for problem in problems.values()}
     ours, libraries = ([a for a in those if operations.intersection(a.operations)] for those in (ours, libraries))
@@ -170,12 +170,12 @@ def print_table(
 
 
 def chosen_strategies(problem: Problem, ours: list[Fastconv]) -> str:
-    """What "auto" chooses, for one-shot calls and, where that is another, for prepared ones."""
+    """What "auto" chooses for one-shot calls and, if it differs, for prepared ones."""
     return "/".join(dict.fromkeys(library.plan(problem).strategy.name for library in ours))
 
 
 def network_times(rows: dict[str, Row], repeats: dict[str, int]) -> Times:
-    """The sums over a network's layers, of everyone who takes part in all of them."""
+    """The sums over a network's layers, for libraries that take part in all of them."""
     names = set.intersection(*(set(row.seconds) for row in rows.values()))
     return Times({n: sum(repeats.get(layer, 1) * row.seconds[n] for layer, row in rows.items()) for n in names})
 
@@ -185,7 +185,7 @@ def geometric_mean(ratios: list[float]) -> float:
 
 
 def summarise(summary: Callable[[list[float]], float], rows: dict[str, Row], ours: str, peer: str | None) -> str:
-    """One figure for all rows in which both take part."""
+    """One figure for all rows in which both libraries take part."""
     ratios = [ratio for row in rows.values() if (ratio := row.ratio(ours, peer)) is not None]
     return format_ratio(summary(ratios) if ratios else None)
 
@@ -195,7 +195,7 @@ def format_ratio(ratio: float | None) -> str:
 
 
 def print_notes(title: str, notes: dict[str, dict[str, str]]) -> None:
-    """One line for every peer and reason, with the layers that it holds for."""
+    """Print one line per peer and reason, with the layers it applies to."""
     layers: dict[tuple[str, str], list[str]] = {}
     for layer, reasons in notes.items():
         for item in reasons.items():
@@ -205,7 +205,7 @@ def print_notes(title: str, notes: dict[str, dict[str, str]]) -> None:
 
 
 def print_facts(threads: int, dtype: str, libraries: list[Library], missing: dict[str, str]) -> None:
-    """The machine, the versions, and who is absent."""
+    """Print the machine, the versions, and which peers are missing."""
     peak = cpu.measure_peak_flops(np.dtype(dtype).itemsize) / 1e9
     print(f"{processor()}, {os.cpu_count()} logical CPUs, {cpu.isa()}; load average {os.getloadavg()[0]:.1f}")
     print(f"{threads} thread{'s' if threads > 1 else ''}, {dtype}; multiply-add peak of a core {peak:.0f} GFLOP/s")
@@ -216,7 +216,7 @@ def print_facts(threads: int, dtype: str, libraries: list[Library], missing: dic
 
 
 def processor() -> str:
-    """The processor's name, where Linux tells it."""
+    """The processor's name, if Linux reports it."""
     cpuinfo = Path("/proc/cpuinfo")
     match = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text()) if cpuinfo.exists() else None
     return match[1] if match else platform.processor() or platform.machine()
@@ -224,10 +224,10 @@ def processor() -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.side_by_side", description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=fastconv.get_num_threads(), help="of every library")
+    parser.add_argument("--threads", type=int, default=fastconv.get_num_threads(), help="threads per library")
     parser.add_argument("--table", choices=TABLES, default="conv")
     parser.add_argument("--only", metavar="PATTERN", default="", help="rows whose name this regular expression matches")
-    parser.add_argument("--isolate", action="store_true", help="a process for each library, stopped while others run")
+    parser.add_argument("--isolate", action="store_true", help="one process per library, stopped while others run")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     options = parser.parse_args(arguments)
     try:

@@ -1,4 +1,4 @@
-"""fastconv's choice and its peers on every layer: one group a layer."""
+"""fastconv's choice and its peers on every layer: one group per layer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.libraries import Fastconv, Prepared, PreparedLoosely
 from benchmarks.peers import PEERS
 from benchmarks.problems import table_problems
 
-# What peers deprecate among themselves is theirs to mend.
+# Deprecations inside peers are not ours to fix.
 pytestmark = pytest.mark.filterwarnings("default")
 
 

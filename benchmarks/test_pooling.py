@@ -1,4 +1,4 @@
-"""fastconv and its peers on pooling windows: one group a window and kind."""
+"""fastconv and its peers on pooling windows: one group per window and kind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from benchmarks.libraries import Fastconv
 from benchmarks.peers import PEERS
 from benchmarks.problems import table_problems
 
-# What peers deprecate among themselves is theirs to mend.
+# Deprecations inside peers are not ours to fix.
 pytestmark = pytest.mark.filterwarnings("default")
 
 PROBLEMS = table_problems("pools")

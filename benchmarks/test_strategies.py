@@ -1,4 +1,4 @@
-"""Every strategy on every layer: one group a layer."""
+"""Every strategy on every layer: one group per layer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.libraries import Fastconv
 from benchmarks.problems import table_problems
 from fastconv.strategies import BY_NAME
 
-# Strategies that are estimated to take longer teach nothing that the estimate does not say.
+# Longer estimates are not worth measuring.
 MAX_SECONDS = 2.0
 
 

@@ -1,7 +1,7 @@
 """Random calls over the whole public API, each drawn from a seed: for tests that watch memory, not values.
 
-A family is a function that draws its operands and returns every array that it computed. Called again with the same seed
-it computes the same, wherever its arrays lie.
+A family is a function that draws its operands and returns every array it computed. Called again with the same seed, it
+computes the same values, wherever its arrays are in memory.
 """
 
 import numpy as np
@@ -52,11 +52,11 @@ class Draw:
         return max(least, self.one_of(*self.extents))
 
     def shape(self, ndim):
-        """Extents of which only the last two may be large."""
+        """Extents, of which only the last two may be large."""
         return (*(self.upto(3, 1) for _ in range(ndim - 2)), *(self.extent() for _ in range(min(ndim, 2))))
 
     def array(self, shape, dtype="f"):
-        """Values of any sign, mostly contiguous: otherwise with gaps, backwards, or with its axes in another order."""
+        """An array of values of either sign: mostly contiguous, or with gaps, reversed, or with permuted axes."""
         layout = self.upto(7)
         order = tuple(self.rng.permutation(len(shape))) if layout == 0 else tuple(range(len(shape)))
         steps = [self.one_of(-2, -1, 1, 2) if layout == 1 else 1 for _ in shape]
@@ -80,7 +80,7 @@ def convolution(draw, ndim):
     """Shapes of an image and a weight, and their window."""
     kernel = tuple(draw.one_of(1, 2, 3, 3, 3, 4, 5, 5, 7, 9) for _ in range(ndim))
     if draw.upto(2):
-        kernel = (kernel[0],) * ndim  # squares, which Winograd's transforms are for
+        kernel = (kernel[0],) * ndim  # square, as Winograd's transforms need
     dense = draw.upto(2) > 0
     stride, dilation = (tuple(1 if dense else draw.upto(3, 1) for _ in kernel) for _ in range(2))
     padding = tuple((draw.upto(k), draw.upto(k)) for k in kernel)
@@ -114,7 +114,7 @@ def convolutions(draw):
 
 
 def prepared(draw):
-    """A weight that is prepared once, for images of two extents."""
+    """A weight prepared once, for images of two extents."""
     x_shape, weight_shape, window = convolution(draw, 2)
     dtype = draw.one_of(*FLOATS)
     weight, bias = draw.array(weight_shape, dtype), draw.array(weight_shape[:1], dtype)
@@ -143,7 +143,7 @@ def transposed(draw):
 
 
 def gradients(draw):
-    """Of convolutions: by the image, the weight and the bias."""
+    """Gradients of convolutions with respect to the image, the weight and the bias."""
     ndim = draw.one_of(1, 2, 2, 3)
     x_shape, weight_shape, window = convolution(draw, ndim)
     dtype = draw.one_of(*FLOATS)
@@ -159,7 +159,7 @@ def gradients(draw):
 
 
 def windows(draw, ndim):
-    """Arguments of pooling, of few extents: there is a compiled kernel for each."""
+    """Arguments of pooling, with few extents, since each needs a compiled kernel."""
     kernel = (draw.one_of(2, 3),) * ndim
     padding = tuple(draw.upto(k // 2) for k in kernel)
     return {"kernel_size": kernel, "stride": 2, "padding": padding, "ceil_mode": bool(draw.upto(1))}
@@ -185,7 +185,7 @@ def pools(draw):
 
 
 def pools_of_planes(draw):
-    """Pools that only planes have, and the gradients of pools."""
+    """Pooling that exists only for planes, and gradients of pooling."""
     shape = draw.upto(2, 1), draw.upto(4, 1), draw.extent(5), draw.extent(5)
     x = draw.array(shape)
     window = windows(draw, 2)
@@ -209,7 +209,7 @@ def pools_of_planes(draw):
 
 
 def lines(draw):
-    """ndimage's filters of one axis."""
+    """ndimage's filters along one axis."""
     x = draw.array(draw.shape(draw.upto(3, 1)), draw.one_of(*REALS))
     size = draw.one_of(1, 2, 3, 5, 8, 11, 21, 40)
     place = {
@@ -230,7 +230,7 @@ def lines(draw):
 
 
 def images(draw):
-    """ndimage's filters of any axes."""
+    """ndimage's filters along several axes."""
     x = draw.array(draw.shape(draw.one_of(1, 2, 2, 2, 3)), draw.one_of(*REALS, "F"))
     sizes = (2, draw.one_of(1, 2, 3, 4, 7, 13), draw.one_of(1, 2, 3, 4, 7, 13))[-x.ndim :]
     place = {"mode": draw.one_of("reflect", "constant", "nearest", "mirror", "wrap"), "cval": draw.upto(5)}

@@ -1,6 +1,6 @@
-"""The problems that every strategy is tested on, as descriptors, and data for them.
+"""The problems on which every strategy is tested, as descriptors, and data for them.
 
-Few kernel extents, many geometries: Numba compiles the kernels of `direct` once for each of their few shapes.
+There are few kernel extents but many geometries.
 """
 
 import numpy as np
@@ -53,12 +53,12 @@ CASES = {name: ConvGeometry.parse(descriptor) for name, descriptor in DESCRIPTOR
 
 DTYPES = ("float32", "float64")
 
-# The strategies that compute kernels of 3×3, for tests of what does not depend on the kernel.
+# The strategies that compute 3×3 kernels, for tests in which the kernel does not matter.
 OF_3X3 = tuple(s for s in STRATEGIES if s.refuse(CASES["plain"], np.dtype("float32")) is None)
 
 
 def integers(geometry, dtype, seed=0):
-    """Image and weight of small integers, whose sums are exact in every order."""
+    """Image and weight of small integers, whose sums are exact in any order."""
     rng = np.random.default_rng(seed)
     assert geometry.reduction * 8 * 8 < 2**24
     return tuple(rng.integers(-8, 9, shape).astype(dtype) for shape in (geometry.x_shape, geometry.weight_shape))

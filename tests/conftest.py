@@ -1,4 +1,4 @@
-"""Settings that every test shares."""
+"""Settings shared by all tests."""
 
 import os
 
@@ -14,6 +14,6 @@ settings.load_profile("fastconv")
 
 @pytest.fixture(autouse=True)
 def _default_threads():
-    """A test that changes the number of threads leaves no trace."""
+    """Undo a test's change to the number of threads."""
     yield
     fastconv.set_num_threads(None)

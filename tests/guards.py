@@ -1,9 +1,9 @@
-"""Memory that faults, or is found damaged, where a kernel reaches past an array.
+"""Memory that faults, or is found damaged, when a kernel reaches past an array.
 
-NumPy lets a program bring its own allocator (NEP 49). This one gives every array pages of its own between two that may
-be neither read nor written, so that the array ends where the second begins, or begins where the first ends. The rest of
-its pages holds a pattern that must still be there when the array is freed, and its own bytes begin as the pattern too:
-all ones, which is NaN.
+NumPy lets a program provide its own allocator (NEP 49). This one gives every array its own pages, between two guard
+pages that can be neither read nor written. The array ends where the second guard begins, or begins where the first one
+ends. The rest of its pages is filled with a pattern that must be intact when the array is freed. The array's own bytes
+start out as the pattern, too: all ones, which is NaN.
 """
 
 import atexit
@@ -54,7 +54,7 @@ def _set_handler():
 
 
 class Guards:
-    """An allocator of guarded memory, of which every array adjoins a page at its `side`: "begin" or "end"."""
+    """An allocator of guarded memory; each array is adjacent to the guard at its `side`, "begin" or "end"."""
 
     def __init__(self, side):
         self.side = side
@@ -69,7 +69,7 @@ class Guards:
         atexit.register(self._leave)
 
     def _leave(self):
-        """Arrays in caches outlive the interpreter, which then cannot run `_free`: a function of C stands in."""
+        """Replace `_free` by a C function: arrays in caches outlive the interpreter, which cannot run Python then."""
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._handler))
         self._handler.free = ctypes.cast(_libc.getpid, _FREE)
 
@@ -97,7 +97,7 @@ class Guards:
         return moved
 
     def _free(self, _, address, __):
-        if address is None:  # what C allows
+        if address is None:  # allowed in C
             return
         self.damaged |= self._is_damaged(address)
         pages, held, _ = self.taken.pop(address)
@@ -117,17 +117,17 @@ class Guards:
         assert not damaged, "written beside an array"
 
 
-_HANDLERS = {side: Guards(side) for side in ("begin", "end")}  # for as long as there may be arrays of theirs
+_HANDLERS = {side: Guards(side) for side in ("begin", "end")}  # kept, since arrays of theirs may outlive a block
 
 
 @contextlib.contextmanager
 def guarded(side):
-    """Every array that is made in this block, scratch memory included, lies between guards."""
+    """Place every array made in this block, scratch memory included, between guards."""
     handler = _HANDLERS[side]
     set_handler, aligned_empty = _set_handler(), threads.aligned_empty
 
     def scratch(count, dtype):
-        """Of the size that is asked for, while the original has some to spare."""
+        """Exactly as large as requested, while the original has some to spare."""
         handler.alignment = 64
         try:
             return np.empty(count, dtype)

@@ -1,4 +1,4 @@
-"""Whether memory stays flat: random calls over the whole public API from several threads, for as long as one likes.
+"""Checks that memory stays flat under random calls of the whole public API from several threads.
 
 `python tests/soak.py --minutes 20` prints resident memory over time, and fails if it grows in the second half.
 """
@@ -16,13 +16,13 @@ GROWTH = 1.03  # in the second half, while allocators still settle
 
 
 def resident():
-    """The resident memory of this process in MiB, without the pages of libraries, which are read when first used."""
+    """The resident memory of this process in MiB, without the pages of libraries, which are loaded on first use."""
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("RssAnon")) / 1024
 
 
 def soak(minutes, threads, most, first_seed):
-    """Memory at each of 40 times, as it is printed."""
+    """Print memory at 40 times, and return the figures."""
     end = time.monotonic() + 60 * minutes
     seeds, failures, calls = itertools.count(first_seed), [], itertools.count()
 

@@ -1,4 +1,4 @@
-"""What SciPy's tests expect of their surroundings: the markers that SciPy registers, and the ``xp`` fixture."""
+"""What SciPy's tests expect of their environment: the markers that SciPy registers, and the ``xp`` fixture."""
 
 import os
 from collections import defaultdict
@@ -6,13 +6,13 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-# Of a test with more cases than this, evenly chosen ones are run; all with FASTCONV_SCIPY_SUITE=all. SciPy has ten
-# thousand of `oaconvolve` alone.
+# Tests with more cases than this run an even selection of them, or all with FASTCONV_SCIPY_SUITE=all. SciPy has ten
+# thousand cases of `oaconvolve` alone.
 MAX_CASES = 60
 
 
 def pytest_collection_modifyitems(config, items):
-    """Thin out what SciPy's parametrisations multiply."""
+    """Thin out SciPy's large parametrisations."""
     if os.environ.get("FASTCONV_SCIPY_SUITE") == "all":
         return
     cases = defaultdict(list)
@@ -42,11 +42,11 @@ def pytest_configure(config):
 
 @pytest.fixture
 def xp():
-    """The array library: of those that SciPy's tests know, fastconv takes NumPy's arrays."""
+    """The array library: of those in SciPy's tests, fastconv only supports NumPy."""
     return np
 
 
 @pytest.fixture
 def num_parallel_threads():
-    """How many threads run a test at once: SciPy's tests do less each if there are many."""
+    """How many threads run a test at once: with many, SciPy's tests do less work each."""
     return 1

@@ -1,6 +1,6 @@
-"""fastconv's functions in the place of SciPy's, in a module of SciPy's tests.
+"""Puts fastconv's functions in the place of SciPy's in a module of SciPy's tests.
 
-Every test must call fastconv at least once, or it would say nothing: what is about other functions is left out by name.
+Every test must call fastconv at least once, or it would prove nothing: tests of other functions are excluded by name.
 """
 
 import functools
@@ -10,7 +10,7 @@ import pytest
 
 
 class Replacements:
-    """The functions `names` of modules of SciPy, each with the one of fastconv that replaces it; calls are counted."""
+    """The functions `names` of SciPy's modules, each with its replacement from fastconv; calls are counted."""
 
     def __init__(self, modules, ours, names, about_others=r"(?!)"):
         self.modules = modules
@@ -28,7 +28,7 @@ class Replacements:
         return call
 
     def adopt(self, suite, tests):
-        """Those of the named classes and functions of `suite` that are not about others, by their names."""
+        """The named classes and functions of `suite` that do not test other functions, by name."""
         adopted = {}
         for name in tests:
             test = getattr(suite, name)
@@ -45,7 +45,7 @@ class Replacements:
         return adopted
 
     def _replace_parameters(self, test):
-        """Parametrisations hold functions by value, where no patch of a name reaches them."""
+        """Replace functions in parametrisations, which hold them by value, out of reach of a patched name."""
         marks = getattr(test, "pytestmark", [])
         for index, mark in enumerate(marks):
             if mark.name == "parametrize":
@@ -55,7 +55,7 @@ class Replacements:
                 marks[index] = pytest.mark.parametrize(names, replaced, *rest, **mark.kwargs).mark
 
     def _replaced(self, value):
-        """`value` with fastconv's functions, or ``None`` if it holds one that is about others."""
+        """`value` with fastconv's functions, or ``None`` if it contains a function that has no replacement."""
         if isinstance(value, (tuple, list)):
             parts = value.values if hasattr(value, "values") else value  # of a pytest.param
             replaced = [self._replaced(part) for part in parts]
@@ -67,7 +67,7 @@ class Replacements:
         return self.of.get(value, value) if callable(value) else value
 
     def patched(self, request, monkeypatch, suite, not_run=()):
-        """Run a test with the names replaced, in the suite too, and see that it calls fastconv."""
+        """Run a test with the names replaced, in the suite as well, and check that it calls fastconv."""
         name = request.node.originalname
         if name in not_run:
             pytest.skip(not_run[name])

@@ -1,4 +1,4 @@
-"""SciPy's own tests of the filters that fastconv has, and of those that SciPy makes of them."""
+"""SciPy's own tests of the filters that fastconv has, and of those that SciPy builds from them."""
 
 import pytest
 import scipy.ndimage
@@ -9,7 +9,7 @@ import fastconv
 
 suite = pytest.importorskip("scipy.ndimage.tests.test_filters", reason="this SciPy was installed without its tests")
 
-# Rank filters, filters of the caller's functions, and what has no filter at all.
+# Tests of rank filters, of filters by the caller's functions, and of no filter at all.
 ABOUT_OTHERS = (
     r"rank|median|percentile|generic|vectorized|gh_22|gh_23|ticket_701|gaussian_kernel1d|size_footprint|valid_origins1"
 )

@@ -28,10 +28,10 @@ TESTS = [
 
 globals().update(REPLACED.adopt(suite, [name for name in TESTS if hasattr(suite, name)]))
 
-# Test: why it is not run.
+# Excluded tests, and why.
 NOT_RUN = {
     "test_large_array": "allocates 4 GB",
-    "test_fft_nan": "asks for the warning that NaN spreads everywhere; fastconv keeps it to the outputs that see it",
+    "test_fft_nan": "expects a warning that NaN spreads everywhere; in fastconv it reaches only outputs that see it",
 }
 
 

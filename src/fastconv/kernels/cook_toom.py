@@ -16,11 +16,11 @@ Read d as the linear functional that takes x^k to d_k, put k = i + j, and the eq
     row of point p     AT[i][p] = a_p^i         G[p][j] = a_p^j / M_p(a_p)     BT[p] = coefficients of M_p
     row of infinity    AT[i][t-1] = [i = m-1]   G[t-1][j] = [j = r-1]          BT[t-1] = coefficients of M
 
-Scaling. A point's column of AT and rows of G and BT may be scaled by any factors whose product is one. Floating
-point rounds relatively, so that scaling changes no error but that of the coefficients themselves; what it does
-decide is which matrix is cheap. Here every M_p is monic and AT holds plain powers, so that BT and AT, which every
-tile is multiplied by, have their 0 and ±1; all denominators are in G, which is applied once a filter, and can afford
-double precision.
+Scaling. A point's column of AT and rows of G and BT may be scaled by any factors whose product is one. Since floating
+point rounds relatively, scaling only changes the rounding of the coefficients themselves; but it decides which
+matrices are cheap. Here every M_p is monic and AT holds plain powers, so that BT and AT, by which every tile is
+multiplied, keep their 0 and ±1. All denominators are in G, which is applied once per filter and can afford double
+precision.
 
 Accuracy. Only the points matter: see `CookToom.amplification`, and `POINTS` for the choice. Good ones are 0, small
 reciprocal pairs ±c, ±1/c, and infinity (Barabasz et al., Error analysis and improving the accuracy of Winograd
@@ -50,13 +50,13 @@ def _pairs(*values: str) -> tuple[Fraction, ...]:
 
 _ZERO = (Fraction(0),)
 
-# Least amplification over symmetric sets of p / q from 1/4 to 4, q up to 10 or 16, preferring few digits among
-# sets equal to a few per cent: by that, 0, ±1/2, ±1, ±2 stands for 0, ±5/9, ±1, ±9/5. Unsymmetric sets of twenty small
-# fractions held nothing better; the usual 0, ±1, ±2 of F(4, 3) is four times worse. Errors measured in float32 for
-# normal data, two nested axes, in 1e-6 σ of the output, rms / max over 3e4 to 3e6 outputs; the channels summed in
-# blocks of 32.
+# Chosen for least amplification among symmetric sets of p / q from 1/4 to 4, with q up to 10 or 16; among sets within a
+# few per cent, those with few digits: 0, ±1/2, ±1, ±2 rather than 0, ±5/9, ±1, ±9/5. Asymmetric sets of twenty small
+# fractions offered nothing better; the usual 0, ±1, ±2 of F(4, 3) is four times worse. The errors were measured in
+# float32 for normal data and two nested axes, in 1e-6 σ of the output, rms / max over 3e4 to 3e6 outputs, with channels
+# summed in blocks of 32.
 POINTS = {
-    (1, 1): (),  #                                          an axis without taps to share: a plain product
+    (1, 1): (),  #                                          an axis with one tap and one output: a plain product
     # (m, r)                                                64 channels     512 channels
     (4, 2): _pairs("2/5", "5/4"),  #                      0.35 / 2.6      0.40 / 2.9
     (2, 3): _ZERO + _pairs("1"),  #                         0.20 / 1.5      0.23 / 1.2
@@ -71,7 +71,7 @@ POINTS = {
 
 @dataclass(frozen=True)
 class CookToom:
-    """The matrices of F(m, r): ``y = AT [(G g) ⊙ (BT d)]``. The last row (column of AT) is that of infinity.
+    """The matrices of F(m, r): ``y = AT [(G g) ⊙ (BT d)]``. The last row (of AT: column) belongs to infinity.
 
     Attributes
     ----------
@@ -92,7 +92,7 @@ class CookToom:
 
     @property
     def t(self) -> int:
-        """Products of a tile, and its inputs: ``m + r - 1``."""
+        """The number of products of a tile, and of its inputs: ``m + r - 1``."""
         return self.m + self.r - 1
 
     @property
@@ -108,10 +108,11 @@ class CookToom:
 
     @property
     def amplification(self) -> float:
-        """How much larger rounding errors of the products are in the output than those of a direct sum; axes multiply.
+        """By how much the output amplifies the rounding of products, compared with a direct sum; axes multiply.
 
-        With independent normal g and d the product of point p has the deviation ``‖G[p]‖ ‖BT[p]‖``, rounds in
-        proportion, and enters output i by ``AT[i][p]``. Relative to the output's deviation sqrt(r), in the worst one::
+        For independent normal g and d, the product of point p has the deviation ``‖G[p]‖ ‖BT[p]‖``, rounds in
+        proportion to it, and enters output i with the factor ``AT[i][p]``. In the worst output, relative to its
+        deviation sqrt(r)::
 
             amplification² = max_i sum_p (AT[i][p] ‖G[p]‖ ‖BT[p]‖)² / r
         """
@@ -131,14 +132,14 @@ class CookToom:
 
 
 def rms_error(axes: Sequence[CookToom], channels: int, steps: int) -> float:
-    """Deviation of the error for normal data, in unit roundoffs and σ of the output, in a tile's worst output.
+    """Deviation of the error of a tile's worst output for normal data, in unit roundoffs and σ of the output.
 
-    The channels are summed by fused multiply-adds, in blocks of `steps` that are themselves added up: after c of C
-    products a partial sum has c / C of the variance, and its rounding 0.18 u² of that (uniform in half a last place,
-    the mantissa logarithmically distributed), which adds up to 0.09 u² C, or 0.09 u² (s + C / s) in blocks of s. The
-    transforms add 0.9 u², as measured. For one and two axes, every entry of `POINTS`, 1 to 1024 channels and blocks
-    of 16 to 1024, measurements in float32 keep within a tenth. The largest of 1e6 errors is 5 to 8 times the
-    deviation, and up to 13 times below 16 channels.
+    Channels are summed by fused multiply-adds, in blocks of `steps` whose sums are then added up. After c of C products
+    a partial sum has c / C of the variance, and its rounding 0.18 u² of that (uniform over half a last place, with
+    logarithmically distributed mantissas). This adds up to 0.09 u² C, or 0.09 u² (s + C / s) in blocks of s. The
+    transforms add 0.9 u², as measured. Measurements in float32 agree within a tenth for one and two axes, every entry
+    of `POINTS`, 1 to 1024 channels and blocks of 16 to 1024. The largest of 1e6 errors is 5 to 8 times the deviation,
+    and up to 13 times with fewer than 16 channels.
     """
     running = channels if channels <= steps else steps + channels / steps
     return prod(axis.amplification for axis in axes) * sqrt(0.9 + 0.09 * running)
@@ -168,7 +169,8 @@ def transforms(m: int, r: int, points: Iterable[Fraction | int | str | float]) -
     m, r : int
         Outputs of a tile and taps of the filter, at least 1.
     points : iterable of m + r - 2 numbers
-        The finite points, distinct; whatever `fractions.Fraction` takes. `POINTS` holds good ones. Infinity is added.
+        The finite points, distinct, in any form that `fractions.Fraction` accepts; `POINTS` has good ones. Infinity is
+        added.
 
     Returns
     -------
@@ -202,7 +204,7 @@ def transforms(m: int, r: int, points: Iterable[Fraction | int | str | float]) -
     given = [_rational(point) for point in islice(points, count + 1)]
     if len(given) != count or len(set(given)) != count:
         shown = ", ".join(map(str, given)) or "none"
-        raise ValueError(f"points={shown}: F({m}, {r}) expects {count} distinct points beside infinity")
+        raise ValueError(f"points={shown}: F({m}, {r}) expects {count} distinct points in addition to infinity")
     cofactors = [_monic(given[:p] + given[p + 1 :]) for p in range(count)]
     values = [prod(a - b for b in given if b != a) for a in given]
     AT = [[*(a**i for a in given), Fraction(i == m - 1)] for i in range(m)]

@@ -1,9 +1,9 @@
-"""The epilogue: bias and activation, for compiled kernels by name and for Numba's by address.
+"""The epilogue, bias and activation, for compiled kernels by name and for Numba kernels by address.
 
-All run the one of the instruction set in use, as the C micro-kernels do. `ROW` finishes one row (simd/epilogue.h).
+All use the one of the instruction set in use, as the C micro-kernels do. `ROW` finishes one row (simd/epilogue.h).
 
-`PLANES` is a tile kernel, for lowerings that have no tile of their own to fuse it into. Tile: one plane. ``arrays``:
-values, bias or null. ``ints``: values of a plane, channels, activation code. ``scalars``: the activation's parameter.
+`PLANES` is a tile kernel, for lowerings without a tile to fuse it into. Tile: one plane. ``arrays``: values, bias or
+null. ``ints``: values per plane, channels, activation code. ``scalars``: the activation's parameter.
 """
 
 from libc.stdint cimport int64_t, intptr_t

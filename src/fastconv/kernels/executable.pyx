@@ -1,8 +1,8 @@
 # cython: language_level=3
-"""Machine code from bytes to an address.
+"""Loading machine code: from bytes to an address.
 
-An *image* (kernels/image.py) is machine code that runs wherever it lies. It begins with a header of four words: where
-its function starts, and room for the addresses of the C library's functions that LLVM calls by itself.
+An *image* (kernels/image.py) is position-independent machine code. It begins with a header of four words: the offset of
+its function, and places for the addresses of those functions of the C library that LLVM calls on its own account.
 """
 
 from libc.stddef cimport size_t
@@ -27,15 +27,15 @@ cdef struct Header:
 
 
 def load(const unsigned char[::1] image not None):
-    """The address of the function of `image`, whose code is copied and stays until the process ends."""
+    """The address of the function in `image`. The code is copied, and stays until the process ends."""
     cdef Header header
     cdef size_t size = image.shape[0]
     cdef char *code
     if size <= sizeof(Header):
-        raise ValueError(f"an image of {size} bytes: expected more than its header")
+        raise ValueError(f"image of {size} bytes: expected more than its header")
     memcpy(&header, &image[0], sizeof(Header))
     if not <intptr_t> sizeof(Header) <= header.start < <intptr_t> size:
-        raise ValueError(f"an image that starts at {header.start}: expected an offset into its {size} bytes")
+        raise ValueError(f"image that starts at {header.start}: expected an offset into its {size} bytes")
     header.memset, header.memcpy, header.memmove = <void *> memset, <void *> memcpy, <void *> memmove
     # Never writable and executable at once: hardened systems forbid it.
     code = <char *> mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
@@ -45,6 +45,6 @@ def load(const unsigned char[::1] image not None):
     memcpy(code, &header, sizeof(Header))
     if mprotect(code, size, PROT_READ | PROT_EXEC) != 0:
         munmap(code, size)
-        raise MemoryError(f"the system lets no {size} bytes of memory be executed")
+        raise MemoryError(f"the system does not allow {size} bytes of memory to be executed")
     __builtin___clear_cache(code, code + size)
     return <intptr_t> <uintptr_t> code + header.start

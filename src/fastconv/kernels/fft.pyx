@@ -9,7 +9,7 @@ cdef extern from "simd/simd.h":
 
 MAX_PASSES = MAX_PASSES_
 
-# Lines that are transformed at a time.
+# Number of lines that are transformed together.
 LANES = {4: picked.lanes_bytes // 4, 8: picked.lanes_bytes // 8}
 
 WEIGHT = {4: <intptr_t> picked.f32.fft_weight, 8: <intptr_t> picked.f64.fft_weight}

@@ -1,8 +1,8 @@
 """Doors to the matrix kernels of the instruction set in use.
 
 They are those of simd/gemm.h, simd/implicit.h, simd/weight_gradient.h and simd/tap_gradient.h.
-All by address: `PACK_LEFT`, `IMPLICIT`, `WEIGHT_GRADIENT` and `TAP_GRADIENT` are tile kernels; `GEMM_TILE` is the
-micro-kernel itself, which has its own signature.
+All are given by address: `PACK_LEFT`, `IMPLICIT`, `WEIGHT_GRADIENT` and `TAP_GRADIENT` are tile kernels; `GEMM_TILE` is
+the micro-kernel itself, which has its own signature.
 """
 
 from libc.stdint cimport intptr_t

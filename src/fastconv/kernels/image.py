@@ -1,12 +1,12 @@
-"""From a Python loop to machine code that runs wherever it lies: an *image*, which kernels/executable.pyx loads.
+"""From a Python loop to position-independent machine code: an *image*, which kernels/executable.pyx loads.
 
-Numba compiles the loop; LLVM then writes assembly, and code and constants are put into one section of it. So the
-assembler itself resolves every reference, and no linker is needed to load the code, nor Numba, nor LLVM: they take a
-new process half a second. What the C library is to do (LLVM makes calls of loops that fill or copy memory) is reached
-through the image's header.
+Numba compiles the loop, LLVM writes assembly, and code and constants are put into a single section. So the assembler
+itself resolves every reference, and loading the code needs no linker, no Numba and no LLVM, which cost a new process
+half a second. Functions of the C library (LLVM turns loops that fill or copy memory into calls) are reached through
+the image's header.
 
-Where that leaves a reference open, as on CPUs whose instructions address pages, the code is the object file as LLVM
-writes it, which llvmlite loads.
+Where a reference remains unresolved, as on CPUs whose instructions address pages, the code is LLVM's object file, which
+llvmlite loads.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from llvmlite import ir
 INT32, INT64 = ir.IntType(32), ir.IntType(64)
 BYTES = ir.IntType(8).as_pointer()
 
-# What LLVM calls by itself, in the order of the header's words.
+# The functions that LLVM calls on its own account, in the order of the header's words.
 _MEMORY_FUNCTIONS = {
     "memset": ir.FunctionType(BYTES, [BYTES, INT32, INT64]),
     "memcpy": ir.FunctionType(BYTES, [BYTES, BYTES, INT64]),
@@ -30,7 +30,7 @@ _MEMORY_FUNCTIONS = {
 _NAME = "fastconv_kernel"
 _HEADER = ".fastconv_header"
 
-# Objects that llvmlite has loaded: their code lives as long as these.
+# Objects loaded by llvmlite: their code lives as long as they do.
 _engines: list[llvm.ExecutionEngine] = []
 
 
@@ -41,7 +41,7 @@ def compiled(loop: Callable[..., None], dtype: np.dtype) -> bytes:
 
 
 def load_object(code: bytes) -> int:
-    """The address of a kernel that is kept as an object file."""
+    """The address of a kernel that is stored as an object file."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_default_triple().create_target_machine()
@@ -53,7 +53,7 @@ def load_object(code: bytes) -> int:
 
 
 def _module(loop: Callable[..., None], dtype: np.dtype) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
-    """LLVM's code of a tile kernel, in which only the kernel itself is seen from outside; and what writes it."""
+    """LLVM's module of a tile kernel, in which only the kernel is visible from outside, and the machine for it."""
     from numba import from_dtype, types
     from numba.core import cgutils, compiler
     from numba.core.compiler_lock import global_compiler_lock
@@ -64,13 +64,13 @@ def _module(loop: Callable[..., None], dtype: np.dtype) -> tuple[llvm.ModuleRef,
     arguments = [types.CPointer(pointer), types.CPointer(types.int64), types.CPointer(types.float64)]
     arguments += [types.int64] * 3
     flags = compiler.Flags()
-    # Contraction lets a multiplication and an addition fuse; nothing is reassociated, so sums keep their order.
+    # Contraction lets a multiplication and an addition fuse. Nothing is reassociated, so sums keep their order.
     cpu_target.options.parse_as_flags(flags, {"nopython": True, "fastmath": {"contract"}, "error_model": "numpy"})
     flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
     with global_compiler_lock:
         result = compiler.compile_extra(typing, target, loop, arguments, types.void, flags, {})
 
-    # Numba's function returns a status, which a kernel that raises nothing need not look at.
+    # Numba's function returns a status, which a kernel that cannot raise may ignore.
     caller = target.create_module(_NAME)
     kernel_type = ir.FunctionType(ir.VoidType(), [target.get_value_type(of) for of in arguments])
     kernel = ir.Function(caller, kernel_type, _NAME)
@@ -93,7 +93,7 @@ def _module(loop: Callable[..., None], dtype: np.dtype) -> tuple[llvm.ModuleRef,
 
 
 def _flat(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> bytes | None:
-    """The code as an image, with a header added to `module`; ``None`` if it refers to anything outside itself."""
+    """The code as an image, with a header added to `module`; ``None`` if it refers to anything outside."""
     module.link_in(llvm.parse_assembly(str(_header(module.triple, module.data_layout))))
     for name in _MEMORY_FUNCTIONS:
         module.get_function(name).linkage = "internal"
@@ -109,7 +109,7 @@ def _flat(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> bytes | None:
 
 
 def _in_one_section(line: str) -> str:
-    """The line of assembly, for parts of one section, in this order: the header, code, constants."""
+    """A line of assembly, with every section replaced by part of one: first the header, then code, then constants."""
     directive, _, rest = line.strip().partition("\t")
     if directive == ".text":
         return "\t.text\t1"
@@ -117,12 +117,12 @@ def _in_one_section(line: str) -> str:
         return "\t.text\t0"
     if directive == ".section" and rest.startswith(".rodata"):
         return "\t.text\t2"
-    # Symbols that others may see, and calls that may go elsewhere, would be left to a linker.
+    # References to visible symbols, and calls that could be redirected, would be left to a linker.
     return "" if directive == ".globl" else line.replace("@PLT", "")
 
 
 def _header(triple: str, data_layout: str) -> ir.Module:
-    """Where the kernel starts, and addresses that are filled in when it is loaded; functions that go there."""
+    """The header: where the kernel starts, and addresses filled in at load time, with functions that jump to them."""
     module = ir.Module("header")
     module.triple, module.data_layout = triple, data_layout
     kernel = ir.Function(module, ir.FunctionType(ir.VoidType(), []), _NAME)

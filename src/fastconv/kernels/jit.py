@@ -1,12 +1,12 @@
-"""Kernels that Numba compiles, by what names them: found in this process, else on disk, else compiled.
+"""Kernels compiled by Numba, looked up by name: in this process, then on disk, and compiled if found in neither.
 
-A kernel is named by a function that makes its loop, and by constants: a type first, and then plain values. With these
-and all else that decides what code it is, it is kept on disk (kernels/store.py), and loaded from there without the
-modules that define kernels, and so without Numba, whose import alone takes half a second.
+A kernel is named by the function that makes its loop and by constants: first a type, then plain values. Together with
+everything else that determines its code, they are its key on disk (kernels/store.py). It is loaded from there without
+the modules that define kernels, and so without Numba, whose import alone takes half a second.
 
-A loop is compiled to a native function of the signature that `fastconv.threads` documents, so no Numba dispatch,
-unboxing or threading layer stands between a call and its loop. Pointers are indexed directly: there are no bounds, no
-wrap-around of negative indices, and LLVM sees plain addresses that it can vectorise.
+A loop becomes a native function with the signature documented in `fastconv.threads`: there is no Numba dispatch,
+unboxing or threading layer between a call and its loop. Pointers are indexed directly, without bounds checks or
+wrap-around of negative indices, so that LLVM sees plain addresses that it can vectorise.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Constant = bool | int | str
 
 
 class Compiled(NamedTuple):
-    """A kernel that this process has got: which, how long that took, and whether it was found on disk."""
+    """A kernel that this process has loaded: which one, how long it took, and whether it was on disk."""
 
     name: str
     seconds: float
@@ -44,7 +44,7 @@ _addresses: dict[tuple[object, ...], int] = {}
 def tile_kernel(name: str, dtype: np.dtype, *constants: Constant) -> int:
     """The address of a tile kernel on arrays of `dtype`.
 
-    `name` is ``module:function`` below `fastconv.kernels`; the function makes the loop from `dtype` and `constants`.
+    `name` is ``module:function`` in `fastconv.kernels`; the function makes the loop from `dtype` and `constants`.
     """
     kernel = name, dtype, *constants
     address = _addresses.get(kernel)
@@ -54,7 +54,7 @@ def tile_kernel(name: str, dtype: np.dtype, *constants: Constant) -> int:
 
 
 def compiled(loop: Callable[..., None], dtype: np.dtype) -> int:
-    """The address of a tile kernel that is not kept: ``loop(arrays, ints, scalars, begin, end, worker)``."""
+    """The address of a tile kernel ``loop(arrays, ints, scalars, begin, end, worker)``, which is not stored on disk."""
     return _loaded(shielded(lambda: imported("fastconv.kernels.image").compiled(loop, dtype)))
 
 
@@ -63,14 +63,14 @@ def _store() -> ModuleType:
 
 
 def _found(kernel: tuple[object, ...]) -> int | None:
-    """Where a kernel is that was kept on disk."""
+    """The address of a kernel loaded from disk."""
     begin = time.perf_counter()
     code = _store().load(kernel[0], _facts(kernel))
     return None if code is None else _noted(kernel, code, begin, cached=True)
 
 
 def _built(kernel: tuple[object, ...]) -> int:
-    """Where a kernel is that is compiled now, unless another thread did it meanwhile."""
+    """The address of a kernel, which is compiled now unless another thread has done so meanwhile."""
     if kernel in _addresses:
         return _addresses[kernel]
     begin = time.perf_counter()
@@ -101,11 +101,11 @@ def _text(kernel: tuple[object, ...]) -> str:
 
 
 def _facts(kernel: tuple[object, ...]) -> tuple[object, ...]:
-    """All that decides what code a kernel is, but for the sources and their compilers."""
+    """Everything that determines a kernel's code, except the sources and their compilers."""
     return (_text(kernel), cpu_facts())
 
 
 def _numba_agrees() -> bool:
-    """Whether Numba compiles for the CPU of the key: a file of settings may have told it another."""
+    """Whether Numba compiles for the CPU in the key: a configuration file may name another."""
     config = imported("numba.core.config")
     return all(getattr(config, name) == os.environ.get(f"NUMBA_{name}") for name in ("CPU_NAME", "CPU_FEATURES"))

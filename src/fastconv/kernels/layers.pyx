@@ -10,7 +10,7 @@ from fastconv.kernels.cpu cimport picked
 cdef extern from "simd/simd.h":
     int AT_A_TIME
 
-# Neighbouring columns of a tile of softmax.
+# Number of neighbouring columns in a tile of softmax.
 SOFTMAX_COLUMNS = AT_A_TIME
 
 ACTIVATE = {4: <intptr_t> picked.f32.activate, 8: <intptr_t> picked.f64.activate}

@@ -6,8 +6,8 @@ Equation, for one image and group, with ``k = (c, i, j)`` over input channels an
     cols[k, p] = x[c, r * sh - pt + i * dh, q * sw - pl + j * dw]        (0 outside the image)
     out[m, p]  = sum_k weight[m, k] * cols[k, p]
 
-Boundary cases: for a fixed tap the columns q that fall inside the image are one interval, so every copied
-row is zeros, a run of the image, zeros; a row outside the image is all zeros.
+Boundary cases: for a fixed tap the columns q that fall inside the image form one interval, so every copied row consists
+of zeros, a run of the image, and zeros again; a row outside the image is all zeros.
 
 All images are read through element strides of any sign. ``Window`` (simd/simd.h) holds the integers that every
 compiled kernel starts with, in the order in which `WINDOW` names them.
@@ -73,7 +73,7 @@ cdef void lower(const real *image, const Window *w, real *cols, void **arrays, i
 
 
 cdef void scatter(const real *cols, const Window *w, real *image, void **arrays, int64_t worker) noexcept nogil:
-    """The adjoint of `lower`: add every column entry to the pixel that it came from."""
+    """The adjoint of `lower`: add every entry of a column to the pixel it came from."""
     cdef int64_t i, j, r, q, y, first, last, offset
     cdef real *target
     for i in range(w.kh):
@@ -168,11 +168,11 @@ cdef void swap_f64(void **arrays, const int64_t *ints, const double *scalars,
                <const int64_t *> arrays[3], ints, begin, end)
 
 
-# The filters of an adjoint's phases, one phase after another: channels swapped within their group, and some of the
-# taps. All phases at once, as each line of the weight holds taps of several. Tile: `SWAPPED_CHANNELS` input channels of
-# one group, as many streams as L1 has ways; `SWAPPED_FILTERS` of them stay there while they are read tap by tap.
-# `arrays`: the weight (g * M, C, taps); swapped, (g * C, M, kept) of each phase; kept, how many taps of each; these.
-# `ints`: g, M, C, taps, phases.
+# The filters of an adjoint's phases, one phase after another: some of the taps, with channels swapped within each
+# group. All phases are made together, since each line of the weight holds taps of several. Tile: `SWAPPED_CHANNELS`
+# input channels of one group, as many streams as L1 has ways; `SWAPPED_FILTERS` of their filters stay in L1 while they
+# are read tap by tap. `arrays`: the weight (g * M, C, taps); the swapped filters, (g * C, M, kept) per phase; kept, the
+# number of taps per phase; those taps. `ints`: g, M, C, taps, phases.
 SWAP_FILTERS = {"float32": <intptr_t> &swap_f32, "float64": <intptr_t> &swap_f64}
 
 
@@ -210,9 +210,10 @@ cdef void place_f64(void **arrays, const int64_t *ints, const double *scalars,
     place_tiles(<const double *> arrays[0], <double *> arrays[1], <const int64_t *> arrays[2], ints, begin, end)
 
 
-# The results of an adjoint's phases to where they stand, a stride apart. Tile: one plane, all phases of which are
-# placed while it is in L1. `arrays`: the results, (planes, rows, cols) of each phase; out; for each phase the first of
-# its results, rows, cols, and its first row and column. `ints`: phases, height and width of a plane of out, strides.
+# Writes the results of an adjoint's phases to their positions in the input, which are a stride apart. Tile: one plane,
+# whose phases are all placed while it is in L1. `arrays`: the results, (planes, rows, cols) per phase; out; and per
+# phase the index of its first result, rows, cols, and its first row and column in out. `ints`: phases, height and width
+# of a plane of out, strides.
 PLACE = {"float32": <intptr_t> &place_f32, "float64": <intptr_t> &place_f64}
 
 
@@ -253,6 +254,6 @@ cdef void toeplitz_f64(void **arrays, const int64_t *ints, const double *scalars
                   begin, end, arrays, worker)
 
 
-# Tile: one output row of one output channel, which is `ow` rows of the matrix. `arrays`: weight, indptr (int64),
-# indices (int32), values. `ints`: Window. The entries of a matrix row stand in the order of the image.
+# Tile: one output row of one output channel, which makes `ow` rows of the matrix. `arrays`: weight, indptr (int64),
+# indices (int32), values. `ints`: Window. The entries of a row of the matrix are in the order of the image.
 TOEPLITZ = {"float32": <intptr_t> &toeplitz_f32, "float64": <intptr_t> &toeplitz_f64}

@@ -1,4 +1,4 @@
-"""The adjoint of picking values of a plane: each is added to where it came from."""
+"""The adjoint of picking values from a plane: each value is added at the position it came from."""
 
 from libc.stdint cimport int64_t, intptr_t
 from libc.string cimport memset
@@ -12,7 +12,7 @@ ctypedef fused real:
 
 cdef void scatter(const real *values, const int64_t *places, real *planes, const int64_t *ints,
                   int64_t begin, int64_t end, void **arrays, int64_t worker) noexcept nogil:
-    """Tile: a plane. Places are positions in it, or negative. ints: values of a plane, positions of a plane."""
+    """Tile: a plane. Places are positions in the plane, or negative. ints: values per plane, positions per plane."""
     cdef int64_t count = ints[0], positions = ints[1], plane, i
     cdef real *target
     for plane in range(begin, end):

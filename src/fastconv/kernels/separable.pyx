@@ -9,10 +9,10 @@ cdef extern from "simd/simd.h":
         ABREAST
         CACHE_LINE
 
-# Values that a row is summed by at a time.
+# Number of values of a row that are summed together.
 BLOCK = {4: ABREAST * picked.lanes_bytes // 4, 8: ABREAST * picked.lanes_bytes // 8}
 
-# Values of a cache line, on which rings begin.
+# Values per cache line, to which rings are aligned.
 LINE = {4: CACHE_LINE // 4, 8: CACHE_LINE // 8}
 
 SEPARABLE = {4: <intptr_t> picked.f32.separable, 8: <intptr_t> picked.f64.separable}

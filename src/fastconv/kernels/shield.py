@@ -1,9 +1,9 @@
-"""Work that no signal breaks off: imports of large libraries, and compiling.
+"""Work that no signal may interrupt: importing large libraries, and compiling.
 
-Python runs signal handlers in the main thread, between any two of its instructions. One that raises in the middle of an
-import, as that of Ctrl-C does, leaves half a library behind, and every later import finds that half. So the work is
-done by a thread of its own: the main thread waits, and may stop waiting at any time; the work goes on, and a later call
-that needs it waits for the same.
+Python runs signal handlers in the main thread, between any two of its instructions. A handler that raises in the middle
+of an import, as that of Ctrl-C does, leaves half a library behind, and every later import finds that half. So the work
+is done in a thread of its own. The main thread waits for it, and may stop waiting at any time; the work continues, and
+a later call that needs it waits for the same thread.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
-# One at a time; and no fork in the middle, of which the child would inherit the half that is done.
+# One piece of work at a time, and no fork in the middle of one: the child would inherit it half done.
 _working = threading.RLock()
 os.register_at_fork(before=_working.acquire, after_in_parent=_working.release, after_in_child=_working.release)
 
 
 def shielded(work: Callable[[], Any]) -> Any:
-    """``work()``, which is finished even if the call is interrupted."""
+    """Return ``work()``, which is completed even if the call is interrupted."""
     if threading.current_thread() is not threading.main_thread():
         with _working:
             return work()
@@ -43,9 +43,9 @@ def shielded(work: Callable[[], Any]) -> Any:
             done.set()
 
     try:
-        # Not a daemon: at exit the interpreter waits for it, where it would otherwise pull LLVM from under its feet.
+        # Not a daemon: the interpreter waits for it at exit instead of pulling LLVM from under its feet.
         threading.Thread(target=run, name="fastconv-shield").start()
-    except RuntimeError:  # no thread can be started: at exit, or for lack of memory
+    except RuntimeError:  # no thread can be started, at exit or for lack of memory
         run()
     done.wait()
     if errors:
@@ -54,13 +54,13 @@ def shielded(work: Callable[[], Any]) -> Any:
 
 
 def _let_others_import() -> None:
-    """Release Python's lock of imports, which a thread whose own import was interrupted may keep for ever."""
-    with suppress(RuntimeError):  # once this thread does not hold it
+    """Release Python's import lock, which a thread whose own import was interrupted may hold for ever."""
+    with suppress(RuntimeError):  # raised as soon as this thread does not hold it
         while True:
             _imp.release_lock()
 
 
 @functools.cache
 def imported(name: str) -> ModuleType:
-    """Module `name`, imported where no signal breaks it off."""
+    """Import module `name` without interruption by signals."""
     return shielded(lambda: importlib.import_module(name))

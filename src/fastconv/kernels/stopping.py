@@ -1,4 +1,4 @@
-"""How Numba's kernels ask whether to stop: `stops` of simd/simd.h."""
+"""How Numba kernels ask whether to stop, as `stops` in simd/simd.h does."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from fastconv.kernels.cpu import MOST_ARRAYS
 
 @intrinsic
 def stops(typingctx, arrays, worker):
-    """Whether the kernel is to return, done or not: the call was interrupted."""
+    """Whether the call was interrupted, so that the kernel must return at once."""
 
     def codegen(context, builder, signature, arguments):
-        # The function follows the arrays, and gets their address.
+        # The function to ask is stored after the arrays, and takes their address.
         address = ir.IntType(8).as_pointer()
         function = ir.FunctionType(ir.IntType(32), [address, ir.IntType(64)]).as_pointer()
         slot = builder.gep(arguments[0], [ir.IntType(64)(MOST_ARRAYS)])

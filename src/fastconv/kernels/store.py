@@ -1,11 +1,12 @@
-"""Compiled kernels on disk: one file each, which may be lost, broken or forged without harm.
+"""Compiled kernels on disk: one file per kernel, which may be lost, broken or forged without harm.
 
-They are kept in ``NUMBA_CACHE_DIR`` if that is set; else beside the sources, or where those may not be written, in the
-user's cache. A file is written beside its place and then renamed, so that processes which race never see half of one.
-It begins with a digest of its contents *and of all that names the kernel*: what was cut short, changed or renamed does
-not match, and is compiled anew. What another user may have written is not read, since it would be run.
+They are stored in ``NUMBA_CACHE_DIR`` if that is set, otherwise next to the sources, or, if that directory is not
+writable, in the user's cache. A file is written under a temporary name and then renamed, so that racing processes never
+see half a file. It begins with a digest of its contents *and of everything that names the kernel*: a file that was cut
+short, changed or renamed does not match, and its kernel is compiled again. A file that another user may have written is
+not read, since it would be executed.
 
-The directory is bounded. A file's time of change is the time of its last use, give or take an hour.
+The size of the directory is limited. A file's modification time is the time of its last use, to within an hour.
 """
 
 from __future__ import annotations
@@ -19,26 +20,26 @@ import threading
 import time
 from contextlib import suppress
 
-# Of the kernels used last. They have some ten kilobytes each.
+# Number of kernels kept, the most recently used. They take about ten kilobytes each.
 MOST_KEPT = 512
 
-# Kernels of another release are dropped after a day without use: two may share a directory. What a process that died
-# was writing, after an hour.
+# Kernels of another release, which may share the directory, are dropped after a day without use; what a process was
+# writing when it died, after an hour.
 _DAY, _HOUR = 86400, 3600
 
-# That of Numba's own files, by which users know what may be deleted.
+# The suffix of Numba's own files, by which users know that they may be deleted.
 _SUFFIX = ".nbc"
 
 _MOST_BYTES = 16 << 20
 
 
 def readable_directories() -> list[str]:
-    """Where kernels may lie, in order."""
+    """The directories that may hold kernels, in order of preference."""
     return [path for path in _candidates() if _is_ours(path)]
 
 
 def writable_directory() -> str | None:
-    """The first place where kernels can be kept, made if need be; ``None`` if there is none."""
+    """The first directory in which kernels can be stored, created if necessary; ``None`` if there is none."""
     for path in _candidates():
         with suppress(OSError):
             parent = os.path.dirname(path)
@@ -52,14 +53,14 @@ def writable_directory() -> str | None:
 
 
 def contents(directory: str) -> list[os.DirEntry]:
-    """The kernels in a directory, the one that was used last first."""
+    """The kernels in a directory, most recently used first."""
     with os.scandir(directory) as entries:
         kernels = [entry for entry in entries if entry.name.endswith(_SUFFIX)]
     return sorted(kernels, key=_last_use, reverse=True)
 
 
 def load(name: str, facts: tuple[object, ...]) -> bytes | None:
-    """The code of the kernel of this name and these facts."""
+    """The stored code of the kernel with this name and these facts."""
     path, key = _named(name, facts)
     for directory in readable_directories():
         with suppress(OSError):
@@ -71,7 +72,7 @@ def load(name: str, facts: tuple[object, ...]) -> bytes | None:
 
 
 def save(name: str, facts: tuple[object, ...], code: bytes) -> None:
-    """Keep a kernel, if that is possible."""
+    """Store a kernel, if possible."""
     directory = writable_directory()
     if directory is None:
         return
@@ -89,7 +90,7 @@ def save(name: str, facts: tuple[object, ...], code: bytes) -> None:
 
 
 def _named(name: str, facts: tuple[object, ...]) -> tuple[str, bytes]:
-    """The name of a kernel's file, and the key that its contents must have."""
+    """The name of a kernel's file, and the key that its contents must match."""
     key = repr((name, facts, _release())).encode()
     return f"{name.replace(':', '.')}-{hashlib.sha256(key).hexdigest()[:24]}{_ending()}", key
 
@@ -103,7 +104,7 @@ def _release() -> str:
     """A digest of the sources of all kernels, and of what compiles them."""
     here = os.path.dirname(__file__)
     sources = [os.path.join(at, name) for at, _, names in os.walk(here) for name in names if name.endswith(".py")]
-    # Their versions, without an import: reading a distribution's metadata takes longer than all the rest.
+    # Versions are read without an import: reading a distribution's metadata would take longer than everything else.
     for library in ("numba", "llvmlite"):
         spec = importlib.util.find_spec(library)
         if spec is not None and spec.origin is not None:
@@ -126,7 +127,7 @@ def _candidates() -> list[str]:
 
 
 def _is_ours(path: str) -> bool:
-    """Whether this is a directory that no other user may write, nor put another in its place."""
+    """Whether this is a directory that no other user can write to or replace."""
     try:
         found = os.stat(path)
         return stat.S_ISDIR(found.st_mode) and _only_we_write(found) and _is_safe(os.path.dirname(path))
@@ -135,7 +136,7 @@ def _is_ours(path: str) -> bool:
 
 
 def _is_safe(parent: str) -> bool:
-    """Whether no other user can rename what is in this directory."""
+    """Whether no other user can rename entries of this directory."""
     found = os.stat(parent)
     anybody_renames = found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX
     return found.st_uid in (0, os.geteuid()) and not anybody_renames
@@ -146,13 +147,13 @@ def _only_we_write(found: os.stat_result) -> bool:
 
 
 def _read(path: str) -> bytes:
-    """The bytes of a file of ours; `OSError` if it is not."""
-    # A pipe of that name must not make the process wait.
+    """The bytes of a file that only this user can write; otherwise `OSError`."""
+    # A named pipe must not make the process wait.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or not _only_we_write(found) or found.st_size > _MOST_BYTES:
-            raise PermissionError(f"{path} is no file that only this user may write")
+            raise PermissionError(f"{path} is not a regular file that only this user may write")
         content = file.read()
         if time.time() - found.st_mtime > _HOUR:
             with suppress(OSError):

@@ -1,10 +1,10 @@
-"""Windows of any number of axes, as offsets into an image that is continued already: sums of products, and extremes.
+"""Windows of any number of axes, as offsets into an already continued image: sums of products, and extremes.
 
     out[p] = fold_t(tap[t], x[start(p) + offset[t]])
 
-A line of outputs along the last axis reads one line of the image for each tap, at a constant offset; where the line
-starts is worked out from the extents of the other axes. Sums stay in the order of the taps; four are added at a time,
-which spares loads and stores of the sums.
+A line of outputs along the last axis reads one line of the image per tap, at a constant offset; the start of the line
+is computed from the extents of the other axes. Sums stay in the order of the taps; four taps are added at a time, which
+saves loads and stores of the sums.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fastconv.kernels.vector import as_int64
 
 @register_jitable
 def larger(a, b):
-    """The maximum, or NaN if either is one."""
+    """The maximum, or NaN if either value is NaN."""
     return a if (a > b) | (a != a) else b
 
 
@@ -72,7 +72,7 @@ def sum_kernel(dtype: np.dtype) -> Callable[..., None]:
 
 
 def extreme_kernel(dtype: np.dtype, maximum: bool) -> Callable[..., None]:
-    """The tile kernel of maxima or minima, of the tile and arguments of `sum_kernel`; taps are not read."""
+    """The tile kernel of maxima or minima, with the tile and arguments of `sum_kernel`; taps are not read."""
     fold = larger if maximum else smaller
 
     def loop(arrays, ints, scalars, begin, end, worker):

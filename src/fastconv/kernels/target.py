@@ -1,6 +1,6 @@
-"""The CPU that kernels are compiled for, found out without loading a compiler.
+"""The CPU that kernels are compiled for, determined without loading a compiler.
 
-Numba compiles for the CPU that it runs on, unless ``NUMBA_CPU_NAME`` and its like say otherwise.
+Numba compiles for the CPU it runs on, unless ``NUMBA_CPU_NAME`` or a related setting says otherwise.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _SETTINGS = (*_CPU_SETTINGS, "NUMBA_OPT")
 
 @functools.cache
 def register_bytes() -> int:
-    """Bytes of a vector register. Vectors are never wider: LLVM would split them, and then spill."""
-    from fastconv.kernels import cpu  # which refuses a bad FASTCONV_ISA: at the first call, not at import
+    """Size of a vector register in bytes. Vectors are never wider: LLVM would split them, and then spill."""
+    from fastconv.kernels import cpu  # raises for a bad FASTCONV_ISA, so it is imported by the first call
 
     if not any(name in os.environ for name in _CPU_SETTINGS):
         return {"avx512": 64, "avx2": 32}.get(cpu.available_isas()[0], 16)
@@ -36,7 +36,7 @@ def lanes(dtype: np.dtype) -> int:
 
 @functools.cache
 def cpu_facts() -> tuple[object, ...]:
-    """All that decides which instructions a kernel is compiled to."""
+    """Everything that determines the instructions to which a kernel is compiled."""
     from fastconv.kernels import cpu
 
     settings = [os.environ.get(name) for name in _SETTINGS]
@@ -44,7 +44,7 @@ def cpu_facts() -> tuple[object, ...]:
 
 
 def _proc_cpuinfo() -> tuple[str, ...]:
-    """What Linux says of the first processor, but for its clock."""
+    """Linux' description of the first processor, without its clock rate."""
     try:
         with open("/proc/cpuinfo", errors="replace") as file:
             first = file.read(4096).split("\n\n", 1)[0]

@@ -1,4 +1,4 @@
-"""Vectors as wide as the host's registers: the few operations that Numba's kernels share.
+"""Vectors as wide as the host's registers: the few operations that Numba kernels share.
 
 A kernel reads like scalar code that takes `lanes` steps at once::
 
@@ -7,11 +7,10 @@ A kernel reads like scalar code that takes `lanes` steps at once::
         acc = fma(broadcast(weight[j]), load(x, at + j), acc)
     store(out, at, acc)
 
-Pointers are those of a tile kernel (`types.CPointer` of an integer, float32 or float64), offsets are in elements, and
-nothing needs to be aligned. Vectors add, subtract and multiply by their operators; integers wrap around.
-`Emitter` holds the same operations for code that writes LLVM's instructions itself, as kernels/pools/blocks.py does.
+Pointers are those of a tile kernel (`types.CPointer` to an integer, float32 or float64), offsets count elements, and
+nothing needs to be aligned. Vectors support the operators +, - and *; integers wrap around.
 
-Vectors are as wide as registers (kernels/target.py).
+`Emitter` has the same operations for code that writes LLVM instructions itself, such as kernels/pools/blocks.py.
 """
 
 from __future__ import annotations
@@ -54,8 +53,8 @@ class Emitter:
         self.is_signed = self.is_float or scalar.signed
         self.element = {32: ir.FloatType(), 64: ir.DoubleType()}[self.bits] if self.is_float else ir.IntType(self.bits)
         self.type = ir.VectorType(self.element, self.lanes)
-        # A mask of LLVM's is a vector of bits; lanes are counted in integers as wide as the elements, because
-        # comparing those gives x86 the mask without a conversion.
+        # LLVM's masks are vectors of bits. Lanes are numbered in integers as wide as the elements, because on x86
+        # comparing those yields the mask without a conversion.
         self.counter = ir.VectorType(ir.IntType(self.bits), self.lanes)
 
     def zero(self) -> ir.Value:
@@ -78,12 +77,12 @@ class Emitter:
         return self.shuffle(self.load(pointer), self.load(self.builder.gep(pointer, [step])), picked)
 
     def load_even_unordered(self, pointer: ir.Value) -> ir.Value:
-        """As `load_even`, ordered as one instruction leaves it that shuffles within 16 bytes; see `ordered`."""
+        """As `load_even`, in the order left by a single instruction that shuffles within 16 bytes; see `ordered`."""
         step = ir.IntType(64)(self.lanes - 1)
         return self.even_unordered(self.load(pointer), self.load(self.builder.gep(pointer, [step])))
 
     def even_unordered(self, a: ir.Value, b: ir.Value) -> ir.Value:
-        """`load_even_unordered` of a vector and of what follows, from its own last value on."""
+        """`load_even_unordered` of a vector and of the values that follow, starting with its own last value."""
         picked = [2 * lane for lane in self._even_order()]
         return self.shuffle(a, b, [at if at < self.lanes else at + 1 for at in picked])
 
@@ -93,12 +92,12 @@ class Emitter:
         return self.shuffle(a, b, even), self.shuffle(a, b, [at + 1 for at in even])
 
     def ordered(self, vector: ir.Value) -> ir.Value:
-        """The lanes of `load_even_unordered`, or sums of such, in order."""
+        """The lanes of `load_even_unordered`, or of sums of such vectors, in order."""
         order = self._even_order()
         return self.shuffle(vector, vector, [order.index(lane) for lane in range(self.lanes)])
 
     def _even_order(self) -> list[int]:
-        """Every 16 bytes hold half of their values from each of two vectors."""
+        """Every 16 bytes take half of their values from either vector."""
         half = max(1, 64 // self.bits)
         from_first = range(self.lanes // 2)
         groups = [from_first[at : at + half] for at in range(0, self.lanes // 2, half)]
@@ -115,7 +114,7 @@ class Emitter:
         self._call("llvm.masked.store", f"{self._suffix()}.p0{self._suffix()}", ir.VoidType(), arguments)
 
     def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
-        """``a * b + c``, rounded once where the CPU can do that as fast as twice."""
+        """``a * b + c``, rounded once where the CPU does that as fast as rounding twice."""
         if self.is_float:
             return self._call("llvm.fmuladd", self._suffix(), self.type, [a, b, c])
         return self.add(self.mul(a, b), c)
@@ -130,15 +129,15 @@ class Emitter:
         return self.builder.fmul(a, b) if self.is_float else self.builder.mul(a, b)
 
     def maximum(self, a: ir.Value, b: ir.Value) -> ir.Value:
-        """The larger value; NaN if either is."""
+        """The larger value; NaN if either is NaN."""
         return self._extreme(">", a, b)
 
     def minimum(self, a: ir.Value, b: ir.Value) -> ir.Value:
-        """The smaller value; NaN if either is."""
+        """The smaller value; NaN if either is NaN."""
         return self._extreme("<", a, b)
 
     def shuffle(self, a: ir.Value, b: ir.Value, picked: Sequence[int]) -> ir.Value:
-        """Lanes of `a` and, counted on, of `b`."""
+        """Select lanes of `a` and `b`; the numbers of `b` follow those of `a`."""
         return self.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), len(picked)), list(picked)))
 
     def deinterleave(self, a: ir.Value, b: ir.Value) -> tuple[ir.Value, ir.Value]:
@@ -150,7 +149,7 @@ class Emitter:
         if not self.is_float:
             compare = self.builder.icmp_signed if self.is_signed else self.builder.icmp_unsigned
             return self.builder.select(compare(order, a, b), a, b)
-        # One instruction of x86, which gives b if either is NaN; LLVM's own llvm.maximum takes three times as long.
+        # One x86 instruction, which returns b if either is NaN; LLVM's own llvm.maximum takes three times as long.
         extreme = self.builder.select(self.builder.fcmp_ordered(order, a, b), a, b)
         return self.builder.select(self.builder.fcmp_unordered("uno", a, a), a, extreme)
 
@@ -161,7 +160,7 @@ class Emitter:
         return self.builder.and_(compare("<=", begin, lane), compare("<", lane, end))
 
     def _clipped(self, bound: ir.Value) -> ir.Value:
-        """A bound as a counter: the lanes of bytes would not hold a large one."""
+        """Clip a bound to the range of the lane counter, which is only as wide as a value."""
         low, high = bound.type(0), bound.type(self.lanes)
         bound = self.builder.select(self.builder.icmp_signed("<", bound, low), low, bound)
         bound = self.builder.select(self.builder.icmp_signed(">", bound, high), high, bound)
@@ -265,13 +264,13 @@ def fma(typingctx, a, b, c):
 
 @intrinsic
 def maximum(typingctx, a, b):
-    """The larger value of every lane; NaN if either is."""
+    """The larger value of every lane; NaN if either is NaN."""
     return _lane_by_lane(Emitter.maximum, a, b)
 
 
 @intrinsic
 def minimum(typingctx, a, b):
-    """The smaller value of every lane; NaN if either is."""
+    """The smaller value of every lane; NaN if either is NaN."""
     return _lane_by_lane(Emitter.minimum, a, b)
 
 

@@ -1,6 +1,6 @@
 """Door to the kernel of windows of the instruction set in use (simd/windows.h), and to its folds: all by address.
 
-`FOLDS` holds the folds of every step and of the last one, by their name and the type of the values, such as "u1".
+`FOLDS` holds the folds for every step and for the last one, by name and type of the values, such as "u1".
 """
 
 from libc.stdint cimport intptr_t
@@ -15,7 +15,7 @@ cdef extern from "simd/simd.h":
 
 cdef int i
 
-# Bytes that lines begin a multiple of, and how many lines there are beside those that are looked back to.
+# The alignment of lines in bytes, and the number of lines in addition to those that are looked back to.
 LINE_BYTES, WORKING_LINES = CACHE_LINE, LINES
 
 WINDOWS = <intptr_t> picked.windows.windows

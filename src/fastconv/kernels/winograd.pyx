@@ -22,7 +22,7 @@ STRIP_CHANNELS = STRIP_CHANNELS_
 TILES_OUT = TILES_OUT_
 POINT_GAP = POINT_GAP_
 
-# The axes that kernels are compiled for, F(m, r), and their numbers.
+# The transforms F(m, r) that kernels are compiled for, and their numbers.
 AXES = {(axes[i][1], axes[i][0] - axes[i][1] + 1): i for i in range(AXIS_COUNT)}
 
 WINOGRAD = {4: <intptr_t> picked.f32.winograd, 8: <intptr_t> picked.f64.winograd}
