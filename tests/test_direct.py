@@ -23,7 +23,7 @@ from fastconv.strategies.reference import convolve
 DIRECT = BY_NAME["direct"]
 F4 = np.dtype("float32")
 
-BLOCK_ROWS = (sweep.WIDE_ROWS, *_HIGH_EFFICIENCY)
+BLOCK_ROWS = (3, sweep.WIDE_ROWS, sweep.WIDE_3_ROWS, *_HIGH_EFFICIENCY)
 
 
 def run(geometry, x, weight, epilogue=PLAIN):

@@ -54,7 +54,7 @@ cdef extern from "simd/simd.h":
                            int64_t lines, int64_t n) noexcept nogil
         real_kernels *f32
         real_kernels *f64
-        int64_t wide_rows
+        int64_t wide_rows, wide_3_rows
         filter_sweep **filters
         window_kernels *windows
 

@@ -35,12 +35,13 @@ cdef extern from "simd/simd.h":
 cdef int kind
 
 # The sweeps of simd/filter.h, and the values of their vectors, by the type of the values, such as "f4"; integers wrap
-# around alike, signed or not. Taps of a column that they take at a time, and the rows of blocks of two vectors.
+# around alike, signed or not. Taps of a column that they take at a time, and the rows of blocks of two vectors,
+# in general and for 3 × 3 filters of one channel.
 KINDS = tuple(picked.filters[kind].type.decode() for kind in range(FILTER_TYPES))
 FILTERS = {KINDS[kind]: <intptr_t> picked.filters[kind].filter for kind in range(FILTER_TYPES)}
 LANES = {KINDS[kind]: picked.filters[kind].lanes for kind in range(FILTER_TYPES)}
 RUN = {"f": TAPS, "i": TAPS, "c": COMPLEX_TAPS}
-WIDE_ROWS = picked.wide_rows
+WIDE_ROWS, WIDE_3_ROWS = picked.wide_rows, picked.wide_3_rows
 
 # The sweeps of simd/rolling.h, by the type of the values.
 ROLLING = {"f4": <intptr_t> picked.f32.rolling, "f8": <intptr_t> picked.f64.rolling}

@@ -2,7 +2,7 @@
  *
  *   out[b, q] = epilogue(sum_{c, i, j} weight[m, c, i, j] * x[c, b * sh - pt + i * dh, q * sw - pl + j * dw])
  *
- * A block is a few rows of sums, each of one or two vectors. For a column j of taps, up to TAPS weights are held in
+ * A block is a few rows of sums, each of one vector or a few. For a column j of taps, up to TAPS weights are held in
  * registers, and each line is loaded once for all the taps that see it:
  *
  *   line      taps that see it (3 taps, 4 rows, stride 1)
@@ -228,16 +228,18 @@ static inline __attribute__((always_inline)) void NAME(blocks)(const int rows, c
 #define SWEEPS(X) X(low, 4, 1, 1, 1, 0) X(low_apart, 4, 1, 0, 1, 0)
 #else
 #define DENSE_SWEEPS(X)             \
-    X(wide_3, WIDE_ROWS, 2, 1, 1, 3)    \
     X(wide, WIDE_ROWS, 2, 1, 1, 0)      \
     X(high, 8, 1, 1, 1, 0)              \
     X(low, 4, 1, 1, 1, 0)               \
     X(high_apart, 8, 1, 0, 1, 0)        \
     X(low_apart, 4, 1, 0, 1, 0)
 #if FLOATS
-/* Planes of 7 and 14 rows, which no block of 8 or 4 fits, are common. */
+/* Planes of 7 and 14 rows, which no block of 8 or 4 fits, are common. Blocks of 3 rows are for lines that crowd each
+ * other out of L1. */
 #define SWEEPS(X)                   \
     DENSE_SWEEPS(X)                 \
+    X(wide_3, WIDE_3_ROWS, 2, 1, 1, 3)  \
+    X(low_wide_3, 3, 4, 1, 1, 3)        \
     X(seven, 7, 1, 1, 1, 0)             \
     X(high_even, 8, 1, 2, 2, 0)         \
     X(seven_even, 7, 1, 2, 2, 0)        \
@@ -245,7 +247,7 @@ static inline __attribute__((always_inline)) void NAME(blocks)(const int rows, c
     X(high_apart_even, 8, 1, 0, 2, 0)   \
     X(low_apart_even, 4, 1, 0, 2, 0)
 #else
-#define SWEEPS DENSE_SWEEPS
+#define SWEEPS(X) X(wide_3, WIDE_ROWS, 2, 1, 1, 3) DENSE_SWEEPS(X)
 #endif
 #endif
 

@@ -58,7 +58,14 @@
 #define WIDE_ROWS 5
 #endif
 #define MOST_ROWS 8
-#define MOST_ACROSS 2
+#define MOST_ACROSS 4
+
+/* Columns of 3 weights leave registers for another row, unless products need them. */
+#if defined(__FMA__) && !defined(__AVX512F__)
+#define WIDE_3_ROWS 6
+#else
+#define WIDE_3_ROWS WIDE_ROWS
+#endif
 
 #define JOIN_(a, b) a##_##b
 #define JOIN(a, b) JOIN_(a, b)

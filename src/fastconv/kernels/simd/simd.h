@@ -159,7 +159,8 @@ typedef struct {
     int64_t lanes_bytes, mr, nv;
     void (*copy_lines)(void *to, int64_t pitch, const void *from, int64_t apart, int64_t lines, int64_t bytes);
     const real_kernels *f32, *f64;
-    int64_t wide_rows; /* of a block of two vectors (filter.h) */
+    int64_t wide_rows;   /* of a block of two vectors (filter.h) */
+    int64_t wide_3_rows; /* likewise, of reals, for 3 x 3 filters of one channel */
     const filter_sweep *filters[FILTER_TYPES];
     const window_kernels *windows;
 } simd_kernels;

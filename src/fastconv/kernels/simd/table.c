@@ -22,6 +22,7 @@ const simd_kernels OF_ISA(simd) = {
     .f32 = &OF_ISA(real_f32),
     .f64 = &OF_ISA(real_f64),
     .wide_rows = WIDE_ROWS,
+    .wide_3_rows = WIDE_3_ROWS,
     .filters = {&OF_ISA(filter_f32), &OF_ISA(filter_f64), &OF_ISA(filter_i8), &OF_ISA(filter_i16),
                 &OF_ISA(filter_i32), &OF_ISA(filter_i64), &OF_ISA(filter_c64), &OF_ISA(filter_c128)},
     .windows = &OF_ISA(windows),
