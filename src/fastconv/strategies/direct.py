@@ -41,9 +41,10 @@ _LEAST_ROWS = min(_HIGH_EFFICIENCY)
 # So many vectors to a row make borders cheap.
 _WIDE = 32
 
-# Lines that are apart by about a multiple of a page share the same few places of L1. Large arrays begin at the same place
-# of a page as a rule, so that what is read waits for what was just written, too. (Elsewhere, twice as many lines as there
-# are ways would cost 10 to 20 % less than to gather a strip; there, they cost a third more.)
+# Lines that lie about a multiple of a page apart share a few places in L1. Gathering them into a strip is then faster
+# than reading them in place: large arrays usually start at the same offset within a page, so loads also wait for the
+# stores of the row before. (Were the offsets different, up to twice as many lines as there are ways would take 10 to
+# 20 % less in place; at the same offset they take a third more.)
 _PAGE, _NEAR, _WAYS = 4096, 256, 8
 
 # Bytes a second from L2, and to gather a strip of a large image and write the output.
