@@ -121,7 +121,7 @@ class PreparedConv:
             weight.shape, stride=stride, padding=padding, dilation=dilation, groups=groups
         )
         if bias is not None and bias.shape != weight.shape[:1]:
-            raise GeometryError(f"bias of shape {bias.shape}: expected {weight.shape[:1]}, one value a filter")
+            raise GeometryError(f"bias of shape {bias.shape}: expected {weight.shape[:1]}, one value per filter")
         self._weight = _frozen_copy(weight)
         self._bias = None if bias is None else _frozen_copy(bias)
         parse_activation(activation)

@@ -1,8 +1,8 @@
 """The other layers of a classical network, with the names, argument order and meaning of ``torch.nn.functional``.
 
-Arrays are float32 or float64 and stay what they are; lists of floats are float64, integers are refused. Results are
-new C-contiguous arrays, or `out`, which may be the input itself. Nothing overflows with a warning: what is too large
-becomes infinite, and what no limit defines NaN, as in torch. Derivatives are in `fastconv.layer_grad`.
+Arrays are float32 or float64 and keep their type; lists of floats become float64, and integers raise. Results are new
+C-contiguous arrays, or `out`, which may be the input itself. Overflow gives no warning: as in torch, values that are
+too large become infinite, and undefined ones NaN. Derivatives are in `fastconv.layer_grad`.
 """
 
 from fastconv.nn.activations import elu, gelu, hardswish, leaky_relu, maxout, prelu, relu, rrelu, sigmoid, silu, tanh

@@ -1,7 +1,7 @@
-"""Activations: of single values, with slopes that are learnt or drawn, and the maximum of competing channels.
+"""Activations: of single values, with learnt or random slopes, and the maximum of competing channels.
 
-Those that convolutions apply while a tile is at hand are those of kernels/simd/epilogue.h here too, so that
-``relu(conv2d(x, w))`` and ``conv2d(x, w, activation="relu")`` are the same bits.
+Activations that convolutions can fuse use kernels/simd/epilogue.h here, too, so that ``relu(conv2d(x, w))`` and
+``conv2d(x, w, activation="relu")`` give the same bits.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ def relu(x: npt.ArrayLike, inplace: bool = False, *, out: np.ndarray | None = No
     x : array_like of float32 or float64
         Any shape.
     inplace : bool
-        Put the result into `x`, which is returned, as torch does.
+        Store the result in `x` and return it, as torch does.
     out : ndarray, optional
-        Where to put the result; may be `x`.
+        Array for the result; may be `x`.
 
     Returns
     -------
     ndarray
-        As `x` in shape and type.
+        The result, with the shape and type of `x`.
 
     Raises
     ------
     TypeError
-        `x` is masked or of another type, or `out` is; or `inplace` is set, and `x` cannot be written to.
+        `x` or `out` is masked or of another type; or `inplace` is set and `x` cannot be written to.
     GeometryError
         `out` has another shape; a ``ValueError``.
 
@@ -157,7 +157,7 @@ def tanh(x: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
 @repeated()
 @named_input
 def silu(x: npt.ArrayLike, inplace: bool = False, *, out: np.ndarray | None = None) -> np.ndarray:
-    """``x * sigmoid(x)``, also called swish; NaN at minus infinity, as torch has it.
+    """``x * sigmoid(x)``, also called swish; NaN at minus infinity, as in torch.
 
     Parameters, result and errors as `relu`.
 
@@ -177,14 +177,14 @@ def silu(x: npt.ArrayLike, inplace: bool = False, *, out: np.ndarray | None = No
 @named_input
 @quiet
 def gelu(x: npt.ArrayLike, approximate: str = "none", *, out: np.ndarray | None = None) -> np.ndarray:
-    """``x * Phi(x)``, with the cumulative normal distribution; NaN at minus infinity, as torch has it.
+    """``x * Phi(x)``, with the cumulative normal distribution; NaN at minus infinity, as in torch.
 
     Parameters
     ----------
     x, out
         As `relu`.
     approximate : {"none", "tanh"}
-        By the error function, or ``x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2``.
+        Use the error function, or ``x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2``.
 
     Returns
     -------
@@ -195,7 +195,7 @@ def gelu(x: npt.ArrayLike, approximate: str = "none", *, out: np.ndarray | None 
     TypeError, GeometryError
         As `relu`.
     ValueError
-        `approximate` is neither.
+        `approximate` has another value.
 
     References
     ----------
@@ -209,20 +209,20 @@ def gelu(x: npt.ArrayLike, approximate: str = "none", *, out: np.ndarray | None 
     if not checked_choice("approximate", approximate, "none", "tanh"):
         return _activated("gelu", x, out)
     x, result = operand_and_result(x, out)
-    # (1 + tanh(u)) / 2 = sigmoid(2 u), which has no cancellation far left.
+    # (1 + tanh(u)) / 2 = sigmoid(2 u), which has no cancellation for large negative u.
     return _stored(result, x * sigmoid(gelu_argument(x)))
 
 
 @quiet
 def gelu_argument(x: np.ndarray) -> np.ndarray:
-    """What the tanh form of `gelu` is the sigmoid of."""
+    """The argument of the sigmoid in the tanh form of `gelu`."""
     return sqrt(8 / np.pi) * (x + 0.044715 * x * x * x)
 
 
 @repeated()
 @named_input
 def hardswish(x: npt.ArrayLike, inplace: bool = False, *, out: np.ndarray | None = None) -> np.ndarray:
-    """``x * min(max(x + 3, 0), 6) / 6``; NaN at minus infinity, as torch has it.
+    """``x * min(max(x + 3, 0), 6) / 6``; NaN at minus infinity, as in torch.
 
     Parameters, result and errors as `relu`.
 
@@ -241,20 +241,20 @@ def hardswish(x: npt.ArrayLike, inplace: bool = False, *, out: np.ndarray | None
 @repeated(by_value=("weight",))
 @named_input
 def prelu(x: npt.ArrayLike, weight: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
-    """``x`` where it is positive, else ``weight * x``, with a slope that was learnt.
+    """``x`` where it is positive, else ``weight * x``, with a learnt slope.
 
     Parameters
     ----------
     x : array_like of float32 or float64, shape (N, C, ...), (C,) or any with one slope
     weight : array_like, shape (1,) or (C,)
-        One slope, or one a channel.
+        One slope, or one per channel.
     out : ndarray, optional
-        Where to put the result; may be `x`.
+        Array for the result; may be `x`.
 
     Returns
     -------
     ndarray
-        As `x` in shape, in the type where both meet.
+        The result, with the shape of `x`, in the type to which both promote.
 
     Raises
     ------
@@ -298,7 +298,7 @@ def rrelu(
     return_slopes: bool = False,
     out: np.ndarray | None = None,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-    """`leaky_relu` with slopes drawn uniformly from ``[lower, upper)``, for each value its own; else with their mean.
+    """`leaky_relu` with slopes drawn uniformly from ``[lower, upper)``, one per value; or with their mean.
 
     Parameters
     ----------
@@ -307,11 +307,11 @@ def rrelu(
     lower, upper : float
         Bounds of the slopes.
     training : bool
-        Draw, or use ``(lower + upper) / 2`` everywhere.
+        Draw slopes; if false, use ``(lower + upper) / 2`` everywhere.
     rng : Generator, int or None
-        What draws, as in `dropout`.
+        Source of random numbers, as in `dropout`.
     return_slopes : bool
-        Also return the slopes, which `fastconv.layer_grad.rrelu` wants.
+        Also return the slopes, which `fastconv.layer_grad.rrelu` needs.
 
     Returns
     -------
@@ -358,7 +358,7 @@ def maxout(x: npt.ArrayLike, pieces: int, dim: int = 1, *, out: np.ndarray | Non
     ----------
     x : array_like of float32 or float64
     pieces : int
-        How many channels compete; divides the extent along `dim`.
+        Number of channels that compete; must divide the extent along `dim`.
     dim : int
         The axis of channels.
     out : ndarray, optional
@@ -367,7 +367,7 @@ def maxout(x: npt.ArrayLike, pieces: int, dim: int = 1, *, out: np.ndarray | Non
     Returns
     -------
     ndarray
-        As `x`, but for ``x.shape[dim] / pieces`` channels.
+        The result, as `x` but with ``x.shape[dim] / pieces`` channels.
 
     Raises
     ------
@@ -392,7 +392,7 @@ def maxout(x: npt.ArrayLike, pieces: int, dim: int = 1, *, out: np.ndarray | Non
 
 
 def competitors(x: np.ndarray, pieces: int, dim: int) -> np.ndarray:
-    """`x` with the axis `dim` split in two: groups, and the `pieces` of each."""
+    """`x` with the axis `dim` split in two: groups, and `pieces` channels per group."""
     axis = checked_axis("dim", dim, x.ndim)
     pieces = checked_integer("pieces", pieces, 1)
     if x.shape[axis] % pieces:
@@ -417,7 +417,7 @@ def _sloped(x: np.ndarray, slopes: np.ndarray, result: np.ndarray) -> np.ndarray
 
 
 def _activated(activation: Any, x: npt.ArrayLike, out: np.ndarray | None) -> np.ndarray:
-    """An activation of the epilogue, alone."""
+    """Apply an activation of the epilogue on its own."""
     from fastconv.kernels.layers import ACTIVATE
 
     code, parameter = parse_activation(activation)

@@ -1,4 +1,4 @@
-"""What the rooms share: the arguments of layers, checked."""
+"""Argument checks that layers share."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from fastconv.replay import repeatable
 # Values that are handed out at a time: what takes a thread longer than being woken. Of a long plane, a tile is so many.
 _GRAIN_VALUES, _TILE_VALUES = 16384, 65536
 
-# Values too large for their type become infinite, and differences of infinities NaN, without a warning.
+# Overflow gives infinity and differences of infinities NaN, without a warning.
 quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 
 def operand_and_result(
     x: npt.ArrayLike, out: np.ndarray | None, **others: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`x` in the type where it meets the `others`, and the array that takes a result of its shape."""
+    """`x` in its common type with the `others`, and the array for a result of its shape."""
     x = as_array("x", x)
     dtype = common_float(x=x, **others)
     return as_operand(x, dtype), result_like(x.shape, dtype, out)
 
 
 def in_place(x: npt.ArrayLike, inplace: bool, out: np.ndarray | None) -> np.ndarray | None:
-    """Where the result goes: to `out`, or with torch's `inplace` to `x` itself."""
+    """The array for the result: `out`, or with torch's `inplace`, `x` itself."""
     if not inplace:
         return out
     if out is not None:
-        raise ValueError("inplace=True and out: expected one of them")
+        raise ValueError("inplace=True and out were both given: expected only one of them")
     if type(x) is not np.ndarray or not x.flags.writeable:
         kind = "a read-only array" if type(x) is np.ndarray else type(x).__name__
         raise TypeError(f"inplace=True, x={kind}: expected a writeable ndarray, which takes the result")
@@ -45,7 +45,7 @@ def in_place(x: npt.ArrayLike, inplace: bool, out: np.ndarray | None) -> np.ndar
 
 
 def result_like(shape: Sequence[int], dtype: np.dtype, out: np.ndarray | None) -> np.ndarray:
-    """`out`, checked, or a new array."""
+    """`out`, after checks, or a new array."""
     return np.empty(shape, dtype) if out is None else checked_out(out, tuple(shape), dtype)
 
 
@@ -73,7 +73,7 @@ def launched(
 
 
 def channelwise(x: np.ndarray, result: np.ndarray, *constants: np.ndarray | None) -> np.ndarray:
-    """`result` of what kernels/simd/layers.h does to each channel of ``x (N, C, ...)`` or ``(C,)``."""
+    """`result` of a kernel of kernels/simd/layers.h on each channel of ``x (N, C, ...)`` or ``(C,)``."""
     from fastconv.kernels.layers import CHANNELS
 
     channels = x.shape[min(1, x.ndim - 1)]
@@ -85,12 +85,12 @@ def channelwise(x: np.ndarray, result: np.ndarray, *constants: np.ndarray | None
 
 
 def checked_channels(name: str, value: Any, x: np.ndarray, default: float | None = None) -> np.ndarray:
-    """`value` as one float64 number for each channel of `x`."""
+    """`value` as one float64 number per channel of `x`."""
     if value is None and default is not None:
         return np.full(x.shape[1], default, np.float64)
     array = as_array(name, value)
     if array.shape != x.shape[1:2]:
-        raise GeometryError(f"{name} of shape {array.shape}: expected {x.shape[1:2]}, one value a channel")
+        raise GeometryError(f"{name} of shape {array.shape}: expected {x.shape[1:2]}, one value per channel")
     common_float(**{name: array})
     return array.astype(np.float64)
 
@@ -99,7 +99,7 @@ def checked_axis(name: str, axis: int, ndim: int) -> int:
     """`axis`, counted from the front."""
     number = checked_integer(name, axis)
     if not -ndim <= number < ndim:
-        raise GeometryError(f"{name}={axis!r}: expected an axis of the {ndim} that there are")
+        raise GeometryError(f"{name}={axis!r}: expected one of the {ndim} axes")
     return number % ndim
 
 
@@ -122,14 +122,14 @@ def checked_real(name: str, value: Any) -> float:
 
 
 def checked_choice(name: str, value: Any, usual: str, other: str) -> bool:
-    """Whether `value` is the `other` of the two words that it may be."""
+    """Whether `value` is the word `other`, rather than the `usual` one; anything else raises."""
     if not isinstance(value, str) or value not in (usual, other):
         raise ValueError(f"{name}={value!r}: expected {usual!r} or {other!r}")
     return value == other
 
 
 def checked_eps(eps: Any) -> float:
-    """The constant beside a variance."""
+    """The constant that is added to a variance."""
     if not checked_real("eps", eps) >= 0:
         raise ValueError(f"eps={eps!r}: expected a number of at least 0")
     return float(eps)

@@ -1,4 +1,4 @@
-"""Dropout, of a fixed and of a random rate."""
+"""Dropout, at a fixed and at a random rate."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _own_generator(process: int) -> np.random.Generator:
 
 
 def generator(rng: np.random.Generator | int | None) -> np.random.Generator:
-    """`rng` itself, one of that seed, or that of the process."""
+    """`rng` itself, a generator with that seed, or the process's own."""
     return _own_generator(os.getpid()) if rng is None else np.random.default_rng(rng)
 
 
@@ -37,7 +37,7 @@ def dropout(
     return_mask: bool = False,
     out: np.ndarray | None = None,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-    """Set each value to zero with probability `p`, and keep the expectation by a factor.
+    """Set each value to zero with probability `p`, and scale so that the expectation stays the same.
 
     Parameters
     ----------
@@ -46,28 +46,28 @@ def dropout(
     p : float
         Probability of a zero, from 0 to 1.
     training : bool
-        Drop, or only scale where `scale_at` says so.
+        Drop values; if false, only scale, if `scale_at` says so.
     scale_at : {"training", "test"}
-        Divide what is kept by ``1 - p`` in training ("inverted" dropout, what torch does), or multiply by ``1 - p`` at
-        test time (as dropout was published).
+        Divide the remaining values by ``1 - p`` in training ("inverted" dropout, as in torch), or multiply by ``1 - p``
+        at test time (as in the original paper).
     rng : Generator, int or None
-        What draws: a generator, its seed, or one that this process began with entropy of the system.
+        Random generator or seed; by default one generator per process, seeded by the system.
     return_mask : bool
-        Also return the factors, which `fastconv.layer_grad.dropout` wants.
+        Also return the factors, which `fastconv.layer_grad.dropout` needs.
 
     Returns
     -------
     out : ndarray
-        Whatever `x` held, dropped values are 0.
+        The result; dropped values are 0, even if they were NaN.
     mask : ndarray
-        With `return_mask`: what each value of `x` was multiplied by.
+        With `return_mask`: the factor of each value of `x`.
 
     Raises
     ------
     TypeError, GeometryError
         As `relu`.
     ValueError
-        `p` is no probability, or `scale_at` unknown.
+        `p` is not a probability, or `scale_at` is unknown.
 
     References
     ----------
@@ -96,12 +96,12 @@ def random_dropout(
     return_mask: bool = False,
     out: np.ndarray | None = None,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-    """`dropout` whose rate is drawn anew for each call, that is for each layer and pass, uniformly from ``[0, p)``.
+    """`dropout` with a rate drawn uniformly from ``[0, p)`` in each call, that is, for each layer and pass.
 
     Parameters
     ----------
     x, training, scale_at, rng, return_mask, out
-        As `dropout`; at test time the mean rate ``p / 2`` counts.
+        As `dropout`; at test time the mean rate ``p / 2`` is used.
     p : float
         Upper bound of the rate, from 0 to 1.
 
@@ -130,7 +130,7 @@ def random_dropout(
 
 @quiet
 def _dropped(x, rate, mean_rate, training, scale_at, rng, return_mask, out):
-    """`dropout` at the `rate` that this call drew, of those whose mean is `mean_rate`."""
+    """`dropout` at the `rate` drawn for this call, from a distribution with mean `mean_rate`."""
     at_test = checked_choice("scale_at", scale_at, "training", "test")
     x, result = operand_and_result(x, out)
     if training:
@@ -141,7 +141,7 @@ def _dropped(x, rate, mean_rate, training, scale_at, rng, return_mask, out):
         mask = np.full(x.shape, 1 - mean_rate if at_test else 1, x.dtype)
     np.multiply(x, mask, out=result)
     if training:
-        np.copyto(result, 0, where=mask == 0)  # infinite and NaN values are dropped too
+        np.copyto(result, 0, where=mask == 0)  # infinite and NaN values are dropped, too
     return (result, mask) if return_mask else result
 
 

@@ -1,4 +1,4 @@
-"""Normalisation: by a channel's statistics, and by the response of its neighbours."""
+"""Normalisation by the statistics of a channel, and by the response of neighbouring channels."""
 
 from __future__ import annotations
 
@@ -43,28 +43,28 @@ def batch_norm(
     ----------
     x : array_like of float32 or float64, shape (N, C, ...)
     running_mean, running_var : array_like, shape (C,), optional
-        The statistics, when not `training`. In training those of the batch are used, and arrays that are given move
-        towards them **in place**: ``running += momentum * (batch - running)``, with the unbiased variance.
+        The statistics, unless `training`. Training uses those of the batch, and updates these arrays **in place**:
+        ``running += momentum * (batch - running)``, with the unbiased variance.
     weight, bias : array_like, shape (C,), optional
         Scale and shift; 1 and 0 by default.
     training : bool
     momentum, eps : float
     out : ndarray, optional
-        Where to put the result; may be `x`.
+        Array for the result; may be `x`.
 
     Returns
     -------
     ndarray
-        As `x`. Statistics are summed in double precision.
+        The result, as `x`. Statistics are summed in double precision.
 
     Raises
     ------
     TypeError
-        `x` has another type, or running statistics are no arrays that can be updated.
+        `x` has another type, or running statistics are not arrays that can be updated.
     GeometryError
         The shapes do not fit together; a ``ValueError``.
     ValueError
-        Statistics are missing, there is but one value a channel to train on, or `eps` is negative.
+        Statistics are missing, training has only one value per channel, or `eps` is negative.
 
     References
     ----------
@@ -87,7 +87,7 @@ def batch_norm(
                     raise TypeError(f"{name}: expected a writeable float array, which training updates in place")
     mean, var = batch_statistics(x, running_mean, running_var, training)
     scale = checked_channels("weight", weight, x, 1) / np.sqrt(var + checked_eps(eps))
-    # Double precision ends here: what the mean loses in the type of `x` goes into the shift.
+    # From here on the type is that of `x`; what the mean loses by it goes into the shift.
     near = mean.astype(x.dtype)
     shift = checked_channels("bias", bias, x, 0) + (near - mean) * scale
     channelwise(x, result, *(constant(array.astype(x.dtype)) for array in (scale, shift, near)))
@@ -103,7 +103,7 @@ def batch_norm(
 def batch_statistics(
     x: np.ndarray, running_mean: Any, running_var: Any, training: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and biased variance of each channel that `batch_norm` normalises with, in float64."""
+    """The mean and biased variance of each channel with which `batch_norm` normalises, in float64."""
     if x.ndim < 2:
         raise GeometryError(f"x of shape {x.shape}: expected at least 2 axes (batch, channels, ...)")
     if not training:
@@ -111,14 +111,14 @@ def batch_statistics(
             raise ValueError("running_mean and running_var are needed unless training=True")
         return checked_channels("running_mean", running_mean, x), checked_channels("running_var", running_var, x)
     if x.size <= x.shape[1]:
-        raise ValueError(f"x of shape {x.shape}: expected more than one value a channel when training")
+        raise ValueError(f"x of shape {x.shape}: expected more than one value per channel when training")
     axes = (0, *range(2, x.ndim))
     mean = x.mean(axes, np.float64)
     return mean, np.square(x - _along_channels(mean, x)).mean(axes)
 
 
 def _along_channels(values: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """`values`, one a channel, shaped so that they broadcast against ``x (N, C, ...)``."""
+    """`values`, one per channel, shaped so that they broadcast against ``x (N, C, ...)``."""
     return values.reshape(-1, *(1,) * (x.ndim - 2))
 
 
@@ -137,15 +137,15 @@ def conv_bn_fold(
     Parameters
     ----------
     weight : array_like of float32 or float64, shape (OC, ...)
-        Of `fastconv.conv2d`, of a convolution with other axes, or of `linear`.
+        Weight of `fastconv.conv2d`, of a convolution with other axes, or of `linear`.
     bias : array_like, shape (OC,), or None
     running_mean, running_var, bn_weight, bn_bias, eps
-        As `batch_norm` has them.
+        As in `batch_norm`.
 
     Returns
     -------
     weight, bias : ndarray
-        In the type of `weight`; computed in double precision.
+        The new weight and bias, in the type of `weight`, computed in double precision.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def conv_bn_fold(
     dtype = common_float(weight=weight)
     if weight.ndim < 1:
         raise GeometryError(f"weight of shape {weight.shape}: expected (oc, ...)")
-    outputs = weight[None]  # checked as if they were one image
+    outputs = weight[None]  # checked as if it were a batch of one
     scale = checked_channels("bn_weight", bn_weight, outputs, 1) / np.sqrt(
         checked_channels("running_var", running_var, outputs) + checked_eps(eps)
     )
@@ -187,33 +187,33 @@ def local_response_norm(
     rule: str = "mean",
     out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """``x / (k + alpha * m) ** beta``, where ``m`` gathers the squares of `size` neighbouring channels.
+    """``x / (k + alpha * m) ** beta``, where ``m`` is the mean or sum of squares of `size` neighbouring channels.
 
-    They are channels ``c - size // 2`` to ``c + (size - 1) // 2`` for channel ``c``; those that do not exist are zeros.
+    For channel ``c`` these are channels ``c - size // 2`` to ``c + (size - 1) // 2``; missing ones count as zeros.
 
     Parameters
     ----------
     x : array_like of float32 or float64, shape (N, C, ...)
     size : int
-        How many channels, at least 1.
+        Number of channels, at least 1.
     alpha, beta, k : float
     rule : {"mean", "sum"}
         ``m`` is the mean of the squares, zeros included, as in torch; or their sum, as in the AlexNet paper, whose
         constants are ``size=5, alpha=1e-4, beta=0.75, k=2``.
     out : ndarray, optional
-        Where to put the result; may be `x`.
+        Array for the result; may be `x`.
 
     Returns
     -------
     ndarray
-        As `x`.
+        The result, as `x`.
 
     Raises
     ------
     TypeError, GeometryError
-        As `relu`; also `x` without channels, and a `size` that is no int of at least 1.
+        As `relu`; also if `x` has no channels, or `size` is not an int of at least 1.
     ValueError
-        `rule` is unknown, or a constant no number.
+        `rule` is unknown, or a constant is not a number.
 
     References
     ----------

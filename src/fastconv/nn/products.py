@@ -16,7 +16,7 @@ from fastconv.replay import repeatable, repeated
 # Steps of a block of an inner product, whose sums are added up; they decide the roundings.
 _STEPS = 1024
 
-# Outputs whose rows of the weight one tile reads.
+# Outputs per tile, and so rows of the weight that it reads.
 _BLOCK_OUTPUTS = 128
 
 # A second thread is worth waking for some 20 µs of multiplying.
@@ -28,7 +28,9 @@ _FLOPS_A_THREAD = 1_000_000
 def linear(
     x: npt.ArrayLike, weight: npt.ArrayLike, bias: npt.ArrayLike | None = None, *, out: np.ndarray | None = None
 ) -> np.ndarray:
-    """``x @ weight.T + bias``, on the inner products of kernels/simd/inner.h: the same bits for any batch and threads.
+    """``x @ weight.T + bias``, by the inner products of kernels/simd/inner.h.
+
+    The bits are the same for any batch and any number of threads.
 
     Parameters
     ----------
@@ -36,12 +38,12 @@ def linear(
     weight : array_like, shape (O, I)
     bias : array_like, shape (O,), optional
     out : ndarray, optional
-        Where to put the result.
+        Array for the result.
 
     Returns
     -------
     ndarray, shape (..., O)
-        float32 or float64, the type in which the arguments meet.
+        The result, in the type to which the arguments promote, float32 or float64.
 
     Raises
     ------
@@ -64,9 +66,7 @@ def linear(
     dtype = common_float(x=x, weight=weight, bias=bias)
     check_linear(x, weight)
     if bias is not None and bias.shape != weight.shape[:1]:
-        raise GeometryError(
-            f"bias of shape {bias.shape}: expected {weight.shape[:1]}, one value for each row of weight"
-        )
+        raise GeometryError(f"bias of shape {bias.shape}: expected {weight.shape[:1]}, one value per row of weight")
     outputs, inputs = weight.shape
     result = result_like((*x.shape[:-1], outputs), dtype, out)
     x, weight = as_contiguous(as_operand(x, dtype)), as_contiguous(as_operand(weight, dtype))
@@ -79,7 +79,7 @@ def linear(
 
 
 def multiply(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, out: np.ndarray) -> None:
-    """``x @ weight.T + bias`` into `out`, of C-contiguous matrices of one type."""
+    """``x @ weight.T + bias`` into `out`, for C-contiguous matrices of one type."""
     from fastconv.kernels.cpu import cache_bytes
     from fastconv.kernels.gemm import MR
     from fastconv.kernels.layers import INNER
@@ -99,7 +99,7 @@ def multiply(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, out: np
 
 
 def check_linear(x: np.ndarray, weight: np.ndarray) -> None:
-    """Refuse arrays that `linear` cannot multiply."""
+    """Raise for arrays that `linear` cannot multiply."""
     if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
         raise GeometryError(
             f"x of shape {x.shape}, weight of shape {weight.shape}: expected (..., inputs) and (outputs, inputs)"

@@ -1,4 +1,4 @@
-"""Scores of classes: softmax, its logarithm, and the loss."""
+"""Class scores: softmax, its logarithm, and the loss."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ def softmax(
 ) -> np.ndarray:
     """``exp(x) / sum(exp(x))`` along an axis.
 
-    A slice that holds a NaN, plus infinity, or nothing but minus infinity, becomes NaN.
+    A slice that contains NaN or plus infinity, or nothing but minus infinity, becomes NaN.
 
     Parameters
     ----------
     x, out
         As `relu`.
     dim : int, optional
-        The axis along which the result sums up to 1; by default torch's, the first of 1 or 3 axes, else the second.
+        The axis along which the result sums to 1; by default as in torch, the first of 1 or 3 axes, else the second.
     _stacklevel : int
-        Ignored; torch has it here.
+        Ignored; for compatibility with torch.
     dtype : dtype_like, optional
-        float32 or float64: what `x`, which may then hold integers, is converted to first.
+        float32 or float64: the type to which `x`, which may then hold integers, is converted first.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def softmax(
     Raises
     ------
     TypeError, GeometryError
-        As `relu`; also an axis that `x` does not have.
+        As `relu`; also if `x` does not have that axis.
 
     References
     ----------
@@ -140,30 +140,30 @@ def cross_entropy(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> np.ndarray:
-    """The negative logarithm of the probability that `softmax` gives to the targets.
+    """The negative logarithm of the probability that `softmax` assigns to the targets.
 
     Parameters
     ----------
     x : array_like of float32 or float64, shape (C,), (N, C) or (N, C, ...)
         Scores of the classes, before any softmax.
     target : array_like
-        Integers of shape (), (N,) or (N, ...): the right classes. Or floats of the shape of `x`: their probabilities.
+        The right classes, integers of shape (), (N,) or (N, ...); or their probabilities, floats with the shape of `x`.
     weight : array_like, shape (C,), optional
-        How much each class counts.
+        Weight of each class.
     size_average, reduce : bool, optional
-        What torch had before `reduction`, which they override: ``reduce=False`` is "none", else ``size_average=False``
-        is "sum".
+        Torch's older arguments, which override `reduction`: ``reduce=False`` means "none", otherwise
+        ``size_average=False`` means "sum".
     ignore_index : int
-        Targets of this class count nothing (not for probabilities).
+        Targets of this class do not count (only for targets that are classes).
     reduction : {"mean", "sum", "none"}
         "mean" divides by the weights of the targets, or by their number where they are probabilities.
     label_smoothing : float
-        From 0 to 1: how much of the target is shared by all classes alike.
+        From 0 to 1: the part of the target that is spread evenly over all classes.
 
     Returns
     -------
     ndarray
-        Without axes, or with "none" of the shape of the classes. Means and sums are taken in double precision.
+        The loss, without axes, or with "none" one per sample. Means and sums are taken in double precision.
 
     Raises
     ------
@@ -172,7 +172,7 @@ def cross_entropy(
     GeometryError
         The shapes do not fit together; a ``ValueError``.
     ValueError
-        A target is no class, or another argument is out of range.
+        A target is not a class, or another argument is out of range.
 
     References
     ----------
@@ -191,7 +191,7 @@ def cross_entropy(
     if target.dtype.kind in "iu" and label_smoothing == 0:
         return _cross_entropy(as_contiguous(as_operand(x, dtype)), target, weight, ignore_index, reduction)
     shares, divisor = target_shares(x, target, weight, ignore_index, reduction, label_smoothing)
-    # A class without a share counts nothing, even if its logarithm is minus infinity.
+    # A class with probability 0 does not count, even if its logarithm is minus infinity.
     losses = np.where(shares == 0, 0, -shares * log_softmax(x, class_axis(x))).sum(class_axis(x))
     return np.asarray(losses if reduction == "none" else np.divide(losses.sum(), divisor), dtype)
 
