@@ -317,7 +317,7 @@ def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, ...]) -> _Laun
             constant(np.array(ints, np.int64)),
         ),
         tiles=tiling.tiles,
-        grain=max(1, _PRODUCTS_AT_A_TIME * tiling.tiles // (g.n * g.oc * g.positions * g.reduction)),
+        grain=max(1, _PRODUCTS_AT_A_TIME * tiling.tiles // max(1, g.n * g.oc * g.positions * g.reduction)),
         scratch=tiling.scratch,
     )
 
