@@ -250,11 +250,11 @@ def test_what_is_played(scaled, how, played):
 def test_kinds_are_forgotten(scaled):
     """So many that no memory would hold all; the oldest go first."""
     double, runs = scaled
-    for size in range(1, 1500):
+    for size in range(1, 800):
         double(np.zeros(size, np.float32))
-    assert len(runs) == 1499
-    double(np.zeros(1499, np.float32))
-    double(np.zeros(1499, np.float32))
+    assert len(runs) == 799
+    double(np.zeros(799, np.float32))
+    double(np.zeros(799, np.float32))
     assert double.repeats.recordings == 1
 
 

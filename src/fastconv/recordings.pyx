@@ -31,6 +31,7 @@ cimport numpy as cnp
 
 from fastconv.threads cimport (
     MAX_ARRAYS,
+    MAX_SCALARS,
     Flags,
     Memory,
     Region,
@@ -40,6 +41,7 @@ from fastconv.threads cimport (
     record,
     recorded,
     run,
+    tile_kernel,
 )
 
 cnp.import_array()
@@ -60,7 +62,7 @@ cdef enum:
     SPOILT = 0xA5
 
 # Kinds of calls that a function remembers; beyond these it forgets the oldest.
-cdef Py_ssize_t MOST_KINDS = 1024
+cdef Py_ssize_t MOST_KINDS = 512
 
 # What the words that follow in a key are.
 cdef enum:
@@ -221,10 +223,32 @@ cdef struct Binding:
 cdef class Launch:
     """A kernel with all its arguments but the addresses that differ between calls."""
 
-    cdef Region region
-    cdef int64_t threads
-    cdef Binding bindings[MAX_ARRAYS]
+    cdef tile_kernel *kernel
+    cdef bytes ints
+    cdef double scalars[MAX_SCALARS]
+    cdef void *arrays[MAX_ARRAYS]           # those that do not differ
+    cdef Binding bindings[MAX_ARRAYS]       # those that do
     cdef int binding_count
+    cdef int64_t tiles, grain, threads
+
+    cdef take(self, const Region *region, Py_ssize_t ints, int64_t threads):
+        """Remember a region of so many integers."""
+        self.kernel, self.tiles, self.grain, self.threads = region.kernel, region.tiles, region.grain, threads
+        self.ints = PyBytes_FromStringAndSize(<const char *> region.ints, ints * sizeof(int64_t))
+        memcpy(self.arrays, region.arrays, sizeof(self.arrays))
+        memcpy(self.scalars, region.scalars, sizeof(self.scalars))
+
+    cdef run(self, char **bases):
+        """Launch it on arrays that begin at `bases`."""
+        cdef Region region
+        cdef int i
+        region.kernel, region.tiles, region.grain = self.kernel, self.tiles, self.grain
+        memcpy(region.ints, <const char *> self.ints, len(self.ints))
+        memcpy(region.arrays, self.arrays, sizeof(self.arrays))
+        memcpy(region.scalars, self.scalars, sizeof(self.scalars))
+        for i in range(self.binding_count):
+            region.arrays[self.bindings[i].at] = bases[self.bindings[i].base] + self.bindings[i].offset
+        run(&region, self.threads)
 
 
 cdef class Result:
@@ -259,7 +283,6 @@ cdef class Recording:
         what it is to hold in the end, from an earlier call, unless it is `spoiled` first.
         """
         cdef char *bases[MOST_OPERANDS + MOST_RESULTS + MOST_SCRATCH]
-        cdef Region region
         cdef Launch launch
         cdef Result result
         cdef Memory memory
@@ -286,10 +309,7 @@ cdef class Recording:
                 memset(memory.start, 0 if self.are_flags[i] else SPOILT, self.scratch[i])
             scratch.append(memory)
         for launch in self.launches:
-            region = launch.region
-            for i in range(launch.binding_count):
-                region.arrays[launch.bindings[i].at] = bases[launch.bindings[i].base] + launch.bindings[i].offset
-            run(&region, launch.threads)
+            launch.run(bases)
         for i in range(self.scratch_count):
             if self.are_flags[i] and any_set(bases[base + i], self.scratch[i]):
                 return None
@@ -329,6 +349,7 @@ cdef Recording recording_of(Kind *kind, list launched, result, int64_t first):
     cdef list contents = [<object> kind.contents[i] for i in range(kind.contents_count)]
     cdef Launch launch
     cdef Binding ignored
+    cdef Region region
     cdef int at
     if len(launched) > MOST_LAUNCHES or len(made) > MOST_RESULTS or not are_apart(kind):
         return None
@@ -340,9 +361,9 @@ cdef Recording recording_of(Kind *kind, list launched, result, int64_t first):
         recording.results.append(Result(array, operands))
         recording.writes_operands |= (<Result> recording.results[len(recording.results) - 1]).operand >= 0
     for kernel, arrays, ints, scalars, tiles, threads, grain in launched:
+        fill_region(&region, kernel, arrays, ints, scalars, tiles, grain)
         launch = Launch()
-        launch.threads = threads
-        fill_region(&launch.region, kernel, arrays, ints, scalars, tiles, grain)
+        launch.take(&region, len(ints), threads)
         for at, array in enumerate(arrays):
             # All others are functions of this process.
             if isinstance(array, cnp.ndarray):

@@ -95,12 +95,12 @@ cdef int fill_region(Region *region, kernel, tuple arrays, tuple ints, tuple sca
     region.kernel = <tile_kernel *> <intptr_t> kernel
     region.tiles = tiles
     region.grain = grain
-    region.check_signals = check_signals
     return 0
 
 
 cdef int run(Region *region, int64_t threads) except -1:
     """Run a region on at most `threads` threads."""
+    region.check_signals = check_signals
     threads = min(threads, (region.tiles + region.grain - 1) // region.grain, MAX_WORKERS + 1)
     with nogil:
         run_region(region, threads)
