@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from math import isfinite, prod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,7 +35,10 @@ Padding = tuple[tuple[int, int], ...]
 _PATCH_BYTES = 4 << 20
 
 # An image up to this size is continued in one piece, which is less work than one patch per edge.
-_SMALL_BYTES = 64 << 10
+_SMALL_BYTES = 1 << 20
+
+# Copying this many bytes takes longer than waking a thread.
+_BYTES_PER_THREAD = 256 << 10
 
 # Values in a block of rows that is converted at a time, few enough to stay in a cache.
 _BLOCK_VALUES = 1 << 18
@@ -305,7 +309,22 @@ def _correlate_patch(
     result = out if out.flags.c_contiguous else threads.aligned_empty(out.size, out.dtype).reshape(out.shape)
     _correlate_zeros(patch, kernel, ((0, 0),) * out.ndim, result, 0.0, "auto")
     if result is not out:
-        _gather(result, out, *(_indices(0, extent, extent, "constant") for extent in out.shape))
+        _gather(result, out, *(_places(0, extent, extent, "constant") for extent in out.shape))
+
+
+class _Places(NamedTuple):
+    """Where positions along an axis are read, and which of them lie within the array."""
+
+    indices: np.ndarray
+    first: int
+    last: int
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _places(begin: int, end: int, extent: int, continuation: str) -> _Places:
+    first = min(max(0, -begin), end - begin)
+    indices = constant(source_indices(begin, end, extent, continuation))
+    return _Places(indices, first, max(first, min(extent, end) - begin))
 
 
 def _continued(
@@ -313,26 +332,24 @@ def _continued(
 ) -> np.ndarray:
     """`continuation.continued`, in scratch memory."""
     patch = threads.aligned_empty(prod(shape), image.dtype).reshape(shape)
-    maps = [_indices(b, b + s, n, continuation) for b, s, n in zip(begins, shape, image.shape, strict=True)]
-    _gather(image, patch, *maps, fill=constant(np.array(fill, image.dtype)))
+    places = [_places(b, b + s, n, continuation) for b, s, n in zip(begins, shape, image.shape, strict=True)]
+    _gather(image, patch, *places, fill=constant(np.array(fill, image.dtype)))
     return patch
 
 
-@functools.lru_cache(maxsize=REMEMBERED)
-def _indices(begin: int, end: int, extent: int, continuation: str) -> np.ndarray:
-    return constant(source_indices(begin, end, extent, continuation))
-
-
-def _gather(source: np.ndarray, out: np.ndarray, *maps: np.ndarray, fill: np.ndarray | None = None) -> None:
-    """Each value of a plane or line `out` from where `maps` say, or `fill`."""
+def _gather(source: np.ndarray, out: np.ndarray, *places: _Places, fill: np.ndarray | None = None) -> None:
+    """Read each value of a line or plane `out` from `source`, or else take `fill`."""
     from fastconv.kernels.patches import GATHER
 
     size = out.itemsize
     if source.ndim == 1:
-        source, out, maps = source[np.newaxis], out[np.newaxis], (_indices(0, 1, 1, "constant"), *maps)
-    rows, cols = out.shape
-    ints = (cols, *(stride // size for stride in source.strides), out.strides[0] // size)
-    threads.run_tiles(GATHER[size], (source, out, *maps, fill), ints, (), rows, 1)
+        source, out, places = source[np.newaxis], out[np.newaxis], (_places(0, 1, 1, "constant"), *places)
+    rows, cols = places
+    ints = (out.shape[1], *(stride // size for stride in source.strides), out.strides[0] // size, cols.first, cols.last)
+    workers = min(threads.get_num_threads(), 1 + out.nbytes // _BYTES_PER_THREAD)
+    threads.run_tiles(
+        GATHER[size], (source, out, rows.indices, cols.indices, fill), ints, (), out.shape[0], workers, 16
+    )
 
 
 def _leave_zeros_out(

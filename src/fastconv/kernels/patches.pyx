@@ -1,6 +1,7 @@
 """Blocks of planes, gathered from where maps say, and whether all values of an array are finite."""
 
 from libc.stdint cimport int64_t, intptr_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 cdef struct Pair:
     double first
@@ -20,7 +21,8 @@ ctypedef fused real:
 
 cdef inline void gather(const item *source, item *out, const int64_t *row_map, const int64_t *col_map,
                         const item *fill, const int64_t *ints, int64_t begin, int64_t end) noexcept nogil:
-    cdef int64_t cols = ints[0], source_row = ints[1], source_col = ints[2], out_row = ints[3], row, col
+    cdef int64_t cols = ints[0], source_row = ints[1], source_col = ints[2], out_row = ints[3]
+    cdef int64_t first = ints[4], last = ints[5], row, col
     cdef const item *line
     cdef item *target
     for row in range(begin, end):
@@ -30,8 +32,18 @@ cdef inline void gather(const item *source, item *out, const int64_t *row_map, c
                 target[col] = fill[0]
             continue
         line = source + row_map[row] * source_row
-        for col in range(cols):
+        for col in range(first):
             target[col] = line[col_map[col] * source_col] if col_map[col] >= 0 else fill[0]
+        for col in range(last, cols):
+            target[col] = line[col_map[col] * source_col] if col_map[col] >= 0 else fill[0]
+        if first >= last:
+            continue
+        line += col_map[first] * source_col
+        if source_col == 1:
+            memcpy(target + first, line, (last - first) * sizeof(item))
+        else:
+            for col in range(first, last):
+                target[col] = line[(col - first) * source_col]
 
 
 cdef void gather_1(void **arrays, const int64_t *ints, const double *scalars,
@@ -66,7 +78,8 @@ cdef void gather_16(void **arrays, const int64_t *ints, const double *scalars,
 
 # Tile: one row of the block. `arrays`: a plane of any strides; the block, with rows of any distance; for each row and
 # column of the block, the row and column of the plane that it is read from, or -1; the value that is put there then.
-# `ints`: columns of the block; items between rows and columns of the plane, and between rows of the block.
+# `ints`: columns of the block; items between rows and columns of the plane, and between rows of the block; the first and
+# the last of the columns that are neighbours in the plane as well.
 GATHER = {
     1: <intptr_t> &gather_1,
     2: <intptr_t> &gather_2,
