@@ -47,8 +47,13 @@ _WIDE = 32
 # 20 % less in place; at the same offset they take a third more.)
 _PAGE, _NEAR, _WAYS = 4096, 256, 8
 
-# Bytes a second from L2, and to gather a strip of a large image and write the output.
-_L2_BYTES, _MEMORY_BYTES = 6e10, 4.5e10
+# Bytes per second from L2, and to read an image and write the output: in place, or by way of a strip.
+_L2_BYTES, _IN_PLACE_BYTES, _GATHERED_BYTES = 6e10, 8e10, 3.5e10
+
+# Seconds beside the multiply-adds: per tile, and more if it is narrower than a block; per block, per channel of one,
+# and per column of weights of a channel; per vector of rolling sums.
+_TILE_SECONDS, _SMALL_SECONDS = 1e-7, 5e-8
+_BLOCK_SECONDS, _CHANNEL_SECONDS, _COLUMN_SECONDS, _ROLLING_SECONDS = 5e-9, 3e-9, 1e-9, 1e-9
 
 
 class _Blocks(NamedTuple):
@@ -139,7 +144,7 @@ def _blocks(g: ConvGeometry, dtype: np.dtype) -> _Blocks:
         crowded = [_crowded(g, rows, 1, *apart_bytes) for rows in (WIDE_3_ROWS, 3)]
         wide = [(3, 4) if crowded == [True, False] else (WIDE_3_ROWS, 2)]
     every_second = g.sw == 2 and _columns(g, dtype).is_dense
-    vectors = g.ow / _lanes(dtype)
+    vectors = max(1.0, g.ow / _lanes(dtype))
 
     def best(blocks: list[tuple[int, int]], rows: int, across: float) -> tuple[int, int]:
         """The most useful for so many rows and vectors across, of those that do not stick out if any does not."""
@@ -216,6 +221,7 @@ class _Tiling(NamedTuple):
     """How output planes are cut into tiles, and what the kernels are told of it (kernels/sweep.pyx)."""
 
     ints: tuple[int, ...]
+    in_place: bool
     plane_pitch: int
     tiles: int
     scratch: int
@@ -281,6 +287,7 @@ def _tiling(g: ConvGeometry, dtype: np.dtype, xh: int, xw: int) -> _Tiling:
             *(blocks.spread, row_tile, row_tiles, strip_rows, strip_cols, in_place, first, last),
             *(image_lines, *lines, columns.planes, columns.step, columns.reach, plane_pitch, scratch * unit),
         ),
+        in_place=in_place,
         plane_pitch=plane_pitch,
         tiles=g.n * g.g * blocks.spread * row_tiles,
         scratch=scratch,
@@ -333,19 +340,27 @@ class Direct(SumsProducts, KeepsWeights):
         return None
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        from fastconv.kernels.sweep import RUN
+
         g = geometry
-        lanes = _lanes(dtype)
-        blocks, columns = _blocks(g, dtype), _columns(g, dtype)
+        lanes, icg = _lanes(dtype), g.ic // g.g
+        blocks, columns, tiling = _blocks(g, dtype), _columns(g, dtype), _tiling(g, dtype, g.iw, 1)
         rows, cols = blocks.extent(g, lanes)
         down, across = ceil(ceil(g.oh / blocks.spread) / rows) * blocks.spread, ceil(g.ow / cols)
         rate = FMA_FLOPS[4] * 4 / dtype.itemsize * blocks.efficiency()
         if dtype.kind == "c":
             rate /= 2
-        sums = down * across * (8e-9 + 2 * rows * cols * g.reduction / rate)
+        runs = ceil(g.kh / RUN[_kind(dtype)[0]])
+        block = _BLOCK_SECONDS + icg * (_CHANNEL_SECONDS + runs * g.kw * _COLUMN_SECONDS)
+        sums = down * across * ((_ROLLING_SECONDS if blocks.rolls else block) + 2 * rows * cols * g.reduction / rate)
         # Each filter reads the strip of a tile, which for many channels is in L2.
-        lines = down * _lines(g, blocks).count(rows, g.kh) * g.ow * columns.planes * g.ic // g.g * dtype.itemsize
-        once = g.ic * lines // (g.ic // g.g) + g.oc * g.positions * dtype.itemsize
-        return 2e-6 + g.n * (g.oc * max(sums, lines / _L2_BYTES) + once / _MEMORY_BYTES)
+        if blocks.rolls:
+            rows, down = ceil(g.oh / blocks.spread), blocks.spread
+        lines = down * _lines(g, blocks).count(rows, g.kh) * g.ow * columns.planes * icg * dtype.itemsize
+        once = g.ic * lines // icg + g.oc * g.positions * dtype.itemsize
+        tile = _TILE_SECONDS + (_SMALL_SECONDS if g.ow < cols else 0)
+        whole = once / (_IN_PLACE_BYTES if tiling.in_place else _GATHERED_BYTES)
+        return 2e-6 + tiling.tiles * tile + g.n * (g.oc * max(sums, lines / _L2_BYTES) + whole)
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         return sum_error(geometry, dtype)
