@@ -14,7 +14,7 @@ from fastconv.strategies import BY_NAME, STRATEGIES
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src/fastconv"  # a wheel holds no .pyx
 
-BASE = {"errors", "geometry", "epilogue", "arrays", "continuation", "recordings", "replay"}
+BASE = {"errors", "geometry", "epilogue", "arrays", "continuation", "recordings", "remembering", "replay"}
 TOOLS = {"timing", "photograph", "chart"}
 ENTRANCES = {
     "functional",
@@ -37,7 +37,8 @@ MAY_IMPORT = {
     "networks": {"geometry", "receptive"},
     "epilogue": {"errors", "geometry"},
     "arrays": {"errors", "geometry"},
-    "continuation": set(),
+    "continuation": {"remembering"},
+    "remembering": set(),
     "threads": {"threads"},
     "recordings": {"threads"},
     "replay": {"recordings"},

@@ -645,6 +645,15 @@ def test_zero_weights_are_left_out(ndim, mode, dtype, seed):
         assert_same("correlate", np.where(np.isfinite(x), x, 1).astype("b"), weights, **options, output="d")
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_infinity_under_a_zero_that_is_folded_into_other_weights(mode):
+    """An axis shorter than the weights: past its edges, several of them see the same sample."""
+    x = np.array([[np.inf, 0], [-5, -6]], "f")
+    for weights in ([0, -3, -2, -1, -1, -2, -1], [1, 2, 3, 1, 0, 2], [0, 0, 0, 0, 1]):
+        assert_same("correlate1d", x, weights, 1, mode=mode)
+        assert_same("convolve1d", x, weights, 1, mode=mode)
+
+
 @pytest.mark.parametrize("shape", [(80, 90), (12, 70, 80)])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_crosses_and_disks_spread_nothing_over_their_corners(shape, value):

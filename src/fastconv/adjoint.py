@@ -22,12 +22,16 @@ from fastconv import planner, volume
 from fastconv import threads as team
 from fastconv.epilogue import PLAIN, Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry, Phase
+from fastconv.remembering import remembered
 from fastconv.replay import constant, unrepeatable
 from fastconv.strategies.base import element_strides
 
 # A second thread is worth waking for some 20 µs of copying, or of multiplying.
 _BYTES_A_THREAD = 256 << 10
 _FLOPS_A_THREAD = 2e6
+
+# What a phase takes in memory, its geometry and slices included: large strides leave many.
+_PHASE_BYTES = 2 << 10
 
 
 class _Phases(NamedTuple):
@@ -45,8 +49,12 @@ class _Phases(NamedTuple):
     places: np.ndarray
     """Where these stand in the input's last two axes (see PLACE of kernels/lowering.pyx)."""
 
+    @property
+    def nbytes(self) -> int:
+        return len(self.phases) * _PHASE_BYTES + self.kept.nbytes + self.taps.nbytes + self.places.nbytes
 
-@functools.lru_cache(maxsize=REMEMBERED)
+
+@remembered(REMEMBERED)
 def _phases(g: ConvGeometry) -> _Phases:
     phases = g.adjoint()
     numbers = np.arange(g.taps).reshape(g.kernel)

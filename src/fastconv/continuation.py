@@ -13,10 +13,11 @@ nearest      a a a | a b c d | d d –, nearest
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
 import numpy as np
+
+from fastconv.remembering import remembered
 
 NAMES = ("constant", "wrap", "reflect", "mirror", "nearest")
 
@@ -48,7 +49,7 @@ def period(extent: int, name: str) -> int | None:
     return {"wrap": extent, "reflect": 2 * extent, "mirror": max(1, 2 * extent - 2)}.get(name)
 
 
-@functools.lru_cache(maxsize=256)
+@remembered(256)
 def edge_indices(pad: int, end: int, extent: int, name: str) -> np.ndarray:
     """`source_indices` of the positions past the edges only: `pad` of them before the array, those up to `end` after.
 

@@ -5,7 +5,6 @@ One axis is a plane of one row; volume.py makes planes of three.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +16,7 @@ from fastconv.geometry import PoolGeometry, adaptive_counts, exact
 from fastconv.kernels.jit import tile_kernel
 from fastconv.kernels.pools.planes import PIECE, STRETCH, Planes, Tiles, unrolled
 from fastconv.kernels.target import lanes
+from fastconv.remembering import remembered
 from fastconv.replay import constant, repeatable
 
 # About as many output values are handed out at a time: enough to hide the hand-out, few enough to share among threads.
@@ -48,6 +48,10 @@ class PoolPlan:
     grain: int
     indices: bool
     divisors: tuple[np.ndarray, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(of_axis.nbytes for of_axis in self.divisors)
 
     def run(self, x: np.ndarray, starts: tuple[np.ndarray, ...] = ()) -> Pooled:
         """The pooled array, and with `indices` where in its plane each value stood."""
@@ -103,7 +107,7 @@ def pool_uneven(
     return _uneven_plan(x.shape, operand.strides, dtype, kind, windows, kernel, out_extent).run(operand, starts)
 
 
-@functools.lru_cache(maxsize=256)
+@remembered(256)
 def _plan(
     x_shape: tuple[int, ...],
     x_strides: tuple[int, ...],
@@ -143,7 +147,7 @@ def _plan(
     return _walking("regular", task) if p.kh * p.kw > _MANY_TAPS else _direct(task)
 
 
-@functools.lru_cache(maxsize=256)
+@remembered(256)
 def _uneven_plan(
     x_shape: tuple[int, ...],
     x_strides: tuple[int, ...],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from fastconv.ndimage.arguments import as_axes, as_axis, as_index, as_input, as_mode, as_number, for_each
 from fastconv.ndimage.outputs import as_output
 from fastconv.ndimage.passes import Pass, as_pass, filter_axes
+from fastconv.remembering import remembered
 from fastconv.replay import repeated
 
 
@@ -143,7 +143,7 @@ def _as_radius(radius: Any) -> int:
     return samples
 
 
-@functools.lru_cache(maxsize=256)
+@remembered(256)
 def _gaussian_pass(axis: int, sigma: float, order: int, mode: str, truncate: float, radius: int | None) -> Pass:
     return as_pass(axis, _gaussian(sigma, order, truncate, radius), mode, 0, keeps_sum=True)
 

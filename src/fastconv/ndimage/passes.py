@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from math import prod
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ from fastconv.ndimage.outputs import (
     threads_for,
     working_type,
 )
+from fastconv.remembering import remembered
 from fastconv.replay import constant, repeatable, unrepeatable
 from fastconv.strategies.separable import Factors, correlate_factors, outer_factors
 
@@ -61,7 +61,7 @@ def filter_axes(array: np.ndarray, passes: tuple[Pass, ...], out: np.ndarray, cv
     dtype = working_type(array, out)
     rounds = out.dtype != dtype
     source, fill = array, float(cval)
-    steps = _steps(passes, array.shape, dtype, fill == 0)
+    steps = _steps(passes, array.shape, dtype, fill == 0, True)
     for step in steps:
         source = converted(source, dtype)
         target = out if step is steps[-1] and not rounds and is_target(out, source) else scratch_like(out, dtype)
@@ -71,7 +71,7 @@ def filter_axes(array: np.ndarray, passes: tuple[Pass, ...], out: np.ndarray, cv
                 _run_scaled(step, source, target, fill)
             elif step.mixes_signs:
                 # Infinity times the sum of the weights is not the sum of the products.
-                for plain in _steps(step.passes, array.shape, dtype, fill == 0, folds=False):
+                for plain in _steps(step.passes, array.shape, dtype, fill == 0, False):
                     _run(plain, source, target, fill)
         source = target
         if rounds:
@@ -93,7 +93,7 @@ class _Step(NamedTuple):
     gain: float
     """Bound on intermediate sums, as a multiple of the largest sample."""
     mixes_signs: bool
-    """Whether weights of both signs were merged into one."""
+    """Whether weights of both signs, or zeros and others, were merged into one."""
 
 
 def _run(step: _Step, source: np.ndarray, target: np.ndarray, fill: float) -> bool:
@@ -116,18 +116,21 @@ def _run_scaled(step: _Step, source: np.ndarray, target: np.ndarray, fill: float
     """
     with np.errstate(invalid="ignore"):
         values = source.astype(np.float64) * SMALLER
-    for wide in _steps(step.passes, source.shape, values.dtype, fill == 0):
+    for wide in _steps(step.passes, source.shape, values.dtype, fill == 0, True):
         result = np.empty_like(values)
         _run(wide, values, result, fill * SMALLER)
         values = result
     store_finite(values, target)
 
 
-@functools.lru_cache(maxsize=256)
+@remembered(256)
 def _steps(
-    passes: tuple[Pass, ...], shape: tuple[int, ...], dtype: np.dtype, zeros: bool, folds: bool = True
+    passes: tuple[Pass, ...], shape: tuple[int, ...], dtype: np.dtype, zeros: bool, folds: bool
 ) -> tuple[_Step, ...]:
-    """The steps in which `passes` run over an array of `shape`; the constant past the edges may be zero or not."""
+    """The steps in which `passes` run over an array of `shape`; the constant past the edges may be zero or not.
+
+    With `folds`, weights that see the same sample past an edge are merged (see continuation.py).
+    """
     # Fused passes run along the rows first. In float64 the order of the axes is kept, and with it the bits of filters
     # along one axis. A nonzero constant past the edges also fixes the order: it is part of every sum.
     fusing = dtype == np.float32 and (zeros or all(step.mode != "constant" for step in passes))
@@ -159,7 +162,7 @@ def _steps(
                 prod(shape) * (len(columns) + len(rows)),
                 tuple(step for step in pair if step is not _NOTHING),
                 1.01 * prod(max(2.0, float(np.abs(t).sum())) for t in taps),
-                any(weights.min() < 0 < weights.max() for weights in shortened),
+                any(weights.min() <= 0 <= weights.max() for weights in shortened),
             )
         )
     return tuple(steps)

@@ -24,6 +24,7 @@ from fastconv.ndimage.outputs import (
     working_type,
 )
 from fastconv.ndimage.planes import Planes, as_planes
+from fastconv.remembering import remembered
 from fastconv.replay import constant, repeatable, unrepeatable
 
 # Samples of up to this many columns are folded along the rows: lines this short would not fill vectors.
@@ -164,7 +165,7 @@ class _Step(NamedTuple):
     rest: _Rest | None = None
 
 
-@functools.lru_cache(maxsize=256)
+@remembered(256)
 def _steps(fold: str, windows: tuple[Window, ...], shape: tuple[int, ...], pairs: bool) -> tuple[_Step, ...]:
     """The steps in which windows run over an array of `shape`, two axes at a time with `pairs`.
 
@@ -231,7 +232,7 @@ class _Launch(NamedTuple):
     workers: int
 
 
-@functools.lru_cache(maxsize=256)
+@remembered(256)
 def _launch(
     fold: str, planes: Planes, down: Window, along: Window, strides: tuple[int, ...], kind: str, num_threads: int
 ) -> _Launch:

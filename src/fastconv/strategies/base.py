@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from math import sqrt
 from typing import Any, ClassVar, Protocol
 
@@ -12,6 +11,7 @@ from fastconv import threads as team
 from fastconv.arrays import as_contiguous
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
+from fastconv.remembering import remembered
 
 # Scratch memory that a call may take unless its caller says otherwise.
 DEFAULT_MAX_WORKSPACE = 512 << 20
@@ -180,15 +180,16 @@ def finish_planes(geometry: ConvGeometry, out: np.ndarray, epilogue: Epilogue, t
         )
 
 
-@functools.lru_cache(maxsize=REMEMBERED)
-def _blind_outputs(g: ConvGeometry) -> tuple[list[int], list[int]]:
-    return g.blind_outputs(0), g.blind_outputs(1)
+@remembered(REMEMBERED)
+def _blind_outputs(g: ConvGeometry) -> tuple[np.ndarray, np.ndarray]:
+    rows, cols = (np.array(g.blind_outputs(axis), np.int64) for axis in (0, 1))
+    return rows, cols
 
 
 def write_blind(g: ConvGeometry, weight: np.ndarray, out: np.ndarray, epilogue: Epilogue) -> None:
     """The outputs that see nothing but padding, in which transforms of whole tiles leave their rounding."""
     rows, cols = _blind_outputs(g)
-    if rows or cols:
+    if rows.size or cols.size:
         with np.errstate(invalid="ignore"):  # NaN where a tap is not finite
             sums = (weight * 0).sum(axis=(1, 2, 3)).reshape(1, g.oc, 1, 1)
         finish_planes(ConvGeometry.from_shapes(sums.shape, (g.oc, g.oc, 1, 1)), sums, epilogue, 1)

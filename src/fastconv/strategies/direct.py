@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections import Counter
 from math import ceil, gcd, prod
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ import numpy as np
 from fastconv import threads as team
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
+from fastconv.remembering import remembered
 from fastconv.replay import constant
 from fastconv.strategies.base import FMA_FLOPS, KeepsWeights, SumsProducts, sum_error
 
@@ -131,6 +131,7 @@ def _rolls(g: ConvGeometry, dtype: np.dtype) -> bool:
     )
 
 
+@functools.lru_cache(maxsize=REMEMBERED)
 def _blocks(g: ConvGeometry, dtype: np.dtype) -> _Blocks:
     from fastconv.kernels.sweep import WIDE_3_ROWS, WIDE_ROWS
 
@@ -175,6 +176,12 @@ class _Lines(NamedTuple):
         """How many `rows` output rows see."""
         return (rows - 1) * self.row_lines + (kh - 1) * (rows if self.by_tap else self.tap_lines) + 1
 
+    def rows(self, count: int, kh: int) -> int:
+        """How many output rows see at most so many."""
+        if self.by_tap:
+            return (count - 1 + self.row_lines) // (self.row_lines + kh - 1)
+        return (count - 1 - (kh - 1) * self.tap_lines) // self.row_lines + 1
+
 
 def _lines(g: ConvGeometry, blocks: _Blocks) -> _Lines:
     """Those of one residue; or all; or those of each tap in turn, where a block has fewer of these."""
@@ -195,7 +202,10 @@ def _crowded(g: ConvGeometry, rows: int, stride: int, line_bytes: int, row_bytes
 
     def most(count: int, apart: int) -> int:
         """Of so many, how many fall on the same places of L1."""
-        return max(Counter(at * apart % _PAGE // _NEAR for at in range(count)).values())
+        on = [0] * (_PAGE // _NEAR)
+        for at in range(count):
+            on[at * apart % _PAGE // _NEAR] += 1
+        return max(on)
 
     return most(lines, abs(line_bytes)) + most(rows, row_bytes) > _WAYS
 
@@ -250,21 +260,23 @@ def _tiling(g: ConvGeometry, dtype: np.dtype, xh: int, xw: int) -> _Tiling:
         and not _crowded(g, blocks.rows, blocks.stride, *apart)
     )
 
-    def strip_values(rows: int, cols: int) -> int:
+    def line_values(cols: int) -> int:
+        """Of one line of a strip, in all channels and planes."""
         width = (cols - 1) * every + 1 + columns.reach
         if columns.planes == 1:
             width = pitch_of(width * unit, dtype.itemsize // unit) // unit
-        return icg * lines.count(rows, g.kh) * columns.planes * width
+        return icg * columns.planes * width
+
+    def strip_values(rows: int, cols: int) -> int:
+        return lines.count(rows, g.kh) * line_values(cols)
 
     shared = g.oc > g.g
     budget = (_SHARED_STRIP_BYTES if shared else _STRIP_BYTES) // dtype.itemsize
 
     def most_rows(cols: int) -> int:
         """As many, in whole blocks, as keep a strip small."""
-        most = block_rows
-        while most < min(rows, _ROWS) and strip_values(most + block_rows, cols) <= budget:
-            most += block_rows
-        return most
+        fitting = lines.rows(budget // line_values(cols), g.kh) // block_rows
+        return max(1, min(fitting, -(-min(rows, _ROWS) // block_rows))) * block_rows
 
     shares = -(-g.ow // (_SHARED_COLUMNS if shared else _COLUMNS))
     strip_cols = max(block_cols, -(-g.ow // (shares * block_cols)) * block_cols)
@@ -306,7 +318,7 @@ class _Launch(NamedTuple):
     scratch: int
 
 
-@functools.lru_cache(maxsize=REMEMBERED)
+@remembered(REMEMBERED)
 def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, ...]) -> _Launch:
     from fastconv.kernels.epilogue import ROW
     from fastconv.kernels.sweep import COMPUTE, FILTERS, ROLLING

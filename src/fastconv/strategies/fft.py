@@ -25,6 +25,7 @@ from fastconv import threads as team
 from fastconv.continuation import continued
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
+from fastconv.remembering import remembered
 from fastconv.replay import unrepeatable
 from fastconv.strategies.base import (
     DEFAULT_MAX_WORKSPACE,
@@ -38,6 +39,9 @@ from fastconv.strategies.direct import Direct
 
 # Extents are multiples of this, which every instruction set's vectors divide.
 _UNIT = 16
+
+# Of the tables that are kept: those of a tile of 2^21 values of float64, which take longer to make than to use.
+_TABLE_BYTES = 64 << 20
 
 # Tilings whose spectra prepared filters keep.
 _MOST_KEPT = 4
@@ -236,7 +240,7 @@ def _twiddles(points: int) -> np.ndarray:
     return np.concatenate(tables)
 
 
-@functools.lru_cache(maxsize=32)
+@remembered(32, _TABLE_BYTES)
 def _tables(extents: tuple[int, int], lines: bool, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray | None]:
     """The twiddles down and across, and the roots of unity between them where planes are lines."""
     twiddles = np.concatenate([_twiddles(points) for points in extents]).astype(dtype)

@@ -24,6 +24,7 @@ from fastconv import threads as team
 from fastconv.continuation import edge_indices
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
+from fastconv.remembering import remembered
 from fastconv.replay import constant, unrepeatable
 from fastconv.strategies.base import PreparesFirst, PricedQuickly, refuse_unless_real_2d, sum_error
 from fastconv.strategies.direct import Direct
@@ -150,7 +151,7 @@ def find_factors(kernel: np.ndarray, max_terms: int) -> Factors | None:
     return _find_factors(kernel.tobytes(), kernel.shape, kernel.dtype.char, max_terms)
 
 
-@functools.lru_cache(maxsize=32)
+@remembered(32)
 def _find_factors(taps: bytes, shape: tuple[int, int], char: str, max_terms: int) -> Factors | None:
     kernel = np.frombuffer(taps, char).reshape(shape)
     if (pair := outer_product(kernel)) is not None:
@@ -212,7 +213,7 @@ class _Launch(NamedTuple):
     scratch: int
 
 
-@functools.lru_cache(maxsize=REMEMBERED)
+@remembered(REMEMBERED)
 def _launch(
     extent: tuple[int, ...],
     strides: tuple[int, ...],

@@ -101,6 +101,7 @@ class _Tiling(NamedTuple):
     across: tuple[int, int]
 
     @classmethod
+    @functools.cache
     def of(cls, m: int, kernel: tuple[int, int]) -> _Tiling:
         return cls(*((1, 1) if r == 1 else (m, r) for r in kernel))
 

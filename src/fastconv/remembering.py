@@ -1,0 +1,113 @@
+"""A cache that is bounded by the bytes it holds.
+
+`functools.lru_cache` counts entries. That bounds nothing where an entry grows with an image or a kernel: the weights
+of a single Gaussian may take 64 MB.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+# What the entries of one cache may take together, unless it says otherwise.
+MOST_BYTES = 4 << 20
+
+# What tuples mostly hold, and nobody counts.
+_SMALL = {int, str, float, bool, type(None)}
+
+# Held while an entry is added to a cache, any of them; across a fork, so that no child waits for a thread it has not.
+_adding = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_adding.acquire, after_in_parent=_adding.release, after_in_child=_adding.release)
+
+
+def remembered(most: int, most_bytes: int = MOST_BYTES) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorate a function of positional, hashable arguments: a repeated call returns the value of the first.
+
+    At most `most` entries are held, and arrays and bytes of at most `most_bytes`, arguments included. A cache that is
+    full is emptied; what is in use comes back with its next call. An exact order of use would have to be kept at every
+    hit. A single entry that is larger than the cache is computed anew each time. Nothing that failed is remembered.
+
+    Parameters
+    ----------
+    most : int
+        Bound on the number of entries.
+    most_bytes : int
+        Bound on their bytes, as `held_bytes` counts them.
+
+    Returns
+    -------
+    callable
+        The decorator. What it returns has `cache_clear`, and the function itself as `__wrapped__`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ramp = remembered(most=10, most_bytes=1000)(np.arange)
+    >>> ramp(100) is ramp(100), ramp(200) is ramp(200)
+    (True, False)
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        entries: dict[tuple[Any, ...], Any] = {}
+        held = 0
+
+        @functools.wraps(function)
+        def lookup(*arguments: Any) -> Any:
+            try:
+                return entries[arguments]
+            except KeyError:
+                pass
+            return compute(arguments)
+
+        def compute(arguments: tuple[Any, ...]) -> Any:
+            nonlocal held
+            value = function(*arguments)
+            size = held_bytes(arguments) + held_bytes(value)
+            if size > most_bytes:
+                return value
+            with _adding:
+                if arguments in entries:  # another thread was quicker
+                    return entries[arguments]
+                if len(entries) >= most or held + size > most_bytes:
+                    cache_clear()
+                held += size  # first: whatever interrupts us, no byte goes uncounted
+                entries[arguments] = value
+            return value
+
+        def cache_clear() -> None:
+            nonlocal held
+            with _adding:
+                entries.clear()
+                held = 0
+
+        lookup.cache_clear = cache_clear  # type: ignore[attr-defined]
+        return lookup
+
+    return decorate
+
+
+def held_bytes(value: Any) -> int:
+    """The bytes of what may be large: of bytes, of arrays and all else that has `nbytes`, and of tuples of these.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> held_bytes((1, "one", b"four", (np.zeros(2), None)))
+    20
+    """
+    size, items = 0, [value]
+    for item in items:
+        kind = type(item)
+        if kind in _SMALL:
+            continue
+        if kind is bytes:
+            size += len(item)
+        elif isinstance(item, tuple) and not hasattr(kind, "nbytes"):
+            items += item
+        else:
+            size += getattr(item, "nbytes", 0)
+    return size
