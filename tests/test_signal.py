@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.exceptions import ComplexWarning
 
 import fastconv
+from fastconv import correlation
 from fastconv.signal import convolve2d, correlate2d
 
 FUNCTIONS = [(convolve2d, scipy.signal.convolve2d), (correlate2d, scipy.signal.correlate2d)]
@@ -524,6 +525,41 @@ def test_large_integers_wrap_and_small_ones_are_exact_in_float(dtype):
             expected = scipy.signal.convolve2d(image, kernel, mode)
             assert_same(convolve2d(image, kernel, mode), expected)
             assert_same(fastconv.signal.convolve(image, kernel, mode), expected)
+
+
+@pytest.mark.parametrize("dtype", list("bBhHiI"))
+@pytest.mark.parametrize("taps", [(5, 5), (7, 8), (9, 11), (1, 60)])
+@pytest.mark.parametrize("separable", [False, True])
+def test_integers_wrap_as_in_scipy_whatever_type_they_are_summed_in(dtype, taps, separable):
+    limits = np.iinfo(dtype)
+    rng = np.random.default_rng(0)
+    x = rng.integers(limits.min, limits.max, (70, 90), dtype, endpoint=True)
+    small = rng.integers(max(limits.min, -3), 3, taps, dtype)
+    large = rng.integers(limits.min, limits.max, taps, dtype, endpoint=True)
+    for weights in (small, large):
+        weights = np.multiply.outer(weights[:, 0], weights[0]) if separable else weights
+        for boundary in ("fill", "symm"):
+            expected = scipy.signal.convolve2d(x, weights, "same", boundary)
+            assert_same(convolve2d(x, weights, "same", boundary), expected)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "taps", "expected"),
+    [
+        ("uint8", (5, 5), "uint8"),
+        ("uint8", (9, 9), "int16"),
+        ("int16", (15, 15), "int16"),
+        ("int32", (5, 5), "int32"),
+        ("int32", (9, 9), "float32"),
+        ("int64", (3, 3), "float32"),
+    ],
+)
+def test_integers_are_summed_in_the_fastest_type(dtype, taps, expected):
+    image, kernel = np.ones((20, 20), dtype), np.ones(taps, dtype)
+    kernel[0, 0] = 2
+    assert correlation._working_type(image, kernel, np.dtype(dtype)) == expected
+    if dtype == "uint8" and taps == (9, 9):
+        assert correlation._working_type(image, np.ones_like(kernel), np.dtype(dtype)) == "float32"
 
 
 def test_long_integer_signals_are_exact():

@@ -4,7 +4,8 @@ An array of one or two axes goes to a strategy, which treats zeros past the edge
 the outputs that see past an edge are recomputed from continued patches along the edges; a continued copy of the whole
 image is never made. More axes are correlated tap by tap, in a continued copy.
 
-Integers are summed in floating point, a block of rows at a time, where every sum is certain to be exact in it.
+Large integer kernels are summed, a block of rows at a time, in a type that is faster than their own: floating point
+where every sum is certain to be exact in it, or 16 bits for 8, which wrap around alike.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from fastconv.kernels.jit import tile_kernel
 from fastconv.plan import Plan
 from fastconv.replay import constant, unrepeatable
 from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
+from fastconv.strategies.separable import Separable, find_factors
 
 Padding = tuple[tuple[int, int], ...]
 
@@ -48,6 +50,9 @@ _FEW_PRODUCTS = 1 << 15
 
 # Number of values checked for NaN and infinity at a time.
 _FINITE_SPAN = 1 << 14
+
+# Integers of so many bytes are summed in their own type by kernels of up to so many taps: converting takes longer.
+_TAPS_IN_OWN_TYPE = {1: 49, 2: 49, 4: 25}
 
 # Number of outputs of a line that are summed together, tap by tap.
 _SPAN = 1024
@@ -162,8 +167,8 @@ def _correlate_zeros(
 ) -> None:
     """Correlate an image of one or two axes, surrounded by zeros."""
     if out.dtype.kind in "iu":
-        work = _exact_float(image, kernel) if out.size * kernel.size > _FEW_PRODUCTS else None
-        if work is not None:
+        work = _working_type(image, kernel, out.dtype) if out.size * kernel.size > _FEW_PRODUCTS else out.dtype
+        if work != out.dtype:
             _correlate_blocks(image, kernel.astype(work), padding, out)
             return
         image = converted(image, out.dtype)
@@ -181,8 +186,6 @@ def _run(
         image.shape, kernel.shape, image.dtype.char, padding, tolerance, strategy, threads.get_num_threads()
     )
     if terms is not None:
-        from fastconv.strategies.separable import Separable, find_factors
-
         if kernel.flags.writeable:
             unrepeatable()
         factors = find_factors(kernel.reshape(plan.geometry.kernel), terms)
@@ -210,6 +213,25 @@ def _correlate_parts(
         out.real -= correlated(image.imag, kernel.imag)
         out.imag = correlated(image.real, kernel.imag)
         out.imag += correlated(image.imag, kernel.real)
+
+
+def _working_type(image: np.ndarray, kernel: np.ndarray, dtype: np.dtype) -> np.dtype:
+    """The fastest type for sums of integers whose results, wrapped to `dtype`, are the exact ones."""
+    if kernel.size <= _TAPS_IN_OWN_TYPE.get(dtype.itemsize, 0):
+        return dtype
+    if dtype.itemsize <= 2 and not _is_outer_product(kernel):
+        # A vector multiplies twice as many values of 16 bits as floats, or as integers of 8 bits.
+        return dtype if dtype.itemsize == 2 else np.dtype(np.int16)
+    return _exact_float(image, kernel) or dtype
+
+
+def _is_outer_product(kernel: np.ndarray) -> bool:
+    """Whether floating point computes it as two short passes (strategies/separable.py)."""
+    if kernel.ndim < 2 or min(kernel.shape) == 1:
+        return False
+    if kernel.flags.writeable:
+        unrepeatable()
+    return find_factors(kernel.astype(np.float64), 0) is not None
 
 
 def _exact_float(image: np.ndarray, kernel: np.ndarray) -> np.dtype | None:
@@ -249,10 +271,11 @@ def _correlate_blocks(image: np.ndarray, kernel: np.ndarray, padding: Padding, o
 
 def _cast(values: np.ndarray, out: np.ndarray) -> None:
     """Store whole numbers in an integer type, in which they may wrap around."""
-    if out.itemsize < 4:
-        values = values.astype(np.int32 if values.itemsize == 4 else np.int64)
-    elif values.itemsize > out.itemsize or out.dtype.kind == "u":
-        values = values.astype(np.int64)
+    if values.dtype.kind == "f":
+        if out.itemsize < 4:
+            values = values.astype(np.int32 if values.itemsize == 4 else np.int64)
+        elif values.itemsize > out.itemsize or out.dtype.kind == "u":
+            values = values.astype(np.int64)
     np.copyto(out, values, casting="unsafe")
 
 
