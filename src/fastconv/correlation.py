@@ -27,6 +27,7 @@ from fastconv.functional.convolution import execute
 from fastconv.geometry import REMEMBERED, ConvGeometry, output_extent
 from fastconv.kernels.jit import tile_kernel
 from fastconv.plan import Plan
+from fastconv.remembering import remembered
 from fastconv.replay import constant, unrepeatable
 from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
 from fastconv.strategies.separable import Separable, find_factors
@@ -343,7 +344,7 @@ class _Places(NamedTuple):
     last: int
 
 
-@functools.lru_cache(maxsize=REMEMBERED)
+@remembered(REMEMBERED)
 def _places(begin: int, end: int, extent: int, continuation: str) -> _Places:
     first = min(max(0, -begin), end - begin)
     indices = constant(source_indices(begin, end, extent, continuation))
