@@ -12,19 +12,19 @@
  *    3                       row 1, tap 2;  row 2, tap 1; ...    for rows * taps multiply-adds
  *    ...
  *
- * so that in 5 rows and 5 taps a load serves 2.8 of them: vectors at odd addresses cross cache lines every other time, and
- * that costs a second load. Nothing depends on the kernel's extents, which are read at run time: columns of more taps
- * are taken in runs that are about equal. Every sum adds its products in one order, whatever block it belongs to: by
- * channel, run, column and tap. 3 x 3 filters have columns that are unrolled as well, since small kernels feel every
+ * so that in 5 rows and 5 taps a load serves 2.8 of them: vectors at odd addresses cross cache lines every other time,
+ * and that costs a second load. Nothing depends on the kernel's extents, which are read at run time: columns of more
+ * taps are taken in runs that are about equal. Every sum adds its products in one order, whatever block it belongs to:
+ * by channel, run, column and tap. 3 x 3 filters have columns that are unrolled as well, since small kernels feel every
  * branch; 5 x 5 gained nothing from it.
  *
  * Index map. Lines of stride 1 and any dilation dh: rows of one residue modulo dh see the lines of one residue, and are
  * blocks of their own, without dilation. Lines of stride 2: line l of a block is tap l - 2 * r of row r. At other
- * strides (0) lines are not shared; each tap loads all rows of the block. So does a plane of very few rows, whose blocks
- * are as many neighbouring vectors of one row instead: `flat`.
+ * strides (0) lines are not shared; each tap loads all rows of the block. So does a plane of very few rows, whose
+ * blocks are as many neighbouring vectors of one row instead: `flat`.
  *
- * Columns of stride 2 are loaded as every second value of two vectors. Other strides, and all that lies at a border, are
- * the business of kernels/sweep.pyx, which makes lines of them without gaps.
+ * Columns of stride 2 are loaded as every second value of two vectors. Other strides, and all that lies at a border,
+ * are the business of kernels/sweep.pyx, which makes lines of them without gaps.
  *
  * Integers wrap around; those of 8 bits are summed in 16, whose low halves do so alike, since there is no instruction
  * that multiplies bytes. Complex numbers are pairs of reals: their sums are two vectors, of the products with the real

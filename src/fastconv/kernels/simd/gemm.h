@@ -16,10 +16,10 @@
  *               | : | |  :     :     :   |
  *               +---+ +------------------+
  *
- * a is packed: k steps of MR values. The rows of b lie wherever `shift` says (Dukhan, The indirect convolution
- * algorithm, 2019): in a packed panel NR apart, or in the image itself. Whole vectors of b are read. Rows of c are ldc
- * apart. A tile that is cut off at an edge runs the kernel of just its rows and vectors. The sum over p is one running
- * sum in the order of p for every element, wherever the element lies in a tile, so results do not depend on tiling.
+ * a is packed: k steps of MR values. The rows of b are wherever `shift` says (Dukhan, The indirect convolution
+ * algorithm, 2019): NR apart in a packed panel, or in the image itself. Whole vectors of b are read. Rows of c are ldc
+ * apart. A tile that is cut off at an edge runs a kernel for exactly its rows and vectors. The sum over p is one
+ * running sum in the order of p for every element, wherever it is in a tile, so results do not depend on tiling.
  */
 #define NR (NV * LANES)
 
@@ -112,8 +112,8 @@ static inline void NAME(gemm_tile)(int64_t m, int64_t n, int64_t k, const REAL *
     NAME(tiles)[m - 1][(n - 1) / LANES](n, k, a, b, shift, c, ldc, accumulate, bias);
 }
 
-/* Columns of the next tile, of `left` that remain: NV vectors, but two and two rather than three and one, because
- * one vector alone waits for its multiply-adds. */
+/* The number of columns in the next tile if `left` remain: NV vectors, but two and two rather than three and one,
+ * because a single vector would wait for its multiply-adds. */
 static inline int64_t NAME(tile_columns)(int64_t left)
 {
     const int64_t vectors = (left + LANES - 1) / LANES;
@@ -121,8 +121,8 @@ static inline int64_t NAME(tile_columns)(int64_t left)
     return columns < left ? columns : left;
 }
 
-/* Pack the rows of one left operand (M × K, row-major) as blocks of kc steps, each of panels of MR rows. Rows past M
- * are zeros. Tile: one panel. ints: M, K, kc, panels of a group. arrays: weight (groups * M, K), packed. */
+/* Pack the rows of one left operand (M × K, row-major) into blocks of kc steps, each made of panels of MR rows. Rows
+ * past M are zeros. Tile: one panel. ints: M, K, kc, panels per group. arrays: weight (groups * M, K), packed. */
 static void NAME(pack_left)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                             int64_t worker)
 {

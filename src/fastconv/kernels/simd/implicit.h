@@ -2,20 +2,19 @@
  *
  *   out[m, (r, q)] = epilogue(sum_k weight[m, k] * x[c, r * sh - pt + i * dh, q * sw - pl + j * dw]),  k = (c, i, j)
  *
- * A tile of the region is a block of output positions (whole rows, or a part of one) and of output channels. For each
- * block of kc steps the image rows that it sees are gathered into a strip (strip.h), in which step k is a constant
- * shift. The micro-kernel reads NR neighbouring positions of an output row straight from the strip; where they span
- * several rows they are packed into a panel first, unless the strip is small enough for L1, and laid out so that rows
- * follow each other. (From L2 such strips are slower than panels: three layers in four lost 15 to 35 %.) A 1×1 kernel
- * packs from the image itself (`pointwise`): its plane is one run of positions. (Reading it unpacked would touch a page
- * a step.)
+ * A tile is a block of output positions (whole rows, or part of one) and of output channels. For each block of kc
+ * steps, the image rows that it reads are gathered into a strip (strip.h), in which step k is a constant shift. The
+ * micro-kernel reads NR neighbouring positions of an output row straight from the strip. Positions that span several
+ * rows are packed into a panel first, unless the strip fits L1 and is laid out so that rows are contiguous. (In L2,
+ * such strips are slower than panels: three layers in four lost 15 to 35 %.) A 1×1 kernel packs from the image itself
+ * (`pointwise`): its plane is one run of positions. (Reading it unpacked would touch one page per step.)
  */
 #define PACK(value)                     \
     for (int64_t k = 0; k < steps; k++) \
     NAME(store)(panel + k * NR + l, value)
 
-/* One panel: `steps` rows of the positions p <= position < p + n of a block whose rows are `cols` long and `pitch`
- * apart in the source. The image itself must not be read past its end, so a vector that is cut off goes value by value.
+/* Pack one panel: `steps` rows of positions p to p + n - 1 of a block whose rows are `cols` long and `pitch` apart in
+ * the source. The image itself must not be read past its end, so a partial vector is copied value by value.
  * (Overlapping stores, each row's over the spill of the last, took twice as long as the blends of `load_runs`.) */
 static void NAME(pack_right)(const REAL *source, const int64_t *shift, int64_t steps, int64_t p, int64_t n,
                              int64_t cols, int64_t pitch, REAL *panel)
@@ -44,15 +43,15 @@ static void NAME(pack_right)(const REAL *source, const int64_t *shift, int64_t s
     }
 }
 
-/* Columns of a product whose right operand is in place. */
+/* The columns of a product, whose right operand is in place. */
 typedef struct {
     int64_t position, columns;
     const REAL *right;
     const int64_t *shift;
 } NAME(product);
 
-/* Products with the filters of channels m0 <= m < m1, a panel of them at a time, into planes of `out` that are
- * so many values apart, and activated. */
+/* Multiply by the filters of channels m0 <= m < m1, one panel of them at a time, into planes of `out` that are `plane`
+ * values apart, and activate. */
 static __attribute__((noinline)) void NAME(multiply)(const NAME(product) *products, int64_t count, int64_t m0,
                                                      int64_t m1, int64_t steps, const REAL *left, REAL *out,
                                                      int64_t plane, int accumulate, const REAL *bias,

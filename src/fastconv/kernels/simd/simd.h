@@ -6,8 +6,8 @@
 
 #include <stdint.h>
 
-/* A convolution's geometry, as every compiled kernel gets it: the names of geometry.py, and the element strides of x.
- * */
+/* A convolution's geometry, as every compiled kernel gets it: the names of geometry.py, and the strides of x in
+ * elements. */
 typedef struct {
     int64_t n, g, ic, oc, ih, iw, kh, kw, oh, ow, sh, sw, dh, dw, pt, pl;
     int64_t xn, xc, xh, xw;
@@ -17,59 +17,59 @@ typedef struct {
 #define MAX_T (2 * MAX_PAIRS + 2)
 #define MAX_R 7
 
-/* The axes of Winograd's tiles, F(m, r) with r = t - m + 1, that kernels are compiled for: X(t, m). */
+/* The transforms F(m, r), with r = t - m + 1, for which Winograd's kernels are compiled: X(t, m). */
 #define AXES(X) X(5, 4) X(4, 2) X(6, 4) X(8, 6) X(6, 2) X(7, 3) X(8, 4) X(8, 2)
 
 /* Arrays of a tile kernel. */
 enum { MAX_ARRAYS = 12 };
 
-/* Bytes; where lines are longer, some prefetches are for nothing. */
+/* In bytes; where lines are longer, some prefetches are wasted. */
 #define CACHE_LINE 64
 
-/* A matrix-vector product asks for memory so many bytes ahead: pages are too short for the hardware to do so. */
+/* How far ahead a matrix-vector product prefetches, in bytes: pages are too short for the hardware to do so. */
 #define AHEAD 1024
 
-/* Products of few steps that read the same filters in turn while their right operands are in L1. */
+/* Products of few steps that use the same filters in turn while their right operands are in L1. */
 #define MOST_SHARING 16
 
-/* Channels that are gathered and transformed at a time, within L1 and L2. */
+/* Number of channels that are gathered and transformed together, within L1 and L2. */
 #define STRIP_CHANNELS 8
 
-/* Vectors that separable.h sums side by side: enough to cover the latency of a multiply-add. */
+/* Number of vectors that separable.h sums side by side, enough to cover the latency of a multiply-add. */
 #define ABREAST 8
 
-/* Neighbouring tiles whose outputs are written at a time. */
+/* Number of neighbouring tiles whose outputs are written together. */
 #define TILES_OUT 8
 
-/* Steps of a window, whose extent is an int64_t, along one axis. */
+/* Most steps of a window along one axis; its extent is an int64_t. */
 #define MAX_FOLDS 64
 
-/* Lines that windows are folded in, beside those that are looked back to. */
+/* Number of lines in which windows are folded, in addition to those that are looked back to. */
 #define LINES 6
 
-/* Weights of a column that a sweep of direct convolution holds in registers, of reals and of complex numbers. */
+/* Number of a column's weights that a sweep of direct convolution holds in registers, real and complex. */
 #define TAPS 5
 #define COMPLEX_TAPS 2
 
-/* Types of values that direct convolution sweeps. */
+/* Number of types with a sweep of direct convolution. */
 #define FILTER_TYPES 8
 
-/* Types of values that windows are folded of. */
+/* Number of types with folds of windows. */
 #define WINDOW_TYPES 10
 
-/* Of one transform. */
+/* Most passes of one transform. */
 #define MAX_PASSES 12
 
-/* Neighbouring values whose powers softmax has at hand at a time, and neighbouring columns that it sums at a time. */
+/* Number of neighbouring values whose powers softmax holds, and of neighbouring columns that it sums together. */
 #define AT_A_TIME 64
 
-/* Values that layers go through between two questions whether to stop. */
+/* Number of values that a layer processes between two checks whether to stop. */
 #define STRETCH 65536
 
-/* Values between what belongs to one point of the transforms and to the next, so that it is no multiple of 4 KiB. */
+/* Distance between points of the transforms, in values, chosen not to be a multiple of 4 KiB. */
 #define POINT_GAP 16
 
-/* The coefficients of Winograd's transforms of one axis (winograd.h), filled by strategies/winograd.py. */
+/* The coefficients of Winograd's transforms along one axis (winograd.h), filled in by strategies/winograd.py. */
 typedef struct {
     double p[MAX_PAIRS], Q[MAX_PAIRS][MAX_PAIRS], Z[MAX_PAIRS + 1], power[MAX_PAIRS][MAX_T], G[MAX_T][MAX_R];
 } Points;
@@ -79,29 +79,29 @@ typedef struct {
     int64_t points, passes, radix[MAX_PASSES];
 } Radices;
 
-/* How tiles lie in the image and in planes; filled by strategies/fft.py. */
+/* The layout of tiles in the image and in planes, filled in by strategies/fft.py. */
 typedef struct {
     Radices down, across; /* of a plane */
     int64_t groups, icg, ocg, ih, iw, oh, ow, kh, kw, sh, sw, dh, dw, pt, pl;
     int64_t xn, xc, xh, xw, on;        /* values between images, channels, rows, columns of x, and images of out */
-    int64_t lines;                     /* whether the rows of a plane follow each other in one row of the image */
+    int64_t lines;                     /* whether the rows of a plane are consecutive parts of one row of the image */
     int64_t rows, cols;                /* dense outputs of a tile */
     int64_t tiles_down, tiles_across;
-    int64_t pitch, gap, plane;         /* values of a row of a plane, of its real parts, of all of it */
+    int64_t pitch, gap, plane;         /* values per row of a plane, in its real parts, and in all of it */
     int64_t scratch, activation;
 } Tiles;
 
 /* The integers of a sweep of direct convolution (kernels/sweep.pyx), in items: from one channel, line, tap or row of
- * blocks to the next, and in the output from one vector of a block, row or plane to the next; what it computes; the runs
- * that a column's taps fall into, the first `long_runs` of `run` taps and the others of one less; its blocks: rows,
- * vectors across, lines from a row to the next (0: those are not shared), values from a column to the next. */
+ * blocks to the next, and in the output from one vector of a block, row or plane to the next; what it computes; the
+ * runs that a column's taps fall into, the first `long_runs` of `run` taps and the others of one less; its blocks:
+ * rows, vectors across, lines from a row to the next (0: those are not shared), values from a column to the next. */
 typedef struct {
     int64_t channel, line, tap, row, out_vector, out_row, out_plane;
     int64_t rows, cols, channels, kw, weights, runs, long_runs, run, activation, flat;
     int64_t block_rows, across, stride, every;
 } Sweep;
 
-/* Codes of activations (fastconv/epilogue.py): a sweep applies these and the identity, and no others. */
+/* Codes of activations (fastconv/epilogue.py); a sweep applies only these and the identity. */
 #define RELU 1
 #define LEAKY_RELU 2
 
@@ -109,8 +109,8 @@ typedef struct {
 typedef void tile_function(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                            int64_t worker);
 
-/* Whether a kernel is to return, done or not: the call was interrupted. Those whose tiles may take long ask every
- * 10 µs or more, as the answer takes 30 ns. The function that knows it follows the arrays. */
+/* Whether the call was interrupted, so that the kernel must return at once. Kernels whose tiles may take long ask every
+ * 10 µs or more, since the answer takes 30 ns. The function to ask is stored after the arrays. */
 typedef int stop_function(void **arrays, int64_t worker);
 
 static inline int stops(void **arrays, int64_t worker)
@@ -136,7 +136,8 @@ typedef struct {
     tile_function *fft;
 } real_kernels;
 
-/* The folds of windows.h, cast to call, of values of a `type` such as "u1"; sum and mean are null for integers. */
+/* The folds of windows.h (cast before a call) for values of a `type` such as "u1"; sum and mean are null for
+ * integers. */
 typedef struct {
     const char *type;
     void (*maximum)(void), (*minimum)(void), (*sum)(void), (*mean)(void);
@@ -147,7 +148,7 @@ typedef struct {
     window_folds folds[WINDOW_TYPES];
 } window_kernels;
 
-/* The sweep of filter.h of values of a `type` such as "i1", and how many values its vectors hold. */
+/* The sweep of filter.h for values of a `type` such as "i1", and how many values its vectors hold. */
 typedef struct {
     const char *type;
     int64_t lanes;

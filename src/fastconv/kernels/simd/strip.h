@@ -1,16 +1,17 @@
-/* Strips: the part of an image that a block of output positions reads, gathered with the zeros around it.
+/* Strips: the part of an image that a block of output positions reads, gathered together with the zeros around it.
  *
- * Rows and columns are each split by their phase modulo the stride, so that what one tap reads at neighbouring
- * positions lies side by side:
+ * Rows and columns are each split by their phase modulo the stride, so that the values that one tap reads at
+ * neighbouring positions are side by side:
  *
  *   strip[c, row phase, column phase, line, t]
  *   tap (i, j) of position (r, q)  ->  phases of i and j, line r + line(i), t = q + t(j)
  *
- * Where that takes less room, as dilation or stride leave most values unused, each tap has a phase of its own. If every
- * column tap has, lines are as long as rows of positions, and neighbouring positions lie side by side across rows too.
+ * Where dilation or stride leave most values unused, giving each tap a phase of its own takes less space. If every
+ * column tap has one, lines are as long as rows of positions, and neighbouring positions are side by side across rows,
+ * too.
  *
- * Positions are numbered through a block, row after row. LANES neighbouring positions are read as `runs`: one masked
- * load for each row that they touch.
+ * The positions of a block are numbered row by row. LANES neighbouring positions are read as `runs`, one masked load
+ * for each row that they touch.
  */
 typedef struct {
     int64_t row_taps, row_phases, row_step, lines;    /* row_taps: each tap has its own phase; row_step image rows on */
@@ -20,7 +21,8 @@ typedef struct {
 
 static inline int64_t NAME(ceil_div)(int64_t a, int64_t b) { return a > 0 ? (a + b - 1) / b : -(-a / b); }
 
-/* Of a block of rows × cols positions. `col_taps` asks for a phase for every column tap, whatever room it takes. */
+/* The strip of a block of rows × cols positions. `col_taps` requests a phase per column tap, whatever space it
+ * takes. */
 static NAME(strip) NAME(strip_of)(const Window *w, int64_t rows, int64_t cols, int64_t col_taps)
 {
     NAME(strip) s;
@@ -47,7 +49,7 @@ static inline __attribute__((always_inline)) void NAME(split_phases)(const int64
             target[phase * apart + t] = source[t * phases + phase];
 }
 
-/* A call of memcpy costs as much as these few vectors; the last one overlaps the one before it. */
+/* A call of memcpy would cost as much as these few vectors; the last one overlaps the one before it. */
 static inline void NAME(copy_run)(const REAL *source, int64_t n, REAL *target)
 {
     if (n < LANES) {
@@ -60,7 +62,7 @@ static inline void NAME(copy_run)(const REAL *source, int64_t n, REAL *target)
     NAME(store)(target + n - LANES, NAME(load)(source + n - LANES));
 }
 
-/* One run of n values that are `apart` in the image. */
+/* One run of n values at distance `apart` in the image. */
 static inline void NAME(copy_apart)(const REAL *restrict source, int64_t n, int64_t apart, REAL *restrict target)
 {
     if (apart == 1)
@@ -73,7 +75,7 @@ static inline void NAME(copy_apart)(const REAL *restrict source, int64_t n, int6
             target[t] = source[apart * t];
 }
 
-/* The columns of a phase, the first of which is `left`, that lie inside the image: *first <= t < *last. */
+/* The columns of a phase that are inside the image, *first <= t < *last; column 0 is at `left`. */
 static inline void NAME(inside)(const Window *w, int64_t left, int64_t pitch, int64_t *first, int64_t *last)
 {
     *first = clip(NAME(ceil_div)(-left, w->sw), 0, pitch);
@@ -84,7 +86,7 @@ static void NAME(fill_strip)(const REAL *image, const Window *w, const NAME(stri
                              int64_t col0, REAL *target)
 {
     const int64_t plane = s->lines * s->pitch, left = col0 * w->sw - w->pl, apart = w->sw * w->xw;
-    /* Columns that lie inside in every phase are split at once, if the phases are neighbours in memory. */
+    /* Columns that are inside the image in every phase are split together if the phases are adjacent in memory. */
     const int together = w->xw == 1 && !s->col_taps;
     int64_t all_first = 0, all_last = 0, other;
     if (together) {
@@ -104,7 +106,7 @@ static void NAME(fill_strip)(const REAL *image, const Window *w, const NAME(stri
                     memset(to + phase * plane, 0, s->pitch * sizeof(REAL));
                 continue;
             }
-            /* The next channel's row: lines are too short for the hardware to see a pattern. */
+            /* Prefetch the next channel's row: lines are too short for the hardware to see a pattern. */
             for (int64_t t = all_first * w->sw; t < all_last * w->sw; t += CACHE_LINE / (int64_t)sizeof(REAL))
                 __builtin_prefetch(row + w->xc + t);
             switch (all_first < all_last ? s->col_phases : 0) {
@@ -135,7 +137,7 @@ static void NAME(fill_strip)(const REAL *image, const Window *w, const NAME(stri
     }
 }
 
-/* Where tap (i, j) of the block's first position lies in channel 0. */
+/* The offset in channel 0 that tap (i, j) of the block's first position reads. */
 static inline int64_t NAME(tap_at)(const Window *w, const NAME(strip) *s, int64_t i, int64_t j)
 {
     const int64_t row_phase = s->row_taps ? i : i * w->dh % w->sh, line = s->row_taps ? 0 : i * w->dh / w->sh;
@@ -148,7 +150,7 @@ typedef struct {
     NAME(mask) mask[SIMD_BYTES / sizeof(REAL)];
 } NAME(runs);
 
-/* The runs of the positions p <= position < p + n, n <= LANES, in rows that are `cols` long and `stride` apart. */
+/* The runs of positions p to p + n - 1, n <= LANES, in rows that are `cols` long and `stride` apart. */
 static void NAME(find_runs)(NAME(runs) *runs, int64_t p, int64_t n, int64_t cols, int64_t stride)
 {
     int64_t row = p / cols, col = p % cols;
@@ -164,8 +166,8 @@ static void NAME(find_runs)(NAME(runs) *runs, int64_t p, int64_t n, int64_t cols
     }
 }
 
-/* LANES positions at `source`; lanes past the runs are zeros. `count` is that of the runs: a constant becomes straight
- * code. */
+/* LANES positions at `source`; lanes past the runs are zeros. `count` is the number of runs; if it is a constant, this
+ * becomes straight-line code. */
 static inline __attribute__((always_inline)) VECTOR NAME(load_runs)(const NAME(runs) *runs, int64_t count,
                                                                     const REAL *source)
 {
@@ -175,7 +177,7 @@ static inline __attribute__((always_inline)) VECTOR NAME(load_runs)(const NAME(r
     return (VECTOR)bits;
 }
 
-/* shift[k - k0] for the steps k0 <= k < k1; channel 0 of the strip is that of step k0. */
+/* shift[k - k0] for the steps k0 <= k < k1; channel 0 of the strip is the channel of step k0. */
 static void NAME(shifts)(const Window *w, const NAME(strip) *s, int64_t k0, int64_t k1, int64_t *shift)
 {
     const int64_t taps = w->kh * w->kw, c0 = k0 / taps;

@@ -19,8 +19,8 @@
 
 #include "copy.h"
 
-/* n values of `to` from those of a, b and, unless that is null, c; `to` is apart from all. Returns whether a mean is not
- * finite: a sum may overflow where the mean of what is smaller would not. */
+/* n values of `to` from those of a, b and, unless that is null, c; `to` is apart from all. Returns whether a mean is
+ * not finite: a sum may overflow where the mean of what is smaller would not. */
 typedef int64_t fold_function(void *to, const void *a, const void *b, const void *c, int64_t n, int64_t k);
 
 /* `block` values at a time, the last of them once more if they do not fit, rather than one by one. */

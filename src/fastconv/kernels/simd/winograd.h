@@ -2,8 +2,8 @@
  *
  *   Y = Aᵀ [ sum_c (G g_c Gᵀ) ⊙ (Bᵀ d_c B) ] A          d: t × t inputs, Y: m × m outputs, t = m + r - 1
  *
- * One product sum per point e of the t × t: a matrix product over the channels, on the micro-kernel of gemm.h. Each
- * axis has an F(m, r) of its own; that of an extent of one is F(1, 1), whose transforms do nothing.
+ * Each of the t × t points e has one sum of products: a matrix product over the channels, on the micro-kernel of
+ * gemm.h. Each axis has its own F(m, r); for a kernel extent of one it is F(1, 1), whose transforms do nothing.
  * (Winograd, Arithmetic complexity of computations, 1980; Lavin and Gray, Fast algorithms for convolutional networks,
  * 2015.)
  *
@@ -15,23 +15,24 @@
  *           v_±j = sum_l Q_jl d[2l + 1 + z]  ±  p_j sum_l Q_jl d[2l + z]
  *   Aᵀ s:   y_i = [i = 0] s_0 + sum_j p_j^i (s_+j + (-1)^i s_-j) + [i = m - 1] s_inf
  *
- * The weight's transform carries the rest: row p of G is (1, p, … p^(r-1)) over the product of p's distances to the
- * other points (cook_toom.py has all of them exact). The input's transform has neighbouring tiles in its vectors. The
- * sums have the output channels there, and tiles are broadcast: a map of 49 tiles costs 49 and not 56, and a panel of
- * weights is read once for all tiles of a block.
+ * The weight's transform carries the rest: row p of G is (1, p, … p^(r-1)) divided by the product of p's distances to
+ * the other points (cook_toom.py has all of them exactly). In the input's transform, vectors run along neighbouring
+ * tiles; in the sums, they run along output channels, and tiles are broadcast. So a map of 49 tiles costs 49 and not
+ * 56, and a panel of weights is read once for all tiles of a block.
  *
  *   V[e][block of steps][panel of MR tiles][c][MR tiles]   transformed input: packed left operands
  *   U[panel of channels][e][c][channels]                   transformed weights: packed right operands
  *   S[e][tile][NR channels]                                the sums over c for one panel of channels
  *
- * Strides from point to point are kept off multiples of 4 KiB: t² streams would share one set of L1.
+ * The distance between points is never a multiple of 4 KiB, for which t² streams would share one set of L1.
  *
- * What the transforms cannot hold is reported, filter by filter, for the caller to sum plainly. A NaN or an infinity in
- * the inputs of a tile reaches at least one of its outputs, since every input has a part in a v, every v in a sum, and
- * every sum in an output; so does whatever overflows on the way. Filters so small that U would lose digits, and so large
- * that images of ordinary results might lose them in V, are found by the sum of their magnitudes.
+ * Filters whose outputs the transforms cannot represent are reported, for the caller to sum directly. A NaN or an
+ * infinity in the inputs of a tile reaches at least one of its outputs, since every input contributes to a v, every v
+ * to a sum, and every sum to an output; so does anything that overflows on the way. Filters so small that U would lose
+ * digits, or so large that images with ordinary results might lose them in V, are recognised by the sum of their
+ * magnitudes.
  */
-/* The coefficients in the type that they are applied in. */
+/* The coefficients, in the type in which they are applied. */
 typedef struct {
     REAL p[MAX_PAIRS], Q[MAX_PAIRS][MAX_PAIRS], Z[MAX_PAIRS + 1], power[MAX_PAIRS][MAX_T];
 } NAME(points);
@@ -102,12 +103,12 @@ static inline __attribute__((always_inline)) void NAME(transform_out)(
     }
 }
 
-/* Values of a cache line, for what is fetched ahead. */
+/* Values per cache line, for prefetching. */
 #define LINE ((int64_t)(CACHE_LINE / sizeof(REAL)))
 
 typedef REAL NAME(quad) __attribute__((vector_size(4 * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
 
-/* target[i][j] = source[j][i] for i, j < 4, of rows that are `from` and `to` apart. */
+/* target[i][j] = source[j][i] for i, j < 4; rows are `from` and `to` apart. */
 static inline __attribute__((always_inline)) void NAME(transpose)(const REAL *source, int64_t from, REAL *target,
                                                                   int64_t to)
 {
@@ -121,13 +122,14 @@ static inline __attribute__((always_inline)) void NAME(transpose)(const REAL *so
     *(NAME(quad) *)(target + 3 * to) = SHUFFLE(ab23, cd23, 2, 3, 6, 7);
 }
 
-/* The rows that a block of tiles reads, with the zeros around the image. Each is split by its columns' phase modulo m,
- * so that what neighbouring tiles read at one of their points lies side by side: point (i, j) of tile (r, q) is at
+/* The rows that a block of tiles reads, with the zeros around the image. Each is split by the phase of its columns
+ * modulo m, so that the values that neighbouring tiles read at one point are side by side: point (i, j) of tile (r, q)
+ * is at
  *
  *   strip[c][r * m_down + i][j % m_across][q + j / m_across]
  */
 typedef struct {
-    int64_t lines, pitch, row, plane; /* values: of a phase of a line, a line, a channel */
+    int64_t lines, pitch, row, plane; /* values per phase of a line, per line, per channel */
 } NAME(rows);
 
 static NAME(rows) NAME(rows_of)(const Window *w, int64_t rows, int64_t cols)
@@ -158,8 +160,8 @@ static inline __attribute__((always_inline)) void NAME(part_phases)(const int m,
                 phases[p * pitch + t] = line[t * m + p];
 }
 
-/* Gather `channels` channels; `line` is room for one row of values. A row comes from memory, which is asked for it
- * three channels ahead. */
+/* Gather `channels` channels; `line` is scratch for one row of values. Rows come from memory, and are prefetched three
+ * channels ahead. */
 static void NAME(fill_rows)(const REAL *image, const Window *w, const NAME(rows) *s, int64_t channels, int64_t row0,
                          int64_t col0, REAL *line, REAL *strip)
 {
@@ -187,7 +189,7 @@ static void NAME(fill_rows)(const REAL *image, const Window *w, const NAME(rows)
         }
 }
 
-/* One vector of neighbouring tiles: its parts go to panels that are `step` apart, unless one panel holds it. */
+/* Store one vector of neighbouring tiles; unless one panel holds it, its parts go to panels that are `step` apart. */
 #define PART (LANES < MR ? LANES : MR)
 typedef REAL NAME(part) __attribute__((vector_size((SIMD_BYTES < MR * sizeof(REAL) ? SIMD_BYTES : MR * sizeof(REAL)))));
 typedef REAL NAME(unaligned_part) __attribute__((vector_size(sizeof(NAME(part))), aligned(sizeof(REAL)), may_alias));
@@ -199,7 +201,7 @@ static inline void NAME(store_parts)(REAL *target, int64_t step, VECTOR v)
         *(NAME(unaligned_part) *)(target + i * step) = ((NAME(part) *)&v)[i];
 }
 
-/* V of `channels` channels of the strip, for all tiles of a block; channels of one panel are MR apart. */
+/* Compute V for `channels` channels of the strip and all tiles of a block; channels of one panel are MR apart. */
 typedef void NAME(tiles_in)(const NAME(points) *points, const REAL *strip, const NAME(rows) *s, int64_t channels,
                             int64_t tiles, int64_t cols, REAL *V, int64_t steps, int64_t point_v);
 
@@ -243,29 +245,29 @@ static inline __attribute__((always_inline)) void NAME(transform_tiles_in)(
     }
 }
 
-/* The first channel of a panel, of `width` channels in whole vectors: panels are as wide as tile_columns says. */
+/* The first channel of a panel, of `width` channels in whole vectors; tile_columns decides how wide panels are. */
 static inline int64_t NAME(panel_first)(int64_t panel, int64_t width)
 {
     const int64_t first = panel * NR < width ? panel * NR : width;
     return NV == 3 && panel > 0 && width - first == LANES ? first - LANES : first;
 }
 
-/* Where U of a panel starts, in values of one point. */
+/* The offset of a panel's U, in values of one point. */
 static inline int64_t NAME(panel_start)(int64_t panel, int64_t width, int64_t ic)
 {
     return NAME(panel_first)(panel, width) * ic + panel * POINT_GAP;
 }
 
-/* Whether a filter whose magnitudes add up to `sum` is neither so small, but for zeros, that its transform underflows,
- * nor so large that images may, nor holds a NaN. */
+/* Whether a filter whose magnitudes add up to `sum` is ordinary: not so small (unless zero) that its transform
+ * underflows, not so large that those of images may, and without NaN. */
 static inline int NAME(ordinary)(double sum)
 {
     const double least = sizeof(REAL) == 4 ? 0x1p-64 : 0x1p-512, most = sizeof(REAL) == 4 ? 0x1p48 : 0x1p384;
     return sum == 0 || (least <= sum && sum <= most);
 }
 
-/* U of one panel of `columns` channels, of which the filters of the first `channels` are given; computed in double
- * precision and rounded once. Filters that are not ordinary are marked. */
+/* Compute U for one panel of `columns` channels, of which the first `channels` have filters, in double precision and
+ * rounded once. Filters that are not ordinary are marked. */
 typedef void NAME(weight_in)(const Points *points, const REAL *weight, int64_t channels, int64_t ic, int64_t columns,
                              REAL *U, uint8_t *marks);
 
@@ -326,8 +328,8 @@ static inline __attribute__((always_inline)) void NAME(transform_panel)(
     }
 }
 
-/* The outputs of one tile, of LANES channels, at (i, j) in buffer[i][j]; its rows are `pitch` vectors long. `zeros` turns
- * into NaN for channels that have an output which is not finite. */
+/* Compute the outputs of one tile for LANES channels, (i, j) in buffer[i][j]; its rows are `pitch` vectors long.
+ * `zeros` becomes NaN for channels with an output that is not finite. */
 typedef void NAME(tile_out)(const NAME(points) *points, const REAL *S, int64_t point_s, VECTOR bias, REAL *buffer,
                             int64_t pitch, VECTOR *zeros);
 
@@ -357,7 +359,7 @@ static inline __attribute__((always_inline)) void NAME(transform_tile_out)(
     }
 }
 
-/* Mark the first `channels` lanes that hold a NaN. */
+/* Mark those of the first `channels` lanes that are NaN. */
 static inline void NAME(mark_nans)(VECTOR v, int64_t channels, uint8_t *marks)
 {
     REAL lanes[LANES];
@@ -367,7 +369,7 @@ static inline void NAME(mark_nans)(VECTOR v, int64_t channels, uint8_t *marks)
             marks[l] = 1;
 }
 
-/* A row of outputs, from vectors of channels to the planes of the first `channels` of them. */
+/* Write a row of outputs, from vectors along channels to the planes of the first `channels` of them. */
 static inline void NAME(transpose_row)(const REAL *source, int64_t columns, int64_t channels, REAL *target,
                                        int64_t plane)
 {
@@ -386,8 +388,8 @@ static inline void NAME(transpose_row)(const REAL *source, int64_t columns, int6
             target[l * plane + j] = source[j * LANES + l];
 }
 
-/* The products of one point and `steps` channels: a panel of nv vectors of channels with `tiles` tiles. What the next
- * call reads follows in memory, `ahead` values on in V; it is fetched meanwhile. */
+/* Multiply one point of `steps` channels: a panel of nv vectors of output channels by `tiles` tiles. The operands of
+ * the next call follow in memory, in V after `ahead` values, and are prefetched meanwhile. */
 typedef void NAME(sum_kernel)(int64_t tiles, int64_t steps, const REAL *left, const REAL *right, const int64_t *shift,
                               REAL *S, int accumulate, int64_t ahead);
 
@@ -418,7 +420,7 @@ static NAME(sum_kernel) *const NAME(sums)[NV] = {
 #endif
 };
 
-/* The transforms of an axis of t points and m outputs, and how it is combined: with itself, or down or across alone. */
+/* The transforms with t points and m outputs along an axis: combined with itself, or only down, or only across. */
 typedef struct {
     NAME(tiles_in) *in;
     NAME(weight_in) *weight;
@@ -451,7 +453,8 @@ AXES(SHAPES)
 #define ROW(t, m) {ENTRY(t##_##m), ENTRY(t##_##m##_down), ENTRY(t##_##m##_across)},
 static const NAME(transforms) NAME(transforms_of)[][3] = {AXES(ROW)};
 
-/* The outputs of the `channels` channels of a panel in a block, from S; marked are those that are not all finite. */
+/* Compute the outputs of a block for the `channels` channels of a panel from S; channels that are not finite are
+ * marked. */
 static void NAME(panel_out)(const NAME(transforms) *transforms, const NAME(points) *points, const Window *w,
                             const REAL *S, int64_t point_s, int64_t rows, int64_t cols, int64_t row0, int64_t col0,
                             const REAL *bias, int64_t activation, double parameter, int64_t channels, REAL *buffer,
@@ -484,9 +487,8 @@ static void NAME(panel_out)(const NAME(transforms) *transforms, const NAME(point
  * workspace, Points of down and across, marks (bytes, by image and output channel) of what is to be summed plainly.
  * ints: Window of the tiles (kernel t, stride m, extents in tiles); axis (AXES) and how it is combined; channels of a
  * running sum; rows and cols of a block, blocks down and across; panels of a channel block, channel blocks; oh, ow;
- * workspace values of a worker; values of these for a panel of U, if the filters themselves are given instead of U: each
- * panel is then transformed just before its use; activation. scalars: its
- * parameter. */
+ * workspace values of a worker; values of these for a panel of U, if the filters themselves are given instead of U:
+ * each panel is then transformed just before its use; activation. scalars: its parameter. */
 static void NAME(winograd)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                            int64_t worker)
 {
@@ -547,7 +549,7 @@ static void NAME(winograd)(void **arrays, const int64_t *ints, const double *sca
                 U = panel_u;
             }
             for (int64_t e = 0; e < e_count; e++) {
-                /* Lines of the output are in reach when they are written. */
+                /* Prefetch the lines of the output, so that they are in the cache when they are written. */
                 for (int64_t l = e * some / e_count; l < (e + 1) * some / e_count; l++)
                     for (int64_t y = row0 * w->sh; y < y1; y++)
                         for (int64_t x = col0 * w->sw; x < x1; x += LINE)
@@ -567,9 +569,9 @@ static void NAME(winograd)(void **arrays, const int64_t *ints, const double *sca
 }
 
 
-/* U from the filters. Tile: one panel of one group. arrays: weight, U, Points of down and across, marks (a byte for each
- * filter) of those to be summed plainly. ints: channels in and out of a group, axis, how it is combined, points and taps
- * of a tile. */
+/* U from the filters. Tile: one panel of one group. arrays: weight, U, Points of down and across, marks (a byte for
+ * each filter) of those to be summed plainly. ints: channels in and out of a group, axis, how it is combined, points
+ * and taps of a tile. */
 static void NAME(winograd_weight)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                                   int64_t worker)
 {
