@@ -64,6 +64,9 @@ cdef enum:
 # Kinds of calls that a function remembers; beyond these it forgets the oldest.
 cdef Py_ssize_t MOST_KINDS = 512
 
+# Bytes of constants that a recording may hold. A call that needs more takes so long that its Python does not count.
+cdef Py_ssize_t MOST_CONSTANT_BYTES = 64 << 10
+
 # What the words that follow in a key are.
 cdef enum:
     NONE
@@ -375,7 +378,7 @@ cdef Recording recording_of(Kind *kind, list launched, result, int64_t first):
                 else:
                     recording.constants.append(array)
         recording.launches.append(launch)
-    if len(scratch) > MOST_SCRATCH:
+    if len(scratch) > MOST_SCRATCH or sum([array.nbytes for array in recording.constants]) > MOST_CONSTANT_BYTES:
         return None
     recording.scratch_count = len(scratch)
     for at, memory in enumerate(scratch):

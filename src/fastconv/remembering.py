@@ -25,18 +25,18 @@ if hasattr(os, "register_at_fork"):
 
 
 def remembered(most: int, most_bytes: int = MOST_BYTES) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorate a function of positional, hashable arguments: a repeated call returns the value of the first.
+    """Decorate a function of positional, hashable arguments: repeated calls return the value of the first.
 
-    At most `most` entries are held, and arrays and bytes of at most `most_bytes`, arguments included. A cache that is
-    full is emptied; what is in use comes back with its next call. An exact order of use would have to be kept at every
-    hit. A single entry that is larger than the cache is computed anew each time. Nothing that failed is remembered.
+    At most `most` entries are held, and of at most `most_bytes`. A full cache is emptied, and what is in use comes back
+    with its next call: to drop the least recently used entries instead, every hit would have to note the order of use.
+    A value larger than the whole cache is computed anew each time. Calls that failed are not remembered.
 
     Parameters
     ----------
     most : int
         Bound on the number of entries.
     most_bytes : int
-        Bound on their bytes, as `held_bytes` counts them.
+        Bound on the bytes of values, as `held_bytes` counts them, and of arguments that are bytes.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def remembered(most: int, most_bytes: int = MOST_BYTES) -> Callable[[Callable[..
         def compute(arguments: tuple[Any, ...]) -> Any:
             nonlocal held
             value = function(*arguments)
-            size = held_bytes(arguments) + held_bytes(value)
+            size = held_bytes(value) + sum([len(part) for part in arguments if type(part) is bytes])
             if size > most_bytes:
                 return value
             with _adding:
