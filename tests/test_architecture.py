@@ -43,6 +43,7 @@ MAY_IMPORT = {
     "recordings": {"threads"},
     "replay": {"recordings"},
     "conversion": {"arrays", "kernels", "threads"},
+    "patches": {"continuation", "geometry", "kernels", "replay", "threads"},
     "timing": set(),
     "photograph": set(),
     "chart": {"plan"},
@@ -50,14 +51,25 @@ MAY_IMPORT = {
     "plan": {"errors", "geometry"},
     "strategies": BASE | {"strategies", "kernels", "threads"},
     "pool_plan": BASE | {"kernels", "threads"},
-    "volume": BASE | {"plan", "planner", "pool_plan"},
+    "volume": BASE | {"plan", "planner", "pool_plan", "patches", "threads"},
     "adjoint": BASE | {"plan", "planner", "volume", "strategies", "kernels", "threads"},
     "planner": BASE | {"plan", "strategies", "kernels", "threads", "timing"},
     **dict.fromkeys(
         ENTRANCES,
         BASE
         | TOOLS
-        | {"plan", "planner", "pool_plan", "volume", "adjoint", "conversion", "strategies", "kernels", "threads"}
+        | {
+            "plan",
+            "planner",
+            "pool_plan",
+            "volume",
+            "adjoint",
+            "conversion",
+            "patches",
+            "strategies",
+            "kernels",
+            "threads",
+        }
         | ENTRANCES,
     ),
     "cli": BASE

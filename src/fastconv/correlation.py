@@ -13,19 +13,19 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from math import isfinite, prod
-from typing import NamedTuple
 
 import numpy as np
 
 from fastconv import planner, threads
 from fastconv.arrays import pieces
-from fastconv.continuation import continued, source_indices
+from fastconv.continuation import continued
 from fastconv.conversion import converted
 from fastconv.epilogue import PLAIN
 from fastconv.errors import GeometryError
 from fastconv.functional.convolution import execute
 from fastconv.geometry import REMEMBERED, ConvGeometry, output_extent
 from fastconv.kernels.jit import tile_kernel
+from fastconv.patches import continued_patch, gather, places
 from fastconv.plan import Plan
 from fastconv.remembering import remembered
 from fastconv.replay import constant, unrepeatable
@@ -39,9 +39,6 @@ _PATCH_BYTES = 4 << 20
 
 # An image up to this size is continued in one piece, which is less work than one patch per edge.
 _SMALL_BYTES = 1 << 20
-
-# Copying this many bytes takes longer than waking a thread.
-_BYTES_PER_THREAD = 256 << 10
 
 # Values in a block of rows that is converted at a time, few enough to stay in a cache.
 _BLOCK_VALUES = 1 << 18
@@ -329,51 +326,11 @@ def _correlate_patch(
             at = [b + (part.start if a == axis else 0) for a, b in enumerate(begins)]
             _correlate_patch(image, kernel, at, out[(slice(None),) * axis + (part,)], continuation, fill)
         return
-    patch = _continued(image, begins, shape, continuation, fill)
+    patch = continued_patch(image, begins, shape, continuation, fill)
     result = out if out.flags.c_contiguous else threads.aligned_empty(out.size, out.dtype).reshape(out.shape)
     _correlate_zeros(patch, kernel, ((0, 0),) * out.ndim, result, 0.0, "auto")
     if result is not out:
-        _gather(result, out, *(_places(0, extent, extent, "constant") for extent in out.shape))
-
-
-class _Places(NamedTuple):
-    """Where positions along an axis are read, and which of them lie within the array."""
-
-    indices: np.ndarray
-    first: int
-    last: int
-
-
-@remembered(REMEMBERED)
-def _places(begin: int, end: int, extent: int, continuation: str) -> _Places:
-    first = min(max(0, -begin), end - begin)
-    indices = constant(source_indices(begin, end, extent, continuation))
-    return _Places(indices, first, max(first, min(extent, end) - begin))
-
-
-def _continued(
-    image: np.ndarray, begins: Sequence[int], shape: Sequence[int], continuation: str, fill: object
-) -> np.ndarray:
-    """`continuation.continued`, in scratch memory."""
-    patch = threads.aligned_empty(prod(shape), image.dtype).reshape(shape)
-    places = [_places(b, b + s, n, continuation) for b, s, n in zip(begins, shape, image.shape, strict=True)]
-    _gather(image, patch, *places, fill=constant(np.array(fill, image.dtype)))
-    return patch
-
-
-def _gather(source: np.ndarray, out: np.ndarray, *places: _Places, fill: np.ndarray | None = None) -> None:
-    """Read each value of a line or plane `out` from `source`, or else take `fill`."""
-    from fastconv.kernels.patches import GATHER
-
-    size = out.itemsize
-    if source.ndim == 1:
-        source, out, places = source[np.newaxis], out[np.newaxis], (_places(0, 1, 1, "constant"), *places)
-    rows, cols = places
-    ints = (out.shape[1], *(stride // size for stride in source.strides), out.strides[0] // size, cols.first, cols.last)
-    workers = min(threads.get_num_threads(), 1 + out.nbytes // _BYTES_PER_THREAD)
-    threads.run_tiles(
-        GATHER[size], (source, out, rows.indices, cols.indices, fill), ints, (), out.shape[0], workers, 16
-    )
+        gather(result, out, *(places(0, extent, extent, "constant") for extent in out.shape))
 
 
 def _leave_zeros_out(
@@ -443,25 +400,28 @@ def pad(image: np.ndarray, padding: Padding, continuation: str, fill: object) ->
     if not any(map(any, padding)):
         return np.ascontiguousarray(image)
     shape = [n + begin + end for n, (begin, end) in zip(image.shape, padding, strict=True)]
-    return np.ascontiguousarray(continued(image, [-begin for begin, _ in padding], shape, continuation, fill))
+    begins = [-begin for begin, _ in padding]
+    if image.ndim <= 2:
+        return continued_patch(image, begins, shape, continuation, fill)
+    return np.ascontiguousarray(continued(image, begins, shape, continuation, fill))
 
 
-def run_taps(kernel: int, padded: np.ndarray, places: np.ndarray, taps: np.ndarray, out: np.ndarray) -> None:
-    """Run a kernel of kernels/taps.py: each output reads `padded` at the offsets `places` (taps, axes) from its own."""
+def run_taps(kernel: int, padded: np.ndarray, offsets: np.ndarray, taps: np.ndarray, out: np.ndarray) -> None:
+    """Run a kernel of kernels/taps.py: each output reads `padded` at the `offsets` (taps, axes) from its own."""
     strides = np.array([stride // padded.itemsize for stride in padded.strides], np.int64)
     spans = -(-out.shape[-1] // _SPAN)
     threads.run_tiles(
         kernel,
         (
             padded,
-            np.ascontiguousarray(taps),
+            taps,
             out,
-            np.ascontiguousarray(places @ strides),
-            np.array(out.shape, np.int64),
-            strides,
+            constant(np.ascontiguousarray(offsets @ strides)),
+            constant(np.array(out.shape, np.int64)),
+            constant(strides),
         ),
-        (out.ndim, len(places), spans, _SPAN),
+        (out.ndim, len(offsets), spans, _SPAN),
         (),
         prod(out.shape[:-1]) * spans,
-        threads.get_num_threads() if out.size * len(places) > 1 << 16 else 1,
+        threads.get_num_threads() if out.size * len(offsets) > 1 << 16 else 1,
     )

@@ -249,6 +249,9 @@ class PreparedConv:
                     strategy.prepare(self._window, as_operand(self._weight, dtype), threads),
                     Epilogue(bias, *parse_activation(self._activation)),
                 )
+                for array in form.weight if isinstance(form.weight, tuple) else (form.weight,):
+                    if isinstance(array, np.ndarray):
+                        constant(array)
                 self._forms[strategy.name, dtype.name] = form
             if len(self._launches) >= _MAX_LAUNCHES:
                 self._launches.clear()

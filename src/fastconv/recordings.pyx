@@ -21,6 +21,8 @@ that the function names in `by_value`. Nor must one that does anything to an arr
 to return what it writes to.
 """
 
+from time import perf_counter
+
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
@@ -61,8 +63,13 @@ cdef enum:
     MOST_LAUNCHES = 32
     SPOILT = 0xA5
 
-# Kinds of calls that a function remembers; beyond these it forgets the oldest.
+# Seconds. Calls that take longer gain nothing from recordings; to check one would take as long again.
+cdef double LONG = 5e-3
+
+# Kinds of calls that a function remembers, beyond which it forgets the oldest; and bytes of constants, beyond which it
+# forgets all.
 cdef Py_ssize_t MOST_KINDS = 512
+cdef Py_ssize_t MOST_HELD = 4 << 20
 
 # Bytes of constants that a recording may hold. A call that needs more takes so long that its Python does not count.
 cdef Py_ssize_t MOST_CONSTANT_BYTES = 64 << 10
@@ -241,7 +248,7 @@ cdef class Launch:
         memcpy(self.arrays, region.arrays, sizeof(self.arrays))
         memcpy(self.scalars, region.scalars, sizeof(self.scalars))
 
-    cdef run(self, char **bases):
+    cdef launch(self, char **bases):
         """Launch it on arrays that begin at `bases`."""
         cdef Region region
         cdef int i
@@ -278,6 +285,7 @@ cdef class Recording:
     cdef cnp.npy_intp scratch[MOST_SCRATCH]  # bytes
     cdef bint are_flags[MOST_SCRATCH]
     cdef list constants                      # kept alive
+    cdef Py_ssize_t held                     # their bytes
 
     cdef play(self, Kind *kind, bint spoiled=False):
         """The result of another call; ``None`` if it has to be called after all.
@@ -312,7 +320,7 @@ cdef class Recording:
                 memset(memory.start, 0 if self.are_flags[i] else SPOILT, self.scratch[i])
             scratch.append(memory)
         for launch in self.launches:
-            launch.run(bases)
+            launch.launch(bases)
         for i in range(self.scratch_count):
             if self.are_flags[i] and any_set(bases[base + i], self.scratch[i]):
                 return None
@@ -377,6 +385,7 @@ cdef Recording recording_of(Kind *kind, list launched, result, int64_t first):
                     return None
                 else:
                     recording.constants.append(array)
+                    recording.held += cnp.PyArray_NBYTES(array)
         recording.launches.append(launch)
     if len(scratch) > MOST_SCRATCH or sum([array.nbytes for array in recording.constants]) > MOST_CONSTANT_BYTES:
         return None
@@ -431,6 +440,7 @@ cdef class Repeated:
     cdef tuple names                 # of its arguments
     cdef readonly frozenset by_value
     cdef Py_ssize_t first            # of these that tell calls apart: a method is one object's
+    cdef Py_ssize_t held             # bytes of constants
     cdef dict kinds                  # None where calls have been seen once, False where they cannot be recorded
 
     def __init__(self, function, tuple names, by_value=(), is_method=False):
@@ -463,18 +473,25 @@ cdef class Repeated:
                 self.kinds[key] = None
             return self.function(*args, **kwargs)
         launched = [None]
-        first = memories_so_far()
+        first, begun = memories_so_far(), perf_counter()
         record(launched)
         try:
             result = self.function(*args, **kwargs)
             is_complete = recorded() is launched and launched[0] is result and len(launched) > 1
         finally:
             record(None)
+        if perf_counter() - begun > LONG:
+            return result
         if is_complete:
             recording = recording_of(&kind, launched[1:], result, first)
             if recording is not None and not (<Recording> recording).gives(result, &kind):
                 recording = None
-        self.kinds[key] = False if recording is None else recording
+        if recording is not None:
+            self.held += (<Recording> recording).held
+            if self.held > MOST_HELD:
+                self.kinds.clear()
+                self.held = (<Recording> recording).held
+        self.kinds[key] = False if recording is None or self.held > MOST_HELD else recording
         return result
 
     @property

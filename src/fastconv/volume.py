@@ -15,10 +15,27 @@ from typing import Any
 import numpy as np
 
 from fastconv import planner, pool_plan
-from fastconv.arrays import as_operand
+from fastconv import threads as team
+from fastconv.arrays import as_contiguous, as_operand
 from fastconv.epilogue import Epilogue
-from fastconv.geometry import ConvGeometry, PoolGeometry
+from fastconv.geometry import REMEMBERED, ConvGeometry, PoolGeometry
+from fastconv.patches import Places, gather, places
 from fastconv.pool_plan import Pooled
+from fastconv.remembering import remembered
+from fastconv.replay import constant
+
+# As wide as the widest value.
+_ZEROS = constant(np.zeros(1, np.complex128))
+
+
+@remembered(REMEMBERED)
+def _depth_rows(g: ConvGeometry, z: int) -> Places:
+    """The maps that the channels of a slab are copied from, counted through all channels of all images; -1 for none."""
+    taps, depths = g.depths(z)
+    seen = np.full(g.kernel[0], -1, np.int64)
+    seen[taps] = np.arange(depths.start, depths.stop, depths.step)
+    rows = np.arange(g.n * g.ic)[:, np.newaxis] * g.extent[0] + seen
+    return Places(constant(np.where(seen < 0, -1, rows).ravel()), 0, 0)
 
 
 def slabs(g: ConvGeometry, x: np.ndarray) -> Iterator[np.ndarray]:
@@ -26,14 +43,13 @@ def slabs(g: ConvGeometry, x: np.ndarray) -> Iterator[np.ndarray]:
 
     One slab is filled again and again.
     """
-    shape = g.one_depth().x_shape
-    slab = np.empty((g.n, g.ic, g.kernel[0], *g.extent[1:]), x.dtype)
+    positions = prod(g.extent[1:])
+    maps = as_contiguous(x).reshape(g.n * g.ic * g.extent[0], positions)
+    slab = team.aligned_empty(g.n * g.ic * g.kernel[0] * positions, x.dtype)
+    lines, columns = slab.reshape(-1, positions), places(0, positions, positions, "constant")
     for z in range(g.out_extent[0]):
-        taps, depths = g.depths(z)
-        slab[:, :, : taps.start] = 0
-        slab[:, :, taps] = x[:, :, depths]
-        slab[:, :, taps.stop :] = 0
-        yield slab.reshape(shape)
+        gather(maps, lines, _depth_rows(g, z), columns, fill=_ZEROS)
+        yield slab.reshape(g.one_depth().x_shape)
 
 
 def convolve(
@@ -47,14 +63,16 @@ def convolve(
     tolerance: float | None,
     threads: int,
 ) -> None:
-    """Compute the 3-D convolution `g` into `out`, which has any strides."""
+    """Compute the 3-D convolution `g` into `out`, in which maps are contiguous."""
     plane = g.one_depth()
     plan = planner.plan(plane, x.dtype, strategy=strategy, tolerance=tolerance, threads=threads)
     prepared = plan.strategy.prepare(plane, weight.reshape(plane.weight_shape), plan.threads)
-    result = np.empty(plane.out_shape, x.dtype)
+    result = team.aligned_empty(prod(plane.out_shape), x.dtype).reshape(plane.out_shape)
+    maps = result.reshape(g.n * g.oc, plane.positions)
+    every = [places(0, extent, extent, "constant") for extent in maps.shape]
     for z, slab in enumerate(slabs(g, x)):
         plan.strategy.run(plane, slab, prepared, result, epilogue, plan.threads, plan.max_workspace)
-        out[:, :, z] = result
+        gather(maps, out.reshape(g.n * g.oc, g.out_extent[0], plane.positions)[:, z], *every)
 
 
 def pool(

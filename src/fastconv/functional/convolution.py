@@ -252,7 +252,7 @@ def _conv(ndim, x, weight, bias, stride, padding, dilation, groups, activation, 
             tolerance=tolerance,
             threads=available_threads(num_threads),
         )
-        return delivered(result, target)
+        return repeatable(delivered(result, target))
     plan = planner.plan(
         geometry, x.dtype, strategy=strategy, tolerance=tolerance, threads=available_threads(num_threads)
     )

@@ -78,8 +78,8 @@ cdef void gather_16(void **arrays, const int64_t *ints, const double *scalars,
 
 # Tile: one row of the block. `arrays`: a plane of any strides; the block, with rows of any distance; for each row and
 # column of the block, the row and column of the plane that it is read from, or -1; the value that is put there then.
-# `ints`: columns of the block; items between rows and columns of the plane, and between rows of the block; the first and
-# the last of the columns that are neighbours in the plane as well.
+# `ints`: columns of the block; items between rows and columns of the plane, and between rows of the block; the first of
+# the columns that are neighbours in the plane as well, and the one after the last.
 GATHER = {
     1: <intptr_t> &gather_1,
     2: <intptr_t> &gather_2,

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastconv.arrays import is_target
 from fastconv.continuation import folded
+from fastconv.conversion import scratch_like
 from fastconv.correlation import pad, run_taps
 from fastconv.kernels.jit import tile_kernel
 from fastconv.ndimage.arguments import (
@@ -26,7 +28,7 @@ from fastconv.ndimage.arguments import (
 from fastconv.ndimage.constants import as_fill, extremes_with_constant, native
 from fastconv.ndimage.outputs import as_output, store
 from fastconv.ndimage.running import Window, as_window, run_windows
-from fastconv.replay import repeated, unrepeatable
+from fastconv.replay import repeatable, repeated, unrepeatable
 
 
 @repeated()
@@ -341,7 +343,7 @@ def _extreme(
     continuation = as_mode(mode)
     if array.size:
         _store_extremes(fold, array, footprint, origins, continuation, cval, out)
-    return out
+    return repeatable(out)
 
 
 def _store_extremes(
@@ -362,7 +364,8 @@ def _store_extremes(
 
     def extremes(fold: str, array: np.ndarray, fill: np.ndarray) -> np.ndarray:
         operand = native(array)
-        result = np.empty(array.shape, operand.dtype)
+        fits = out.dtype.char == array.dtype.char and is_target(out, array)
+        result = out.view(operand.dtype) if fits else scratch_like(array, operand.dtype)
         kernel = tile_kernel("taps:extreme_kernel", operand.dtype, fold == "maximum")
         run_taps(kernel, pad(operand, padding, continuation, fill), places, result, result)
         return result
@@ -372,4 +375,6 @@ def _store_extremes(
     if fill is None:
         extremes_with_constant(fold, extremes, array, cval, out)
     else:
-        store(extremes(fold, array, fill), out)
+        values = extremes(fold, array, fill)
+        if not np.may_share_memory(values, out):
+            store(values, out)

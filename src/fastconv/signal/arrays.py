@@ -22,6 +22,7 @@ from fastconv.correlation import correlate as correlate_operands
 from fastconv.correlation import is_finite, output_extents, plan_for
 from fastconv.geometry import REMEMBERED
 from fastconv.kernels.shield import imported
+from fastconv.replay import constant, repeatable, repeated, unrepeatable
 from fastconv.signal.names import MODES, mode_padding, must_swap, named
 from fastconv.signal.nonfinite import correlate_overlaps
 from fastconv.timing import Contender, interleave
@@ -53,6 +54,7 @@ _OTHER_TAPS_A_SECOND = 1e9
 _FFT_FLOPS = 3e9
 
 
+@repeated(by_value=("in2",))
 def convolve(
     in1: npt.ArrayLike, in2: npt.ArrayLike, mode: str = "full", method: str = "auto", *, tolerance: float | None = None
 ) -> np.ndarray:
@@ -111,6 +113,7 @@ def convolve(
     return _convolve(volume, kernel, mode, method, tolerance, "convolve", (volume, kernel))
 
 
+@repeated(by_value=("in2",))
 def correlate(
     in1: npt.ArrayLike, in2: npt.ArrayLike, mode: str = "full", method: str = "auto", *, tolerance: float | None = None
 ) -> np.ndarray:
@@ -179,6 +182,7 @@ def _convolve(
     if dtype.char not in "?bBhHiIlLqQfdFD" or not volume.size or not kernel.size:
         return _in_scipy(name)(*inputs, mode, method)
     if mode == "valid" and must_swap(volume.shape, kernel.shape):
+        unrepeatable()
         volume, kernel = kernel, volume
     if method == "fft" or (dtype.kind not in "fc" and method == "auto" and _rounds_exactly(volume, kernel, mode)):
         out = fftconvolve(volume, kernel, mode)
@@ -259,11 +263,12 @@ def _convolve_numbers(
     if volume.ndim > 2 and _planar(volume.shape, kernel.shape):
         return _convolve_planes(volume, kernel, mode, dtype, tolerance, strategy)
     if mode == "full" and kernel.size > volume.size:
+        unrepeatable()
         volume, kernel = kernel, volume
-    flipped = as_operand(kernel, dtype)[(slice(None, None, -1),) * kernel.ndim]
+    flipped = constant(np.array(kernel[(slice(None, None, -1),) * kernel.ndim], dtype, order="C"))
     padding = mode_padding(mode, kernel.shape, True)
     if dtype.kind in "iu" or mode == "valid" or is_finite(flipped):
-        return correlate_operands(volume, flipped, padding, dtype, tolerance=tolerance, strategy=strategy)
+        return repeatable(correlate_operands(volume, flipped, padding, dtype, tolerance=tolerance, strategy=strategy))
     # A named strategy would gain nothing: it would have to leave most of the outputs to plain sums.
     run = functools.partial(correlate_operands, padding=padding)
     of_parts = functools.partial(run, dtype=flipped.real.dtype, tolerance=tolerance)
@@ -324,6 +329,7 @@ def _rounds_exactly(volume: np.ndarray, kernel: np.ndarray, mode: str) -> bool:
     dtype = np.dtype(np.float64)
     if _taps_seconds(volume, kernel, mode, dtype) < _fft_seconds(volume.shape, kernel.shape, dtype):
         return False
+    unrepeatable()
     norms = prod(float(np.linalg.norm(array.astype(np.float64).ravel())) for array in (volume, kernel))
     return 8 * np.finfo(np.float64).eps * log2(_fft_points(volume.shape, kernel.shape) + 1) * norms < 0.25
 

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv import threads
-from fastconv.arrays import as_array, as_operand
+from fastconv.arrays import as_array
+from fastconv.conversion import converted
 from fastconv.correlation import correlate, output_extents
 from fastconv.kernels.shield import imported
 from fastconv.planner import checked_tolerance
@@ -242,6 +243,7 @@ def _correlate_in_scipy(
     return scipys.correlate2d(image, kernel.conj(), mode, boundary, fill)
 
 
+@repeated(by_value=("hrow", "hcol"))
 def sepfir2d(input: npt.ArrayLike, hrow: npt.ArrayLike, hcol: npt.ArrayLike) -> np.ndarray:
     """Two-dimensional separable filter, mirrored at the edges: a drop-in for `scipy.signal.sepfir2d`.
 
@@ -293,7 +295,7 @@ def sepfir2d(input: npt.ArrayLike, hrow: npt.ArrayLike, hcol: npt.ArrayLike) -> 
         raise ValueError(f"hrow of {row.size} and hcol of {column.size} taps: hrow and hcol must be odd length")
     if not image.size:
         return np.zeros(image.shape, dtype)
-    return _filter_planes(as_operand(image, dtype), row[::-1], column[::-1])
+    return repeatable(_filter_planes(converted(image, dtype), row[::-1], column[::-1]))
 
 
 def _as_filter(name: str, taps: npt.ArrayLike, dtype: np.dtype) -> np.ndarray:
@@ -323,7 +325,8 @@ def _filter_planes(image: np.ndarray, row: np.ndarray, column: np.ndarray) -> np
         factors = Factors(np.ascontiguousarray(columns, real), np.ascontiguousarray(rows, real), None)
         planes = np.ascontiguousarray(image).view(real).reshape(h, w, 2).transpose(2, 0, 1)[np.newaxis]
     else:
-        factors, planes = outer_factors(column, row), image[np.newaxis, np.newaxis]
+        columns, rows, _ = outer_factors(column, row)
+        factors, planes = Factors(constant(columns), constant(rows), None), image[np.newaxis, np.newaxis]
     out = np.empty((1, len(factors.columns), h, w), real)
     correlate_factors(
         planes,

@@ -17,7 +17,6 @@ from fastconv import threads as team
 from fastconv.arrays import as_contiguous
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
-from fastconv.replay import constant
 from fastconv.strategies.base import (
     COPY_BYTES,
     FMA_FLOPS,
@@ -176,9 +175,9 @@ class Implicit(SumsProducts):
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
         packing = _packing(geometry, weight.itemsize)
-        packed = np.empty(packing.values, weight.dtype)
+        packed = team.aligned_empty(packing.values, weight.dtype)
         packing.pack(as_contiguous(weight), packed, threads)
-        return constant(packed)
+        return packed
 
     def run(
         self,

@@ -332,7 +332,7 @@ class Separable(PreparesFirst, PricedQuickly):
     def prepare_weight(self, weight: np.ndarray) -> Factors:
         unrepeatable()
         columns, rows = factorise(weight)
-        columns, rows = (constant(np.array(array, weight.dtype, order="C")) for array in (columns, rows))
+        columns, rows = (np.ascontiguousarray(array, weight.dtype) for array in (columns, rows))
         return Factors(columns, rows, np.ascontiguousarray(weight))
 
     def run(
