@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "recordings": {"threads"},
     "replay": {"recordings"},
     "conversion": {"arrays", "kernels", "threads"},
-    "patches": {"continuation", "geometry", "kernels", "replay", "threads"},
+    "patches": {"continuation", "geometry", "kernels", "remembering", "replay", "threads"},
     "timing": set(),
     "photograph": set(),
     "chart": {"plan"},

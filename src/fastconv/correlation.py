@@ -27,7 +27,6 @@ from fastconv.geometry import REMEMBERED, ConvGeometry, output_extent
 from fastconv.kernels.jit import tile_kernel
 from fastconv.patches import continued_patch, gather, places
 from fastconv.plan import Plan
-from fastconv.remembering import remembered
 from fastconv.replay import constant, unrepeatable
 from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
 from fastconv.strategies.separable import Separable, find_factors
