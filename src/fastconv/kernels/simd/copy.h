@@ -1,10 +1,10 @@
 #include "isa.h"
 
-/* Lines of values of any type. A call of memcpy takes as long as the few vectors that most lines are. */
+/* Copying lines of values of any type. Most lines are a few vectors, which take no longer than a call of memcpy. */
 static inline __attribute__((always_inline)) void copy_line(char *to, const char *from, int64_t bytes)
 {
     typedef char piece __attribute__((vector_size(SIMD_BYTES), aligned(1), may_alias));
-    /* The last of them overlaps the one before it. */
+    /* The last vector overlaps the one before it. */
 #define PIECES(size)                                                  \
     if (bytes >= size) {                                              \
         for (int64_t at = 0; at < bytes - size; at += size)           \

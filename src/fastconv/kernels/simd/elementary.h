@@ -3,13 +3,13 @@
  *   x = n ln 2 + r,  |r| <= ln(2) / 2,  exp(x) = 2**n (1 + p(r)),  p(r) = expm1(r) by its Taylor polynomial
  *   tanh|x| = -e / (2 + e),  e = expm1(-2 |x|), which cancels nowhere
  *
- * Errors are some two units in the last place (2.5 measured); the polynomials end where their next term is below a
+ * Errors are about two units in the last place (2.5 measured); the polynomials end where their next term is below a
  * quarter of a unit. Adding MAGIC rounds to an integer and leaves it in the lowest bits. The power of two is applied in
- * two halves, so that results run through the subnormals to zero, and up to infinity. The C library's functions are
- * calls of one value: they took 4 to 12 times as long.
+ * two halves, so that results pass through the subnormals to zero, and up to infinity. The C library's functions take
+ * one value per call: they took 4 to 12 times as long.
  *
- * Every multiply-add is spelled out, since what a compiler contracts by itself may differ from loop to loop; and each
- * limit is a statement of its own, since GCC makes branches of nested choices, and then no vectors.
+ * Every multiply-add is spelled out, since a compiler may contract differently from loop to loop. Each limit is a
+ * statement of its own, since GCC turns nested choices into branches, and then does not vectorise.
  */
 #ifndef FASTCONV_ELEMENTARY_H
 #define FASTCONV_ELEMENTARY_H
@@ -88,7 +88,7 @@ static inline float logarithm_f32(float x) { return logf(x); }
 static inline double logarithm_f64(double x) { return log(x); }
 
 /* erfc(x / sqrt 2) for x >= 0: t exp(-x**2 / 2 + f(t)), t = 1 / (1 + x / sqrt 8). f is log(erfcx / t), interpolated at
- * Chebyshev's points of t from 1/6.2 to 1, to 6e-8. */
+ * Chebyshev points for t from 1/6.2 to 1, to within 6e-8. */
 static inline float vector_two_tails_f32(float x)
 {
     static const float c[] = {0.15147566f,  -0.716084093f, 1.23862782f,  -0.803577468f, 0.0068766187f,
@@ -100,7 +100,7 @@ static inline float vector_two_tails_f32(float x)
     return t * vector_exp_f32(MULADD_f32(-0.5f * x, x, f));
 }
 
-/* Sixteen digits would take a polynomial of thirty terms, to be nearly as slow. */
+/* For sixteen digits, the polynomial would have thirty terms and be nearly as slow as the C library. */
 static inline double vector_two_tails_f64(double x) { return erfc(x * 0.70710678118654752440); }
 
 /* erfc(-x / sqrt 2), twice the cumulative normal distribution. */

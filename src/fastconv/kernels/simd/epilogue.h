@@ -1,8 +1,8 @@
-/* Activations: `activate` is target[i] = activation(source[i] + b) over n neighbouring values, and `epilogue` that of a
- * row that belongs to output channel m, in place.
+/* Activations: `activate` computes target[i] = activation(source[i] + b) for n neighbouring values; `epilogue` does so
+ * in place for a row of output channel m.
  *
- * `bias` may be null, and `target` may be `source`. The codes are those of fastconv/epilogue.py; 0 is the identity, and
- * `a` the parameter of those that have one.
+ * `bias` may be null, and `target` may be `source`. The codes are those of fastconv/epilogue.py; 0 is the identity. `a`
+ * is the parameter of activations that have one.
  */
 #include "elementary.h"
 
@@ -14,7 +14,7 @@
     }                                                        \
     break;
 
-/* x times min(max(x + 3, 0), 6) / 6, which is 1 where x may be too large to be multiplied by 6. */
+/* x times min(max(x + 3, 0), 6) / 6; that factor is 1 where x may be too large to be multiplied by 6. */
 static inline REAL NAME(hardswish)(REAL x)
 {
     REAL share = x + 3;

@@ -2,34 +2,34 @@
  *
  *   z = a + i b:   back(forward(z) · conj H) = (a correlated with h) + i (b correlated with h),   as h is real
  *
- * so real images need no transform of their own, and it is all the same in which order frequencies lie: forward
- * transforms decimate in frequency and leave them in digit-reversed order, backward ones decimate in time and take them
- * from there. (Gentleman and Sande, Fast Fourier transforms for fun and profit, 1966; Cooley and Tukey, 1965; Stockham,
+ * so real images need no transform of their own, and the order of frequencies does not matter: forward transforms
+ * decimate in frequency and leave them in digit-reversed order, from which backward transforms, decimating in time,
+ * take them. (Gentleman and Sande, Fast Fourier transforms for fun and profit, 1966; Cooley and Tukey, 1965; Stockham,
  * High-speed convolution and correlation, 1966.)
  *
- * The vectors of a pass hold neighbouring lines, one a lane. Down the columns these are as the plane has them. Along
+ * The vectors of a pass hold neighbouring lines, one per lane. Down the columns, the plane has them in that form. Along
  * the rows, LANES rows at a time are transposed into a buffer in L1, transformed, multiplied by the filter's spectrum
- * and summed over the channels, transformed back and transposed into the plane:
+ * and summed over the channels, transformed back, and transposed into the plane:
  *
- *   plane[row][column]                       the real parts; imaginary ones lie `gap` values on
+ *   plane[row][column]                       the real parts; imaginary parts are `gap` values further on
  *   spectrum[rows / LANES][column][2][LANES] of filters, and of channels that several filters share
  *
  * A signal, or an image whose kernel has one row, is cut into lines: the plane holds one, row after row, and between
  * the two directions entry (k, n) is multiplied by exp(-2πi k n / points), which makes one transform of the two
  * (Bailey, FFTs in external or hierarchical memory, 1990).
  *
- * Values far from 1 would overflow or underflow on the way where no output does. Filters are scaled by powers of two
- * beforehand (strategies/fft.py); a pair of tiles only once its outputs have turned out so small, or not finite, since
- * to look at every pixel first would cost every image what few need.
+ * Values far from 1 would overflow or underflow on the way even if no output does. Filters are scaled by powers of two
+ * beforehand (strategies/fft.py). A pair of tiles is only scaled after its outputs have turned out too small or not
+ * finite, since checking every pixel first would cost every image what few need.
  */
-/* Values of neighbouring lines: the real parts of a point, `gap` values on the imaginary ones, `step` on the next
- * point. */
+/* Values of neighbouring lines: the real parts of a point, the imaginary parts after `gap` values, the next point after
+ * `step`. */
 typedef struct {
     REAL *at;
     int64_t step, gap;
 } NAME(lines);
 
-/* The discrete Fourier transform of so many points in registers, signs as in exp(-2πi jk / radix). */
+/* The discrete Fourier transform of `radix` points in registers, with exp(-2πi jk / radix). */
 static inline __attribute__((always_inline)) void NAME(dft)(const int radix, VECTOR *re, VECTOR *im)
 {
     if (radix == 3) {
@@ -80,8 +80,9 @@ static inline __attribute__((always_inline)) void NAME(dft)(const int radix, VEC
     }
 }
 
-/* One pass over `blocks` blocks of radix · m points each, after which every block is `radix` blocks of m; or, `back`,
- * the same undone. The powers of the root of unity are `twiddles`, (radix - 1) complex numbers for each of the m. */
+/* One pass over `blocks` blocks of radix · m points each, which splits every block into `radix` blocks of m; with
+ * `back`, its inverse. `twiddles` are the powers of the root of unity, (radix - 1) complex numbers for each of the
+ * m. */
 static inline __attribute__((always_inline)) void NAME(fft_pass)(const int radix, const int back, const int twiddled,
                                                                  NAME(lines) from, NAME(lines) to, int64_t m,
                                                                  int64_t blocks, const REAL *twiddles)
@@ -140,8 +141,8 @@ static NAME(pass) *const NAME(passes)[2][9] = {
     {[3] = NAME(pass_3_1), [4] = NAME(pass_4_1), [5] = NAME(pass_5_1), [8] = NAME(pass_8_1)},
 };
 
-/* The spectrum of each line in digit-reversed order. What lies between the passes is in `buffer`, which may be `from`
- * or `to`. */
+/* The spectrum of each line, in digit-reversed order. Intermediate results are in `buffer`, which may be `from` or
+ * `to`. */
 static void NAME(forward)(const Radices *radices, const REAL *twiddles, NAME(lines) from, NAME(lines) buffer,
                           NAME(lines) to)
 {
@@ -155,8 +156,8 @@ static void NAME(forward)(const Radices *radices, const REAL *twiddles, NAME(lin
     }
 }
 
-/* The lines of such spectra, times the number of points: with real and imaginary parts in each other's places the sign
- * of every angle is the other one. */
+/* The lines of such spectra, times the number of points: swapping real and imaginary parts changes the sign of every
+ * angle. */
 static void NAME(backward)(const Radices *radices, const REAL *twiddles, NAME(lines) from, NAME(lines) buffer,
                            NAME(lines) to)
 {
@@ -177,7 +178,7 @@ static void NAME(backward)(const Radices *radices, const REAL *twiddles, NAME(li
     }
 }
 
-/* The part of one channel that a tile sees, with the zeros around it; y0 and x0 are its first dense output. */
+/* The part of one channel that a tile reads, with the zeros around it; its first dense output is at y0 and x0. */
 static void NAME(gather_tile)(const Tiles *t, const REAL *channel, int64_t y0, int64_t x0, REAL *plane)
 {
     const int64_t width = t->across.points;
@@ -194,7 +195,7 @@ static void NAME(gather_tile)(const Tiles *t, const REAL *channel, int64_t y0, i
     }
 }
 
-/* LANES rows of a plane, `width` values of each, become lines or, `back`, are made of them. */
+/* Turn `width` values of each of LANES rows of a plane into lines; with `back`, lines into rows. */
 static inline __attribute__((always_inline)) void NAME(turn)(const int back, REAL *rows, int64_t pitch, int64_t width,
                                                              REAL *line)
 {
@@ -229,7 +230,7 @@ static void NAME(twist)(const Tiles *t, const REAL *roots, int64_t row, REAL con
         }
 }
 
-/* What the transforms of planes share: where each axis has its twiddles, and lines in L1. */
+/* Shared by the transforms of planes: the twiddles of each axis, and lines in L1. */
 typedef struct {
     const Tiles *tiling;
     const REAL *down, *across, *roots;
@@ -249,7 +250,7 @@ static NAME(engine) NAME(engine_of)(const Tiles *t, const REAL *twiddles, const 
     return e;
 }
 
-/* Columns that hold anything but zeros, in place. */
+/* Transform the columns that are not all zero, in place. */
 static void NAME(columns_forward)(const NAME(engine) *e, REAL *plane, int64_t columns)
 {
     for (int64_t x = 0; x < columns; x += LANES) {
@@ -266,7 +267,7 @@ static void NAME(columns_backward)(const NAME(engine) *e, REAL *plane, int64_t c
     }
 }
 
-/* LANES rows of a plane, from the row on, become spectra. */
+/* Transform LANES rows of a plane, from `row` on, into spectra. */
 static void NAME(rows_forward)(const NAME(engine) *e, REAL *plane, int64_t row, NAME(lines) spectrum)
 {
     const Tiles *t = e->tiling;
@@ -277,7 +278,7 @@ static void NAME(rows_forward)(const NAME(engine) *e, REAL *plane, int64_t row, 
     NAME(forward)(&t->across, e->across, e->buffer, e->buffer, spectrum);
 }
 
-/* The sum of spectra becomes LANES rows of a plane, of which so many columns are wanted. */
+/* Transform a sum of spectra into LANES rows of a plane, of which only `columns` columns are needed. */
 static void NAME(rows_backward)(const NAME(engine) *e, REAL *plane, int64_t row, int64_t columns)
 {
     const Tiles *t = e->tiling;
@@ -288,7 +289,7 @@ static void NAME(rows_backward)(const NAME(engine) *e, REAL *plane, int64_t row,
         NAME(twist)(t, e->roots, row, -1, plane);
 }
 
-/* sum (+)= spectrum · filter, of LANES rows. */
+/* sum (+)= spectrum · filter, for LANES rows. */
 static void NAME(add_product)(NAME(lines) spectrum, const REAL *filter, int64_t points, int add, NAME(lines) sum)
 {
     for (int64_t i = 0; i < points; i++, filter += 2 * LANES, spectrum.at += spectrum.step, sum.at += sum.step) {
@@ -301,18 +302,18 @@ static void NAME(add_product)(NAME(lines) spectrum, const REAL *filter, int64_t 
     }
 }
 
-/* Outputs beyond which a pair of tiles loses no digits to underflow, and exponents of pixels with which none does. */
+/* Outputs above which a pair of tiles loses no digits to underflow, and exponents of pixels for which none does. */
 #define TINY (sizeof(REAL) == 4 ? 0x1p-60 : 0x1p-500)
 #define ORDINARY (sizeof(REAL) == 4 ? 30 : 250)
 
-/* 2^exponent times n values; the power itself may be out of range where the products are not. */
+/* Multiply n values by 2^exponent; the power itself may be out of range where the products are not. */
 static void NAME(scale_values)(REAL *values, int64_t n, int64_t exponent)
 {
     for (int64_t i = 0; i < n; i++)
         values[i] = (REAL)__builtin_ldexp(values[i], (int)exponent);
 }
 
-/* What the outputs of a pair are like, lane by lane: NaN once one was not finite; set bits once one was not tiny. */
+/* What is known of a pair's outputs, lane by lane: NaN if one was not finite; bits set if one was not tiny. */
 typedef struct {
     VECTOR check;
     NAME(mask) ordinary;
@@ -345,13 +346,13 @@ static void NAME(write_tile)(const Tiles *t, const REAL *plane, int64_t columns,
     }
 }
 
-/* A pair of tiles of one group of one image: where they begin, and the tiles that there are of them. */
+/* A pair of tiles of one group of one image: where they begin, and how many of them exist. */
 typedef struct {
     const REAL *image;
     int64_t y[2], x[2], count;
 } NAME(pair);
 
-/* One channel of both, the second past the last tile of zeros. */
+/* One channel of both tiles; a second tile past the last is all zeros. */
 static void NAME(gather_pair)(const Tiles *t, const NAME(pair) *pair, int64_t channel, REAL *plane)
 {
     for (int64_t i = 0; i < 2; i++)
@@ -359,7 +360,7 @@ static void NAME(gather_pair)(const Tiles *t, const NAME(pair) *pair, int64_t ch
                           plane + i * t->gap);
 }
 
-/* The exponent of the largest value that a pair sees; 0 for ordinary ones, for zeros, and where one is not finite. */
+/* The exponent of the largest value that a pair reads; 0 if it is ordinary, zero, or not finite. */
 static int64_t NAME(exponent_of)(const Tiles *t, const NAME(pair) *pair, REAL *plane)
 {
     REAL largest = 0, check = 0;
@@ -380,10 +381,10 @@ static int64_t NAME(exponent_of)(const Tiles *t, const NAME(pair) *pair, REAL *p
     return exponent < -ORDINARY || exponent > ORDINARY ? exponent : 0;
 }
 
-/* What a pair's outputs turn out to be, before they are scaled back. */
+/* A pair's outputs, before they are scaled back. */
 enum { NAME(NOT_FINITE), NAME(ALL_TINY), NAME(AS_USUAL) };
 
-/* All outputs of a pair of tiles of group g of an image, from pixels divided by 2^exponent. */
+/* Compute all outputs of a pair of tiles of group g of an image, from pixels divided by 2^exponent. */
 static int NAME(compute_pair)(const NAME(engine) *e, void **arrays, int64_t worker, double parameter,
                               const NAME(pair) *pair, int64_t g, REAL *out, int64_t exponent, REAL *planes)
 {
@@ -402,7 +403,7 @@ static int NAME(compute_pair)(const NAME(engine) *e, void **arrays, int64_t work
     }
     for (int64_t m = 0; m < t->ocg; m++) {
         const REAL *filter = (const REAL *)arrays[2] + (g * t->ocg + m) * t->icg * height * width * 2;
-        /* The last one no longer needs the spectra behind it. */
+        /* The last channel may overwrite the spectra. */
         REAL *target = planes + (m + 1 < t->ocg ? t->icg * t->plane : 0);
         for (int64_t row = 0; row < height; row += LANES) {
             if ((row == 0 || t->icg * width > 4096) && stops(arrays, worker))

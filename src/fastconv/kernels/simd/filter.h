@@ -2,35 +2,35 @@
  *
  *   out[b, q] = epilogue(sum_{c, i, j} weight[m, c, i, j] * x[c, b * sh - pt + i * dh, q * sw - pl + j * dw])
  *
- * A block is a few rows of sums, each of one vector or a few. For a column j of taps, up to TAPS weights are held in
- * registers, and each line is loaded once for all the taps that see it:
+ * A block is a few rows of sums, each of one or a few vectors. For a column j of taps, up to TAPS weights are held in
+ * registers, and each line is loaded once for all the taps that use it:
  *
- *   line      taps that see it (3 taps, 4 rows, stride 1)
+ *   line      taps that use it (3 taps, 4 rows, stride 1)
  *    0        row 0, tap 0
  *    1        row 0, tap 1;  row 1, tap 0
  *    2        row 0, tap 2;  row 1, tap 1;  row 2, tap 0         rows + taps - 1 loads
  *    3                       row 1, tap 2;  row 2, tap 1; ...    for rows * taps multiply-adds
  *    ...
  *
- * so that in 5 rows and 5 taps a load serves 2.8 of them: vectors at odd addresses cross cache lines every other time,
- * and that costs a second load. Nothing depends on the kernel's extents, which are read at run time: columns of more
- * taps are taken in runs that are about equal. Every sum adds its products in one order, whatever block it belongs to:
- * by channel, run, column and tap. 3 x 3 filters have columns that are unrolled as well, since small kernels feel every
- * branch; 5 x 5 gained nothing from it.
+ * so with 5 rows and 5 taps a load serves 2.8 multiply-adds. Fewer loads matter because unaligned vectors cross cache
+ * lines every other time, which costs a second load. Nothing depends on the kernel's extents, which are read at run
+ * time: columns with more taps are processed in runs of about equal length. Every sum adds its products in the same
+ * order, whatever block it belongs to: by channel, run, column and tap. 3 x 3 filters also have unrolled columns, since
+ * small kernels feel every branch; 5 x 5 gained nothing from it.
  *
- * Index map. Lines of stride 1 and any dilation dh: rows of one residue modulo dh see the lines of one residue, and are
- * blocks of their own, without dilation. Lines of stride 2: line l of a block is tap l - 2 * r of row r. At other
+ * Index map. Stride 1 and any dilation dh: rows with the same residue modulo dh use the lines of one residue, and form
+ * blocks of their own, without dilation. Stride 2: line l of a block is tap l - 2 * r of row r. At other
  * strides (0) lines are not shared; each tap loads all rows of the block. So does a plane of very few rows, whose
  * blocks are as many neighbouring vectors of one row instead: `flat`.
  *
- * Columns of stride 2 are loaded as every second value of two vectors. Other strides, and all that lies at a border,
- * are the business of kernels/sweep.pyx, which makes lines of them without gaps.
+ * Columns of stride 2 are loaded as every second value of two vectors. Other strides, and everything at a boundary, are
+ * handled by kernels/sweep.pyx, which gathers them into lines without gaps.
  *
- * Integers wrap around; those of 8 bits are summed in 16, whose low halves do so alike, since there is no instruction
- * that multiplies bytes. Complex numbers are pairs of reals: their sums are two vectors, of the products with the real
- * and the imaginary parts of the weights, that are combined at the end.
+ * Integers wrap around. Those of 8 bits are summed in 16, whose low halves wrap around alike, since no instruction
+ * multiplies bytes. Complex numbers are pairs of reals: their sums are two vectors, of products with the real and with
+ * the imaginary parts of the weights, which are combined at the end.
  *
- * Included once per type: ITEM is what lies in memory, SUM what is summed, PARTS 2 for complex numbers, TYPE its name.
+ * Included once per type: ITEM is the type in memory, SUM that of sums, PARTS 2 for complex numbers, TYPE its name.
  */
 #define ITEMS ((int64_t)(SIMD_BYTES / sizeof(SUM)))
 
@@ -48,7 +48,7 @@ static inline void NAME(store_items)(ITEM *p, NAME(lanes) v)
 }
 
 #if FLOATS
-/* Neighbouring values, or every second one in the order of `ordered`; nothing past the last of them is read. */
+/* Load neighbouring values, or every second one in the order of `ordered`; nothing past the last of them is read. */
 static inline NAME(lanes) NAME(load_columns)(const ITEM *p, const int every)
 {
     const NAME(lanes) x = NAME(load_items)(p);
@@ -62,11 +62,11 @@ static inline NAME(lanes) NAME(ordered)(NAME(lanes) v)
     return (NAME(lanes))SHUFFLE(p, p, ORDER);
 }
 
-/* What is done to finished sums. */
+/* The epilogue of finished sums. */
 typedef struct {
     int64_t applies, activation;
     NAME(lanes) bias, slope, zero;
-    NAME(mask) leaks; /* whether anything is left of what is negative */
+    NAME(mask) leaks; /* whether negative values are scaled, not zero */
 } NAME(finish);
 
 static inline NAME(finish) NAME(finish_of)(const Sweep *s, const ITEM *bias, int64_t m, double parameter)
@@ -74,7 +74,7 @@ static inline NAME(finish) NAME(finish_of)(const Sweep *s, const ITEM *bias, int
     return (NAME(finish)){
         .applies = s->activation <= LEAKY_RELU && (bias || s->activation),
         .activation = s->activation,
-        .bias = (bias ? bias[m] : -(ITEM)0) - (NAME(lanes)){0}, /* the zero that changes nothing */
+        .bias = (bias ? bias[m] : -(ITEM)0) - (NAME(lanes)){0}, /* -0, the zero that changes no value */
         .slope = (ITEM)parameter - (NAME(lanes)){0},
         .leaks = -(BITS)(s->activation == LEAKY_RELU) - (NAME(mask)){0},
     };
@@ -94,7 +94,7 @@ static inline NAME(lanes) NAME(load_columns)(const ITEM *p, const int every) { r
 #endif
 
 #if PARTS == 2
-/* Complex sums from those of both parts of the image times one part of the weights. */
+/* Complex sums, from sums of both parts of the image times one part of the weights. */
 static inline NAME(lanes) NAME(combined)(NAME(lanes) by_real, NAME(lanes) by_imaginary)
 {
     static const SUM signs[] = {-1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1};
@@ -102,7 +102,7 @@ static inline NAME(lanes) NAME(combined)(NAME(lanes) by_real, NAME(lanes) by_ima
 }
 #endif
 
-/* Add the products with `taps` weights of each of `kw` columns; the first of them sees `line` in row 0. */
+/* Add the products with `taps` weights of each of `kw` columns; the first weight reads `line` for row 0. */
 static inline __attribute__((always_inline)) void NAME(add_run)(const int rows, const int across, const int stride,
                                                                 const int every, const int taps, const Sweep *s,
                                                                 int64_t kw, const ITEM *lines, const ITEM *weights,
@@ -152,7 +152,7 @@ static inline __attribute__((always_inline)) void NAME(add_run)(const int rows, 
     }
 }
 
-/* One block, whose first value sees `source`. `extent` is that of kernels of one channel, if it is a constant. */
+/* One block, whose first value reads `source`. `extent` is the kernel's, if it has one channel and it is a constant. */
 static inline __attribute__((always_inline)) void NAME(block)(const int rows, const int across, const int stride,
                                                               const int every, const int extent, const Sweep *s,
                                                               const ITEM *source, const ITEM *weights,
@@ -183,7 +183,7 @@ static inline __attribute__((always_inline)) void NAME(block)(const int rows, co
             weights += taps * s->kw * PARTS;
         }
     }
-    /* What a finish holds, even zeros, is not to be at hand sooner: it would take registers from the sums. */
+    /* The epilogue's constants, even zeros, must not be loaded earlier: they would take registers from the sums. */
     __asm__ volatile("" : "+r"(finish));
     UNROLL
     for (int r = 0; r < rows; r++) {
@@ -210,7 +210,7 @@ static inline __attribute__((always_inline)) void NAME(blocks)(const int rows, c
                                                                const ITEM *weights, const int64_t *shifts,
                                                                const void *finish, ITEM *out)
 {
-    const Sweep own = *given, *s = &own; /* which no store can change */
+    const Sweep own = *given, *s = &own; /* a copy that no store can change */
     const int64_t row_step = s->flat ? 1 : rows, col_step = (s->flat ? rows : across) * ITEMS;
     for (int64_t r = 0; r < s->rows; r += row_step) {
         r = r < s->rows - row_step ? r : s->rows - row_step;
@@ -222,8 +222,8 @@ static inline __attribute__((always_inline)) void NAME(blocks)(const int rows, c
     }
 }
 
-/* The sweeps: blocks, lines from a row to the next, values from a column to the next, the extent of kernels of one
- * channel if that is a constant. Each is a function of its own: in one that holds several, sums are spilled. */
+/* The sweeps, by block, lines between rows, values between columns, and the extent of kernels of one channel if that is
+ * a constant. Each is a function of its own: in a function with several, sums are spilled. */
 #if PARTS == 2
 #define SWEEPS(X) X(low, 4, 1, 1, 1, 0) X(low_apart, 4, 1, 0, 1, 0)
 #else
@@ -259,7 +259,7 @@ static inline __attribute__((always_inline)) void NAME(blocks)(const int rows, c
     }
 SWEEPS(DEFINE)
 
-/* A sweep (kernels/sweep.pyx): a rectangle, at least as large as a block, of the output planes begin <= m < end. */
+/* A sweep (kernels/sweep.pyx): a rectangle of the output planes begin <= m < end, at least as large as a block. */
 static void NAME(filter)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                          int64_t worker)
 {

@@ -1,11 +1,11 @@
-/* Inner products of rows with rows: a matrix product of which neither operand is packed.
+/* Inner products of rows with rows: a matrix product whose operands are not packed.
  *
  *   out[n, m] = sum_k x[n, k] * weight[m, k] + bias[m]
  *
- * Vectors run along k, so a register tile is MR rows of the weight by NV of x, each of whose MR * NV sums is a vector:
- * a step is MR + NV loads for MR * NV multiply-adds. At the end of a block of steps the lanes of a sum are added up,
- * and the blocks in their order; so a sum is the same bits whatever tile it lies in, and however many rows of x there
- * are. One row of x is a matrix-vector product, which reads the weight as fast as memory gives it.
+ * Vectors run along k, so a register tile is MR rows of the weight by NV rows of x, and each of its MR * NV sums is a
+ * vector: a step is MR + NV loads for MR * NV multiply-adds. At the end of a block of steps the lanes of a sum are
+ * added up, and blocks are added in order. So a sum has the same bits in any tile, and for any number of rows of x. One
+ * row of x is a matrix-vector product, which reads the weight as fast as memory delivers it.
  */
 typedef void NAME(products_kernel)(int64_t k, const REAL *weight, const REAL *x, int64_t apart, REAL *out, int64_t ldc,
                                    int accumulate, const REAL *bias);
@@ -62,11 +62,11 @@ PRODUCTS(1, 3) PRODUCTS(MR, 3)
 #endif
 PRODUCTS(1, 1) PRODUCTS(1, 2) PRODUCTS(MR, 1) PRODUCTS(MR, 2)
 
-/* By whether a panel is whole, and by the rows of x less one. */
+/* By whether a panel is whole, and by the number of rows of x minus one. */
 static NAME(products_kernel) *const NAME(products_of)[2][NV] = {ROW_OF_PRODUCTS(1), ROW_OF_PRODUCTS(MR)};
 
-/* Tile: a block of outputs of a block of rows of x. arrays: x, weight, bias or null, out. ints: N, M, K; outputs of a
- * block; steps of a block, and those that are taken at a time, a multiple; rows of a block, of which so many steps stay
+/* Tile: a block of outputs for a block of rows of x. arrays: x, weight, bias or null, out. ints: N, M, K; outputs per
+ * block; steps per block, and steps done together, a multiple of that; rows per block, whose steps done together stay
  * in L2. */
 static void NAME(inner)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                         int64_t worker)

@@ -1,7 +1,7 @@
-/* Layers without products: activations alone, what is done channel by channel, and softmax. */
+/* Layers without products: activations, scaling channel by channel, and softmax. */
 
-/* Tile: so many neighbouring values, the last one fewer. arrays: input and output, which may be the same. ints: values
- * altogether, values of a tile, activation code. scalars: the activation's parameter. */
+/* Tile: neighbouring values. arrays: input and output, which may be the same. ints: total number of values, values per
+ * tile (the last one may have fewer), activation code. scalars: the activation's parameter. */
 static void NAME(activate_values)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                                   int64_t worker)
 {
@@ -9,8 +9,8 @@ static void NAME(activate_values)(void **arrays, const int64_t *ints, const doub
     NAME(activate)((const REAL *)arrays[0] + first, (REAL *)arrays[1] + first, last - first, 0, ints[2], scalars[0]);
 }
 
-/* y = (x - centre) * scale + shift, or with no shift x < 0 ? scale * x : x, by constants of the channel. Tile: up to
- * `part` values of a plane of `inner` values of one channel; or where inner is 1, all channels or up to `part` of them.
+/* y = (x - centre) * scale + shift, or without a shift x < 0 ? scale * x : x, with constants per channel. Tile: up to
+ * `part` values of a plane of `inner` values of one channel; if inner is 1, all channels or up to `part` of them.
  * arrays: input and output, which may be the same; scale, shift or null, centre. ints: inner, channels, part. */
 static void NAME(channels)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                            int64_t worker)
@@ -85,11 +85,11 @@ static inline REAL NAME(total)(VECTOR v)
     return lanes[0];
 }
 
-/* Sums of powers are taken in blocks, which are added up in double precision: in single their error would grow with the
- * number of classes. */
+/* Powers are summed in blocks, and block sums are added up in double precision: in single precision the error would
+ * grow with the number of classes. */
 #define BLOCK 64
 
-/* The sum of exp(x - peak); the powers are left in `powers`, or if that is null nowhere. */
+/* The sum of exp(x - peak); the powers are stored in `powers` unless that is null. */
 static REAL NAME(sum_of_powers)(const REAL *x, int64_t n, REAL peak, REAL *powers, void **arrays, int64_t worker)
 {
     REAL few[AT_A_TIME], rest = 0;
@@ -116,10 +116,10 @@ static REAL NAME(sum_of_powers)(const REAL *x, int64_t n, REAL peak, REAL *power
     return (REAL)(blocks + NAME(total)(sums) + rest);
 }
 
-/* exp(x) / sum(exp(x)) along the middle of three axes, or its logarithm. Tile: a row where the last axis is 1, or else
- * up to AT_A_TIME neighbouring columns. arrays: input; output, which may be the same; or if that is null, where the
- * peaks and the logarithms of the sums of exp(x - peak) go. ints: extents of the last two axes, blocks of columns;
- * logarithm. */
+/* exp(x) / sum(exp(x)) along the middle of three axes, or its logarithm. Tile: a row if the last axis has extent 1,
+ * otherwise up to AT_A_TIME neighbouring columns. arrays: input; output, which may be the same; or if that is null,
+ * arrays for the peaks and the logarithms of the sums of exp(x - peak). ints: extents of the last two axes, blocks of
+ * columns; logarithm. */
 static void NAME(softmax)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                           int64_t worker)
 {

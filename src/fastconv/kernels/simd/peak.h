@@ -1,8 +1,8 @@
 /* Independent chains of multiply-adds in registers: what the core can do at best.
  *
- * 12 chains cover a latency of 4 to 5 cycles on two pipes and fit the 16 registers of AVX2. Returns the operations
- * done. They start from `value`, which the compiler does not know, and end in it: a chain that it could foresee (1
- * stays 1) would not be computed.
+ * 12 chains cover a latency of 4 to 5 cycles on two pipes and fit the 16 registers of AVX2. Returns the number of
+ * operations. The chains start from `value`, which the compiler does not know, and end in it: a chain whose result it
+ * could foresee (1 stays 1) would not be computed.
  */
 #define CHAINS 12
 

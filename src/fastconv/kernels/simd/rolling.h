@@ -1,16 +1,16 @@
 /* Direct convolution of single channels, 3 × 3 at stride 1 or 2, by sums that roll down the columns.
  *
  * Line l of the image is tap i of output row r where l = r * stride + i. So at most `rows` = 3 / stride rows of sums,
- * rounded up, are open, each of two vectors; a line is loaded once for all of them, the sum that it completes is
- * written, and its registers become the next row's. Nothing is loaded twice but where lines overlap sideways, and no
- * multiply-add is for nothing at either end.
+ * rounded up, are open at a time, each of two vectors. A line is loaded once for all of them; the row it completes is
+ * written, and its registers become the next row's. Nothing is loaded twice except where vectors overlap sideways, and
+ * no multiply-add is wasted at either end.
  *
- * For strips in L1. A wide image is faster swept along its rows (filter.h), and so are larger filters: their
- * sums and taps do not fit the registers. One vector a row was slower too: its chains of additions are as long, and
+ * This suits strips in L1. A wide image is swept faster along its rows (filter.h), and so are larger filters, whose
+ * sums and taps do not fit the registers. One vector per row was slower, too: its chains of additions are as long, and
  * there are half as many.
  *
- * At stride 2 a line's even and odd columns are separated as one instruction does it, within 16 bytes of two vectors.
- * Sums stay in that order until they are written.
+ * At stride 2, a line's even and odd columns are separated by single instructions, which work within 16 bytes of two
+ * vectors. Sums stay in that order until they are written.
  */
 #define ROWS 3
 #define ABREAST_DOWN 2
@@ -20,8 +20,8 @@ typedef struct {
     NAME(finish) finish;
 } NAME(roll);
 
-/* Products of a line with taps `first`, first + stride, ... of column J: that of the first belongs to row `top`, the
- * others to the rows above. */
+/* Products of a line with taps `first`, first + stride, ... of column J: the first belongs to row `top`, the others to
+ * the rows above. */
 #define ADD_TAPS(J, X)                                                                  \
     UNROLL                                                                              \
     for (int i = first; i <= last; i += stride)                                         \
@@ -94,7 +94,7 @@ static inline __attribute__((always_inline)) void NAME(roll_down)(const int stri
     ADD_LINE(0, 0);
     if (stride == 1)
         ADD_LINE(1, 1);
-    for (;;) { /* a loop over these would not be unrolled, and sums would live in memory */
+    for (;;) { /* a loop over these would not be unrolled, and the sums would be in memory */
         COMPLETE(0)
         COMPLETE(1)
         if (stride == 1)
@@ -116,8 +116,8 @@ static inline __attribute__((always_inline)) void NAME(roll_across)(const int st
     }
 }
 
-/* A sweep (kernels/sweep.pyx): any rectangle of the output planes begin <= m < end. What it sees of the image is
- * followed by as much that may be read as makes whole vectors of the output's columns. */
+/* A sweep (kernels/sweep.pyx): any rectangle of the output planes begin <= m < end. The part of the image that it uses
+ * must be followed by enough readable memory to complete vectors of the output's columns. */
 static void NAME(rolling)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                           int64_t worker)
 {

@@ -3,18 +3,19 @@
  *
  *   out[r, q] = epilogue(sum_c sum_t sum_i u[i, t] * sum_j v[t, j] * x[c, r + i - pt, q + j - pl])
  *
- * Positions past the edges of the image are looked up in maps, those before it and then those after it: -1 stands for
- * the value `fill`. The two passes are fused: a row is gathered,
- * filtered along itself by every v, and stays in a ring of the kh newest rows of each term until kh output rows have
- * seen it. Ring and row fit L1. Of a single kernel of one row u is 1, and there is no second pass.
+ * Positions past the edges of the image are looked up in maps, first those before it, then those after it; -1 stands
+ * for the value `fill`. The two passes are fused: a row is gathered, filtered along itself by every v, and stays in a
+ * ring of the kh newest rows of each term until kh output rows have used it. Ring and row fit L1. For a single kernel
+ * of one row, u is 1 and there is no second pass.
  *
- * Both passes are one loop (`weigh`): sums of scaled vectors, from neighbouring places of a row, or from the rows of
- * the rings. Ahead of time, with any number of taps: Numba's loops with constant extents were no faster.
+ * Both passes are the same loop (`weigh`): sums of scaled vectors, from neighbouring positions of a row, or from the
+ * rows of the rings. It is compiled ahead of time for any number of taps: Numba loops with constant extents were no
+ * faster.
  *
- * Weights that are symmetric or antisymmetric are given the sums or differences of what they share: the derivative of
- * what is flat is exactly zero, and a mirrored image has the mirrored result.
+ * Symmetric and antisymmetric weights are applied to sums or differences of the two values that share a weight: the
+ * derivative of a flat image is exactly zero, and a mirrored image has the mirrored result.
  */
-/* Weights that are the same from both ends, or the same but for the sign: 1 or -1, and 0 for all others. */
+/* 1 for symmetric weights, -1 for antisymmetric ones, 0 for all others. */
 static int NAME(parity)(const REAL *weight, int64_t taps)
 {
     int same = 1, opposite = 1;
@@ -29,12 +30,12 @@ static inline __attribute__((always_inline)) const REAL *NAME(source_of_tap)(con
                                                                              int64_t t, int64_t q)
 {
     const REAL *source = (from ? from[t] : base + t) + q;
-    __asm__("" : "+r"(source)); /* or GCC spends a register, and then the stack, on the place of every vector */
+    __asm__("" : "+r"(source)); /* or GCC spends a register, and then the stack, on the address of every vector */
     return source;
 }
 
-/* n vectors of to[q] (+)= sum_t weight[t] * from[t][q], of which `store` values are written; NaN in the result if a sum
- * is not finite. */
+/* n vectors of to[q] (+)= sum_t weight[t] * from[t][q], of which `store` values are written. Returns NaN in lanes where
+ * a sum is not finite. */
 static inline __attribute__((always_inline)) VECTOR NAME(weigh_vectors)(const int n, const int parity,
                                                                         const REAL *const *from, const REAL *base,
                                                                         const REAL *weight, int64_t taps, int64_t q,
@@ -82,7 +83,7 @@ static inline __attribute__((always_inline)) VECTOR NAME(weigh_as)(const int par
     return check;
 }
 
-/* A row of sums, from q up to the last whole vector. Without `from`, tap t reads base + t. */
+/* A row of sums, from q to the last whole vector. Without `from`, tap t reads base + t. */
 static inline __attribute__((always_inline)) VECTOR NAME(weigh)(int parity, const REAL *const *from, const REAL *base,
                                                                 const REAL *weight, int64_t taps, int64_t q,
                                                                 int64_t width, REAL *to, int add)
@@ -92,7 +93,7 @@ static inline __attribute__((always_inline)) VECTOR NAME(weigh)(int parity, cons
                         : NAME(weigh_as)(0, from, base, weight, taps, q, width, to, add);
 }
 
-/* The same, written up to `width` exactly. */
+/* The same, written exactly up to `width`. */
 static VECTOR NAME(weigh_exactly)(int parity, const REAL *const *from, const REAL *base, const REAL *weight,
                                   int64_t taps, int64_t width, REAL *to, int add)
 {
@@ -125,11 +126,11 @@ static void NAME(separable)(void **arrays, const int64_t *ints, const double *sc
     const REAL *bias = arrays[4];
     const int64_t *row_map = arrays[6], *col_map = arrays[7];
     const REAL **from = (const REAL **)((REAL *)arrays[5] + worker * scratch);
-    /* On a cache line, or every other vector of the ring would lie on two. */
+    /* Aligned, or every other vector of the ring would lie on two cache lines. */
     REAL *ring = (REAL *)(from + 2 * kh * terms + (-2 * kh * terms & (CACHE_LINE / sizeof(REAL *) - 1)));
     REAL *line = ring + terms * kh * col_tile;
     VECTOR check = {0};
-    for (int64_t t = 0; t < 2 * kh * terms; t++) /* twice, so that the rows of any output follow each other */
+    for (int64_t t = 0; t < 2 * kh * terms; t++) /* twice, so that the rows of any output are consecutive */
         from[t] = ring + t % (kh * terms) * col_tile;
     for (int64_t tile = begin; tile < end; tile++) {
         const int64_t col0 = tile % across * col_tile, row0 = tile / across % down * row_tile;

@@ -1,34 +1,34 @@
-/* The gradient of a convolution by its weight, for few channels: inner products of rows, a sum for each tap.
+/* The gradient of a convolution with respect to its weight, for few channels: inner products of rows, one sum per tap.
  *
  *   out[m, k] = sum_{n, r, q} grad[n, m, r, q] * x[n, c, r * sh - pt + i * dh, q * sw - pl + j * dw],  k = (c, i, j)
  *
- * What weight_gradient.h has in a vector's lanes, channels, are too few here, down to the one of a depthwise layer. So
- * vectors run along positions: the image rows that a block of them sees are gathered into a strip (strip.h), in which a
- * tap is a constant shift, and each lane sums its positions. The last vector of a row ends with it and so repeats some
- * positions, which are masked; a row that is shorter than a vector is one masked vector. (Strips with a phase for every
- * column tap, whose rows follow each other, took longer to gather than that saves.) After a block of positions the
- * vector sums of a filter's taps are added to those of the blocks before it; lanes are added up once, at the end.
+ * weight_gradient.h puts channels in the lanes of a vector; here there are too few, down to one in depthwise layers. So
+ * vectors run along positions: the image rows that a block of positions reads are gathered into a strip (strip.h), in
+ * which a tap is a constant shift, and each lane sums its own positions. The last vector of a row ends where the row
+ * ends, and so repeats some positions, which are masked; a row shorter than a vector is one masked vector. (Strips with
+ * a phase per column tap, whose rows are contiguous, took longer to gather than they save.) After a block of positions,
+ * the vector sums of a filter's taps are added to those of earlier blocks; lanes are added up once, at the end.
  *
  * A step of `m` filters by `n` taps is m + n loads for m * n multiply-adds.
  */
-#define MOST_TAPS 9 /* of one filter, side by side: all of a 3×3 kernel */
+#define MOST_TAPS 9 /* of one filter, summed side by side: all of a 3×3 kernel */
 
 /* The positions of a block: rows of `cols`, which are `grad_pitch` and `strip_pitch` apart. */
 typedef struct {
     int64_t rows, cols, grad_pitch, strip_pitch;
-    const REAL *end; /* of what may be read of grad */
+    const REAL *end; /* of the readable part of grad */
 } NAME(rows_of_positions);
 
 typedef void NAME(tap_kernel)(const NAME(rows_of_positions) *block, const REAL *grad, int64_t apart, const REAL *strip,
                               const int64_t *shift, REAL *sums, int64_t taps);
 
-/* Lanes that are not kept become zeros, whatever they hold. */
+/* Set lanes outside the mask to zero, even if they hold NaN. */
 static inline __attribute__((always_inline)) VECTOR NAME(keep)(VECTOR v, NAME(mask) mask)
 {
     return (VECTOR)((NAME(mask))v & mask);
 }
 
-/* LANES values, of which those before `end` are read. */
+/* Load LANES values, reading only those before `end`. */
 static inline __attribute__((always_inline)) VECTOR NAME(load_before)(const REAL *source, const REAL *end)
 {
     if (source + LANES <= end)
@@ -95,7 +95,7 @@ SUM_TAPS(1, 8) SUM_TAPS(1, 9) SUM_TAPS(MR, 1) SUM_TAPS(MR, 2)
 SUM_TAPS(MR, 3)
 #endif
 
-/* By the taps less one, of one filter and of MR. */
+/* By the number of taps minus one, for one filter and for MR. */
 static NAME(tap_kernel) *const NAME(one_filter)[MOST_TAPS] = {
     NAME(sum_taps_1x1), NAME(sum_taps_1x2), NAME(sum_taps_1x3), NAME(sum_taps_1x4), NAME(sum_taps_1x5),
     NAME(sum_taps_1x6), NAME(sum_taps_1x7), NAME(sum_taps_1x8), NAME(sum_taps_1x9),
@@ -141,7 +141,7 @@ static void NAME(tap_gradient)(void **arrays, const int64_t *ints, const double 
                         const int64_t most = filters - m < MR ? MOST_TAPS : NV;
                         some = filters - m < MR ? 1 : MR;
                         for (int64_t k = 0, taps; k < K; k += taps) {
-                            /* About equal: one tap alone waits for its multiply-adds. */
+                            /* Of about equal length: a single tap would wait for its multiply-adds. */
                             taps = (K - k) / ((K - k + most - 1) / most);
                             (some == 1 ? NAME(one_filter) : NAME(filters))[taps - 1](
                                 &block, grad + m * positions + row0 * w->ow + col0, positions, strip, shift + k,

@@ -1,4 +1,4 @@
-/* Vectors of REAL, as wide as the instruction set has them; included once for float and once for double.
+/* Vectors of REAL, as wide as the instruction set allows; included once for float and once for double.
  *
  * GCC's vector extensions: one source for AVX-512, AVX2, SSE2 and NEON. A lane is never subscripted in a hot loop
  * (compilers then spill the vector).
@@ -14,5 +14,5 @@ static inline VECTOR NAME(load)(const REAL *p) { return *(const NAME(unaligned) 
 
 static inline void NAME(store)(REAL *p, VECTOR v) { *(NAME(unaligned) *)p = v; }
 
-/* x - 0 is x for every x, signed zeros and NaN included, and compiles to a broadcast alone. */
+/* x - 0 is x for every x, including signed zeros and NaN, and compiles to a single broadcast. */
 static inline VECTOR NAME(broadcast)(REAL x) { return x - (VECTOR){0}; }

@@ -1,17 +1,16 @@
-/* The gradient of a convolution by its weight: a matrix product that sums over output positions.
+/* The gradient of a convolution with respect to its weight: a matrix product that sums over output positions.
  *
  *   out[m, c, i, j] = sum_{n, r, q} grad[n, m, r, q] * x[n, c, r * sh - pt + i * dh, q * sw - pl + j * dw]
  *
- * The left operand is grad with positions as steps (pack_left). Of the right one, the rows of the micro-kernel must
- * hold neighbouring columns, which are channels here, so the pixels that a block of positions sees are gathered
- * channels last:
+ * The left operand is grad, with positions as steps (pack_left). The rows of the right operand must hold neighbouring
+ * columns, which are channels here, so the pixels that a block of positions reads are gathered channels last:
  *
  *   pixels[line, t, c]      tap (i, j) of position (r, q)  ->  line r + line(i), t = q + t(j)
  *
- * for at most NR channels, so that a row of pixels is a packed panel already, for every tap: a tap is a constant
- * offset and a position the step's shift, whatever stride and dilation are. Where stride or dilation leave most pixels
- * unused, each tap has lines or columns of its own, as in strip.h. Few channels of neighbouring pixels lie side by
- * side, so a row of taps is read at once (`joined`) rather than one tap in vectors that are mostly empty.
+ * for at most NR channels. A row of pixels is then a packed panel already, for every tap: a tap is a constant offset
+ * and a position the step's shift, for any stride and dilation. Where stride or dilation leave most pixels unused, each
+ * tap has lines or columns of its own, as in strip.h. If there are few channels, those of neighbouring pixels are side
+ * by side, and a row of taps is read together (`joined`) rather than one tap in mostly empty vectors.
  */
 typedef struct {
     int64_t rows, cols, channels;      /* of the block of positions */
@@ -31,7 +30,7 @@ static NAME(pixels) NAME(pixels_of)(const Window *w, int64_t rows, int64_t cols,
     return s;
 }
 
-/* n pixels of one line, the first at image column `left` and the others `step` columns on. */
+/* n pixels of one line, the first at image column `left`, `step` columns apart. */
 static inline void NAME(gather_pixels)(const REAL *row, const Window *w, int64_t channels, int64_t left, int64_t step,
                                        int64_t n, REAL *restrict target)
 {
@@ -100,7 +99,7 @@ static void NAME(weight_gradient)(void **arrays, const int64_t *ints, const doub
             for (int64_t p = 0, size; p < positions; p += size) {
                 if (stops(arrays, worker))
                     return;
-                /* Whole rows as far as the block of kc positions reaches, or else a part of one. */
+                /* Whole rows as far as the block of kc positions reaches, or part of one row. */
                 const int64_t k0 = p / kc * kc, steps = positions - k0 < kc ? positions - k0 : kc;
                 const int64_t row0 = p / w->ow, col0 = p % w->ow, left = k0 + steps - p;
                 const int64_t rows = col0 || left < w->ow ? 1 : left / w->ow;

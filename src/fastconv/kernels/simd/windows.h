@@ -1,17 +1,18 @@
-/* Extremes and means of windows, by few folds of shifted values. fold is the maximum, the minimum or the sum.
+/* Extremes and means of windows, by a few folds of shifted values. fold is the maximum, the minimum or the sum.
  *
  *   W_1 = x,   W_2m[t] = fold(W_m[t], W_m[t + m]),   W_2m+1[t] = fold(W_m[t + 1], W_m[t + 1 + m], x[t])
  *
- * so that a window of k samples takes a step for each bit of k below the highest, after which k >> b are folded (van
- * Herk's and Gil and Werman's three comparisons depend on each other along a line). Every output is folded in the same
- * order: no error grows along a line, as it would in a running sum, and what is flat stays flat.
+ * so that a window of k samples takes one step for each bit b of k below the highest, after which k >> b samples are
+ * folded. (Van Herk's and Gil and Werman's three comparisons depend on each other along a line.) Every output is folded
+ * in the same order: errors do not grow along a line, as in a running sum, and a flat image stays flat.
  *
- * Planes are folded down their columns as rows come in, windows ending at the newest: each step keeps the rows that it
- * looks back to in a ring. The row that the last one makes is folded along itself while it lies in L1, from one line
- * into another; several rows at once were no faster. Positions past the edges are looked up in maps (separable.h).
+ * Planes are folded down their columns as rows come in, with windows that end at the newest row: each step keeps the
+ * rows that it looks back to in a ring. The row made by the last step is folded along itself while it is in L1, from
+ * one line into another; several rows at once were no faster. Positions past the edges are looked up in maps
+ * (continuation.h).
  *
- * Nothing but the folds knows the type of the values: they are plain loops, of which compilers make vectors. They get
- * here by address.
+ * Only the folds know the type of the values. They are plain loops, which compilers vectorise, and are passed by
+ * address.
  */
 #include "isa.h"
 
@@ -23,7 +24,7 @@
  * not finite: a sum may overflow where the mean of what is smaller would not. */
 typedef int64_t fold_function(void *to, const void *a, const void *b, const void *c, int64_t n, int64_t k);
 
-/* `block` values at a time, the last of them once more if they do not fit, rather than one by one. */
+/* `block` values at a time; at the end the last block is repeated, rather than finishing value by value. */
 #define FOLD(name, T, CHOOSE, STORED, IS_WRONG)                                                                      \
     static inline __attribute__((always_inline)) int name##_block(T *restrict to, const T *restrict a,               \
                                                                   const T *restrict b, const T *restrict c,          \
@@ -106,10 +107,10 @@ EXTREMES(f8, double, MARKED)
 MEANS(f4, float)
 MEANS(f8, double)
 
-/* How many steps fold k samples. */
+/* The number of steps that fold k samples. */
 static inline int64_t steps_of(int64_t k) { return 63 - __builtin_clzll(k); }
 
-/* The newest rows of a step's values. */
+/* The ring of a step's newest rows. */
 typedef struct {
     char *rows;
     int64_t depth, newest;
@@ -127,12 +128,12 @@ static inline const char *row_back(const Ring *ring, int64_t back, int64_t pitch
     return ring->rows + (at < 0 ? at + ring->depth : at) * pitch;
 }
 
-/* The first place from t on that is not from `first` to `last`. */
+/* The first position from t on that is outside `first` to `last`. */
 static inline int64_t edge(int64_t t, int64_t first, int64_t last) { return t == first ? last : t; }
 
 static inline void copy_value(char *to, const char *from, int64_t size)
 {
-    switch (size) { /* a constant number of bytes is an instruction */
+    switch (size) { /* copying a constant number of bytes is one instruction */
     case 1: memcpy(to, from, 1); break;
     case 2: memcpy(to, from, 2); break;
     case 4: memcpy(to, from, 4); break;
@@ -140,7 +141,7 @@ static inline void copy_value(char *to, const char *from, int64_t size)
     }
 }
 
-/* n values that lie `stride` bytes apart, side by side. */
+/* Copy n values that are `stride` bytes apart side by side. */
 static inline void copy_values(char *to, const char *from, int64_t stride, int64_t n, int64_t size)
 {
     if (stride == size)
@@ -165,7 +166,7 @@ static void windows(void **arrays, const int64_t *ints, const double *scalars, i
     const int64_t *row_map = arrays[3], *col_map = arrays[4];
     const char *fill = arrays[5];
     fold_function *const fold = (fold_function *)arrays[6], *const last_fold = (fold_function *)arrays[7];
-    /* LINES: three that rows are gathered in, one that was folded down, two that are folded along; and the rings. */
+    /* LINES: three for gathered rows, one that was folded down, two for folding along; and the rings. */
     char *gathered = (char *)arrays[2] + worker * scratch, *line = gathered + 3 * pitch, *folded = line + pitch;
     Ring ring[MAX_FOLDS];
     char *rest = folded + 2 * pitch;
@@ -182,7 +183,7 @@ static void windows(void **arrays, const int64_t *ints, const double *scalars, i
         const int64_t cols = iw - col0 < col_tile ? iw - col0 : col_tile, seen = cols + reach;
         /* A row is columns col0 <= t < col0 + seen of the continued one; those from first to last are inside. */
         const int64_t first = clip(pl - col0, 0, seen), last = clip(iw + pl - col0, first, seen);
-        /* Columns that are folded down: all, or those inside, from which the others are continued afterwards. */
+        /* The columns that are folded down: all, or those inside, from which the others are continued afterwards. */
         const int inside = xw == size && downs && (across == 1 || (first == 0 && last == seen));
         const int64_t begun = inside ? first : 0, wide = (inside ? last : seen) - begun;
         const char *newest[3] = {0}; /* row r at r % 3 */
