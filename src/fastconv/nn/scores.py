@@ -25,6 +25,9 @@ from fastconv.replay import constant, repeatable, repeated
 
 _CLASS = np.dtype(np.int64)
 
+# Slices of about as many values together are handed out at a time: handing out takes as long as some 30 powers.
+_GRAIN_VALUES = 4096
+
 
 @repeated()
 @named_input
@@ -106,8 +109,8 @@ def _softmax(
     x, result = operand_and_result(x if dtype is None else _converted(x, dtype), out)
     if dim is None:
         dim = 0 if x.ndim in (0, 1, 3) else 1
-    ints, tiles = _slices(x, checked_axis("dim", dim, x.ndim))
-    return launched(SOFTMAX, x, result, (), (*ints, logarithm), tiles) if x.size else result
+    ints, tiles, grain = _slices(x, checked_axis("dim", dim, x.ndim))
+    return launched(SOFTMAX, x, result, (), (*ints, logarithm), tiles, grain=grain) if x.size else result
 
 
 def _converted(x: npt.ArrayLike, dtype: npt.DTypeLike) -> np.ndarray:
@@ -118,13 +121,14 @@ def _converted(x: npt.ArrayLike, dtype: npt.DTypeLike) -> np.ndarray:
     return x.astype(common_float(dtype=np.empty(0, dtype)), copy=False)
 
 
-def _slices(x: np.ndarray, axis: int) -> tuple[tuple[int, int, int], int]:
-    """What the kernel of softmax is told of the slices along an axis, and its tiles."""
+def _slices(x: np.ndarray, axis: int) -> tuple[tuple[int, int, int], int, int]:
+    """The integers of the softmax kernel for slices along an axis, its tiles, and how many to hand out at a time."""
     from fastconv.kernels.layers import SOFTMAX_COLUMNS
 
     inner = prod(x.shape[axis + 1 :])
     blocks = -(-inner // SOFTMAX_COLUMNS)
-    return (x.shape[axis], inner, blocks), prod(x.shape[:axis]) * blocks
+    tiles = prod(x.shape[:axis]) * blocks
+    return (x.shape[axis], inner, blocks), tiles, max(1, _GRAIN_VALUES * tiles // max(1, x.size))
 
 
 @repeated(by_value=("weight",))
@@ -209,12 +213,10 @@ def _cross_entropy(x: np.ndarray, target: np.ndarray, weight: Any, ignore_index:
     if not target.size:
         out[...] = np.nan if reduction == "mean" else 0
         return out
-    (classes, inner, blocks), tiles = _slices(x, class_axis(x))
+    (classes, inner, blocks), tiles, grain = _slices(x, class_axis(x))
     peaks, logarithms = (team.aligned_empty(target.size, x.dtype) for _ in range(2))
-    threads = team.get_num_threads()
-    team.run_tiles(
-        SOFTMAX[x.itemsize], (x, None, peaks, logarithms), (classes, inner, blocks, True), (), tiles, threads
-    )
+    arrays, ints = (x, None, peaks, logarithms), (classes, inner, blocks, True)
+    team.run_tiles(SOFTMAX[x.itemsize], arrays, ints, (), tiles, team.get_num_threads(), grain)
     flag, chosen = team.flags(1), as_contiguous(converted(target, _CLASS))
     ints = (classes, inner, target.size, ignored, reduction == "none", reduction == "mean")
     team.run_tiles(LOSSES[x.itemsize], (x, peaks, logarithms, chosen, weights, out, flag), ints, (), 1, 1)

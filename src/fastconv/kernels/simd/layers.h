@@ -96,7 +96,7 @@ static REAL NAME(sum_of_powers)(const REAL *x, int64_t n, REAL peak, REAL *power
     double blocks = 0;
     VECTOR sums = {0};
     for (int64_t i = 0; i < n; i += AT_A_TIME) {
-        if (i % STRETCH == 0 && stops(arrays, worker))
+        if (i && i % STRETCH == 0 && stops(arrays, worker))
             break;
         const int64_t count = n - i < AT_A_TIME ? n - i : AT_A_TIME;
         REAL *target = powers ? powers + i : few;
@@ -130,8 +130,6 @@ static void NAME(softmax)(void **arrays, const int64_t *ints, const double *scal
         const REAL *x = (const REAL *)arrays[0] + tile / blocks * classes * inner + first;
         REAL *y = arrays[1] ? (REAL *)arrays[1] + tile / blocks * classes * inner + first : 0;
         REAL peak[AT_A_TIME], sum[AT_A_TIME];
-        if (stops(arrays, worker))
-            return;
         if (inner == 1) {
             *peak = -INFINITY;
             for (int64_t c = 0; c < classes && !(c && stops(arrays, worker)); c += STRETCH) {
