@@ -66,13 +66,12 @@ cdef enum:
 # Seconds. Calls that take longer gain nothing from recordings; to check one would take as long again.
 cdef double LONG = 5e-3
 
-# Kinds of calls that a function remembers, beyond which it forgets the oldest; and bytes of constants, beyond which it
-# forgets all.
+# Kinds of calls that a function remembers: beyond these it forgets the oldest.
 cdef Py_ssize_t MOST_KINDS = 512
-cdef Py_ssize_t MOST_HELD = 4 << 20
 
-# Bytes of constants that a recording may hold. A call that needs more takes so long that its Python does not count.
-cdef Py_ssize_t MOST_CONSTANT_BYTES = 64 << 10
+# Bytes of constants that its recordings may hold: beyond these it forgets all. A call that needs a large part of them
+# takes so long that its Python does not count. What belongs to the object of a method is its own affair.
+cdef Py_ssize_t MOST_HELD = 4 << 20, MOST_HELD_BY_ONE = 256 << 10
 
 # What the words that follow in a key are.
 cdef enum:
@@ -387,7 +386,7 @@ cdef Recording recording_of(Kind *kind, list launched, result, int64_t first):
                     recording.constants.append(array)
                     recording.held += cnp.PyArray_NBYTES(array)
         recording.launches.append(launch)
-    if len(scratch) > MOST_SCRATCH or sum([array.nbytes for array in recording.constants]) > MOST_CONSTANT_BYTES:
+    if len(scratch) > MOST_SCRATCH:
         return None
     recording.scratch_count = len(scratch)
     for at, memory in enumerate(scratch):
@@ -486,12 +485,15 @@ cdef class Repeated:
             recording = recording_of(&kind, launched[1:], result, first)
             if recording is not None and not (<Recording> recording).gives(result, &kind):
                 recording = None
-        if recording is not None:
-            self.held += (<Recording> recording).held
-            if self.held > MOST_HELD:
-                self.kinds.clear()
-                self.held = (<Recording> recording).held
-        self.kinds[key] = False if recording is None or self.held > MOST_HELD else recording
+        if recording is not None and not self.first:
+            if (<Recording> recording).held > MOST_HELD_BY_ONE:
+                recording = None
+            else:
+                self.held += (<Recording> recording).held
+        if self.held > MOST_HELD:
+            self.kinds.clear()
+            self.held = 0
+        self.kinds[key] = False if recording is None else recording
         return result
 
     @property
