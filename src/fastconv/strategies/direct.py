@@ -50,8 +50,8 @@ _PAGE, _NEAR, _WAYS = 4096, 256, 8
 # Bytes per second from L2, and to read an image and write the output: in place, or by way of a strip.
 _L2_BYTES, _IN_PLACE_BYTES, _GATHERED_BYTES = 6e10, 8e10, 3.5e10
 
-# Seconds beside the multiply-adds: per tile, and more if it is narrower than a block; per block, per channel of one,
-# and per column of weights of a channel; per vector of rolling sums.
+# Seconds on top of the multiply-adds: per tile, and more if it is narrower than a block; per block, per channel of a
+# block, and per column of weights; per vector of rolling sums.
 _TILE_SECONDS, _SMALL_SECONDS = 1e-7, 5e-8
 _BLOCK_SECONDS, _CHANNEL_SECONDS, _COLUMN_SECONDS, _ROLLING_SECONDS = 5e-9, 3e-9, 1e-9, 1e-9
 
@@ -101,7 +101,7 @@ class _Columns(NamedTuple):
 
 
 def _columns(g: ConvGeometry, dtype: np.dtype) -> _Columns:
-    """As they are, at strides 1 and, of reals, 2; else by their phase; or a plane for each tap, if that is far less."""
+    """Unsplit at stride 1, for reals also 2; otherwise split by phase, or one plane per tap if that copies far less."""
     step = 1 if g.sw == 1 or (g.sw == 2 and dtype.kind == "f") else g.sw
     split = _Columns(step, min(g.kw, step // gcd(step, g.dw)), (g.kw - 1) * g.dw // step, by_tap=False)
     columns = min(g.ow, _SHARED_COLUMNS)
@@ -148,7 +148,7 @@ def _blocks(g: ConvGeometry, dtype: np.dtype) -> _Blocks:
     vectors = max(1.0, g.ow / _lanes(dtype))
 
     def best(blocks: list[tuple[int, int]], rows: int, across: float) -> tuple[int, int]:
-        """The most useful for so many rows and vectors across, of those that do not stick out if any does not."""
+        """The one that wastes least on `rows` by `across` vectors; none that sticks out if another does not."""
         within = [block for block in blocks if block[0] <= rows and block[1] <= across] or [(_LEAST_ROWS, 1)]
         return min(within, key=lambda b: ceil(rows / b[0]) * ceil(across / b[1]) * prod(b) / _efficiency(*b))
 
@@ -195,13 +195,13 @@ def _lines(g: ConvGeometry, blocks: _Blocks) -> _Lines:
 
 
 def _crowded(g: ConvGeometry, rows: int, stride: int, line_bytes: int, row_bytes: int) -> bool:
-    """Whether the lines that a block reads in place and the rows that it writes, so far apart, crowd each other out."""
+    """Whether the lines that a block reads in place, and the rows it writes, evict each other from L1."""
     lines = (rows - 1) * max(1, stride) + (g.kh if stride else 1)
     if lines > _WAYS * (_PAGE // _NEAR):
         return True
 
     def most(count: int, apart: int) -> int:
-        """Of so many, how many fall on the same places of L1."""
+        """How many of `count` lines share a place in L1."""
         on = [0] * (_PAGE // _NEAR)
         for at in range(count):
             on[at * apart % _PAGE // _NEAR] += 1
@@ -228,7 +228,7 @@ def _lanes(dtype: np.dtype) -> int:
 
 
 class _Tiling(NamedTuple):
-    """How output planes are cut into tiles, and what the kernels are told of it (kernels/sweep.pyx)."""
+    """How output planes are cut into tiles; `ints` are the kernel's integers (kernels/sweep.pyx)."""
 
     ints: tuple[int, ...]
     in_place: bool

@@ -223,7 +223,8 @@ static inline __attribute__((always_inline)) void NAME(blocks)(const int rows, c
 }
 
 /* The sweeps, by block, lines between rows, values between columns, and the extent of kernels of one channel if that is
- * a constant. Each is a function of its own: in a function with several, sums are spilled. */
+ * a constant; the first that fits is taken. Each is a function of its own: in a function with several, sums are
+ * spilled. */
 #if PARTS == 2
 #define SWEEPS(X) X(low, 4, 1, 1, 1, 0) X(low_apart, 4, 1, 0, 1, 0)
 #else
@@ -237,9 +238,9 @@ static inline __attribute__((always_inline)) void NAME(blocks)(const int rows, c
 /* Planes of 7 and 14 rows, which no block of 8 or 4 fits, are common. Blocks of 3 rows are for lines that crowd each
  * other out of L1. */
 #define SWEEPS(X)                   \
-    DENSE_SWEEPS(X)                 \
     X(wide_3, WIDE_3_ROWS, 2, 1, 1, 3)  \
     X(low_wide_3, 3, 4, 1, 1, 3)        \
+    DENSE_SWEEPS(X)                 \
     X(seven, 7, 1, 1, 1, 0)             \
     X(high_even, 8, 1, 2, 2, 0)         \
     X(seven_even, 7, 1, 2, 2, 0)        \
