@@ -43,7 +43,7 @@ class PoolPlan:
     address: int
     out_shape: tuple[int, ...]
     ints: tuple[int, ...]
-    room: int
+    scratch: int
     tiles: int
     grain: int
     indices: bool
@@ -57,13 +57,13 @@ class PoolPlan:
         """The pooled array, and with `indices` where in its plane each value stood."""
         threads = min(team.get_num_threads(), max(1, self.tiles // self.grain))
         out = np.empty(self.out_shape, x.dtype)
-        if self.room:
-            third = team.aligned_empty(threads * self.room, x.dtype)
+        if self.scratch:
+            extra = team.aligned_empty(threads * self.scratch, x.dtype)
         else:
-            third = np.empty(self.out_shape, np.int64) if self.indices else None
-        arrays = (x, out, third, *(starts or self.divisors))
+            extra = np.empty(self.out_shape, np.int64) if self.indices else None
+        arrays = (x, out, extra, *(starts or self.divisors))
         team.run_tiles(self.address, arrays, self.ints, (), self.tiles, threads, self.grain)
-        return repeatable((out, third) if self.indices else out)
+        return repeatable((out, extra) if self.indices else out)
 
 
 def pool(
@@ -207,15 +207,15 @@ class _Task:
         """The output rows of a tile."""
         return min(self.planes.oh, max(1, _GRAIN_VALUES // self.planes.ow))
 
-    def plan(self, kernel: int, rows: int, room: int = 0, beside: tuple[int, ...] = ()) -> PoolPlan:
-        """The plan that runs `kernel` on tiles of `rows` rows, with `room` values of scratch memory a worker."""
-        tiles = Tiles(rows, -(-self.planes.oh // rows), _round_up(room, 64))
+    def plan(self, kernel: int, rows: int, scratch: int = 0, beside: tuple[int, ...] = ()) -> PoolPlan:
+        """The plan that runs `kernel` on tiles of `rows` rows, with `scratch` values of scratch memory a worker."""
+        tiles = Tiles(rows, -(-self.planes.oh // rows), _round_up(scratch, 64))
         return PoolPlan(
             address=kernel,
             out_shape=self.out_shape,
             ints=(*self.planes, *tiles, *beside),
-            room=tiles.room,
-            tiles=self.n * self.planes.channels * tiles.a_plane,
+            scratch=tiles.scratch,
+            tiles=self.n * self.planes.channels * tiles.per_plane,
             grain=max(1, _GRAIN_VALUES // (rows * self.planes.ow)),
             indices=self.kind == "indices",
             divisors=tuple(map(constant, self.divisors)),
@@ -228,13 +228,13 @@ def _walking(windows: str, task: _Task) -> PoolPlan:
 
 
 def _adaptive_means(task: _Task) -> PoolPlan:
-    room = PIECE * np.dtype("f8").itemsize // task.dtype.itemsize
-    return task.plan(tile_kernel("pools.adaptive:adaptive_kernel", task.dtype), task.rows, room)
+    scratch = PIECE * np.dtype("f8").itemsize // task.dtype.itemsize
+    return task.plan(tile_kernel("pools.adaptive:adaptive_kernel", task.dtype), task.rows, scratch)
 
 
 def _folding(task: _Task) -> PoolPlan:
-    room = lanes(task.dtype) + (min(task.planes.iw, STRETCH) if task.planes.xw != 1 else 0)
-    return task.plan(tile_kernel("pools.folding:folding_kernel", task.dtype, task.mean), task.rows, room)
+    scratch = lanes(task.dtype) + (min(task.planes.iw, STRETCH) if task.planes.xw != 1 else 0)
+    return task.plan(tile_kernel("pools.folding:folding_kernel", task.dtype, task.mean), task.rows, scratch)
 
 
 def _placing(task: _Task) -> PoolPlan:
@@ -247,8 +247,8 @@ def _doubling(task: _Task) -> PoolPlan:
     rows = min(p.oh, max(task.rows, 4 * p.kh // p.sh))
     lines = (rows - 1) * p.sh + p.kh
     line = (p.ow - 1) * p.sw + p.kw + width
-    room = 2 * line + 2 * lines * _round_up(p.ow, width) + width
-    return task.plan(tile_kernel("pools.doubling:doubling_kernel", task.dtype, task.mean), rows, room)
+    scratch = 2 * line + 2 * lines * _round_up(p.ow, width) + width
+    return task.plan(tile_kernel("pools.doubling:doubling_kernel", task.dtype, task.mean), rows, scratch)
 
 
 def _direct(task: _Task) -> PoolPlan:
@@ -268,7 +268,7 @@ def _direct(task: _Task) -> PoolPlan:
     if p.dh == 1:
         group = max(1, min(task.rows, (_STRIP_BYTES // (line * task.dtype.itemsize) - p.kh) // p.sh + 1))
     lines = (group - 1) * p.sh + (p.kh if KH else min(p.kh, p.ih))
-    room = 0 if right - left == p.ow >= width else 4 * width + lines * line  # nothing is gathered in between
+    scratch = 0 if right - left == p.ow >= width else 4 * width + lines * line  # nothing is gathered in between
     divisors, times = task.divisors, False
     if task.mean:
         down, across = divisors
@@ -280,7 +280,7 @@ def _direct(task: _Task) -> PoolPlan:
     SH = p.sh if KH > 1 else 0
     constants = task.mean, bool(times), KH, KW, p.sw if kept else 1, SH
     kernel = tile_kernel("pools.direct:direct_kernel", task.dtype, *constants)
-    return replace(task, divisors=divisors).plan(kernel, task.rows, room, (group, left, right, int(kept)))
+    return replace(task, divisors=divisors).plan(kernel, task.rows, scratch, (group, left, right, int(kept)))
 
 
 def _round_up(value: int, multiple: int) -> int:

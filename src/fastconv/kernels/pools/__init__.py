@@ -5,12 +5,12 @@ Equation, for one plane x and a fold (the largest value, or the sum) over taps i
     out[r, q] = fold_i fold_j x[r * sh - pt + i * dh, q * sw - pl + j * dw]        (a mean divides this by its count)
 
 ``direct``    folds vectors of neighbouring outputs tap by tap; ``blocks`` writes its instructions
-``doubling``  is for large windows, whose folds are found from those of half their extent
-``folding``   folds a window lane by lane, where windows stand in one column
-``places``    finds where maxima stand, too
-``adaptive``  sums rows, and then columns, for means of windows that are not all alike
-``walking``   takes one window after the other: maxima of such windows, and what the others cannot do
-``planes``    what they are told; ``shared`` what else they have in common
+``doubling``  is for large windows: their folds are computed from folds of half the extent
+``folding``   folds a window lane by lane, where the output is a single column
+``places``    also finds the positions of maxima
+``adaptive``  sums rows, then columns, for means of windows that differ in extent
+``walking``   goes from window to window: maxima of such windows, and anything the others cannot do
+``planes``    the integer arguments of these kernels; ``shared`` functions they have in common
 
-Taps outside the image are left out: neutral values, which change nothing, stand for them where vectors cross an edge.
+Taps outside the image do not count: where vectors cross an edge, neutral values stand in for them.
 """

@@ -1,13 +1,13 @@
-"""Means of adaptive windows, which are not all alike.
+"""Means of adaptive windows, which differ in extent.
 
-The rows that a row of windows covers are summed into a line first, whole vectors at a time, and then each window sums
-its columns of that line, which neighbouring windows may share::
+First the image rows under a row of windows are summed into a line, whole vectors at a time. Then each window sums its
+columns of that line, which neighbouring windows may share::
 
     line[t] = sum_i x[top + i, t]
     out[r, q] = sum_{left <= t < left + columns} line[t] / (rows * columns)
 
-The line is in double precision, so that the error does not grow with the window. Wide lines are summed piece by piece:
-a piece holds the whole of each window that it meets, or begins where a window does that is wider.
+The line is in double precision, so that the error does not grow with the window. Wide lines are summed in pieces: a
+piece contains whole windows only, or begins with a window that is wider than it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fastconv.kernels.pools.planes import PIECE, STRETCH
-from fastconv.kernels.pools.shared import adaptive, rows_of, told
+from fastconv.kernels.pools.shared import adaptive, planes_and_tiles, rows_of
 from fastconv.kernels.stopping import stops
 from fastconv.kernels.vector import as_float64
 
@@ -25,14 +25,14 @@ from fastconv.kernels.vector import as_float64
 def adaptive_kernel(dtype: np.dtype) -> Callable[..., None]:
     """The tile kernel of means of adaptive windows.
 
-    ``arrays``: x, out (C-contiguous), scratch memory for `PIECE` values of double precision, and by which numbers of
-    rows and of columns means are divided. ``ints``: `Planes`, `Tiles`.
+    ``arrays``: x, out (C-contiguous), scratch memory for `PIECE` values of double precision, and the numbers of rows
+    and of columns by which means are divided. ``ints``: `Planes`, `Tiles`.
     """
 
     def loop(arrays, ints, scalars, begin, end, worker):
         x, out, line = arrays[0], arrays[1], as_float64(arrays[2])
-        p, tiles = told(ints)
-        asked = 0  # values since it was asked whether to stop
+        p, tiles = planes_and_tiles(ints)
+        asked = 0  # values since the last check whether to stop
         zero = worker * PIECE
         for tile in range(begin, end):
             plane, image, row0, row1 = rows_of(tile, p, tiles)

@@ -1,8 +1,8 @@
-"""The instructions of one block: several rows of a vector of outputs each, folded tap by tap.
+"""The instructions for one block: several rows of outputs, one vector each, folded tap by tap.
 
-A row of taps is folded first, and then the rows. Every second column is picked by one shuffle of two vectors; the lanes
-are brought into order once, before they are stored. Sums of rows that no two windows share go down the columns first,
-which leaves half of the shuffles. Maxima do not: of equal zeros the first in row-major order stays.
+Each row of taps is folded first, then the rows. Every second column is selected by one shuffle of two vectors, and the
+lanes are put in order once, before they are stored. Sums over rows that no two windows share go down the columns first,
+which halves the shuffles. Maxima do not, since of equal zeros the first in row-major order must stay.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from fastconv.kernels.vector import Emitter
 
 INT64 = ir.IntType(64)
 
-# Sums of many rows are taken in blocks of so many, these again in blocks, and so on.
+# Sums of many rows are taken in blocks of this many, which are summed in blocks again, and so on.
 _BLOCK, _LEVELS = 64, 3
 
 
 class _Block:
-    """Writes the instructions of one block; `KH` and `KW` are 0 where they are read at run time."""
+    """Writes the instructions for one block; `KH` and `KW` are 0 if they are read at run time."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class _Block:
         self.builder, self.KH, self.KW, self.STEP = builder, KH, KW, STEP
         self.rows, self.SH, self.DOWN, self.mean = rows, SH, DOWN, mean
         self.vector = Emitter(builder, scalar)
-        # Of equal values, of zeros that is, the first stays.
+        # Of equal values (zeros of either sign) the first stays.
         self.fold = (lambda best, value: self.vector.add(best, value)) if mean else self._larger
 
     def _larger(self, best: ir.Value, value: ir.Value) -> ir.Value:
@@ -59,7 +59,7 @@ class _Block:
         return [self.folded(list(column)) for column in zip(*lines, strict=True)]
 
     def folded_at_run_time(self, count: ir.Value, line: Callable[[ir.Value], list[ir.Value]]) -> list[ir.Value]:
-        """``line(0)`` to ``line(count - 1)``, at least one, folded down."""
+        """Fold ``line(0)`` to ``line(count - 1)``, at least one."""
         best = [cgutils.alloca_once_value(self.builder, value) for value in line(INT64(0))]
         with cgutils.for_range(self.builder, count, start=INT64(1)) as loop:
             for at, value in zip(best, line(loop.index), strict=True):
@@ -67,7 +67,7 @@ class _Block:
         return [self.builder.load(at) for at in best]
 
     def summed_at_run_time(self, count: ir.Value, row: Callable[[ir.Value], ir.Value]) -> ir.Value:
-        """``row(0)`` to ``row(count - 1)``, added up in blocks of blocks: the error hardly grows with their number."""
+        """Sum ``row(0)`` to ``row(count - 1)`` in blocks of blocks: the error hardly grows with their number."""
         builder, vector = self.builder, self.vector
         none = vector.broadcast(ir.Constant(vector.element, -0.0))
         sums = [cgutils.alloca_once_value(builder, none) for _ in range(_LEVELS)]
@@ -88,7 +88,7 @@ class _Block:
         lanes, paired = self.vector.lanes, self.KW // 2 * 2
         at = [j + half for j in range(0, paired, 2) for half in (0, lanes)]
         if self.KW % 2:
-            at += [paired, paired + lanes - 1]  # nothing past the last value that is seen
+            at += [paired, paired + lanes - 1]  # so that nothing past the last value of the window is read
         return [self.vector.load(self.builder.gep(line, [INT64(offset)])) for offset in at]
 
     def picked(self, seen: list[ir.Value]) -> list[ir.Value]:
@@ -99,7 +99,7 @@ class _Block:
         return taps + [self.vector.even_unordered(*pair) for pair in pairs[self.KW // 2 :]]
 
     def row(self, line: ir.Value, tap_step: ir.Value, kw: ir.Value) -> ir.Value:
-        """A row of taps, folded."""
+        """Fold a row of taps."""
         if self.KW:
             return self.folded(self.picked(self.seen(line, tap_step)))
         load = self.vector.load_even_unordered if self.STEP == 2 else self.vector.load
@@ -139,9 +139,9 @@ class _Block:
 
 @intrinsic(prefer_literal=True)
 def fold_block(typingctx, spec, x, at, line_step, tap_step, kh, kw, out, to, out_step, heights, row, widths, column):
-    """Fold the windows of one block, the first of which starts at ``x[at]``, into ``out[to]``.
+    """Fold the windows of one block, of which the first starts at ``x[at]``, into ``out[to]``.
 
-    A mean is divided by ``heights[row]``, of the block's first row, times ``widths[column]``; or multiplied by it.
+    A mean is divided (or multiplied) by ``heights[row]``, of the block's first row, times ``widths[column]``.
     """
     if not isinstance(spec, types.StringLiteral):
         return None

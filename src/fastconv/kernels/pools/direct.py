@@ -1,8 +1,8 @@
 """Pooling tap by tap, a vector of neighbouring outputs at a time.
 
-A *block* of several output rows is folded at a time (blocks.py), and shares the rows of taps that they have in common.
-Rows of taps are clipped to those inside the image. Where a column of taps falls outside, where columns do not follow
-each other in memory, and where the output is narrower than a vector, what the outputs see is gathered first into a
+Output rows are folded in *blocks* (blocks.py), which share the rows of taps that their windows have in common. Rows of
+taps are clipped to those inside the image. Where a column of taps falls outside, where columns are not contiguous in
+memory, or where the output is narrower than a vector, the values that the outputs read are first gathered into a
 *strip*, with neutral values around the image::
 
     strip[l, j, t] = x[top + l * dh, left + j * dw + t * sw]        (for sw <= 2: strip[l, t] = x[.., left + t])
@@ -15,12 +15,12 @@ from collections.abc import Callable
 import numpy as np
 
 from fastconv.kernels.pools.blocks import fold_block
-from fastconv.kernels.pools.shared import BESIDE, gatherer, inside, neutral_value, rows_of, told
+from fastconv.kernels.pools.shared import BESIDE, gatherer, inside, neutral_value, planes_and_tiles, rows_of
 from fastconv.kernels.stopping import stops
 from fastconv.kernels.target import lanes
 from fastconv.kernels.vector import broadcast, store
 
-# Taps that are folded between two questions whether to stop.
+# Number of taps that are folded between two checks whether to stop.
 TAPS = 1 << 14
 
 
@@ -29,13 +29,13 @@ def direct_kernel(
 ) -> Callable[..., None]:
     """The tile kernel that folds tap by tap.
 
-    `KH` and `KW` are of `unrolled`. `STEP` is 2 where every second column of a line is seen, else 1. `SH` is the
-    stride of rows whose windows leave no line out, or 0.
+    `KH` and `KW` come from `unrolled`. `STEP` is 2 if windows use every second column of a line, else 1. `SH` is the
+    stride of rows if windows skip no line, or 0.
 
-    ``arrays``: x, out (C-contiguous), scratch of the workers; what a mean is divided by, or with `times` multiplied by,
-    the product of a number for its row and one for its column, of which LANES more can be read. ``ints``: `Planes`,
-    `Tiles`, and then: rows of a strip; the columns from which on, and up to which, x is read in place; whether strips
-    hold neighbouring columns.
+    ``arrays``: x, out (C-contiguous), scratch of the workers; for means one number per row and one per column, by whose
+    product sums are divided, or with `times` multiplied (LANES more can be read). ``ints``: `Planes`, `Tiles`, and
+    then: rows of a strip; the first and the last column for which x is read in place; whether strips hold neighbouring
+    columns.
     """
     neutral, LANES = neutral_value(dtype, mean), lanes(dtype)
     MEAN = f"{int(mean)} {int(times)}"
@@ -46,12 +46,12 @@ def direct_kernel(
 
     def loop(arrays, ints, scalars, begin, end, worker):
         x, out, scratch, heights, widths = arrays[0], arrays[1], arrays[2], arrays[3], arrays[4]
-        p, tiles = told(ints)
+        p, tiles = planes_and_tiles(ints)
         group, left, right, kept = ints[BESIDE], ints[BESIDE + 1], ints[BESIDE + 2], ints[BESIDE + 3]
         kh, kw = KH or p.kh, KW or p.kw
         whole0, whole1 = (p.pt + p.sh - 1) // p.sh, (p.ih + p.pt - KH) // p.sh + 1
-        corner = worker * tiles.room
-        asked = 0  # taps since it was asked whether to stop
+        corner = worker * tiles.scratch
+        asked = 0  # taps since the last check whether to stop
         strip = corner + ROWS * LANES
         for tile in range(begin, end):
             plane, image, row0, row1 = rows_of(tile, p, tiles)
@@ -75,7 +75,7 @@ def direct_kernel(
                         lines = (last - first - 1) * p.sh + kh
                         line0, line1 = inside(top, p.dh, lines, p.ih)
                         source, at = scratch, strip
-                        if KH:  # a few lines outside are cheaper than rows that are clipped
+                        if KH:  # a few lines outside cost less than clipping rows
                             for t in range(line0 * line_step):
                                 scratch[at + t] = neutral
                             for t in range(line1 * line_step, lines * line_step):

@@ -1,14 +1,14 @@
-"""Pooling by large windows, in logarithmically many folds.
+"""Pooling with large windows, in logarithmically many folds.
 
-As powers are found by squaring, windows of extent w give those of 2 w, and one value more those of 2 w + 1::
+As in computing powers by squaring, windows of extent w give those of 2 w, and with one more value those of 2 w + 1::
 
     fold_k[q] = fold(fold_w[q], fold_w[q + w])                                     k = 2 w
     fold_k[q] = fold(fold(fold_w[q], fold_w[q + w]), x[q + 2 w])                   k = 2 w + 1
 
-so an output costs at most 2 log2(k) folds an axis, of whole vectors, along the rows and then down the columns. Sums are
-sums of pairs: their error grows with log2(k), not along the row as that of a running sum does, and a NaN or an infinity
-stays in its windows. The maximum of van Herk and of Gil and Werman takes 3 folds an axis, whatever the extent, but
-scans rows value by value.
+so an output costs at most 2 log2(k) folds of whole vectors per axis, along the rows and then down the columns. Sums are
+pairwise: their error grows with log2(k), not along the row as in a running sum, and NaN or infinity stays in its
+windows. The maximum by van Herk and by Gil and Werman takes 3 folds per axis for any extent, but scans rows value by
+value.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Callable
 import numpy as np
 from numba.extending import register_jitable
 
-from fastconv.kernels.pools.shared import gatherer, later_or_larger, neutral_value, rows_of, told, total
+from fastconv.kernels.pools.shared import gatherer, later_or_larger, neutral_value, planes_and_tiles, rows_of, total
 from fastconv.kernels.stopping import stops
 from fastconv.kernels.target import lanes
 from fastconv.kernels.vector import load, store
@@ -34,9 +34,9 @@ def top_bit(value):
 
 
 def doubling_kernel(dtype: np.dtype, mean: bool) -> Callable[..., None]:
-    """The tile kernel that doubles windows, of dilation 1.
+    """The tile kernel that doubles windows, for dilation 1.
 
-    ``arrays``: as of `direct_kernel`. ``ints``: `Planes`, `Tiles`.
+    ``arrays``: as for `direct_kernel`. ``ints``: `Planes`, `Tiles`.
     """
     neutral, LANES = neutral_value(dtype, mean), lanes(dtype)
     gather = gatherer(dtype, neutral)
@@ -44,7 +44,7 @@ def doubling_kernel(dtype: np.dtype, mean: bool) -> Callable[..., None]:
 
     @register_jitable
     def widen(lines, lone, width, more, source, step, target, count):
-        """Windows of 2 * width, and `more`, in `target`, from those of `width` in `source` and the `lone` values."""
+        """From windows of `width` in `source` make those of 2 * width, or 2 * width + 1 with the `lone` values."""
         q = 0
         while q < count:
             best = fold(load(lines, source + q), load(lines, source + q + width * step))
@@ -55,10 +55,10 @@ def doubling_kernel(dtype: np.dtype, mean: bool) -> Callable[..., None]:
 
     def loop(arrays, ints, scalars, begin, end, worker):
         x, out, scratch, heights, widths = arrays[0], arrays[1], arrays[2], arrays[3], arrays[4]
-        p, tiles = told(ints)
+        p, tiles = planes_and_tiles(ints)
         span = (p.ow - 1) * p.sw + p.kw
         pitch = (p.ow + LANES - 1) // LANES * LANES
-        line = worker * tiles.room
+        line = worker * tiles.scratch
         work = line + span + LANES
         rows = work + span + LANES
         folds = rows + ((tiles.rows - 1) * p.sh + p.kh) * pitch

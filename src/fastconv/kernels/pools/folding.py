@@ -1,7 +1,7 @@
-"""Pooling of windows that share few values and are wider than vectors: each is folded lane by lane.
+"""Pooling with windows that share few values and are wider than vectors: each is folded lane by lane.
 
-Four vectors are folded side by side, so that a fold need not wait for the one before it, and the lanes in the end. Sums
-are taken in blocks, of which each lane adds few values, and the blocks are added up in double precision: the error does
+Four vectors are folded side by side, so that no fold waits for the one before it; lanes are folded at the end. Sums are
+taken in blocks, in which each lane adds few values, and blocks are added up in double precision, so that the error does
 not grow with the window.
 """
 
@@ -19,23 +19,23 @@ from fastconv.kernels.pools.shared import (
     larger_or_nan,
     later_or_larger,
     neutral_value,
+    planes_and_tiles,
     regular,
     rows_of,
-    told,
     total,
 )
 from fastconv.kernels.stopping import stops
 from fastconv.kernels.target import lanes
 from fastconv.kernels.vector import broadcast, load, store
 
-# Values that a lane of a block of a sum adds up.
+# Number of values that a lane adds up in one block of a sum.
 _BLOCK = 64
 
 
 def folding_kernel(dtype: np.dtype, mean: bool) -> Callable[..., None]:
-    """The tile kernel of windows of column dilation 1.
+    """The tile kernel for windows with column dilation 1.
 
-    ``arrays``, ``ints``: as of `doubling_kernel`; scratch memory for a vector and `STRETCH` values of a line.
+    ``arrays``, ``ints``: as for `doubling_kernel`; scratch memory for a vector and `STRETCH` values of a line.
     """
     neutral, LANES, MEAN = neutral_value(dtype, mean), lanes(dtype), int(mean)
     # A block of one row; maxima need none.
@@ -46,7 +46,7 @@ def folding_kernel(dtype: np.dtype, mean: bool) -> Callable[..., None]:
 
     @register_jitable
     def folded(lines, at, count, vectors, rest):
-        """`vectors` and `rest`, the former of all whole vectors of a line, and the latter of the values after them."""
+        """Fold a line: its whole vectors into `vectors`, the values after them into `rest`."""
         a, b, c, d = vectors
         j = 0
         while j + 4 * LANES <= count:
@@ -61,20 +61,20 @@ def folding_kernel(dtype: np.dtype, mean: bool) -> Callable[..., None]:
         return (a, b, c, d), rest
 
     @register_jitable
-    def gathered(scratch, room, vectors, rest):
-        """The fold of all lanes."""
+    def gathered(scratch, own, vectors, rest):
+        """Fold all lanes into one value."""
         a, b, c, d = vectors
-        store(scratch, room, fold(fold(a, b), fold(c, d)))
+        store(scratch, own, fold(fold(a, b), fold(c, d)))
         for lane in range(LANES):
-            rest = fold_lanes(rest, scratch[room + lane])
+            rest = fold_lanes(rest, scratch[own + lane])
         return rest
 
     def loop(arrays, ints, scalars, begin, end, worker):
         x, out, scratch = arrays[0], arrays[1], arrays[2]
-        p, tiles = told(ints)
-        asked = 0  # values since it was asked whether to stop
-        room = worker * tiles.room
-        line = room + LANES
+        p, tiles = planes_and_tiles(ints)
+        asked = 0  # values since the last check whether to stop
+        own = worker * tiles.scratch
+        line = own + LANES
         none = broadcast(neutral)
         for tile in range(begin, end):
             plane, image, row0, row1 = rows_of(tile, p, tiles)
@@ -100,9 +100,9 @@ def folding_kernel(dtype: np.dtype, mean: bool) -> Callable[..., None]:
                             if MEAN:
                                 held += max(count // (4 * LANES) + 3, count % LANES)
                                 if held >= _BLOCK:
-                                    blocks += gathered(scratch, room, vectors, rest)
+                                    blocks += gathered(scratch, own, vectors, rest)
                                     vectors, rest, held = (none, none, none, none), neutral, 0
-                    value = gathered(scratch, room, vectors, rest)
+                    value = gathered(scratch, own, vectors, rest)
                     if MEAN:
                         value = (blocks + value) / (arrays[3][r] * arrays[4][q])
                     out[(plane * p.oh + r) * p.ow + q] = value

@@ -1,7 +1,7 @@
-"""Where the maxima of windows that are all alike stand, tap by tap along the rows of the output.
+"""Maxima of equal windows and their positions, tap by tap along the rows of the output.
 
-Outputs side by side are compared with one tap each, and no branch depends on a value: walking the windows took four
-times as long, most of it for branches that were mispredicted.
+Neighbouring outputs are compared with one tap each, without branches that depend on values: going from window to window
+took four times as long, mostly because of mispredicted branches.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from collections.abc import Callable
 import numpy as np
 
 from fastconv.kernels.pools.planes import STRETCH
-from fastconv.kernels.pools.shared import inside, neutral_value, rows_of, told
+from fastconv.kernels.pools.shared import inside, neutral_value, planes_and_tiles, rows_of
 from fastconv.kernels.stopping import stops
 from fastconv.kernels.vector import as_int64
 
-# A line costs as much as so many values more.
+# The overhead of a line, in values.
 LINE = 16
 
 
 def places_kernel(dtype: np.dtype) -> Callable[..., None]:
-    """The tile kernel of maxima and of where in its plane each stands: the first of equal values, but the last NaN.
+    """The tile kernel of maxima and their positions in the plane: the first of equal values, but the last NaN.
 
     ``arrays``: x, out (C-contiguous), places (int64). ``ints``: `Planes`, `Tiles`.
     """
@@ -28,8 +28,8 @@ def places_kernel(dtype: np.dtype) -> Callable[..., None]:
 
     def loop(arrays, ints, scalars, begin, end, worker):
         x, out, places = arrays[0], arrays[1], as_int64(arrays[2])
-        p, tiles = told(ints)
-        asked = 0  # values since it was asked whether to stop
+        p, tiles = planes_and_tiles(ints)
+        asked = 0  # values since the last check whether to stop
         step, reach = p.sw * p.xw, (p.ow - 1) * p.sw
         column0, column1 = inside(reach - p.pl, p.dw, p.kw, p.iw + reach)
         for tile in range(begin, end):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-# Values of a line of a window between two questions whether to stop: whole vectors.
+# Number of values in a line of a window between two checks whether to stop; whole vectors.
 STRETCH = 1 << 16
 
-# Columns of a line of sums of rows, in L1.
+# Number of columns in a line of sums of rows, which stays in L1.
 PIECE = 1 << 10
 
 
@@ -34,17 +34,17 @@ class Planes(NamedTuple):
 
 
 class Tiles(NamedTuple):
-    """A tile is `rows` output rows of one plane, of `a_plane` tiles; a worker has `room` values of scratch memory."""
+    """A tile is `rows` output rows of a plane, which has `per_plane` tiles; a worker has `scratch` values to itself."""
 
     rows: int
-    a_plane: int
-    room: int
+    per_plane: int
+    scratch: int
 
 
 def unrolled(p: Planes) -> tuple[int, int]:
-    """The extents that are compiled in for a window: 0 stands for "read at run time".
+    """The extents of a window that are compiled in; 0 means "read at run time".
 
-    Windows of up to 3 × 3 whose strides are both 1 or both 2: each is a kernel of its own for every type.
+    Windows of up to 3 × 3 with both strides 1 or both 2 have a kernel of their own for every type.
     """
     is_small = max(p.kh, p.kw) <= 3 and p.sw <= 2 and (p.kh == 1 or p.sh == p.sw)
     return (p.kh, p.kw) if is_small and p.dh == p.dw == 1 else (0, 0)

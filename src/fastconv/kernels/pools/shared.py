@@ -1,4 +1,4 @@
-"""What the kernels of pooling share: their integers, tiles, taps inside the image, and neutral values."""
+"""Shared by pooling kernels: their integers, tiles, taps inside the image, and neutral values."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from fastconv.kernels.pools.planes import Planes, Tiles
 from fastconv.kernels.target import lanes
 from fastconv.kernels.vector import load, maximum, store
 
-# Where the integers of one kernel alone begin.
+# Index of the first integer that is specific to a kernel.
 BESIDE = len(Planes._fields) + len(Tiles._fields)
 
 
 def neutral_value(dtype: np.dtype, mean: bool) -> Any:
-    """The value that changes nothing: sums keep even the sign of a zero."""
+    """The neutral value of a fold; for sums -0, which preserves even the sign of a zero."""
     if mean:
         return dtype.type(-0.0)
     return dtype.type(-np.inf if dtype.kind == "f" else np.iinfo(dtype).min)
 
 
 @intrinsic
-def told(typingctx, ints):
-    """The `Planes` and `Tiles` that a kernel's integers begin with."""
+def planes_and_tiles(typingctx, ints):
+    """The `Planes` and `Tiles` at the beginning of a kernel's integers."""
     tuples = [types.NamedUniTuple(types.int64, len(fields._fields), fields) for fields in (Planes, Tiles)]
 
     def codegen(context, builder, signature, arguments):
@@ -41,10 +41,10 @@ def told(typingctx, ints):
 
 @register_jitable
 def rows_of(tile, planes, tiles):
-    """The plane of a tile, where that starts in the input, and the first and last of the tile's output rows."""
-    plane = tile // tiles.a_plane
+    """The plane of a tile, its offset in the input, and the tile's first output row and the row after its last."""
+    plane = tile // tiles.per_plane
     image = plane // planes.channels * planes.xn + plane % planes.channels * planes.xc
-    row = tile % tiles.a_plane * tiles.rows
+    row = tile % tiles.per_plane * tiles.rows
     return plane, image, row, min(row + tiles.rows, planes.oh)
 
 
@@ -73,7 +73,7 @@ def inside(start, step, count, extent):
     """The interval of t < count for which ``0 <= start + t * step < extent``."""
     if start >= 0 and start + (count - 1) * step < extent:
         return 0, count
-    if step == 1:  # a division takes longer than a vector of outputs
+    if step == 1:  # a division would take longer than a vector of outputs
         begin = min(count, max(0, -start))
         return begin, min(count, max(begin, extent - start))
     begin = min(count, max(0, -(start // step)))
@@ -94,12 +94,12 @@ def adaptive(at, extent, outputs, taps, stride, dilation, pad, starts, plane):
 
 @functools.cache
 def gatherer(dtype: np.dtype, neutral: Any) -> Any:
-    """What copies lines of an image into a strip."""
+    """A function that copies lines of an image into a strip."""
     LANES = lanes(dtype)
 
     @register_jitable
     def gather(x, at, line, lines, column, step, xw, extent, strip, to, pitch, count):
-        """`count` values from `column` on of each of the `lines` from ``x[at]`` on; neutral outside the image."""
+        """Copy `count` values from `column` on of `lines` lines from ``x[at]`` on; neutral outside the image."""
         begin, end = inside(column, step, count, extent)
         for _ in range(lines):
             for t in range(begin):

@@ -1,4 +1,4 @@
-"""Pooling window by window: those that are not all alike, or stand in one column."""
+"""Pooling window by window, where windows differ in extent, or the output is a single column."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastconv.kernels.pools.planes import STRETCH
-from fastconv.kernels.pools.shared import adaptive, larger, larger_or_nan, neutral_value, regular, rows_of, told, total
+from fastconv.kernels.pools.shared import (
+    adaptive,
+    larger,
+    larger_or_nan,
+    neutral_value,
+    planes_and_tiles,
+    regular,
+    rows_of,
+    total,
+)
 from fastconv.kernels.stopping import stops
 from fastconv.kernels.vector import as_int64
 
@@ -18,27 +27,27 @@ def drawn(at, extent, outputs, taps, stride, dilation, pad, starts, plane):
     return starts[plane * outputs + at], taps
 
 
-# Where a window starts inside the image, and how many taps it has there.
+# The start of a window inside the image, and its number of taps there.
 WINDOWS = {"regular": regular, "adaptive": adaptive, "drawn": drawn}
 
 
 def walking_kernel(dtype: np.dtype, mean: bool, windows: str, INDICES: bool, LONG: bool) -> Callable[..., None]:
-    """The tile kernel that walks one of the `WINDOWS` after the other.
+    """The tile kernel that goes from window to window, for one kind of `WINDOWS`.
 
-    ``arrays``: x, out (C-contiguous); with `INDICES` where in its plane each maximum stands (int64), the first of equal
-    values, but the last NaN, as torch has it; and what means are divided by, as of `direct_kernel`, or the starts of
-    windows that were drawn, down and across (int64). ``ints``: `Planes`, `Tiles`. `LONG` kernels ask whether to stop
+    ``arrays``: x, out (C-contiguous); with `INDICES` the position of each maximum in its plane (int64), that of the
+    first of equal values, but of the last NaN, as in torch; and the divisors of means, as for `direct_kernel`, or the
+    random starts of windows, down and across (int64). ``ints``: `Planes`, `Tiles`. `LONG` kernels check whether to stop
     within a row as well; the others would take a third longer if they did.
     """
-    # Sums of single precision are taken in double: one value after the other, their error would grow with the window.
+    # Sums in single precision are taken in double: value by value, their error would grow with the window.
     neutral, window, MEAN = -0.0 if mean else neutral_value(dtype, mean), WINDOWS[windows], int(mean)
     fold = total if mean else larger_or_nan if dtype.kind == "f" else larger
 
     def loop(arrays, ints, scalars, begin, end, worker):
         x, out, out_at = arrays[0], arrays[1], as_int64(arrays[2])
         row_starts, column_starts = as_int64(arrays[3]), as_int64(arrays[4])
-        p, tiles = told(ints)
-        asked = 0  # values since it was asked whether to stop
+        p, tiles = planes_and_tiles(ints)
+        asked = 0  # values since the last check whether to stop
         for tile in range(begin, end):
             plane, image, row0, row1 = rows_of(tile, p, tiles)
             for r in range(row0, row1):
