@@ -32,12 +32,14 @@ def soak(minutes, threads, most, first_seed):
     """Print memory at 40 times, and return the figures."""
     end = time.monotonic() + 60 * minutes
     seeds, failures, calls = itertools.count(first_seed), [], itertools.count()
+    running = threading.Semaphore(threads)
 
     def work():
         families = itertools.cycle(FAMILIES)
         try:
             while time.monotonic() < end and not failures:
-                call(next(families), next(seeds), most)
+                with running:
+                    call(next(families), next(seeds), most)
                 next(calls)
         except BaseException as error:
             failures.append(error)
@@ -49,7 +51,10 @@ def soak(minutes, threads, most, first_seed):
     taken = []
     for _ in range(40):
         time.sleep(1.5 * minutes)
+        for _ in range(threads):  # between calls, whose own arrays do not count
+            running.acquire()
         taken.append(resident())
+        running.release(threads)
         print(f"{(end - time.monotonic()) / 60:7.1f} minutes left {taken[-1]:8.1f} MiB", flush=True)
     for worker in workers:
         worker.join()
