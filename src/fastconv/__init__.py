@@ -26,6 +26,7 @@ The map of the house:
 ``strategies``  one file for each way to compute a convolution
 ``kernels``     compiled and Numba kernels: arrays, pointers and integers
 ``threads``     the only module that opens parallel regions
+``replay``      calls that repeat others, played from recordings; ``conversion``, ``patches``: copies by kernels
 
 Read a call as four hops: ``conv2d(x, w)`` → `ConvGeometry` → `Plan` → ``strategy.run`` → kernel over tiles.
 """
@@ -57,7 +58,9 @@ from fastconv.functional import (
     max_pool3d,
     max_unpool2d,
     plan_conv2d,
+    register,
     strategies,
+    unregister,
     warmup,
 )
 from fastconv.lowering import col2im, im2col, toeplitz_matrix
@@ -106,9 +109,11 @@ __all__ = [
     "plan_conv2d",
     "prepare_conv2d",
     "receptive",
+    "register",
     "set_num_threads",
     "signal",
     "strategies",
     "toeplitz_matrix",
+    "unregister",
     "warmup",
 ]

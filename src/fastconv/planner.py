@@ -69,6 +69,11 @@ def plan(
     return _plan(geometry, np.dtype(dtype), strategy, checked_tolerance(tolerance), threads, limit, mode, prepared)
 
 
+def forget_plans() -> None:
+    """Plan anew, as there are other strategies."""
+    _plan.cache_clear()
+
+
 def separable_terms(plan: Plan) -> int | None:
     """Of how many outer products a one-channel kernel may be the sum, for `separable` to cost less than `plan`.
 

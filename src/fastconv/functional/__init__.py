@@ -5,6 +5,7 @@ see `fastconv.signal`.
 
 ``convolution``  conv1d, conv2d, conv3d; ``transposed`` conv_transpose1d …
 ``planning``     plan_conv2d, strategies, warmup: how a convolution would be computed
+``registration`` register, unregister: strategies of your own
 ``pooling``      max_pool2d, avg_pool2d, lp_pool2d …, for a given window; ``adaptive`` for a given output size
 ``unpooling``    max_unpool2d
 ``arguments``    shared argument checks
@@ -39,6 +40,10 @@ from fastconv.functional.pooling import (
     max_pool2d,
     max_pool3d,
 )
+from fastconv.functional.registration import (
+    register,
+    unregister,
+)
 from fastconv.functional.transposed import (
     conv_transpose1d,
     conv_transpose2d,
@@ -72,6 +77,8 @@ __all__ = [
     "max_pool3d",
     "max_unpool2d",
     "plan_conv2d",
+    "register",
     "strategies",
+    "unregister",
     "warmup",
 ]

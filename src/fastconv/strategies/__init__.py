@@ -1,7 +1,7 @@
-"""The strategies, in one ordered tuple.
+"""The strategies, in one ordered list.
 
 The order is policy: among equal estimates the earlier wins, and reports list them so. A new strategy is one
-file and one line here.
+file and one line here; those of other packages are added by `fastconv.register`.
 """
 
 from fastconv.strategies.base import Strategy
@@ -14,7 +14,7 @@ from fastconv.strategies.separable import Separable
 from fastconv.strategies.toeplitz import Toeplitz
 from fastconv.strategies.winograd import Winograd
 
-STRATEGIES: tuple[Strategy, ...] = (
+STRATEGIES: list[Strategy] = [
     Implicit(),
     Winograd(2),
     Winograd(3),
@@ -26,6 +26,6 @@ STRATEGIES: tuple[Strategy, ...] = (
     Toeplitz(),
     Fft(),
     Reference(),
-)
+]
 
 BY_NAME: dict[str, Strategy] = {strategy.name: strategy for strategy in STRATEGIES}
