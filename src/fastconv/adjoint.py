@@ -1,12 +1,13 @@
 """The adjoints of a convolution, which is linear in its image and in its weight: its gradients.
 
-`input_adjoint` is the gradient by the input, and the transposed convolution. A stride leaves phases of the input that
-different taps reach, so each is a convolution of stride 1 with those taps, reversed, and the channels swapped; no zeros
-are inserted, and the planner chooses the strategy of each (Dumoulin and Visin, A guide to convolution arithmetic for
-deep learning, 2016, chapter 4).
+`input_adjoint` is the gradient with respect to the input, which is also the transposed convolution. A stride divides
+the input into phases that different taps reach. Each phase is a convolution of stride 1 with those taps, reversed, and
+with the channels swapped. No zeros are inserted, and the planner chooses a strategy for each (Dumoulin and Visin, A
+guide to convolution arithmetic for deep learning, 2016, chapter 4).
 
-`weight_adjoint` is the gradient by the weight: a matrix product that sums over positions, on the micro-kernel of gemm.h
-(kernels/simd/weight_gradient.h), or, for few channels, sums of rows (kernels/simd/tap_gradient.h).
+`weight_adjoint` is the gradient with respect to the weight: a matrix product that sums over positions, on the
+micro-kernel of gemm.h (kernels/simd/weight_gradient.h), or, for few channels, inner products of rows
+(kernels/simd/tap_gradient.h).
 """
 
 from __future__ import annotations
@@ -30,24 +31,24 @@ from fastconv.strategies.base import element_strides
 _BYTES_A_THREAD = 256 << 10
 _FLOPS_A_THREAD = 2e6
 
-# What a phase takes in memory, its geometry and slices included: large strides leave many.
+# Memory per phase, with its geometry and slices: large strides have many phases.
 _PHASE_BYTES = 2 << 10
 
 
 class _Phases(NamedTuple):
-    """The phases of an adjoint, and what their weights are made with at once."""
+    """The phases of an adjoint, and tables for making all their weights together."""
 
     phases: tuple[Phase, ...]
     covered: bool
-    """Whether they cover the whole input."""
+    """Whether the phases cover the whole input."""
     kept: np.ndarray
-    """How many taps each has."""
+    """The number of taps of each phase."""
     taps: np.ndarray
-    """These, one phase after another."""
+    """The taps, one phase after another."""
     starts: tuple[int, ...]
-    """Where the results of each begin, one phase after another, and where those of the last end."""
+    """Offsets at which the results of each phase begin, and the end of the last."""
     places: np.ndarray
-    """Where these stand in the input's last two axes (see PLACE of kernels/lowering.pyx)."""
+    """Positions of the results along the input's last two axes (see PLACE in kernels/lowering.pyx)."""
 
     @property
     def nbytes(self) -> int:
@@ -83,7 +84,7 @@ def input_adjoint(
     tolerance: float | None,
     threads: int,
 ) -> None:
-    """What flows back through the 2-D or 3-D convolution `g` from `grad`, of its output's shape, into `out`."""
+    """Apply the adjoint of the 2-D or 3-D convolution `g` to `grad`, which has its output's shape, into `out`."""
     of = _phases(g)
     alone = len(of.phases) == 1 and of.covered
     if not of.covered:
@@ -107,7 +108,7 @@ def input_adjoint(
 
 
 def _swapped(g: ConvGeometry, of: _Phases, weight: np.ndarray, threads: int) -> np.ndarray:
-    """The weights of all phases, one after another: their taps, reversed, and channels swapped within groups."""
+    """The weights of all phases, one after another: reversed taps, with channels swapped within groups."""
     from fastconv.kernels.lowering import SWAP_FILTERS, SWAPPED_CHANNELS
 
     swapped = team.aligned_empty(g.oc * (g.ic // g.g) * len(of.taps), weight.dtype)
@@ -123,7 +124,7 @@ def _swapped(g: ConvGeometry, of: _Phases, weight: np.ndarray, threads: int) -> 
 
 
 def _place(g: ConvGeometry, of: _Phases, results: np.ndarray, out: np.ndarray, threads: int) -> None:
-    """The results of all phases to where they stand in the input."""
+    """Write the results of all phases to their positions in the input."""
     from fastconv.kernels.lowering import PLACE
 
     if g.ndim == 3:
@@ -159,7 +160,7 @@ def _convolve(
 
 
 class _Launch(NamedTuple):
-    """What the kernel of a geometry is called with (see kernels/simd/weight_gradient.h)."""
+    """The kernel's arguments for a geometry (see kernels/simd/weight_gradient.h)."""
 
     kernel: int
     window: tuple[int, ...]
@@ -183,7 +184,7 @@ def _launch(g: ConvGeometry, itemsize: int, threads: int) -> _Launch:
     joined = channel_blocks == 1 and g.dw == 1 and g.sw <= g.kw
     most = max(64, l1 * 3 // 4 // nr)
     channels = min(icg, nr)
-    # Pixels of a block take a quarter of L2. What depends on threads changes who sums, but nothing that is summed.
+    # The pixels of a block take a quarter of L2. The number of threads affects who sums, but not what is summed.
     kc = max(lanes, l2 // 4 // (channels * min(g.sh, g.kh) * min(g.sw, g.kw)))
     kc = min(kc // g.ow * g.ow or kc, g.positions)
     rows, cols = max(1, kc // g.ow), min(g.ow, kc)
@@ -213,12 +214,12 @@ def _launch(g: ConvGeometry, itemsize: int, threads: int) -> _Launch:
 
 
 def _lanes_used(values: int, lanes: int) -> float:
-    """The share of lanes that hold values, of the vectors that hold `values`."""
+    """The fraction of lanes in use when vectors hold `values`."""
     return values / (-(-values // lanes) * lanes)
 
 
 def _sums_along_positions(g: ConvGeometry, itemsize: int) -> bool:
-    """Whether vectors are better filled by positions than by few channels, and tiles by few filters."""
+    """Whether positions fill vectors better than the few channels do, and few filters fill tiles."""
     from fastconv.kernels.gemm import LANES, MR, NR
 
     icg, lanes = g.ic // g.g, LANES[itemsize]
@@ -226,14 +227,14 @@ def _sums_along_positions(g: ConvGeometry, itemsize: int) -> bool:
         return False
     columns = icg * g.kw if g.dw == 1 and g.sw <= g.kw else icg
     by_channels = _lanes_used(columns, lanes) * _lanes_used(g.oc // g.g, MR)
-    # Measured in vectors of products: a row's last one takes as long as three, if it is not whole, and the total of
-    # the lanes, once a sum, as long as sixteen.
+    # Costs in vectors of products, as measured: a partial vector at the end of a row takes as long as three, and adding
+    # up the lanes, once per sum, as long as sixteen.
     vectors = g.oh * (g.ow // lanes + (3 if g.ow % lanes else 0)) + 16
     return g.positions / lanes / vectors > by_channels
 
 
 class _TapLaunch(NamedTuple):
-    """What the kernel of few channels is called with (see kernels/simd/tap_gradient.h)."""
+    """The arguments of the kernel for few channels (see kernels/simd/tap_gradient.h)."""
 
     kernel: int
     window: tuple[int, ...]
@@ -251,15 +252,15 @@ def _tap_launch(g: ConvGeometry, itemsize: int, threads: int) -> _TapLaunch:
     lanes = LANES[itemsize]
     l1, l2, _ = (size // itemsize for size in cache_bytes())
     icg, ocg = g.ic // g.g, g.oc // g.g
-    # The gradients that a register tile meets stay in L1 for all taps, the strip in L2: of its values more are used at
-    # once. The sums of a block's filters take half of L2.
+    # The gradients of a register tile stay in L1 for all taps; the strip, more of whose values are used together, stays
+    # in L2. The sums of a block's filters take half of L2.
     strip = icg * min(g.sh, g.kh) * min(g.sw, g.kw)
     positions = max(8 * lanes, min(l1 * 3 // 4 // (min(MR, ocg) + 1), l2 // 4 // strip))
     rows, cols = max(1, min(g.oh, positions // g.ow)), min(g.ow, positions)
     rows = -(-g.oh // -(-g.oh // rows))
     panels = -(-ocg // MR)
     most = max(1, l2 // 2 // (g.reduction * lanes * MR))
-    # What depends on threads changes who sums, but nothing that is summed.
+    # The number of threads affects who sums, but not what is summed.
     filter_blocks = max(-(-panels // most), min(panels, -(-2 * threads // g.g)))
     block_filters = -(-panels // filter_blocks) * MR
     filter_blocks = -(-ocg // block_filters)
@@ -277,7 +278,7 @@ def _tap_launch(g: ConvGeometry, itemsize: int, threads: int) -> _TapLaunch:
 
 
 def weight_adjoint(g: ConvGeometry, x: np.ndarray, grad: np.ndarray, out: np.ndarray, threads: int) -> None:
-    """What flows back to the weight of the 2-D or 3-D convolution `g` of `x` from `grad`, of its output's shape."""
+    """The gradient of the 2-D or 3-D convolution `g` of `x` with respect to its weight, from that of its output."""
     if g.ndim == 3:
         _weight_adjoint_3d(g, x, grad, out, threads)
         return
@@ -313,7 +314,7 @@ def weight_adjoint(g: ConvGeometry, x: np.ndarray, grad: np.ndarray, out: np.nda
 
 
 def _weight_adjoint_3d(g: ConvGeometry, x: np.ndarray, grad: np.ndarray, out: np.ndarray, threads: int) -> None:
-    """A sum over output depths, each of them a 2-D problem (volume.py)."""
+    """Sum over output depths, each of which is a 2-D problem (volume.py)."""
     plane = g.one_depth()
     unrepeatable()
     part = np.empty(plane.weight_shape, x.dtype)

@@ -1,8 +1,9 @@
-"""Three spatial axes as two.
+"""Problems of three spatial axes, reduced to two.
 
-A convolution is one for each output depth: ``out[:, :, z]`` convolves the images ``x[:, :, z*sd - pf + k*dd]`` of all
-depth taps k, since a sum over depth is a sum over channels. Pooling takes two passes, since folds are separable: the
-maps, and then their depth, as the rows of planes whose columns are all positions of a map.
+A 3-D convolution is one 2-D convolution per output depth: ``out[:, :, z]`` convolves the images
+``x[:, :, z*sd - pf + k*dd]`` of all depth taps k, since a sum over depth is a sum over channels. Pooling takes two
+passes, since folds are separable: first within maps, then along the depth, as the rows of planes whose columns are all
+positions of a map.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _ZEROS = constant(np.zeros(1, np.complex128))
 
 @remembered(REMEMBERED)
 def _depth_rows(g: ConvGeometry, z: int) -> Places:
-    """The maps that the channels of a slab are copied from, counted through all channels of all images; -1 for none."""
+    """The maps from which a slab's channels are copied, numbered through all channels of all images; -1 for none."""
     taps, depths = g.depths(z)
     seen = np.full(g.kernel[0], -1, np.int64)
     seen[taps] = np.arange(depths.start, depths.stop, depths.step)
@@ -39,9 +40,9 @@ def _depth_rows(g: ConvGeometry, z: int) -> Places:
 
 
 def slabs(g: ConvGeometry, x: np.ndarray) -> Iterator[np.ndarray]:
-    """What each output depth sees, as images of ``ic * kd`` channels: the input of `ConvGeometry.one_depth`.
+    """The input of each output depth, as images of ``ic * kd`` channels, for `ConvGeometry.one_depth`.
 
-    One slab is filled again and again.
+    The same slab is refilled every time.
     """
     positions = prod(g.extent[1:])
     maps = as_contiguous(x).reshape(g.n * g.ic * g.extent[0], positions)
@@ -63,7 +64,7 @@ def convolve(
     tolerance: float | None,
     threads: int,
 ) -> None:
-    """Compute the 3-D convolution `g` into `out`, in which maps are contiguous."""
+    """Compute the 3-D convolution `g` into `out`, whose maps are contiguous."""
     plane = g.one_depth()
     plan = planner.plan(plane, x.dtype, strategy=strategy, tolerance=tolerance, threads=threads)
     prepared = plan.strategy.prepare(plane, weight.reshape(plane.weight_shape), plan.threads)
@@ -85,7 +86,7 @@ def pool(
     count_include_pad: bool = False,
     divisor: int = 0,
 ) -> Pooled:
-    """As `pool_plan.pool`, of volumes: every map, and then down the depth. Sums are divided once, at the end."""
+    """`pool_plan.pool` for volumes: first every map, then along the depth. Sums are divided once, at the end."""
     *extents, ceil_mode = window
     g = PoolGeometry.from_shapes(x.shape, *extents, ndim=ndim, ceil_mode=ceil_mode)
     depth, height, width = g.extent
@@ -109,7 +110,7 @@ def pool(
     if places is None:
         return pooled.reshape(shape)
     out, levels = pooled
-    # `levels` are flat in (depth, positions of a map), as `places` are; a window without any tap has neither.
+    # `levels` are flat indices into (depth, positions of a map), like `places`; a window without any tap has neither.
     flat = np.maximum(levels, 0).reshape(g.n, g.c, g.out_extent[0] * positions)
     taken = np.take_along_axis(places.reshape(g.n, g.c, depth * positions), flat, axis=2)
     taken = taken.reshape(levels.shape)

@@ -1,7 +1,7 @@
 """The strategies, in one ordered list.
 
-The order is policy: among equal estimates the earlier wins, and reports list them so. A new strategy is one
-file and one line here; those of other packages are added by `fastconv.register`.
+The order is policy: among equal estimates the earlier one wins, and reports list them in this order. A new strategy is
+one file and one line here; those of other packages are added by `fastconv.register`.
 """
 
 from fastconv.strategies.base import Strategy

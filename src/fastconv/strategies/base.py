@@ -1,4 +1,4 @@
-"""What a strategy is, and what strategies share."""
+"""The protocol of strategies, and what they share."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
 from fastconv.remembering import remembered
 
-# Scratch memory that a call may take unless its caller says otherwise.
+# Default limit on the scratch memory of a call.
 DEFAULT_MAX_WORKSPACE = 512 << 20
 
-# Sustained rates of one current core, which the estimates of `Strategy.cost` are built from. Only their
-# ratios decide; `mode="measure"` replaces the estimates by measurements.
+# Sustained rates of one current core, from which `Strategy.cost` is estimated. Mostly their ratios matter;
+# `mode="measure"` replaces the estimates by measurements.
 FMA_FLOPS = {4: 100e9, 8: 50e9}
 COPY_BYTES = 10e9
 
-# The maximum over some 1e5 to 1e7 outputs is this many times the error's deviation: normal deviates reach five, and
-# the largest errors belong to outputs whose partial sums are large too.
+# The maximum over about 1e5 to 1e7 outputs, in deviations of the error: normal deviates reach five, and the largest
+# errors belong to outputs whose partial sums are large, too.
 _MAX_OVER_RMS = 10.0
 
 
 class Strategy(Protocol):
-    """One way to compute a convolution. Arrays are those of `ConvGeometry.x_shape` and so on, always 2-D batches.
+    """One way to compute a convolution. Arrays have the shapes `ConvGeometry.x_shape` and so on, always 2-D batches.
 
-    `refuse` says whether it *can*; `cost`, `error` and `workspace_bytes` whether it *should*.
+    `refuse` tells whether it *can*; `cost`, `error` and `workspace_bytes` whether it *should*.
     """
 
     name: ClassVar[str]
     local: ClassVar[bool]
-    """NaN and infinity reach only the outputs that see them."""
+    """Whether NaN and infinity reach only the outputs that see them."""
 
     def componentwise(self, geometry: ConvGeometry) -> bool:
         """Whether each output errs by a few roundings of the sum of its own products' magnitudes.
@@ -50,10 +50,10 @@ class Strategy(Protocol):
         """Estimated seconds of `run` on one thread."""
 
     def least_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        """A bound from below of `cost` that is quicker to find; 0 where `cost` itself is quick."""
+        """A lower bound of `cost` that is quicker to compute; 0 if `cost` itself is quick."""
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        """Estimated seconds of `prepare` on one thread, which only one-shot calls pay each time."""
+        """Estimated seconds of `prepare` on one thread; only one-shot calls pay this each time."""
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         """Expected maximum error for normal data, in standard deviations of the output."""
@@ -62,10 +62,11 @@ class Strategy(Protocol):
         """Scratch bytes of a one-shot call that tries to stay within `max_workspace`."""
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> Any:
-        """All work that depends on the weight alone: something that has `nbytes`. `run` may add to it what it
-        finds out for images of one extent; results do not depend on whether it has.
+        """Do all work that depends only on the weight, and return an object that has `nbytes`.
 
-        Of the geometry it depends on channels, groups and kernel only, so that it serves images of every extent.
+        `run` may add to it what it computes for images of one extent; results do not depend on that.
+
+        It depends only on the geometry's channels, groups and kernel, so that it serves images of any extent.
         """
 
     def run(
@@ -78,7 +79,7 @@ class Strategy(Protocol):
         threads: int,
         max_workspace: int,
     ) -> None:
-        """Compute into `out`, which is C-contiguous and overlaps nothing. `x` has any strides."""
+        """Compute into `out`, which is C-contiguous and does not overlap other arrays. `x` may have any strides."""
 
     def run_once(
         self,
@@ -90,18 +91,18 @@ class Strategy(Protocol):
         threads: int,
         max_workspace: int,
     ) -> None:
-        """`run` with a weight that was not prepared and is not used again: the same bits."""
+        """`run` with a weight that was not prepared and is not used again; the bits are the same."""
 
 
 class PricedQuickly:
-    """The share of strategies whose cost is quick to find."""
+    """Mixin for strategies whose cost is quick to compute."""
 
     def least_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         return 0.0
 
 
 class SumsProducts(PricedQuickly):
-    """The share of strategies that add up the products of a window, in some order."""
+    """Mixin for strategies that sum the products of a window, in some order."""
 
     local = True
 
@@ -110,7 +111,7 @@ class SumsProducts(PricedQuickly):
 
 
 class PreparesFirst:
-    """The share of strategies to which it is the same whether a weight is used again."""
+    """Mixin for strategies that gain nothing from a weight being used again."""
 
     def run_once(
         self,
@@ -126,7 +127,7 @@ class PreparesFirst:
 
 
 class KeepsWeights(PreparesFirst):
-    """The share of strategies that read the weight as it is."""
+    """Mixin for strategies that read the weight unprepared."""
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         return 0.0
@@ -137,7 +138,7 @@ class KeepsWeights(PreparesFirst):
 
 def refuse_unless_real_2d(geometry: ConvGeometry, dtype: np.dtype) -> str | None:
     """The refusal of strategies that compute float32 and float64 planes."""
-    if dtype.char not in "fd":  # quicker than by its name
+    if dtype.char not in "fd":  # quicker than comparing names
         return f"computes float32 and float64, not {dtype}"
     if geometry.ndim != 2:
         return f"computes 1 or 2 spatial axes, not {geometry.ndim}"
@@ -145,11 +146,11 @@ def refuse_unless_real_2d(geometry: ConvGeometry, dtype: np.dtype) -> str | None
 
 
 def sum_error(geometry: ConvGeometry, dtype: np.dtype, steps: int | None = None) -> float:
-    """Expected maximum error of a sum of the products, in σ of the output; a running sum in blocks of `steps`.
+    """Expected maximum error of a running sum of the products, in σ of the output; with `steps`, a sum in blocks.
 
     After t of K products the partial sum is about sqrt(t) and its rounding u / sqrt(3) of it; the squares add
-    up to u² K² / 6 against the output's variance K (Higham, Accuracy and Stability, 2002, section 4.2). Blocks of s,
-    themselves added up, leave u² K (s + K / s) / 6. Integers do not round.
+    up to u² K² / 6 against the output's variance K (Higham, Accuracy and Stability, 2002, section 4.2). Blocks of s
+    whose sums are added up give u² K (s + K / s) / 6. Integers do not round.
     """
     if dtype.kind not in "fc":
         return 0.0
@@ -187,7 +188,7 @@ def _blind_outputs(g: ConvGeometry) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_blind(g: ConvGeometry, weight: np.ndarray, out: np.ndarray, epilogue: Epilogue) -> None:
-    """The outputs that see nothing but padding, in which transforms of whole tiles leave their rounding."""
+    """Restore the outputs that see nothing but padding, where transforms of whole tiles leave rounding errors."""
     rows, cols = _blind_outputs(g)
     if rows.size or cols.size:
         with np.errstate(invalid="ignore"):  # NaN where a tap is not finite
@@ -198,10 +199,10 @@ def write_blind(g: ConvGeometry, weight: np.ndarray, out: np.ndarray, epilogue: 
 
 
 def share_panels(panels: int, least: int, tiles: int, threads: int) -> int:
-    """Panels of output channels to a tile: all of them, unless `tiles` blocks of positions are shared unevenly.
+    """Panels of output channels per tile: all of them, unless threads would share `tiles` blocks of positions unevenly.
 
-    A thread may have an eighth more than its share. Every block of channels gathers the image once more, so there are
-    as few as will do (twice as many as threads cost a tenth of the speed on two), and each has `least` panels.
+    A thread may have an eighth more than its share. Every block of channels gathers the image again, so there are as
+    few as possible (twice as many as threads cost a tenth of the speed on two threads), with `least` panels each.
     """
     most = max(1, panels // least)
     even = (b for b in range(1, most) if -(-tiles * b // threads) * threads * 8 <= tiles * b * 9)

@@ -2,12 +2,12 @@
 
 Overlap-save (Stockham, High-speed convolution and correlation, 1966; Oppenheim and Schafer, Discrete-Time Signal
 Processing, section 8.7.3): a tile of transform extents ``th × tw`` gives the ``th - (kh - 1)·dh`` by
-``tw - (kw - 1)·dw`` outputs into which nothing wraps around but the zeros around the image. Tiles go in pairs, as the
-real and the imaginary part of one plane (simd/fft.h); a kernel of one row cuts its images into lines. Strides keep
+``tw - (kw - 1)·dw`` outputs into which only zeros around the image wrap around. Tiles are transformed in pairs, as the
+real and the imaginary part of one plane (simd/fft.h); for a kernel of one row, images are cut into lines. Strides keep
 every s-th output of the dense result; dilation spreads the filter's taps. A spectrum spreads a NaN over its pair of
-tiles, and overflows or underflows where no single output would: the latter are computed again, scaled by powers of two,
-the former by plain sums. The error of a tile's outputs is one of its largest, not of each: normwise, and zeros are not
-exact unless nothing but padding is seen.
+tiles, which is then recomputed by plain sums; it may overflow or underflow where no single output would, and is then
+recomputed scaled by powers of two. All outputs of a tile err in proportion to its largest: accuracy is normwise, and
+zeros are only exact in outputs that see nothing but padding.
 """
 
 from __future__ import annotations
@@ -40,34 +40,34 @@ from fastconv.strategies.direct import Direct
 # Extents are multiples of this, which every instruction set's vectors divide.
 _UNIT = 16
 
-# Of the tables that are kept: those of a tile of 2^21 values of float64, which take longer to make than to use.
+# Size of the largest cached table, that of a tile of 2^21 float64 values; making one takes longer than using it.
 _TABLE_BYTES = 64 << 20
 
-# Tilings whose spectra prepared filters keep.
+# Number of tilings for which prepared filters keep spectra.
 _MOST_KEPT = 4
 
 _CACHE_LINE = 64
 
-# Floating-point operations a second of a pair's way there and back, counting 5 n log2 n, by the bytes of its plane and
-# spectrum: in L2, in L3, beyond.
+# Floating-point operations per second of a pair's two transforms, counting 5 n log2 n, by the size of its plane and
+# spectrum: in L2, in L3, or beyond.
 _RATES = ((1 << 19, 34e9), (4 << 20, 23e9))
 _SLOW_RATE = 12e9
 
-# Filters whose largest tap has an exponent within this are transformed as they are, by the bytes of a tap.
+# Filters whose largest tap has an exponent within this are not scaled, by the size of a tap in bytes.
 _ORDINARY = {4: 30, 8: 250}
 
-# Products of spectra that are summed over channels.
+# Products per second of spectra, summed over channels.
 _PRODUCT_RATE = 1e9
 
-# A tile's gathering, and what a call takes whatever it computes.
+# Seconds to gather a tile, and of a call, whatever it computes.
 _TILE_SECONDS = 1e-6
 _CALL_SECONDS = 2e-5
 
 
 class _Tiling(NamedTuple):
-    """Transform extents of a plane, the dense outputs of a tile, and how many tiles cover the outputs, down and across.
+    """Transform extents of a plane, dense outputs of a tile, and the number of tiles that cover the outputs.
 
-    `lines`: the rows of a plane follow each other in one row of the image.
+    With `lines`, the rows of a plane are consecutive parts of one row of the image.
     """
 
     extents: tuple[int, int]
@@ -85,7 +85,7 @@ class _Tiling(NamedTuple):
 
 
 def _next_fast(extent: int) -> int:
-    """The least extent from this one on that has only the factors that there are passes for."""
+    """The smallest extent, not below this one, whose factors all have passes."""
     return _fast_units(-(-extent // _UNIT)) * _UNIT
 
 
@@ -103,7 +103,7 @@ def _fast_units(units: int) -> int:
 
 
 def _next_fast_line(points: int) -> tuple[int, int]:
-    """The least plane of about equal extents that holds a line."""
+    """The smallest plane of about equal extents that holds a line."""
     root = max(_UNIT, round(sqrt(points)))
     heights = {_next_fast(root * part // 8) for part in range(4, 9)}
     return min(((h, _next_fast(-(-points // h))) for h in sorted(heights)), key=prod)
@@ -111,15 +111,15 @@ def _next_fast_line(points: int) -> tuple[int, int]:
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def _tiling(g: ConvGeometry, itemsize: int) -> _Tiling:
-    """The cheapest for one image, in any batch, of counts of tiles that leave them larger than half the kernel."""
+    """The cheapest tiling for one image with tiles larger than half the kernel; it is the same in any batch."""
     lines = g.kh == 1
     reaches = [d * (k - 1) for d, k in zip(g.dilation, g.kernel, strict=True)]
 
     def cuts(axis: int, fast: Callable[[int], tuple[int, ...]]) -> list[tuple[tuple[int, ...], int, int]]:
-        """Extents of a tile, its outputs, and the count of tiles, with ever more of these."""
+        """Extents of a tile, its outputs, and the number of tiles, for an increasing number of tiles."""
         reach, (begin, _), extent = reaches[axis], g.padding[axis], g.extent[axis]
         dense = (g.out_extent[axis] - 1) * g.stride[axis] + 1
-        # One tile may wrap around as far as there are zeros at both of its ends.
+        # A single tile may wrap around as far as there are zeros at either end.
         zeros = max(0, min(begin, dense + reach - begin - extent, reach))
         found, count = [(fast(max(reach + 1, dense + reach - zeros)), dense, 1)], 2
         while count <= 2 * dense // (reach + 1):
@@ -134,7 +134,7 @@ def _tiling(g: ConvGeometry, itemsize: int) -> _Tiling:
         down = [((1,), g.sh, g.oh)]
     else:
         down, across = (cuts(axis, lambda least: (_next_fast(least),)) for axis in (0, 1))
-    # All pairs at once: one by one, they would take longer than many a filter.
+    # All pairs in one array expression: one by one, they would take longer than many a filter.
     heights, widths = (np.array([prod(extents) for extents, _, _ in axis], float) for axis in (down, across))
     counts = [np.array([count for _, _, count in axis], float) for axis in (down, across)]
     points, pairs = np.outer(heights, widths), np.ceil(np.outer(*counts) / 2)
@@ -146,7 +146,7 @@ def _tiling(g: ConvGeometry, itemsize: int) -> _Tiling:
 
 
 def _transform_seconds(points: np.ndarray, itemsize: int) -> np.ndarray:
-    """One plane's way in one direction."""
+    """Operations of transforming one plane in one direction."""
     held = 4 * points * itemsize
     limits, rates = zip(*_RATES, strict=True)
     rate = np.array([*rates, _SLOW_RATE])[np.searchsorted(limits, held)] * 4 / itemsize
@@ -154,7 +154,7 @@ def _transform_seconds(points: np.ndarray, itemsize: int) -> np.ndarray:
 
 
 def _image_seconds(g: ConvGeometry, points: np.ndarray, pairs: np.ndarray, itemsize: int) -> np.ndarray:
-    """An image's, in so many pairs of tiles."""
+    """Seconds of an image in `pairs` pairs of tiles."""
     channels = g.ic + g.oc
     products = (g.oc * g.ic // g.g - g.oc) * points * itemsize / 4 / _PRODUCT_RATE
     return pairs * (channels * (_transform_seconds(points, itemsize) + _TILE_SECONDS) + products)
@@ -162,19 +162,19 @@ def _image_seconds(g: ConvGeometry, points: np.ndarray, pairs: np.ndarray, items
 
 def _weight_seconds(g: ConvGeometry, points: np.ndarray, width: np.ndarray, itemsize: int) -> np.ndarray:
     """The filters', in planes so wide."""
-    # Columns past the kernel are zeros.
+    # Columns beyond the kernel are zeros and need no transform.
     share = 0.5 * (1 + np.minimum(1.0, ((g.kw - 1) * g.dw + 1) / width))
     return g.oc * g.ic // g.g * share * _transform_seconds(points, itemsize)
 
 
 def _filters_at_once(g: ConvGeometry, tiling: _Tiling, itemsize: int, max_workspace: int) -> int:
-    """How many filters' spectra are held at a time."""
+    """The number of filters whose spectra are held at a time."""
     spectra = g.ic // g.g * 2 * tiling.points * itemsize
     return min(g.oc, max(1, max_workspace // 2 // spectra))
 
 
 def _workers(g: ConvGeometry, tiling: _Tiling, itemsize: int, threads: int, max_workspace: int) -> int:
-    """As many threads as there are pairs of tiles for, and room."""
+    """As many threads as there are pairs of tiles, and scratch memory within the limit."""
     if threads == 1:
         return 1
     scratch = _Planes.of(tiling, itemsize).scratch(g.ic // g.g, g.oc // g.g) * itemsize
@@ -182,7 +182,7 @@ def _workers(g: ConvGeometry, tiling: _Tiling, itemsize: int, threads: int, max_
 
 
 class _Planes(NamedTuple):
-    """How planes lie in memory, in values."""
+    """The layout of planes in memory, in values."""
 
     pitch: int
     gap: int
@@ -194,19 +194,19 @@ class _Planes(NamedTuple):
         from fastconv.kernels.fft import LANES
 
         height, width = tiling.extents
-        # Rows are an odd number of cache lines apart: those of a column would share few places of L1.
+        # Rows are an odd number of cache lines apart, or those of a column would compete for a few sets of L1.
         line = _CACHE_LINE // itemsize
         pitch = (width // line | 1) * line
         gap = height * pitch + line
         return cls(pitch, gap, 2 * gap, 2 * max(tiling.extents) * 2 * LANES[itemsize])
 
     def scratch(self, channels: int, filters: int) -> int:
-        """What a worker needs: planes of the channels, one more if several filters share these, and lines in L1."""
+        """A worker's scratch: planes of the channels, one more if several filters share these, and lines in L1."""
         return (channels + (filters > 1)) * self.plane + self.lines
 
 
 def _radices(points: int) -> tuple[int, ...]:
-    """The passes of a transform. Radix 8 is no faster than 4, which spills no registers: once, where 4 leaves a 2."""
+    """The passes of a transform. Radix 8, which spills registers, is no faster than 4: it only replaces a 4 and a 2."""
     radices = []
     for radix in (3, 5):
         while points % radix == 0:
@@ -224,14 +224,14 @@ def digit_reversed(points: int) -> np.ndarray:
 
 
 def _roots(numerators: np.ndarray, points: int) -> np.ndarray:
-    """Real and imaginary parts of exp(-2πi numerator / points), one after the other along a last axis."""
-    # In double precision the rounding of the angles would show in float64's results.
+    """Real and imaginary parts of exp(-2πi numerator / points), along a new last axis."""
+    # Angles rounded to double precision would show in float64 results.
     angles = numerators.astype(np.longdouble) * (-8 * np.arctan(np.longdouble(1)) / points)
     return np.stack([np.cos(angles), np.sin(angles)], axis=-1)
 
 
 def _twiddles(points: int) -> np.ndarray:
-    """What each pass multiplies by: powers of the root of unity, radix - 1 of them for each of its places."""
+    """The factors of each pass: powers of the root of unity, radix - 1 for each of its positions."""
     tables = []
     for radix in _radices(points):
         rest = points // radix
@@ -265,7 +265,7 @@ def _tiles(g: ConvGeometry, tiling: _Tiling, itemsize: int) -> tuple[tuple[int, 
 
 
 def _exponents(weight: np.ndarray) -> np.ndarray:
-    """Those of the largest taps of filters (oc, …) that are far from 1, and by which they are scaled; else 0."""
+    """The exponents of the largest taps of filters (oc, …), by which filters far from 1 are scaled; otherwise 0."""
     largest = np.abs(weight).reshape(len(weight), -1).max(axis=1, initial=0).tolist()
     exponents = (frexp(size)[1] if isfinite(size) else 0 for size in largest)
     limit = _ORDINARY[weight.itemsize]
@@ -275,7 +275,7 @@ def _exponents(weight: np.ndarray) -> np.ndarray:
 def _transform_weight(
     g: ConvGeometry, tiling: _Tiling, weight: np.ndarray, exponents: np.ndarray, threads: int
 ) -> np.ndarray:
-    """The spectra of filters over 2 to the power of `exponents`, as simd/fft.h has them."""
+    """The spectra of filters divided by 2 to the power of `exponents`, in the layout of simd/fft.h."""
     from fastconv.kernels.fft import WEIGHT
 
     if exponents.any():
@@ -301,7 +301,7 @@ def _transform_weight(
 
 
 class Filters:
-    """Filters, and their spectra for the tilings that were last asked for."""
+    """Filters, with their spectra for the tilings used last."""
 
     def __init__(self, weight: np.ndarray) -> None:
         self.weight = np.ascontiguousarray(weight)
@@ -313,12 +313,12 @@ class Filters:
         return self.weight.nbytes + sum(spectra.nbytes for spectra in self._spectra.values())
 
     def spectra(self, g: ConvGeometry, tiling: _Tiling, threads: int) -> np.ndarray:
-        """Of all filters. Kept, since images of the same extents are likely to follow."""
+        """The spectra of all filters, which are kept, since images of the same extents are likely to follow."""
         known = self._spectra
         if tiling not in known:
             spectra = _transform_weight(g, tiling, self.weight, self.exponents, threads)
             known = dict([*known.items(), (tiling, spectra)][-_MOST_KEPT:])
-            self._spectra = known  # as a whole: other threads may be reading
+            self._spectra = known  # replaced as a whole, since other threads may be reading it
         return known[tiling]
 
 
@@ -375,7 +375,7 @@ def _run_direct(
     epilogue: Epilogue,
     threads: int,
 ) -> None:
-    """The outputs of one tile and group of an image, by plain sums."""
+    """Compute the outputs of one tile and group of an image by plain sums."""
     icg, ocg = g.ic // g.g, g.oc // g.g
     filters = slice(group * ocg, (group + 1) * ocg)
     target, begins, sizes = [], [], []
@@ -386,7 +386,7 @@ def _run_direct(
     ):
         first, last = -(-at * step // stride), min(outputs, -(-(at + 1) * step // stride))
         if first >= last:
-            return  # strides pass over it
+            return  # strides skip the tile
         target.append(slice(first, last))
         begins.append(first * stride - pad)
         sizes.append((last - first - 1) * stride + dilation * (k - 1) + 1)
@@ -415,7 +415,7 @@ class Fft(PreparesFirst):
         )
 
     def least_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        # Whatever the tiling, planes cover the dense outputs, two by two, and none is smaller than the least there is.
+        # For any tiling, planes cover the dense outputs, two by two, and no plane is smaller than the smallest.
         g, wide = geometry, dtype.itemsize / 4
         rows = g.oh if g.kh == 1 else (g.oh - 1) * g.sh + 1
         points = max(_UNIT * _UNIT, rows * ((g.ow - 1) * g.sw + 1) / 2)
@@ -429,9 +429,9 @@ class Fft(PreparesFirst):
         return float(_weight_seconds(geometry, np.float64(tiling.points), width, dtype.itemsize))
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        # The rounding of a transform of n points is 0.6 u sqrt(log2 n) of its values (Schatzman, Accuracy of the
-        # discrete Fourier transform and the fast Fourier transform, 1996). Three add up, and the sum over channels.
-        # No tile has more points than the image with its zeros: the tiling need not be known.
+        # A transform of n points rounds by 0.6 u sqrt(log2 n) of its values (Schatzman, Accuracy of the discrete
+        # Fourier transform and the fast Fourier transform, 1996). Three transforms add up, and the sum over channels.
+        # No tile has more points than the padded image, so the tiling need not be known.
         one = sum_error(geometry, dtype) / max(1.0, sqrt(geometry.reduction / 6))
         points = prod(_next_fast(max(1, i + sum(p))) for i, p in zip(geometry.extent, geometry.padding, strict=True))
         return one * sqrt(3 * 0.36 * log2(points) + geometry.ic / geometry.g / 6)
@@ -480,7 +480,7 @@ class Fft(PreparesFirst):
                 channels,
                 weight[filters],
                 exponents[filters],
-                _transform_weight(part, tiling, weight[filters], exponents[filters], threads),  # gone after the call
+                _transform_weight(part, tiling, weight[filters], exponents[filters], threads),  # freed after the call
                 out[:, filters],
                 replace(epilogue, bias=bias),
                 threads,

@@ -1,7 +1,7 @@
-"""The textbook: lower windows to the columns of a matrix, and multiply it by the filters.
+"""The textbook: lower windows to the columns of a matrix, and multiply the filters by it.
 
-The matrix of some images, or of some rows of one, is written out whole. Its product is that of `implicit`, to which it
-is an image of K channels under 1×1 filters.
+The matrix of some images, or of some rows of one image, is written out whole. The product is that of `implicit`, for
+which the matrix is an image of K channels under 1×1 filters.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from fastconv.geometry import REMEMBERED, ConvGeometry
 from fastconv.strategies.base import COPY_BYTES, PreparesFirst, SumsProducts, element_strides
 from fastconv.strategies.implicit import Implicit, is_pointwise, multiply
 
-# Of a matrix: few enough that it is still in a shared cache when it is read.
+# Size of a matrix, small enough that it is still in a shared cache when it is read.
 _CHUNK_BYTES = 4 << 20
 
 _IMPLICIT = Implicit()
 
 
 class _Chunk(NamedTuple):
-    """What is lowered at a time: whole images, or some output rows of one. No result depends on it."""
+    """The part that is lowered together: whole images, or some output rows of one. Results do not depend on it."""
 
     images: int
     rows: int
@@ -43,7 +43,7 @@ def _chunk(g: ConvGeometry, itemsize: int, max_workspace: int) -> _Chunk:
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def _product(g: ConvGeometry, images: int, columns: int) -> ConvGeometry:
-    """What the filters do to the matrix: its rows are channels, and all its columns one image row."""
+    """The product of the filters and the matrix as a 1×1 convolution: rows are channels, all columns one image row."""
     return ConvGeometry(images, g.g, g.ic * g.taps, g.oc, (1, columns), (1, 1), (1, 1), (1, 1), ((0, 0), (0, 0)))
 
 

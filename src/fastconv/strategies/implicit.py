@@ -27,17 +27,17 @@ from fastconv.strategies.base import (
     sum_error,
 )
 
-# Blocks of output channels, where positions alone are too few to share among threads; each gathers the image anew.
+# Blocks of output channels, used if there are too few positions to share among threads; each gathers the image again.
 _BLOCK_CHANNELS = 64
 
 
-# Filters that a one-shot call packs at a time.
+# Number of filters that a one-shot call packs at a time.
 _PACKED_BYTES = 4 << 20
 
 
 @functools.cache
 def _most_steps(itemsize: int) -> int:
-    """Of a panel of the right operand that takes three quarters of L1."""
+    """Steps of a panel of the right operand that takes three quarters of L1."""
     from fastconv.kernels.cpu import cache_bytes
     from fastconv.kernels.gemm import NR
 
@@ -45,7 +45,7 @@ def _most_steps(itemsize: int) -> int:
 
 
 def _steps(g: ConvGeometry, itemsize: int) -> int:
-    """kc: a panel stays in L1; blocks are about equal, and of whole channels if one fits: none is gathered twice."""
+    """kc, for panels in L1 and about equal blocks; of whole channels if one fits, so that none is gathered twice."""
     most = _most_steps(itemsize)
     unit = g.taps if g.taps <= most else 1
     units = g.reduction // unit
@@ -53,15 +53,17 @@ def _steps(g: ConvGeometry, itemsize: int) -> int:
 
 
 def _fits_l1(values: int, itemsize: int) -> bool:
-    """Whether a strip stays in L1 beside a panel of filters: then rows of it follow each other, and none is packed."""
+    """Whether a strip fits L1 together with a panel of filters; then its rows are contiguous, and none is packed."""
     from fastconv.kernels.cpu import cache_bytes
 
     return values * itemsize <= cache_bytes()[0] * 3 // 4
 
 
 def _block_positions(channels: int, nr: int, itemsize: int) -> int:
-    """Output positions of a block: many, so that rows and their halo are gathered seldom, but half of L2 holds a strip
-    of that many positions and `channels`, those of one kc block. From 20 to 40 panels: more and fewer measured slower.
+    """Output positions per block: as many as possible, so that rows and their halo are gathered seldom.
+
+    Half of L2 must hold a strip of that many positions and `channels`, those of one kc block. Limited to 20 to 40
+    panels: more and fewer measured slower.
     """
     from fastconv.kernels.cpu import cache_bytes
 
@@ -69,7 +71,7 @@ def _block_positions(channels: int, nr: int, itemsize: int) -> int:
 
 
 class _Launch(NamedTuple):
-    """What the kernel of a geometry is called with (see kernels/simd/implicit.h)."""
+    """The kernel's arguments for a geometry (see kernels/simd/implicit.h)."""
 
     kernel: int
     window: tuple[int, ...]
@@ -86,7 +88,7 @@ def _launch(g: ConvGeometry, itemsize: int, threads: int, pointwise: bool) -> _L
     nr = NR[itemsize]
     kc = _steps(g, itemsize)
     channels = min(g.ic // g.g, (kc - 2) // g.taps + 2) if kc % g.taps else kc // g.taps
-    # A strided position has more values in a strip.
+    # With a stride, a position takes more values of a strip.
     positions = _block_positions(channels * min(g.sh, g.kh) * min(g.sw, g.kw), nr, itemsize)
     if g.ow >= 2 * positions:
         rows, cols = 1, positions
@@ -94,7 +96,7 @@ def _launch(g: ConvGeometry, itemsize: int, threads: int, pointwise: bool) -> _L
         rows, cols = min(g.oh, max(1, round(positions / g.ow))), g.ow
     panels = -(-(g.oc // g.g) // MR)
     down, across = -(-g.oh // rows), -(-g.ow // cols)
-    # Blocks of about equal height, and one a thread at least where channels are too few to share.
+    # Blocks of about equal height, at least one per thread if there are too few channels to share.
     shares = max(1, g.n * g.g * across * (panels * MR // _BLOCK_CHANNELS))
     down = max(down, min(g.oh, -(-threads // shares)))
     rows = -(-g.oh // down)
@@ -107,7 +109,7 @@ def _launch(g: ConvGeometry, itemsize: int, threads: int, pointwise: bool) -> _L
     contiguous = not pointwise and _fits_l1(channels * lines * every_tap, itemsize)
     plane = lines * (every_tap if contiguous else min(every_tap, g.sw * (cols + (g.kw - 1) * g.dw // g.sw)))
     strip = 0 if pointwise else channels * plane + nr
-    # Right operands of few steps share L1, so that filters are read, and rows of output written, at a stretch.
+    # Right operands of few steps share L1, so that filters are read, and rows of output written, in longer runs.
     sharing = max(1, min(MOST_SHARING, _most_steps(itemsize) // kc))
     scratch = sharing * kc * nr + 2 * kc * 8 // itemsize + strip
     scratch = -(-scratch // 16) * 16
@@ -121,7 +123,7 @@ def _launch(g: ConvGeometry, itemsize: int, threads: int, pointwise: bool) -> _L
 
 
 class _Packing(NamedTuple):
-    """What the kernel that packs the filters is called with (`pack_left` in kernels/simd/gemm.h)."""
+    """The arguments of the kernel that packs the filters (`pack_left` in kernels/simd/gemm.h)."""
 
     kernel: int
     ints: tuple[int, ...]
@@ -201,7 +203,7 @@ class Implicit(SumsProducts):
         threads: int,
         max_workspace: int,
     ) -> None:
-        """Packs as many filters at a time as fit scratch memory that is kept.
+        """Packs as many filters at a time as fit the scratch memory that is kept between calls.
 
         Fresh pages for all of them took longer than the product of many weights with few positions: a half to two
         thirds of the call.
@@ -221,7 +223,7 @@ class Implicit(SumsProducts):
 
 
 def _parts(g: ConvGeometry, itemsize: int) -> Iterator[tuple[ConvGeometry, slice, slice]]:
-    """The convolution of some filters of one group at a time, the channels that they see, and which they are."""
+    """Parts of a convolution, each with some filters of one group: its geometry, input channels, and filters."""
     from fastconv.kernels.gemm import MR
 
     icg, ocg = g.ic // g.g, g.oc // g.g
@@ -234,7 +236,7 @@ def _parts(g: ConvGeometry, itemsize: int) -> Iterator[tuple[ConvGeometry, slice
 
 
 def is_pointwise(g: ConvGeometry, x: np.ndarray) -> bool:
-    """Whether a 1×1 kernel at stride 1 reads the image itself: its planes are plain runs of memory."""
+    """Whether a 1×1 kernel at stride 1 can read the image itself, because its planes are contiguous."""
     return (
         g.taps == 1
         and max(g.stride) == 1
@@ -247,9 +249,9 @@ def is_pointwise(g: ConvGeometry, x: np.ndarray) -> bool:
 def multiply(
     g: ConvGeometry, x: np.ndarray, packed: np.ndarray, out: np.ndarray, epilogue: Epilogue, threads: int
 ) -> None:
-    """The convolution with filters that `Implicit.prepare` packed.
+    """Convolve with filters packed by `Implicit.prepare`.
 
-    The planes of `out` are runs of memory, at any distance from each other.
+    The planes of `out` are contiguous, at any distance from each other.
     """
     launch = _launch(g, x.itemsize, threads, is_pointwise(g, x))
     team.run_tiles(

@@ -1,14 +1,14 @@
-"""Sums of outer products: a kernel of rank r costs r·(kh + kw) taps an output instead of kh·kw.
+"""Sums of outer products: a kernel of rank r costs r·(kh + kw) taps per output instead of kh·kw.
 
-One outer product is found without rounding where there is one: the row and the column through the largest tap are its
-factors (cross approximation; Bebendorf, Approximation of boundary element matrices, 2000). It is taken if it gives
-every single tap to a few roundings, so results are as accurate, output by output, as plain sums. Boxes get factors of
-ones and kernels of whole numbers whole factors, under which whole sums stay whole.
+If the kernel is a single outer product, this is found without rounding: the row and the column through the largest tap
+are its factors (cross approximation; Bebendorf, Approximation of boundary element matrices, 2000). The factors are used
+if they reproduce every single tap to within a few roundings, so results are as accurate, output by output, as plain
+sums. Boxes get factors of ones, and kernels of whole numbers get whole factors, with which whole sums stay whole.
 
-For sums of more, the singular value decomposition finds the pairs ``w = sum_t u_t v_tᵀ``; singular values are dropped
-that are below the rounding of the kernel itself (Golub and Van Loan, Matrix Computations, section 2.4; Treitel and
-Shanks, The design of multistage separable planar filters, 1971). That bounds the error of the output as a whole only.
-Gaussians, boxes and Sobel's kernels have rank 1, Laplacians of Gaussians 2.
+For sums of several, the singular value decomposition finds the pairs ``w = sum_t u_t v_tᵀ``. Singular values below the
+rounding of the kernel itself are dropped (Golub and Van Loan, Matrix Computations, section 2.4; Treitel and Shanks, The
+design of multistage separable planar filters, 1971). That bounds the error only for the output as a whole. Gaussians,
+boxes and Sobel's kernels have rank 1, Laplacians of Gaussians rank 2.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from fastconv.replay import constant, unrepeatable
 from fastconv.strategies.base import PreparesFirst, PricedQuickly, refuse_unless_real_2d, sum_error
 from fastconv.strategies.direct import Direct
 
-# To find the factors of an outer product, or that there are none.
+# Seconds to find the factors of an outer product, or that there are none.
 FIND_SECONDS = 4e-5
 
-# Output columns of a tile at most: past it, wider rows gain nothing.
+# Most output columns per tile; wider rows gain nothing.
 _MAX_COLUMNS = 4096
 
 
 class Factors(NamedTuple):
-    """Filters (oc, icg) as `terms` pairs each: ``weight = columns @ rows``."""
+    """Filters (oc, icg) as `terms` pairs of factors each: ``weight = columns @ rows``."""
 
     columns: np.ndarray
     rows: np.ndarray
@@ -54,17 +54,18 @@ class Factors(NamedTuple):
 
 def outer_factors(column: np.ndarray, row: np.ndarray) -> Factors:
     """The factors of one kernel, ``outer(column, row)``."""
-    if len(column) == 1:  # then there is one pass, along the rows
+    if len(column) == 1:  # there is only the pass along the rows
         column, row = np.ones_like(column), row * column[0]
     column, row = np.ascontiguousarray(column), np.ascontiguousarray(row)
     return Factors(column.reshape(1, 1, -1, 1), row.reshape(1, 1, 1, -1), None)
 
 
 def outer_product(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """A column (kh,) and a row (kw,) of float64 whose products, both rounded to the kernel's type, are all its taps.
+    """A float64 column (kh,) and row (kw,) which, rounded to the kernel's type, multiply to all its taps.
 
-    They may differ from the taps by a rounding for each of the column and the row, which is what sums of so many err
-    by anyway; zeros and whole numbers are reproduced exactly. ``None`` if the kernel (kh, kw) is no such product.
+    Products may differ from the taps by the rounding of the column and of the row, which is no more than sums of that
+    many terms err anyway; zeros and whole numbers are reproduced exactly. ``None`` if the kernel (kh, kw) has no such
+    factors.
 
     Examples
     --------
@@ -80,24 +81,24 @@ def outer_product(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     column, row, pivot = taps[:, j], taps[i], float(taps[i, j])
     if pivot == 0:
         return np.zeros_like(column), row
-    # At most 1, so that no sum along a row overflows or underflows unless one of plain sums does.
+    # The row is at most 1, so that sums along a row only overflow or underflow if plain sums do.
     shares = (column / pivot).astype(kernel.dtype).astype(np.float64)
     if (np.abs(np.outer(shares, row) - taps) > sum(kernel.shape) * np.finfo(kernel.dtype).eps * np.abs(taps)).any():
         return None
-    # A column of whole numbers without a common divisor gives a row of whole numbers, if the taps are such.
-    with np.errstate(all="ignore"):  # of taps too far apart to be multiples of anything
+    # If the taps are whole, a whole column without a common divisor leaves a whole row.
+    with np.errstate(all="ignore"):  # the taps may be too far apart to have a common divisor
         numbers = column / math.copysign(functools.reduce(_common_divisor, column.tolist()), pivot)
         quotients = row / numbers[i]
         representable = all((array == array.astype(kernel.dtype)).all() for array in (numbers, quotients))
         if representable and np.array_equal(np.outer(numbers, quotients), taps):
             return numbers, quotients
-    # Sums of whole numbers are exact only below so much: there they are to stay so.
+    # Sums of whole numbers are exact below this limit, and must stay exact there.
     whole = abs(pivot) < 2.0 ** (np.finfo(kernel.dtype).nmant + 1) and np.array_equal(taps, np.rint(taps))
     return None if whole else (shares, row)
 
 
 def _common_divisor(a: float, b: float) -> float:
-    """The greatest, by Euclid's algorithm: remainders of floating-point numbers are exact."""
+    """The greatest common divisor, by Euclid's algorithm: floating-point remainders are exact."""
     a, b = abs(a), abs(b)
     while b:
         a, b = b, math.fmod(a, b)
@@ -105,14 +106,14 @@ def _common_divisor(a: float, b: float) -> float:
 
 
 def _rounding(dtype: np.dtype) -> float:
-    """What rounding leaves of a singular value that is zero, beside the kernel's norm: its taps', and the SVD's own."""
+    """What rounding may leave of a zero singular value, relative to the kernel's norm: by its taps, and by the SVD."""
     return float(np.finfo(dtype).eps + 4 * np.finfo(np.float64).eps)
 
 
 def factorise(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Columns (oc, icg, kh, terms) and rows (oc, icg, terms, kw) of float64, as few terms as are exact to the dtype.
+    """Float64 columns (oc, icg, kh, terms) and rows (oc, icg, terms, kw), with as few terms as are exact to the dtype.
 
-    What is dropped of sums of several has at most the norm of one unit in the last place of every tap.
+    The part that is dropped from sums of several has at most the norm of one unit in the last place of every tap.
 
     Examples
     --------
@@ -133,7 +134,7 @@ def factorise(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     else:
         columns, rows = (np.array(vectors) for vectors in zip(*pairs, strict=True))
         return columns.reshape(*weight.shape[:3], 1), rows.reshape(*weight.shape[:2], 1, -1)
-    # What is not finite has no decomposition: NaN lets `run` see that, and turn to plain sums.
+    # A kernel that is not finite has no decomposition: NaN factors tell `run` to use plain sums.
     known = np.isfinite(wide).all(axis=(2, 3), keepdims=True)
     u, s, vt = np.linalg.svd(np.where(known, wide, 0.0), full_matrices=False)
     dropped = np.sqrt(np.cumsum(s[..., ::-1] ** 2, axis=-1))[..., ::-1]
@@ -144,9 +145,9 @@ def factorise(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def find_factors(kernel: np.ndarray, max_terms: int) -> Factors | None:
-    """The factors of one kernel (kh, kw), remembered for the newest kernels, if it is an outer product.
+    """The factors of one kernel (kh, kw) if it is an outer product, or the sum of at most `max_terms`, up to its norm.
 
-    Or the sum of at most `max_terms`, as far as its norm tells.
+    Cached for the latest kernels.
     """
     return _find_factors(kernel.tobytes(), kernel.shape, kernel.dtype.char, max_terms)
 
@@ -161,7 +162,7 @@ def _find_factors(taps: bytes, shape: tuple[int, int], char: str, max_terms: int
         )
     if max_terms == 0:
         return None
-    # The rank of a submatrix bounds that of the kernel from below, which tells most kernels apart at little cost.
+    # The rank of a submatrix is a lower bound of the kernel's, which excludes most kernels at little cost.
     at = (np.linspace(0, extent - 1, min(extent, max_terms + 1)).astype(int) for extent in shape)
     sample = kernel[np.ix_(*at)].astype(np.float64)
     norm = float(np.linalg.norm(kernel.astype(np.float64)))
@@ -186,7 +187,7 @@ class _Tiling(NamedTuple):
 
 
 def _tiling(oh: int, ow: int, kh: int, kw: int, terms: int, planes: int, itemsize: int, threads: int) -> _Tiling:
-    """Columns whose ring stays in L1; all rows, unless there are too few tiles to share."""
+    """Rows and columns per tile: as many columns as keep the ring in L1, and all rows unless tiles would be too few."""
     from fastconv.kernels.cpu import cache_bytes
     from fastconv.kernels.separable import BLOCK, LINE
 
@@ -194,7 +195,7 @@ def _tiling(oh: int, ow: int, kh: int, kw: int, terms: int, planes: int, itemsiz
     fitting = cache_bytes()[0] * 3 // 4 // itemsize // (terms * kh + 2) // block * block
     col_tile = min(max(block, min(fitting, _MAX_COLUMNS)), -(-ow // block) * block)
     across = -(-ow // col_tile)
-    # Every band of rows filters the kh - 1 above it again.
+    # Every band of rows filters the kh - 1 rows above it again.
     bands = min(-(-2 * threads // (planes * across)) if threads > 1 else 1, max(1, oh // (2 * kh)))
     row_tile = -(-oh // bands)
     pointers = -(-2 * kh * terms * 8 // itemsize // line) * line
@@ -203,7 +204,7 @@ def _tiling(oh: int, ow: int, kh: int, kw: int, terms: int, planes: int, itemsiz
 
 
 class _Launch(NamedTuple):
-    """What a call of the kernel takes that depends on no values: remembered, since small images would feel it."""
+    """The kernel arguments that do not depend on values; cached, because recomputing them dominates small images."""
 
     kernel: int
     row_map: np.ndarray
@@ -257,9 +258,9 @@ def correlate_factors(
     fill: float = 0.0,
     epilogue: Epilogue = Epilogue(),  # noqa: B008 -- immutable
 ) -> bool:
-    """Correlate x (n, ic, ih, iw) into `out`; whether every sum was finite.
+    """Correlate x (n, ic, ih, iw) into `out`, and return whether every sum was finite.
 
-    The image is continued by `padding` samples past its edges, as `continuation` says for its rows and columns.
+    The image is continued by `padding` samples past its edges, in the modes `continuation` of rows and columns.
     """
     columns, rows, _ = factors
     launch = _launch(
@@ -284,20 +285,20 @@ class Separable(PreparesFirst, PricedQuickly):
     local = True
 
     def componentwise(self, geometry: ConvGeometry) -> bool:
-        """Of one row or column: factors of all other kernels may be a decomposition's, exact only to their norm."""
+        """True for kernels of one row or column: other factors may come from a decomposition, exact only in norm."""
         return min(geometry.kernel) == 1
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
         refusal = refuse_unless_real_2d(geometry, dtype)
         if refusal is None and max(*geometry.stride, *geometry.dilation) > 1:
-            refusal = "computes dense windows, of stride and dilation 1"
+            refusal = "computes dense windows, with stride and dilation 1"
         return refusal
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         return self.cost_of_terms(geometry, dtype, min(geometry.kh, geometry.kw))
 
     def cost_of_terms(self, geometry: ConvGeometry, dtype: np.dtype, terms: int) -> float:
-        """`cost`, for kernels of which so many pairs are known to be enough; the geometry alone tells the most."""
+        """`cost` for a kernel with a known number of `terms`; from the geometry alone only the most is known."""
         g = geometry
         wide = dtype.itemsize / 4
         passes = 2 * terms * (g.kw * (g.oh + g.kh - 1) / g.oh / 50e9 + g.kh / 75e9) + 5e-10
@@ -314,7 +315,7 @@ class Separable(PreparesFirst, PricedQuickly):
         return self.error_of_terms(geometry, dtype, min(geometry.kernel))
 
     def error_of_terms(self, geometry: ConvGeometry, dtype: np.dtype, terms: int) -> float:
-        # Running sums of kw, then of kh values; what rounding the factors and what was dropped of the kernel cost.
+        # Running sums of kw, then of kh values; the rounding of the factors, and the dropped part of the kernel.
         g = geometry
         one = sum_error(geometry, dtype) / max(1.0, sqrt(geometry.reduction / 6))
         return one * (2.0 + max(1.0, sqrt((g.kw + g.kh * terms * g.ic / g.g) / 6)))
@@ -348,5 +349,5 @@ class Separable(PreparesFirst, PricedQuickly):
         g = geometry
         if not correlate_factors(x, prepared, out, g.padding, threads, groups=g.g, epilogue=epilogue):
             unrepeatable()
-            # Where an output sees infinity, passes may subtract it from itself.
+            # If an output sees infinity, passes may subtract it from itself.
             Direct().run(geometry, x, prepared.weight, out, epilogue, threads, max_workspace)

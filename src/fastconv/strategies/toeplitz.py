@@ -1,7 +1,7 @@
 """The doubly-blocked Toeplitz matrix: a convolution as one sparse matrix times the flattened image.
 
-Row (m, r, q) of the matrix holds the filter m at the pixels that output (r, q) sees: a block of Toeplitz
-matrices, themselves arranged as a Toeplitz matrix (Gray, Toeplitz and Circulant Matrices, 2006).
+Row (m, r, q) of the matrix holds filter m at the pixels that output (r, q) sees. Its blocks are Toeplitz matrices, and
+they are arranged as a Toeplitz matrix (Gray, Toeplitz and Circulant Matrices, 2006).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 
-# Of a matrix that is multiplied at a time: SciPy does not notice Ctrl-C meanwhile.
+# Entries of a matrix that are multiplied together: SciPy does not notice Ctrl-C meanwhile.
 _ENTRIES = 1 << 25
 
 
 def _taps_inside(extent: int, outputs: int, kernel: int, stride: int, dilation: int, pad: int) -> np.ndarray:
-    """For every output position along an axis, how many taps fall inside the input."""
+    """The number of taps inside the input, for every output position along an axis."""
     start = np.arange(outputs) * stride - pad
     first = np.clip(-(start // dilation), 0, kernel)
     last = np.clip(-((start - extent) // dilation), first, kernel)
@@ -34,7 +34,7 @@ def _taps_inside(extent: int, outputs: int, kernel: int, stride: int, dilation: 
 
 
 def matrix(geometry: ConvGeometry, weight: np.ndarray, threads: int) -> csr_array:
-    """The matrix of one image, of shape (oc * oh * ow, ic * ih * iw), zero weights included."""
+    """The matrix for one image, with shape (oc * oh * ow, ic * ih * iw), zero weights included."""
     from fastconv.kernels.lowering import TOEPLITZ, WINDOW
 
     g = geometry
@@ -53,7 +53,7 @@ def matrix(geometry: ConvGeometry, weight: np.ndarray, threads: int) -> csr_arra
         g.oc * g.oh,
         threads,
     )
-    # SciPy would widen all indices to the widest of them.
+    # SciPy would convert all indices to the widest type among them.
     csr_array = imported("scipy.sparse").csr_array
     return csr_array((values, indices, indptr.astype(np.int32)), shape=(g.oc * g.positions, g.ic * g.ih * g.iw))
 
@@ -73,7 +73,7 @@ class Toeplitz(SumsProducts, KeepsWeights):
         return reason
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        # Built once (2 ns an entry), then read once an image (1 ns).
+        # Built once (2 ns per entry), then read once per image (1 ns per entry).
         return 3e-4 + entries(geometry) * (2e-9 + 1e-9 * geometry.n)
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:

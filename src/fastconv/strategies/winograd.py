@@ -1,15 +1,15 @@
-"""Winograd's minimal filtering: fewer multiplications, by way of transforms that cost additions and accuracy.
+"""Winograd's minimal filtering: fewer multiplications, in exchange for transforms that cost additions and accuracy.
 
-F(m, r) computes m outputs of r taps along an axis with m + r - 1 products a channel instead of m r; axes nest, so that
-a 3×3 kernel takes 4 products an output with m = 2, 2.25 with 4 and 1.78 with 6, instead of 9, and a 2×2 kernel, such
-as a stride of two leaves in an adjoint, 1.56 with m = 4. An axis of extent one has F(1, 1), a plain sum: 1×k, k×1 and
-signals are computed along the other alone. The transforms are exact rationals (kernels/cook_toom.py, with the points
-and their measured errors), the products a matrix product for each of their points (kernels/simd/winograd.h).
+F(m, r) computes m outputs of r taps along an axis with m + r - 1 products per channel instead of m r. Axes nest, so a
+3×3 kernel takes 4 products per output with m = 2, 2.25 with 4 and 1.78 with 6, instead of 9; a 2×2 kernel, as in the
+adjoint of a stride of two, takes 1.56 with m = 4. An axis of extent one has F(1, 1), a plain sum, so that 1×k and k×1
+kernels and signals are only transformed along the other axis. The transforms are exact rationals (kernels/cook_toom.py,
+with the points and their measured errors); the products are one matrix product per point (kernels/simd/winograd.h).
 
-A NaN or an infinity would spread over the output tiles whose inputs hold it. The transforms also multiply values on
-their way (by up to 60 in 4 × 4 outputs of 3 × 3 taps, 510 in 6 × 6), so that inputs near the type's maximum overflow,
-and divide filters, so that tiny ones lose digits. The kernels notice, and the output channels of an image that are
-touched are summed anew without transforms, as `implicit` does. Only operands of extreme values pay for that.
+A NaN or an infinity would spread over the output tiles whose inputs contain it. The transforms also amplify values on
+the way (by up to 60 for 4 × 4 outputs of 3 × 3 taps, 510 for 6 × 6), so that inputs near the type's maximum overflow,
+and they divide filters, so that tiny ones lose digits. The kernels notice this, and the affected output channels of an
+image are recomputed without transforms, as in `implicit`. Only operands with extreme values pay for that.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ from fastconv.strategies.implicit import Implicit
 if TYPE_CHECKING:
     from fastconv.kernels.cook_toom import CookToom
 
-# Most bytes of a block's transformed input and sums.
+# Limit on the size of a block's transformed input and sums.
 _MOST_BYTES = 12 << 20
 
-# By the outputs of a tile's axis, the most input channels of a running sum, and into how many sums they fall at least,
-# where that leaves 16 for each. Shorter sums err less and are added to memory more often. 64 keep 4 × 4 outputs of
-# 3 × 3 taps within 1e-5 σ, as long as they are not all; 16 keep 3 × 3 of 5 × 5 there up to 64 channels; 64 keep 6 × 6
-# within 1e-4 (128, all of 128 channels, once passed it by a hundredth).
+# By the outputs of a tile per axis: the most input channels of a running sum, and the least number of such sums, if
+# that leaves 16 channels for each. Shorter sums err less but are added to memory more often. With 64 channels, 4 × 4
+# outputs of 3 × 3 taps stay within 1e-5 σ if there are at least two sums; with 16, 3 × 3 outputs of 5 × 5 taps do up to
+# 64 channels; with 64, 6 × 6 outputs stay within 1e-4 (128 in a single sum once exceeded it by a hundredth).
 _SUMS = {2: (64, 2), 3: (16, 2), 4: (64, 2), 6: (64, 1)}
 
-# Least output channels of a block, where tiles alone are too few to share among threads.
+# Least number of output channels per block, if there are too few tiles to share among threads.
 _BLOCK_CHANNELS = 64
 
-# The maximum error over its deviation: measured 7 to 9 from 32 channels on, and up to 13 for fewer, which err less.
+# The maximum error over its deviation: 7 to 9 as measured from 32 channels on; up to 13 with fewer, which err less.
 _MAX_OVER_RMS, _MAX_OVER_RMS_OF_FEW, _FEW_CHANNELS = 8.5, 13, 16
 
 
 @functools.cache
 def _coefficients(m: int, r: int) -> np.ndarray:
-    """What the kernels compute F(m, r) from: struct Points of simd/simd.h, by its MAX_PAIRS 3, MAX_T 8 and MAX_R 7."""
+    """The coefficients of F(m, r) for kernels: struct Points of simd/simd.h, with its MAX_PAIRS, MAX_T and MAX_R."""
     exact = _transforms(m, r)
     pairs = exact.points[exact.t % 2 == 0 :: 2]
     q = len(pairs)
@@ -88,14 +88,14 @@ def _rms_error(axes: tuple[tuple[int, int], ...], channels: int, steps: int) -> 
 
 
 def _sum_steps(m: int, channels: int) -> int:
-    """Channels of one running sum, in about equal blocks: the transforms amplify its rounding, so it is short."""
+    """Channels per running sum, in about equal blocks; sums are short because the transforms amplify their rounding."""
     most, sums = _SUMS[m]
     most = min(most, max(16, channels // sums))
     return -(-channels // -(-channels // most))
 
 
 class _Tiling(NamedTuple):
-    """The tiles of a kernel: F(m, r) of each axis, F(1, 1) where the kernel's extent is one."""
+    """The tiles of a kernel: F(m, r) for each axis, F(1, 1) where the kernel's extent is one."""
 
     down: tuple[int, int]
     across: tuple[int, int]
@@ -107,12 +107,12 @@ class _Tiling(NamedTuple):
 
     @property
     def points(self) -> tuple[int, int]:
-        """Inputs and products of a tile, of each axis: m + r - 1."""
+        """The number of inputs, and of products, of a tile along each axis: m + r - 1."""
         return self.down[0] + self.down[1] - 1, self.across[0] + self.across[1] - 1
 
     @property
     def number(self) -> tuple[int, int]:
-        """What the kernels call it: the axis, and whether it is used on both, down alone or across alone."""
+        """The kernels' numbers for it: the transform, and whether it applies to both axes, only down or only across."""
         from fastconv.kernels.winograd import AXES
 
         if self.down == self.across:
@@ -130,14 +130,16 @@ def _both_coefficients(tiling: _Tiling) -> np.ndarray:
 
 
 def _tiles_of_block(channels: int, tile_bytes: int) -> int:
-    """About as many tiles as output channels, so that transformed inputs and weights take equal room: all of the one
-    are read for each panel of the other. Fewer than 48 measured slower.
+    """The number of tiles per block, about equal to the output channels.
+
+    Transformed inputs and weights then take equal space, and all of one are read for each panel of the other. Fewer
+    than 48 tiles measured slower.
     """
     return min(max(channels, 48), max(8, _MOST_BYTES // tile_bytes))
 
 
 class _Launch(NamedTuple):
-    """What the kernel of a geometry is called with (see kernels/simd/winograd.h)."""
+    """The kernel's arguments for a geometry (see kernels/simd/winograd.h)."""
 
     kernel: int
     coefficients: np.ndarray
@@ -162,7 +164,7 @@ def _launch(g: ConvGeometry, m: int, itemsize: int, threads: int, once: bool) ->
     icg, ocg = g.ic // g.g, g.oc // g.g
     tile_bytes = points * (icg + nr) * itemsize
     tiles = _tiles_of_block(ocg, tile_bytes)
-    # Blocks of about equal extents, and of whole rows where these are not twice as long.
+    # Blocks of about equal extents, and of whole rows unless those are twice as long.
     across = max(1, across_tiles // tiles)
     cols = -(-across_tiles // across)
     down = -(-down_tiles // min(down_tiles, max(1, round(tiles / cols))))
@@ -172,8 +174,8 @@ def _launch(g: ConvGeometry, m: int, itemsize: int, threads: int, once: bool) ->
     panels = _panels(ocg, itemsize)
     block_panels = share_panels(panels, -(-_BLOCK_CHANNELS // nr), blocks, threads)
     channel_blocks = -(-panels // block_panels)
-    # Filters that only one block reads are transformed panel by panel while they are in cache: writing all of them to
-    # fresh memory first takes twice as long.
+    # Filters that only one block reads are transformed panel by panel just before use: writing all of them to fresh
+    # memory first takes twice as long.
     own_weights = points * (icg * nr + POINT_GAP) if once and g.n * down * across == 1 else 0
     pad = max(lanes, MR)
     most = -(-rows * cols // pad) * pad
@@ -211,7 +213,7 @@ def _launch(g: ConvGeometry, m: int, itemsize: int, threads: int, once: bool) ->
 
 
 def _panels(channels: int, itemsize: int) -> int:
-    """Panels of output channels of a group."""
+    """Panels of output channels per group."""
     from fastconv.kernels.gemm import NR
 
     return -(-channels // NR[itemsize])
@@ -233,9 +235,9 @@ class Filters(NamedTuple):
 
     transformed: np.ndarray
     given: np.ndarray
-    """The weight itself, which what cannot be transformed is summed with."""
+    """The weight itself, for sums without transforms."""
     marks: np.ndarray
-    """Of each filter, whether it is never to be used transformed."""
+    """Per filter, whether it must never be used transformed."""
 
     @property
     def nbytes(self) -> int:
@@ -279,7 +281,7 @@ class Winograd:
         return self._seconds(geometry, dtype, 1)
 
     def _seconds(self, geometry: ConvGeometry, dtype: np.dtype, blocks: int) -> float:
-        """The cost of an image in so many blocks."""
+        """The cost of an image in `blocks` blocks."""
         from fastconv.kernels.gemm import LANES
 
         g = geometry
@@ -291,7 +293,7 @@ class Winograd:
         products = 2 * points * tiles * filters
         transformed = points * tiles * (g.ic + g.oc) * itemsize
         images = g.n * (g.ic * g.ih * g.iw + g.oc * g.positions) * itemsize
-        weights = blocks * points * filters * itemsize  # read once a block
+        weights = blocks * points * filters * itemsize  # read once per block
         products *= 1 + 4 / _sum_steps(self.m, g.ic // g.g)  # each running sum is added to memory
         seconds = products / (0.98 * FMA_FLOPS[itemsize]) + transformed / 18e9 + images / 20e9 + weights / 21e9
         return 1e-5 + seconds
@@ -398,7 +400,7 @@ def _sum_marked(
     threads: int,
     max_workspace: int,
 ) -> None:
-    """Compute the output channels of images that are marked, without transforms."""
+    """Compute the marked output channels of images without transforms."""
     if not np.count_nonzero(marks):
         return
     icg, ocg = g.ic // g.g, g.oc // g.g
