@@ -1,4 +1,4 @@
-"""Which strategy: the cheapest of those that can, within the tolerance and the workspace."""
+"""Choosing a strategy: the cheapest that can compute the problem within the tolerance and the workspace."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from fastconv.timing import Contender, interleave
 
 DEFAULT_FLOAT32_TOLERANCE = 1e-5
 
-# Below this much work, waking a second thread costs more than it saves.
+# With less work than this, waking a second thread costs more than it saves.
 _SECONDS_A_THREAD = 2e-5
 
 
 def checked_strategy(strategy: str) -> str:
-    """`strategy`, if there is one of that name."""
+    """`strategy`, after checking that the name exists."""
     if not isinstance(strategy, str) or (strategy != "auto" and strategy not in BY_NAME):
         raise ValueError(f"strategy={strategy!r}: expected 'auto' or one of {', '.join(BY_NAME)}")
     return strategy
 
 
 def checked_tolerance(tolerance: float | None) -> float | None:
-    """`tolerance`, if it can bound an error; ``None`` leaves the bound to the function."""
+    """`tolerance`, after checking that it can bound an error; ``None`` leaves the bound to the function."""
     if tolerance is None:
         return None
     if not (isinstance(tolerance, Real) and tolerance >= 0):
@@ -43,7 +43,7 @@ def checked_tolerance(tolerance: float | None) -> float | None:
 
 
 def default_tolerance(geometry: ConvGeometry, dtype: np.dtype) -> float:
-    """1e-5 σ in float32, else what a plain sum of products errs by."""
+    """1e-5 σ in float32, otherwise the expected error of a plain sum of products."""
     return DEFAULT_FLOAT32_TOLERANCE if dtype == np.float32 else sum_error(geometry, dtype)
 
 
@@ -60,7 +60,7 @@ def plan(
 ) -> Plan:
     """The plan for `geometry`; equal arguments return the same plan.
 
-    A one-shot call pays for the preparation of its weight, a `prepared` one does not.
+    The price of a one-shot call includes the preparation of its weight, that of a `prepared` call does not.
     """
     checked_strategy(strategy)
     if mode not in ("estimate", "measure"):
@@ -75,14 +75,14 @@ def forget_plans() -> None:
 
 
 def separable_terms(plan: Plan) -> int | None:
-    """Of how many outer products a one-channel kernel may be the sum, for `separable` to cost less than `plan`.
+    """The most outer products in a one-channel kernel for which `separable` costs less than `plan`.
 
-    0 stands for a single one that is exact, which needs no tolerance; ``None`` if not even that costs less.
+    0 means a single, exact one, which needs no tolerance; ``None`` that not even this costs less.
     """
     strategy, g, dtype = BY_NAME["separable"], plan.geometry, np.dtype(plan.dtype)
     if strategy.refuse(g, dtype) is not None or min(g.kernel) == 1:
         return None
-    # Finding them is paid whether there are so few or not.
+    # Finding the factors costs the same whether there are few enough or not.
     if strategy.cost_of_terms(g, dtype, 1) + FIND_SECONDS >= plan.seconds:
         return None
     terms, budget = 0, plan.seconds - strategy.prepare_cost(g, dtype)
@@ -108,12 +108,12 @@ def _plan(
 ) -> Plan:
     """What `plan` remembers.
 
-    A new extent should cost little: only strategies that qualify are priced, and of those only the cheapest are asked
-    for their workspace, which takes their tiling. The report asks for the rest.
+    A new extent should cost little: only strategies that qualify are priced, and only the cheapest of those are asked
+    for their workspace, which requires their tiling. The report asks for the rest.
     """
     limit = default_tolerance(geometry, dtype) if tolerance is None else tolerance
     listed = partial(_candidates, geometry, dtype, limit, threads, max_workspace, strategy, prepared)
-    # Priced as one image: the choice, and with it every bit of the result, is the same in any batch.
+    # Priced for one image, so that the choice, and with it every bit of the result, is the same in any batch.
     image = geometry if geometry.n <= 1 else replace(geometry, n=1)
     if strategy == "auto":
         qualified = [s for s in STRATEGIES if _qualifies(s, geometry, dtype, limit)]
@@ -147,7 +147,7 @@ def _plan(
 
 
 def _qualifies(strategy: Strategy, geometry: ConvGeometry, dtype: np.dtype, tolerance: float) -> bool:
-    """Whether `strategy` can compute it, as accurately as asked; the cheapest test comes first."""
+    """Whether `strategy` can compute the problem accurately enough; the cheapest test comes first."""
     componentwise = strategy.componentwise(geometry)
     if tolerance == 0 and not componentwise:
         return False
@@ -157,7 +157,7 @@ def _qualifies(strategy: Strategy, geometry: ConvGeometry, dtype: np.dtype, tole
 def _by_price(
     strategies: list[Strategy], geometry: ConvGeometry, dtype: np.dtype, prepared: bool
 ) -> Iterator[Strategy]:
-    """The cheapest first, and of equals the earlier; none is priced that a bound tells to be dearer."""
+    """Strategies, cheapest first, the earlier first among equals; none is priced if its lower bound excludes it."""
     queue = [(s.least_cost(geometry, dtype), False, rank) for rank, s in enumerate(strategies)]
     heapify(queue)
     while queue:
@@ -169,7 +169,7 @@ def _by_price(
 
 
 def _reasons(geometry: ConvGeometry, dtype: np.dtype, strategy: str, candidates: tuple[Candidate, ...]) -> str:
-    """Why nothing computes it, or the one strategy that was named does not."""
+    """Why no strategy, or not the named one, can compute the problem."""
     refusals = {c.name: c.refusal for c in candidates}
     if strategy != "auto":
         return f"strategy={strategy!r} cannot compute {geometry} in {dtype}: {refusals[strategy]}"
@@ -187,7 +187,7 @@ def _candidates(
     prepared: bool,
     measured: dict[str, float] | None = None,
 ) -> tuple[Candidate, ...]:
-    """All strategies, with their estimated seconds, or those that were `measured`."""
+    """All strategies, with their estimated seconds, or the `measured` ones."""
     listed = [
         candidate(s, geometry, dtype, tolerance, threads, max_workspace, s.name == strategy, prepared)
         for s in STRATEGIES
@@ -217,10 +217,10 @@ def candidate(
         "componentwise": strategy.componentwise(geometry),
         "local": strategy.local,
     }
-    # A caller who names a strategy has weighed its error; scratch memory stays bounded all the same.
+    # A caller who names a strategy accepts its error; scratch memory is still limited.
     if not forced and not facts["componentwise"] and (tolerance == 0 or facts["error"] > tolerance):
         refusal = f"expected error above the tolerance of {tolerance:.1e} σ"
-        if tolerance == 0:  # no other image will change that: its price would only make the first call slower
+        if tolerance == 0:  # no extent will change that, and pricing it would only slow down the first call
             return Candidate(strategy.name, refusal, **facts)
     workspace = strategy.workspace_bytes(geometry, dtype, threads, max_workspace)
     if workspace > max_workspace:
@@ -229,7 +229,7 @@ def candidate(
 
 
 def _estimate(strategy: Strategy, geometry: ConvGeometry, dtype: np.dtype, prepared: bool) -> float:
-    """Estimated seconds of a call on one thread."""
+    """Estimated seconds per call on one thread."""
     return strategy.cost(geometry, dtype) + (0.0 if prepared else strategy.prepare_cost(geometry, dtype))
 
 
@@ -241,7 +241,7 @@ def _measure(
     max_workspace: int,
     prepared: bool,
 ) -> dict[str, float]:
-    """Seconds of a warm call, for those whose estimate is within 20 times the best estimate."""
+    """Measured seconds per warm call, for strategies whose estimate is within 20 times the best one."""
     costs = {s.name: _estimate(s, geometry, dtype, prepared) for s in strategies}
     rng = np.random.default_rng(0)
     x, weight = (rng.standard_normal(shape).astype(dtype) for shape in (geometry.x_shape, geometry.weight_shape))

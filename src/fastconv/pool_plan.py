@@ -1,6 +1,6 @@
-"""How pooling of planes runs: kernel, tiles and scratch memory, chosen once for every signature.
+"""Plans for pooling planes: kernel, tiles and scratch memory, chosen once per signature.
 
-One axis is a plane of one row; volume.py makes planes of three.
+A signal is a plane of one row; volume.py reduces three axes to planes.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from fastconv.kernels.target import lanes
 from fastconv.remembering import remembered
 from fastconv.replay import constant, repeatable
 
-# About as many output values are handed out at a time: enough to hide the hand-out, few enough to share among threads.
+# Output values handed out at a time, about: enough to hide the hand-out, few enough to share among threads.
 _GRAIN_VALUES = 16384
 
 # A worker's strips should stay in its L2 cache.
 _STRIP_BYTES = 128 << 10
 
-# Where a window of as many taps, and outputs that share most of them, is found by doubling.
+# Windows with at least this many taps, most of which neighbouring outputs share, are computed by doubling.
 _DOUBLING_TAPS, _DOUBLING_STRIDES = 30, 4
 
 # A row of a window that holds some vectors.
@@ -38,7 +38,7 @@ Pooled = np.ndarray | tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class PoolPlan:
-    """Everything about a call but its data: which kernel, and how much scratch memory a worker needs."""
+    """Everything about a call except its data: which kernel, and how much scratch memory a worker needs."""
 
     address: int
     out_shape: tuple[int, ...]
@@ -54,7 +54,7 @@ class PoolPlan:
         return sum(of_axis.nbytes for of_axis in self.divisors)
 
     def run(self, x: np.ndarray, starts: tuple[np.ndarray, ...] = ()) -> Pooled:
-        """The pooled array, and with `indices` where in its plane each value stood."""
+        """The pooled array, and with `indices` the position of each value in its plane."""
         threads = min(team.get_num_threads(), max(1, self.tiles // self.grain))
         out = np.empty(self.out_shape, x.dtype)
         if self.scratch:
@@ -76,10 +76,10 @@ def pool(
     count_include_pad: bool = False,
     divisor: int = 0,
 ) -> Pooled:
-    """The "max", "indices" (maxima and where they are) or "mean" of windows of planes, or signals, in `dtype`.
+    """Pool planes or signals in `dtype`: the "max", "indices" (maxima with positions) or "mean" of windows.
 
-    `window` is kernel size, stride, padding, dilation, ceil mode. Geometry comes first: nothing is copied for a window
-    that is wrong.
+    `window` is kernel size, stride, padding, dilation, ceil mode. Geometry comes first, so that nothing is copied for
+    an invalid window.
     """
     *extents, ceil_mode = window
     try:
@@ -102,7 +102,7 @@ def pool_uneven(
     out_extent: tuple[int, ...],
     starts: tuple[np.ndarray, ...] = (),
 ) -> Pooled:
-    """As `pool`, of windows that are not all alike: "adaptive" ones, or "drawn" ones that begin at `starts`."""
+    """As `pool`, for windows that differ: "adaptive" ones, or "drawn" ones that begin at the random `starts`."""
     operand = as_operand(x, dtype)
     return _uneven_plan(x.shape, operand.strides, dtype, kind, windows, kernel, out_extent).run(operand, starts)
 
@@ -135,15 +135,15 @@ def _plan(
     if kind == "indices":
         return _placing(task)
     doubles = p.dh == p.dw == 1 and p.kh * p.kw > _DOUBLING_TAPS and p.sh * p.sw <= _DOUBLING_STRIDES and p.pt <= p.ih
-    # One column of windows would leave most lanes of vectors of outputs empty; long rows are to be summed in blocks.
+    # In a single column of windows, most lanes of a vector of outputs would be empty; long rows are summed in blocks.
     if p.dw == 1 and p.kw >= _FOLDED_TAPS and (p.ow == 1 or (task.mean and not doubles)):
         return _folding(task)
-    # Strips are to be no wider than a few images, and a vector of outputs is to span no more than addresses can.
+    # Keep strips within a few image widths, and a vector's span within the address range.
     if p.pl > p.iw or p.sw >= _FAR or (p.ow == 1 and p.iw > 2):
         return _walking("regular", task)
     if doubles:
         return _doubling(task)
-    # A block of windows is folded without a pause.
+    # A block of windows is folded without a check whether to stop.
     return _walking("regular", task) if p.kh * p.kw > _MANY_TAPS else _direct(task)
 
 
@@ -170,13 +170,13 @@ def _uneven_plan(
 
 
 def _element_strides(x_strides: tuple[int, ...], dtype: np.dtype, ndim: int) -> tuple[int, ...]:
-    """The strides of planes in elements; a signal is a plane of one row."""
+    """The strides of planes in elements, where a signal is a plane of one row."""
     strides = x_strides if ndim == 2 else (*x_strides[:-1], 0, x_strides[-1])
     return tuple(stride // dtype.itemsize for stride in (0, *strides)[-4:])
 
 
 def _joined(p: Planes) -> Planes:
-    """As one row, if the one window is the plane and its rows follow each other: indices and numbers are the same."""
+    """The plane as one row, if the only window is the whole plane and it is contiguous; results are the same."""
     if (
         (p.oh, p.ow, p.dh, p.dw, p.pt, p.pl) == (1, 1, 1, 1, 0, 0)
         and (p.kh, p.kw) == (p.ih, p.iw)
@@ -188,7 +188,7 @@ def _joined(p: Planes) -> Planes:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """What is to be done, whichever kernel does it."""
+    """A pooling problem, independent of the kernel that computes it."""
 
     dtype: np.dtype
     kind: str
@@ -196,7 +196,7 @@ class _Task:
     out_shape: tuple[int, ...]
     planes: Planes
     divisors: tuple[np.ndarray, ...]
-    """Of means: one number for each row and one for each column, whose product divides."""
+    """For means, one number per row and one per column, by whose product sums are divided."""
 
     @property
     def mean(self) -> bool:
@@ -204,11 +204,11 @@ class _Task:
 
     @property
     def rows(self) -> int:
-        """The output rows of a tile."""
+        """The number of output rows per tile."""
         return min(self.planes.oh, max(1, _GRAIN_VALUES // self.planes.ow))
 
     def plan(self, kernel: int, rows: int, scratch: int = 0, beside: tuple[int, ...] = ()) -> PoolPlan:
-        """The plan that runs `kernel` on tiles of `rows` rows, with `scratch` values of scratch memory a worker."""
+        """The plan that runs `kernel` on tiles of `rows` rows, with `scratch` values of scratch memory per worker."""
         tiles = Tiles(rows, -(-self.planes.oh // rows), _round_up(scratch, 64))
         return PoolPlan(
             address=kernel,
@@ -243,7 +243,7 @@ def _placing(task: _Task) -> PoolPlan:
 
 def _doubling(task: _Task) -> PoolPlan:
     p, width = task.planes, lanes(task.dtype)
-    # Each tile folds kh - 1 lines more than it has rows.
+    # Each tile folds kh - 1 more lines than it has rows.
     rows = min(p.oh, max(task.rows, 4 * p.kh // p.sh))
     lines = (rows - 1) * p.sh + p.kh
     line = (p.ow - 1) * p.sw + p.kw + width
@@ -273,7 +273,7 @@ def _direct(task: _Task) -> PoolPlan:
     if task.mean:
         down, across = divisors
         divisors = down, np.append(across, np.ones(width, task.dtype))
-        # A product with the reciprocal of a power of 2 is the quotient, and found in a fifth of the time.
+        # Multiplying by the reciprocal of a power of 2 is exact, and takes a fifth of the time of a division.
         times = all((abs(np.frexp(of_axis)[0]) == 0.5).all() for of_axis in divisors)
         if times:
             divisors = tuple(1 / of_axis for of_axis in divisors)

@@ -1,4 +1,4 @@
-"""Convolutions whose weight is prepared once, to be called many times."""
+"""Convolutions whose weight is prepared once and used many times."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from fastconv.geometry import ConvGeometry, Padding, checked_shape
 from fastconv.plan import Plan, format_bytes
 from fastconv.recordings import Repeated, constant, repeatable
 
-# Shapes that a convolution remembers; one that sees ever new shapes starts afresh now and then.
+# Number of shapes that a convolution caches; one that keeps seeing new shapes starts over now and then.
 _MAX_LAUNCHES = 1024
 
-# Held while a weight is prepared, so that callers who need the same form make it once. Reentrant, for signal handlers.
+# Held while a weight is prepared, so that concurrent callers make each form once. Reentrant, for signal handlers.
 _preparing = RLock()
 
 
 def _renew_lock() -> None:
-    """A forked child lacks the thread that would release what it held in the parent."""
+    """Replace the lock in a forked child, which lacks the thread that held it in the parent."""
     global _preparing
     _preparing = RLock()
 
@@ -37,14 +37,14 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Form(NamedTuple):
-    """What one strategy needs in one type."""
+    """The weight as one strategy needs it, in one type."""
 
     weight: Any
     epilogue: Epilogue
 
 
 class _Launch(NamedTuple):
-    """All that a repeated call looks up: reading it from the plan would take longer than small convolutions do."""
+    """Everything a repeated call looks up; reading it from the plan would take longer than a small convolution."""
 
     run: Callable[..., None]
     geometry: ConvGeometry
@@ -58,7 +58,7 @@ class _Launch(NamedTuple):
 
 
 def _frozen_copy(array: np.ndarray) -> np.ndarray:
-    """`array` as it is now, whatever becomes of it; in native byte order."""
+    """A copy of `array` in native byte order, independent of later changes."""
     copy = np.array(array, np.dtype(array.dtype.char), order="C")
     copy.flags.writeable = False
     return copy
@@ -67,14 +67,13 @@ def _frozen_copy(array: np.ndarray) -> np.ndarray:
 class PreparedConv:
     """A two-dimensional convolution with one weight, for images of any extent; `prepare_conv2d` makes it.
 
-    It is immutable, and may be shared between threads. Strategies and types want the weight in different forms: each is
-    made when a call first needs it, and kept. Pickles hold the weight as it was given, since forms depend on the
-    machine.
+    It is immutable and may be shared between threads. Strategies and types need the weight in different forms: each is
+    made when a call first needs it, and kept. Pickles contain the original weight, since forms depend on the machine.
 
     Attributes
     ----------
     nbytes : int
-        Memory of the weight, the bias and their forms so far.
+        Memory taken by the weight, the bias and the forms made so far.
 
     Examples
     --------
@@ -113,7 +112,7 @@ class PreparedConv:
         num_threads: int | None,
     ) -> None:
         weight, bias = as_array("weight", weight), None if bias is None else as_array("bias", bias)
-        # What is not computed for images of the least type is computed for none.
+        # If images of the smallest type cannot be convolved, no images can.
         common_float(x=np.empty(0, np.float32), weight=weight, bias=bias)
         if weight.ndim != 4:
             raise GeometryError(f"weight of shape {weight.shape}: expected 4 axes (oc, ic / groups, kh, kw)")
@@ -142,7 +141,7 @@ class PreparedConv:
         x : array_like, shape (N, C, H, W) or (C, H, W)
             Images; any strides. float32 or float64 after NumPy's promotion with the weight and the bias.
         out : ndarray, optional
-            Where to put the result.
+            Array for the result.
 
         Returns
         -------
@@ -180,7 +179,7 @@ class PreparedConv:
         return repeatable(result)
 
     def plan(self, x_shape: Sequence[int], dtype: npt.DTypeLike = np.float32) -> Plan:
-        """How a call with an image of that shape and type is computed, and why; its repr is the report."""
+        """The plan for images of that shape and type; its repr is the report."""
         dtype = self._common_float(np.empty(0, dtype))
         return self._plan(checked_shape("x_shape", x_shape), dtype, available_threads(self._num_threads))
 
@@ -235,7 +234,7 @@ class PreparedConv:
         )
 
     def _launch(self, x: np.ndarray, *key: Any) -> _Launch:
-        """What calls with an array like `x` look up under `key`."""
+        """The entry that calls with an array like `x` look up under `key`."""
         shape, _, threads = key
         dtype = self._common_float(x)
         plan = self._plan(shape, dtype, threads)
@@ -245,7 +244,7 @@ class PreparedConv:
             if form is None:
                 bias = None if self._bias is None else constant(as_operand(self._bias, dtype))
                 form = _Form(
-                    # Prepared for the window alone: no image may have a say in it.
+                    # Prepared for the window only: it must not depend on the image.
                     strategy.prepare(self._window, as_operand(self._weight, dtype), threads),
                     Epilogue(bias, *parse_activation(self._activation)),
                 )
@@ -282,10 +281,10 @@ def prepare_conv2d(
     tolerance: float | None = None,
     num_threads: int | None = None,
 ) -> PreparedConv:
-    """`conv2d` with a constant weight, which is brought into the kernels' form once instead of at every call.
+    """`conv2d` with a constant weight, which is converted to the kernels' form once instead of in every call.
 
-    A strategy that is named computes the same bits as in `conv2d`. The choice of "auto" may be another, since the
-    preparation of the weight is not in the price of a call.
+    A named strategy computes the same bits as in `conv2d`. "auto" may choose differently, since the price of a call
+    does not include the preparation of the weight.
 
     Parameters
     ----------
@@ -299,7 +298,7 @@ def prepare_conv2d(
     Returns
     -------
     PreparedConv
-        To be called as ``prepared(x, out=None)``, for images of any extent.
+        A callable, ``prepared(x, out=None)``, for images of any extent.
 
     Raises
     ------

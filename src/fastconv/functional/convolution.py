@@ -48,11 +48,12 @@ def conv2d(
     stride : int or (int, int)
         Steps of the kernel, down and right.
     padding : int, (int, int), ((top, bottom), (left, right)), "same" or "valid"
-        Zeros around the image. "same" keeps the extent (stride 1 only); an odd rest goes to the bottom and right.
+        Zeros around the image. "same" keeps the extent (stride 1 only); if the total is odd, the larger half goes to
+        the bottom and right.
     dilation : int or (int, int)
         Distance between taps; 1 is dense.
     groups : int
-        Input and output channels fall into as many groups that are convolved apart.
+        Number of groups of input and output channels, which are convolved separately.
     activation : str or (str, float), optional
         Applied to the result: "relu", "leaky_relu" (slope 0.01), "elu" (1.0), "sigmoid", "tanh", "silu", "gelu",
         "hardswish"; ``(name, parameter)`` sets the parameter.
@@ -62,9 +63,9 @@ def conv2d(
         Bound on the expected maximum error, in standard deviations of the output, for "auto". Default 1e-5 in float32
         and that of a plain sum in float64; 0 allows only strategies that are componentwise accurate, see the notes.
     num_threads : int, optional
-        At most as many threads; default `fastconv.get_num_threads`. Results do not depend on it.
+        Maximum number of threads; default `fastconv.get_num_threads`. Results do not depend on it.
     out : ndarray, optional
-        Where to put the result.
+        Array for the result.
 
     Returns
     -------
@@ -79,15 +80,15 @@ def conv2d(
 
     Notes
     -----
-    The default is accurate normwise: the error is bounded for the output as a whole, in standard deviations σ of it.
-    That is what independent data of mean 0 and equal variance is expected to err by. Where the products of an output
-    are larger than σ, as those of images with a mean under filters without one are, so are the errors, in proportion;
-    `compare_conv2d` tells for given data. ``tolerance=0`` is accurate componentwise: each output errs by a few
-    roundings of the sum of its own products' magnitudes, so zeros are zeros and whole numbers below 2^24 (float64:
-    2^53) exact.
+    By default accuracy is normwise: the error is bounded for the output as a whole, in its standard deviations σ. The
+    bound holds for the error expected of independent data with mean 0 and equal variance. Where the products of an
+    output are larger than σ, as for images with a mean under filters without one, errors are larger in proportion;
+    `compare_conv2d` takes given data into account. With ``tolerance=0`` accuracy is componentwise: each output errs by
+    a few roundings of the sum of its own products' magnitudes, so zeros are zeros and whole numbers below 2^24
+    (float64: 2^53) are exact.
 
-    Whatever the strategy, a NaN or an infinity in `x` reaches only the outputs whose window holds it, and one in
-    `weight` every output of its filter: padding counts as zeros that are multiplied.
+    Under every strategy, a NaN or an infinity in `x` reaches only the outputs whose windows contain it, and one in
+    `weight` reaches every output of its filter: padding counts as zeros that are multiplied.
 
     References
     ----------
@@ -236,7 +237,7 @@ def conv3d(
 
 
 def _conv(ndim, x, weight, bias, stride, padding, dilation, groups, activation, strategy, tolerance, num_threads, out):
-    """`conv1d`, `conv2d` and `conv3d`: arrays to operands, look up the plan, run it."""
+    """`conv1d`, `conv2d` and `conv3d`: make operands of the arrays, look up the plan, run it."""
     geometry, shape, x, weight, epilogue = conv_operands(
         ndim, x, weight, bias, stride, padding, dilation, groups, activation
     )
