@@ -23,8 +23,9 @@ from fastconv import planner, volume
 from fastconv import threads as team
 from fastconv.epilogue import PLAIN, Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry, Phase
+from fastconv.plan import count
 from fastconv.remembering import remembered
-from fastconv.replay import constant, unrepeatable
+from fastconv.replay import constant, note, unrepeatable
 from fastconv.strategies.base import element_strides
 
 # A second thread is worth waking for some 20 µs of copying, or of multiplying.
@@ -156,6 +157,7 @@ def _convolve(
         volume.convolve(g, x, weight, epilogue, out, tolerance=tolerance, threads=threads)
         return
     plan = planner.plan(g, x.dtype, tolerance=tolerance, threads=threads)
+    note(plan.summary)
     plan.strategy.run_once(g, x, weight, out, epilogue, plan.threads, plan.max_workspace)
 
 
@@ -286,7 +288,11 @@ def weight_adjoint(g: ConvGeometry, x: np.ndarray, grad: np.ndarray, out: np.nda
 
     threads = min(threads, 1 + int(g.flops / _FLOPS_A_THREAD))
     grad = np.ascontiguousarray(grad)
-    if _sums_along_positions(g, x.itemsize):
+    by_taps = _sums_along_positions(g, x.itemsize)
+    note(
+        f"{g} weight gradient, {x.dtype}, by {'tap_gradient' if by_taps else 'weight_gradient'} on {count(threads, 'thread')}"
+    )
+    if by_taps:
         launch = _tap_launch(g, x.itemsize, threads)
         team.run_tiles(
             launch.kernel,

@@ -16,11 +16,17 @@ itself by returning ``repeatable(result)``, and if every array that it handed to
 - flags (`threads.flags`), of which the recording holds while they stay zero, or
 - a constant, which is read-only (`constant`).
 
+With ``FASTCONV_VERBOSE=1`` in the environment, every call of such a function prints a line: what computed it, how long
+that took, and whether it was played.
+
 A call that looks at the values of an array must not say so, unless they are part of the kind: those of the arguments
 that the function names in `by_value`. Nor must one that does anything to an array other than by kernels. A function has
 to return what it writes to.
 """
 
+import os
+import sys
+import threading
 from time import perf_counter
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
@@ -51,6 +57,10 @@ cnp.import_array()
 cdef extern from "Python.h":
     int PyLong_CheckExact(object)
     int64_t PyLong_AsLongLongAndOverflow(object, int *overflow) except? -1
+
+# Whether each call prints a line about itself; and, by thread, what the call under way has to say.
+cdef bint verbose = os.environ.get("FASTCONV_VERBOSE", "0") not in ("", "0")
+notes = threading.local()
 
 cdef enum:
     MOST_WORDS = 640
@@ -285,6 +295,7 @@ cdef class Recording:
     cdef bint are_flags[MOST_SCRATCH]
     cdef list constants                      # kept alive
     cdef Py_ssize_t held                     # their bytes
+    cdef list notes                          # those of the call, if calls are reported
 
     cdef play(self, Kind *kind, bint spoiled=False):
         """The result of another call; ``None`` if it has to be called after all.
@@ -450,6 +461,25 @@ cdef class Repeated:
         self.kinds = {}
 
     def call(self, tuple args, dict kwargs):
+        return self.reported(args, kwargs) if verbose else self.played_or_called(args, kwargs)
+
+    cdef reported(self, tuple args, dict kwargs):
+        """A call, and a line about it."""
+        outer, notes.list = getattr(notes, "list", None), []
+        begun = perf_counter()
+        try:
+            result = self.played_or_called(args, kwargs)
+            seconds, facts = perf_counter() - begun, notes.list
+        finally:
+            notes.list = outer
+        if outer is None:  # not called by another function
+            facts = "; ".join(facts) or "NumPy or SciPy"
+            print(f"fastconv: {self.function.__name__}: {facts}; {seconds * 1e6:.1f} µs", file=sys.stderr)
+        else:
+            outer += facts
+        return result
+
+    cdef played_or_called(self, tuple args, dict kwargs):
         cdef Kind kind
         cdef int64_t first
         cdef list launched = recorded()
@@ -464,6 +494,8 @@ cdef class Repeated:
         if type(recording) is Recording:
             result = (<Recording> recording).play(&kind)
             if result is not None:
+                if verbose:
+                    notes.list += [*(<Recording> recording).notes, "played"]
                 return result
         if recording is not None:
             if recording is self:
@@ -493,6 +525,8 @@ cdef class Repeated:
         if self.held > MOST_HELD:
             self.kinds.clear()
             self.held = 0
+        if recording is not None and verbose:
+            (<Recording> recording).notes = list(notes.list)
         self.kinds[key] = False if recording is None else recording
         return result
 
@@ -524,6 +558,12 @@ def repeatable(result):
     if launched is not None:
         launched[0] = result
     return result
+
+
+def note(*facts):
+    """Have the line about the call under way, if there is to be one, say what computes it, and how."""
+    if verbose and getattr(notes, "list", None) is not None:
+        notes.list.append(" ".join(map(str, facts)))
 
 
 def unrepeatable():

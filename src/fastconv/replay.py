@@ -7,9 +7,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from fastconv.recordings import Repeated, constant, repeatable, unrepeatable
+from fastconv.recordings import Repeated, constant, note, repeatable, unrepeatable
 
-__all__ = ["constant", "repeatable", "repeated", "unrepeatable"]
+__all__ = ["constant", "note", "repeatable", "repeated", "unrepeatable"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

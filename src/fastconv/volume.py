@@ -23,7 +23,7 @@ from fastconv.geometry import REMEMBERED, ConvGeometry, PoolGeometry
 from fastconv.patches import Places, gather, places
 from fastconv.pool_plan import Pooled
 from fastconv.remembering import remembered
-from fastconv.replay import constant
+from fastconv.replay import constant, note
 
 # As wide as the widest value.
 _ZEROS = constant(np.zeros(1, np.complex128))
@@ -67,6 +67,7 @@ def convolve(
     """Compute the 3-D convolution `g` into `out`, whose maps are contiguous."""
     plane = g.one_depth()
     plan = planner.plan(plane, x.dtype, strategy=strategy, tolerance=tolerance, threads=threads)
+    note(f"{g.out_extent[0]} depths of", plan.summary)
     prepared = plan.strategy.prepare(plane, weight.reshape(plane.weight_shape), plan.threads)
     result = team.aligned_empty(prod(plane.out_shape), x.dtype).reshape(plane.out_shape)
     maps = result.reshape(g.n * g.oc, plane.positions)

@@ -13,7 +13,7 @@ from fastconv.epilogue import Activation, Epilogue
 from fastconv.functional.arguments import available_threads, conv_operands, delivered, result_and_target
 from fastconv.geometry import Padding
 from fastconv.plan import Plan
-from fastconv.replay import repeatable, repeated
+from fastconv.replay import note, repeatable, repeated
 
 
 @repeated()
@@ -269,4 +269,5 @@ def execute(plan: Plan, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, o
         weight = weight.reshape(g.weight_shape)
     if x.ndim != g.ndim + 2:
         x, out = x.reshape(g.x_shape), out.reshape(g.out_shape)
+    note(plan.summary)
     plan.strategy.run_once(g, x, weight, out, epilogue, plan.threads, plan.max_workspace)

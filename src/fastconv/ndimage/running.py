@@ -24,8 +24,9 @@ from fastconv.ndimage.outputs import (
     working_type,
 )
 from fastconv.ndimage.planes import Planes, as_planes
+from fastconv.plan import count
 from fastconv.remembering import remembered
-from fastconv.replay import constant, repeatable, unrepeatable
+from fastconv.replay import constant, note, repeatable, unrepeatable
 
 # Samples of up to this many columns are folded along the rows: lines this short would not fill vectors.
 _NARROW = 16
@@ -278,6 +279,9 @@ def _run(fold: str, operand: np.ndarray, step: _Step, fill: np.ndarray, out: np.
     x = operand.reshape(step.planes.shape)
     launch = _launch(fold, *step[:3], x.strides, x.dtype.str[1:], team.get_num_threads())
     row_map, col_map, *folds = launch.addresses
+    note(
+        f"{fold} of {step.down.size} x {step.along.size} over {x.shape} {x.dtype} by windows on {count(launch.workers, 'thread')}"
+    )
     workspace = team.aligned_empty(launch.scratch, _BYTE)
     not_finite = team.flags(launch.workers) if fold == "mean" else None
     team.run_tiles(

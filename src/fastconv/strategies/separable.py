@@ -24,8 +24,9 @@ from fastconv import threads as team
 from fastconv.continuation import edge_indices
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
+from fastconv.plan import count
 from fastconv.remembering import remembered
-from fastconv.replay import constant, unrepeatable
+from fastconv.replay import constant, note, unrepeatable
 from fastconv.strategies.base import PreparesFirst, PricedQuickly, refuse_unless_real_2d, sum_error
 from fastconv.strategies.direct import Direct
 
@@ -266,6 +267,10 @@ def correlate_factors(
     launch = _launch(
         *(x.shape, x.strides, columns.shape, rows.shape[-1], out.shape, padding, x.itemsize, threads),
         *(groups, continuation, epilogue.activation),
+    )
+    (_, _, kh, terms), kw = columns.shape, rows.shape[-1]
+    note(
+        f"{x.shape} {x.dtype} by separable, {count(terms, 'pair')} of {kh} and {kw} taps, on {count(threads, 'thread')}"
     )
     not_finite = team.flags(threads)
     workspace = team.aligned_empty(launch.scratch, x.dtype)
