@@ -1,4 +1,4 @@
-/* What a team of threads works through: a kernel, its arguments, and how many tiles there are. */
+/* The work of a team of threads: a kernel, its arguments, and the number of tiles. */
 #ifndef FASTCONV_REGION_H
 #define FASTCONV_REGION_H
 

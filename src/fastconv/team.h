@@ -1,12 +1,12 @@
 /* A team of threads that helps one caller at a time through the tiles of its region.
  *
- * The caller opens as many seats as it wants helpers, works itself, and closes the seats when no tile is left. It waits
- * for the workers that took a seat, and for no others: where the cores are busy with something else, a worker that has
- * not been scheduled costs nothing. (OpenMP's barrier waits for each of them, for milliseconds, whatever there is to
- * do; its team does not survive a fork; and it keeps one team for every user thread that ever called.)
+ * The caller opens one seat per helper it wants, works itself, and closes the seats when no tile is left. It waits only
+ * for the workers that took a seat: if the cores are busy with something else, a worker that has not been scheduled
+ * costs nothing. (OpenMP's barrier waits for every worker, for milliseconds, even if there is little to do; its team
+ * does not survive a fork; and it keeps one team for every user thread that ever called.)
  *
- * Workers are started when first wanted, and then shared by all callers. Between regions a worker spins for a moment,
- * so that calls that follow each other find it awake, and then sleeps.
+ * Workers are started when first needed, and then shared by all callers. Between regions a worker spins for a moment,
+ * so that consecutive calls find it awake, and then sleeps.
  */
 #include <pthread.h>
 #include <sched.h>
@@ -16,17 +16,17 @@
 
 #include "region.h"
 
-/* Seconds: the caller's between two looks for signals; a worker's awake without work; a caller's for its last workers,
- * after which it leaves them its core. */
+/* Seconds between two checks for signals by the caller; that a worker stays awake without work; and that the caller
+ * spins for its last workers before it leaves them its core. */
 static const double SIGNAL_CHECK = 0.05, WORKER_SPIN = 1e-3, CALLER_SPIN = 5e-5;
 
-/* `seats` counts open seats below INSIDE, and workers inside the region above: one word, so that none enters as the
- * seats close. */
+/* `seats` counts open seats in the bits below INSIDE, and workers inside the region in those above: a single word, so
+ * that no worker can enter while the seats close. */
 enum { INSIDE = 1 << 16, OPEN = INSIDE - 1 };
 
 typedef struct {
     pthread_t thread;
-    int core, sent_away; /* core: where it was last awake, or NOWHERE */
+    int core, sent_away; /* core: where the worker was last awake, or NOWHERE */
 } Worker;
 
 enum { NOWHERE = -1 };
@@ -39,7 +39,7 @@ static const struct team {
     uint32_t seats;
     Worker workers[MAX_WORKERS];
 #ifdef __linux__
-    cpu_set_t cores; /* on which the caller may run */
+    cpu_set_t cores; /* the cores on which the caller may run */
 #endif
 } NO_TEAM = {.mutex = PTHREAD_MUTEX_INITIALIZER, .opened = PTHREAD_COND_INITIALIZER, .left = PTHREAD_COND_INITIALIZER};
 
@@ -96,9 +96,9 @@ static void work(Region *region, int64_t worker)
 
 static inline uint32_t seats(void) { return __atomic_load_n(&team.seats, __ATOMIC_SEQ_CST); }
 
-/* Wait until `mask` of the seats is set, or not: awake for a while, but behind whoever else wants the core, and then
- * asleep on `condition`, counted in `sleepers` (whoever changes the seats looks there afterwards). Returns once woken,
- * even if too late: a worker is then awake for the next region. */
+/* Wait until `mask` of the seats is set, or not set. Spins for a while, yielding to anyone else who wants the core, and
+ * then sleeps on `condition`, counted in `sleepers` (whoever changes the seats checks that afterwards). Returns once
+ * woken, even if too late: a worker is then awake for the next region. */
 static void await_seats(uint32_t mask, int set, double spin, pthread_cond_t *condition, int *sleepers, int *core)
 {
     for (double begun = seconds(); seconds() - begun < spin; sched_yield()) {
@@ -163,7 +163,7 @@ static void return_worker(Worker *worker)
 #endif
 }
 
-/* A worker's life. Its number in a region is that of its seat, from 1 on. */
+/* The loop of a worker. Its number in a region is that of its seat, starting at 1. */
 static void *help(void *self)
 {
     Worker *const worker = self;
@@ -182,7 +182,8 @@ static void *help(void *self)
     return NULL;
 }
 
-/* Have `count` workers, or as many as the system grants. Signals are for the threads of the program. */
+/* Start workers until there are `count`, or as many as the system allows. They block signals, which are for the threads
+ * of the program. */
 static void start_workers(int count)
 {
     sigset_t all, before;
@@ -198,8 +199,8 @@ static void start_workers(int count)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-/* On up to `threads` threads; a caller that finds the team taken works alone, so that callers together never run more
- * than one thread each beside the team. Returns -1 if a signal handler raised. */
+/* Run a region on up to `threads` threads. A caller that finds the team busy works alone, so that, besides the team,
+ * each caller runs at most one thread. Returns -1 if a signal handler raised. */
 static int run_region(Region *region, int threads)
 {
     region->arrays[MAX_ARRAYS] = (void *)is_interrupted;
@@ -223,7 +224,7 @@ static int run_region(Region *region, int threads)
     return -region->interrupted;
 }
 
-/* A forked child has no thread but the one that forked: it starts a team of its own when it wants one. */
+/* A forked child only has the thread that forked: it starts a team of its own when it needs one. */
 static void forget_team(void) { team = NO_TEAM; }
 
 static int found_team(void)

@@ -1,17 +1,17 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 """The only module that opens parallel regions, for compiled and Numba kernels alike.
 
-A *tile kernel* is a native function of one signature, whoever compiled it::
+A *tile kernel* is a native function with this signature, whichever compiler made it::
 
     void kernel(void **arrays, const int64_t *ints, const double *scalars,
                 int64_t begin, int64_t end, int64_t worker)
 
-It computes the tiles ``begin <= tile < end``, serially, into memory that no other tile writes; `worker`
-numbers the calling thread, so that it may own a part of a workspace. Tiles are handed out from an atomic
-counter, so their results cannot depend on how many threads there are.
+It computes the tiles ``begin <= tile < end`` serially, into memory that no other tile writes. `worker` numbers the
+calling thread, so that it can own a part of a workspace. Tiles are handed out by an atomic counter, so results cannot
+depend on the number of threads.
 
-The threads are those of team.h. OpenMP is asked how many there may be: it knows the cores that this process may use
-and ``OMP_NUM_THREADS``, and threadpoolctl sets its limit.
+The threads are those of team.h. Their number comes from OpenMP, which knows the cores that this process may use and
+``OMP_NUM_THREADS``, and whose limit threadpoolctl can set.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ cimport openmp
 cnp.import_array()
 
 cdef extern from "Python.h":
-    # cpython.exc declares it as raising, and Cython would swallow the exception where `check_signals` may not raise.
+    # Declared by cpython.exc as raising, but Cython would swallow the exception, since `check_signals` may not raise.
     int PyErr_CheckSignals() noexcept
     Py_ssize_t PY_SSIZE_T_MAX
 
@@ -65,9 +65,9 @@ cdef int check_signals() noexcept with gil:
 def run_tiles(kernel, tuple arrays, tuple ints, tuple scalars, int64_t tiles, int64_t threads, int64_t grain=1):
     """Run the tile kernel at address `kernel` over `tiles` tiles on at most `threads` threads.
 
-    `arrays` holds ndarrays, addresses and ``None`` (a null pointer); the caller keeps them alive. `grain`
-    tiles are handed out at a time. Raises ``KeyboardInterrupt`` between tiles, and within those of kernels that ask for
-    it (`stops` of kernels/simd/simd.h): their results are then incomplete.
+    `arrays` holds ndarrays, addresses and ``None`` (a null pointer); the caller keeps them alive. `grain` tiles are
+    handed out at a time. Raises ``KeyboardInterrupt`` between tiles, or within tiles of kernels that check for it
+    (`stops` in kernels/simd/simd.h); results are then incomplete.
     """
     cdef Region region
     if recorded_launches is not NULL:
@@ -118,8 +118,8 @@ cdef void record(list launches) noexcept:
     recorded_launches = NULL if launches is None else <PyObject *> launches
 
 
-# Scratch memory that was used before, for whoever needs some next. What goes back to the system instead is cleared and
-# mapped anew, page by page, when it is next asked for, and that takes longer than some convolutions.
+# Scratch memory kept from earlier calls for later ones. Memory that is returned to the system must be cleared and
+# mapped again, page by page, at the next request, which takes longer than some convolutions.
 cdef list kept = []
 cdef int64_t memories = 0
 
@@ -128,7 +128,7 @@ cdef cnp.dtype FLAG = cnp.dtype("int64")
 
 
 cdef class Memory:
-    """A buffer that is kept for another, once nothing refers to it."""
+    """A buffer that is kept for the next request once nothing refers to it."""
 
     def __cinit__(self, cnp.npy_intp size):
         """At least `size` bytes from `start`, which is on a cache line."""
@@ -143,7 +143,7 @@ cdef class Memory:
             self.buffer = kept.pop(at)
         else:
             if kept:
-                kept.pop()  # it is outgrown
+                kept.pop()  # too small now
             self.buffer = cnp.PyArray_EMPTY(1, &size, cnp.NPY_UINT8, 0)
         self.start = cnp.PyArray_BYTES(self.buffer)
         self.start += -<intptr_t> self.start & (CACHE_LINE - 1)
@@ -154,7 +154,7 @@ cdef class Memory:
         try:
             kept.insert(kept_from(cnp.PyArray_SIZE(self.buffer)), self.buffer)
         except MemoryError:
-            return  # then it is not kept
+            return  # the buffer is not kept
         if len(kept) > MOST_KEPT:
             del kept[0]
 
@@ -164,11 +164,11 @@ cdef int64_t memories_so_far() noexcept:
 
 
 cdef class Flags(Memory):
-    """What is zero before a call's kernels, and after them unless the call has more to do."""
+    """Flags that are zero before a call's kernels run, and stay zero unless the call has more to do."""
 
 
 cdef Py_ssize_t kept_from(cnp.npy_intp size):
-    """Where in `kept`, which is in order of size, buffers of at least `size` bytes begin."""
+    """The index in `kept`, which is sorted by size, of the first buffer with at least `size` bytes."""
     cdef Py_ssize_t at
     for at in range(len(kept)):
         if cnp.PyArray_SIZE(<cnp.ndarray> kept[at]) >= size:
@@ -177,7 +177,7 @@ cdef Py_ssize_t kept_from(cnp.npy_intp size):
 
 
 def release_scratch():
-    """Let go of the scratch memory that is kept for later calls."""
+    """Free the scratch memory that is kept for later calls."""
     kept.clear()
 
 
@@ -187,12 +187,12 @@ def aligned_empty(Py_ssize_t count, cnp.dtype dtype):
     if count > (PY_SSIZE_T_MAX - CACHE_LINE) // dtype.itemsize:
         raise MemoryError(f"no address space for {count} values of {dtype}")
     if count * dtype.itemsize > MOST_RECORDED_BYTES:
-        recorded_launches = NULL  # it would keep all its scratch memory at once, and gain nothing
+        recorded_launches = NULL  # a recording would hold all its scratch memory at once, and gain nothing
     return array_in(Memory(count * dtype.itemsize), count, dtype)
 
 
 def flags(Py_ssize_t count):
-    """`count` integers of zero, which kernels set where the caller has to do more than to launch them."""
+    """`count` zero integers, which kernels set if the caller has more to do than launch them."""
     cdef Flags memory = Flags(count * sizeof(int64_t))
     memset(memory.start, 0, count * sizeof(int64_t))
     return array_in(memory, count, FLAG)
@@ -223,7 +223,7 @@ def set_num_threads(n):
 
 
 def checked_threads(n, name="num_threads"):
-    """`n` as a thread count, or the error that says what would be right."""
+    """`n` as a number of threads, after checks."""
     try:
         number = 0 if isinstance(n, bool) else operator.index(n)
     except TypeError:
@@ -234,9 +234,9 @@ def checked_threads(n, name="num_threads"):
 
 
 def get_num_threads():
-    """The number of threads that a call may use now.
+    """The number of threads that a call may currently use.
 
-    A limit that was put on OpenMP since import (by threadpoolctl, say) is respected.
+    A limit that was set on OpenMP since import (by threadpoolctl, for example) is respected.
 
     Examples
     --------
@@ -252,7 +252,7 @@ cdef int available_threads() noexcept:
 
 
 cpdef int limited(int threads) noexcept:
-    """`threads`, or as many of them as a limit on OpenMP allows that was put since import."""
+    """`threads`, or fewer if a limit was set on OpenMP since import."""
     cdef int limit = openmp.omp_get_max_threads()
     return threads if limit == default_openmp_threads else min(threads, limit)
 
@@ -281,10 +281,10 @@ def _threads_from_environment(name):
     value = os.environ.get(name)
     if not value:
         return default_threads
-    # Python converts no more than some thousand digits.
+    # Python refuses to convert more than a few thousand digits.
     return checked_threads(int(value) if value.isdecimal() and len(value) < 20 else value, name)
 
 
 default_threads = _threads_from_environment("FASTCONV_NUM_THREADS")
 if found_team() != 0:
-    raise MemoryError("no memory for a handler of fork")
+    raise MemoryError("no memory for a fork handler")

@@ -1,4 +1,4 @@
-"""What the CPU can do: instruction sets, caches, and the measured multiply-add peak."""
+"""Properties of the CPU: instruction sets, caches, and the measured multiply-add peak."""
 
 import os
 import time
@@ -37,18 +37,18 @@ cdef extern from *:
 
 
 def available_isas():
-    """The instruction sets that this CPU runs, most capable first."""
+    """The instruction sets that this CPU supports, most capable first."""
     return tuple(simd_level(level).isa.decode() for level in range(SIMD_LEVELS) if simd_level(level) != NULL)
 
 
 def cpuid():
-    """What this CPU says of its vendor, model and instructions, by CPUID; ``()`` on CPUs without that."""
+    """Vendor, model and instructions of this CPU, as reported by CPUID; ``()`` on CPUs without it."""
     cdef unsigned int words[4]
     found = []
     for leaf, part in ((0x0, 0), (0x1, 0), (0x7, 0), (0x7, 1), (0x24, 0), (0x80000001, 0)):
         if read_cpuid(leaf, part, words):
             if leaf == 0x1:
-                words[1] = 0  # it numbers the core
+                words[1] = 0  # contains the number of the core
             found += [words[0], words[1], words[2], words[3]]
     return tuple(found)
 
@@ -73,14 +73,14 @@ def isa():
 
 
 def cache_bytes():
-    """Data cache sizes ``(L1, L2, L3)`` of a core; a common size where the system does not tell."""
+    """Data cache sizes ``(L1, L2, L3)`` of a core; common sizes where the system does not report them."""
     defaults = (32 << 10, 512 << 10, 8 << 20)
     names = ("SC_LEVEL1_DCACHE_SIZE", "SC_LEVEL2_CACHE_SIZE", "SC_LEVEL3_CACHE_SIZE")
     return tuple(_system_value(name) or default for name, default in zip(names, defaults, strict=True))
 
 
 def _system_value(name):
-    """What the system says of `name`: 0 where it does not know."""
+    """The system's value of `name`, or 0 if it is not known."""
     try:
         return max(0, os.sysconf(name))
     except (AttributeError, OSError, ValueError):
@@ -88,9 +88,9 @@ def _system_value(name):
 
 
 def measure_peak_flops(itemsize, seconds=0.02, bursts=5):
-    """Floating-point operations per second of one core, multiply-adds on registers only.
+    """Floating-point operations per second of one core, with multiply-adds on registers.
 
-    The best of `bursts` bursts of about `seconds`; `itemsize` is 4 (float32) or 8 (float64).
+    The best of `bursts` bursts of about `seconds` each; `itemsize` is 4 (float32) or 8 (float64).
     """
     cdef const real_kernels *kernels = picked.f32 if itemsize == 4 else picked.f64
     cdef int64_t rounds = 1024

@@ -1,16 +1,17 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""The tiles of direct convolution: what each sees of the image, and the sweeps that compute it.
+"""The tiles of direct convolution: the part of the image that each reads, and the sweeps that compute it.
 
-A *sweep* is a native function: it computes a rectangle of the output planes of a group from lines of values that it
-can load as vectors, block by block (simd/filter.h), or, of narrow planes with 3 × 3 filters, down the columns
-(simd/rolling.h). This module cuts tiles into rectangles and finds such lines. Where all that a rectangle sees lies in
-the image, and columns follow each other in memory, they are the image's own. For all others, those at borders above
-all, a *strip* is gathered first, zeros around the image included, whose columns may be split into planes::
+A *sweep* is a native function that computes a rectangle of the output planes of a group from lines of values that can
+be loaded as vectors: block by block (simd/filter.h), or, for narrow planes with 3 × 3 filters, down the columns
+(simd/rolling.h). This module cuts tiles into rectangles and provides such lines. If everything a rectangle reads is
+inside the image, and columns are contiguous in memory, they are the image's own lines. For all other rectangles, mainly
+those at boundaries, a *strip* is gathered first, with the zeros around the image; its columns may be split into
+planes::
 
     strip[c, l, plane, t] = x[c, top + line(l), col * sw - pl + start[plane] + t * step]
 
-`line(l)` is ``l // segment * dh + l % segment * line_step``: every dh-th line where output rows of one residue modulo
-dh are a tile (`spread` = dh, stride 1), else all lines, or those that each tap sees, one tap after another.
+`line(l)` is ``l // segment * dh + l % segment * line_step``: every dh-th line if output rows of one residue modulo dh
+make a tile (`spread` = dh, stride 1), otherwise all lines, or the lines that each tap reads, one tap after another.
 
 Values are moved as integers of their size, or as pairs of these.
 """
@@ -64,7 +65,7 @@ ctypedef fused item:
 
 # The integers of the kernels, in order. Strides and pitches are in items.
 cdef struct Tiles:
-    # Of the geometry.
+    # Geometry.
     int64_t groups, icg, ocg, ih, iw, oh, ow, kh, kw, sh, sw, dh, pt, pl
     # Of the sweep: items of a value; rows and columns of the least that it computes; `Sweep` names the others.
     int64_t unit, least_rows, least_cols, block_rows, across, stride, every, flat, runs, long_runs, run
@@ -75,14 +76,14 @@ cdef struct Tiles:
     # each, how they go on, and how long they are, if there are several.
     int64_t image_lines, strip_lines, row_lines, tap_lines, segment, line_step, by_tap
     int64_t planes, step, reach, plane_pitch, scratch
-    # Of the image.
+    # Strides of the image.
     int64_t xn, xc, xh, xw
 
-# The place of a strip in the image; that of the next tile is often the same in another plane, and so are its zeros.
+# The position of a strip in the image; often the next tile has it in another plane, with the same zeros.
 cdef struct Place:
     int64_t top, left, rows, cols
 
-# A part of an axis of the output.
+# A part of an output axis.
 cdef struct Part:
     int64_t begin, count, inside
 
@@ -92,9 +93,9 @@ cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
 
 
 cpdef int64_t pitch_of(int64_t width, int64_t size) noexcept nogil:
-    """Items, of `size` bytes, from one line of a strip to the next.
+    """The distance between lines of a strip, in items of `size` bytes.
 
-    Long lines begin an odd number of cache lines apart: at powers of two, many of them would share few places of L1.
+    Long lines begin an odd number of cache lines apart: at powers of two, many would compete for a few sets of L1.
     """
     cdef int64_t lines = ceil_div(width * size, CACHE_LINE)
     return width if lines < 8 else (lines | 1) * (CACHE_LINE // size)
@@ -118,7 +119,7 @@ cdef inline Part next_part(int64_t at, int64_t begin, int64_t end, int64_t block
 
 
 cdef inline void fill_columns(item *strip, int64_t pitch, int64_t lines, int64_t begin, int64_t end) noexcept nogil:
-    """Zeros in columns of a strip."""
+    """Write zeros into columns of a strip."""
     cdef int64_t t, line
     for t in range(begin, end):
         for line in range(lines):
@@ -127,7 +128,7 @@ cdef inline void fill_columns(item *strip, int64_t pitch, int64_t lines, int64_t
 
 cdef inline void gather_lines(const item *source, int64_t apart, int64_t step, int64_t unit, int64_t count,
                               int64_t first, int64_t last, item *strip, int64_t pitch) noexcept nogil:
-    """The values first <= t < last of lines that are `apart`; those of a line are `step` items apart."""
+    """Copy the values first <= t < last of lines that are `apart`; values of a line are `step` items apart."""
     cdef int64_t t, part
     if step == unit:
         picked.copy_lines(strip + first * unit, pitch * sizeof(item), source + first * unit, apart * sizeof(item),
@@ -147,7 +148,7 @@ cdef inline void gather_lines(const item *source, int64_t apart, int64_t step, i
 
 cdef void gather(const item *x, const Tiles *t, const int64_t *starts, Part rows, Part cols,
                  int64_t top, Place *last_place, item *strip, Sweep *s) noexcept nogil:
-    """Gather what a rectangle sees, and tell the sweep how it lies."""
+    """Gather the part of the image that a rectangle reads, and describe its layout to the sweep."""
     cdef bint moved = (last_place.top != top or last_place.left != cols.begin or
                        last_place.rows != rows.count or last_place.cols != cols.count)
     cdef int64_t tap_lines = rows.count if t.by_tap else t.tap_lines
@@ -161,7 +162,7 @@ cdef void gather(const item *x, const Tiles *t, const int64_t *starts, Part rows
     cdef const item *source
     cdef item *line
     s.channel, s.line, s.tap, s.row = lines * pitch, t.strip_lines * pitch, tap_lines * pitch, t.row_lines * pitch
-    if segment == 1:  # one line for each tap: a segment of lines that are dh apart
+    if segment == 1:  # one line per tap: a segment of lines that are dh apart
         segment, line_step = lines, t.dh
     for plane in range(t.planes):
         left = cols.begin * t.sw - t.pl + starts[plane]
@@ -172,7 +173,7 @@ cdef void gather(const item *x, const Tiles *t, const int64_t *starts, Part rows
             while begin < lines:
                 line = strip + c * s.channel + begin * pitch + plane * plane_pitch
                 count = min(segment, lines - begin)
-                # Lines above the image, and of the others those that lie in it.
+                # The lines above the image, then those inside it.
                 above = min(count, max(0, ceil_div(-y, line_step)))
                 inside = max(0, min(count, ceil_div(t.ih - y, line_step)) - above)
                 source = x + c * t.xc + (y + above * line_step) * t.xh + left * t.xw
@@ -192,7 +193,7 @@ cdef void gather(const item *x, const Tiles *t, const int64_t *starts, Part rows
 cdef void sweep_small(sweep_function sweep, const Tiles *t, void **arguments, Sweep s, const double *scalars,
                       int64_t m, Part rows, Part cols, item *block, item *target,
                       void **arrays, int64_t worker) noexcept nogil:
-    """Sweep a rectangle from which blocks stick out, or whose sums are long: one by one, each into scratch memory."""
+    """Sweep a rectangle that blocks do not fit, or whose sums are long: block by block, each into scratch memory."""
     cdef item *source = <item *> arguments[0]
     cdef bint asks = t.ocg * rows.count * cols.count * t.icg * t.kh * t.kw > PRODUCTS_AT_A_TIME
     cdef int64_t plane, down, across, r, q
@@ -243,7 +244,7 @@ cdef void compute(item *x, void **arrays, const int64_t *ints, const double *sca
         image = x + n * t.xn + group * t.icg * t.xc
         row0 = tile % t.row_tiles * t.row_tile
         row1 = min(row0 + t.row_tile, ceil_div(t.oh - residue, t.spread))
-        # The rows that see only the image; none if it must not be read in place.
+        # The rows that read only the image; none if it must not be read in place.
         first = ceil_div(ceil_div(t.pt, t.sh) - residue, t.spread) if t.in_place else row1
         last = ceil_div((t.ih + t.pt - (t.kh - 1) * t.dh - 1) // t.sh + 1 - residue, t.spread)
         row = row0
