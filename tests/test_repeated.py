@@ -3,6 +3,10 @@
 import functools
 import gc
 import inspect
+import os
+import re
+import subprocess
+import sys
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -265,3 +269,24 @@ def test_threads_may_share_recordings():
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda _: fastconv.conv2d(x, floats(8, 8, 3, 3)), range(200)))
     assert all((result == expected).all() for result in results)
+
+
+def test_calls_say_what_computes_them():
+    """One line for each call, on stderr, if the environment asks for it."""
+    code = """
+import numpy as np, fastconv
+x = np.ones((1, 1, 8, 8), np.float32)
+for _ in range(3):
+    fastconv.conv2d(x, x[..., :3, :3].copy(), padding=1)
+fastconv.ndimage.uniform_filter(np.ones((9, 9)), 3)
+fastconv.nn.relu(x)
+"""
+    environment = os.environ | {"FASTCONV_VERBOSE": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    lines = [re.sub(r"; [\d.]+ µs$", "", line) for line in done.stderr.splitlines()]
+    conv = "fastconv: conv2d: n1 ic1 oc1 ih8 iw8 kh3 kw3 s1 p1, float32, by direct on 1 thread"
+    assert lines == [
+        *(conv, conv, f"{conv}; played"),
+        "fastconv: uniform_filter: mean of 3 x 3 over (1, 9, 9), float64, by windows on 1 thread",
+        "fastconv: relu: (1, 1, 8, 8), float32",
+    ]

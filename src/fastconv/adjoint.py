@@ -289,9 +289,7 @@ def weight_adjoint(g: ConvGeometry, x: np.ndarray, grad: np.ndarray, out: np.nda
     threads = min(threads, 1 + int(g.flops / _FLOPS_A_THREAD))
     grad = np.ascontiguousarray(grad)
     by_taps = _sums_along_positions(g, x.itemsize)
-    note(
-        f"{g} weight gradient, {x.dtype}, by {'tap_gradient' if by_taps else 'weight_gradient'} on {count(threads, 'thread')}"
-    )
+    note(f"{g}, {x.dtype}, by {'tap_gradient' if by_taps else 'weight_gradient'} on {count(threads, 'thread')}")
     if by_taps:
         launch = _tap_launch(g, x.itemsize, threads)
         team.run_tiles(

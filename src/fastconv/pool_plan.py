@@ -16,8 +16,9 @@ from fastconv.geometry import PoolGeometry, adaptive_counts, exact
 from fastconv.kernels.jit import tile_kernel
 from fastconv.kernels.pools.planes import PIECE, STRETCH, Planes, Tiles, unrolled
 from fastconv.kernels.target import lanes
+from fastconv.plan import count
 from fastconv.remembering import remembered
-from fastconv.replay import constant, repeatable
+from fastconv.replay import constant, note, repeatable
 
 # Output values handed out at a time, about: enough to hide the hand-out, few enough to share among threads.
 _GRAIN_VALUES = 16384
@@ -40,6 +41,7 @@ Pooled = np.ndarray | tuple[np.ndarray, np.ndarray]
 class PoolPlan:
     """Everything about a call except its data: which kernel, and how much scratch memory a worker needs."""
 
+    way: str
     address: int
     out_shape: tuple[int, ...]
     ints: tuple[int, ...]
@@ -56,6 +58,7 @@ class PoolPlan:
     def run(self, x: np.ndarray, starts: tuple[np.ndarray, ...] = ()) -> Pooled:
         """The pooled array, and with `indices` the position of each value in its plane."""
         threads = min(team.get_num_threads(), max(1, self.tiles // self.grain))
+        note(f"{x.shape} to {self.out_shape}, {x.dtype}, by pools.{self.way} on {count(threads, 'thread')}")
         out = np.empty(self.out_shape, x.dtype)
         if self.scratch:
             extra = team.aligned_empty(threads * self.scratch, x.dtype)
@@ -207,11 +210,15 @@ class _Task:
         """The number of output rows per tile."""
         return min(self.planes.oh, max(1, _GRAIN_VALUES // self.planes.ow))
 
-    def plan(self, kernel: int, rows: int, scratch: int = 0, beside: tuple[int, ...] = ()) -> PoolPlan:
-        """The plan that runs `kernel` on tiles of `rows` rows, with `scratch` values of scratch memory per worker."""
+    def plan(self, way: str, constants: tuple, rows: int, scratch: int = 0, beside: tuple[int, ...] = ()) -> PoolPlan:
+        """The plan of the kernel of kernels/pools/`way`.py, on tiles of `rows` rows.
+
+        `scratch` counts the values of scratch memory that a worker needs.
+        """
         tiles = Tiles(rows, -(-self.planes.oh // rows), _round_up(scratch, 64))
         return PoolPlan(
-            address=kernel,
+            way=way,
+            address=tile_kernel(f"pools.{way}:{way}_kernel", self.dtype, *constants),
             out_shape=self.out_shape,
             ints=(*self.planes, *tiles, *beside),
             scratch=tiles.scratch,
@@ -224,21 +231,21 @@ class _Task:
 
 def _walking(windows: str, task: _Task) -> PoolPlan:
     constants = task.mean, windows, task.kind == "indices", task.planes.iw > STRETCH
-    return task.plan(tile_kernel("pools.walking:walking_kernel", task.dtype, *constants), task.rows)
+    return task.plan("walking", constants, task.rows)
 
 
 def _adaptive_means(task: _Task) -> PoolPlan:
     scratch = PIECE * np.dtype("f8").itemsize // task.dtype.itemsize
-    return task.plan(tile_kernel("pools.adaptive:adaptive_kernel", task.dtype), task.rows, scratch)
+    return task.plan("adaptive", (), task.rows, scratch)
 
 
 def _folding(task: _Task) -> PoolPlan:
     scratch = lanes(task.dtype) + (min(task.planes.iw, STRETCH) if task.planes.xw != 1 else 0)
-    return task.plan(tile_kernel("pools.folding:folding_kernel", task.dtype, task.mean), task.rows, scratch)
+    return task.plan("folding", (task.mean,), task.rows, scratch)
 
 
 def _placing(task: _Task) -> PoolPlan:
-    return task.plan(tile_kernel("pools.places:places_kernel", task.dtype), task.rows)
+    return task.plan("places", (), task.rows)
 
 
 def _doubling(task: _Task) -> PoolPlan:
@@ -248,7 +255,7 @@ def _doubling(task: _Task) -> PoolPlan:
     lines = (rows - 1) * p.sh + p.kh
     line = (p.ow - 1) * p.sw + p.kw + width
     scratch = 2 * line + 2 * lines * _round_up(p.ow, width) + width
-    return task.plan(tile_kernel("pools.doubling:doubling_kernel", task.dtype, task.mean), rows, scratch)
+    return task.plan("doubling", (task.mean,), rows, scratch)
 
 
 def _direct(task: _Task) -> PoolPlan:
@@ -279,8 +286,9 @@ def _direct(task: _Task) -> PoolPlan:
             divisors = tuple(1 / of_axis for of_axis in divisors)
     SH = p.sh if KH > 1 else 0
     constants = task.mean, bool(times), KH, KW, p.sw if kept else 1, SH
-    kernel = tile_kernel("pools.direct:direct_kernel", task.dtype, *constants)
-    return replace(task, divisors=divisors).plan(kernel, task.rows, scratch, (group, left, right, int(kept)))
+    return replace(task, divisors=divisors).plan(
+        "direct", constants, task.rows, scratch, (group, left, right, int(kept))
+    )
 
 
 def _round_up(value: int, multiple: int) -> int:

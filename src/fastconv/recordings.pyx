@@ -473,8 +473,10 @@ cdef class Repeated:
         finally:
             notes.list = outer
         if outer is None:  # not called by another function
-            facts = "; ".join(facts) or "NumPy or SciPy"
-            print(f"fastconv: {self.function.__name__}: {facts}; {seconds * 1e6:.1f} µs", file=sys.stderr)
+            name = self.function.__qualname__.split(".")[0]
+            given = [f"{value.shape}, {value.dtype}" for value in args if isinstance(value, cnp.ndarray)]
+            facts = "; ".join(facts or given)
+            print(f"fastconv: {name}: {facts}; {seconds * 1e6:.1f} µs", file=sys.stderr)
         else:
             outer += facts
         return result
@@ -495,7 +497,7 @@ cdef class Repeated:
             result = (<Recording> recording).play(&kind)
             if result is not None:
                 if verbose:
-                    notes.list += [*(<Recording> recording).notes, "played"]
+                    notes.list += [*((<Recording> recording).notes or ()), "played"]
                 return result
         if recording is not None:
             if recording is self:

@@ -279,9 +279,8 @@ def _run(fold: str, operand: np.ndarray, step: _Step, fill: np.ndarray, out: np.
     x = operand.reshape(step.planes.shape)
     launch = _launch(fold, *step[:3], x.strides, x.dtype.str[1:], team.get_num_threads())
     row_map, col_map, *folds = launch.addresses
-    note(
-        f"{fold} of {step.down.size} x {step.along.size} over {x.shape} {x.dtype} by windows on {count(launch.workers, 'thread')}"
-    )
+    size = f"{step.down.size} x {step.along.size}"
+    note(f"{fold} of {size} over {x.shape}, {x.dtype}, by windows on {count(launch.workers, 'thread')}")
     workspace = team.aligned_empty(launch.scratch, _BYTE)
     not_finite = team.flags(launch.workers) if fold == "mean" else None
     team.run_tiles(

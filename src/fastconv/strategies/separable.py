@@ -269,9 +269,8 @@ def correlate_factors(
         *(groups, continuation, epilogue.activation),
     )
     (_, _, kh, terms), kw = columns.shape, rows.shape[-1]
-    note(
-        f"{x.shape} {x.dtype} by separable, {count(terms, 'pair')} of {kh} and {kw} taps, on {count(threads, 'thread')}"
-    )
+    pairs = f"{count(terms, 'pair')} of {kh} and {kw} taps"
+    note(f"{x.shape}, {x.dtype}, by separable, {pairs}, on {count(threads, 'thread')}")
     not_finite = team.flags(threads)
     workspace = team.aligned_empty(launch.scratch, x.dtype)
     team.run_tiles(
