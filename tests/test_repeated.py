@@ -287,6 +287,6 @@ fastconv.nn.relu(x)
     conv = "fastconv: conv2d: n1 ic1 oc1 ih8 iw8 kh3 kw3 s1 p1, float32, by direct on 1 thread"
     assert lines == [
         *(conv, conv, f"{conv}; played"),
-        "fastconv: uniform_filter: mean of 3 x 3 over (1, 9, 9), float64, by windows on 1 thread",
+        "fastconv: uniform_filter: mean of (3, 3) over (1, 9, 9), float64, by windows on 1 thread",
         "fastconv: relu: (1, 1, 8, 8), float32",
     ]

@@ -23,7 +23,6 @@ from fastconv import planner, volume
 from fastconv import threads as team
 from fastconv.epilogue import PLAIN, Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry, Phase
-from fastconv.plan import count
 from fastconv.remembering import remembered
 from fastconv.replay import constant, note, unrepeatable
 from fastconv.strategies.base import element_strides
@@ -157,7 +156,7 @@ def _convolve(
         volume.convolve(g, x, weight, epilogue, out, tolerance=tolerance, threads=threads)
         return
     plan = planner.plan(g, x.dtype, tolerance=tolerance, threads=threads)
-    note(plan.summary)
+    note(g, ", ", plan.dtype, ", by ", plan.strategy.name, threads=plan.threads)
     plan.strategy.run_once(g, x, weight, out, epilogue, plan.threads, plan.max_workspace)
 
 
@@ -289,7 +288,7 @@ def weight_adjoint(g: ConvGeometry, x: np.ndarray, grad: np.ndarray, out: np.nda
     threads = min(threads, 1 + int(g.flops / _FLOPS_A_THREAD))
     grad = np.ascontiguousarray(grad)
     by_taps = _sums_along_positions(g, x.itemsize)
-    note(f"{g}, {x.dtype}, by {'tap_gradient' if by_taps else 'weight_gradient'} on {count(threads, 'thread')}")
+    note(g, ", ", x.dtype, ", by ", "tap_gradient" if by_taps else "weight_gradient", threads=threads)
     if by_taps:
         launch = _tap_launch(g, x.itemsize, threads)
         team.run_tiles(

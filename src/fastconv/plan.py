@@ -88,11 +88,6 @@ class Plan:
         return self.list_candidates()
 
     @property
-    def summary(self) -> str:
-        """One line: what is computed, by what, and on how many threads."""
-        return f"{self.geometry}, {self.dtype}, by {self.strategy.name} on {count(self.threads, 'thread')}"
-
-    @property
     def componentwise(self) -> bool:
         """Whether each output errs by a few roundings of the sum of its own products' magnitudes."""
         return self.strategy.componentwise(self.geometry)
@@ -102,7 +97,7 @@ class Plan:
         word = "estimated" if self.mode == "estimate" else "measured"
         lines = [
             f"Plan for {self.geometry}, {self.dtype}{', weight prepared' if self.prepared else ''}",
-            f"  {self.strategy.name} on {count(self.threads, 'thread')}, accuracy: {accuracy}, "
+            f"  {self.strategy.name} on {self.threads} thread{'s' if self.threads > 1 else ''}, accuracy: {accuracy}, "
             f"workspace at most {format_bytes(self.max_workspace)}",
             f"  {'strategy':<12}{word:>9}  {'workspace':>9}  {'error/σ':>7}  {'accuracy':<13}  {'NaN':<7}",
         ]
@@ -118,11 +113,6 @@ class Plan:
             reason = "" if c.refusal is None else f"  {c.refusal}"
             lines.append(f"{mark} {c.name:<12}{facts}{reason}")
         return "\n".join(lines)
-
-
-def count(number: int, thing: str) -> str:
-    """``1 thread``, ``2 threads``"""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def format_bytes(count: int) -> str:

@@ -16,7 +16,6 @@ from fastconv.geometry import PoolGeometry, adaptive_counts, exact
 from fastconv.kernels.jit import tile_kernel
 from fastconv.kernels.pools.planes import PIECE, STRETCH, Planes, Tiles, unrolled
 from fastconv.kernels.target import lanes
-from fastconv.plan import count
 from fastconv.remembering import remembered
 from fastconv.replay import constant, note, repeatable
 
@@ -58,7 +57,7 @@ class PoolPlan:
     def run(self, x: np.ndarray, starts: tuple[np.ndarray, ...] = ()) -> Pooled:
         """The pooled array, and with `indices` the position of each value in its plane."""
         threads = min(team.get_num_threads(), max(1, self.tiles // self.grain))
-        note(f"{x.shape} to {self.out_shape}, {x.dtype}, by pools.{self.way} on {count(threads, 'thread')}")
+        note(x.shape, " to ", self.out_shape, ", ", x.dtype, ", by pools.", self.way, threads=threads)
         out = np.empty(self.out_shape, x.dtype)
         if self.scratch:
             extra = team.aligned_empty(threads * self.scratch, x.dtype)

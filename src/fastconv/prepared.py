@@ -16,7 +16,7 @@ from fastconv.epilogue import Activation, Epilogue, parse_activation
 from fastconv.errors import GeometryError
 from fastconv.functional.arguments import available_threads
 from fastconv.geometry import ConvGeometry, Padding, checked_shape
-from fastconv.plan import Plan, count, format_bytes
+from fastconv.plan import Plan, format_bytes
 from fastconv.recordings import Repeated, constant, note, repeatable
 
 # Number of shapes that a convolution caches; one that keeps seeing new shapes starts over now and then.
@@ -159,7 +159,7 @@ class PreparedConv:
         key = x.shape, x.dtype, available_threads(self._num_threads)
         launch = self._launches.get(key) or self._launch(x, *key)
         run, geometry, weight, epilogue, threads, max_workspace, dtype, shape, batched = launch
-        note(geometry, dtype, "prepared, on", count(threads, "thread"))
+        note(geometry, ", ", dtype, ", weight prepared", threads=threads)
         x = as_operand(x, dtype)
         if out is None:
             result = target = np.empty(shape, dtype)

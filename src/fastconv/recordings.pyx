@@ -562,10 +562,10 @@ def repeatable(result):
     return result
 
 
-def note(*facts):
-    """Have the line about the call under way, if there is to be one, say what computes it, and how."""
+def note(*facts, threads):
+    """Have the line about the call under way, if there is to be one, say what computes it, and on how many threads."""
     if verbose and getattr(notes, "list", None) is not None:
-        notes.list.append(" ".join(map(str, facts)))
+        notes.list.append(f"{''.join(map(str, facts))} on {threads} thread{'' if threads == 1 else 's'}")
 
 
 def unrepeatable():

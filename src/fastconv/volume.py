@@ -67,7 +67,7 @@ def convolve(
     """Compute the 3-D convolution `g` into `out`, whose maps are contiguous."""
     plane = g.one_depth()
     plan = planner.plan(plane, x.dtype, strategy=strategy, tolerance=tolerance, threads=threads)
-    note(f"{g.out_extent[0]} depths of", plan.summary)
+    note(g, ", ", plan.dtype, ", each depth by ", plan.strategy.name, threads=plan.threads)
     prepared = plan.strategy.prepare(plane, weight.reshape(plane.weight_shape), plan.threads)
     result = team.aligned_empty(prod(plane.out_shape), x.dtype).reshape(plane.out_shape)
     maps = result.reshape(g.n * g.oc, plane.positions)

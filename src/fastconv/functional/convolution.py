@@ -269,5 +269,5 @@ def execute(plan: Plan, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, o
         weight = weight.reshape(g.weight_shape)
     if x.ndim != g.ndim + 2:
         x, out = x.reshape(g.x_shape), out.reshape(g.out_shape)
-    note(plan.summary)
+    note(g, ", ", plan.dtype, ", by ", plan.strategy.name, threads=plan.threads)
     plan.strategy.run_once(g, x, weight, out, epilogue, plan.threads, plan.max_workspace)

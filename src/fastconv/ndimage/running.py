@@ -24,7 +24,6 @@ from fastconv.ndimage.outputs import (
     working_type,
 )
 from fastconv.ndimage.planes import Planes, as_planes
-from fastconv.plan import count
 from fastconv.remembering import remembered
 from fastconv.replay import constant, note, repeatable, unrepeatable
 
@@ -279,8 +278,8 @@ def _run(fold: str, operand: np.ndarray, step: _Step, fill: np.ndarray, out: np.
     x = operand.reshape(step.planes.shape)
     launch = _launch(fold, *step[:3], x.strides, x.dtype.str[1:], team.get_num_threads())
     row_map, col_map, *folds = launch.addresses
-    size = f"{step.down.size} x {step.along.size}"
-    note(f"{fold} of {size} over {x.shape}, {x.dtype}, by windows on {count(launch.workers, 'thread')}")
+    size = step.down.size, step.along.size
+    note(fold, " of ", size, " over ", x.shape, ", ", x.dtype, ", by windows", threads=launch.workers)
     workspace = team.aligned_empty(launch.scratch, _BYTE)
     not_finite = team.flags(launch.workers) if fold == "mean" else None
     team.run_tiles(

@@ -24,7 +24,6 @@ from fastconv import threads as team
 from fastconv.continuation import edge_indices
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
-from fastconv.plan import count
 from fastconv.remembering import remembered
 from fastconv.replay import constant, note, unrepeatable
 from fastconv.strategies.base import PreparesFirst, PricedQuickly, refuse_unless_real_2d, sum_error
@@ -268,9 +267,8 @@ def correlate_factors(
         *(x.shape, x.strides, columns.shape, rows.shape[-1], out.shape, padding, x.itemsize, threads),
         *(groups, continuation, epilogue.activation),
     )
-    (_, _, kh, terms), kw = columns.shape, rows.shape[-1]
-    pairs = f"{count(terms, 'pair')} of {kh} and {kw} taps"
-    note(f"{x.shape}, {x.dtype}, by separable, {pairs}, on {count(threads, 'thread')}")
+    taps = columns.shape[2], rows.shape[-1]
+    note(x.shape, ", ", x.dtype, ", by separable, ", columns.shape[-1], " times ", taps, " taps", threads=threads)
     not_finite = team.flags(threads)
     workspace = team.aligned_empty(launch.scratch, x.dtype)
     team.run_tiles(
