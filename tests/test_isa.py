@@ -1,4 +1,4 @@
-"""Every instruction set of this CPU, each in a process of its own: the choice is made at import."""
+"""Every instruction set of this CPU, each in its own process, since the choice is made at import."""
 
 import os
 import subprocess

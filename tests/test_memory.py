@@ -14,13 +14,13 @@ import fastconv
 from fastconv import threads as team
 from fastconv.lowering import MAX_BYTES
 
-# Every call at every limit, in a process whose address space is what it has, and so many bytes more.
+# Every call at every limit, in a process whose address space may only grow by that many bytes.
 CHILD = """
     import ctypes, gc, resource
     import numpy as np, fastconv
     from fastconv import grad, ndimage, nn, signal, threads
 
-    # What is freed goes back to the system, as far as glibc is told to, so that the limits bind.
+    # Freed memory goes back to the system, as far as glibc can be told to do so; otherwise the limits would not bind.
     ctypes.CDLL(None).mallopt(-3, 1 << 16)
     F4 = np.float32
     rng = np.random.default_rng(0)
@@ -68,7 +68,7 @@ CHILD = """
     limit = lambda most: resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
 
     def hoard():
-        # What is free inside the heap would serve a call within any limit.
+        # Free memory inside the heap would serve a call within any limit.
         blocks = []
         limit(size())
         try:

@@ -465,7 +465,7 @@ def weights_that_act(function, extent, dtype, *args, **options):
 
 @given(st.lists(st.floats(-1e30, 1e30, width=64), min_size=1, max_size=9))
 def test_weights_are_what_the_caller_gave(weights):
-    """In float32 each is the nearest number, whatever stands beside it."""
+    """In float32 each is the nearest number, whatever its neighbours are."""
     extent = 2 * len(weights) + 1
     acting = weights_that_act(ndimage.correlate1d, extent, "f", weights)
     with np.errstate(over="ignore", under="ignore"):

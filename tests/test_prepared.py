@@ -1,4 +1,4 @@
-"""PreparedConv: the bits of conv2d, from a weight that was prepared before, whoever calls it with whatever image."""
+"""PreparedConv gives the bits of conv2d, from a weight prepared once, for any image and from any thread."""
 
 import copy
 import gc

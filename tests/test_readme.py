@@ -60,7 +60,7 @@ def test_table_of_functions_is_complete():
     found = {}
     for module, names in re.findall(r"^\|[^|]*\| `([\w.]+)` \|(.*)\|$", README, re.MULTILINE):
         listed = found.setdefault(module, set())
-        # A name that begins with the package's stands for another module.
+        # A name that begins with the package's refers to another module.
         listed |= {name for name in re.findall(r"`([\w.]+)`", names) if not name.startswith("fastconv")}
     assert set(found) == {f"fastconv{room}" for room in ("", ".nn", ".grad", ".signal", ".ndimage", ".networks")}
     for module, names in found.items():

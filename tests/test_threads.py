@@ -173,7 +173,7 @@ def test_empty_environment_is_the_default():
 
 @pytest.mark.parametrize("value", ["1024", "1025", "2147483647", "9" * 14, "-1", "0", "two", "3,2"])
 def test_any_number_of_openmp_threads(value):
-    """OpenMP's own variable may say what it likes: a team has room for so many and no more."""
+    """A team has a fixed maximum size, whatever OpenMP's own variable says."""
     result = python(
         "import fastconv; print(fastconv.get_num_threads())", OMP_NUM_THREADS=value, FASTCONV_NUM_THREADS=""
     )

@@ -30,10 +30,10 @@ from fastconv.nn.arguments import (
 from fastconv.nn.dropping import generator
 from fastconv.replay import constant, repeated
 
-# Values that a tile of an activation holds: few enough to share among threads, as many as hide a tile's hand-out.
+# Values per tile of an activation: few enough to share among threads, enough to hide the hand-out of a tile.
 _TILE_VALUES = 2048
 
-# Tiles that are handed out at a time: what takes a thread longer than being woken.
+# Tiles handed out at a time, enough to outweigh waking a thread.
 _GRAIN = 8
 
 

@@ -16,7 +16,7 @@ from fastconv.arrays import as_array, as_contiguous, as_operand, checked_out, co
 from fastconv.errors import GeometryError
 from fastconv.replay import repeatable
 
-# Values that are handed out at a time: what takes a thread longer than being woken. Of a long plane, a tile is so many.
+# Values per chunk of work, enough to outweigh waking a thread; also the values of a long plane that make a tile.
 _GRAIN_VALUES, _TILE_VALUES = 16384, 65536
 
 # Overflow gives infinity and differences of infinities NaN, without a warning.

@@ -122,7 +122,7 @@ def _places(g: ConvGeometry, columns: _Columns, plane_pitch: int, unit: int) -> 
 
 
 def _rolls(g: ConvGeometry, dtype: np.dtype) -> bool:
-    """Whether kernels/simd/rolling.h computes it."""
+    """Whether kernels/simd/rolling.h computes the problem."""
     return (
         (dtype.kind == "f" and g.ic == g.g and g.kh == g.kw == 3)
         and (g.sh == g.sw and g.dw == 1)
@@ -148,7 +148,7 @@ def _blocks(g: ConvGeometry, dtype: np.dtype) -> _Blocks:
     vectors = max(1.0, g.ow / _lanes(dtype))
 
     def best(blocks: list[tuple[int, int]], rows: int, across: float) -> tuple[int, int]:
-        """The one that wastes least on `rows` by `across` vectors; none that sticks out if another does not."""
+        """The block that wastes least on `rows` by `across` vectors, preferring blocks that fit."""
         within = [block for block in blocks if block[0] <= rows and block[1] <= across] or [(_LEAST_ROWS, 1)]
         return min(within, key=lambda b: ceil(rows / b[0]) * ceil(across / b[1]) * prod(b) / _efficiency(*b))
 
@@ -173,18 +173,18 @@ class _Lines(NamedTuple):
     by_tap: bool
 
     def count(self, rows: int, kh: int) -> int:
-        """How many `rows` output rows see."""
+        """The number of lines that `rows` output rows read."""
         return (rows - 1) * self.row_lines + (kh - 1) * (rows if self.by_tap else self.tap_lines) + 1
 
     def rows(self, count: int, kh: int) -> int:
-        """How many output rows see at most so many."""
+        """The number of output rows that read at most `count` lines."""
         if self.by_tap:
             return (count - 1 + self.row_lines) // (self.row_lines + kh - 1)
         return (count - 1 - (kh - 1) * self.tap_lines) // self.row_lines + 1
 
 
 def _lines(g: ConvGeometry, blocks: _Blocks) -> _Lines:
-    """Those of one residue; or all; or those of each tap in turn, where a block has fewer of these."""
+    """The lines of one residue; or all lines; or those of each tap in turn, if a block has fewer of these."""
     if blocks.stride == 1:
         return _Lines(1, 1, 1, segment=1, line_step=0, by_tap=False)
     if blocks.stride == 2:
@@ -239,7 +239,7 @@ class _Tiling(NamedTuple):
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def _tiling(g: ConvGeometry, dtype: np.dtype, xh: int, xw: int) -> _Tiling:
-    """For images whose lines and columns are so many values apart."""
+    """The tiling for images whose lines and columns are `xh` and `xw` values apart."""
     from fastconv.kernels.sweep import RUN, pitch_of
 
     unit, icg, lanes = _unit(dtype), g.ic // g.g, _lanes(dtype)
@@ -274,7 +274,7 @@ def _tiling(g: ConvGeometry, dtype: np.dtype, xh: int, xw: int) -> _Tiling:
     budget = (_SHARED_STRIP_BYTES if shared else _STRIP_BYTES) // dtype.itemsize
 
     def most_rows(cols: int) -> int:
-        """As many, in whole blocks, as keep a strip small."""
+        """The most, in whole blocks, that keep a strip small."""
         fitting = lines.rows(budget // line_values(cols), g.kh) // block_rows
         return max(1, min(fitting, -(-min(rows, _ROWS) // block_rows))) * block_rows
 
@@ -307,7 +307,7 @@ def _tiling(g: ConvGeometry, dtype: np.dtype, xh: int, xw: int) -> _Tiling:
 
 
 class _Launch(NamedTuple):
-    """What `run` hands to the kernel."""
+    """The kernel's arguments in `run`."""
 
     compute: int
     sweep: int
@@ -365,7 +365,7 @@ class Direct(SumsProducts, KeepsWeights):
         runs = ceil(g.kh / RUN[_kind(dtype)[0]])
         block = _BLOCK_SECONDS + icg * (_CHANNEL_SECONDS + runs * g.kw * _COLUMN_SECONDS)
         sums = down * across * ((_ROLLING_SECONDS if blocks.rolls else block) + 2 * rows * cols * g.reduction / rate)
-        # Each filter reads the strip of a tile, which for many channels is in L2.
+        # Each filter reads the strip of a tile, which is in L2 if there are many channels.
         if blocks.rolls:
             rows, down = ceil(g.oh / blocks.spread), blocks.spread
         lines = down * _lines(g, blocks).count(rows, g.kh) * g.ow * columns.planes * icg * dtype.itemsize
