@@ -290,3 +290,12 @@ fastconv.nn.relu(x)
         "fastconv: uniform_filter: mean of (3, 3) over (1, 9, 9), float64, by windows on 1 thread",
         "fastconv: relu: (1, 1, 8, 8), float32",
     ]
+
+
+def test_infinity_in_the_recorded_call_does_not_count_for_ever():
+    image, kernel = floats(14, 14), np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]], np.float32)
+    before = ndimage.correlate.repeats.recordings
+    for call_number in range(5):
+        image[5, 5] = np.inf if call_number == 1 else 0
+        ndimage.correlate(image, kernel)
+    assert ndimage.correlate.repeats.recordings == before + 1

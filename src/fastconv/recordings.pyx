@@ -76,6 +76,9 @@ cdef enum:
 # Seconds. Calls that take longer gain nothing from recordings; to check one would take as long again.
 cdef double LONG = 5e-3
 
+# Calls that are recorded before a kind is given up: infinity in one of them says nothing about the next.
+cdef int MOST_ATTEMPTS = 3
+
 # Kinds of calls that a function remembers: beyond these it forgets the oldest.
 cdef Py_ssize_t MOST_KINDS = 512
 
@@ -451,7 +454,7 @@ cdef class Repeated:
     cdef readonly frozenset by_value
     cdef Py_ssize_t first            # of these that tell calls apart: a method is one object's
     cdef Py_ssize_t held             # bytes of constants
-    cdef dict kinds                  # None where calls have been seen once, False where they cannot be recorded
+    cdef dict kinds                  # recordings, or how many calls without one there have been
 
     def __init__(self, function, tuple names, by_value=(), is_method=False):
         self.function = function
@@ -484,6 +487,7 @@ cdef class Repeated:
     cdef played_or_called(self, tuple args, dict kwargs):
         cdef Kind kind
         cdef int64_t first
+        cdef Recording recording = None
         cdef list launched = recorded()
         if launched is not None:  # by a function that calls this one
             result = self.function(*args, **kwargs)
@@ -492,18 +496,21 @@ cdef class Repeated:
         if not self.describe(args, kwargs, &kind):
             return self.function(*args, **kwargs)
         key = PyBytes_FromStringAndSize(<char *> kind.words, kind.count * sizeof(int64_t))
-        recording = self.kinds.get(key, self)
-        if type(recording) is Recording:
-            result = (<Recording> recording).play(&kind)
-            if result is not None:
-                if verbose:
-                    notes.list += [*((<Recording> recording).notes or ()), "played"]
-                return result
-        if recording is not None:
-            if recording is self:
-                if len(self.kinds) >= MOST_KINDS:
-                    self.kinds.pop(next(iter(self.kinds)), None)
-                self.kinds[key] = None
+        known = self.kinds.get(key, 0)
+        if type(known) is Recording:
+            recording = known
+            result = recording.play(&kind)
+            if result is None:
+                return self.function(*args, **kwargs)
+            if verbose:
+                notes.list += [*(recording.notes or ()), "played"]
+            return result
+        if known > MOST_ATTEMPTS:
+            return self.function(*args, **kwargs)
+        if known == 0:
+            if len(self.kinds) >= MOST_KINDS:
+                self.kinds.pop(next(iter(self.kinds)), None)
+            self.kinds[key] = 1
             return self.function(*args, **kwargs)
         launched = [None]
         first, begun = memories_so_far(), perf_counter()
@@ -517,20 +524,25 @@ cdef class Repeated:
             return result
         if is_complete:
             recording = recording_of(&kind, launched[1:], result, first)
-            if recording is not None and not (<Recording> recording).gives(result, &kind):
-                recording = None
-        if recording is not None and not self.first:
-            if (<Recording> recording).held > MOST_HELD_BY_ONE:
-                recording = None
-            else:
-                self.held += (<Recording> recording).held
+        if recording is None or not recording.gives(result, &kind) or not self.affords(recording):
+            self.kinds[key] = <int> known + 1
+            return result
+        if verbose:
+            recording.notes = list(notes.list)
+        self.kinds[key] = recording
+        return result
+
+    cdef bint affords(self, Recording recording) noexcept:
+        """Whether it may keep the constants of `recording`; it forgets others for them."""
+        if self.first:
+            return True
+        if recording.held > MOST_HELD_BY_ONE:
+            return False
+        self.held += recording.held
         if self.held > MOST_HELD:
             self.kinds.clear()
-            self.held = 0
-        if recording is not None and verbose:
-            (<Recording> recording).notes = list(notes.list)
-        self.kinds[key] = False if recording is None else recording
-        return result
+            self.held = recording.held
+        return True
 
     @property
     def recordings(self):
