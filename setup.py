@@ -120,18 +120,13 @@ EXTENSIONS = [
     extension("fastconv.kernels.cpu"),
     extension("fastconv.kernels.epilogue"),
     extension("fastconv.kernels.executable"),
-    extension("fastconv.kernels.fft"),
-    extension("fastconv.kernels.gemm"),
-    extension("fastconv.kernels.layers"),
     extension("fastconv.kernels.losses"),
     extension("fastconv.kernels.lowering"),
     extension("fastconv.kernels.patches"),
     extension("fastconv.kernels.scatter"),
-    extension("fastconv.kernels.separable"),
+    extension("fastconv.kernels.slots"),
     # Short copies must stay loops: a call would take longer.
     extension("fastconv.kernels.sweep", compile_args=["-fno-tree-loop-distribute-patterns"]),
-    extension("fastconv.kernels.windows"),
-    extension("fastconv.kernels.winograd"),
 ]
 PROGRESS = Progress()
 

@@ -101,8 +101,7 @@ def test_wide_planes(name):
 def test_some_of_them_are_read_in_place_and_others_are_not():
     def in_place(name):
         g = ConvGeometry.parse(WIDE[name]).as_2d()
-        at = 14 + 11 + 5  # of kernels/sweep.pyx's `Tiles`
-        return bool(_tiling(g, F4, g.iw, 1).ints[at])
+        return bool(_tiling(g, F4, g.iw, 1).arguments.in_place)
 
     places = {name: in_place(name) for name in WIDE}
     assert places["in_place"]

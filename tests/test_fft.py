@@ -4,7 +4,7 @@ from math import prod
 
 import numpy as np
 import pytest
-from fastconv.kernels.fft import LANES
+from fastconv.kernels.slots import LANES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -8,18 +8,18 @@ import pytest
 
 from cases import DTYPES
 from fastconv import threads
-from fastconv.kernels import gemm
+from fastconv.kernels import slots
 
 pytestmark = pytest.mark.per_isa
 
-MR, NR = gemm.MR, gemm.NR
+MR, NR = slots.MR, slots.NR
 SIZE, POINTER = ctypes.c_int64, ctypes.c_void_p
 GEMM_TILE_TYPE = ctypes.CFUNCTYPE(None, *[SIZE] * 3, *[POINTER] * 4, SIZE, ctypes.c_int, POINTER)
 
 
 def multiply(m, n, a, b, order, c, accumulate, bias):
     """The micro-kernel on `a` (k, MR) and the rows `order` of `b` (k, NR): ``c[:m, :n]``, in place."""
-    tile = GEMM_TILE_TYPE(gemm.GEMM_TILE[c.itemsize])
+    tile = GEMM_TILE_TYPE(slots.kernel("gemm_tile", c.dtype))
     shift = order * b.shape[1]
     bias = None if bias is None else bias.ctypes.data
     tile(m, n, len(a), *(p.ctypes.data for p in (a, b, shift, c)), c.shape[1], accumulate, bias)
@@ -79,5 +79,6 @@ def test_left_operand_is_packed_in_panels(dtype, groups, rows, K, kc):
         for k0 in range(0, K, kc)
     ]
     packed = np.full(padded.size, np.nan, dtype)
-    threads.run_tiles(gemm.PACK_LEFT[packed.itemsize], (weight, packed), (rows, K, kc, panels), (), groups * panels, 2)
+    ints = slots.arguments("pack_left")(M=rows, K=K, kc=kc, panels=panels)
+    threads.run_tiles(slots.kernel("pack_left", packed.dtype), (weight, packed), ints, (), groups * panels, 2)
     np.testing.assert_array_equal(packed, np.concatenate(expected))

@@ -6,7 +6,7 @@ import pytest
 from cases import CASES, DTYPES, integers
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import ConvGeometry
-from fastconv.kernels import gemm
+from fastconv.kernels import slots
 from fastconv.strategies import implicit
 from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
 from fastconv.strategies.reference import convolve
@@ -27,7 +27,7 @@ def blocks(monkeypatch):
         monkeypatch.setattr(implicit, "_steps", lambda geometry, itemsize: min(steps, geometry.reduction))
         monkeypatch.setattr(implicit, "_block_positions", lambda channels, nr, itemsize: positions)
         monkeypatch.setattr(implicit, "_fits_l1", lambda values, itemsize: fits_l1)
-        monkeypatch.setattr(implicit, "_BLOCK_CHANNELS", gemm.MR)
+        monkeypatch.setattr(implicit, "_BLOCK_CHANNELS", slots.MR)
         forget()
 
     yield choose
@@ -36,7 +36,7 @@ def blocks(monkeypatch):
 
 PROBLEMS = {name: geometry.as_2d() for name, geometry in CASES.items()} | {
     f"{channels}_channels": ConvGeometry.parse(f"n1 g2 ic6 oc{2 * channels} ih6 iw7 k3 p1")
-    for channels in (gemm.MR - 1, gemm.MR, gemm.MR + 1, 3 * gemm.MR + 2)
+    for channels in (slots.MR - 1, slots.MR, slots.MR + 1, 3 * slots.MR + 2)
 }
 del PROBLEMS["kernel_past_image"]  # its reduction of 15625 steps has blocks anyway
 

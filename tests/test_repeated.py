@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from fastconv.kernels.layers import ACTIVATE
+from fastconv.kernels.slots import arguments
 
 import fastconv
 from calls import FAMILIES, call
@@ -231,7 +231,8 @@ def scaled():
         out = np.empty_like(x) if out is None else out
         if how == "copy":
             x = x.copy()
-        launched(ACTIVATE, x, out, (), (x.size, 64, 0), -(-x.size // 64), scalars=(0.0,))
+        ints = arguments("activation")(values=x.size, tile_values=64, activation=0)
+        launched("activation", x, out, (), ints, -(-x.size // 64), scalars=(0.0,))
         if how == "more":
             out += 1
         if how == "looks":

@@ -13,7 +13,7 @@ from cases import DTYPES, normals, window
 from fastconv import correlation, planner
 from fastconv.epilogue import ACTIVATIONS, Epilogue
 from fastconv.geometry import ConvGeometry
-from fastconv.kernels import cook_toom, gemm
+from fastconv.kernels import cook_toom, slots
 from fastconv.strategies import BY_NAME, winograd
 from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
 from fastconv.strategies.reference import convolve
@@ -78,7 +78,7 @@ def assert_close(m, geometry, x, weight, out):
 
 
 def test_every_compiled_axis_is_tested():
-    from fastconv.kernels.winograd import AXES as compiled
+    from fastconv.kernels.slots import AXES as compiled
 
     assert set(compiled) == set(AXES)
 
@@ -256,7 +256,7 @@ def test_odd_shapes(m, kernel, descriptor, dtype):
 @pytest.mark.per_isa
 @EACH_DTYPE
 @EACH_SQUARE
-@pytest.mark.parametrize("channels", [gemm.MR - 1, gemm.MR, gemm.MR + 1, 2 * gemm.MR + 1, 70])
+@pytest.mark.parametrize("channels", [slots.MR - 1, slots.MR, slots.MR + 1, 2 * slots.MR + 1, 70])
 def test_filters_beside_whole_panels(m, kernel, channels, dtype):
     geometry = parse(f"g2 ic6 oc{2 * channels} ih9 iw13 {{k}} p1", kernel)
     x, weight = normals(geometry, dtype)
@@ -329,7 +329,7 @@ def test_any_geometry(problem, dtype, threads):
 
 
 def forget():
-    for function in (winograd._launch, winograd._rms_error):
+    for function in (winograd._blocks, winograd._launch, winograd._rms_error):
         function.cache_clear()
 
 
@@ -340,7 +340,7 @@ def blocks(monkeypatch):
     def choose(tiles, steps):
         monkeypatch.setattr(winograd, "_tiles_of_block", lambda channels, tile_bytes: tiles)
         monkeypatch.setattr(winograd, "_SUMS", dict.fromkeys(winograd._SUMS, (steps, 1)))
-        monkeypatch.setattr(winograd, "_BLOCK_CHANNELS", gemm.MR)
+        monkeypatch.setattr(winograd, "_BLOCK_CHANNELS", slots.MR)
         forget()
 
     yield choose
@@ -452,7 +452,7 @@ def test_operands_far_from_1(m, kernel, image, filters, dtype):
 
 @EACH_TILE
 def test_filters_far_from_1_leave_the_others_alone(m, kernel):
-    geometry = parse(f"n2 ic3 oc{gemm.MR + 3} ih9 iw11 {{k}} p1", kernel)
+    geometry = parse(f"n2 ic3 oc{slots.MR + 3} ih9 iw11 {{k}} p1", kernel)
     x, weight = normals(geometry, "float32")
     clean = run(m, geometry, x, weight)
     weight[1] *= 2.0**-110
@@ -468,7 +468,7 @@ def test_filters_far_from_1_leave_the_others_alone(m, kernel):
 @EACH_TILE
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_nonfinite_weights_touch_their_filter_alone(m, kernel, value):
-    geometry = parse(f"n2 ic3 oc{gemm.MR + 3} ih9 iw11 {{k}} p1", kernel)
+    geometry = parse(f"n2 ic3 oc{slots.MR + 3} ih9 iw11 {{k}} p1", kernel)
     x, weight = normals(geometry, "float32")
     clean = run(m, geometry, x, weight)
     weight[1, 1, -1, -1] = value

@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import itertools
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from fastconv.epilogue import PLAIN, Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry, Phase
 from fastconv.remembering import remembered
 from fastconv.replay import constant, note, unrepeatable
-from fastconv.strategies.base import element_strides
+from fastconv.strategies.base import BYTE, element_strides, window
 
 # A second thread is worth waking for some 20 µs of copying, or of multiplying.
 _BYTES_A_THREAD = 256 << 10
@@ -164,20 +164,20 @@ class _Launch(NamedTuple):
     """The kernel's arguments for a geometry (see kernels/simd/weight_gradient.h)."""
 
     kernel: int
-    window: tuple[int, ...]
-    kc: int
+    arguments: Any
     panels: int
-    blocking: tuple[int, ...]
     tiles: int
     scratch: int
+    """Bytes of each worker."""
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
-def _launch(g: ConvGeometry, itemsize: int, threads: int) -> _Launch:
+def _launch(g: ConvGeometry, dtype: np.dtype, threads: int, strides: tuple[int, int, int, int]) -> _Launch:
+    """For an image of such strides, in elements."""
     from fastconv.kernels.cpu import cache_bytes
-    from fastconv.kernels.gemm import LANES, MR, NR, WEIGHT_GRADIENT
-    from fastconv.kernels.lowering import WINDOW
+    from fastconv.kernels.slots import LANES, MR, NR, arguments, kernel, scratch
 
+    itemsize = dtype.itemsize
     lanes, nr = LANES[itemsize], NR[itemsize]
     l1, l2, _ = (size // itemsize for size in cache_bytes())
     icg, panels = g.ic // g.g, -(-(g.oc // g.g) // MR)
@@ -188,9 +188,6 @@ def _launch(g: ConvGeometry, itemsize: int, threads: int) -> _Launch:
     # The pixels of a block take a quarter of L2. The number of threads affects who sums, but not what is summed.
     kc = max(lanes, l2 // 4 // (channels * min(g.sh, g.kh) * min(g.sw, g.kw)))
     kc = min(kc // g.ow * g.ow or kc, g.positions)
-    rows, cols = max(1, kc // g.ow), min(g.ow, kc)
-    lines = min(g.kh * rows, (rows - 1) * g.sh + (g.kh - 1) * g.dh + 1)
-    pitch = min(g.kw * cols, (cols - 1) * g.sw + (g.kw - 1) * g.dw + 1)
     units, columns = (g.kh, g.kw * icg) if joined else (g.taps, channels)
     block_units = min(units, max(1, l2 // 2 // (MR * columns)))
     tap_blocks = -(-units // block_units)
@@ -201,17 +198,19 @@ def _launch(g: ConvGeometry, itemsize: int, threads: int) -> _Launch:
         filter_blocks = min(panels, -(-2 * threads // tiles))
     block_panels = -(-panels // filter_blocks)
     filter_blocks = -(-panels // block_panels)
-    scratch = kc * 8 // itemsize + block_units * block_panels * MR * columns + lines * pitch * channels + nr
-    scratch = -(-scratch // 16) * 16
-    return _Launch(
-        kernel=WEIGHT_GRADIENT[itemsize],
-        window=tuple(getattr(g, name) for name in WINDOW),
+    ints = arguments("weight_gradient")(
+        **window(g, strides),
         kc=kc,
-        panels=panels,
-        blocking=(kc, most, joined, tap_blocks, block_units, channel_blocks, filter_blocks, block_panels, scratch),
-        tiles=tiles * filter_blocks,
-        scratch=scratch,
+        most=most,
+        joined=joined,
+        tap_blocks=tap_blocks,
+        block_units=block_units,
+        channel_blocks=channel_blocks,
+        filter_blocks=filter_blocks,
+        block_panels=block_panels,
     )
+    size = scratch("weight_gradient", dtype, ints)
+    return _Launch(kernel("weight_gradient", dtype), ints, panels, tiles * filter_blocks, size)
 
 
 def _lanes_used(values: int, lanes: int) -> float:
@@ -221,7 +220,7 @@ def _lanes_used(values: int, lanes: int) -> float:
 
 def _sums_along_positions(g: ConvGeometry, itemsize: int) -> bool:
     """Whether positions fill vectors better than the few channels do, and few filters fill tiles."""
-    from fastconv.kernels.gemm import LANES, MR, NR
+    from fastconv.kernels.slots import LANES, MR, NR
 
     icg, lanes = g.ic // g.g, LANES[itemsize]
     if icg > NR[itemsize]:
@@ -238,18 +237,19 @@ class _TapLaunch(NamedTuple):
     """The arguments of the kernel for few channels (see kernels/simd/tap_gradient.h)."""
 
     kernel: int
-    window: tuple[int, ...]
-    blocking: tuple[int, ...]
+    arguments: Any
     tiles: int
     scratch: int
+    """Bytes of each worker."""
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
-def _tap_launch(g: ConvGeometry, itemsize: int, threads: int) -> _TapLaunch:
+def _tap_launch(g: ConvGeometry, dtype: np.dtype, threads: int, strides: tuple[int, int, int, int]) -> _TapLaunch:
+    """For an image of such strides, in elements."""
     from fastconv.kernels.cpu import cache_bytes
-    from fastconv.kernels.gemm import LANES, MR, TAP_GRADIENT
-    from fastconv.kernels.lowering import WINDOW
+    from fastconv.kernels.slots import LANES, MR, arguments, kernel, scratch
 
+    itemsize = dtype.itemsize
     lanes = LANES[itemsize]
     l1, l2, _ = (size // itemsize for size in cache_bytes())
     icg, ocg = g.ic // g.g, g.oc // g.g
@@ -265,17 +265,14 @@ def _tap_launch(g: ConvGeometry, itemsize: int, threads: int) -> _TapLaunch:
     filter_blocks = max(-(-panels // most), min(panels, -(-2 * threads // g.g)))
     block_filters = -(-panels // filter_blocks) * MR
     filter_blocks = -(-ocg // block_filters)
-    lines = min(g.kh * rows, g.sh * (rows + (g.kh - 1) * g.dh // g.sh))
-    pitch = min(g.kw * cols, g.sw * (cols + (g.kw - 1) * g.dw // g.sw))
-    scratch = g.reduction * (8 // itemsize + block_filters * lanes) + icg * lines * pitch + lanes
-    scratch = -(-scratch // 16) * 16
-    return _TapLaunch(
-        kernel=TAP_GRADIENT[itemsize],
-        window=tuple(getattr(g, name) for name in WINDOW),
-        blocking=(rows, cols, filter_blocks, block_filters, scratch),
-        tiles=g.g * filter_blocks,
-        scratch=scratch,
+    ints = arguments("tap_gradient")(
+        **window(g, strides),
+        block_rows=rows,
+        block_cols=cols,
+        filter_blocks=filter_blocks,
+        block_filters=block_filters,
     )
+    return _TapLaunch(kernel("tap_gradient", dtype), ints, g.g * filter_blocks, scratch("tap_gradient", dtype, ints))
 
 
 def weight_adjoint(g: ConvGeometry, x: np.ndarray, grad: np.ndarray, out: np.ndarray, threads: int) -> None:
@@ -283,33 +280,33 @@ def weight_adjoint(g: ConvGeometry, x: np.ndarray, grad: np.ndarray, out: np.nda
     if g.ndim == 3:
         _weight_adjoint_3d(g, x, grad, out, threads)
         return
-    from fastconv.kernels.gemm import MR, PACK_LEFT
+    from fastconv.kernels.slots import MR, arguments, kernel
 
     threads = min(threads, 1 + int(g.flops / _FLOPS_A_THREAD))
     grad = np.ascontiguousarray(grad)
     by_taps = _sums_along_positions(g, x.itemsize)
     note(g, ", ", x.dtype, ", by ", "tap_gradient" if by_taps else "weight_gradient", threads=threads)
     if by_taps:
-        launch = _tap_launch(g, x.itemsize, threads)
+        launch = _tap_launch(g, x.dtype, threads, element_strides(x))
         team.run_tiles(
             launch.kernel,
-            (x, grad, out, team.aligned_empty(threads * launch.scratch, x.dtype)),
-            (*launch.window, *element_strides(x), *launch.blocking),
+            (x, grad, out, team.aligned_empty(threads * launch.scratch, BYTE)),
+            launch.arguments,
             (),
             launch.tiles,
             threads,
             max(1, launch.tiles // (16 * threads)),
         )
         return
-    launch = _launch(g, x.itemsize, threads)
+    launch = _launch(g, x.dtype, threads, element_strides(x))
     packed = team.aligned_empty(g.n * g.g * launch.panels * MR * g.positions, x.dtype)
-    ints = (g.oc // g.g, g.positions, launch.kc, launch.panels)
+    packing = arguments("pack_left")(M=g.oc // g.g, K=g.positions, kc=launch.arguments.kc, panels=launch.panels)
     tiles = g.n * g.g * launch.panels
-    team.run_tiles(PACK_LEFT[x.itemsize], (grad, packed), ints, (), tiles, threads)
+    team.run_tiles(kernel("pack_left", x.dtype), (grad, packed), packing, (), tiles, threads)
     team.run_tiles(
         launch.kernel,
-        (x, packed, out, team.aligned_empty(threads * launch.scratch, x.dtype)),
-        (*launch.window, *element_strides(x), *launch.blocking),
+        (x, packed, out, team.aligned_empty(threads * launch.scratch, BYTE)),
+        launch.arguments,
         (),
         launch.tiles,
         threads,

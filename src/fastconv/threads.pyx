@@ -62,7 +62,7 @@ cdef int check_signals() noexcept with gil:
     return PyErr_CheckSignals()
 
 
-def run_tiles(kernel, tuple arrays, tuple ints, tuple scalars, int64_t tiles, int64_t threads, int64_t grain=1):
+def run_tiles(kernel, tuple arrays, ints, tuple scalars, int64_t tiles, int64_t threads, int64_t grain=1):
     """Run the tile kernel at address `kernel` over `tiles` tiles on at most `threads` threads.
 
     `arrays` holds ndarrays, addresses and ``None`` (a null pointer); the caller keeps them alive. `grain` tiles are
@@ -70,9 +70,10 @@ def run_tiles(kernel, tuple arrays, tuple ints, tuple scalars, int64_t tiles, in
     (`stops` in kernels/simd/simd.h); results are then incomplete.
     """
     cdef Region region
+    cdef tuple integers = tuple(ints)  # which may have names
     if recorded_launches is not NULL:
-        (<list> recorded_launches).append((kernel, arrays, ints, scalars, tiles, threads, grain))
-    fill_region(&region, kernel, arrays, ints, scalars, tiles, grain)
+        (<list> recorded_launches).append((kernel, arrays, integers, scalars, tiles, threads, grain))
+    fill_region(&region, kernel, arrays, integers, scalars, tiles, grain)
     run(&region, threads)
 
 

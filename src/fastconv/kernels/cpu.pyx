@@ -4,6 +4,7 @@ import os
 import time
 
 from libc.stdint cimport int64_t
+from libc.string cimport strcmp
 
 cdef extern from *:
     r"""
@@ -35,6 +36,8 @@ cdef extern from *:
     const simd_kernels *simd_level(int level) noexcept nogil
     int read_cpuid(unsigned int leaf, unsigned int part, unsigned int *words) noexcept nogil
 
+ctypedef double (*peak_function)(int64_t rounds, double *value) noexcept nogil
+
 
 def available_isas():
     """The instruction sets that this CPU supports, most capable first."""
@@ -64,6 +67,22 @@ cdef const simd_kernels *pick() except NULL:
 
 
 picked = pick()
+
+
+cdef const kernel_slot *found(const char *name, const char *type) except NULL:
+    """The kernel of that name for values of a type such as "f4"."""
+    cdef const kernel_slot *const *of_type = picked.kernels
+    cdef const kernel_slot *slot
+    while of_type[0] != NULL:
+        slot = of_type[0]
+        while slot.name != NULL:
+            if strcmp(slot.name, name) == 0 and strcmp(slot.type, type) == 0:
+                return slot
+            slot += 1
+        of_type += 1
+    raise LookupError(f"no kernel {name.decode()!r} for {type.decode()!r}")
+
+
 MOST_ARRAYS = MAX_ARRAYS
 
 
@@ -92,7 +111,7 @@ def measure_peak_flops(itemsize, seconds=0.02, bursts=5):
 
     The best of `bursts` bursts of about `seconds` each; `itemsize` is 4 (float32) or 8 (float64).
     """
-    cdef const real_kernels *kernels = picked.f32 if itemsize == 4 else picked.f64
+    cdef peak_function peak = <peak_function> found(b"peak", b"f4" if itemsize == 4 else b"f8").function
     cdef int64_t rounds = 1024
     cdef double value = 0.5
     best = 0.0
@@ -101,7 +120,7 @@ def measure_peak_flops(itemsize, seconds=0.02, bursts=5):
         while elapsed < seconds:
             rounds *= 2
             start = time.perf_counter()
-            flops = kernels.peak(rounds, &value)
+            flops = peak(rounds, &value)
             elapsed = time.perf_counter() - start
         best = max(best, flops / elapsed)
         rounds //= 2

@@ -8,18 +8,21 @@ null. ``ints``: values per plane, channels, activation code. ``scalars``: the ac
 
 from libc.stdint cimport int64_t, intptr_t
 
-from fastconv.kernels.cpu cimport picked
+from fastconv.kernels.cpu cimport found
 
 ctypedef void (*row_f32)(float *, int64_t, const float *, int64_t, int64_t, double) noexcept nogil
 ctypedef void (*row_f64)(double *, int64_t, const double *, int64_t, int64_t, double) noexcept nogil
 
+cdef row_f32 row_of_f32 = <row_f32> found(b"epilogue", b"f4").function
+cdef row_f64 row_of_f64 = <row_f64> found(b"epilogue", b"f8").function
+
 
 cdef void epilogue_f32(float *values, int64_t n, const float *bias, int64_t m, int64_t code, double a) noexcept nogil:
-    (<row_f32> picked.f32.epilogue)(values, n, bias, m, code, a)
+    row_of_f32(values, n, bias, m, code, a)
 
 
 cdef void epilogue_f64(double *values, int64_t n, const double *bias, int64_t m, int64_t code, double a) noexcept nogil:
-    (<row_f64> picked.f64.epilogue)(values, n, bias, m, code, a)
+    row_of_f64(values, n, bias, m, code, a)
 
 
 cdef void planes_f32(void **arrays, const int64_t *ints, const double *scalars,
@@ -38,5 +41,5 @@ cdef void planes_f64(void **arrays, const int64_t *ints, const double *scalars,
                      ints[2], scalars[0])
 
 
-ROW = {"float32": <intptr_t> picked.f32.epilogue, "float64": <intptr_t> picked.f64.epilogue}
+ROW = {"float32": <intptr_t> row_of_f32, "float64": <intptr_t> row_of_f64}
 PLANES = {"float32": <intptr_t> &planes_f32, "float64": <intptr_t> &planes_f64}

@@ -16,15 +16,17 @@ make a tile (`spread` = dh, stride 1), otherwise all lines, or the lines that ea
 Values are moved as integers of their size, or as pairs of these.
 """
 
-from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, intptr_t
+from collections import namedtuple
 
-from fastconv.kernels.cpu cimport picked, stops
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, intptr_t
+from libc.string cimport memset
+
+from fastconv.kernels.cpu cimport found, picked, stops
 
 cdef extern from "simd/simd.h":
     enum:
         CACHE_LINE
         COMPLEX_TAPS
-        FILTER_TYPES
         LEAKY_RELU
         TAPS
 
@@ -33,19 +35,17 @@ cdef extern from "simd/simd.h":
         int64_t rows, cols, channels, kw, weights, runs, long_runs, run, activation, flat
         int64_t block_rows, across, stride, every
 
-cdef int kind
-
 # The sweeps of simd/filter.h, and the values of their vectors, by the type of the values, such as "f4"; integers wrap
-# around alike, signed or not. Taps of a column that they take at a time, and the rows of blocks of two vectors,
-# in general and for 3 × 3 filters of one channel.
-KINDS = tuple(picked.filters[kind].type.decode() for kind in range(FILTER_TYPES))
-FILTERS = {KINDS[kind]: <intptr_t> picked.filters[kind].filter for kind in range(FILTER_TYPES)}
-LANES = {KINDS[kind]: picked.filters[kind].lanes for kind in range(FILTER_TYPES)}
+# around alike, signed or not, and single bytes are summed in two. Taps of a column that they take at a time, and the
+# rows of blocks of two vectors, in general and for 3 × 3 filters of one channel.
+KINDS = ("f4", "f8", "i1", "i2", "i4", "i8", "c8", "c16")
+FILTERS = {kind: <intptr_t> found(b"filter", kind.encode()).function for kind in KINDS}
+LANES = {kind: picked.lanes_bytes // max(2, int(kind[1:])) for kind in KINDS}
 RUN = {"f": TAPS, "i": TAPS, "c": COMPLEX_TAPS}
 WIDE_ROWS, WIDE_3_ROWS = picked.wide_rows, picked.wide_3_rows
 
 # The sweeps of simd/rolling.h, by the type of the values.
-ROLLING = {"f4": <intptr_t> picked.f32.rolling, "f8": <intptr_t> picked.f64.rolling}
+ROLLING = {kind: <intptr_t> found(b"rolling", kind.encode()).function for kind in ("f4", "f8")}
 
 ctypedef void (*sweep_function)(void **arrays, const int64_t *ints, const double *scalars,
                                 int64_t begin, int64_t end, int64_t worker) noexcept nogil
@@ -63,21 +63,43 @@ ctypedef fused item:
     int32_t
     int64_t
 
-# The integers of the kernels, in order. Strides and pitches are in items.
+# The integers of the kernels. Strides and pitches are in items; a complex number has two.
 cdef struct Tiles:
     # Geometry.
     int64_t groups, icg, ocg, ih, iw, oh, ow, kh, kw, sh, sw, dh, pt, pl
-    # Of the sweep: items of a value; rows and columns of the least that it computes; `Sweep` names the others.
-    int64_t unit, least_rows, least_cols, block_rows, across, stride, every, flat, runs, long_runs, run
-    # Of the tiles, and of the largest rectangles that are computed from a strip; the columns that see only the image.
-    int64_t spread, row_tile, row_tiles, strip_rows, strip_cols, in_place, first_inside, last_inside
-    # Of the lines: lines of the image from one vector of a block to the next, and of a strip; of a strip from one row
-    # or tap to the next; which of the image are in it (`by_tap` makes these three depend on its rows); the planes of
-    # each, how they go on, and how long they are, if there are several.
-    int64_t image_lines, strip_lines, row_lines, tap_lines, segment, line_step, by_tap
-    int64_t planes, step, reach, plane_pitch, scratch
+    int64_t unit          # items of a value
+    int64_t least_rows    # rows of the smallest rectangle that the sweep computes
+    int64_t least_cols    # columns of that
+    # Of the sweep, by their names in `Sweep`.
+    int64_t block_rows, across, stride, every, flat, runs, long_runs, run
+    int64_t spread        # distance of the output rows of a tile, which are of one residue
+    int64_t row_tile      # rows of a tile
+    int64_t row_tiles     # tiles of one residue
+    int64_t strip_rows    # rows of the largest rectangle that is computed from a strip
+    int64_t strip_cols    # columns of that
+    int64_t in_place      # whether lines of the image are read where they lie, if a rectangle sees nothing else
+    int64_t first_inside  # the first column that sees only the image
+    int64_t last_inside   # the one after the last of these
+    int64_t image_lines   # lines of the image from one vector of a block to the next
+    int64_t strip_lines   # likewise of a strip
+    int64_t row_lines     # lines of a strip from one row to the next
+    int64_t tap_lines     # lines of a strip from one tap to the next
+    int64_t segment       # lines of a strip that follow each other by line_step
+    int64_t line_step     # lines of the image from one of those to the next
+    int64_t by_tap        # whether tap_lines and segment are the rows of the strip
+    int64_t planes        # planes of each line
+    int64_t step          # columns of the image from one value of a plane to the next
+    int64_t reach         # columns that a plane has beyond those of the outputs
+    int64_t plane_pitch   # distance from one plane to the next, if there are several
+    int64_t scratch       # of each worker
     # Strides of the image.
     int64_t xn, xc, xh, xw
+
+cdef Tiles nothing
+memset(&nothing, 0, sizeof(Tiles))
+
+# The same as a named tuple: a struct becomes a dictionary by its fields, in their order.
+arguments = namedtuple("Tiles", nothing)
 
 # The position of a strip in the image; often the next tile has it in another plane, with the same zeros.
 cdef struct Place:

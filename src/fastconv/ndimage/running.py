@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -226,66 +225,83 @@ class _Launch(NamedTuple):
     """The kernel arguments that do not depend on values."""
 
     addresses: tuple[Any, ...]
-    ints: tuple[int, ...]
+    kernel: int
+    arguments: tuple[int, ...]
     tiles: int
     scratch: int
+    """Bytes of all workers."""
     workers: int
 
 
 @remembered(256)
 def _launch(
-    fold: str, planes: Planes, down: Window, along: Window, strides: tuple[int, ...], kind: str, num_threads: int
+    fold: str, planes: Planes, down: Window, along: Window, strides: tuple[int, ...], dtype: np.dtype, num_threads: int
 ) -> _Launch:
     from fastconv.kernels.cpu import cache_bytes
-    from fastconv.kernels.windows import FOLDS, LINE_BYTES, WORKING_LINES
+    from fastconv.kernels.slots import CACHE_LINE, arguments, kernel, scratch
 
     (count, rows, columns), inner = planes.shape, planes.inner
-    size, reach = int(kind[1:]), inner * (along.size - 1)
-    # For every step but the first, its own rows and those it looks back to.
-    widths = [down.size >> bit for bit in range(down.size.bit_length() - 1, -1, -1)]
-    lines = WORKING_LINES + sum(width + following % 2 + 1 for width, following in pairwise(widths[1:]))
+    size, reach = dtype.itemsize, inner * (along.size - 1)
+    xn, xh, xw = strides
+    ints = arguments("windows")(
+        size=size,
+        ih=rows,
+        iw=columns,
+        xn=xn,
+        xh=xh,
+        xw=xw,
+        kh=down.size,
+        kw=along.size,
+        pt=down.begin,
+        pl=along.begin * inner,
+        inner=inner,
+        row_tile=rows,
+        down=1,
+        col_tile=1,
+        across=columns,
+    )
+    # As many lines are worked in, whatever their length: here each of them is one cache line.
+    lines = scratch("windows", dtype, ints._replace(kw=1)) // CACHE_LINE
     # Everything fits in L2: lines that fit in L1 would be short, and starting a line costs more than L1 gains.
     fitting = cache_bytes()[1] // 4 // (size * lines) - reach
     col_tile = min(columns, max(fitting, reach, _SHORTEST))
-    pitch = -(-(col_tile + reach) * size // LINE_BYTES) * LINE_BYTES
     across = -(-columns // col_tile)
     workers = min(num_threads, threads_for(count * rows * columns * (down.size * along.size).bit_length()))
     # Every band of rows folds the down.size - 1 rows above it again.
     bands = min(-(-2 * workers // (count * across)) if workers > 1 else 1, max(1, rows // (2 * down.size)))
     row_tile = -(-rows // bands)
+    ints = ints._replace(row_tile=row_tile, down=-(-rows // row_tile), col_tile=col_tile, across=across)
+    first_fold, last_fold = ("sum", "mean") if fold == "mean" else (fold, fold)
     samples = columns // inner
     at = edge_indices(along.begin, samples + along.size - 1 - along.begin, samples, along.mode)[:, np.newaxis]
     return _Launch(
         (
             edge_indices(down.begin, rows + down.size - 1 - down.begin, rows, down.mode),
             constant(np.where(at < 0, -1, at * inner + np.arange(inner))),
-            *FOLDS[fold, kind],
+            kernel(first_fold, dtype),
+            kernel(last_fold, dtype),
         ),
-        (
-            *(size, rows, columns, *strides, down.size, along.size, down.begin, along.begin * inner, inner),
-            *(row_tile, -(-rows // row_tile), col_tile, across, pitch, pitch * lines),
-        ),
-        count * -(-rows // row_tile) * across,
-        workers * pitch * lines,
+        kernel("windows", dtype),
+        ints,
+        count * ints.down * across,
+        workers * scratch("windows", dtype, ints),
         workers,
     )
 
 
 def _run(fold: str, operand: np.ndarray, step: _Step, fill: np.ndarray, out: np.ndarray) -> bool:
     """Run the step, and return whether every mean is finite; extremes are not checked."""
-    from fastconv.kernels.windows import WINDOWS
-
     x = operand.reshape(step.planes.shape)
-    launch = _launch(fold, *step[:3], x.strides, x.dtype.str[1:], team.get_num_threads())
+    launch = _launch(fold, *step[:3], x.strides, x.dtype, team.get_num_threads())
     row_map, col_map, *folds = launch.addresses
     size = step.down.size, step.along.size
     note(fold, " of ", size, " over ", x.shape, ", ", x.dtype, ", by windows", threads=launch.workers)
     workspace = team.aligned_empty(launch.scratch, _BYTE)
     not_finite = team.flags(launch.workers) if fold == "mean" else None
     team.run_tiles(
-        WINDOWS,
+        launch.kernel,
         (x, out, workspace, row_map, col_map, fill, *folds, not_finite),
-        launch.ints,
+        launch.arguments,
         (),
         launch.tiles,
         launch.workers,

@@ -418,9 +418,9 @@ def _sloped(x: np.ndarray, slopes: np.ndarray, result: np.ndarray) -> np.ndarray
 
 def _activated(activation: Any, x: npt.ArrayLike, out: np.ndarray | None) -> np.ndarray:
     """Apply an activation of the epilogue on its own."""
-    from fastconv.kernels.layers import ACTIVATE
+    from fastconv.kernels.slots import arguments
 
     code, parameter = parse_activation(activation)
     x, result = operand_and_result(x, out)
-    ints = (x.size, _TILE_VALUES, code)
-    return launched(ACTIVATE, x, result, (), ints, -(-x.size // _TILE_VALUES), scalars=(parameter,), grain=_GRAIN)
+    ints = arguments("activation")(values=x.size, tile_values=_TILE_VALUES, activation=code)
+    return launched("activation", x, result, (), ints, -(-x.size // _TILE_VALUES), scalars=(parameter,), grain=_GRAIN)

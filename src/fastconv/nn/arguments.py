@@ -50,7 +50,7 @@ def result_like(shape: Sequence[int], dtype: np.dtype, out: np.ndarray | None) -
 
 
 def launched(
-    kernel: dict[int, int],
+    name: str,
     x: np.ndarray,
     result: np.ndarray,
     beside: tuple,
@@ -60,12 +60,16 @@ def launched(
     scalars: tuple[float, ...] = (),
     grain: int = 1,
 ) -> np.ndarray:
-    """`result`, once a kernel has read `x` and written all its values; it may be `x`, or overlap it."""
+    """`result`, once the kernel of that name has read `x` and written all its values; it may be `x`, or overlap it."""
+    from fastconv.kernels.slots import kernel
+
     source = as_contiguous(x)
     # In place is fine, as long as every value goes where it came from.
     direct = (result is x and source is x) or is_target(result, source, *beside)
     target = result if direct else np.empty(result.shape, result.dtype)
-    team.run_tiles(kernel[x.itemsize], (source, target, *beside), ints, scalars, tiles, team.get_num_threads(), grain)
+    team.run_tiles(
+        kernel(name, x.dtype), (source, target, *beside), ints, scalars, tiles, team.get_num_threads(), grain
+    )
     if target is result:
         return repeatable(result)
     result[...] = target
@@ -74,14 +78,15 @@ def launched(
 
 def channelwise(x: np.ndarray, result: np.ndarray, *constants: np.ndarray | None) -> np.ndarray:
     """`result` of a kernel of kernels/simd/layers.h on each channel of ``x (N, C, ...)`` or ``(C,)``."""
-    from fastconv.kernels.layers import CHANNELS
+    from fastconv.kernels.slots import arguments
 
     channels = x.shape[min(1, x.ndim - 1)]
     inner = prod(x.shape[2:])
     size = channels if inner == 1 else inner
     grain = max(1, _GRAIN_VALUES // max(1, size))
     tiles = x.size // max(1, size) * -(-size // _TILE_VALUES)
-    return launched(CHANNELS, x, result, constants, (inner, channels, _TILE_VALUES), tiles, grain=grain)
+    ints = arguments("channels")(inner=inner, channels=channels, part=_TILE_VALUES)
+    return launched("channels", x, result, constants, ints, tiles, grain=grain)
 
 
 def checked_channels(name: str, value: Any, x: np.ndarray, default: float | None = None) -> np.ndarray:

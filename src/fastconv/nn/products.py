@@ -81,17 +81,25 @@ def linear(
 def multiply(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, out: np.ndarray) -> None:
     """``x @ weight.T + bias`` into `out`, for C-contiguous matrices of one type."""
     from fastconv.kernels.cpu import cache_bytes
-    from fastconv.kernels.gemm import MR
-    from fastconv.kernels.layers import INNER
+    from fastconv.kernels.slots import MR, arguments, kernel
 
     (samples, inputs), outputs, threads = x.shape, len(weight), team.get_num_threads()
     block = min(_BLOCK_OUTPUTS, -(-outputs // (threads * MR)) * MR) or 1
     steps = max(1, cache_bytes()[1] // 2 // (x.itemsize * _STEPS))  # blocks of steps that L2 holds, of all rows
     rows = max(1, min(samples, steps))
+    ints = arguments("inner")(
+        N=samples,
+        M=outputs,
+        K=inputs,
+        block=block,
+        kc=_STEPS,
+        at_a_time=max(1, steps // rows) * _STEPS,
+        block_rows=rows,
+    )
     team.run_tiles(
-        INNER[x.itemsize],
+        kernel("inner", x.dtype),
         (x, weight, bias, out),
-        (samples, outputs, inputs, block, _STEPS, max(1, steps // rows) * _STEPS, rows),
+        ints,
         (),
         -(-outputs // block) * -(-samples // rows),
         min(threads, 1 + 2 * weight.size * samples // _FLOPS_A_THREAD),

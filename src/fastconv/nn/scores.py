@@ -104,13 +104,11 @@ def log_softmax(
 def _softmax(
     x: npt.ArrayLike, dim: int | None, dtype: npt.DTypeLike | None, out: np.ndarray | None, logarithm: bool
 ) -> np.ndarray:
-    from fastconv.kernels.layers import SOFTMAX
-
     x, result = operand_and_result(x if dtype is None else _converted(x, dtype), out)
     if dim is None:
         dim = 0 if x.ndim in (0, 1, 3) else 1
-    ints, tiles, grain = _slices(x, checked_axis("dim", dim, x.ndim))
-    return launched(SOFTMAX, x, result, (), (*ints, logarithm), tiles, grain=grain) if x.size else result
+    ints, tiles, grain = _slices(x, checked_axis("dim", dim, x.ndim), logarithm)
+    return launched("softmax", x, result, (), ints, tiles, grain=grain) if x.size else result
 
 
 def _converted(x: npt.ArrayLike, dtype: npt.DTypeLike) -> np.ndarray:
@@ -121,14 +119,15 @@ def _converted(x: npt.ArrayLike, dtype: npt.DTypeLike) -> np.ndarray:
     return x.astype(common_float(dtype=np.empty(0, dtype)), copy=False)
 
 
-def _slices(x: np.ndarray, axis: int) -> tuple[tuple[int, int, int], int, int]:
-    """The integers of the softmax kernel for slices along an axis, its tiles, and how many to hand out at a time."""
-    from fastconv.kernels.layers import SOFTMAX_COLUMNS
+def _slices(x: np.ndarray, axis: int, logarithm: bool) -> tuple[Any, int, int]:
+    """The arguments of the softmax kernel for slices along an axis, its tiles, and how many to hand out at a time."""
+    from fastconv.kernels.slots import SOFTMAX_COLUMNS, arguments
 
     inner = prod(x.shape[axis + 1 :])
     blocks = -(-inner // SOFTMAX_COLUMNS)
     tiles = prod(x.shape[:axis]) * blocks
-    return (x.shape[axis], inner, blocks), tiles, max(1, _GRAIN_VALUES * tiles // max(1, x.size))
+    ints = arguments("softmax")(classes=x.shape[axis], inner=inner, blocks=blocks, logarithm=logarithm)
+    return ints, tiles, max(1, _GRAIN_VALUES * tiles // max(1, x.size))
 
 
 @repeated(by_value=("weight",))
@@ -202,8 +201,8 @@ def cross_entropy(
 
 def _cross_entropy(x: np.ndarray, target: np.ndarray, weight: Any, ignore_index: int, reduction: str) -> np.ndarray:
     """The usual case, which needs one logarithm for each sample and not one for each class."""
-    from fastconv.kernels.layers import SOFTMAX
     from fastconv.kernels.losses import LOSSES
+    from fastconv.kernels.slots import kernel
 
     _check_loss(x, reduction)
     _check_classes(x, target)
@@ -213,15 +212,15 @@ def _cross_entropy(x: np.ndarray, target: np.ndarray, weight: Any, ignore_index:
     if not target.size:
         out[...] = np.nan if reduction == "mean" else 0
         return out
-    (classes, inner, blocks), tiles, grain = _slices(x, class_axis(x))
+    slices, tiles, grain = _slices(x, class_axis(x), True)
     peaks, logarithms = (team.aligned_empty(target.size, x.dtype) for _ in range(2))
-    arrays, ints = (x, None, peaks, logarithms), (classes, inner, blocks, True)
-    team.run_tiles(SOFTMAX[x.itemsize], arrays, ints, (), tiles, team.get_num_threads(), grain)
+    arrays = (x, None, peaks, logarithms)
+    team.run_tiles(kernel("softmax", x.dtype), arrays, slices, (), tiles, team.get_num_threads(), grain)
     flag, chosen = team.flags(1), as_contiguous(converted(target, _CLASS))
-    ints = (classes, inner, target.size, ignored, reduction == "none", reduction == "mean")
+    ints = (slices.classes, slices.inner, target.size, ignored, reduction == "none", reduction == "mean")
     team.run_tiles(LOSSES[x.itemsize], (x, peaks, logarithms, chosen, weights, out, flag), ints, (), 1, 1)
     if flag[0]:
-        _check_chosen(target, target != ignored, classes)
+        _check_chosen(target, target != ignored, slices.classes)
     return repeatable(out)
 
 

@@ -159,11 +159,27 @@ def sum_error(geometry: ConvGeometry, dtype: np.dtype, steps: int | None = None)
     return _MAX_OVER_RMS * unit * max(1.0, sqrt(running / 6))
 
 
+# The type of scratch memory, whose parts are of several types.
+BYTE = np.dtype(np.uint8)
+
+
+# What kernels call the strides of images.
+STRIDES = ("xn", "xc", "xh", "xw")
+
+
 def element_strides(x: np.ndarray) -> tuple[int, int, int, int]:
     """The strides of a batch of images in elements."""
     n, c, h, w = x.strides
     size = x.itemsize
     return n // size, c // size, h // size, w // size
+
+
+def window(geometry: ConvGeometry, strides: tuple[int, int, int, int]) -> dict[str, int]:
+    """The arguments WINDOW_FIELDS of kernels/simd/simd.h, for images of such `element_strides`."""
+    from fastconv.kernels.lowering import WINDOW
+
+    fields = {name: getattr(geometry, name) for name in WINDOW}
+    return fields | dict(zip(STRIDES, strides, strict=True))
 
 
 def finish_planes(geometry: ConvGeometry, out: np.ndarray, epilogue: Epilogue, threads: int) -> None:

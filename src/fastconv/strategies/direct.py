@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import sys
 from math import ceil, gcd, prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
 from fastconv.remembering import remembered
 from fastconv.replay import constant
-from fastconv.strategies.base import FMA_FLOPS, KeepsWeights, SumsProducts, sum_error
+from fastconv.strategies.base import FMA_FLOPS, STRIDES, KeepsWeights, SumsProducts, sum_error
 
 # Strips of this many bytes stay in L2, or in L1 if every filter of a group reads them anew.
 _STRIP_BYTES, _SHARED_STRIP_BYTES = 1 << 18, 1 << 15
@@ -46,6 +46,9 @@ _WIDE = 32
 # stores of the row before. (Were the offsets different, up to twice as many lines as there are ways would take 10 to
 # 20 % less in place; at the same offset they take a third more.)
 _PAGE, _NEAR, _WAYS = 4096, 256, 8
+
+# What the kernels are told of the geometry by its own names.
+_WINDOW = ("ih", "iw", "oh", "ow", "kh", "kw", "sh", "sw", "dh", "pt", "pl")
 
 # Bytes per second from L2, and to read an image and write the output: in place, or by way of a strip.
 _L2_BYTES, _IN_PLACE_BYTES, _GATHERED_BYTES = 6e10, 8e10, 3.5e10
@@ -230,7 +233,8 @@ def _lanes(dtype: np.dtype) -> int:
 class _Tiling(NamedTuple):
     """How output planes are cut into tiles; `ints` are the kernel's integers (kernels/sweep.pyx)."""
 
-    ints: tuple[int, ...]
+    arguments: Any
+    """Those of the kernels, but for the strides of images, which are still zero."""
     in_place: bool
     plane_pitch: int
     tiles: int
@@ -240,7 +244,7 @@ class _Tiling(NamedTuple):
 @functools.lru_cache(maxsize=REMEMBERED)
 def _tiling(g: ConvGeometry, dtype: np.dtype, xh: int, xw: int) -> _Tiling:
     """The tiling for images whose lines and columns are `xh` and `xw` values apart."""
-    from fastconv.kernels.sweep import RUN, pitch_of
+    from fastconv.kernels.sweep import RUN, arguments, pitch_of
 
     unit, icg, lanes = _unit(dtype), g.ic // g.g, _lanes(dtype)
     columns, blocks = _columns(g, dtype), _blocks(g, dtype)
@@ -292,12 +296,38 @@ def _tiling(g: ConvGeometry, dtype: np.dtype, xh: int, xw: int) -> _Tiling:
     scratch = -(-values // 64) * 64
     plane_pitch = ((strip_cols - 1) * every + 1 + columns.reach) * unit if columns.planes > 1 else 0
     return _Tiling(
-        ints=(
-            *(g.g, icg, g.oc // g.g, g.ih, g.iw, g.oh, g.ow, g.kh, g.kw, g.sh, g.sw, g.dh, g.pt, g.pl),
-            *(unit, block_rows, block_cols, blocks.rows, blocks.across, blocks.stride, every, blocks.flat),
-            *(runs, runs - (runs * run - g.kh), run),
-            *(blocks.spread, row_tile, row_tiles, strip_rows, strip_cols, in_place, first, last),
-            *(image_lines, *lines, columns.planes, columns.step, columns.reach, plane_pitch, scratch * unit),
+        arguments=arguments(
+            groups=g.g,
+            icg=icg,
+            ocg=g.oc // g.g,
+            **{name: getattr(g, name) for name in _WINDOW},
+            unit=unit,
+            least_rows=block_rows,
+            least_cols=block_cols,
+            block_rows=blocks.rows,
+            across=blocks.across,
+            stride=blocks.stride,
+            every=every,
+            flat=blocks.flat,
+            runs=runs,
+            long_runs=runs - (runs * run - g.kh),
+            run=run,
+            spread=blocks.spread,
+            row_tile=row_tile,
+            row_tiles=row_tiles,
+            strip_rows=strip_rows,
+            strip_cols=strip_cols,
+            in_place=in_place,
+            first_inside=first,
+            last_inside=last,
+            image_lines=image_lines,
+            **lines._asdict(),
+            planes=columns.planes,
+            step=columns.step,
+            reach=columns.reach,
+            plane_pitch=plane_pitch,
+            scratch=scratch * unit,
+            **dict.fromkeys(STRIDES, 0),
         ),
         in_place=in_place,
         plane_pitch=plane_pitch,
@@ -326,14 +356,15 @@ def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, ...]) -> _Laun
     unit = _unit(dtype)
     size = dtype.itemsize // unit
     tiling = _tiling(g, dtype, *(stride // dtype.itemsize for stride in strides[-2:]))
-    ints = (*tiling.ints, *(stride // size for stride in strides))
+    by_item = (stride // size for stride in strides)
+    arguments = tiling.arguments._replace(**dict(zip(STRIDES, by_item, strict=True)))
     return _Launch(
         compute=COMPUTE[size],
         sweep=(ROLLING if _rolls(g, dtype) else FILTERS)[_kind(dtype)],
         finish=ROW.get(dtype.name),
         tables=(
             *map(constant, _places(g, _columns(g, dtype), tiling.plane_pitch, unit)),
-            constant(np.array(ints, np.int64)),
+            constant(np.array(arguments, np.int64)),
         ),
         tiles=tiling.tiles,
         grain=max(1, _PRODUCTS_AT_A_TIME * tiling.tiles // max(1, g.n * g.oc * g.positions * g.reduction)),

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from math import frexp, isfinite, log2, prod, sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,7 +28,9 @@ from fastconv.geometry import REMEMBERED, ConvGeometry
 from fastconv.remembering import remembered
 from fastconv.replay import unrepeatable
 from fastconv.strategies.base import (
+    BYTE,
     DEFAULT_MAX_WORKSPACE,
+    STRIDES,
     PreparesFirst,
     element_strides,
     refuse_unless_real_2d,
@@ -45,8 +47,6 @@ _TABLE_BYTES = 64 << 20
 
 # Number of tilings for which prepared filters keep spectra.
 _MOST_KEPT = 4
-
-_CACHE_LINE = 64
 
 # Floating-point operations per second of a pair's two transforms, counting 5 n log2 n, by the size of its plane and
 # spectrum: in L2, in L3, or beyond.
@@ -173,36 +173,12 @@ def _filters_at_once(g: ConvGeometry, tiling: _Tiling, itemsize: int, max_worksp
     return min(g.oc, max(1, max_workspace // 2 // spectra))
 
 
-def _workers(g: ConvGeometry, tiling: _Tiling, itemsize: int, threads: int, max_workspace: int) -> int:
+def _workers(g: ConvGeometry, tiling: _Tiling, dtype: np.dtype, threads: int, max_workspace: int) -> int:
     """As many threads as there are pairs of tiles, and scratch memory within the limit."""
     if threads == 1:
         return 1
-    scratch = _Planes.of(tiling, itemsize).scratch(g.ic // g.g, g.oc // g.g) * itemsize
+    scratch = _scratch("fft", g, tiling, dtype)
     return max(1, min(threads, g.n * g.g * tiling.pairs, max_workspace // 2 // scratch))
-
-
-class _Planes(NamedTuple):
-    """The layout of planes in memory, in values."""
-
-    pitch: int
-    gap: int
-    plane: int
-    lines: int
-
-    @classmethod
-    def of(cls, tiling: _Tiling, itemsize: int) -> _Planes:
-        from fastconv.kernels.fft import LANES
-
-        height, width = tiling.extents
-        # Rows are an odd number of cache lines apart, or those of a column would compete for a few sets of L1.
-        line = _CACHE_LINE // itemsize
-        pitch = (width // line | 1) * line
-        gap = height * pitch + line
-        return cls(pitch, gap, 2 * gap, 2 * max(tiling.extents) * 2 * LANES[itemsize])
-
-    def scratch(self, channels: int, filters: int) -> int:
-        """A worker's scratch: planes of the channels, one more if several filters share these, and lines in L1."""
-        return (channels + (filters > 1)) * self.plane + self.lines
 
 
 def _radices(points: int) -> tuple[int, ...]:
@@ -241,27 +217,62 @@ def _twiddles(points: int) -> np.ndarray:
 
 
 @remembered(32, _TABLE_BYTES)
-def _tables(extents: tuple[int, int], lines: bool, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray | None]:
-    """The twiddles down and across, and the roots of unity between them where planes are lines."""
+def _tables(extents: tuple[int, int], lines: bool, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """The twiddles down and across, the roots of unity between them where planes are lines, and the radices."""
+    radices = np.array([radix for points in extents for radix in _radices(points)], np.int64)
     twiddles = np.concatenate([_twiddles(points) for points in extents]).astype(dtype)
     if not lines:
-        return twiddles, None
+        return twiddles, None, radices
     roots = _roots(np.outer(digit_reversed(extents[0]), np.arange(extents[1])), prod(extents))
-    return twiddles, np.ascontiguousarray(np.moveaxis(roots, -1, 0), dtype)
+    return twiddles, np.ascontiguousarray(np.moveaxis(roots, -1, 0), dtype), radices
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
-def _tiles(g: ConvGeometry, tiling: _Tiling, itemsize: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The fields of Tiles (kernels/simd/simd.h) before the strides of the arrays, and after them up to `scratch`."""
-    from fastconv.kernels.fft import MAX_PASSES
+def _arguments(
+    g: ConvGeometry,
+    tiling: _Tiling,
+    itemsize: int,
+    strides: tuple[int, int, int, int] = (0, 0, 0, 0),
+    out_image: int = 0,
+    activation: int = 0,
+) -> Any:
+    """The arguments of both kernels (kernels/simd/fft.h)."""
+    from fastconv.kernels.slots import CACHE_LINE, arguments
 
-    planes = _Planes.of(tiling, itemsize)
-    passes = []
-    for points in tiling.extents:
-        radices = _radices(points)
-        passes += [points, len(radices), *radices, *[0] * (MAX_PASSES - len(radices))]
-    window = (g.g, g.ic // g.g, g.oc // g.g, g.ih, g.iw, g.oh, g.ow, g.kh, g.kw, g.sh, g.sw, g.dh, g.dw, g.pt, g.pl)
-    return (*passes, *window), (tiling.lines, *tiling.steps, *tiling.counts, planes.pitch, planes.gap, planes.plane)
+    height, width = tiling.extents
+    # Rows are an odd number of cache lines apart, or those of a column would compete for a few sets of L1.
+    line = CACHE_LINE // itemsize
+    pitch = (width // line | 1) * line
+    gap = height * pitch + line
+    names = "ih iw oh ow kh kw sh sw dh dw pt pl"
+    return arguments("fft")(
+        groups=g.g,
+        icg=g.ic // g.g,
+        ocg=g.oc // g.g,
+        **{name: getattr(g, name) for name in names.split()},
+        **dict(zip(STRIDES, strides, strict=True)),
+        out_image=out_image,
+        down_points=height,
+        down_passes=len(_radices(height)),
+        across_points=width,
+        across_passes=len(_radices(width)),
+        lines=tiling.lines,
+        rows=tiling.steps[0],
+        cols=tiling.steps[1],
+        tiles_down=tiling.counts[0],
+        tiles_across=tiling.counts[1],
+        pitch=pitch,
+        gap=gap,
+        plane=2 * gap,
+        activation=activation,
+    )
+
+
+def _scratch(kernel: str, g: ConvGeometry, tiling: _Tiling, dtype: np.dtype) -> int:
+    """Bytes that each worker of a kernel needs."""
+    from fastconv.kernels.slots import scratch
+
+    return scratch(kernel, dtype, _arguments(g, tiling, dtype.itemsize))
 
 
 def _exponents(weight: np.ndarray) -> np.ndarray:
@@ -276,23 +287,25 @@ def _transform_weight(
     g: ConvGeometry, tiling: _Tiling, weight: np.ndarray, exponents: np.ndarray, threads: int
 ) -> np.ndarray:
     """The spectra of filters divided by 2 to the power of `exponents`, in the layout of simd/fft.h."""
-    from fastconv.kernels.fft import WEIGHT
+    from fastconv.kernels.slots import kernel
 
     if exponents.any():
         weight = np.ldexp(weight, -exponents.reshape(-1, 1, 1, 1))
     size, planes = weight.itemsize, g.oc * g.ic // g.g
-    window, place = _tiles(g, tiling, size)
-    scratch, threads = _Planes.of(tiling, size).scratch(1, 1), min(threads, planes)
+    twiddles, roots, radices = _tables(tiling.extents, tiling.lines, weight.dtype)
+    threads = min(threads, planes)
     spectra = team.aligned_empty(planes * 2 * tiling.points, weight.dtype)
     team.run_tiles(
-        WEIGHT[size],
+        kernel("fft_weight", weight.dtype),
         (
             weight,
             spectra,
-            *_tables(tiling.extents, tiling.lines, weight.dtype),
-            team.aligned_empty(threads * scratch, weight.dtype),
+            twiddles,
+            roots,
+            team.aligned_empty(threads * _scratch("fft_weight", g, tiling, weight.dtype), BYTE),
+            radices,
         ),
-        (*window, *[0] * 5, *place, scratch, 0),
+        _arguments(g, tiling, size),
         (),
         planes,
         threads,
@@ -333,27 +346,27 @@ def _run_filters(
     epilogue: Epilogue,
     threads: int,
 ) -> None:
-    from fastconv.kernels.fft import FFT
+    from fastconv.kernels.slots import kernel
 
-    size = x.itemsize
-    window, place = _tiles(g, tiling, size)
-    scratch = _Planes.of(tiling, size).scratch(g.ic // g.g, g.oc // g.g)
+    twiddles, roots, radices = _tables(tiling.extents, tiling.lines, x.dtype)
     pairs = g.n * g.g * tiling.pairs
     unrepeatable()
     not_finite = np.empty(pairs, np.int64)
     team.run_tiles(
-        FFT[size],
+        kernel("fft", x.dtype),
         (
             x,
             out,
             spectra,
             epilogue.bias,
-            team.aligned_empty(threads * scratch, x.dtype),
-            *_tables(tiling.extents, tiling.lines, x.dtype),
+            team.aligned_empty(threads * _scratch("fft", g, tiling, x.dtype), BYTE),
+            twiddles,
+            roots,
             not_finite,
             exponents,
+            radices,
         ),
-        (*window, *element_strides(x), out.strides[0] // size, *place, scratch, epilogue.activation),
+        _arguments(g, tiling, x.itemsize, element_strides(x), out.strides[0] // x.itemsize, epilogue.activation),
         (epilogue.parameter,),
         pairs,
         threads,
@@ -439,11 +452,10 @@ class Fft(PreparesFirst):
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         g, size = geometry, dtype.itemsize
         tiling = _tiling(g, size)
-        scratch = _Planes.of(tiling, size).scratch(g.ic // g.g, g.oc // g.g)
         filters = _filters_at_once(g, tiling, size, max_workspace)
         tables = 2 * (sum(tiling.extents) + tiling.lines * tiling.points)
-        workers = _workers(g, tiling, size, threads, max_workspace)
-        return (filters * g.ic // g.g * 2 * tiling.points + workers * scratch + tables) * size
+        workers = _workers(g, tiling, dtype, threads, max_workspace)
+        return workers * _scratch("fft", g, tiling, dtype) + (filters * g.ic // g.g * 2 * tiling.points + tables) * size
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> Filters:
         return Filters(weight)
@@ -462,7 +474,7 @@ class Fft(PreparesFirst):
         ocg, icg = g.oc // g.g, g.ic // g.g
         tiling, weight, exponents = _tiling(g, x.itemsize), prepared.weight, prepared.exponents
         at_once = _filters_at_once(g, tiling, x.itemsize, max_workspace)
-        threads = _workers(g, tiling, x.itemsize, threads, max_workspace)
+        threads = _workers(g, tiling, x.dtype, threads, max_workspace)
         if at_once == g.oc:
             spectra = prepared.spectra(g, tiling, threads)
             _run_filters(g, tiling, x, weight, exponents, spectra, out, epilogue, threads)

@@ -18,6 +18,7 @@ from fastconv.arrays import as_contiguous
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
 from fastconv.strategies.base import (
+    BYTE,
     COPY_BYTES,
     FMA_FLOPS,
     SumsProducts,
@@ -25,6 +26,7 @@ from fastconv.strategies.base import (
     refuse_unless_real_2d,
     share_panels,
     sum_error,
+    window,
 )
 
 # Blocks of output channels, used if there are too few positions to share among threads; each gathers the image again.
@@ -39,7 +41,7 @@ _PACKED_BYTES = 4 << 20
 def _most_steps(itemsize: int) -> int:
     """Steps of a panel of the right operand that takes three quarters of L1."""
     from fastconv.kernels.cpu import cache_bytes
-    from fastconv.kernels.gemm import NR
+    from fastconv.kernels.slots import NR
 
     return max(64, cache_bytes()[0] * 3 // 4 // (NR[itemsize] * itemsize))
 
@@ -74,17 +76,26 @@ class _Launch(NamedTuple):
     """The kernel's arguments for a geometry (see kernels/simd/implicit.h)."""
 
     kernel: int
-    window: tuple[int, ...]
-    blocking: tuple[int, ...]
+    arguments: tuple[int, ...]
     tiles: int
     scratch: int
+    """Bytes of each worker."""
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
-def _launch(g: ConvGeometry, itemsize: int, threads: int, pointwise: bool) -> _Launch:
-    from fastconv.kernels.gemm import IMPLICIT, MOST_SHARING, MR, NR
-    from fastconv.kernels.lowering import WINDOW
+def _launch(
+    g: ConvGeometry,
+    dtype: np.dtype,
+    threads: int,
+    pointwise: bool,
+    strides: tuple[int, int, int, int] = (0, 0, 0, 0),
+    out_strides: tuple[int, int] = (0, 0),
+    activation: int = 0,
+) -> _Launch:
+    """For an image of such strides, in elements, into planes and images of `out` that are `out_strides` bytes apart."""
+    from fastconv.kernels.slots import MOST_SHARING, MR, NR, arguments, kernel, scratch
 
+    itemsize = dtype.itemsize
     nr = NR[itemsize]
     kc = _steps(g, itemsize)
     channels = min(g.ic // g.g, (kc - 2) // g.taps + 2) if kc % g.taps else kc // g.taps
@@ -105,44 +116,49 @@ def _launch(g: ConvGeometry, itemsize: int, threads: int, pointwise: bool) -> _L
     block_panels = share_panels(panels, _BLOCK_CHANNELS // MR, tiles, threads)
     channel_blocks = -(-panels // block_panels)
     lines = min(g.kh * rows, g.sh * (rows + (g.kh - 1) * g.dh // g.sh))
-    every_tap = g.kw * cols
-    contiguous = not pointwise and _fits_l1(channels * lines * every_tap, itemsize)
-    plane = lines * (every_tap if contiguous else min(every_tap, g.sw * (cols + (g.kw - 1) * g.dw // g.sw)))
-    strip = 0 if pointwise else channels * plane + nr
+    contiguous = not pointwise and _fits_l1(channels * lines * g.kw * cols, itemsize)
     # Right operands of few steps share L1, so that filters are read, and rows of output written, in longer runs.
     sharing = max(1, min(MOST_SHARING, _most_steps(itemsize) // kc))
-    scratch = sharing * kc * nr + 2 * kc * 8 // itemsize + strip
-    scratch = -(-scratch // 16) * 16
-    return _Launch(
-        kernel=IMPLICIT[itemsize],
-        window=tuple(getattr(g, name) for name in WINDOW),
-        blocking=(kc, rows, cols, down, across, block_panels, channel_blocks, sharing, pointwise, contiguous, scratch),
-        tiles=tiles * channel_blocks,
-        scratch=scratch,
+    ints = arguments("implicit")(
+        **window(g, strides),
+        kc=kc,
+        block_rows=rows,
+        block_cols=cols,
+        down=down,
+        across=across,
+        block_panels=block_panels,
+        channel_blocks=channel_blocks,
+        sharing=sharing,
+        pointwise=pointwise,
+        contiguous=contiguous,
+        activation=activation,
+        out_plane=out_strides[0] // itemsize,
+        out_image=out_strides[1] // itemsize,
     )
+    return _Launch(kernel("implicit", dtype), ints, tiles * channel_blocks, scratch("implicit", dtype, ints))
 
 
 class _Packing(NamedTuple):
     """The arguments of the kernel that packs the filters (`pack_left` in kernels/simd/gemm.h)."""
 
     kernel: int
-    ints: tuple[int, ...]
+    arguments: tuple[int, ...]
     tiles: int
     values: int
 
     def pack(self, weight: np.ndarray, packed: np.ndarray, threads: int) -> None:
-        team.run_tiles(self.kernel, (weight, packed), self.ints, (), self.tiles, threads)
+        team.run_tiles(self.kernel, (weight, packed), self.arguments, (), self.tiles, threads)
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
-def _packing(g: ConvGeometry, itemsize: int) -> _Packing:
-    from fastconv.kernels.gemm import MR, PACK_LEFT
+def _packing(g: ConvGeometry, dtype: np.dtype) -> _Packing:
+    from fastconv.kernels.slots import MR, arguments, kernel
 
     rows = g.oc // g.g
     panels = -(-rows // MR)
     return _Packing(
-        kernel=PACK_LEFT[itemsize],
-        ints=(rows, g.reduction, _steps(g, itemsize), panels),
+        kernel=kernel("pack_left", dtype),
+        arguments=arguments("pack_left")(M=rows, K=g.reduction, kc=_steps(g, dtype.itemsize), panels=panels),
         tiles=g.g * panels,
         values=g.g * panels * MR * g.reduction,
     )
@@ -155,7 +171,7 @@ class Implicit(SumsProducts):
         return refuse_unless_real_2d(geometry, dtype)
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        from fastconv.kernels.gemm import MR, NR
+        from fastconv.kernels.slots import MR, NR
 
         g = geometry
         panels = -(-(g.oc // g.g) // MR)
@@ -172,11 +188,11 @@ class Implicit(SumsProducts):
         return sum_error(geometry, dtype, _steps(geometry, dtype.itemsize))
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        scratch = _launch(geometry, dtype.itemsize, threads, False).scratch
-        return (threads * scratch + geometry.oc * geometry.reduction) * dtype.itemsize
+        scratch = _launch(geometry, dtype, threads, False).scratch
+        return threads * scratch + geometry.oc * geometry.reduction * dtype.itemsize
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
-        packing = _packing(geometry, weight.itemsize)
+        packing = _packing(geometry, weight.dtype)
         packed = team.aligned_empty(packing.values, weight.dtype)
         packing.pack(as_contiguous(weight), packed, threads)
         return packed
@@ -208,14 +224,14 @@ class Implicit(SumsProducts):
         Fresh pages for all of them took longer than the product of many weights with few positions: a half to two
         thirds of the call.
         """
-        weight, packing = as_contiguous(weight), _packing(geometry, x.itemsize)
+        weight, packing = as_contiguous(weight), _packing(geometry, x.dtype)
         if packing.values * x.itemsize <= _PACKED_BYTES:
             packed = team.aligned_empty(packing.values, x.dtype)
             packing.pack(weight, packed, threads)
             multiply(geometry, x, packed, out, epilogue, threads)
             return
         for g, channels, filters in _parts(geometry, x.itemsize):
-            packing = _packing(g, x.itemsize)
+            packing = _packing(g, x.dtype)
             packed = team.aligned_empty(packing.values, x.dtype)
             packing.pack(weight[filters], packed, threads)
             bias = None if epilogue.bias is None else epilogue.bias[filters]
@@ -224,7 +240,7 @@ class Implicit(SumsProducts):
 
 def _parts(g: ConvGeometry, itemsize: int) -> Iterator[tuple[ConvGeometry, slice, slice]]:
     """Parts of a convolution, each with some filters of one group: its geometry, input channels, and filters."""
-    from fastconv.kernels.gemm import MR
+    from fastconv.kernels.slots import MR
 
     icg, ocg = g.ic // g.g, g.oc // g.g
     step = max(1, _PACKED_BYTES // (MR * g.reduction * itemsize)) * MR
@@ -253,17 +269,13 @@ def multiply(
 
     The planes of `out` are contiguous, at any distance from each other.
     """
-    launch = _launch(g, x.itemsize, threads, is_pointwise(g, x))
+    launch = _launch(
+        g, x.dtype, threads, is_pointwise(g, x), element_strides(x), out.strides[1::-1], epilogue.activation
+    )
     team.run_tiles(
         launch.kernel,
-        (x, packed, epilogue.bias, out, team.aligned_empty(threads * launch.scratch, x.dtype)),
-        (
-            *launch.window,
-            *element_strides(x),
-            *launch.blocking,
-            epilogue.activation,
-            *(stride // out.itemsize for stride in out.strides[1::-1]),
-        ),
+        (x, packed, epilogue.bias, out, team.aligned_empty(threads * launch.scratch, BYTE)),
+        launch.arguments,
         (epilogue.parameter,),
         launch.tiles,
         threads,

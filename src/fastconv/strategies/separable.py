@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import math
 from math import sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
 from fastconv.remembering import remembered
 from fastconv.replay import constant, note, unrepeatable
-from fastconv.strategies.base import PreparesFirst, PricedQuickly, refuse_unless_real_2d, sum_error
+from fastconv.strategies.base import BYTE, PreparesFirst, PricedQuickly, refuse_unless_real_2d, sum_error
 from fastconv.strategies.direct import Direct
 
 # Seconds to find the factors of an outer product, or that there are none.
@@ -179,7 +179,6 @@ class _Tiling(NamedTuple):
     down: int
     col_tile: int
     across: int
-    scratch: int
 
     @property
     def tiles(self) -> int:
@@ -189,18 +188,58 @@ class _Tiling(NamedTuple):
 def _tiling(oh: int, ow: int, kh: int, kw: int, terms: int, planes: int, itemsize: int, threads: int) -> _Tiling:
     """Rows and columns per tile: as many columns as keep the ring in L1, and all rows unless tiles would be too few."""
     from fastconv.kernels.cpu import cache_bytes
-    from fastconv.kernels.separable import BLOCK, LINE
+    from fastconv.kernels.slots import ABREAST, LANES
 
-    block, line = BLOCK[itemsize], LINE[itemsize]
+    block = ABREAST * LANES[itemsize]
     fitting = cache_bytes()[0] * 3 // 4 // itemsize // (terms * kh + 2) // block * block
     col_tile = min(max(block, min(fitting, _MAX_COLUMNS)), -(-ow // block) * block)
     across = -(-ow // col_tile)
     # Every band of rows filters the kh - 1 rows above it again.
     bands = min(-(-2 * threads // (planes * across)) if threads > 1 else 1, max(1, oh // (2 * kh)))
     row_tile = -(-oh // bands)
-    pointers = -(-2 * kh * terms * 8 // itemsize // line) * line
-    scratch = pointers + (terms * kh + 1) * col_tile + kw + 2 * block
-    return _Tiling(row_tile, -(-oh // row_tile), col_tile, across, -(-scratch // line) * line)
+    return _Tiling(row_tile, -(-oh // row_tile), col_tile, across)
+
+
+def _arguments(
+    extent: tuple[int, ...],
+    strides: tuple[int, ...],
+    filters: tuple[int, ...],
+    kw: int,
+    out: tuple[int, ...],
+    padding: tuple[tuple[int, int], tuple[int, int]],
+    dtype: np.dtype,
+    threads: int,
+    groups: int,
+    activation: int,
+) -> tuple[Any, int]:
+    """The kernel's arguments (kernels/simd/separable.h), and its tiles."""
+    from fastconv.kernels.slots import arguments
+
+    (n, oc, oh, ow), (_, icg, kh, terms) = out, filters
+    (ih, iw), ((pt, _), (pl, _)) = extent[2:], padding
+    tiling = _tiling(oh, ow, kh, kw, terms, max(1, n * oc), dtype.itemsize, threads)
+    xn, xc, xh, xw = (stride // dtype.itemsize for stride in strides)
+    ints = arguments("separable")(
+        oc=oc,
+        icg=icg,
+        ocg=oc // groups,
+        ih=ih,
+        iw=iw,
+        oh=oh,
+        ow=ow,
+        kh=kh,
+        kw=kw,
+        terms=terms,
+        pt=pt,
+        pl=pl,
+        xn=xn,
+        xc=xc,
+        xh=xh,
+        xw=xw,
+        **tiling._asdict(),
+        activation=activation,
+    )
+    return ints, n * oc * tiling.tiles
 
 
 class _Launch(NamedTuple):
@@ -209,9 +248,10 @@ class _Launch(NamedTuple):
     kernel: int
     row_map: np.ndarray
     col_map: np.ndarray
-    ints: tuple[int, ...]
+    arguments: tuple[int, ...]
     tiles: int
     scratch: int
+    """Bytes of all workers."""
 
 
 @remembered(REMEMBERED)
@@ -222,28 +262,23 @@ def _launch(
     kw: int,
     out: tuple[int, ...],
     padding: tuple[tuple[int, int], tuple[int, int]],
-    itemsize: int,
+    dtype: np.dtype,
     threads: int,
     groups: int,
     continuation: tuple[str, str],
     activation: int,
 ) -> _Launch:
-    from fastconv.kernels.separable import SEPARABLE
+    from fastconv.kernels.slots import kernel, scratch
 
-    (n, oc, oh, ow), (_, icg, kh, terms) = out, filters
-    (ih, iw), ((pt, _), (pl, _)) = extent[2:], padding
-    tiling = _tiling(oh, ow, kh, kw, terms, max(1, n * oc), itemsize, threads)
+    ints, tiles = _arguments(extent, strides, filters, kw, out, padding, dtype, threads, groups, activation)
+    (pt, _), (pl, _) = padding
     return _Launch(
-        SEPARABLE[itemsize],
-        edge_indices(pt, oh + kh - 1 - pt, ih, continuation[0]),
-        edge_indices(pl, ow + kw - 1 - pl, iw, continuation[1]),
-        (
-            *(oc, icg, oc // groups, iw, oh, ow, kh, kw, terms, pl),
-            *(stride // itemsize for stride in strides),
-            *(tiling.row_tile, tiling.down, tiling.col_tile, tiling.across, tiling.scratch, activation, ih, pt),
-        ),
-        n * oc * tiling.tiles,
-        threads * tiling.scratch,
+        kernel("separable", dtype),
+        edge_indices(pt, ints.oh + ints.kh - 1 - pt, ints.ih, continuation[0]),
+        edge_indices(pl, ints.ow + kw - 1 - pl, ints.iw, continuation[1]),
+        ints,
+        tiles,
+        threads * scratch("separable", dtype, ints),
     )
 
 
@@ -264,17 +299,17 @@ def correlate_factors(
     """
     columns, rows, _ = factors
     launch = _launch(
-        *(x.shape, x.strides, columns.shape, rows.shape[-1], out.shape, padding, x.itemsize, threads),
+        *(x.shape, x.strides, columns.shape, rows.shape[-1], out.shape, padding, x.dtype, threads),
         *(groups, continuation, epilogue.activation),
     )
     taps = columns.shape[2], rows.shape[-1]
     note(x.shape, ", ", x.dtype, ", by separable, ", columns.shape[-1], " times ", taps, " taps", threads=threads)
     not_finite = team.flags(threads)
-    workspace = team.aligned_empty(launch.scratch, x.dtype)
+    workspace = team.aligned_empty(launch.scratch, BYTE)
     team.run_tiles(
         launch.kernel,
         (x, out, columns, rows, epilogue.bias, workspace, launch.row_map, launch.col_map, not_finite),
-        launch.ints,
+        launch.arguments,
         (fill, epilogue.parameter),
         launch.tiles,
         threads,
@@ -323,11 +358,15 @@ class Separable(PreparesFirst, PricedQuickly):
         return one * (2.0 + max(1.0, sqrt((g.kw + g.kh * terms * g.ic / g.g) / 6)))
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
+        from fastconv.kernels.slots import scratch
+
         g = geometry
         terms = min(g.kernel)
-        tiling = _tiling(g.oh, g.ow, g.kh, g.kw, terms, max(1, g.n * g.oc), dtype.itemsize, threads)
+        filters = (g.oc, g.ic // g.g, g.kh, terms)
+        ints, _ = _arguments(g.x_shape, (0,) * 4, filters, g.kw, g.out_shape, g.padding, dtype, threads, g.g, 0)
+        factors = g.oc * g.reduction // g.taps * terms * (g.kh + g.kw) * dtype.itemsize
         maps = 8 * (g.kh + g.kw + sum(map(sum, g.padding)))
-        return (threads * tiling.scratch + g.oc * g.reduction // g.taps * terms * (g.kh + g.kw)) * dtype.itemsize + maps
+        return threads * scratch("separable", dtype, ints) + factors + maps
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> Factors:
         return self.prepare_weight(weight)

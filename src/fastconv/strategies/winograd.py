@@ -25,7 +25,15 @@ from fastconv import threads as team
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
 from fastconv.replay import unrepeatable
-from fastconv.strategies.base import FMA_FLOPS, element_strides, refuse_unless_real_2d, share_panels, write_blind
+from fastconv.strategies.base import (
+    BYTE,
+    FMA_FLOPS,
+    STRIDES,
+    element_strides,
+    refuse_unless_real_2d,
+    share_panels,
+    write_blind,
+)
 from fastconv.strategies.implicit import Implicit
 
 if TYPE_CHECKING:
@@ -113,7 +121,7 @@ class _Tiling(NamedTuple):
     @property
     def number(self) -> tuple[int, int]:
         """The kernels' numbers for it: the transform, and whether it applies to both axes, only down or only across."""
-        from fastconv.kernels.winograd import AXES
+        from fastconv.kernels.slots import AXES
 
         if self.down == self.across:
             return AXES[self.down], 0
@@ -138,91 +146,116 @@ def _tiles_of_block(channels: int, tile_bytes: int) -> int:
     return min(max(channels, 48), max(8, _MOST_BYTES // tile_bytes))
 
 
+class _Blocks(NamedTuple):
+    """The tiles of an image, and blocks of about equal extents of them."""
+
+    tiles: tuple[int, int]
+    rows: int
+    cols: int
+    down: int
+    across: int
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _blocks(g: ConvGeometry, m: int, itemsize: int) -> _Blocks:
+    from fastconv.kernels.slots import NR
+
+    tiling = _Tiling.of(m, g.kernel)
+    down_tiles, across_tiles = -(-g.oh // tiling.down[0]), -(-g.ow // tiling.across[0])
+    tile_bytes = prod(tiling.points) * (g.ic // g.g + NR[itemsize]) * itemsize
+    tiles = _tiles_of_block(g.oc // g.g, tile_bytes)
+    # Blocks of whole rows unless those are twice as long.
+    across = max(1, across_tiles // tiles)
+    cols = -(-across_tiles // across)
+    down = -(-down_tiles // min(down_tiles, max(1, round(tiles / cols))))
+    rows = -(-down_tiles // down)
+    return _Blocks((down_tiles, across_tiles), rows, cols, -(-down_tiles // rows), -(-across_tiles // cols))
+
+
 class _Launch(NamedTuple):
     """The kernel's arguments for a geometry (see kernels/simd/winograd.h)."""
 
     kernel: int
     coefficients: np.ndarray
-    window: tuple[int, ...]
-    blocking: tuple[int, ...]
+    arguments: tuple[int, ...]
     tiles: int
     scratch: int
+    """Bytes of each worker."""
     transforms_weight: bool
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
-def _launch(g: ConvGeometry, m: int, itemsize: int, threads: int, once: bool) -> _Launch:
-    from fastconv.kernels.gemm import LANES, MR, NR
-    from fastconv.kernels.winograd import POINT_GAP, STRIP_CHANNELS, TILES_OUT, WINOGRAD
+def _launch(
+    g: ConvGeometry,
+    m: int,
+    dtype: np.dtype,
+    threads: int,
+    once: bool,
+    strides: tuple[int, int, int, int] = (0, 0, 0, 0),
+    activation: int = 0,
+) -> _Launch:
+    """For an image of such strides, in elements, and for filters that are used `once`, or else prepared."""
+    from fastconv.kernels.slots import NR, arguments, kernel, scratch
 
     tiling = _Tiling.of(m, g.kernel)
-    lanes, nr = LANES[itemsize], NR[itemsize]
-    (m_down, _), (m_across, _) = tiling
-    t_down, t_across = tiling.points
-    points = t_down * t_across
-    down_tiles, across_tiles = -(-g.oh // m_down), -(-g.ow // m_across)
-    icg, ocg = g.ic // g.g, g.oc // g.g
-    tile_bytes = points * (icg + nr) * itemsize
-    tiles = _tiles_of_block(ocg, tile_bytes)
-    # Blocks of about equal extents, and of whole rows unless those are twice as long.
-    across = max(1, across_tiles // tiles)
-    cols = -(-across_tiles // across)
-    down = -(-down_tiles // min(down_tiles, max(1, round(tiles / cols))))
-    rows = -(-down_tiles // down)
-    down, across = -(-down_tiles // rows), -(-across_tiles // cols)
-    blocks = g.n * g.g * down * across
-    panels = _panels(ocg, itemsize)
-    block_panels = share_panels(panels, -(-_BLOCK_CHANNELS // nr), blocks, threads)
+    of = _blocks(g, m, dtype.itemsize)
+    blocks = g.n * g.g * of.down * of.across
+    panels = _panels(g.oc // g.g, dtype.itemsize)
+    block_panels = share_panels(panels, -(-_BLOCK_CHANNELS // NR[dtype.itemsize]), blocks, threads)
     channel_blocks = -(-panels // block_panels)
     # Filters that only one block reads are transformed panel by panel just before use: writing all of them to fresh
     # memory first takes twice as long.
-    own_weights = points * (icg * nr + POINT_GAP) if once and g.n * down * across == 1 else 0
-    pad = max(lanes, MR)
-    most = -(-rows * cols // pad) * pad
-    kc = _sum_steps(m, icg)
-    row = -(-(cols + (t_across - 1) // m_across) // lanes) * lanes * m_across
-    strip = row + lanes + min(kc, STRIP_CHANNELS) * ((rows - 1) * m_down + t_down) * row + lanes
-    sums = points * ((icg + nr) * most + 2 * POINT_GAP)
-    scratch = own_weights + sums + TILES_OUT * m_down * m_across * lanes + nr // lanes * kc * 8 // itemsize + strip
-    scratch = -(-scratch // 16) * 16
+    transforms_weight = once and g.n * of.down * of.across == 1
+    axis, combined = tiling.number
+    ints = arguments("winograd")(
+        groups=g.g,
+        icg=g.ic // g.g,
+        ocg=g.oc // g.g,
+        ih=g.ih,
+        iw=g.iw,
+        oh=g.oh,
+        ow=g.ow,
+        pt=g.pt,
+        pl=g.pl,
+        **dict(zip(STRIDES, strides, strict=True)),
+        t_down=tiling.points[0],
+        t_across=tiling.points[1],
+        m_down=tiling.down[0],
+        m_across=tiling.across[0],
+        tiles_down=of.tiles[0],
+        tiles_across=of.tiles[1],
+        axis=axis,
+        combined=combined,
+        kc=_sum_steps(m, g.ic // g.g),
+        block_rows=of.rows,
+        block_cols=of.cols,
+        down=of.down,
+        across=of.across,
+        block_panels=block_panels,
+        channel_blocks=channel_blocks,
+        transforms_weight=transforms_weight,
+        activation=activation,
+    )
     return _Launch(
-        kernel=WINOGRAD[itemsize],
-        coefficients=tiling.coefficients,
-        window=(
-            *(g.n, g.g, g.ic, g.oc, g.ih, g.iw, t_down, t_across),
-            *(down_tiles, across_tiles, m_down, m_across, 1, 1, g.pt, g.pl),
-        ),
-        blocking=(
-            *tiling.number,
-            kc,
-            rows,
-            cols,
-            down,
-            across,
-            block_panels,
-            channel_blocks,
-            g.oh,
-            g.ow,
-            scratch,
-            own_weights,
-        ),
-        tiles=blocks * channel_blocks,
-        scratch=scratch,
-        transforms_weight=own_weights > 0,
+        kernel("winograd", dtype),
+        tiling.coefficients,
+        ints,
+        blocks * channel_blocks,
+        scratch("winograd", dtype, ints),
+        transforms_weight,
     )
 
 
 def _panels(channels: int, itemsize: int) -> int:
     """Panels of output channels per group."""
-    from fastconv.kernels.gemm import NR
+    from fastconv.kernels.slots import NR
 
     return -(-channels // NR[itemsize])
 
 
 def _weight_values(g: ConvGeometry, m: int, itemsize: int) -> int:
     """Values of the transformed weight."""
-    from fastconv.kernels.gemm import LANES
-    from fastconv.kernels.winograd import POINT_GAP
+    from fastconv.kernels.slots import LANES, POINT_GAP
 
     lanes = LANES[itemsize]
     ocg = g.oc // g.g
@@ -261,7 +294,7 @@ class Winograd:
         if max(geometry.stride) > 1 or max(geometry.dilation) > 1:
             return "computes stride 1 and dilation 1"
         if not self._computes(geometry.kernel):
-            from fastconv.kernels.winograd import AXES
+            from fastconv.kernels.slots import AXES
 
             taps = [r for m, r in AXES if m == self.m]
             kernels = ", ".join([f"{r}×{r}" for r in taps] + [f"{r}×1 and 1×{r}" for r in taps])
@@ -269,20 +302,20 @@ class Winograd:
         return None
 
     def _computes(self, kernel: tuple[int, ...]) -> bool:
-        from fastconv.kernels.winograd import AXES
+        from fastconv.kernels.slots import AXES
 
         return max(kernel) > 1 and all(r in (1, max(kernel)) for r in kernel) and (self.m, max(kernel)) in AXES
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        _, _, _, _, _, down, across, *_ = _launch(geometry, self.m, dtype.itemsize, 1, False).blocking
-        return self._seconds(geometry, dtype, down * across)
+        of = _blocks(geometry, self.m, dtype.itemsize)
+        return self._seconds(geometry, dtype, of.down * of.across)
 
     def least_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         return self._seconds(geometry, dtype, 1)
 
     def _seconds(self, geometry: ConvGeometry, dtype: np.dtype, blocks: int) -> float:
         """The cost of an image in `blocks` blocks."""
-        from fastconv.kernels.gemm import LANES
+        from fastconv.kernels.slots import LANES
 
         g = geometry
         tiling = _Tiling.of(self.m, g.kernel)
@@ -309,22 +342,25 @@ class Winograd:
         return ratio * unit * _rms_error(_Tiling.of(self.m, geometry.kernel), channels, _sum_steps(self.m, channels))
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        launch = _launch(geometry, self.m, dtype.itemsize, threads, True)
+        launch = _launch(geometry, self.m, dtype, threads, True)
         weight = 0 if launch.transforms_weight else _weight_values(geometry, self.m, dtype.itemsize)
-        return (threads * launch.scratch + weight) * dtype.itemsize
+        return threads * launch.scratch + weight * dtype.itemsize
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> Filters:
-        from fastconv.kernels.winograd import WEIGHT
+        from fastconv.kernels.slots import arguments, kernel
 
         g, weight = geometry, np.ascontiguousarray(weight)
         icg, ocg = g.ic // g.g, g.oc // g.g
         tiling = _Tiling.of(self.m, g.kernel)
         transformed = team.aligned_empty(_weight_values(g, self.m, weight.itemsize), weight.dtype)
         marks = np.zeros(g.oc, np.uint8)
+        axis, combined = tiling.number
         team.run_tiles(
-            WEIGHT[weight.itemsize],
+            kernel("winograd_weight", weight.dtype),
             (weight, transformed, tiling.coefficients, marks),
-            (icg, ocg, *tiling.number, prod(tiling.points), g.taps),
+            arguments("winograd_weight")(
+                icg=icg, ocg=ocg, axis=axis, combined=combined, points=prod(tiling.points), taps=g.taps
+            ),
             (),
             g.g * _panels(ocg, weight.itemsize),
             threads,
@@ -342,7 +378,7 @@ class Winograd:
         max_workspace: int,
     ) -> None:
         unrepeatable()
-        launch = _launch(geometry, self.m, x.itemsize, threads, False)
+        launch = _launch(geometry, self.m, x.dtype, threads, False, element_strides(x), epilogue.activation)
         marks = np.repeat(prepared.marks[None], geometry.n, axis=0)
         self._run(launch, x, prepared.transformed, out, epilogue, threads, marks)
         _sum_marked(geometry, marks, x, prepared.given, out, epilogue, threads, max_workspace)
@@ -359,7 +395,7 @@ class Winograd:
         max_workspace: int,
     ) -> None:
         unrepeatable()
-        launch = _launch(geometry, self.m, x.itemsize, threads, True)
+        launch = _launch(geometry, self.m, x.dtype, threads, True, element_strides(x), epilogue.activation)
         if not launch.transforms_weight:
             filters = self.prepare(geometry, weight, threads)
             self.run(geometry, x, filters, out, epilogue, threads, max_workspace)
@@ -379,11 +415,11 @@ class Winograd:
         threads: int,
         marks: np.ndarray,
     ) -> None:
-        scratch = team.aligned_empty(threads * launch.scratch, x.dtype)
+        scratch = team.aligned_empty(threads * launch.scratch, BYTE)
         team.run_tiles(
             launch.kernel,
             (x, weight, epilogue.bias, out, scratch, launch.coefficients, marks),
-            (*launch.window, *element_strides(x), *launch.blocking, epilogue.activation),
+            launch.arguments,
             (epilogue.parameter,),
             launch.tiles,
             threads,

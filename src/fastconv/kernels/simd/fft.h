@@ -22,6 +22,48 @@
  * beforehand (strategies/fft.py). A pair of tiles is only scaled after its outputs have turned out too small or not
  * finite, since checking every pixel first would cost every image what few need.
  */
+#define FFT_ARGUMENTS(X)                                                                         \
+    X(groups)        /* groups */                                                                \
+    X(icg)           /* input channels of a group */                                             \
+    X(ocg)           /* output channels of a group */                                            \
+    X(ih)            /* rows of the image */                                                     \
+    X(iw)            /* columns of the image */                                                  \
+    X(oh)            /* rows of the output */                                                    \
+    X(ow)            /* columns of the output */                                                 \
+    X(kh)            /* rows of the kernel */                                                    \
+    X(kw)            /* columns of the kernel */                                                 \
+    X(sh)            /* stride down */                                                           \
+    X(sw)            /* stride across */                                                         \
+    X(dh)            /* dilation down */                                                         \
+    X(dw)            /* dilation across */                                                       \
+    X(pt)            /* padding above */                                                         \
+    X(pl)            /* padding on the left */                                                   \
+    X(xn)            /* values from one image to the next */                                     \
+    X(xc)            /* values from one channel to the next */                                   \
+    X(xh)            /* values from one row to the next */                                       \
+    X(xw)            /* values from one column to the next */                                    \
+    X(out_image)     /* values from one image of the output to the next */                       \
+    X(down_points)   /* rows of a plane */                                                       \
+    X(down_passes)   /* passes of a column's transform */                                        \
+    X(across_points) /* columns of a plane */                                                    \
+    X(across_passes) /* passes of a row's transform */                                           \
+    X(lines)         /* whether the rows of a plane follow each other in one row of the image */ \
+    X(rows)          /* dense outputs of a tile, down */                                         \
+    X(cols)          /* dense outputs of a tile, across */                                       \
+    X(tiles_down)    /* tiles of an image down */                                                \
+    X(tiles_across)  /* tiles of an image across */                                              \
+    X(pitch)         /* values from one row of a plane to the next */                            \
+    X(gap)           /* values from the real parts of a plane to the imaginary ones */           \
+    X(plane)         /* values of a plane */                                                     \
+    X(activation)    /* code of the activation */
+ARGUMENTS(Fft, FFT_ARGUMENTS);
+
+/* The passes of a transform: their radices, whose product is the number of points. */
+typedef struct {
+    int64_t points, passes;
+    const int64_t *radix;
+} Radices;
+
 /* Values of neighbouring lines: the real parts of a point, the imaginary parts after `gap` values, the next point after
  * `step`. */
 typedef struct {
@@ -179,10 +221,10 @@ static void NAME(backward)(const Radices *radices, const REAL *twiddles, NAME(li
 }
 
 /* The part of one channel that a tile reads, with the zeros around it; its first dense output is at y0 and x0. */
-static void NAME(gather_tile)(const Tiles *t, const REAL *channel, int64_t y0, int64_t x0, REAL *plane)
+static void NAME(gather_tile)(const Fft *t, const REAL *channel, int64_t y0, int64_t x0, REAL *plane)
 {
-    const int64_t width = t->across.points;
-    for (int64_t r = 0; r < t->down.points; r++, plane += t->pitch) {
+    const int64_t width = t->across_points;
+    for (int64_t r = 0; r < t->down_points; r++, plane += t->pitch) {
         const int64_t y = y0 - t->pt + (t->lines ? 0 : r), x = x0 - t->pl + (t->lines ? r * width : 0);
         const int64_t first = clip(-x, 0, width), last = clip(t->iw - x, first, width);
         if (y < 0 || y >= t->ih || first == last) {
@@ -216,9 +258,9 @@ static inline __attribute__((always_inline)) void NAME(turn)(const int back, REA
 }
 
 /* Multiply the rows of a plane by the roots of unity between the transforms of a line, or by their conjugates. */
-static void NAME(twist)(const Tiles *t, const REAL *roots, int64_t row, REAL conjugate, REAL *plane)
+static void NAME(twist)(const Fft *t, const REAL *roots, int64_t row, REAL conjugate, REAL *plane)
 {
-    const int64_t width = t->across.points, apart = t->down.points * width;
+    const int64_t width = t->across_points, apart = t->down_points * width;
     for (int64_t r = row; r < row + LANES; r++)
         for (int64_t x = 0; x < width; x += LANES) {
             REAL *at = plane + r * t->pitch + x;
@@ -232,21 +274,30 @@ static void NAME(twist)(const Tiles *t, const REAL *roots, int64_t row, REAL con
 
 /* Shared by the transforms of planes: the twiddles of each axis, and lines in L1. */
 typedef struct {
-    const Tiles *tiling;
-    const REAL *down, *across, *roots;
+    const Fft *tiling;
+    Radices down, across;
+    const REAL *down_twiddles, *across_twiddles;
+    const REAL *roots; /* between the transforms of a line, or null */
     NAME(lines) buffer, sum;
 } NAME(engine);
 
-static NAME(engine) NAME(engine_of)(const Tiles *t, const REAL *twiddles, const REAL *roots, REAL *scratch)
+static NAME(engine) NAME(engine_of)(const Fft *t, const int64_t *radices, const REAL *twiddles, const REAL *roots,
+                                    REAL *buffer, REAL *sum)
 {
-    const int64_t down = t->down.points, across = t->across.points, most = down > across ? down : across;
-    NAME(engine) e = {t, twiddles, twiddles, roots, {scratch, 2 * LANES, LANES}};
-    for (int64_t p = 0, m = down; p < t->down.passes; p++) {
-        m /= t->down.radix[p];
-        e.across += 2 * m * (t->down.radix[p] - 1);
+    NAME(engine) e = {
+        .tiling = t,
+        .down = {t->down_points, t->down_passes, radices},
+        .across = {t->across_points, t->across_passes, radices + t->down_passes},
+        .down_twiddles = twiddles,
+        .across_twiddles = twiddles,
+        .roots = roots,
+        .buffer = {buffer, 2 * LANES, LANES},
+        .sum = {sum, 2 * LANES, LANES},
+    };
+    for (int64_t p = 0, m = t->down_points; p < t->down_passes; p++) {
+        m /= radices[p];
+        e.across_twiddles += 2 * m * (radices[p] - 1);
     }
-    e.sum = e.buffer;
-    e.sum.at += most * 2 * LANES;
     return e;
 }
 
@@ -255,7 +306,7 @@ static void NAME(columns_forward)(const NAME(engine) *e, REAL *plane, int64_t co
 {
     for (int64_t x = 0; x < columns; x += LANES) {
         const NAME(lines) column = {plane + x, e->tiling->pitch, e->tiling->gap};
-        NAME(forward)(&e->tiling->down, e->down, column, e->buffer, column);
+        NAME(forward)(&e->down, e->down_twiddles, column, e->buffer, column);
     }
 }
 
@@ -263,26 +314,26 @@ static void NAME(columns_backward)(const NAME(engine) *e, REAL *plane, int64_t c
 {
     for (int64_t x = 0; x < columns; x += LANES) {
         const NAME(lines) column = {plane + x, e->tiling->pitch, e->tiling->gap};
-        NAME(backward)(&e->tiling->down, e->down, column, e->buffer, column);
+        NAME(backward)(&e->down, e->down_twiddles, column, e->buffer, column);
     }
 }
 
 /* Transform LANES rows of a plane, from `row` on, into spectra. */
 static void NAME(rows_forward)(const NAME(engine) *e, REAL *plane, int64_t row, NAME(lines) spectrum)
 {
-    const Tiles *t = e->tiling;
+    const Fft *t = e->tiling;
     if (e->roots)
         NAME(twist)(t, e->roots, row, 1, plane);
-    NAME(turn)(0, plane + row * t->pitch, t->pitch, t->across.points, e->buffer.at);
-    NAME(turn)(0, plane + row * t->pitch + t->gap, t->pitch, t->across.points, e->buffer.at + e->buffer.gap);
-    NAME(forward)(&t->across, e->across, e->buffer, e->buffer, spectrum);
+    NAME(turn)(0, plane + row * t->pitch, t->pitch, t->across_points, e->buffer.at);
+    NAME(turn)(0, plane + row * t->pitch + t->gap, t->pitch, t->across_points, e->buffer.at + e->buffer.gap);
+    NAME(forward)(&e->across, e->across_twiddles, e->buffer, e->buffer, spectrum);
 }
 
 /* Transform a sum of spectra into LANES rows of a plane, of which only `columns` columns are needed. */
 static void NAME(rows_backward)(const NAME(engine) *e, REAL *plane, int64_t row, int64_t columns)
 {
-    const Tiles *t = e->tiling;
-    NAME(backward)(&t->across, e->across, e->sum, e->sum, e->sum);
+    const Fft *t = e->tiling;
+    NAME(backward)(&e->across, e->across_twiddles, e->sum, e->sum, e->sum);
     NAME(turn)(1, plane + row * t->pitch, t->pitch, columns, e->sum.at);
     NAME(turn)(1, plane + row * t->pitch + t->gap, t->pitch, columns, e->sum.at + e->sum.gap);
     if (e->roots)
@@ -320,12 +371,12 @@ typedef struct {
 } NAME(outcome);
 
 /* Write a tile's outputs of one channel, times 2^exponent. */
-static void NAME(write_tile)(const Tiles *t, const REAL *plane, int64_t columns, int64_t y0, int64_t x0,
+static void NAME(write_tile)(const Fft *t, const REAL *plane, int64_t columns, int64_t y0, int64_t x0,
                              int64_t exponent, const REAL *bias, int64_t m, double parameter, REAL *out,
                              NAME(outcome) *outcome)
 {
-    const int64_t width = t->across.points;
-    for (int64_t r = 0; r < (t->lines ? t->down.points : t->rows); r++, plane += t->pitch) {
+    const int64_t width = t->across_points;
+    for (int64_t r = 0; r < (t->lines ? t->down_points : t->rows); r++, plane += t->pitch) {
         const int64_t y = y0 + (t->lines ? 0 : r), x = x0 + (t->lines ? r * width : 0);
         const int64_t rest = x0 + t->cols - x, cols = rest < width ? rest : width;
         const int64_t first = NAME(ceil_div)(x, t->sw), last = NAME(ceil_div)(x + cols, t->sw);
@@ -353,7 +404,7 @@ typedef struct {
 } NAME(pair);
 
 /* One channel of both tiles; a second tile past the last is all zeros. */
-static void NAME(gather_pair)(const Tiles *t, const NAME(pair) *pair, int64_t channel, REAL *plane)
+static void NAME(gather_pair)(const Fft *t, const NAME(pair) *pair, int64_t channel, REAL *plane)
 {
     for (int64_t i = 0; i < 2; i++)
         NAME(gather_tile)(t, pair->image + channel * t->xc, i < pair->count ? pair->y[i] : t->ih + t->pt, pair->x[i],
@@ -361,15 +412,15 @@ static void NAME(gather_pair)(const Tiles *t, const NAME(pair) *pair, int64_t ch
 }
 
 /* The exponent of the largest value that a pair reads; 0 if it is ordinary, zero, or not finite. */
-static int64_t NAME(exponent_of)(const Tiles *t, const NAME(pair) *pair, REAL *plane)
+static int64_t NAME(exponent_of)(const Fft *t, const NAME(pair) *pair, REAL *plane)
 {
     REAL largest = 0, check = 0;
     int exponent = 0;
     for (int64_t c = 0; c < t->icg; c++) {
         NAME(gather_pair)(t, pair, c, plane);
-        for (int64_t r = 0; r < 2 * t->down.points; r++) {
-            const REAL *row = plane + r % t->down.points * t->pitch + r / t->down.points * t->gap;
-            for (int64_t x = 0; x < t->across.points; x++) {
+        for (int64_t r = 0; r < 2 * t->down_points; r++) {
+            const REAL *row = plane + r % t->down_points * t->pitch + r / t->down_points * t->gap;
+            for (int64_t x = 0; x < t->across_points; x++) {
                 const REAL size = row[x] < 0 ? -row[x] : row[x];
                 check += size - size;
                 largest = size > largest ? size : largest;
@@ -388,8 +439,8 @@ enum { NAME(NOT_FINITE), NAME(ALL_TINY), NAME(AS_USUAL) };
 static int NAME(compute_pair)(const NAME(engine) *e, void **arrays, int64_t worker, double parameter,
                               const NAME(pair) *pair, int64_t g, REAL *out, int64_t exponent, REAL *planes)
 {
-    const Tiles *t = e->tiling;
-    const int64_t height = t->down.points, width = t->across.points, *exponents = arrays[8];
+    const Fft *t = e->tiling;
+    const int64_t height = t->down_points, width = t->across_points, *exponents = arrays[8];
     const int64_t columns = clip(NAME(ceil_div)(t->cols, LANES) * LANES, 0, width);
     NAME(outcome) outcome = {{0}, {0}};
     int ordinary = 0;
@@ -432,20 +483,49 @@ static int NAME(compute_pair)(const NAME(engine) *e, void **arrays, int64_t work
     return ordinary ? NAME(AS_USUAL) : NAME(ALL_TINY);
 }
 
-/* Tile: a pair of tiles of one group of one image. arrays: x, out, spectra of the filters, bias or null, workspace,
+typedef struct {
+    REAL *planes;       /* of some channels */
+    REAL *buffer, *sum; /* lines in L1 */
+    int64_t bytes;
+} NAME(fft_parts);
+
+static NAME(fft_parts) NAME(fft_layout)(const Fft *t, int64_t planes, char *memory)
+{
+    Scratch s = {memory, 0};
+    NAME(fft_parts) parts;
+    const int64_t most = t->down_points > t->across_points ? t->down_points : t->across_points;
+    parts.planes = take(&s, planes * t->plane * sizeof(REAL));
+    parts.buffer = take(&s, most * 2 * LANES * sizeof(REAL));
+    parts.sum = take(&s, most * 2 * LANES * sizeof(REAL));
+    parts.bytes = s.bytes;
+    return parts;
+}
+
+/* Planes of the channels, and one more if several filters share these. */
+static inline int64_t NAME(fft_planes)(const Fft *t) { return t->icg + (t->ocg > 1); }
+
+static int64_t NAME(fft_scratch)(const int64_t *ints)
+{ return NAME(fft_layout)((const Fft *)ints, NAME(fft_planes)((const Fft *)ints), 0).bytes; }
+
+static int64_t NAME(fft_weight_scratch)(const int64_t *ints)
+{ return NAME(fft_layout)((const Fft *)ints, 1, 0).bytes; }
+
+/* Tile: a pair of tiles of one group of one image. arrays: x, out, spectra of the filters, bias or null, scratch,
  * twiddles of down and across, roots between them where planes are lines or null, for each pair whether an output
- * was not finite, and the exponents of filters that were divided by 2 to their power. ints: tiling. scalars: the
- * activation's parameter. */
+ * was not finite, the exponents of filters that were divided by 2 to their power, and the radices of down and across.
+ * scalars: the activation's parameter. */
 static void NAME(fft)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                       int64_t worker)
 {
-    const Tiles *t = (const Tiles *)ints;
+    const Fft *t = (const Fft *)ints;
     const int64_t tiles = t->tiles_down * t->tiles_across, pairs = (tiles + 1) / 2;
-    REAL *planes = (REAL *)arrays[4] + worker * t->scratch;
-    const NAME(engine) e = NAME(engine_of)(t, arrays[5], arrays[6], planes + (t->icg + (t->ocg > 1)) * t->plane);
+    const NAME(fft_parts) own =
+        NAME(fft_layout)(t, NAME(fft_planes)(t), (char *)arrays[4] + worker * NAME(fft_scratch)(ints));
+    REAL *planes = own.planes;
+    const NAME(engine) e = NAME(engine_of)(t, arrays[9], arrays[5], arrays[6], own.buffer, own.sum);
     for (int64_t tile = begin; tile < end; tile++) {
         const int64_t first = tile % pairs * 2, g = tile / pairs % t->groups, n = tile / pairs / t->groups;
-        REAL *out = (REAL *)arrays[1] + n * t->on + g * t->ocg * t->oh * t->ow;
+        REAL *out = (REAL *)arrays[1] + n * t->out_image + g * t->ocg * t->oh * t->ow;
         NAME(pair) pair = {(const REAL *)arrays[0] + n * t->xn + g * t->icg * t->xc, .count = clip(tiles - first, 0, 2)};
         for (int64_t i = 0; i < 2; i++) {
             pair.y[i] = (first + i) / t->tiles_across * t->rows;
@@ -463,17 +543,18 @@ static void NAME(fft)(void **arrays, const int64_t *ints, const double *scalars,
 #undef TINY
 #undef ORDINARY
 
-/* Tile: one plane of a filter. arrays: filters, spectra, twiddles, roots or null, as above; workspace. ints: tiling.
+/* Tile: one plane of a filter. arrays: filters, spectra, twiddles, roots or null, scratch, radices, as above.
  * The conjugate, as images are correlated, over the number of points. */
 static void NAME(fft_weight)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                              int64_t worker)
 {
-    const Tiles *t = (const Tiles *)ints;
-    const int64_t height = t->down.points, width = t->across.points;
+    const Fft *t = (const Fft *)ints;
+    const int64_t height = t->down_points, width = t->across_points;
     const int64_t reach = NAME(ceil_div)((t->kw - 1) * t->dw + 1, LANES) * LANES;
     const REAL scale = 1 / (REAL)(height * width);
-    REAL *plane = (REAL *)arrays[4] + worker * t->scratch;
-    const NAME(engine) e = NAME(engine_of)(t, arrays[2], arrays[3], plane + t->plane);
+    const NAME(fft_parts) own = NAME(fft_layout)(t, 1, (char *)arrays[4] + worker * NAME(fft_weight_scratch)(ints));
+    REAL *plane = own.planes;
+    const NAME(engine) e = NAME(engine_of)(t, arrays[5], arrays[2], arrays[3], own.buffer, own.sum);
     for (int64_t tile = begin; tile < end; tile++) {
         const REAL *taps = (const REAL *)arrays[0] + tile * t->kh * t->kw;
         REAL *spectrum = (REAL *)arrays[1] + tile * height * width * 2;

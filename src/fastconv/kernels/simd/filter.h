@@ -285,8 +285,6 @@ static void NAME(filter)(void **arrays, const int64_t *ints, const double *scala
     }
 }
 
-const filter_sweep OF_ISA(NAME(filter)) = {TYPE, ITEMS / PARTS, NAME(filter)};
-
 #undef DEFINE
 #undef SWEEPS
 #undef DENSE_SWEEPS

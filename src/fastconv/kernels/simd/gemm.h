@@ -121,12 +121,20 @@ static inline int64_t NAME(tile_columns)(int64_t left)
     return columns < left ? columns : left;
 }
 
+#define PACK_LEFT_ARGUMENTS(X)                   \
+    X(M)      /* rows of the operand */          \
+    X(K)      /* steps, which are its columns */ \
+    X(kc)     /* steps of a block */             \
+    X(panels) /* panels of a group */
+ARGUMENTS(PackLeft, PACK_LEFT_ARGUMENTS);
+
 /* Pack the rows of one left operand (M × K, row-major) into blocks of kc steps, each made of panels of MR rows. Rows
- * past M are zeros. Tile: one panel. ints: M, K, kc, panels per group. arrays: weight (groups * M, K), packed. */
+ * past M are zeros. Tile: one panel. arrays: weight (groups * M, K), packed. */
 static void NAME(pack_left)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                             int64_t worker)
 {
-    const int64_t M = ints[0], K = ints[1], kc = ints[2], panels = ints[3];
+    const PackLeft *a = (const PackLeft *)ints;
+    const int64_t M = a->M, K = a->K, kc = a->kc, panels = a->panels;
     for (int64_t tile = begin; tile < end; tile++) {
         const int64_t group = tile / panels, panel = tile % panels;
         const int64_t rows = M - panel * MR < MR ? M - panel * MR : MR;

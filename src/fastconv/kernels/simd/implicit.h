@@ -70,24 +70,68 @@ static __attribute__((noinline)) void NAME(multiply)(const NAME(product) *produc
     }
 }
 
+#define IMPLICIT_ARGUMENTS(X)                                                \
+    WINDOW_FIELDS(X)                                                         \
+    X(kc)             /* steps of a block of the reduction */                \
+    X(block_rows)     /* rows of a block of output positions */              \
+    X(block_cols)     /* columns of a block of output positions */           \
+    X(down)           /* blocks of positions down */                         \
+    X(across)         /* blocks of positions across */                       \
+    X(block_panels)   /* panels of a block of output channels */             \
+    X(channel_blocks) /* blocks of output channels */                        \
+    X(sharing)        /* products that share L1 */                           \
+    X(pointwise)      /* whether panels are packed from the image itself */  \
+    X(contiguous)     /* whether strips have a phase for every column tap */ \
+    X(activation)     /* code of the activation */                           \
+    X(out_plane)      /* values of the output from one plane to the next */  \
+    X(out_image)      /* values of the output from one image to the next */
+ARGUMENTS(Implicit, IMPLICIT_ARGUMENTS);
+
+typedef struct {
+    REAL *panel;          /* right operands of `sharing` products */
+    int64_t *panel_shift; /* of the steps in a panel */
+    int64_t *shift;       /* of the steps in a strip, or in the image */
+    REAL *strip;
+    int64_t bytes;
+} NAME(implicit_parts);
+
+static NAME(implicit_parts) NAME(implicit_layout)(const Implicit *a, char *memory)
+{
+    Scratch s = {memory, 0};
+    NAME(implicit_parts) parts;
+    const Window *w = (const Window *)a;
+    const int64_t icg = w->ic / w->g, taps = w->kh * w->kw;
+    /* A block of steps that begins amid a channel sees a part of one more. */
+    const int64_t seen = a->kc % taps ? (a->kc - 2 + taps) / taps + 1 : a->kc / taps;
+    const int64_t channels = seen < icg ? seen : icg;
+    const NAME(strip) strip = NAME(strip_of)(w, a->block_rows, a->block_cols, a->contiguous);
+    parts.panel = take(&s, a->sharing * a->kc * NR * sizeof(REAL));
+    parts.panel_shift = take(&s, a->kc * sizeof(int64_t));
+    parts.shift = take(&s, a->kc * sizeof(int64_t));
+    parts.strip = take(&s, a->pointwise ? 0 : (channels * strip.plane + NR) * sizeof(REAL));
+    parts.bytes = s.bytes;
+    return parts;
+}
+
+static int64_t NAME(implicit_scratch)(const int64_t *ints)
+{ return NAME(implicit_layout)((const Implicit *)ints, 0).bytes; }
+
 /* Tile: a block of output positions and channels of one group of one image. arrays: x, packed weight (pack_left), bias
- * or null, out, workspace. ints: Window; kc; rows and cols of a block, blocks down and across; panels of a channel
- * block, channel blocks; products that share L1; pointwise; contiguous, if strips have a phase for every column tap;
- * workspace values of a worker; activation; values of out from one plane, and one image, to the next. scalars: its
- * parameter. */
+ * or null, out, scratch. scalars: the activation's parameter. */
 static void NAME(implicit)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                            int64_t worker)
 {
+    const Implicit *a = (const Implicit *)ints;
     const Window *w = (const Window *)ints;
-    const int64_t *extra = ints + sizeof(Window) / sizeof(int64_t);
-    const int64_t kc = extra[0], block_rows = extra[1], block_cols = extra[2], down = extra[3], across = extra[4];
-    const int64_t block_panels = extra[5], channel_blocks = extra[6], sharing = extra[7], pointwise = extra[8];
-    const int64_t contiguous = extra[9], activation = extra[11], plane = extra[12], apart = extra[13];
+    const int64_t kc = a->kc, block_rows = a->block_rows, block_cols = a->block_cols, down = a->down;
+    const int64_t across = a->across, block_panels = a->block_panels, channel_blocks = a->channel_blocks;
+    const int64_t sharing = a->sharing, pointwise = a->pointwise, plane = a->out_plane;
     const int64_t icg = w->ic / w->g, ocg = w->oc / w->g, taps = w->kh * w->kw, K = icg * taps;
     const int64_t panels = (ocg + MR - 1) / MR;
-    REAL *panel = (REAL *)arrays[4] + worker * extra[10];
-    int64_t *panel_shift = (int64_t *)(panel + sharing * kc * NR), *shift = panel_shift + kc;
-    REAL *strip = (REAL *)(shift + kc);
+    const NAME(implicit_parts) own =
+        NAME(implicit_layout)(a, (char *)arrays[4] + worker * NAME(implicit_scratch)(ints));
+    REAL *panel = own.panel, *strip = own.strip;
+    int64_t *panel_shift = own.panel_shift, *shift = own.shift;
     for (int64_t k = 0; k < kc; k++)
         panel_shift[k] = k * NR;
     for (int64_t tile = begin; tile < end; tile++) {
@@ -100,8 +144,8 @@ static void NAME(implicit)(void **arrays, const int64_t *ints, const double *sca
         const int64_t cols = w->ow - col0 < block_cols ? w->ow - col0 : block_cols;
         const int64_t size = rows * cols;
         const REAL *image = (const REAL *)arrays[0] + n * w->xn + g * icg * w->xc;
-        REAL *out = (REAL *)arrays[3] + n * apart + g * ocg * plane + row0 * w->ow + col0;
-        const NAME(strip) s = NAME(strip_of)(w, rows, cols, contiguous);
+        REAL *out = (REAL *)arrays[3] + n * a->out_image + g * ocg * plane + row0 * w->ow + col0;
+        const NAME(strip) s = NAME(strip_of)(w, rows, cols, a->contiguous);
         const int64_t pitch = pointwise ? cols : s.pitch, row = pitch == cols ? size : cols;
         for (int64_t k0 = 0; k0 < K; k0 += kc) {
             const int64_t k1 = k0 + kc < K ? k0 + kc : K, steps = k1 - k0;
@@ -133,7 +177,7 @@ static void NAME(implicit)(void **arrays, const int64_t *ints, const double *sca
                     }
                 }
                 NAME(multiply)(products, count, m0, m1, steps, left, out, plane, k0 > 0, bias,
-                               k1 == K ? activation : 0, scalars[0]);
+                               k1 == K ? a->activation : 0, scalars[0]);
             }
         }
     }

@@ -65,14 +65,23 @@ PRODUCTS(1, 1) PRODUCTS(1, 2) PRODUCTS(MR, 1) PRODUCTS(MR, 2)
 /* By whether a panel is whole, and by the number of rows of x minus one. */
 static NAME(products_kernel) *const NAME(products_of)[2][NV] = {ROW_OF_PRODUCTS(1), ROW_OF_PRODUCTS(MR)};
 
-/* Tile: a block of outputs for a block of rows of x. arrays: x, weight, bias or null, out. ints: N, M, K; outputs per
- * block; steps per block, and steps done together, a multiple of that; rows per block, whose steps done together stay
- * in L2. */
+#define INNER_ARGUMENTS(X)                                               \
+    X(N)          /* rows of x */                                        \
+    X(M)          /* rows of the weight, which are outputs */            \
+    X(K)          /* steps: columns of both */                           \
+    X(block)      /* outputs of a block */                               \
+    X(kc)         /* steps of a block */                                 \
+    X(at_a_time)  /* steps that are taken at a time: a multiple of kc */ \
+    X(block_rows) /* rows of x in a block, of which at_a_time steps stay in L2 */
+ARGUMENTS(Inner, INNER_ARGUMENTS);
+
+/* Tile: a block of outputs for a block of rows of x. arrays: x, weight, bias or null, out. */
 static void NAME(inner)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                         int64_t worker)
 {
-    const int64_t N = ints[0], M = ints[1], K = ints[2], block = ints[3], kc = ints[4], at_a_time = ints[5];
-    const int64_t block_rows = ints[6], across = (M + block - 1) / block;
+    const Inner *a = (const Inner *)ints;
+    const int64_t N = a->N, M = a->M, K = a->K, block = a->block, kc = a->kc, at_a_time = a->at_a_time;
+    const int64_t block_rows = a->block_rows, across = (M + block - 1) / block;
     const REAL *weight = arrays[1], *bias = arrays[2];
     for (int64_t tile = begin; tile < end; tile++) {
         const int64_t first = tile % across * block, past = first + block < M ? first + block : M;

@@ -1,5 +1,6 @@
 /* The filters of integers, signed or not, and of complex numbers. */
 #include "isa.h"
+#include "slots.h"
 
 #define FLOATS 0
 #define PARTS 1
@@ -9,6 +10,7 @@
 #define SUM uint16_t
 #define NAME(name) name##_i8
 #include "filter.h"
+const kernel_slot OF_ISA(NAME(kernels))[] = {FILTER_KERNELS(SLOT) {0}};
 #undef TYPE
 #undef ITEM
 #undef SUM
@@ -19,6 +21,7 @@
 #define SUM uint16_t
 #define NAME(name) name##_i16
 #include "filter.h"
+const kernel_slot OF_ISA(NAME(kernels))[] = {FILTER_KERNELS(SLOT) {0}};
 #undef TYPE
 #undef ITEM
 #undef SUM
@@ -29,6 +32,7 @@
 #define SUM uint32_t
 #define NAME(name) name##_i32
 #include "filter.h"
+const kernel_slot OF_ISA(NAME(kernels))[] = {FILTER_KERNELS(SLOT) {0}};
 #undef TYPE
 #undef ITEM
 #undef SUM
@@ -39,6 +43,7 @@
 #define SUM uint64_t
 #define NAME(name) name##_i64
 #include "filter.h"
+const kernel_slot OF_ISA(NAME(kernels))[] = {FILTER_KERNELS(SLOT) {0}};
 #undef TYPE
 #undef ITEM
 #undef SUM
@@ -52,6 +57,7 @@
 #define SUM float
 #define NAME(name) name##_c64
 #include "filter.h"
+const kernel_slot OF_ISA(NAME(kernels))[] = {FILTER_KERNELS(SLOT) {0}};
 #undef TYPE
 #undef ITEM
 #undef SUM
@@ -62,3 +68,4 @@
 #define SUM double
 #define NAME(name) name##_c128
 #include "filter.h"
+const kernel_slot OF_ISA(NAME(kernels))[] = {FILTER_KERNELS(SLOT) {0}};

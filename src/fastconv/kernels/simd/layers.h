@@ -1,21 +1,36 @@
 /* Layers without products: activations, scaling channel by channel, and softmax. */
 
-/* Tile: neighbouring values. arrays: input and output, which may be the same. ints: total number of values, values per
- * tile (the last one may have fewer), activation code. scalars: the activation's parameter. */
-static void NAME(activate_values)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
-                                  int64_t worker)
+#define ACTIVATION_ARGUMENTS(X)           \
+    X(values)      /* number of values */ \
+    X(tile_values) /* values of a tile */ \
+    X(activation)  /* code of the activation */
+ARGUMENTS(Activation, ACTIVATION_ARGUMENTS);
+
+/* Tile: neighbouring values, fewer in the last one. arrays: input and output, which may be the same. scalars: the
+ * activation's parameter. */
+static void NAME(activation)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
+                             int64_t worker)
 {
-    const int64_t first = begin * ints[1], last = end * ints[1] < ints[0] ? end * ints[1] : ints[0];
-    NAME(activate)((const REAL *)arrays[0] + first, (REAL *)arrays[1] + first, last - first, 0, ints[2], scalars[0]);
+    const Activation *a = (const Activation *)ints;
+    const int64_t first = begin * a->tile_values, past = end * a->tile_values;
+    const int64_t count = (past < a->values ? past : a->values) - first;
+    NAME(activate)((const REAL *)arrays[0] + first, (REAL *)arrays[1] + first, count, 0, a->activation, scalars[0]);
 }
 
+#define CHANNELS_ARGUMENTS(X)                          \
+    X(inner)    /* values of a plane of one channel */ \
+    X(channels) /* channels */                         \
+    X(part)     /* values of a tile */
+ARGUMENTS(Channels, CHANNELS_ARGUMENTS);
+
 /* y = (x - centre) * scale + shift, or without a shift x < 0 ? scale * x : x, with constants per channel. Tile: up to
- * `part` values of a plane of `inner` values of one channel; if inner is 1, all channels or up to `part` of them.
- * arrays: input and output, which may be the same; scale, shift or null, centre. ints: inner, channels, part. */
+ * `part` values of a plane of one channel; if planes are single values, all channels or up to `part` of them.
+ * arrays: input and output, which may be the same; scale, shift or null, centre. */
 static void NAME(channels)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                            int64_t worker)
 {
-    const int64_t inner = ints[0], channels = ints[1], part = ints[2], size = inner == 1 ? channels : inner;
+    const Channels *a = (const Channels *)ints;
+    const int64_t inner = a->inner, channels = a->channels, part = a->part, size = inner == 1 ? channels : inner;
     const int64_t parts = (size + part - 1) / part;
     const REAL *scale = arrays[2], *shift = arrays[3], *centre = arrays[4];
     for (int64_t tile = begin; tile < end; tile++) {
@@ -116,14 +131,21 @@ static REAL NAME(sum_of_powers)(const REAL *x, int64_t n, REAL peak, REAL *power
     return (REAL)(blocks + NAME(total)(sums) + rest);
 }
 
+#define SOFTMAX_ARGUMENTS(X)                     \
+    X(classes)   /* extent of the middle axis */ \
+    X(inner)     /* extent of the last axis */   \
+    X(blocks)    /* blocks of columns */         \
+    X(logarithm) /* whether the logarithm is asked for */
+ARGUMENTS(Softmax, SOFTMAX_ARGUMENTS);
+
 /* exp(x) / sum(exp(x)) along the middle of three axes, or its logarithm. Tile: a row if the last axis has extent 1,
  * otherwise up to AT_A_TIME neighbouring columns. arrays: input; output, which may be the same; or if that is null,
- * arrays for the peaks and the logarithms of the sums of exp(x - peak). ints: extents of the last two axes, blocks of
- * columns; logarithm. */
+ * arrays for the peaks and the logarithms of the sums of exp(x - peak). */
 static void NAME(softmax)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                           int64_t worker)
 {
-    const int64_t classes = ints[0], inner = ints[1], blocks = ints[2], logarithm = ints[3];
+    const Softmax *a = (const Softmax *)ints;
+    const int64_t classes = a->classes, inner = a->inner, blocks = a->blocks, logarithm = a->logarithm;
     for (int64_t tile = begin; tile < end; tile++) {
         const int64_t first = tile % blocks * AT_A_TIME, at = tile / blocks * inner + first;
         const int64_t columns = inner - first < AT_A_TIME ? inner - first : AT_A_TIME;

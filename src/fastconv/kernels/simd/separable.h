@@ -110,25 +110,70 @@ static VECTOR NAME(weigh_exactly)(int parity, const REAL *const *from, const REA
     return check;
 }
 
-/* Tile: rows and columns of one output plane. arrays: x, out, u, v, bias or null, workspace, maps of rows and of
- * columns, and a flag a worker that is set once a sum was not finite. ints: as unpacked below; strides of x in
- * elements. scalars: fill, the activation's parameter. */
+#define SEPARABLE_ARGUMENTS(X)                                               \
+    X(oc)         /* output channels */                                      \
+    X(icg)        /* input channels of a group */                            \
+    X(ocg)        /* output channels of a group */                           \
+    X(ih)         /* rows of the image */                                    \
+    X(iw)         /* columns of the image */                                 \
+    X(oh)         /* rows of the output */                                   \
+    X(ow)         /* columns of the output */                                \
+    X(kh)         /* taps of a column */                                     \
+    X(kw)         /* taps of a row */                                        \
+    X(terms)      /* pairs of a column and a row whose products are added */ \
+    X(pt)         /* samples above the image that outputs see */             \
+    X(pl)         /* samples to the left of the image that outputs see */    \
+    X(xn)         /* values from one image to the next */                    \
+    X(xc)         /* values from one channel to the next */                  \
+    X(xh)         /* values from one row to the next */                      \
+    X(xw)         /* values from one column to the next */                   \
+    X(row_tile)   /* rows of a tile */                                       \
+    X(down)       /* tiles down */                                           \
+    X(col_tile)   /* columns of a tile */                                    \
+    X(across)     /* tiles across */                                         \
+    X(activation) /* code of the activation */
+ARGUMENTS(Separable, SEPARABLE_ARGUMENTS);
+
+typedef struct {
+    const REAL **from; /* the rows of the ring, in the order of any output's taps */
+    REAL *ring;        /* on a cache line, or every other vector of it would lie on two */
+    REAL *line;        /* a gathered row */
+    int64_t bytes;
+} NAME(separable_parts);
+
+static NAME(separable_parts) NAME(separable_layout)(const Separable *a, char *memory)
+{
+    Scratch s = {memory, 0};
+    NAME(separable_parts) parts;
+    parts.from = take(&s, 2 * a->kh * a->terms * sizeof(REAL *));
+    parts.ring = take(&s, a->terms * a->kh * a->col_tile * sizeof(REAL));
+    parts.line = take(&s, (a->col_tile + a->kw + 2 * ABREAST * LANES) * sizeof(REAL));
+    parts.bytes = s.bytes;
+    return parts;
+}
+
+static int64_t NAME(separable_scratch)(const int64_t *ints)
+{ return NAME(separable_layout)((const Separable *)ints, 0).bytes; }
+
+/* Tile: rows and columns of one output plane. arrays: x, out, u, v, bias or null, scratch, maps of rows and of columns,
+ * and a flag per worker that is set once a sum was not finite. scalars: fill, the activation's parameter. */
 static void NAME(separable)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                             int64_t worker)
 {
-    const int64_t oc = ints[0], icg = ints[1], ocg = ints[2], iw = ints[3], oh = ints[4], ow = ints[5];
-    const int64_t kh = ints[6], kw = ints[7], terms = ints[8], pl = ints[9], ih = ints[20], pt = ints[21];
-    const int64_t xn = ints[10], xc = ints[11], xh = ints[12], xw = ints[13];
-    const int64_t row_tile = ints[14], down = ints[15], col_tile = ints[16], across = ints[17];
-    const int64_t scratch = ints[18], activation = ints[19];
+    const Separable *a = (const Separable *)ints;
+    const int64_t oc = a->oc, icg = a->icg, ocg = a->ocg, ih = a->ih, iw = a->iw, oh = a->oh, ow = a->ow;
+    const int64_t kh = a->kh, kw = a->kw, terms = a->terms, pt = a->pt, pl = a->pl;
+    const int64_t xn = a->xn, xc = a->xc, xh = a->xh, xw = a->xw;
+    const int64_t row_tile = a->row_tile, down = a->down, col_tile = a->col_tile, across = a->across;
+    const int64_t activation = a->activation;
     const int one_pass = kh == 1 && terms == 1;
     const REAL fill = (REAL)scalars[0];
     const REAL *bias = arrays[4];
     const int64_t *row_map = arrays[6], *col_map = arrays[7];
-    const REAL **from = (const REAL **)((REAL *)arrays[5] + worker * scratch);
-    /* Aligned, or every other vector of the ring would lie on two cache lines. */
-    REAL *ring = (REAL *)(from + 2 * kh * terms + (-2 * kh * terms & (CACHE_LINE / sizeof(REAL *) - 1)));
-    REAL *line = ring + terms * kh * col_tile;
+    const NAME(separable_parts) own =
+        NAME(separable_layout)(a, (char *)arrays[5] + worker * NAME(separable_scratch)(ints));
+    const REAL **from = own.from;
+    REAL *ring = own.ring, *line = own.line;
     VECTOR check = {0};
     for (int64_t t = 0; t < 2 * kh * terms; t++) /* twice, so that the rows of any output are consecutive */
         from[t] = ring + t % (kh * terms) * col_tile;

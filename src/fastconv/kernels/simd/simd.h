@@ -6,12 +6,44 @@
 
 #include <stdint.h>
 
-/* A convolution's geometry, as every compiled kernel gets it: the names of geometry.py, and the strides of x in
- * elements. */
+/* The arguments of a kernel are one list X(field), of which C makes a struct of int64_t and Python a named tuple in the
+ * same order (kernels/slots.pyx). */
+#define FIELD(name) int64_t name;
+#define ARGUMENTS(Struct, LIST) \
+    typedef struct {            \
+        LIST(FIELD)             \
+    } Struct
+
+#define WINDOW_FIELDS(X)                            \
+    X(n)  /* images */                              \
+    X(g)  /* groups */                              \
+    X(ic) /* input channels, of all groups */       \
+    X(oc) /* output channels, of all groups */      \
+    X(ih) /* rows of the image */                   \
+    X(iw) /* columns of the image */                \
+    X(kh) /* rows of the kernel */                  \
+    X(kw) /* columns of the kernel */               \
+    X(oh) /* rows of the output */                  \
+    X(ow) /* columns of the output */               \
+    X(sh) /* stride down */                         \
+    X(sw) /* stride across */                       \
+    X(dh) /* dilation down */                       \
+    X(dw) /* dilation across */                     \
+    X(pt) /* padding above */                       \
+    X(pl) /* padding on the left */                 \
+    X(xn) /* values from one image to the next */   \
+    X(xc) /* values from one channel to the next */ \
+    X(xh) /* values from one row to the next */     \
+    X(xw) /* values from one column to the next */
+
+/* A convolution's geometry, by the names of geometry.py: the first arguments of kernels that compute any of them. */
+ARGUMENTS(Window, WINDOW_FIELDS);
+
+/* Scratch memory that is divided into parts, each of which begins a cache line. Without memory, bytes are counted. */
 typedef struct {
-    int64_t n, g, ic, oc, ih, iw, kh, kw, oh, ow, sh, sw, dh, dw, pt, pl;
-    int64_t xn, xc, xh, xw;
-} Window;
+    char *memory;
+    int64_t bytes;
+} Scratch;
 
 #define MAX_PAIRS 3
 #define MAX_T (2 * MAX_PAIRS + 2)
@@ -25,6 +57,13 @@ enum { MAX_ARRAYS = 12 };
 
 /* In bytes; where lines are longer, some prefetches are wasted. */
 #define CACHE_LINE 64
+
+static inline void *take(Scratch *s, int64_t bytes)
+{
+    void *part = s->memory ? s->memory + s->bytes : 0;
+    s->bytes += (bytes + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+    return part;
+}
 
 /* How far ahead a matrix-vector product prefetches, in bytes: pages are too short for the hardware to do so. */
 #define AHEAD 1024
@@ -44,21 +83,9 @@ enum { MAX_ARRAYS = 12 };
 /* Most steps of a window along one axis; its extent is an int64_t. */
 #define MAX_FOLDS 64
 
-/* Number of lines in which windows are folded, in addition to those that are looked back to. */
-#define LINES 6
-
 /* Number of a column's weights that a sweep of direct convolution holds in registers, real and complex. */
 #define TAPS 5
 #define COMPLEX_TAPS 2
-
-/* Number of types with a sweep of direct convolution. */
-#define FILTER_TYPES 8
-
-/* Number of types with folds of windows. */
-#define WINDOW_TYPES 10
-
-/* Most passes of one transform. */
-#define MAX_PASSES 12
 
 /* Number of neighbouring values whose powers softmax holds, and of neighbouring columns that it sums together. */
 #define AT_A_TIME 64
@@ -74,32 +101,31 @@ typedef struct {
     double p[MAX_PAIRS], Q[MAX_PAIRS][MAX_PAIRS], Z[MAX_PAIRS + 1], power[MAX_PAIRS][MAX_T], G[MAX_T][MAX_R];
 } Points;
 
-/* The passes of a discrete Fourier transform (fft.h): their radices, whose product is the number of points. */
-typedef struct {
-    int64_t points, passes, radix[MAX_PASSES];
-} Radices;
+#define SWEEP_ARGUMENTS(X)                                                                           \
+    X(channel)    /* items from one channel to the next */                                           \
+    X(line)       /* items from one line to the next */                                              \
+    X(tap)        /* items from what one tap sees to what the tap below sees */                      \
+    X(row)        /* items from what one row of blocks sees to the next */                           \
+    X(out_vector) /* items of the output from one vector of a block to the next, downwards */        \
+    X(out_row)    /* items of the output from one row to the next */                                 \
+    X(out_plane)  /* items of the output from one plane to the next */                               \
+    X(rows)       /* rows to be computed */                                                          \
+    X(cols)       /* items of a row to be computed */                                                \
+    X(channels)   /* input channels that are summed over */                                          \
+    X(kw)         /* columns of the kernel */                                                        \
+    X(weights)    /* items of the weights of an output plane */                                      \
+    X(runs)       /* runs that the taps of a column fall into */                                     \
+    X(long_runs)  /* how many of these, the first ones, have `run` taps: the others have one less */ \
+    X(run)        /* taps of a long run */                                                           \
+    X(activation) /* code of the activation */                                                       \
+    X(flat)       /* whether the rows of a block are neighbouring vectors of one row */              \
+    X(block_rows) /* rows of a block */                                                              \
+    X(across)     /* vectors across a block */                                                       \
+    X(stride)     /* lines from a row to the next; 0: lines are not shared */                        \
+    X(every)      /* values from a column to the next */
 
-/* The layout of tiles in the image and in planes, filled in by strategies/fft.py. */
-typedef struct {
-    Radices down, across; /* of a plane */
-    int64_t groups, icg, ocg, ih, iw, oh, ow, kh, kw, sh, sw, dh, dw, pt, pl;
-    int64_t xn, xc, xh, xw, on;        /* values between images, channels, rows, columns of x, and images of out */
-    int64_t lines;                     /* whether the rows of a plane are consecutive parts of one row of the image */
-    int64_t rows, cols;                /* dense outputs of a tile */
-    int64_t tiles_down, tiles_across;
-    int64_t pitch, gap, plane;         /* values per row of a plane, in its real parts, and in all of it */
-    int64_t scratch, activation;
-} Tiles;
-
-/* The integers of a sweep of direct convolution (kernels/sweep.pyx), in items: from one channel, line, tap or row of
- * blocks to the next, and in the output from one vector of a block, row or plane to the next; what it computes; the
- * runs that a column's taps fall into, the first `long_runs` of `run` taps and the others of one less; its blocks:
- * rows, vectors across, lines from a row to the next (0: those are not shared), values from a column to the next. */
-typedef struct {
-    int64_t channel, line, tap, row, out_vector, out_row, out_plane;
-    int64_t rows, cols, channels, kw, weights, runs, long_runs, run, activation, flat;
-    int64_t block_rows, across, stride, every;
-} Sweep;
+/* What a sweep of direct convolution computes (kernels/sweep.pyx). Items are values, or parts of complex numbers. */
+ARGUMENTS(Sweep, SWEEP_ARGUMENTS);
 
 /* Codes of activations (fastconv/epilogue.py); a sweep applies only these and the identity. */
 #define RELU 1
@@ -116,54 +142,23 @@ typedef int stop_function(void **arrays, int64_t worker);
 static inline int stops(void **arrays, int64_t worker)
 { return ((stop_function *)arrays[MAX_ARRAYS])(arrays, worker); }
 
+/* A kernel of one type of values. */
 typedef struct {
-    double (*peak)(int64_t rounds, double *value);
-    void (*gemm_tile)(void);  /* of gemm.h, on its own type of values: cast to call */
-    void (*epilogue)(void);   /* of epilogue.h, likewise */
-    tile_function *activate;
-    tile_function *channels;
-    tile_function *softmax;
-    tile_function *inner;
-    tile_function *pack_left;
-    tile_function *implicit;
-    tile_function *rolling;
-    tile_function *separable;
-    tile_function *weight_gradient;
-    tile_function *tap_gradient;
-    tile_function *winograd_weight;
-    tile_function *winograd;
-    tile_function *fft_weight;
-    tile_function *fft;
-} real_kernels;
-
-/* The folds of windows.h (cast before a call) for values of a `type` such as "u1"; sum and mean are null for
- * integers. */
-typedef struct {
-    const char *type;
-    void (*maximum)(void), (*minimum)(void), (*sum)(void), (*mean)(void);
-} window_folds;
-
-typedef struct {
-    tile_function *windows;
-    window_folds folds[WINDOW_TYPES];
-} window_kernels;
-
-/* The sweep of filter.h for values of a `type` such as "i1", and how many values its vectors hold. */
-typedef struct {
-    const char *type;
-    int64_t lanes;
-    tile_function *filter;
-} filter_sweep;
+    const char *name;
+    const char *type;                        /* such as "f4" */
+    void (*function)(void);                  /* cast to call: a tile_function, or as its header says */
+    const char *arguments;                   /* the names of its integers, each followed by a space */
+    int64_t (*scratch)(const int64_t *ints); /* bytes that a worker needs, by its integers; null: none */
+} kernel_slot;
 
 typedef struct {
     const char *isa;
-    int64_t lanes_bytes, mr, nv;
+    int64_t lanes_bytes;                  /* of a vector */
+    int64_t mr, nv;                       /* rows, and vectors across, of a register tile (gemm.h) */
+    int64_t wide_rows;                    /* of a block of two vectors (filter.h) */
+    int64_t wide_3_rows;                  /* likewise, of reals, for 3 x 3 filters of one channel */
+    const kernel_slot *const *kernels;    /* lists by type, each ended by a null name; and a null list at the end */
     void (*copy_lines)(void *to, int64_t pitch, const void *from, int64_t apart, int64_t lines, int64_t bytes);
-    const real_kernels *f32, *f64;
-    int64_t wide_rows;   /* of a block of two vectors (filter.h) */
-    int64_t wide_3_rows; /* likewise, of reals, for 3 x 3 filters of one channel */
-    const filter_sweep *filters[FILTER_TYPES];
-    const window_kernels *windows;
 } simd_kernels;
 
 /* The instruction sets, most capable first: X(name, whether this CPU has it). setup.py has their flags. The baseline of

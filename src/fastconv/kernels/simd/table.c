@@ -8,22 +8,21 @@ static void copy_lines(void *to, int64_t pitch, const void *from, int64_t apart,
         copy_line((char *)to + line * pitch, (const char *)from + line * apart, bytes);
 }
 
-extern const real_kernels OF_ISA(real_f32), OF_ISA(real_f64);
-extern const filter_sweep OF_ISA(filter_f32), OF_ISA(filter_f64), OF_ISA(filter_i8), OF_ISA(filter_i16),
-    OF_ISA(filter_i32), OF_ISA(filter_i64), OF_ISA(filter_c64), OF_ISA(filter_c128);
-extern const window_kernels OF_ISA(windows);
+/* The lists of kernels that the other sources fill: X(type). */
+#define LISTS(X) X(f32) X(f64) X(i8) X(i16) X(i32) X(i64) X(c64) X(c128) X(windows)
+#define DECLARE_LIST(type) extern const kernel_slot OF_ISA(kernels_##type)[];
+#define LIST(type) OF_ISA(kernels_##type),
+LISTS(DECLARE_LIST)
+
+static const kernel_slot *const kernels[] = {LISTS(LIST) 0};
 
 const simd_kernels OF_ISA(simd) = {
     .isa = TEXT(SIMD_ISA),
     .lanes_bytes = SIMD_BYTES,
     .mr = MR,
     .nv = NV,
-    .copy_lines = copy_lines,
-    .f32 = &OF_ISA(real_f32),
-    .f64 = &OF_ISA(real_f64),
     .wide_rows = WIDE_ROWS,
     .wide_3_rows = WIDE_3_ROWS,
-    .filters = {&OF_ISA(filter_f32), &OF_ISA(filter_f64), &OF_ISA(filter_i8), &OF_ISA(filter_i16),
-                &OF_ISA(filter_i32), &OF_ISA(filter_i64), &OF_ISA(filter_c64), &OF_ISA(filter_c128)},
-    .windows = &OF_ISA(windows),
+    .kernels = kernels,
+    .copy_lines = copy_lines,
 };

@@ -107,17 +107,51 @@ static NAME(tap_kernel) *const NAME(filters)[NV] = {
 #endif
 };
 
-/* Tile: a block of filters of one group; it sums over all positions in order. arrays: x, grad, out, workspace. ints:
- * Window; rows and cols of a block of positions; filter blocks, and filters of one; workspace values of a worker. */
+#define TAP_GRADIENT_ARGUMENTS(X)                          \
+    WINDOW_FIELDS(X)                                       \
+    X(block_rows)    /* rows of a block of positions */    \
+    X(block_cols)    /* columns of a block of positions */ \
+    X(filter_blocks) /* blocks of filters */               \
+    X(block_filters) /* filters of a block */
+ARGUMENTS(TapGradient, TAP_GRADIENT_ARGUMENTS);
+
+typedef struct {
+    int64_t *shift; /* of each tap in the strip */
+    REAL *sums;     /* a vector for each tap of each filter of a block */
+    REAL *strip;
+    int64_t bytes;
+} NAME(tap_gradient_parts);
+
+static NAME(tap_gradient_parts) NAME(tap_gradient_layout)(const TapGradient *a, char *memory)
+{
+    Scratch s = {memory, 0};
+    NAME(tap_gradient_parts) parts;
+    const Window *w = (const Window *)a;
+    const int64_t icg = w->ic / w->g, K = icg * w->kh * w->kw;
+    const NAME(strip) strip = NAME(strip_of)(w, a->block_rows, a->block_cols, 0);
+    parts.shift = take(&s, K * sizeof(int64_t));
+    parts.sums = take(&s, a->block_filters * K * LANES * sizeof(REAL));
+    parts.strip = take(&s, (icg * strip.plane + LANES) * sizeof(REAL));
+    parts.bytes = s.bytes;
+    return parts;
+}
+
+static int64_t NAME(tap_gradient_scratch)(const int64_t *ints)
+{ return NAME(tap_gradient_layout)((const TapGradient *)ints, 0).bytes; }
+
+/* Tile: a block of filters of one group; it sums over all positions in order. arrays: x, grad, out, scratch. */
 static void NAME(tap_gradient)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                                int64_t worker)
 {
+    const TapGradient *a = (const TapGradient *)ints;
     const Window *w = (const Window *)ints;
-    const int64_t *extra = ints + sizeof(Window) / sizeof(int64_t);
-    const int64_t block_rows = extra[0], block_cols = extra[1], filter_blocks = extra[2], block_filters = extra[3];
+    const int64_t block_rows = a->block_rows, block_cols = a->block_cols;
+    const int64_t filter_blocks = a->filter_blocks, block_filters = a->block_filters;
     const int64_t icg = w->ic / w->g, ocg = w->oc / w->g, K = icg * w->kh * w->kw, positions = w->oh * w->ow;
-    int64_t *shift = (int64_t *)((REAL *)arrays[3] + worker * extra[4]);
-    REAL *sums = (REAL *)(shift + K), *strip = sums + block_filters * K * LANES;
+    const NAME(tap_gradient_parts) own =
+        NAME(tap_gradient_layout)(a, (char *)arrays[3] + worker * NAME(tap_gradient_scratch)(ints));
+    int64_t *shift = own.shift;
+    REAL *sums = own.sums, *strip = own.strip;
     for (int64_t tile = begin; tile < end; tile++) {
         const int64_t g = tile / filter_blocks, m0 = tile % filter_blocks * block_filters;
         const int64_t filters = ocg - m0 < block_filters ? ocg - m0 : block_filters;

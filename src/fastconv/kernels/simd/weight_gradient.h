@@ -67,21 +67,58 @@ static void NAME(fill_pixels)(const REAL *image, const Window *w, const NAME(pix
     }
 }
 
+#define WEIGHT_GRADIENT_ARGUMENTS(X)                                       \
+    WINDOW_FIELDS(X)                                                       \
+    X(kc)             /* positions of a block */                           \
+    X(most)           /* positions of a panel in L1 */                     \
+    X(joined)         /* whether a row of taps is one unit, or each tap */ \
+    X(tap_blocks)     /* blocks of units */                                \
+    X(block_units)    /* units of a block */                               \
+    X(channel_blocks) /* blocks of channels */                             \
+    X(filter_blocks)  /* blocks of filters */                              \
+    X(block_panels)   /* panels of a block of filters */
+ARGUMENTS(WeightGradient, WEIGHT_GRADIENT_ARGUMENTS);
+
+typedef struct {
+    int64_t *shift; /* of the positions of a block */
+    REAL *sums;     /* of the block of filters, by unit, filter and column */
+    REAL *pixels;
+    int64_t bytes;
+} NAME(weight_gradient_parts);
+
+static NAME(weight_gradient_parts) NAME(weight_gradient_layout)(const WeightGradient *a, char *memory)
+{
+    Scratch s = {memory, 0};
+    NAME(weight_gradient_parts) parts;
+    const Window *w = (const Window *)a;
+    const int64_t icg = w->ic / w->g, channels = icg < NR ? icg : NR, rows = a->kc / w->ow;
+    const NAME(pixels) most = NAME(pixels_of)(w, rows ? rows : 1, w->ow < a->kc ? w->ow : a->kc, channels);
+    parts.shift = take(&s, a->kc * sizeof(int64_t));
+    parts.sums = take(&s, a->block_units * a->block_panels * MR * (a->joined ? w->kw : 1) * channels * sizeof(REAL));
+    parts.pixels = take(&s, (most.lines * most.pitch * channels + NR) * sizeof(REAL));
+    parts.bytes = s.bytes;
+    return parts;
+}
+
+static int64_t NAME(weight_gradient_scratch)(const int64_t *ints)
+{ return NAME(weight_gradient_layout)((const WeightGradient *)ints, 0).bytes; }
+
 /* Tile: a block of filters, channels and rows of taps of one group; it sums over all positions in order. arrays: x,
- * grad packed by pack_left in blocks of kc positions, out, workspace. ints: Window; kc; positions of a panel in L1;
- * joined; tap blocks, and units (taps, or rows of them) of one; channel blocks; filter blocks, and panels of one;
- * workspace values of a worker. */
+ * grad packed by pack_left in blocks of kc positions, out, scratch. */
 static void NAME(weight_gradient)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                                   int64_t worker)
 {
+    const WeightGradient *a = (const WeightGradient *)ints;
     const Window *w = (const Window *)ints;
-    const int64_t *extra = ints + sizeof(Window) / sizeof(int64_t);
-    const int64_t kc = extra[0], most = extra[1], joined = extra[2], tap_blocks = extra[3], block_units = extra[4];
-    const int64_t channel_blocks = extra[5], filter_blocks = extra[6], block_panels = extra[7];
+    const int64_t kc = a->kc, most = a->most, joined = a->joined, tap_blocks = a->tap_blocks;
+    const int64_t block_units = a->block_units, channel_blocks = a->channel_blocks;
+    const int64_t filter_blocks = a->filter_blocks, block_panels = a->block_panels;
     const int64_t icg = w->ic / w->g, ocg = w->oc / w->g, taps = w->kh * w->kw, positions = w->oh * w->ow;
     const int64_t panels = (ocg + MR - 1) / MR, vectors = (icg + LANES - 1) / LANES, units = joined ? w->kh : taps;
-    int64_t *shift = (int64_t *)((REAL *)arrays[3] + worker * extra[8]);
-    REAL *sums = (REAL *)(shift + kc);
+    const NAME(weight_gradient_parts) own =
+        NAME(weight_gradient_layout)(a, (char *)arrays[3] + worker * NAME(weight_gradient_scratch)(ints));
+    int64_t *shift = own.shift;
+    REAL *sums = own.sums, *pixels = own.pixels;
     for (int64_t tile = begin; tile < end; tile++) {
         const int64_t block = tile % channel_blocks;
         const int64_t u0 = tile / channel_blocks % tap_blocks * block_units;
@@ -92,8 +129,7 @@ static void NAME(weight_gradient)(void **arrays, const int64_t *ints, const doub
         const int64_t c0 = block * vectors / channel_blocks * LANES;
         const int64_t c1 = (block + 1) * vectors / channel_blocks * LANES;
         const int64_t channels = (c1 < icg ? c1 : icg) - c0, columns = joined ? w->kw * channels : channels;
-        REAL *pixels = sums + (u1 - u0) * (m1 - m0) * columns;
-        memset(sums, 0, (pixels - sums) * sizeof(REAL));
+        memset(sums, 0, (u1 - u0) * (m1 - m0) * columns * sizeof(REAL));
         for (int64_t n = 0; n < w->n; n++) {
             const REAL *image = (const REAL *)arrays[0] + n * w->xn + (g * icg + c0) * w->xc;
             for (int64_t p = 0, size; p < positions; p += size) {

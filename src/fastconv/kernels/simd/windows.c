@@ -1,20 +1,12 @@
-/* The kernel of windows, and its folds of each type. */
+/* The kernel of windows, which is the same for all types, and its folds. */
 #include "windows.h"
 
-#define EXTREME_FOLDS(kind) \
-    .type = #kind, .maximum = (void (*)(void))maximum_##kind, .minimum = (void (*)(void))minimum_##kind
-#define MEAN_FOLDS(kind) .sum = (void (*)(void))sum_##kind, .mean = (void (*)(void))mean_##kind
+#include "slots.h"
 
-const window_kernels OF_ISA(windows) = {
-    .windows = windows,
-    .folds = {{EXTREME_FOLDS(i1)},
-              {EXTREME_FOLDS(u1)},
-              {EXTREME_FOLDS(i2)},
-              {EXTREME_FOLDS(u2)},
-              {EXTREME_FOLDS(i4)},
-              {EXTREME_FOLDS(u4)},
-              {EXTREME_FOLDS(i8)},
-              {EXTREME_FOLDS(u8)},
-              {EXTREME_FOLDS(f4), MEAN_FOLDS(f4)},
-              {EXTREME_FOLDS(f8), MEAN_FOLDS(f8)}},
-};
+#define FOLD_SLOT(name, type) {#name, #type, (void (*)(void))name##_##type, "", 0},
+#define EXTREME_SLOTS(type)                                                                          \
+    {"windows", #type, (void (*)(void))windows, WINDOWS_ARGUMENTS(QUOTED), windows_scratch},         \
+    EXTREME_FOLDS(FOLD_SLOT, type)
+#define MEAN_SLOTS(type) MEAN_FOLDS(FOLD_SLOT, type)
+
+const kernel_slot OF_ISA(kernels_windows)[] = {EXTREME_TYPES(EXTREME_SLOTS) MEAN_TYPES(MEAN_SLOTS) {0}};

@@ -94,6 +94,10 @@ MARK(double, int64_t)
     FOLD(sum_##type, T, TOTAL, AS_IT_IS, NEVER)      \
     FOLD(mean_##type, T, TOTAL, DIVIDED, NOT_FINITE)
 
+/* The types that there are extremes and means of: X(type). */
+#define EXTREME_TYPES(X) X(i1) X(u1) X(i2) X(u2) X(i4) X(u4) X(i8) X(u8) X(f4) X(f8)
+#define MEAN_TYPES(X) X(f4) X(f8)
+
 EXTREMES(i1, int8_t, AS_IT_IS)
 EXTREMES(u1, uint8_t, AS_IT_IS)
 EXTREMES(i2, int16_t, AS_IT_IS)
@@ -151,29 +155,74 @@ static inline void copy_values(char *to, const char *from, int64_t stride, int64
             copy_value(to + t * size, from + t * stride, size);
 }
 
-/* Tile: rows and columns of one plane. arrays: x, out, workspace, maps of rows and of columns, the value that lies
- * where those say -1, the fold of each step, that of the last one of either direction, which gets the extent, and of
- * means a flag per worker that is set once one is not finite.
- * ints: as unpacked below; strides of x in bytes; samples along a row are `inner` columns apart. scalars: none. */
+#define WINDOWS_ARGUMENTS(X)                                          \
+    X(size)     /* bytes of a value */                                \
+    X(ih)       /* rows of a plane */                                 \
+    X(iw)       /* columns of a plane */                              \
+    X(xn)       /* bytes from one plane to the next */                \
+    X(xh)       /* bytes from one row to the next */                  \
+    X(xw)       /* bytes from one column to the next */               \
+    X(kh)       /* rows of the window */                              \
+    X(kw)       /* samples of the window along a row */               \
+    X(pt)       /* rows of the window above the output's own */       \
+    X(pl)       /* columns of the window before the output's own */   \
+    X(inner)    /* columns from one sample along a row to the next */ \
+    X(row_tile) /* rows of a tile */                                  \
+    X(down)     /* tiles down */                                      \
+    X(col_tile) /* columns of a tile */                               \
+    X(across)   /* tiles across */
+ARGUMENTS(Windows, WINDOWS_ARGUMENTS);
+
+typedef struct {
+    char *gathered;       /* the three newest rows, for those that are not read in place */
+    char *line;           /* what was folded down */
+    char *folded;         /* two lines that are folded along in turn */
+    Ring ring[MAX_FOLDS]; /* the rows that each step down looks back to */
+    int64_t pitch;        /* bytes from one line to the next */
+    int64_t bytes;
+} window_parts;
+
+static void lay_out_windows(const Windows *a, char *memory, window_parts *parts)
+{
+    Scratch s = {memory, 0};
+    const int64_t seen = a->col_tile + (a->kw - 1) * a->inner, downs = steps_of(a->kh);
+    parts->pitch = (seen * a->size + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+    parts->gathered = take(&s, 3 * parts->pitch);
+    parts->line = take(&s, parts->pitch);
+    parts->folded = take(&s, 2 * parts->pitch);
+    for (int64_t j = 1; j < downs; j++) {
+        const int64_t depth = (a->kh >> (downs - j)) + (a->kh >> (downs - j - 1) & 1) + 1;
+        parts->ring[j] = (Ring){take(&s, depth * parts->pitch), depth, 0};
+    }
+    parts->bytes = s.bytes;
+}
+
+static int64_t windows_scratch(const int64_t *ints)
+{
+    window_parts parts;
+    lay_out_windows((const Windows *)ints, 0, &parts);
+    return parts.bytes;
+}
+
+/* Tile: rows and columns of one plane. arrays: x, out, scratch, maps of rows and of columns, the value that lies where
+ * those say -1, the fold of each step, that of the last one of either direction, which gets the extent, and of means a
+ * flag per worker that is set once one is not finite. */
 static void windows(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                     int64_t worker)
 {
-    const int64_t size = ints[0], ih = ints[1], iw = ints[2], xn = ints[3], xh = ints[4], xw = ints[5];
-    const int64_t kh = ints[6], kw = ints[7], pt = ints[8], pl = ints[9], inner = ints[10];
-    const int64_t row_tile = ints[11], down = ints[12], col_tile = ints[13], across = ints[14];
-    const int64_t pitch = ints[15], scratch = ints[16];
+    const Windows *a = (const Windows *)ints;
+    const int64_t size = a->size, ih = a->ih, iw = a->iw, xn = a->xn, xh = a->xh, xw = a->xw;
+    const int64_t kh = a->kh, kw = a->kw, pt = a->pt, pl = a->pl, inner = a->inner;
+    const int64_t row_tile = a->row_tile, down = a->down, col_tile = a->col_tile, across = a->across;
     const int64_t downs = steps_of(kh), alongs = steps_of(kw), reach = (kw - 1) * inner;
     const int64_t *row_map = arrays[3], *col_map = arrays[4];
     const char *fill = arrays[5];
     fold_function *const fold = (fold_function *)arrays[6], *const last_fold = (fold_function *)arrays[7];
-    /* LINES: three for gathered rows, one that was folded down, two for folding along; and the rings. */
-    char *gathered = (char *)arrays[2] + worker * scratch, *line = gathered + 3 * pitch, *folded = line + pitch;
-    Ring ring[MAX_FOLDS];
-    char *rest = folded + 2 * pitch;
-    for (int64_t j = 1; j < downs; j++) {
-        ring[j] = (Ring){rest, (kh >> (downs - j)) + (kh >> (downs - j - 1) & 1) + 1, 0};
-        rest += ring[j].depth * pitch;
-    }
+    window_parts own;
+    lay_out_windows(a, (char *)arrays[2] + worker * windows_scratch(ints), &own);
+    char *gathered = own.gathered, *line = own.line, *folded = own.folded;
+    Ring *ring = own.ring;
+    const int64_t pitch = own.pitch;
     int64_t wrong = 0;
     (void)scalars;
     for (int64_t tile = begin; tile < end; tile++) {

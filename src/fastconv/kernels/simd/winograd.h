@@ -32,6 +32,39 @@
  * digits, or so large that images with ordinary results might lose them in V, are recognised by the sum of their
  * magnitudes.
  */
+#define WINOGRAD_ARGUMENTS(X)                                                                               \
+    X(groups)            /* groups */                                                                       \
+    X(icg)               /* input channels of a group */                                                    \
+    X(ocg)               /* output channels of a group */                                                   \
+    X(ih)                /* rows of the image */                                                            \
+    X(iw)                /* columns of the image */                                                         \
+    X(oh)                /* rows of the output */                                                           \
+    X(ow)                /* columns of the output */                                                        \
+    X(pt)                /* padding above */                                                                \
+    X(pl)                /* padding on the left */                                                          \
+    X(xn)                /* values from one image to the next */                                            \
+    X(xc)                /* values from one channel to the next */                                          \
+    X(xh)                /* values from one row to the next */                                              \
+    X(xw)                /* values from one column to the next */                                           \
+    X(t_down)            /* points of a tile down */                                                        \
+    X(t_across)          /* points of a tile across */                                                      \
+    X(m_down)            /* outputs of a tile down */                                                       \
+    X(m_across)          /* outputs of a tile across */                                                     \
+    X(tiles_down)        /* tiles of an image down */                                                       \
+    X(tiles_across)      /* tiles of an image across */                                                     \
+    X(axis)              /* number of the axis, in AXES */                                                  \
+    X(combined)          /* 0: of both axes, 1: down alone, 2: across alone */                              \
+    X(kc)                /* channels of a running sum */                                                    \
+    X(block_rows)        /* rows of tiles of a block */                                                     \
+    X(block_cols)        /* columns of tiles of a block */                                                  \
+    X(down)              /* blocks of an image down */                                                      \
+    X(across)            /* blocks of an image across */                                                    \
+    X(block_panels)      /* panels of a block of output channels */                                         \
+    X(channel_blocks)    /* blocks of output channels */                                                    \
+    X(transforms_weight) /* whether filters are given, and each panel is transformed just before its use */ \
+    X(activation)        /* code of the activation */
+ARGUMENTS(Winograd, WINOGRAD_ARGUMENTS);
+
 /* The coefficients, in the type in which they are applied. */
 typedef struct {
     REAL p[MAX_PAIRS], Q[MAX_PAIRS][MAX_PAIRS], Z[MAX_PAIRS + 1], power[MAX_PAIRS][MAX_T];
@@ -132,12 +165,12 @@ typedef struct {
     int64_t lines, pitch, row, plane; /* values per phase of a line, per line, per channel */
 } NAME(rows);
 
-static NAME(rows) NAME(rows_of)(const Window *w, int64_t rows, int64_t cols)
+static NAME(rows) NAME(rows_of)(const Winograd *a, int64_t rows, int64_t cols)
 {
     NAME(rows) s;
-    s.lines = (rows - 1) * w->sh + w->kh;
-    s.pitch = NAME(ceil_div)(cols + (w->kw - 1) / w->sw, LANES) * LANES;
-    s.row = w->sw * s.pitch;
+    s.lines = (rows - 1) * a->m_down + a->t_down;
+    s.pitch = NAME(ceil_div)(cols + (a->t_across - 1) / a->m_across, LANES) * LANES;
+    s.row = a->m_across * s.pitch;
     s.plane = s.lines * s.row;
     return s;
 }
@@ -162,24 +195,24 @@ static inline __attribute__((always_inline)) void NAME(part_phases)(const int m,
 
 /* Gather `channels` channels; `line` is scratch for one row of values. Rows come from memory, and are prefetched three
  * channels ahead. */
-static void NAME(fill_rows)(const REAL *image, const Window *w, const NAME(rows) *s, int64_t channels, int64_t row0,
+static void NAME(fill_rows)(const REAL *image, const Winograd *a, const NAME(rows) *s, int64_t channels, int64_t row0,
                          int64_t col0, REAL *line, REAL *strip)
 {
-    const int64_t left = col0 * w->sw - w->pl, top = row0 * w->sh - w->pt;
-    const int64_t first = clip(-left, 0, s->row), last = clip(w->iw - left, first, s->row);
+    const int64_t left = col0 * a->m_across - a->pl, top = row0 * a->m_down - a->pt;
+    const int64_t first = clip(-left, 0, s->row), last = clip(a->iw - left, first, s->row);
     memset(line, 0, first * sizeof(REAL));
     memset(line + last, 0, (s->row - last) * sizeof(REAL));
     for (int64_t c = 0; c < channels; c++)
         for (int64_t y = top; y < top + s->lines; y++, strip += s->row) {
-            if (y < 0 || y >= w->ih) {
+            if (y < 0 || y >= a->ih) {
                 memset(strip, 0, s->row * sizeof(REAL));
                 continue;
             }
-            const REAL *source = image + c * w->xc + y * w->xh + left * w->xw;
+            const REAL *source = image + c * a->xc + y * a->xh + left * a->xw;
             for (int64_t x = first; x < last; x += LINE)
-                __builtin_prefetch(source + 3 * w->xc + x * w->xw, 0, 2);
-            NAME(copy_apart)(source + first * w->xw, last - first, w->xw, line + first);
-            switch (w->sw) {
+                __builtin_prefetch(source + 3 * a->xc + x * a->xw, 0, 2);
+            NAME(copy_apart)(source + first * a->xw, last - first, a->xw, line + first);
+            switch (a->m_across) {
             case 1: NAME(part_phases)(1, line, s->pitch, strip); break;
             case 2: NAME(part_phases)(2, line, s->pitch, strip); break;
             case 3: NAME(part_phases)(3, line, s->pitch, strip); break;
@@ -455,11 +488,12 @@ static const NAME(transforms) NAME(transforms_of)[][3] = {AXES(ROW)};
 
 /* Compute the outputs of a block for the `channels` channels of a panel from S; channels that are not finite are
  * marked. */
-static void NAME(panel_out)(const NAME(transforms) *transforms, const NAME(points) *points, const Window *w,
+static void NAME(panel_out)(const NAME(transforms) *transforms, const NAME(points) *points, const Winograd *a,
                             const REAL *S, int64_t point_s, int64_t rows, int64_t cols, int64_t row0, int64_t col0,
-                            const REAL *bias, int64_t activation, double parameter, int64_t channels, REAL *buffer,
-                            REAL *out, int64_t oh, int64_t ow, uint8_t *marks)
+                            const REAL *bias, double parameter, int64_t channels, REAL *buffer, REAL *out,
+                            uint8_t *marks)
 {
+    const int64_t oh = a->oh, ow = a->ow, m_down = a->m_down, m_across = a->m_across;
     for (int64_t c = 0; c < channels; c += LANES) {
         const int64_t some = channels - c < LANES ? channels - c : LANES;
         VECTOR offset = {0}, zeros = {0};
@@ -467,15 +501,15 @@ static void NAME(panel_out)(const NAME(transforms) *transforms, const NAME(point
             memcpy(&offset, bias + c, some * sizeof(REAL));
         for (int64_t row = 0; row < rows; row++)
             for (int64_t col = 0; col < cols; col += TILES_OUT) {
-                const int64_t run = cols - col < TILES_OUT ? cols - col : TILES_OUT, pitch = run * w->sw;
-                const int64_t y = (row0 + row) * w->sh, x = (col0 + col) * w->sw;
-                const int64_t columns = ow - x < pitch ? ow - x : pitch, lines = oh - y < w->sh ? oh - y : w->sh;
+                const int64_t run = cols - col < TILES_OUT ? cols - col : TILES_OUT, pitch = run * m_across;
+                const int64_t y = (row0 + row) * m_down, x = (col0 + col) * m_across;
+                const int64_t columns = ow - x < pitch ? ow - x : pitch, lines = oh - y < m_down ? oh - y : m_down;
                 REAL *target = out + c * oh * ow + y * ow + x;
                 for (int64_t p = 0; p < run; p++)
                     transforms->out(points, S + (row * cols + col + p) * NR + c, point_s, offset,
-                                    buffer + p * w->sw * LANES, pitch, &zeros);
-                if (activation)
-                    NAME(epilogue)(buffer, w->sh * pitch * LANES, 0, 0, activation, parameter);
+                                    buffer + p * m_across * LANES, pitch, &zeros);
+                if (a->activation)
+                    NAME(epilogue)(buffer, m_down * pitch * LANES, 0, 0, a->activation, parameter);
                 for (int64_t i = 0; i < lines; i++)
                     NAME(transpose_row)(buffer + i * pitch * LANES, columns, some, target + i * ow, oh * ow);
             }
@@ -483,53 +517,83 @@ static void NAME(panel_out)(const NAME(transforms) *transforms, const NAME(point
     }
 }
 
-/* Tile: a block of output tiles and panels of channels of one group of one image. arrays: x, U, bias or null, out,
- * workspace, Points of down and across, marks (bytes, by image and output channel) of what is to be summed plainly.
- * ints: Window of the tiles (kernel t, stride m, extents in tiles); axis (AXES) and how it is combined; channels of a
- * running sum; rows and cols of a block, blocks down and across; panels of a channel block, channel blocks; oh, ow;
- * workspace values of a worker; values of these for a panel of U, if the filters themselves are given instead of U:
- * each panel is then transformed just before its use; activation. scalars: its parameter. */
+typedef struct {
+    REAL *panel_u;  /* of the panel that is transformed just before its use, if they are */
+    REAL *V, *S;    /* as above */
+    REAL *buffer;   /* the outputs of TILES_OUT tiles */
+    int64_t *shift; /* of the steps, for panels of each number of vectors */
+    REAL *line;     /* one row of values */
+    REAL *strip;    /* the rows that a block reads, of some channels */
+    int64_t point_v, point_s; /* values from one point to the next */
+    int64_t most;   /* tiles of a block, and what fills the last panel */
+    int64_t bytes;
+} NAME(winograd_parts);
+
+static NAME(winograd_parts) NAME(winograd_layout)(const Winograd *a, char *memory)
+{
+    Scratch s = {memory, 0};
+    NAME(winograd_parts) parts;
+    const int64_t points = a->t_down * a->t_across, whole = LANES < MR ? MR : LANES;
+    const NAME(rows) rows = NAME(rows_of)(a, a->block_rows, a->block_cols);
+    parts.most = NAME(ceil_div)(a->block_rows * a->block_cols, whole) * whole;
+    parts.point_v = a->icg * parts.most + POINT_GAP;
+    parts.point_s = parts.most * NR + POINT_GAP;
+    parts.panel_u = take(&s, a->transforms_weight ? points * (a->icg * NR + POINT_GAP) * sizeof(REAL) : 0);
+    parts.V = take(&s, points * parts.point_v * sizeof(REAL));
+    parts.S = take(&s, points * parts.point_s * sizeof(REAL));
+    parts.buffer = take(&s, TILES_OUT * a->m_down * a->m_across * LANES * sizeof(REAL));
+    parts.shift = take(&s, NV * a->kc * sizeof(int64_t));
+    parts.line = take(&s, (rows.row + LANES) * sizeof(REAL));
+    parts.strip = take(&s, ((a->kc < STRIP_CHANNELS ? a->kc : STRIP_CHANNELS) * rows.plane + LANES) * sizeof(REAL));
+    parts.bytes = s.bytes;
+    return parts;
+}
+
+static int64_t NAME(winograd_scratch)(const int64_t *ints)
+{ return NAME(winograd_layout)((const Winograd *)ints, 0).bytes; }
+
+/* Tile: a block of output tiles and panels of channels of one group of one image. arrays: x, U or the filters, bias or
+ * null, out, scratch, Points of down and across, marks (bytes, by image and output channel) of what is to be summed
+ * plainly. scalars: the activation's parameter. */
 static void NAME(winograd)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                            int64_t worker)
 {
-    const Window *w = (const Window *)ints;
-    const int64_t *extra = ints + sizeof(Window) / sizeof(int64_t);
-    const NAME(transforms) *transforms = &NAME(transforms_of)[extra[0]][extra[1]];
-    const int64_t kc = extra[2], block_rows = extra[3], block_cols = extra[4], down = extra[5], across = extra[6];
-    const int64_t block_panels = extra[7], channel_blocks = extra[8], oh = extra[9], ow = extra[10];
-    const int64_t own_u = extra[12], activation = extra[13], e_count = w->kh * w->kw;
-    const int64_t taps = (w->kh - w->sh + 1) * (w->kw - w->sw + 1);
-    const int64_t icg = w->ic / w->g, ocg = w->oc / w->g, width = NAME(ceil_div)(ocg, LANES) * LANES;
+    const Winograd *a = (const Winograd *)ints;
+    const NAME(transforms) *transforms = &NAME(transforms_of)[a->axis][a->combined];
+    const int64_t kc = a->kc, block_rows = a->block_rows, block_cols = a->block_cols, down = a->down;
+    const int64_t across = a->across, block_panels = a->block_panels, channel_blocks = a->channel_blocks;
+    const int64_t groups = a->groups, icg = a->icg, ocg = a->ocg, oc = groups * ocg, oh = a->oh, ow = a->ow;
+    const int64_t e_count = a->t_down * a->t_across, width = NAME(ceil_div)(ocg, LANES) * LANES;
+    const int64_t taps = (a->t_down - a->m_down + 1) * (a->t_across - a->m_across + 1);
     const int64_t group_u = e_count * NAME(panel_start)(NAME(ceil_div)(width, NR), width, icg);
     const NAME(points) points[2] = {NAME(rounded)(arrays[5]), NAME(rounded)((const Points *)arrays[5] + 1)};
-    const int64_t whole = LANES < MR ? MR : LANES, most = NAME(ceil_div)(block_rows * block_cols, whole) * whole;
-    const int64_t point_v = icg * most + POINT_GAP, point_s = most * NR + POINT_GAP;
-    REAL *panel_u = (REAL *)arrays[4] + worker * extra[11], *V = panel_u + own_u, *S = V + e_count * point_v;
-    REAL *buffer = S + e_count * point_s;
+    const NAME(winograd_parts) own =
+        NAME(winograd_layout)(a, (char *)arrays[4] + worker * NAME(winograd_scratch)(ints));
+    const int64_t most = own.most, point_v = own.point_v, point_s = own.point_s;
+    REAL *panel_u = own.panel_u, *V = own.V, *S = own.S, *buffer = own.buffer, *line = own.line, *strip = own.strip;
+    int64_t *shift = own.shift;
     uint8_t *marks = arrays[6];
-    int64_t *shift = (int64_t *)(buffer + TILES_OUT * w->sh * w->sw * LANES);
-    REAL *line = (REAL *)(shift + NV * kc), *strip = line + NAME(rows_of)(w, block_rows, block_cols).row + LANES;
     for (int64_t v = 0; v < NV; v++)
         for (int64_t k = 0; k < kc; k++)
             shift[v * kc + k] = k * (v + 1) * LANES;
     for (int64_t tile = begin; tile < end; tile++) {
         const int64_t col0 = tile % across * block_cols, row0 = tile / across % down * block_rows;
         const int64_t first_panel = tile / (across * down) % channel_blocks * block_panels;
-        const int64_t g = tile / (across * down * channel_blocks) % w->g;
-        const int64_t n = tile / (across * down * channel_blocks) / w->g;
-        const int64_t rows = w->oh - row0 < block_rows ? w->oh - row0 : block_rows;
-        const int64_t cols = w->ow - col0 < block_cols ? w->ow - col0 : block_cols;
+        const int64_t g = tile / (across * down * channel_blocks) % groups;
+        const int64_t n = tile / (across * down * channel_blocks) / groups;
+        const int64_t rows = a->tiles_down - row0 < block_rows ? a->tiles_down - row0 : block_rows;
+        const int64_t cols = a->tiles_across - col0 < block_cols ? a->tiles_across - col0 : block_cols;
         const int64_t size = rows * cols;
-        const REAL *image = (const REAL *)arrays[0] + n * w->xn + g * icg * w->xc;
-        const NAME(rows) s = NAME(rows_of)(w, rows, cols);
-        const int64_t y1 = clip((row0 + rows) * w->sh, 0, oh), x1 = clip((col0 + cols) * w->sw, 0, ow);
+        const REAL *image = (const REAL *)arrays[0] + n * a->xn + g * icg * a->xc;
+        const NAME(rows) s = NAME(rows_of)(a, rows, cols);
+        const int64_t y1 = clip((row0 + rows) * a->m_down, 0, oh), x1 = clip((col0 + cols) * a->m_across, 0, ow);
         for (int64_t k0 = 0; k0 < icg; k0 += kc) {
             const int64_t steps = icg - k0 < kc ? icg - k0 : kc;
             if (stops(arrays, worker))
                 return;
             for (int64_t c = 0; c < steps; c += STRIP_CHANNELS) {
                 const int64_t some = steps - c < STRIP_CHANNELS ? steps - c : STRIP_CHANNELS;
-                NAME(fill_rows)(image + (k0 + c) * w->xc, w, &s, some, row0, col0, line, strip);
+                NAME(fill_rows)(image + (k0 + c) * a->xc, a, &s, some, row0, col0, line, strip);
                 transforms->in(points, strip, &s, some, size, cols, V + k0 * most + c * MR, steps, point_v);
             }
         }
@@ -541,18 +605,18 @@ static void NAME(winograd)(void **arrays, const int64_t *ints, const double *sca
                 return;
             const int64_t columns = NAME(tile_columns)(width - first), vectors = columns / LANES;
             const int64_t c = g * ocg + first, some = ocg - first < columns ? ocg - first : columns;
-            REAL *out = (REAL *)arrays[3] + (n * w->oc + c) * oh * ow;
+            REAL *out = (REAL *)arrays[3] + (n * oc + c) * oh * ow;
             const REAL *U = (const REAL *)arrays[1] + g * group_u + e_count * NAME(panel_start)(panel, width, icg);
-            if (own_u) {
+            if (a->transforms_weight) {
                 transforms->weight(arrays[5], (const REAL *)arrays[1] + c * icg * taps, some, icg, columns, panel_u,
-                                   marks + n * w->oc + c);
+                                   marks + n * oc + c);
                 U = panel_u;
             }
             for (int64_t e = 0; e < e_count; e++) {
                 /* Prefetch the lines of the output, so that they are in the cache when they are written. */
                 for (int64_t l = e * some / e_count; l < (e + 1) * some / e_count; l++)
-                    for (int64_t y = row0 * w->sh; y < y1; y++)
-                        for (int64_t x = col0 * w->sw; x < x1; x += LINE)
+                    for (int64_t y = row0 * a->m_down; y < y1; y++)
+                        for (int64_t x = col0 * a->m_across; x < x1; x += LINE)
                             __builtin_prefetch(out + (l * oh + y) * ow + x, 1);
                 for (int64_t k0 = 0; k0 < icg; k0 += kc) {
                     const int64_t steps = icg - k0 < kc ? icg - k0 : kc;
@@ -561,27 +625,35 @@ static void NAME(winograd)(void **arrays, const int64_t *ints, const double *sca
                                             shift + (vectors - 1) * kc, S + e * point_s, k0 > 0, steps * most);
                 }
             }
-            NAME(panel_out)(transforms, points, w, S, point_s, rows, cols, row0, col0,
-                            arrays[2] ? (const REAL *)arrays[2] + c : 0, activation, scalars[0],
-                            some, buffer, out, oh, ow, marks + n * w->oc + c);
+            NAME(panel_out)(transforms, points, a, S, point_s, rows, cols, row0, col0,
+                            arrays[2] ? (const REAL *)arrays[2] + c : 0, scalars[0], some, buffer, out,
+                            marks + n * oc + c);
         }
     }
 }
 
+#define WINOGRAD_WEIGHT_ARGUMENTS(X)                                  \
+    X(icg)      /* input channels of a group */                       \
+    X(ocg)      /* output channels of a group */                      \
+    X(axis)     /* number of the axis, in AXES */                     \
+    X(combined) /* 0: of both axes, 1: down alone, 2: across alone */ \
+    X(points)   /* points of a tile */                                \
+    X(taps)     /* taps of a filter */
+ARGUMENTS(WinogradWeight, WINOGRAD_WEIGHT_ARGUMENTS);
 
 /* U from the filters. Tile: one panel of one group. arrays: weight, U, Points of down and across, marks (a byte for
- * each filter) of those to be summed plainly. ints: channels in and out of a group, axis, how it is combined, points
- * and taps of a tile. */
+ * each filter) of those to be summed plainly. */
 static void NAME(winograd_weight)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                                   int64_t worker)
 {
-    const int64_t icg = ints[0], ocg = ints[1], e_count = ints[4], taps = ints[5];
+    const WinogradWeight *a = (const WinogradWeight *)ints;
+    const int64_t icg = a->icg, ocg = a->ocg, e_count = a->points, taps = a->taps;
     const int64_t width = NAME(ceil_div)(ocg, LANES) * LANES, panels = NAME(ceil_div)(width, NR);
     for (int64_t tile = begin; tile < end && !stops(arrays, worker); tile++) {
         const int64_t g = tile / panels, panel = tile % panels, first = NAME(panel_first)(panel, width);
         const int64_t start = g * NAME(panel_start)(panels, width, icg) + NAME(panel_start)(panel, width, icg);
         const int64_t columns = NAME(tile_columns)(width - first);
-        NAME(transforms_of)[ints[2]][ints[3]].weight(
+        NAME(transforms_of)[a->axis][a->combined].weight(
             arrays[2], (const REAL *)arrays[0] + (g * ocg + first) * icg * taps,
             ocg - first < columns ? ocg - first : columns, icg, columns, (REAL *)arrays[1] + e_count * start,
             (uint8_t *)arrays[3] + g * ocg + first);

@@ -1,0 +1,65 @@
+/* The one list of kernels, of which the tables of all instruction sets, the door to Python (kernels/slots.pyx) and the
+ * tests are made: X(name, its arguments, the function that says how much scratch memory it needs, or 0).
+ *
+ * A kernel of reals stands in a header, which is included here, after those that it builds on.
+ */
+#ifdef REAL
+#include "peak.h"
+
+#include "gemm.h"
+
+#include "implicit.h"
+
+#include "weight_gradient.h"
+
+#include "winograd.h"
+
+#define ITEM REAL
+#define SUM REAL
+#define PARTS 1
+#define FLOATS 1
+#include "filter.h"
+
+#include "rolling.h"
+
+#include "separable.h"
+
+#include "layers.h"
+
+#include "inner.h"
+
+#include "tap_gradient.h"
+
+#include "fft.h"
+#endif
+
+#define REAL_KERNELS(X)                                                               \
+    X(peak, NO_ARGUMENTS, 0)                                                          \
+    X(gemm_tile, NO_ARGUMENTS, 0)                                                     \
+    X(epilogue, NO_ARGUMENTS, 0)                                                      \
+    X(activation, ACTIVATION_ARGUMENTS, 0)                                            \
+    X(channels, CHANNELS_ARGUMENTS, 0)                                                \
+    X(softmax, SOFTMAX_ARGUMENTS, 0)                                                  \
+    X(inner, INNER_ARGUMENTS, 0)                                                      \
+    X(pack_left, PACK_LEFT_ARGUMENTS, 0)                                              \
+    X(implicit, IMPLICIT_ARGUMENTS, NAME(implicit_scratch))                           \
+    X(rolling, SWEEP_ARGUMENTS, 0)                                                    \
+    X(separable, SEPARABLE_ARGUMENTS, NAME(separable_scratch))                        \
+    X(weight_gradient, WEIGHT_GRADIENT_ARGUMENTS, NAME(weight_gradient_scratch))      \
+    X(tap_gradient, TAP_GRADIENT_ARGUMENTS, NAME(tap_gradient_scratch))               \
+    X(winograd_weight, WINOGRAD_WEIGHT_ARGUMENTS, 0)                                  \
+    X(winograd, WINOGRAD_ARGUMENTS, NAME(winograd_scratch))                           \
+    X(fft_weight, FFT_ARGUMENTS, NAME(fft_weight_scratch))                            \
+    X(fft, FFT_ARGUMENTS, NAME(fft_scratch))                                          \
+    FILTER_KERNELS(X)
+
+/* The kernels of integers and complex numbers as well. */
+#define FILTER_KERNELS(X) X(filter, SWEEP_ARGUMENTS, 0)
+
+/* The folds of windows, X(name, type): of all types but complex numbers, and of reals alone. */
+#define EXTREME_FOLDS(X, type) X(maximum, type) X(minimum, type)
+#define MEAN_FOLDS(X, type) X(sum, type) X(mean, type)
+
+#define NO_ARGUMENTS(X)
+#define QUOTED(field) #field " "
+#define SLOT(name, LIST, scratch) {#name, TYPE, (void (*)(void))NAME(name), "" LIST(QUOTED), scratch},

@@ -1,0 +1,99 @@
+"""The door to the C kernels of the instruction set in use: the address, arguments and scratch memory of each.
+
+A kernel is found by its name and the type of its values; simd/slots.h lists them, and the header of each says what it
+computes and which arrays it takes. Its integers are a named tuple, made from the list that C makes the struct from: a
+missing, misspelt or superfluous one is a ``TypeError`` where the call is planned.
+"""
+
+from collections import namedtuple
+from functools import cache
+
+from libc.stdint cimport int64_t, intptr_t
+
+import numpy as np
+
+from fastconv.kernels.cpu cimport found, kernel_slot, picked
+
+cdef extern from *:
+    """
+    #include "simd/simd.h"
+
+    #define TILE_OF(t, m) {t, m},
+    static const int axes[][2] = {AXES(TILE_OF)};
+    enum { AXIS_COUNT = sizeof axes / sizeof *axes };
+    """
+    const int axes[][2]
+    int AXIS_COUNT
+    int ABREAST_ "ABREAST"
+    int CACHE_LINE_ "CACHE_LINE"
+    int MOST_SHARING_ "MOST_SHARING"
+    int POINT_GAP_ "POINT_GAP"
+    int AT_A_TIME
+
+# Bytes of a cache line, and of a vector.
+CACHE_LINE = CACHE_LINE_
+VECTOR_BYTES = picked.lanes_bytes
+
+# Of the matrix micro-kernel: rows of a register tile, the values of a vector and its columns, by the size of a value;
+# and the most products that share L1.
+MR = picked.mr
+LANES = {size: VECTOR_BYTES // size for size in (4, 8)}
+NR = {size: picked.nv * lanes for size, lanes in LANES.items()}
+MOST_SHARING = MOST_SHARING_
+
+# Of Winograd's transforms: the axes F(m, r) that kernels are compiled for, with their numbers, and the values between
+# what belongs to one point and to the next.
+AXES = {(axes[i][1], axes[i][0] - axes[i][1] + 1): i for i in range(AXIS_COUNT)}
+POINT_GAP = POINT_GAP_
+
+# Vectors that a separable filter sums side by side, and neighbouring columns of a tile of softmax.
+ABREAST = ABREAST_
+SOFTMAX_COLUMNS = AT_A_TIME
+
+
+cdef const kernel_slot *slot(str name, dtype) except NULL:
+    return found(name.encode(), np.dtype(dtype).str[1:].encode())
+
+
+@cache
+def kernel(str name, dtype):
+    """The address of a kernel for values of `dtype`."""
+    return <intptr_t> slot(name, dtype).function
+
+
+@cache
+def arguments(str name):
+    """The named tuple of a kernel's integers."""
+    for kernel_name, dtype in kernels():
+        if kernel_name == name:
+            fields = slot(name, dtype).arguments.decode().split()
+            return namedtuple(name.title().replace("_", ""), fields)
+    raise LookupError(f"no kernel {name!r}")
+
+
+def scratch(str name, dtype, ints):
+    """Bytes of scratch memory that each worker of a kernel needs, by its `arguments`; a whole number of cache lines."""
+    cdef const kernel_slot *of = slot(name, dtype)
+    cdef const int64_t[::1] values
+    fields = arguments(name)._fields
+    if getattr(ints, "_fields", None) != fields:
+        raise TypeError(f"{name} takes {', '.join(fields)}")
+    if of.scratch == NULL:
+        return 0
+    values = np.array(ints, np.int64)
+    return of.scratch(&values[0])
+
+
+@cache
+def kernels():
+    """The name and type of every kernel."""
+    cdef const kernel_slot *const *of_type = picked.kernels
+    cdef const kernel_slot *of
+    listed = []
+    while of_type[0] != NULL:
+        of = of_type[0]
+        while of.name != NULL:
+            listed.append((of.name.decode(), of.type.decode()))
+            of += 1
+        of_type += 1
+    return tuple(listed)

@@ -1,0 +1,133 @@
+"""The door to the C kernels: one list, named arguments, and scratch memory as large as each kernel says."""
+
+import numpy as np
+import pytest
+
+import fastconv
+from fastconv import grad, ndimage, nn, signal, threads
+from fastconv.kernels import slots
+from guards import guarded
+
+# What is called by other kernels, not tile by tile; tests/test_gemm.py has the micro-kernel's contract.
+NOT_LAUNCHED = {"peak", "gemm_tile"}
+
+
+def values(dtype, *shape):
+    rng = np.random.default_rng(sum(shape))
+    if np.dtype(dtype).kind in "iu":
+        return rng.integers(0, 100, shape).astype(dtype)
+    parts = rng.standard_normal((2, *shape))
+    return (parts[0] + 1j * parts[1] if np.dtype(dtype).kind == "c" else parts[0]).astype(dtype)
+
+
+def convolutions(strategy, *shapes, **arguments):
+    """Convolve images and weights of such shapes, the image between two others."""
+
+    def run(dtype):
+        for image, weight in shapes:
+            fastconv.conv2d(
+                values(dtype, *image), values(dtype, *weight), values(dtype, weight[0]), strategy=strategy, **arguments
+            )
+
+    return run
+
+
+def weight_gradients(channels):
+    def run(dtype):
+        for extent, stride in ((9, 1), (31, 2)):
+            x, weight = values(dtype, 2, channels, extent, extent + 4), values(dtype, 5, channels, 3, 3)
+            by_out = fastconv.conv2d(x, weight, stride=stride, padding=1)
+            grad.conv2d_weight(x, weight.shape, by_out, stride=stride, padding=1)
+
+    return run
+
+
+def prepared(dtype):
+    fastconv.prepare_conv2d(values(dtype, 17, 9, 3, 3), strategy="winograd4")(values(dtype, 2, 9, 13, 31))
+
+
+def lines(fold):
+    def run(dtype):
+        for size in (2, 3, 13):
+            x = values(dtype, 9, 41)
+            getattr(ndimage, f"{fold}_filter")(x, size, mode="mirror")
+            getattr(ndimage, f"{fold}_filter1d")(x[::2, ::-1], size, mode="constant")
+
+    return run
+
+
+# How each kernel is launched, by calls of the API for values of a type.
+CALLS = {
+    "epilogue": convolutions("direct", ((1, 2, 9, 31), (3, 2, 3, 3)), activation="gelu"),
+    "activation": lambda dtype: nn.gelu(values(dtype, 3, 41)),
+    "channels": lambda dtype: nn.prelu(values(dtype, 2, 5, 41), values(dtype, 5)),
+    "softmax": lambda dtype: [nn.softmax(values(dtype, 3, 71, 5), axis) for axis in (1, 2)],
+    "inner": lambda dtype: nn.linear(values(dtype, 5, 33), values(dtype, 17, 33), values(dtype, 17)),
+    "pack_left": convolutions("implicit", ((1, 9, 9, 13), (17, 9, 1, 1))),
+    "implicit": convolutions("implicit", ((2, 3, 9, 13), (5, 3, 3, 3)), ((1, 17, 31, 7), (9, 17, 5, 5)), padding=2),
+    "rolling": convolutions("direct", ((1, 6, 14, 14), (6, 1, 3, 3)), groups=6, padding=1),
+    "separable": convolutions("separable", ((1, 2, 9, 65), (3, 2, 5, 3)), ((2, 1, 31, 17), (1, 1, 9, 9)), padding=2),
+    "weight_gradient": weight_gradients(33),
+    "tap_gradient": weight_gradients(1),
+    "winograd_weight": prepared,
+    "winograd": convolutions("winograd4", ((1, 9, 13, 31), (17, 9, 3, 3)), ((1, 3, 5, 5), (2, 3, 3, 1)), padding=1),
+    "fft_weight": convolutions("fft", ((1, 2, 9, 13), (3, 2, 5, 5)), ((1, 1, 1, 129), (1, 1, 1, 17))),
+    "fft": convolutions("fft", ((2, 2, 9, 13), (3, 2, 5, 5)), ((1, 1, 1, 129), (1, 1, 1, 17))),
+    "filter": lambda dtype: signal.convolve2d(values(dtype, 17, 41), values(dtype, 3, 4)),
+    "windows": lines("maximum"),
+    "maximum": lines("maximum"),
+    "minimum": lines("minimum"),
+    "sum": lines("uniform"),
+    "mean": lines("uniform"),
+}
+
+
+@pytest.mark.per_isa
+@pytest.mark.parametrize("side", ["begin", "end"])
+@pytest.mark.parametrize(("name", "kind"), [pair for pair in slots.kernels() if pair[0] not in NOT_LAUNCHED])
+def test_every_kernel_stays_within_its_arrays(monkeypatch, name, kind, side):
+    """Operands, results and the scratch memory that the kernel asks for lie between guards."""
+    launched, run_tiles = set(), threads.run_tiles
+
+    def run(kernel, arrays, *rest):
+        launched.update([kernel, *(array for array in arrays if isinstance(array, int))])
+        run_tiles(kernel, arrays, *rest)
+
+    monkeypatch.setattr(threads, "run_tiles", run)
+    with guarded(side), fastconv.num_threads(2):
+        CALLS[name](kind)
+    assert slots.kernel(name, kind) in launched
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in slots.kernels()}))
+def test_arguments_are_named(name):
+    """A missing, misspelt or superfluous one is refused where the call is planned."""
+    fields = slots.arguments(name)._fields
+    given = dict.fromkeys(fields, 1)
+    assert slots.arguments(name)(**given) == (1,) * len(fields)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'misspelt'"):
+        slots.arguments(name)(**given, misspelt=1)
+    for field in fields:
+        with pytest.raises(TypeError, match="missing 1 required positional argument"):
+            slots.arguments(name)(**{other: 1 for other in fields if other != field})
+
+
+def test_scratch_is_that_of_the_kernel_s_own_arguments():
+    window = dict.fromkeys(slots.arguments("windows")._fields, 1) | {"col_tile": 100, "kh": 5, "size": 4}
+    ints = slots.arguments("windows")(**window)
+    assert slots.scratch("windows", "f4", ints) % slots.CACHE_LINE == 0
+    assert slots.scratch("windows", "f4", ints) > 5 * 100 * 4
+    assert slots.scratch("inner", "f4", slots.arguments("inner")(*[1] * 7)) == 0
+    for other in (tuple(ints), slots.arguments("softmax")(1, 1, 1, 1)):
+        with pytest.raises(TypeError, match="windows takes size, ih, iw"):
+            slots.scratch("windows", "f4", other)
+
+
+def test_a_type_is_not_another_of_its_size():
+    assert slots.kernel("filter", np.int32) != slots.kernel("filter", np.float32)
+    assert slots.kernel("filter", "c8") != slots.kernel("filter", "f8")
+    for name, dtype in (("implicit", np.int32), ("mean", np.int8), ("filters", np.float32)):
+        with pytest.raises(LookupError, match=f"no kernel '{name}'"):
+            slots.kernel(name, dtype)
+    with pytest.raises(LookupError, match="no kernel 'filters'"):
+        slots.arguments("filters")
