@@ -29,6 +29,7 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	PATH="$(BIN):$$PATH" $(BIN)/cython-lint --max-line-length 120 src
+	$(BIN)/mypy
 
 # Tests of what is compiled, under AddressSanitizer and UBSan: of the kernels of ISA, and of all extensions.
 ISA ?= avx2
@@ -70,9 +71,10 @@ $(BIN)/python:
 	@echo 'Creating $(VENV), where everything is installed; "make clean" removes it.'
 	$(PYTHON) -m venv $(VENV)
 
-# Linters read sources: nothing is built for them. The versions are those of .pre-commit-config.yaml.
+# Linters read sources: nothing is built for them, and mypy reads NumPy's types. The versions are those of
+# .pre-commit-config.yaml and pyproject.toml.
 $(VENV)/.lint: Makefile | $(BIN)/python
-	$(INSTALL) ruff==0.17.6 cython-lint==0.22.1
+	$(INSTALL) ruff==0.17.6 cython-lint==0.22.1 mypy==2.4.1 numpy
 	touch $@
 
 # What a build needs, where it is not pip that builds.

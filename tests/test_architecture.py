@@ -167,5 +167,7 @@ def test_linters_are_pinned_once():
     """The same versions for commits, for `make lint` and for developers."""
     hooks = (ROOT / ".pre-commit-config.yaml").read_text()
     pins = {f"{name}=={version}" for name, version in re.findall(r"/(ruff|cython-lint).*\n +rev: v(\S+)", hooks)}
-    for name in ("Makefile", "pyproject.toml"):
-        assert set(re.findall(r"(?:ruff|cython-lint)==[\d.]+", (ROOT / name).read_text())) == pins
+    texts = [(ROOT / name).read_text() for name in ("Makefile", "pyproject.toml")]
+    for text in texts:
+        assert set(re.findall(r"(?:ruff|cython-lint)==[\d.]+", text)) == pins
+    assert len({tuple(re.findall(r"mypy==[\d.]+", text)) for text in texts}) == 1

@@ -18,7 +18,7 @@ from fastconv.errors import GeometryError
 # NumPy computes or copies this much in less than about 50 ms.
 _PIECE_BYTES = 64 << 20
 
-_FLOATS = {"f": np.dtype("f"), "d": np.dtype("d")}
+_FLOATS: dict[str, np.dtype] = {"f": np.dtype("f"), "d": np.dtype("d")}
 _ORDERED = {char: np.dtype(char) for char in "bBhHiIlLqQfd"}
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])

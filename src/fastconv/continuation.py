@@ -40,8 +40,12 @@ def source_indices(begin: int, end: int, extent: int, name: str) -> np.ndarray:
         return np.clip(at, 0, extent - 1)
     if name == "wrap":
         return at % extent
-    at %= period(extent, name)
-    return np.minimum(at, 2 * extent - 1 - at if name == "reflect" else max(1, 2 * extent - 2) - at)
+    if name == "reflect":
+        at %= 2 * extent
+        return np.minimum(at, 2 * extent - 1 - at)
+    last = max(1, 2 * extent - 2)
+    at %= last
+    return np.minimum(at, last - at)
 
 
 def period(extent: int, name: str) -> int | None:
@@ -95,7 +99,8 @@ def _folded_side(taps: np.ndarray, most: int, repeats: bool, fold: np.ufunc) -> 
         return np.concatenate([taps[: most - 1], fold.reduce(taps[most - 1 :], axis=0, keepdims=True)])
     whole = np.zeros((-(-len(taps) // most) * most, *taps.shape[1:]), taps.dtype)
     whole[: len(taps)] = taps
-    return fold.reduce(whole.reshape(-1, most, *taps.shape[1:]), axis=0)
+    merged: np.ndarray = fold.reduce(whole.reshape(-1, most, *taps.shape[1:]), axis=0)
+    return merged
 
 
 def continued(array: np.ndarray, begins: Sequence[int], shape: Sequence[int], name: str, fill: object) -> np.ndarray:

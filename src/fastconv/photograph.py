@@ -70,7 +70,7 @@ def _check_extents(path: str | os.PathLike[str], height: int, width: int) -> Non
 
 def _read_npy(path: str | os.PathLike[str]) -> np.ndarray:
     try:
-        pixels = np.load(path, mmap_mode="r", allow_pickle=False)
+        pixels: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, SyntaxError) as error:
         raise ValueError(f"{path}: not a readable .npy array ({error})") from None
     if pixels.dtype.kind not in "uif" or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))):

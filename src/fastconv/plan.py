@@ -90,7 +90,7 @@ class Plan:
     @property
     def componentwise(self) -> bool:
         """Whether each output errs by a few roundings of the sum of its own products' magnitudes."""
-        return self.strategy.componentwise(self.geometry)
+        return bool(self.strategy.componentwise(self.geometry))
 
     def __repr__(self) -> str:
         accuracy = "componentwise" if self.componentwise else f"expected error at most {self.tolerance:.1e} σ"
