@@ -240,7 +240,7 @@ class _Fields:
         named = [a for a in (AXES, AXES[1:], AXES[2:]) if {f"i{a[0]}", f"k{a[0]}"} & self.fields.keys()]
         axes = named[0] if named else AXES[1:]
         ndim = len(axes)
-        window = {
+        window: dict[str, Any] = {
             "extent": self.take_axes("i", axes),
             "kernel": _integers("k", self.take_axes("k", axes), ndim, 1),
             "stride": _integers("s", self.take_axes("s", axes, 1), ndim, 1),
@@ -283,6 +283,13 @@ class _Axes:
     A 1-D problem has height 1: ``ih``, ``kh``, ``oh`` are 1, and so on. Each value is computed once, since strategies
     read about twenty of them in every call of a planned problem.
     """
+
+    extent: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    out_extent: tuple[int, ...]
 
     ih = cached_property(lambda self: self.extent[-2] if self.ndim > 1 else 1)
     iw = cached_property(lambda self: self.extent[-1])
@@ -715,7 +722,7 @@ class ConvGeometry(_Axes):
         axes = [list(_axis_phases(*side)) for side in sides]
         return tuple(self._phase(*zip(*phase, strict=True)) for phase in product(*axes))
 
-    def _phase(self, extent, kernel, dilation, padding, taps, seen, target) -> Phase:
+    def _phase(self, extent: Any, kernel: Any, dilation: Any, padding: Any, taps: Any, seen: Any, target: Any) -> Phase:
         geometry = ConvGeometry(
             n=self.n,
             g=self.g,
@@ -988,7 +995,7 @@ def adaptive_extents(
     """
     extent = _checked_extents(x_shape, ndim)
     try:
-        sizes = (output_size if output_size is None else index(output_size),) * ndim
+        sizes = (output_size if output_size is None else index(output_size),) * ndim  # type: ignore[arg-type]
     except TypeError:
         sizes = tuple(islice(output_size, ndim + 1)) if isinstance(output_size, Iterable) else (output_size,) * ndim
     if len(sizes) == 1:
@@ -1039,7 +1046,7 @@ def fractional_extents(
     if output_size is None:
         ratios = output_ratio if isinstance(output_ratio, Iterable) else (output_ratio,) * 2
         try:
-            ratios = tuple(float(ratio) for ratio in islice(ratios, 3))
+            ratios = tuple(float(ratio) for ratio in islice(ratios, 3))  # type: ignore[arg-type]
         except (TypeError, ValueError):
             ratios = ()
         if len(ratios) == 1:
