@@ -268,6 +268,7 @@ def _arguments(
     )
 
 
+@functools.lru_cache(maxsize=REMEMBERED)
 def _scratch(kernel: str, g: ConvGeometry, tiling: _Tiling, dtype: np.dtype) -> int:
     """Bytes that each worker of a kernel needs."""
     from fastconv.kernels.slots import scratch
