@@ -101,21 +101,21 @@ def input_adjoint(
     if results is not None:
         _place(g, of, results, out, threads)
     if epilogue and not of.covered:
-        from fastconv.kernels.epilogue import PLANES
+        from fastconv.kernels.epilogue import PLANES, arguments
 
-        ints = (prod(g.extent), g.ic, epilogue.activation)
+        ints = arguments(values=prod(g.extent), channels=g.ic, activation=epilogue.activation)
         team.run_tiles(PLANES[out.dtype.name], (out, epilogue.bias), ints, (epilogue.parameter,), g.n * g.ic, threads)
 
 
 def _swapped(g: ConvGeometry, of: _Phases, weight: np.ndarray, threads: int) -> np.ndarray:
     """The weights of all phases, one after another: reversed taps, with channels swapped within groups."""
-    from fastconv.kernels.lowering import SWAP_FILTERS, SWAPPED_CHANNELS
+    from fastconv.kernels.lowering import SWAP_FILTERS, SWAPPED_CHANNELS, swap_arguments
 
     swapped = team.aligned_empty(g.oc * (g.ic // g.g) * len(of.taps), weight.dtype)
     team.run_tiles(
         SWAP_FILTERS[weight.dtype.name],
         (weight, swapped, of.kept, of.taps),
-        (g.g, g.oc // g.g, g.ic // g.g, g.taps, len(of.phases)),
+        swap_arguments(groups=g.g, M=g.oc // g.g, C=g.ic // g.g, taps=g.taps, phases=len(of.phases)),
         (),
         g.g * -(-(g.ic // g.g) // SWAPPED_CHANNELS),
         min(threads, 1 + swapped.nbytes // _BYTES_A_THREAD),
@@ -125,7 +125,7 @@ def _swapped(g: ConvGeometry, of: _Phases, weight: np.ndarray, threads: int) -> 
 
 def _place(g: ConvGeometry, of: _Phases, results: np.ndarray, out: np.ndarray, threads: int) -> None:
     """Write the results of all phases to their positions in the input."""
-    from fastconv.kernels.lowering import PLACE
+    from fastconv.kernels.lowering import PLACE, place_arguments
 
     if g.ndim == 3:
         unrepeatable()
@@ -135,7 +135,7 @@ def _place(g: ConvGeometry, of: _Phases, results: np.ndarray, out: np.ndarray, t
     team.run_tiles(
         PLACE[out.dtype.name],
         (results, out, of.places),
-        (len(of.phases), *g.extent, *g.stride),
+        place_arguments(phases=len(of.phases), height=g.ih, width=g.iw, sh=g.sh, sw=g.sw),
         (),
         g.n * g.ic,
         min(threads, 1 + results.nbytes // _BYTES_A_THREAD),

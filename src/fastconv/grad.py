@@ -457,13 +457,14 @@ def lp_pool2d(
 
 def _put_back(values: np.ndarray, indices: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Zeros of `shape`, with each of `values` added at its index in its plane."""
-    from fastconv.kernels.scatter import SCATTER
+    from fastconv.kernels.scatter import SCATTER, arguments
 
     out = np.empty(shape, values.dtype)
     picked, positions = prod(values.shape[-2:]), prod(shape[-2:])
     arrays, planes = (np.ascontiguousarray(values), indices, out), prod(shape[:-2])
     grain = max(1, _GRAIN_VALUES // positions)
-    team.run_tiles(SCATTER[out.itemsize], arrays, (picked, positions), (), planes, team.get_num_threads(), grain)
+    ints = arguments(values=picked, positions=positions)
+    team.run_tiles(SCATTER[out.dtype.name], arrays, ints, (), planes, team.get_num_threads(), grain)
     return out
 
 

@@ -3,8 +3,10 @@
 All use the one of the instruction set in use, as the C micro-kernels do. `ROW` finishes one row (simd/epilogue.h).
 
 `PLANES` is a tile kernel, for lowerings without a tile to fuse it into. Tile: one plane. ``arrays``: values, bias or
-null. ``ints``: values per plane, channels, activation code. ``scalars``: the activation's parameter.
+null. ``ints``: `arguments`. ``scalars``: the activation's parameter.
 """
+
+from collections import namedtuple
 
 from libc.stdint cimport int64_t, intptr_t
 
@@ -12,6 +14,15 @@ from fastconv.kernels.cpu cimport found
 
 ctypedef void (*row_f32)(float *, int64_t, const float *, int64_t, int64_t, double) noexcept nogil
 ctypedef void (*row_f64)(double *, int64_t, const double *, int64_t, int64_t, double) noexcept nogil
+
+cdef struct Planes:
+    int64_t values      # per plane
+    int64_t channels
+    int64_t activation  # code of the activation
+
+# The same as a named tuple: a struct becomes a dictionary of its fields, in their order.
+cdef Planes no_planes
+arguments = namedtuple("Planes", no_planes)
 
 cdef row_f32 row_of_f32 = <row_f32> found(b"epilogue", b"f4").function
 cdef row_f64 row_of_f64 = <row_f64> found(b"epilogue", b"f8").function
@@ -27,18 +38,20 @@ cdef void epilogue_f64(double *values, int64_t n, const double *bias, int64_t m,
 
 cdef void planes_f32(void **arrays, const int64_t *ints, const double *scalars,
                      int64_t begin, int64_t end, int64_t worker) noexcept nogil:
+    cdef const Planes *p = <const Planes *> ints
     cdef int64_t plane
     for plane in range(begin, end):
-        epilogue_f32(<float *> arrays[0] + plane * ints[0], ints[0], <float *> arrays[1], plane % ints[1],
-                     ints[2], scalars[0])
+        epilogue_f32(<float *> arrays[0] + plane * p.values, p.values, <float *> arrays[1], plane % p.channels,
+                     p.activation, scalars[0])
 
 
 cdef void planes_f64(void **arrays, const int64_t *ints, const double *scalars,
                      int64_t begin, int64_t end, int64_t worker) noexcept nogil:
+    cdef const Planes *p = <const Planes *> ints
     cdef int64_t plane
     for plane in range(begin, end):
-        epilogue_f64(<double *> arrays[0] + plane * ints[0], ints[0], <double *> arrays[1], plane % ints[1],
-                     ints[2], scalars[0])
+        epilogue_f64(<double *> arrays[0] + plane * p.values, p.values, <double *> arrays[1], plane % p.channels,
+                     p.activation, scalars[0])
 
 
 ROW = {"float32": <intptr_t> row_of_f32, "float64": <intptr_t> row_of_f64}

@@ -1,5 +1,7 @@
 """The cross entropy of classes, from what softmax leaves of each sample."""
 
+from collections import namedtuple
+
 from libc.stdint cimport int64_t, intptr_t
 
 from fastconv.kernels.cpu cimport stops
@@ -7,6 +9,18 @@ from fastconv.kernels.cpu cimport stops
 ctypedef fused real:
     float
     double
+
+cdef struct Losses:
+    int64_t classes
+    int64_t inner    # extent of the axes after that of the classes
+    int64_t samples
+    int64_t ignored  # the class that counts nothing
+    int64_t each     # whether each loss is wanted,
+    int64_t mean     # or their mean: otherwise their sum
+
+# The same as a named tuple: a struct becomes a dictionary of its fields, in their order.
+cdef Losses no_losses
+arguments = namedtuple("Losses", no_losses)
 
 cdef enum:
     BLOCK = 128     # losses that are added up before their sum is
@@ -16,8 +30,9 @@ cdef enum:
 cdef void sum_losses(const real *x, const real *peak, const real *logarithm, const int64_t *target,
                      const double *weight, real *out, int64_t *flag, const int64_t *ints,
                      void **arrays, int64_t worker) noexcept nogil:
-    cdef int64_t classes = ints[0], inner = ints[1], samples = ints[2], ignored = ints[3], i, own
-    cdef bint each = ints[4], mean = ints[5]
+    cdef const Losses *of = <const Losses *> ints
+    cdef int64_t classes = of.classes, inner = of.inner, samples = of.samples, ignored = of.ignored, i, own
+    cdef bint each = of.each, mean = of.mean
     cdef double counts, loss, total = 0, block = 0, count = 0
     for i in range(samples):
         if i % STRETCH == STRETCH - 1 and stops(arrays, worker):
@@ -60,6 +75,5 @@ cdef void losses_f64(void **arrays, const int64_t *ints, const double *scalars,
 
 # One tile. `arrays`: scores (n, classes, inner); the largest of each sample's, and the logarithm of the sum of their
 # powers beside it; the samples' classes (int64); weights of the classes (float64) or null; a loss for each sample, or
-# their sum or mean; a flag, which is set where a class is none. `ints`: classes, inner, samples, the class that counts
-# nothing, whether each loss is wanted, and whether their mean is.
-LOSSES = {4: <intptr_t> &losses_f32, 8: <intptr_t> &losses_f64}
+# their sum or mean; a flag, which is set where a class is none. `ints`: `arguments`.
+LOSSES = {"float32": <intptr_t> &losses_f32, "float64": <intptr_t> &losses_f64}

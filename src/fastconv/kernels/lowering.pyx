@@ -13,6 +13,8 @@ All images are read through element strides of any sign. ``Window`` (simd/simd.h
 compiled kernel starts with, in the order in which `WINDOW` names them.
 """
 
+from collections import namedtuple
+
 from libc.stdint cimport int32_t, int64_t, intptr_t
 from libc.string cimport memcpy, memset
 
@@ -129,9 +131,22 @@ IM2COL = {"float32": <intptr_t> &im2col_f32, "float64": <intptr_t> &im2col_f64}
 COL2IM = {"float32": <intptr_t> &col2im_f32, "float64": <intptr_t> &col2im_f64}
 
 
+cdef struct Swap:
+    int64_t groups
+    int64_t M       # filters of a group
+    int64_t C       # channels of a group
+    int64_t taps    # of a filter
+    int64_t phases
+
+# The same as a named tuple: a struct becomes a dictionary of its fields, in their order.
+cdef Swap no_swap
+swap_arguments = namedtuple("Swap", no_swap)
+
+
 cdef inline void swap_tiles(const real *weight, real *swapped, const int64_t *kept, const int64_t *taps,
                             const int64_t *ints, int64_t begin, int64_t end) noexcept nogil:
-    cdef int64_t groups = ints[0], M = ints[1], C = ints[2], all_taps = ints[3], phases = ints[4]
+    cdef const Swap *s = <const Swap *> ints
+    cdef int64_t groups = s.groups, M = s.M, C = s.C, all_taps = s.taps, phases = s.phases
     cdef int64_t blocks = (C + SWAPPED_CHANNELS - 1) // SWAPPED_CHANNELS
     cdef int64_t tile, group, block, phase, m, m0, m1, c, count, a, first
     cdef const int64_t *tap
@@ -172,13 +187,25 @@ cdef void swap_f64(void **arrays, const int64_t *ints, const double *scalars,
 # group. All phases are made together, since each line of the weight holds taps of several. Tile: `SWAPPED_CHANNELS`
 # input channels of one group, as many streams as L1 has ways; `SWAPPED_FILTERS` of their filters stay in L1 while they
 # are read tap by tap. `arrays`: the weight (g * M, C, taps); the swapped filters, (g * C, M, kept) per phase; kept, the
-# number of taps per phase; those taps. `ints`: g, M, C, taps, phases.
+# number of taps per phase; those taps. `ints`: `swap_arguments`.
 SWAP_FILTERS = {"float32": <intptr_t> &swap_f32, "float64": <intptr_t> &swap_f64}
+
+
+cdef struct Place:
+    int64_t phases
+    int64_t height  # rows of a plane of out
+    int64_t width   # columns of a plane of out
+    int64_t sh      # stride down
+    int64_t sw      # stride across
+
+cdef Place no_place
+place_arguments = namedtuple("Place", no_place)
 
 
 cdef inline void place_tiles(const real *source, real *out, const int64_t *phases, const int64_t *ints,
                              int64_t begin, int64_t end) noexcept nogil:
-    cdef int64_t count = ints[0], height = ints[1], width = ints[2], sh = ints[3], sw = ints[4]
+    cdef const Place *p = <const Place *> ints
+    cdef int64_t count = p.phases, height = p.height, width = p.width, sh = p.sh, sw = p.sw
     cdef int64_t tile, phase, rows, cols, q
     cdef const int64_t *fields
     cdef const real *line
@@ -212,8 +239,7 @@ cdef void place_f64(void **arrays, const int64_t *ints, const double *scalars,
 
 # Writes the results of an adjoint's phases to their positions in the input, which are a stride apart. Tile: one plane,
 # whose phases are all placed while it is in L1. `arrays`: the results, (planes, rows, cols) per phase; out; and per
-# phase the index of its first result, rows, cols, and its first row and column in out. `ints`: phases, height and width
-# of a plane of out, strides.
+# phase the index of its first result, rows, cols, and its first row and column in out. `ints`: `place_arguments`.
 PLACE = {"float32": <intptr_t> &place_f32, "float64": <intptr_t> &place_f64}
 
 

@@ -1,9 +1,19 @@
 """The adjoint of picking values from a plane: each value is added at the position it came from."""
 
+from collections import namedtuple
+
 from libc.stdint cimport int64_t, intptr_t
 from libc.string cimport memset
 
 from fastconv.kernels.cpu cimport stops
+
+cdef struct Places:
+    int64_t values     # per plane
+    int64_t positions  # per plane
+
+# The same as a named tuple: a struct becomes a dictionary of its fields, in their order.
+cdef Places no_places
+arguments = namedtuple("Places", no_places)
 
 ctypedef fused real:
     float
@@ -12,8 +22,9 @@ ctypedef fused real:
 
 cdef void scatter(const real *values, const int64_t *places, real *planes, const int64_t *ints,
                   int64_t begin, int64_t end, void **arrays, int64_t worker) noexcept nogil:
-    """Tile: a plane. Places are positions in the plane, or negative. ints: values per plane, positions per plane."""
-    cdef int64_t count = ints[0], positions = ints[1], plane, i
+    """Tile: a plane. Places are positions in the plane, or negative."""
+    cdef const Places *p = <const Places *> ints
+    cdef int64_t count = p.values, positions = p.positions, plane, i
     cdef real *target
     for plane in range(begin, end):
         target = planes + plane * positions
@@ -37,4 +48,5 @@ cdef void scatter_f64(void **arrays, const int64_t *ints, const double *scalars,
             arrays, worker)
 
 
-SCATTER = {4: <intptr_t> &scatter_f32, 8: <intptr_t> &scatter_f64}
+# `arrays`: values, places, planes. `ints`: `arguments`.
+SCATTER = {"float32": <intptr_t> &scatter_f32, "float64": <intptr_t> &scatter_f64}

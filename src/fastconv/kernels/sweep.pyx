@@ -19,7 +19,6 @@ Values are moved as integers of their size, or as pairs of these.
 from collections import namedtuple
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, intptr_t
-from libc.string cimport memset
 
 from fastconv.kernels.cpu cimport found, picked, stops
 
@@ -95,11 +94,9 @@ cdef struct Tiles:
     # Strides of the image.
     int64_t xn, xc, xh, xw
 
-cdef Tiles nothing
-memset(&nothing, 0, sizeof(Tiles))
-
-# The same as a named tuple: a struct becomes a dictionary by its fields, in their order.
-arguments = namedtuple("Tiles", nothing)
+# The same as a named tuple: a struct becomes a dictionary of its fields, in their order.
+cdef Tiles no_tiles
+arguments = namedtuple("Tiles", no_tiles)
 
 # The position of a strip in the image; often the next tile has it in another plane, with the same zeros.
 cdef struct Place:

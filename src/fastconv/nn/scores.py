@@ -201,7 +201,7 @@ def cross_entropy(
 
 def _cross_entropy(x: np.ndarray, target: np.ndarray, weight: Any, ignore_index: int, reduction: str) -> np.ndarray:
     """The usual case, which needs one logarithm for each sample and not one for each class."""
-    from fastconv.kernels.losses import LOSSES
+    from fastconv.kernels.losses import LOSSES, arguments
     from fastconv.kernels.slots import kernel
 
     _check_loss(x, reduction)
@@ -217,8 +217,15 @@ def _cross_entropy(x: np.ndarray, target: np.ndarray, weight: Any, ignore_index:
     arrays = (x, None, peaks, logarithms)
     team.run_tiles(kernel("softmax", x.dtype), arrays, slices, (), tiles, team.get_num_threads(), grain)
     flag, chosen = team.flags(1), as_contiguous(converted(target, _CLASS))
-    ints = (slices.classes, slices.inner, target.size, ignored, reduction == "none", reduction == "mean")
-    team.run_tiles(LOSSES[x.itemsize], (x, peaks, logarithms, chosen, weights, out, flag), ints, (), 1, 1)
+    ints = arguments(
+        classes=slices.classes,
+        inner=slices.inner,
+        samples=target.size,
+        ignored=ignored,
+        each=reduction == "none",
+        mean=reduction == "mean",
+    )
+    team.run_tiles(LOSSES[x.dtype.name], (x, peaks, logarithms, chosen, weights, out, flag), ints, (), 1, 1)
     if flag[0]:
         _check_chosen(target, target != ignored, slices.classes)
     return repeatable(out)

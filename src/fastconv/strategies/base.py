@@ -184,13 +184,13 @@ def window(geometry: ConvGeometry, strides: tuple[int, int, int, int]) -> dict[s
 
 def finish_planes(geometry: ConvGeometry, out: np.ndarray, epilogue: Epilogue, threads: int) -> None:
     """Bias and activation as a pass over `out`, for lowerings without a tile to fuse them into."""
-    from fastconv.kernels.epilogue import PLANES
+    from fastconv.kernels.epilogue import PLANES, arguments
 
     if epilogue:
         team.run_tiles(
             PLANES[out.dtype.name],
             (out, epilogue.bias),
-            (geometry.positions, geometry.oc, epilogue.activation),
+            arguments(values=geometry.positions, channels=geometry.oc, activation=epilogue.activation),
             (epilogue.parameter,),
             geometry.n * geometry.oc,
             threads,
