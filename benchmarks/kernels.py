@@ -19,11 +19,17 @@ import numpy as np
 import fastconv
 from fastconv import grad, ndimage, nn, signal
 from fastconv.geometry import ConvGeometry
-from fastconv.kernels import cpu
+from fastconv.kernels import cpu, slots
 from fastconv.plan import format_percent, format_seconds
+from fastconv.strategies import BY_NAME
 from fastconv.timing import Contender, interleave
 
 Call = Callable[[], object]
+
+_PAGE = 4096
+
+# Kernels that others call: they are timed as parts of these.
+PARTS = {"peak", "gemm_tile", "epilogue", "fft_weight", "maximum", "minimum", "sum", "mean"}
 
 
 @dataclass(frozen=True)
@@ -66,20 +72,33 @@ def _weight_gradient(kernel: str, descriptor: str) -> Case:
     return Case(kernel, f"gradient {_short(g)}", call, flops=g.flops)
 
 
+def _preparation(kernel: str, descriptor: str, strategy: str) -> Case:
+    """The packing or transform of a weight, on its own."""
+    g = ConvGeometry.parse(descriptor)
+    weight, chosen = _values(*g.weight_shape), BY_NAME[strategy]
+
+    def call() -> object:
+        return chosen.prepare(g, weight, 1)
+
+    return Case(kernel, f"{strategy} {_short(g)}", call, moved=2 * weight.nbytes)
+
+
 def _moving(kernel: str, problem: str, call: Callable[[], np.ndarray], x: np.ndarray) -> Case:
     return Case(kernel, problem, call, moved=x.nbytes + call().nbytes)
 
 
 def cases() -> list[Case]:
-    """At least one case per header of kernels/simd that has a kernel, and some of the kernels that move values."""
+    """At least one case per kernel of simd/slots.h, and some of the kernels in Cython and Numba."""
     image, maps, scores = _values(200, 200), _values(1, 32, 32, 32), _values(64, 500)
-    weight, bell = _values(256, 256), np.exp(-(np.linspace(-3, 3, 9) ** 2)).astype(np.float32)
+    weight, slopes, bell = _values(256, 256), _values(32), np.exp(-(np.linspace(-3, 3, 9) ** 2)).astype(np.float32)
     gaussian = np.outer(bell, bell)
     return [
         _convolution("implicit", "ic64 oc64 i20 k3 p1", "implicit"),
         _convolution("implicit", "ic256 oc64 i14 k1", "implicit"),
+        _preparation("pack_left", "ic64 oc64 i20 k3 p1", "implicit"),
         _convolution("winograd", "ic64 oc64 i20 k3 p1", "winograd2"),
         _convolution("winograd", "ic64 oc64 i20 k3 p1", "winograd4"),
+        _preparation("winograd_weight", "ic64 oc64 i20 k3 p1", "winograd4"),
         _convolution("filter", "ic1 oc1 i200 k3 p1", "direct"),
         _convolution("filter", "ic1 oc1 i200 k11 p5", "direct"),
         _convolution("rolling", "g32 ic32 oc32 i32 k3 p1", "direct"),
@@ -100,9 +119,10 @@ def cases() -> list[Case]:
         ),
         _moving("windows", "maximum of 7×7 on 200×200", lambda: ndimage.maximum_filter(image, 7), image),
         _moving("windows", "mean of 7×7 on 200×200", lambda: ndimage.uniform_filter(image, 7), image),
-        _moving("epilogue", "relu", lambda: nn.relu(maps), maps),
-        _moving("epilogue", "gelu", lambda: nn.gelu(maps), maps),
-        _moving("layers", "softmax of 64×500", lambda: nn.softmax(scores, 1), scores),
+        _moving("activation", "relu", lambda: nn.relu(maps), maps),
+        _moving("activation", "gelu", lambda: nn.gelu(maps), maps),
+        _moving("softmax", "64×500", lambda: nn.softmax(scores, 1), scores),
+        _moving("channels", "prelu", lambda: nn.prelu(maps, slopes), maps),
         _moving("lowering", "im2col of 3×3", lambda: fastconv.im2col(maps, 3, padding=1), maps),
         _moving("pools", "maximum of 2×2", lambda: fastconv.max_pool2d(maps, 2), maps),
         _moving("pools", "mean of 3×3, stride 2", lambda: fastconv.avg_pool2d(maps, 3, 2), maps),
@@ -113,8 +133,11 @@ def measure(case: Case, repeats: int) -> tuple[float, float]:
     """Seconds per call, and the share of the core's multiply-add peak or of the rate of a copy."""
     timed = Contender(case.kernel, case.call)
     if case.moved:
-        source = np.zeros(int(case.moved / 2), np.uint8)
-        target = np.empty_like(source)
+        # Half a page apart: at the same offset within a page, loads would wait for stores.
+        count = int(case.moved / 2)
+        both = np.ones(2 * count + 2 * _PAGE, np.uint8)
+        source = both[:count]
+        target = both[-(-count // _PAGE) * _PAGE + _PAGE // 2 :][:count]
         copied = Contender("copy", lambda: np.copyto(target, source))
         interleave([timed, copied], repeats)
         return timed.seconds, copied.seconds / timed.seconds
@@ -130,12 +153,16 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{cpu.isa()}, float32, one thread\n\n{'kernel':<16}{'problem':<50}{'time':>8}")
     with fastconv.num_threads(1):
-        for case in cases():
+        timed = cases()
+        for case in timed:
             if re.search(options.only, f"{case.kernel} {case.problem}"):
                 seconds, share = measure(case, options.repeats)
                 measured_by = "copy" if case.moved else "peak"
                 figures = f"{format_seconds(seconds):>8}  {format_percent(share):>7} of {measured_by}"
                 print(f"{case.kernel:<16}{case.problem:<50}{figures}", flush=True)
+    missing = {name for name, _ in slots.kernels()} - {case.kernel for case in timed} - PARTS
+    if missing:
+        print(f"\nnot timed: {', '.join(sorted(missing))}")
 
 
 if __name__ == "__main__":
