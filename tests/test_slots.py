@@ -1,4 +1,4 @@
-"""The door to the C kernels: one list, named arguments, and scratch memory as large as each kernel says."""
+"""The door to the C kernels: one list, named arguments, and scratch memory exactly as large as each kernel asks for."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from fastconv import grad, ndimage, nn, signal, threads
 from fastconv.kernels import slots
 from guards import guarded
 
-# What is called by other kernels, not tile by tile; tests/test_gemm.py has the micro-kernel's contract.
+# Not tile kernels; tests/test_gemm.py tests the micro-kernel.
 NOT_LAUNCHED = {"peak", "gemm_tile"}
 
 
@@ -21,7 +21,7 @@ def values(dtype, *shape):
 
 
 def convolutions(strategy, *shapes, **arguments):
-    """Convolve images and weights of such shapes, the image between two others."""
+    """A function that convolves images and weights of these shapes, given a dtype."""
 
     def run(dtype):
         for image, weight in shapes:
@@ -56,7 +56,7 @@ def lines(fold):
     return run
 
 
-# How each kernel is launched, by calls of the API for values of a type.
+# Calls of the API that launch each kernel, given a dtype.
 CALLS = {
     "epilogue": convolutions("direct", ((1, 2, 9, 31), (3, 2, 3, 3)), activation="gelu"),
     "activation": lambda dtype: nn.gelu(values(dtype, 3, 41)),
@@ -101,7 +101,7 @@ def test_every_kernel_stays_within_its_arrays(monkeypatch, name, kind, side):
 
 @pytest.mark.parametrize("name", sorted({name for name, _ in slots.kernels()}))
 def test_arguments_are_named(name):
-    """A missing, misspelt or superfluous one is refused where the call is planned."""
+    """A missing, misspelt or superfluous field is a TypeError when the call is planned."""
     fields = slots.arguments(name)._fields
     given = dict.fromkeys(fields, 1)
     assert slots.arguments(name)(**given) == (1,) * len(fields)

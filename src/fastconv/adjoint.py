@@ -173,7 +173,7 @@ class _Launch(NamedTuple):
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def _launch(g: ConvGeometry, dtype: np.dtype, threads: int, strides: tuple[int, int, int, int]) -> _Launch:
-    """For an image of such strides, in elements."""
+    """The launch for an image with these strides, in elements."""
     from fastconv.kernels.cpu import cache_bytes
     from fastconv.kernels.slots import LANES, MR, NR, arguments, kernel, scratch
 
@@ -245,7 +245,7 @@ class _TapLaunch(NamedTuple):
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def _tap_launch(g: ConvGeometry, dtype: np.dtype, threads: int, strides: tuple[int, int, int, int]) -> _TapLaunch:
-    """For an image of such strides, in elements."""
+    """The launch for an image with these strides, in elements."""
     from fastconv.kernels.cpu import cache_bytes
     from fastconv.kernels.slots import LANES, MR, arguments, kernel, scratch
 

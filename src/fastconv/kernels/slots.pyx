@@ -1,8 +1,8 @@
 """The door to the C kernels of the instruction set in use: the address, arguments and scratch memory of each.
 
-A kernel is found by its name and the type of its values; simd/slots.h lists them, and the header of each says what it
-computes and which arrays it takes. Its integers are a named tuple, made from the list that C makes the struct from: a
-missing, misspelt or superfluous one is a ``TypeError`` where the call is planned.
+A kernel is found by its name and the type of its values. They are listed in simd/slots.h; the header of each says what
+it computes and which arrays it takes. Its integers are a named tuple, made from the same list as the struct in C: a
+missing, misspelt or superfluous field is a ``TypeError`` when the call is planned.
 """
 
 from collections import namedtuple
@@ -72,7 +72,7 @@ def arguments(str name):
 
 
 def scratch(str name, dtype, ints):
-    """Bytes of scratch memory that each worker of a kernel needs, by its `arguments`; a whole number of cache lines."""
+    """Bytes of scratch memory that each worker of a kernel needs with these `arguments`: a multiple of CACHE_LINE."""
     cdef const kernel_slot *of = slot(name, dtype)
     cdef const int64_t[::1] values
     fields = arguments(name)._fields

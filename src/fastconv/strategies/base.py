@@ -159,11 +159,11 @@ def sum_error(geometry: ConvGeometry, dtype: np.dtype, steps: int | None = None)
     return _MAX_OVER_RMS * unit * max(1.0, sqrt(running / 6))
 
 
-# The type of scratch memory, whose parts are of several types.
+# The dtype of scratch memory, whose parts have several types.
 BYTE = np.dtype(np.uint8)
 
 
-# What kernels call the strides of images.
+# The kernels' names for the strides of images.
 STRIDES = ("xn", "xc", "xh", "xw")
 
 
@@ -175,7 +175,7 @@ def element_strides(x: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def window(geometry: ConvGeometry, strides: tuple[int, int, int, int]) -> dict[str, int]:
-    """The arguments WINDOW_FIELDS of kernels/simd/simd.h, for images of such `element_strides`."""
+    """The arguments WINDOW_FIELDS of kernels/simd/simd.h, for images with these `element_strides`."""
     from fastconv.kernels.lowering import WINDOW
 
     fields = {name: getattr(geometry, name) for name in WINDOW}

@@ -47,7 +47,7 @@ _WIDE = 32
 # 20 % less in place; at the same offset they take a third more.)
 _PAGE, _NEAR, _WAYS = 4096, 256, 8
 
-# What the kernels are told of the geometry by its own names.
+# Fields of the geometry that the kernels take under the same names.
 _WINDOW = ("ih", "iw", "oh", "ow", "kh", "kw", "sh", "sw", "dh", "pt", "pl")
 
 # Bytes per second from L2, and to read an image and write the output: in place, or by way of a strip.
@@ -234,7 +234,7 @@ class _Tiling(NamedTuple):
     """How output planes are cut into tiles; `ints` are the kernel's integers (kernels/sweep.pyx)."""
 
     arguments: Any
-    """Those of the kernels, but for the strides of images, which are still zero."""
+    """The arguments of the kernels; the strides of images are still zero."""
     in_place: bool
     plane_pitch: int
     tiles: int

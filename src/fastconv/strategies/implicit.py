@@ -92,7 +92,7 @@ def _launch(
     out_strides: tuple[int, int] = (0, 0),
     activation: int = 0,
 ) -> _Launch:
-    """For an image of such strides, in elements, into planes and images of `out` that are `out_strides` bytes apart."""
+    """The launch for images and planes of `out` with these strides: those of images in elements, of `out` in bytes."""
     from fastconv.kernels.slots import MOST_SHARING, MR, NR, arguments, kernel, scratch
 
     itemsize = dtype.itemsize

@@ -194,7 +194,7 @@ def _launch(
     strides: tuple[int, int, int, int] = (0, 0, 0, 0),
     activation: int = 0,
 ) -> _Launch:
-    """For an image of such strides, in elements, and for filters that are used `once`, or else prepared."""
+    """The launch for an image with these strides, in elements, and for filters that are used `once`, or prepared."""
     from fastconv.kernels.slots import NR, arguments, kernel, scratch
 
     tiling = _Tiling.of(m, g.kernel)

@@ -6,8 +6,8 @@
 
 #include <stdint.h>
 
-/* The arguments of a kernel are one list X(field), of which C makes a struct of int64_t and Python a named tuple in the
- * same order (kernels/slots.pyx). */
+/* A kernel's arguments are a list X(field). C makes a struct of int64_t from it, and Python a named tuple in the same
+ * order (kernels/slots.pyx). */
 #define FIELD(name) int64_t name;
 #define ARGUMENTS(Struct, LIST) \
     typedef struct {            \
@@ -36,10 +36,10 @@
     X(xh) /* values from one row to the next */     \
     X(xw) /* values from one column to the next */
 
-/* A convolution's geometry, by the names of geometry.py: the first arguments of kernels that compute any of them. */
+/* A convolution's geometry, by the names of geometry.py: the first arguments of kernels that compute any geometry. */
 ARGUMENTS(Window, WINDOW_FIELDS);
 
-/* Scratch memory that is divided into parts, each of which begins a cache line. Without memory, bytes are counted. */
+/* Scratch memory, divided into parts that each start on a cache line. If memory is null, bytes are only counted. */
 typedef struct {
     char *memory;
     int64_t bytes;

@@ -1,7 +1,7 @@
-/* The one list of kernels, of which the tables of all instruction sets, the door to Python (kernels/slots.pyx) and the
- * tests are made: X(name, its arguments, the function that says how much scratch memory it needs, or 0).
+/* The list of all kernels: X(name, list of arguments, function that counts the bytes of scratch memory, or 0). The
+ * tables of all instruction sets, the door to Python (kernels/slots.pyx) and the tests are made from it.
  *
- * A kernel of reals stands in a header, which is included here, after those that it builds on.
+ * Each kernel of reals has a header, which is included here after the headers that it builds on.
  */
 #ifdef REAL
 #include "peak.h"
