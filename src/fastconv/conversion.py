@@ -1,4 +1,4 @@
-"""Arrays of one type as another, cast by kernels where there are some for it (kernels/convert.pyx)."""
+"""Casting arrays to another type, by kernels where these exist (kernels/convert.pyx)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import numpy as np
 from fastconv import threads
 from fastconv.arrays import as_operand, is_target
 
-# Values that are cast at a time.
+# Number of values cast per tile.
 _SPAN = 1 << 15
 
 
 def converted(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """`array` as kernels of `dtype` read it: itself, or a copy, in scratch memory if a kernel can make it."""
+    """`array` in a form that kernels of `dtype` can read: itself or a copy, in scratch memory if a kernel makes it."""
     if array.dtype == dtype or not array.flags.c_contiguous:
         return as_operand(array, dtype)
     result = scratch_like(array, dtype)
@@ -20,7 +20,7 @@ def converted(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def scratch_like(out: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Scratch memory of the shape of `out`."""
+    """Scratch memory with the shape of `out`."""
     return threads.aligned_empty(out.size, dtype).reshape(out.shape)
 
 

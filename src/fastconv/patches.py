@@ -1,4 +1,4 @@
-"""Blocks of lines and planes, read from wherever a boundary says, by the kernel of kernels/patches.pyx."""
+"""Blocks of lines and planes continued across a boundary, gathered by the kernel of kernels/patches.pyx."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BYTES_PER_THREAD = 256 << 10
 
 
 class Places(NamedTuple):
-    """Where positions along an axis are read (-1: nowhere), and which of them are neighbours there as well."""
+    """The indices at which positions along an axis are read (-1: fill value), and which of them are contiguous."""
 
     indices: np.ndarray
     first: int
@@ -28,7 +28,7 @@ class Places(NamedTuple):
 
 @remembered(REMEMBERED)
 def places(begin: int, end: int, extent: int, continuation: str) -> Places:
-    """Those of positions `begin` to `end` of a continued axis of `extent` samples."""
+    """The indices of positions `begin` to `end` of a continued axis of `extent` samples."""
     first = min(max(0, -begin), end - begin)
     indices = constant(source_indices(begin, end, extent, continuation))
     return Places(indices, first, max(first, min(extent, end) - begin))

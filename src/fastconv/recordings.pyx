@@ -1,27 +1,27 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Repeated calls: what a call launched is launched again, without the Python that decided on it.
+"""Repeated calls: the kernels of an earlier call are launched again, without the Python that chose them.
 
-The second call of a kind is *recorded*: the kernels that it launches, with all their integers, and what each of their
-arrays is. From the third on, a call looks the recording up, makes the result, and launches the same kernels on its own
-arrays. That takes less than a microsecond beside the kernels; to check arguments, look up plans and list integers takes
-ten to a hundred.
+The second call of a kind is *recorded*: the kernels it launches, with all their integers, and the origin of each of
+their arrays. From the third on, a call looks up the recording, makes the result, and launches the same kernels on its
+own arrays. That takes less than a microsecond in addition to the kernels; checking arguments, looking up plans and
+listing integers takes ten to a hundred.
 
-Calls are of one kind if their arrays agree in type, shape and strides, all other arguments in type and value, and the
-number of threads is the same. A recording is kept if launching kernels was all that the function did, which it says
-itself by returning ``repeatable(result)``, and if every array that it handed to them is
+Calls are of the same kind if their arrays agree in type, shape and strides, all other arguments in type and value, and
+the number of threads is the same. A recording is kept if the function did nothing but launch kernels, which it states
+by returning ``repeatable(result)``, and if every array that it passed to them is
 
 - one of its arguments, or lies within one,
 - its result, which is new or one of its arguments,
 - scratch memory (`threads.aligned_empty`),
-- flags (`threads.flags`), of which the recording holds while they stay zero, or
+- flags (`threads.flags`): the recording is valid as long as they stay zero, or
 - a constant, which is read-only (`constant`).
 
 With ``FASTCONV_VERBOSE=1`` in the environment, every call of such a function prints a line: what computed it, how long
 that took, and whether it was played.
 
-A call that looks at the values of an array must not say so, unless they are part of the kind: those of the arguments
-that the function names in `by_value`. Nor must one that does anything to an array other than by kernels. A function has
-to return what it writes to.
+A call that looks at the values of an array must not return ``repeatable(result)``, unless they are part of the kind, as
+those of the arguments named in `by_value` are. Nor must a call that changes an array other than by kernels. A function
+must return what it writes to.
 """
 
 import os
@@ -73,17 +73,17 @@ cdef enum:
     MOST_LAUNCHES = 32
     SPOILT = 0xA5
 
-# Seconds. Calls that take longer gain nothing from recordings; to check one would take as long again.
+# In seconds. Calls that take longer gain nothing from recordings, and checking a recording would take as long again.
 cdef double LONG = 5e-3
 
 # Calls that are recorded before a kind is given up: infinity in one of them says nothing about the next.
 cdef int MOST_ATTEMPTS = 3
 
-# Kinds of calls that a function remembers: beyond these it forgets the oldest.
+# Most kinds of calls per function; beyond that, the oldest is dropped.
 cdef Py_ssize_t MOST_KINDS = 512
 
-# Bytes of constants that its recordings may hold: beyond these it forgets all. A call that needs a large part of them
-# takes so long that its Python does not count. What belongs to the object of a method is its own affair.
+# Most bytes of constants in a function's recordings; beyond that, all are dropped. A call that needs a large part of
+# them takes so long that its Python does not matter. Constants that belong to the object of a method do not count.
 cdef Py_ssize_t MOST_HELD = 4 << 20, MOST_HELD_BY_ONE = 256 << 10
 
 # What the words that follow in a key are.

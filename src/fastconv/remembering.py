@@ -1,7 +1,7 @@
-"""A cache that is bounded by the bytes it holds.
+"""A cache that is limited by the bytes it holds.
 
-`functools.lru_cache` counts entries. That bounds nothing where an entry grows with an image or a kernel: the weights
-of a single Gaussian may take 64 MB.
+`functools.lru_cache` counts entries. That is no limit if entries grow with an image or a kernel: the weights of a
+single Gaussian may take 64 MB.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-# What the entries of one cache may take together, unless it says otherwise.
+# Default limit on the total size of a cache's entries.
 MOST_BYTES = 4 << 20
 
 # What tuples mostly hold, and nobody counts.
@@ -27,21 +27,21 @@ if hasattr(os, "register_at_fork"):
 def remembered(most: int, most_bytes: int = MOST_BYTES) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorate a function of positional, hashable arguments: repeated calls return the value of the first.
 
-    At most `most` entries are held, and of at most `most_bytes`. A full cache is emptied, and what is in use comes back
-    with its next call: to drop the least recently used entries instead, every hit would have to note the order of use.
-    A value larger than the whole cache is computed anew each time. Calls that failed are not remembered.
+    At most `most` entries are held, of at most `most_bytes` in total. A full cache is emptied, and entries in use come
+    back with their next call: dropping the least recently used entries instead would make every hit record the order of
+    use. A value larger than the whole cache is computed again each time. Calls that raise are not cached.
 
     Parameters
     ----------
     most : int
-        Bound on the number of entries.
+        Limit on the number of entries.
     most_bytes : int
-        Bound on the bytes of values, as `held_bytes` counts them, and of arguments that are bytes.
+        Limit on the size of values, as counted by `held_bytes`, and of arguments that are bytes.
 
     Returns
     -------
     callable
-        The decorator. What it returns has `cache_clear`, and the function itself as `__wrapped__`.
+        The decorator. Decorated functions have `cache_clear`, and the original function as `__wrapped__`.
 
     Examples
     --------
@@ -70,7 +70,7 @@ def remembered(most: int, most_bytes: int = MOST_BYTES) -> Callable[[Callable[..
             if size > most_bytes:
                 return value
             with _adding:
-                if arguments in entries:  # another thread was quicker
+                if arguments in entries:  # another thread was faster
                     return entries[arguments]
                 if len(entries) >= most or held + size > most_bytes:
                     cache_clear()
@@ -91,7 +91,7 @@ def remembered(most: int, most_bytes: int = MOST_BYTES) -> Callable[[Callable[..
 
 
 def held_bytes(value: Any) -> int:
-    """The bytes of what may be large: of bytes, of arrays and all else that has `nbytes`, and of tuples of these.
+    """The size of objects that may be large: bytes, anything with `nbytes` such as arrays, and tuples of these.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Which public functions are played from recordings when their calls repeat (see recordings.pyx)."""
+"""The decorator of public functions whose repeated calls are played from recordings (see recordings.pyx)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def repeated(*, by_value: tuple[str, ...] = ()) -> Callable[[_Function], _Function]:
-    """Have calls of a function that repeat others play what those launched.
+    """Let repeated calls of a function play the launches of earlier ones.
 
-    The contents of the arguments `by_value`, which are small arrays, belong to the kind of a call.
+    The contents of the arguments `by_value`, which are small arrays, are part of the kind of a call.
     """
 
     def decorate(function: _Function) -> _Function:

@@ -1,4 +1,4 @@
-"""Strategies of other packages, among our own (docs/strategies.md)."""
+"""Registering strategies of other packages (docs/strategies.md)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STRATEGY_PARTS = (
 
 
 class _Guest:
-    """A strategy that was registered. Nobody knows whether it looks at values, so its calls are never played."""
+    """A registered strategy. It may look at values, so its calls are never played from recordings."""
 
     def __init__(self, strategy: Strategy) -> None:
         self._strategy = strategy
@@ -35,21 +35,21 @@ class _Guest:
 
 
 def register(strategy: Strategy) -> None:
-    """Let the planner choose a strategy of your own, and callers name it.
+    """Add a strategy of your own, which the planner may choose and callers may name.
 
-    It is listed before "reference", which accepts everything. Calls that were planned before keep their plans.
+    It is listed before "reference", which accepts everything. Existing plans do not change.
 
     Parameters
     ----------
     strategy : object
-        What `fastconv.strategies.base.Strategy` describes; its mixins bring most of the methods.
+        An object with the protocol of `fastconv.strategies.base.Strategy`, whose mixins provide most of the methods.
 
     Raises
     ------
     TypeError
         A method or an attribute is missing.
     ValueError
-        The name is taken, or is no identifier.
+        The name is taken, or is not an identifier.
 
     See Also
     --------
@@ -83,12 +83,12 @@ def unregister(name: str) -> None:
     Parameters
     ----------
     name : str
-        Of a strategy that was registered.
+        Name of a registered strategy.
 
     Raises
     ------
     ValueError
-        There is none of that name.
+        No strategy is registered under that name.
 
     Examples
     --------

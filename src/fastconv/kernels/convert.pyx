@@ -1,4 +1,4 @@
-"""Values of one type as another (convert.h)."""
+"""Casting values from one type to another (convert.h)."""
 
 from libc.stdint cimport int64_t, intptr_t
 

@@ -1,4 +1,4 @@
-"""The cross entropy of classes, from what softmax leaves of each sample."""
+"""The cross entropy of classes, from the softmax kernel's peak and logarithm of each sample."""
 
 from collections import namedtuple
 
@@ -23,8 +23,8 @@ cdef Losses no_losses
 arguments = namedtuple("Losses", no_losses)
 
 cdef enum:
-    BLOCK = 128     # losses that are added up before their sum is
-    STRETCH = 4096  # samples between two questions whether to stop
+    BLOCK = 128     # losses per block; block sums are added up in turn
+    STRETCH = 4096  # samples between two checks whether to stop
 
 
 cdef void sum_losses(const real *x, const real *peak, const real *logarithm, const int64_t *target,
