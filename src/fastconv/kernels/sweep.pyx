@@ -120,6 +120,30 @@ cpdef int64_t pitch_of(int64_t width, int64_t size) noexcept nogil:
     return width if lines < 8 else (lines | 1) * (CACHE_LINE // size)
 
 
+cdef inline int64_t strip_lines(const Tiles *t, int64_t rows) noexcept nogil:
+    """Lines of a strip that `rows` output rows read."""
+    return (rows - 1) * t.row_lines + (t.kh - 1) * (rows if t.by_tap else t.tap_lines) + 1
+
+
+cdef inline int64_t line_pitch(const Tiles *t, int64_t cols, int64_t size) noexcept nogil:
+    """The distance between lines of a strip that `cols` output columns read, in items of `size` bytes."""
+    cdef int64_t width = (cols - 1) * t.every + 1 + t.reach
+    return t.planes * (t.plane_pitch if t.planes > 1 else pitch_of(width * t.unit, size))
+
+
+def scratch(tiles, int64_t size, int64_t lanes):
+    """Items, of `size` bytes, that each worker needs: a block of sums, and the largest strip (see `gather`).
+
+    `tiles` are the `arguments`; the end of a strip is read by whole vectors of `lanes` values.
+    """
+    cdef Tiles t = tiles._asdict()
+    cdef int64_t border = min(t.strip_cols, max(t.least_cols, t.first_inside, t.ow - t.last_inside))
+    cdef int64_t strip = max(strip_lines(&t, t.strip_rows) * line_pitch(&t, t.strip_cols, size),
+                             strip_lines(&t, t.row_tile) * line_pitch(&t, border, size))
+    cdef int64_t items = (t.least_rows * t.least_cols + t.every * lanes) * t.unit + t.icg * strip
+    return ceil_div(items, CACHE_LINE) * CACHE_LINE
+
+
 cdef inline Part next_part(int64_t at, int64_t begin, int64_t end, int64_t block, int64_t most,
                            int64_t first, int64_t last) noexcept nogil:
     """What follows `at` of an axis from `begin` to `end`: all that lies inside, from `first` to `last`, but for a block
@@ -172,10 +196,9 @@ cdef void gather(const item *x, const Tiles *t, const int64_t *starts, Part rows
                        last_place.rows != rows.count or last_place.cols != cols.count)
     cdef int64_t tap_lines = rows.count if t.by_tap else t.tap_lines
     cdef int64_t segment = rows.count if t.by_tap else t.segment
-    cdef int64_t lines = (rows.count - 1) * t.row_lines + (t.kh - 1) * tap_lines + 1
+    cdef int64_t lines = strip_lines(t, rows.count)
     cdef int64_t width = (cols.count - 1) * t.every + 1 + t.reach
-    cdef int64_t plane_pitch = t.plane_pitch if t.planes > 1 else pitch_of(width * t.unit, sizeof(item))
-    cdef int64_t pitch = t.planes * plane_pitch
+    cdef int64_t pitch = line_pitch(t, cols.count, sizeof(item)), plane_pitch = pitch // t.planes
     cdef int64_t plane, left, first, last, above, inside, c, begin, count, y
     cdef int64_t line_step = t.line_step
     cdef const item *source

@@ -18,7 +18,7 @@ from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
 from fastconv.remembering import remembered
 from fastconv.replay import constant
-from fastconv.strategies.base import FMA_FLOPS, STRIDES, KeepsWeights, SumsProducts, sum_error
+from fastconv.strategies.base import BYTE, FMA_FLOPS, STRIDES, KeepsWeights, SumsProducts, sum_error
 
 # Strips of this many bytes stay in L2, or in L1 if every filter of a group reads them anew.
 _STRIP_BYTES, _SHARED_STRIP_BYTES = 1 << 18, 1 << 15
@@ -239,12 +239,13 @@ class _Tiling(NamedTuple):
     plane_pitch: int
     tiles: int
     scratch: int
+    """Bytes of each worker."""
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def _tiling(g: ConvGeometry, dtype: np.dtype, xh: int, xw: int) -> _Tiling:
     """The tiling for images whose lines and columns are `xh` and `xw` values apart."""
-    from fastconv.kernels.sweep import RUN, arguments, pitch_of
+    from fastconv.kernels.sweep import RUN, arguments, pitch_of, scratch
 
     unit, icg, lanes = _unit(dtype), g.ic // g.g, _lanes(dtype)
     columns, blocks = _columns(g, dtype), _blocks(g, dtype)
@@ -271,9 +272,6 @@ def _tiling(g: ConvGeometry, dtype: np.dtype, xh: int, xw: int) -> _Tiling:
             width = pitch_of(width * unit, dtype.itemsize // unit) // unit
         return icg * columns.planes * width
 
-    def strip_values(rows: int, cols: int) -> int:
-        return lines.count(rows, g.kh) * line_values(cols)
-
     shared = g.oc > g.g
     budget = (_SHARED_STRIP_BYTES if shared else _STRIP_BYTES) // dtype.itemsize
 
@@ -290,49 +288,48 @@ def _tiling(g: ConvGeometry, dtype: np.dtype, xh: int, xw: int) -> _Tiling:
     row_tiles = -(-rows // row_tile)
     runs = -(-g.kh // RUN[_kind(dtype)[0]])
     run = -(-g.kh // runs)
-    # A vector at the end of a strip is loaded whole.
-    values = block_rows * block_cols + every * lanes
-    values += max(strip_values(strip_rows, strip_cols), strip_values(row_tile, edge))
-    scratch = -(-values // 64) * 64
     plane_pitch = ((strip_cols - 1) * every + 1 + columns.reach) * unit if columns.planes > 1 else 0
+    tiles = arguments(
+        groups=g.g,
+        icg=icg,
+        ocg=g.oc // g.g,
+        **{name: getattr(g, name) for name in _WINDOW},
+        unit=unit,
+        least_rows=block_rows,
+        least_cols=block_cols,
+        block_rows=blocks.rows,
+        across=blocks.across,
+        stride=blocks.stride,
+        every=every,
+        flat=blocks.flat,
+        runs=runs,
+        long_runs=runs - (runs * run - g.kh),
+        run=run,
+        spread=blocks.spread,
+        row_tile=row_tile,
+        row_tiles=row_tiles,
+        strip_rows=strip_rows,
+        strip_cols=strip_cols,
+        in_place=in_place,
+        first_inside=first,
+        last_inside=last,
+        image_lines=image_lines,
+        **lines._asdict(),
+        planes=columns.planes,
+        step=columns.step,
+        reach=columns.reach,
+        plane_pitch=plane_pitch,
+        scratch=0,
+        **dict.fromkeys(STRIDES, 0),
+    )
+    size = dtype.itemsize // unit
+    items = scratch(tiles, size, lanes)
     return _Tiling(
-        arguments=arguments(
-            groups=g.g,
-            icg=icg,
-            ocg=g.oc // g.g,
-            **{name: getattr(g, name) for name in _WINDOW},
-            unit=unit,
-            least_rows=block_rows,
-            least_cols=block_cols,
-            block_rows=blocks.rows,
-            across=blocks.across,
-            stride=blocks.stride,
-            every=every,
-            flat=blocks.flat,
-            runs=runs,
-            long_runs=runs - (runs * run - g.kh),
-            run=run,
-            spread=blocks.spread,
-            row_tile=row_tile,
-            row_tiles=row_tiles,
-            strip_rows=strip_rows,
-            strip_cols=strip_cols,
-            in_place=in_place,
-            first_inside=first,
-            last_inside=last,
-            image_lines=image_lines,
-            **lines._asdict(),
-            planes=columns.planes,
-            step=columns.step,
-            reach=columns.reach,
-            plane_pitch=plane_pitch,
-            scratch=scratch * unit,
-            **dict.fromkeys(STRIDES, 0),
-        ),
+        arguments=tiles._replace(scratch=items),
         in_place=in_place,
         plane_pitch=plane_pitch,
         tiles=g.n * g.g * blocks.spread * row_tiles,
-        scratch=scratch,
+        scratch=items * size,
     )
 
 
@@ -409,7 +406,7 @@ class Direct(SumsProducts, KeepsWeights):
         return sum_error(geometry, dtype)
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        return threads * _tiling(geometry, dtype, geometry.iw, 1).scratch * dtype.itemsize
+        return threads * _tiling(geometry, dtype, geometry.iw, 1).scratch
 
     def run(
         self,
@@ -422,7 +419,7 @@ class Direct(SumsProducts, KeepsWeights):
         max_workspace: int,
     ) -> None:
         launch = _launch(geometry, x.dtype, x.strides)
-        scratch = team.aligned_empty(threads * launch.scratch, x.dtype)
+        scratch = team.aligned_empty(threads * launch.scratch, BYTE)
         arrays = (x, prepared, out, launch.sweep, launch.finish, epilogue.bias, scratch, *launch.tables)
         ints, scalars = (epilogue.activation,), (epilogue.parameter,)
         team.run_tiles(launch.compute, arrays, ints, scalars, launch.tiles, threads, launch.grain)
