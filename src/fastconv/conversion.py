@@ -26,7 +26,7 @@ def scratch_like(out: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 def convert(values: np.ndarray, out: np.ndarray) -> bool:
     """Whether there is a kernel that casts `values` to `out`."""
-    from fastconv.kernels.convert import CONVERT, KINDS
+    from fastconv.kernels.convert import CONVERT, KINDS, arguments
 
     source = "u1" if values.dtype.kind == "b" else values.dtype.str[1:]
     kind = KINDS.get((source, out.dtype.str[1:]))
@@ -36,5 +36,6 @@ def convert(values: np.ndarray, out: np.ndarray) -> bool:
         return False
     tiles = -(-values.size // _SPAN)
     workers = threads.get_num_threads()
-    threads.run_tiles(CONVERT, (values, out), (values.size, _SPAN, kind), (), tiles, workers, 2)
+    ints = arguments(values=values.size, span=_SPAN, kind=kind)
+    threads.run_tiles(CONVERT, (values, out), ints, (), tiles, workers, 2)
     return True

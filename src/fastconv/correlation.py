@@ -352,10 +352,10 @@ def _leave_zeros_out(
 
 def _is_finite_everywhere(values: np.ndarray) -> bool:
     """Whether no value of a C-contiguous array is NaN or infinite."""
-    from fastconv.kernels.patches import FIND_NOT_FINITE
+    from fastconv.kernels.patches import FIND_NOT_FINITE, find_arguments
 
     parts = values.view(values.real.dtype)
-    flag, ints = threads.flags(1), (parts.size, _FINITE_SPAN)
+    flag, ints = threads.flags(1), find_arguments(values=parts.size, span=_FINITE_SPAN)
     tiles = -(-parts.size // _FINITE_SPAN)
     threads.run_tiles(FIND_NOT_FINITE[parts.dtype.char], (parts, flag), ints, (), tiles, threads.get_num_threads(), 4)
     return not flag[0]

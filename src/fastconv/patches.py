@@ -46,12 +46,19 @@ def continued_patch(
 
 def gather(source: np.ndarray, out: np.ndarray, *axes: Places, fill: np.ndarray | None = None) -> None:
     """Read each value of the line or plane `out`, whose rows are contiguous, from `source`, or else take `fill`."""
-    from fastconv.kernels.patches import GATHER
+    from fastconv.kernels.patches import GATHER, gather_arguments
 
     size = out.itemsize
     if source.ndim == 1:
         source, out, axes = source[np.newaxis], out[np.newaxis], (places(0, 1, 1, "constant"), *axes)
     rows, cols = axes
-    ints = (out.shape[1], *(stride // size for stride in source.strides), out.strides[0] // size, cols.first, cols.last)
+    ints = gather_arguments(
+        cols=out.shape[1],
+        source_row=source.strides[0] // size,
+        source_col=source.strides[1] // size,
+        out_row=out.strides[0] // size,
+        first=cols.first,
+        last=cols.last,
+    )
     workers = min(threads.get_num_threads(), 1 + out.nbytes // _BYTES_PER_THREAD)
     threads.run_tiles(GATHER[size], (source, out, rows.indices, cols.indices, fill), ints, (), len(out), workers, 16)

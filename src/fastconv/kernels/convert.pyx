@@ -1,5 +1,7 @@
 """Casting values from one type to another (convert.h)."""
 
+from collections import namedtuple
+
 from libc.stdint cimport int64_t, intptr_t
 
 cdef extern from "convert.h" nogil:
@@ -7,13 +9,23 @@ cdef extern from "convert.h" nogil:
         TYPES
     void convert(const void *source, void *target, int64_t kind, int64_t begin, int64_t end) noexcept
 
+cdef struct Spans:
+    int64_t values  # number of values
+    int64_t span    # values of a tile
+    int64_t kind
+
+# The same as a named tuple: a struct becomes a dictionary of its fields, in their order.
+cdef Spans no_spans
+arguments = namedtuple("Spans", no_spans)
+
 
 cdef void convert_span(void **arrays, const int64_t *ints, const double *scalars,
                        int64_t begin, int64_t end, int64_t worker) noexcept nogil:
-    convert(arrays[0], arrays[1], ints[2], begin * ints[1], min(ints[0], end * ints[1]))
+    cdef const Spans *s = <const Spans *> ints
+    convert(arrays[0], arrays[1], s.kind, begin * s.span, min(s.values, end * s.span))
 
 
-# Tile: a span of values. `arrays`: the values, and what they become. `ints`: values, those of a span, and the kind.
+# Tile: a span of values. `arrays`: the values, and what they become. `ints`: `arguments`.
 CONVERT = <intptr_t> &convert_span
 
 _NUMBERS = {name: number for number, name in enumerate(("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"))}

@@ -1,5 +1,7 @@
 """Blocks of planes, gathered from where maps say, and whether all values of an array are finite."""
 
+from collections import namedtuple
+
 from libc.stdint cimport int64_t, intptr_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -19,10 +21,24 @@ ctypedef fused bits:
     uint64_t
 
 
+cdef struct Block:
+    int64_t cols        # columns of the block
+    int64_t source_row  # items from one row of the plane to the next
+    int64_t source_col  # items from one column of the plane to the next
+    int64_t out_row     # items from one row of the block to the next
+    int64_t first       # first of the columns that are neighbours in the plane as well
+    int64_t last        # the one after the last of these
+
+# The same as a named tuple: a struct becomes a dictionary of its fields, in their order.
+cdef Block no_block
+gather_arguments = namedtuple("Block", no_block)
+
+
 cdef inline void gather(const item *source, item *out, const int64_t *row_map, const int64_t *col_map,
                         const item *fill, const int64_t *ints, int64_t begin, int64_t end) noexcept nogil:
-    cdef int64_t cols = ints[0], source_row = ints[1], source_col = ints[2], out_row = ints[3]
-    cdef int64_t first = ints[4], last = ints[5], row, col
+    cdef const Block *b = <const Block *> ints
+    cdef int64_t cols = b.cols, source_row = b.source_row, source_col = b.source_col, out_row = b.out_row
+    cdef int64_t first = b.first, last = b.last, row, col
     cdef const item *line
     cdef item *target
     for row in range(begin, end):
@@ -78,8 +94,7 @@ cdef void gather_16(void **arrays, const int64_t *ints, const double *scalars,
 
 # Tile: one row of the block. `arrays`: a plane of any strides; the block, with rows of any distance; for each row and
 # column of the block, the row and column of the plane that it is read from, or -1; the value that is put there then.
-# `ints`: columns of the block; items between rows and columns of the plane, and between rows of the block; the first of
-# the columns that are neighbours in the plane as well, and the one after the last.
+# `ints`: `gather_arguments`.
 GATHER = {
     1: <intptr_t> &gather_1,
     2: <intptr_t> &gather_2,
@@ -89,12 +104,21 @@ GATHER = {
 }
 
 
+cdef struct Spans:
+    int64_t values  # number of values
+    int64_t span    # values of a tile
+
+cdef Spans no_spans
+find_arguments = namedtuple("Spans", no_spans)
+
+
 cdef inline void find_not_finite(const bits *values, int64_t *flag, const int64_t *ints,
                                  int64_t begin, int64_t end) noexcept nogil:
     """An exponent of ones alone, with a one added, carries into the sign: a vector loop without comparisons."""
     cdef bits exponent = 0x7F800000 if bits is uint32_t else 0x7FF0000000000000
     cdef bits one = 0x00800000 if bits is uint32_t else 0x0010000000000000
-    cdef int64_t count = ints[0], span = ints[1], tile, i
+    cdef const Spans *s = <const Spans *> ints
+    cdef int64_t count = s.values, span = s.span, tile, i
     cdef bits found
     for tile in range(begin, end):
         found = 0
@@ -114,6 +138,6 @@ cdef void find_not_finite_f64(void **arrays, const int64_t *ints, const double *
     find_not_finite(<const uint64_t *> arrays[0], <int64_t *> arrays[1], ints, begin, end)
 
 
-# Tile: a span of values. `arrays`: the values; a flag, which is set if one of them is not finite. `ints`: values, those
-# of a span.
+# Tile: a span of values. `arrays`: the values; a flag, which is set if one of them is not finite. `ints`:
+# `find_arguments`.
 FIND_NOT_FINITE = {"f": <intptr_t> &find_not_finite_f32, "d": <intptr_t> &find_not_finite_f64}
