@@ -36,7 +36,7 @@ ISA ?= avx2
 asan: $(VENV)/.test $(VENV)/.build
 	FASTCONV_SANITIZE=$(ISA) $(BIN)/python setup.py --quiet build --build-base build/asan-$(ISA) \
 	    --build-lib build/asan-$(ISA)/lib
-	PYTHONPATH=$(CURDIR)/build/asan-$(ISA)/lib FASTCONV_ISA=$(ISA) ASAN_OPTIONS=detect_leaks=0 \
+	PYTHONPATH=$(CURDIR)/build/asan-$(ISA)/lib FASTCONV_ISA=$(ISA) ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
 	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	    $(BIN)/python -m pytest -n auto --timeout 1200 -m "not faults" \
 	    $(patsubst %,tests/test_%.py,guards gemm implicit strategies pooling signal ndimage grad nn)

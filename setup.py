@@ -128,6 +128,7 @@ EXTENSIONS = [
     extension("fastconv.kernels.slots"),
     # Short copies must stay loops: a call would take longer.
     extension("fastconv.kernels.sweep", compile_args=["-fno-tree-loop-distribute-patterns"]),
+    extension("fastconv.kernels.volumes"),
 ]
 PROGRESS = Progress()
 

@@ -6,6 +6,7 @@ A signal is a plane of one row; volume.py reduces three axes to planes.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,9 @@ _STRIP_BYTES = 128 << 10
 
 # Windows with at least this many taps, most of which neighbouring outputs share, are computed by doubling.
 _DOUBLING_TAPS, _DOUBLING_STRIDES = 30, 4
+
+# Windows of so many rows are worth summing down before across.
+_SUMMED_ROWS = 4
 
 # A row of a window that holds some vectors.
 _FOLDED_TAPS = 32
@@ -54,11 +58,16 @@ class PoolPlan:
     def nbytes(self) -> int:
         return sum(of_axis.nbytes for of_axis in self.divisors)
 
-    def run(self, x: np.ndarray, starts: tuple[np.ndarray, ...] = ()) -> Pooled:
-        """The pooled array, and with `indices` the position of each value in its plane."""
+    def run(self, x: np.ndarray, starts: tuple[np.ndarray, ...] = (), in_scratch: bool = False) -> Pooled:
+        """The pooled array, and with `indices` the position of each value in its plane.
+
+        It is a new array, or in scratch memory.
+        """
         threads = min(team.get_num_threads(), max(1, self.tiles // self.grain))
         note(x.shape, " to ", self.out_shape, ", ", x.dtype, ", by pools.", self.way, threads=threads)
-        out = np.empty(self.out_shape, x.dtype)
+        values = prod(self.out_shape)
+        out = team.aligned_empty(values, x.dtype) if in_scratch else np.empty(values, x.dtype)
+        out = out.reshape(self.out_shape)
         if self.scratch:
             extra = team.aligned_empty(threads * self.scratch, x.dtype)
         else:
@@ -77,6 +86,7 @@ def pool(
     *,
     count_include_pad: bool = False,
     divisor: int = 0,
+    in_scratch: bool = False,
 ) -> Pooled:
     """Pool planes or signals in `dtype`: the "max", "indices" (maxima with positions) or "mean" of windows.
 
@@ -92,7 +102,7 @@ def pool(
     operand = as_operand(x, dtype)
     if operand is not x and operand.strides != x.strides:
         plan = lookup(x.shape, operand.strides, dtype, kind, count_include_pad, divisor, ndim, *key)
-    return plan.run(operand)
+    return plan.run(operand, in_scratch=in_scratch)
 
 
 def pool_uneven(
@@ -136,6 +146,8 @@ def _plan(
     task = _Task(dtype, kind, g.n, out_shape, p, divisors)
     if kind == "indices":
         return _placing(task)
+    if task.mean and _is_partition(p) and p.kh >= _SUMMED_ROWS and p.oh * p.ow > 1:
+        return _adaptive_means(task)
     doubles = p.dh == p.dw == 1 and p.kh * p.kw > _DOUBLING_TAPS and p.sh * p.sw <= _DOUBLING_STRIDES and p.pt <= p.ih
     # In a single column of windows, most lanes of a vector of outputs would be empty; long rows are summed in blocks.
     if p.dw == 1 and p.kw >= _FOLDED_TAPS and (p.ow == 1 or (task.mean and not doubles)):
@@ -147,6 +159,14 @@ def _plan(
         return _doubling(task)
     # A block of windows is folded without a check whether to stop.
     return _walking("regular", task) if p.kh * p.kw > _MANY_TAPS else _direct(task)
+
+
+def _is_partition(p: Planes) -> bool:
+    """Whether the windows are parts of the image, without gaps or overlaps: so are adaptive ones of equal extent."""
+    return (p.kh, p.kw, p.dh, p.dw, p.pt, p.pl) == (p.sh, p.sw, 1, 1, 0, 0) and (p.ih, p.iw) == (
+        p.oh * p.kh,
+        p.ow * p.kw,
+    )
 
 
 @remembered(256)

@@ -63,11 +63,11 @@ cdef bint verbose = os.environ.get("FASTCONV_VERBOSE", "0") not in ("", "0")
 notes = threading.local()
 
 cdef enum:
-    MOST_WORDS = 640
+    MOST_WORDS = 1200
     MOST_OPERANDS = 16
     MOST_AXES = 16
     MOST_TEXT = 256
-    MOST_CONTENTS = 1024
+    MOST_CONTENTS = 2048
     MOST_RESULTS = 2
     MOST_SCRATCH = 24
     MOST_LAUNCHES = 32

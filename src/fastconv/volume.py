@@ -23,7 +23,10 @@ from fastconv.geometry import REMEMBERED, ConvGeometry, PoolGeometry
 from fastconv.patches import Places, gather, places
 from fastconv.pool_plan import Pooled
 from fastconv.remembering import remembered
-from fastconv.replay import constant, note
+from fastconv.replay import constant, note, repeatable, unrepeatable
+
+# Dividing this many bytes takes longer than waking a thread.
+_BYTES_PER_THREAD = 256 << 10
 
 # As wide as the widest value.
 _ZEROS = constant(np.zeros(1, np.complex128))
@@ -64,7 +67,7 @@ def convolve(
     tolerance: float | None,
     threads: int,
 ) -> None:
-    """Compute the 3-D convolution `g` into `out`, whose maps are contiguous."""
+    """Compute the 3-D convolution `g` into `out`, which is C-contiguous."""
     plane = g.one_depth()
     plan = planner.plan(plane, x.dtype, strategy=strategy, tolerance=tolerance, threads=threads)
     note(g, ", ", plan.dtype, ", each depth by ", plan.strategy.name, threads=plan.threads)
@@ -75,6 +78,21 @@ def convolve(
     for z, slab in enumerate(slabs(g, x)):
         plan.strategy.run(plane, slab, prepared, result, epilogue, plan.threads, plan.max_workspace)
         gather(maps, out.reshape(g.n * g.oc, g.out_extent[0], plane.positions)[:, z], *every)
+
+
+@remembered(REMEMBERED)
+def _divisors(g: PoolGeometry, dtype: np.dtype, count_include_pad: bool, divisor: int) -> np.ndarray:
+    """What the sums of a volume are divided by."""
+    counts = functools.reduce(np.multiply.outer, g.counts(count_include_pad))
+    return constant(np.array(np.full(counts.shape, divisor) if divisor else counts, dtype))
+
+
+def _divide(sums: np.ndarray, counts: np.ndarray) -> None:
+    from fastconv.kernels.volumes import DIVIDE
+
+    volumes = sums.size // counts.size
+    workers = min(team.get_num_threads(), 1 + sums.nbytes // _BYTES_PER_THREAD)
+    team.run_tiles(DIVIDE[sums.dtype.char], (sums, counts), (counts.size,), (), volumes, workers)
 
 
 def pool(
@@ -96,7 +114,8 @@ def pool(
         return [g.kernel[axes], g.stride[axes], tuple(begin for begin, _ in g.padding[axes]), g.dilation[axes]]
 
     maps = as_operand(x, dtype).reshape(g.n, g.c * depth, height, width)
-    pooled = pool_plan.pool(maps, dtype, kind, 2, (*windows(slice(1, 3)), g.ceil_mode), divisor=1)
+    window = *windows(slice(1, 3)), g.ceil_mode
+    pooled = pool_plan.pool(maps, dtype, kind, 2, window, divisor=1, in_scratch=kind != "indices")
     maps, places = pooled if kind == "indices" else (pooled, None)
     across = (1, 1, 0, 1)
     down = [(*value, rest) for value, rest in zip(windows(slice(0, 1)), across, strict=True)]
@@ -105,11 +124,10 @@ def pool(
     pooled = pool_plan.pool(columns, dtype, kind, 2, (*down, g.ceil_mode), divisor=1)
     shape = g.out_shape[5 - x.ndim :]
     if kind == "mean":
-        sums = pooled.reshape(shape)
-        sums /= np.array(divisor or functools.reduce(np.multiply.outer, g.counts(count_include_pad)), dtype)
-        return sums
+        _divide(pooled, _divisors(g, dtype, count_include_pad, divisor))
     if places is None:
-        return pooled.reshape(shape)
+        return repeatable(pooled.reshape(shape))
+    unrepeatable()
     out, levels = pooled
     # `levels` are flat indices into (depth, positions of a map), like `places`; a window without any tap has neither.
     flat = np.maximum(levels, 0).reshape(g.n, g.c, g.out_extent[0] * positions)

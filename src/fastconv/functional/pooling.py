@@ -173,6 +173,7 @@ def max_pool1d(
     return _max_pool(1, x, return_indices, (kernel_size, stride, padding, dilation, ceil_mode))
 
 
+@repeated()
 @named_input
 def max_pool3d(
     x: npt.ArrayLike,
@@ -247,6 +248,7 @@ def avg_pool1d(
     return _avg_pool(1, x, count_include_pad, None, (kernel_size, stride, padding, 1, ceil_mode))
 
 
+@repeated()
 @named_input
 def avg_pool3d(
     x: npt.ArrayLike,
