@@ -14,7 +14,7 @@ from fastconv.strategies import BY_NAME, STRATEGIES
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src/fastconv"  # a wheel holds no .pyx
 
-BASE = {"errors", "geometry", "epilogue", "arrays", "continuation", "recordings", "remembering", "replay"}
+BASE = {"errors", "geometry", "epilogue", "arrays", "continuation", "rates", "recordings", "remembering", "replay"}
 TOOLS = {"timing", "photograph", "chart"}
 ENTRANCES = {
     "functional",
@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "arrays": {"errors", "geometry"},
     "continuation": {"remembering"},
     "remembering": set(),
+    "rates": {"kernels", "remembering"},
     "threads": {"threads"},
     "recordings": {"threads"},
     "replay": {"recordings"},
@@ -72,9 +73,10 @@ MAY_IMPORT = {
         }
         | ENTRANCES,
     ),
+    "calibration": BASE | {"plan", "planner", "strategies", "kernels", "threads"},
     "cli": BASE
     | TOOLS
-    | {"receptive", "networks", "plan", "planner", "strategies", "kernels", "threads", "cli", ""}
+    | {"calibration", "receptive", "networks", "plan", "planner", "strategies", "kernels", "threads", "cli", ""}
     | ENTRANCES,
 }
 MAY_IMPORT["__init__"] = MAY_IMPORT["__main__"] = MAY_IMPORT["cli"]

@@ -15,7 +15,7 @@ The map of the house:
 ``timing``      times that can be compared
 ``chart``       comparisons as a picture
 ``photograph``  real data for them
-``cli``         ``fastconv compare | plan | info``
+``cli``         ``fastconv compare | plan | calibrate | info``
 ``geometry``    all shape arithmetic; descriptors
 ``volume``      convolutions and pooling of three axes as planar ones
 ``adjoint``     transposed convolution, and the gradients of a convolution
@@ -23,6 +23,7 @@ The map of the house:
 ``epilogue``    bias and activation
 ``arrays``      which arrays are accepted, and how kernels get to read them
 ``planner``, ``plan``   which strategy, and why
+``rates``       how fast this machine is; ``calibration`` measures it
 ``strategies``  one file for each way to compute a convolution
 ``kernels``     compiled and Numba kernels: arrays, pointers and integers
 ``threads``     the only module that opens parallel regions

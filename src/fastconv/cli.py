@@ -1,4 +1,4 @@
-"""The command line: ``fastconv compare``, ``fastconv plan`` and ``fastconv info``.
+"""The command line: ``fastconv compare``, ``plan``, ``calibrate`` and ``info``.
 
 Results go to stdout, everything else to stderr. Every mistake a user can make ends in one line and exit code 2.
 """
@@ -20,7 +20,7 @@ from typing import NoReturn
 import numpy as np
 
 import fastconv
-from fastconv import chart, photograph, planner
+from fastconv import calibration, chart, photograph, planner, rates
 from fastconv.compare import Comparison, compare_conv2d
 from fastconv.geometry import ConvGeometry
 from fastconv.networks import NETWORKS
@@ -129,6 +129,17 @@ def _parser() -> argparse.ArgumentParser:
     for command in (compare, plan):
         command.add_argument("--threads", metavar="N", type=_threads, help="use at most N threads")
         command.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="default: float32")
+
+    calibrate = commands.add_parser(
+        "calibrate",
+        help="measure the rates of this machine, by which strategies are chosen from now on",
+        description="Measure how fast this machine multiplies, copies and wakes a thread, and keep these rates for the "
+        "choices of strategies in processes that start from now on. Prints them, and how much longer the chosen "
+        "strategies take than the best ones, before and after. The environment variable FASTCONV_RATES=default makes "
+        "a process ignore the rates that are kept.",
+        allow_abbrev=False,
+    )
+    calibrate.set_defaults(run=_calibrate, parser=calibrate)
 
     info = commands.add_parser("info", help="versions, CPU, measured peak, threads, strategies", allow_abbrev=False)
     info.set_defaults(run=_info, parser=info)
@@ -248,6 +259,15 @@ def _plan(options: argparse.Namespace) -> str:
     return repr(planner.plan(geometry, options.dtype, tolerance=options.tolerance, threads=threads))
 
 
+def _calibrate(options: argparse.Namespace) -> str:
+    """Measure the rates of this machine, keep them, and report what they change."""
+    rates.writable_directory()  # raises before seconds are spent on measuring
+    with _Bar("calibrate") as bar:
+        measured = calibration.measure(bar)
+        found = calibration.regrets(measured, bar)
+    return f"{calibration.report(measured, found)}\n\nkept in {rates.keep(measured)}"
+
+
 def _planar(argument: str, descriptor: str) -> ConvGeometry:
     """The geometry that `descriptor` names, with two axes."""
     g = ConvGeometry.parse(descriptor).as_2d()
@@ -321,6 +341,7 @@ def _info(options: argparse.Namespace) -> str:
         ("instructions", f"{cpu.isa()} in use; this CPU runs {sets}"),
         ("data caches", f"L1 {l1}, L2 {l2}, L3 {l3}"),
         ("measured peak", f"{', '.join(peaks)}, one core"),
+        ("rates", rates.in_use().origin),
         ("threads", str(fastconv.get_num_threads())),
         ("compiled kernels", _kernel_cache()),
         ("strategies", ""),

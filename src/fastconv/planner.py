@@ -15,6 +15,7 @@ from fastconv.epilogue import Epilogue
 from fastconv.errors import UnsupportedError
 from fastconv.geometry import REMEMBERED, ConvGeometry, checked_bytes
 from fastconv.plan import Candidate, Plan, format_bytes
+from fastconv.rates import ratios
 from fastconv.strategies import BY_NAME, STRATEGIES
 from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE, Strategy, sum_error
 from fastconv.strategies.separable import FIND_SECONDS
@@ -22,7 +23,7 @@ from fastconv.timing import Contender, interleave
 
 DEFAULT_FLOAT32_TOLERANCE = 1e-5
 
-# With less work than this, waking a second thread costs more than it saves.
+# With less work than this, waking a second thread costs more than it saves, on the machine of reference.
 _SECONDS_A_THREAD = 2e-5
 
 
@@ -136,7 +137,7 @@ def _plan(
         geometry=geometry,
         dtype=dtype.name,
         strategy=chosen,
-        threads=max(1, min(threads, int(estimate / _SECONDS_A_THREAD))),
+        threads=max(1, min(threads, int(estimate / (_SECONDS_A_THREAD * ratios().wake)))),
         tolerance=limit,
         max_workspace=max_workspace,
         mode=mode,

@@ -15,10 +15,10 @@ import functools
 import hashlib
 import importlib.util
 import os
-import stat
-import threading
 import time
 from contextlib import suppress
+
+from fastconv.kernels import private
 
 # Number of kernels kept, the most recently used. They take about ten kilobytes each.
 MOST_KEPT = 512
@@ -35,21 +35,12 @@ _MOST_BYTES = 16 << 20
 
 def readable_directories() -> list[str]:
     """The directories that may hold kernels, in order of preference."""
-    return [path for path in _candidates() if _is_ours(path)]
+    return [path for path in _candidates() if private.is_ours(path)]
 
 
 def writable_directory() -> str | None:
     """The first directory in which kernels can be stored, created if necessary; ``None`` if there is none."""
-    for path in _candidates():
-        with suppress(OSError):
-            parent = os.path.dirname(path)
-            os.makedirs(parent, exist_ok=True)
-            if _is_safe(parent) and not os.path.isdir(path):
-                with suppress(FileExistsError):  # another process was faster
-                    os.mkdir(path, 0o700)
-            if _is_ours(path) and os.access(path, os.W_OK | os.X_OK):
-                return path
-    return None
+    return private.first_writable(_candidates())
 
 
 def contents(directory: str) -> list[os.DirEntry]:
@@ -64,7 +55,11 @@ def load(name: str, facts: tuple[object, ...]) -> bytes | None:
     path, key = _named(name, facts)
     for directory in readable_directories():
         with suppress(OSError):
-            content = _read(os.path.join(directory, path))
+            at = os.path.join(directory, path)
+            content, last_use = private.read(at, _MOST_BYTES)
+            if time.time() - last_use > _HOUR:
+                with suppress(OSError):
+                    os.utime(at)
             digest, code = content[:32], content[32:]
             if digest == hashlib.sha256(key + code).digest():
                 return code
@@ -77,14 +72,8 @@ def save(name: str, facts: tuple[object, ...], code: bytes) -> None:
     if directory is None:
         return
     path, key = _named(name, facts)
-    unfinished = os.path.join(directory, f".{path}.{os.getpid()}.{threading.get_ident()}")
     with suppress(OSError):
-        try:
-            with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(hashlib.sha256(key + code).digest() + code)
-            os.replace(unfinished, os.path.join(directory, path))
-        finally:
-            _remove(unfinished)
+        private.write(directory, path, hashlib.sha256(key + code).digest() + code)
     with suppress(OSError):
         _prune(directory)
 
@@ -121,44 +110,8 @@ def _candidates() -> list[str]:
     if named:
         places = [os.path.abspath(named)]
     else:
-        users = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-        places = [os.path.join(os.path.dirname(__file__), "__pycache__"), os.path.abspath(users)]
+        places = [os.path.join(os.path.dirname(__file__), "__pycache__"), private.users_cache()]
     return [os.path.join(place, "fastconv-kernels") for place in places]
-
-
-def _is_ours(path: str) -> bool:
-    """Whether this is a directory that no other user can write to or replace."""
-    try:
-        found = os.stat(path)
-        return stat.S_ISDIR(found.st_mode) and _only_we_write(found) and _is_safe(os.path.dirname(path))
-    except OSError:
-        return False
-
-
-def _is_safe(parent: str) -> bool:
-    """Whether no other user can rename entries of this directory."""
-    found = os.stat(parent)
-    anybody_renames = found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX
-    return found.st_uid in (0, os.geteuid()) and not anybody_renames
-
-
-def _only_we_write(found: os.stat_result) -> bool:
-    return found.st_uid in (0, os.geteuid()) and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-
-
-def _read(path: str) -> bytes:
-    """The bytes of a file that only this user can write; otherwise `OSError`."""
-    # A named pipe must not make the process wait.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or not _only_we_write(found) or found.st_size > _MOST_BYTES:
-            raise PermissionError(f"{path} is not a regular file that only this user may write")
-        content = file.read()
-        if time.time() - found.st_mtime > _HOUR:
-            with suppress(OSError):
-                os.utime(descriptor)
-    return content
 
 
 def _last_use(entry: os.DirEntry) -> float:
@@ -173,13 +126,8 @@ def _prune(directory: str) -> None:
     for at, entry in enumerate(contents(directory)):
         is_of_another = not entry.name.endswith(_ending())
         if at >= MOST_KEPT or (is_of_another and now - _last_use(entry) > _DAY):
-            _remove(entry.path)
+            private.remove(entry.path)
     with os.scandir(directory) as entries:
         for entry in entries:
             if entry.name.startswith(".") and now - _last_use(entry) > _HOUR:
-                _remove(entry.path)
-
-
-def _remove(path: str) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(path)
+                private.remove(entry.path)

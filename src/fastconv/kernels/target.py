@@ -37,10 +37,14 @@ def lanes(dtype: np.dtype) -> int:
 @functools.cache
 def cpu_facts() -> tuple[object, ...]:
     """Everything that determines the instructions to which a kernel is compiled."""
+    return (*host_facts(), *(os.environ.get(name) for name in _SETTINGS))
+
+
+def host_facts() -> tuple[object, ...]:
+    """What distinguishes this CPU from others."""
     from fastconv.kernels import cpu
 
-    settings = [os.environ.get(name) for name in _SETTINGS]
-    return (os.uname().machine, *cpu.available_isas(), *(cpu.cpuid() or _proc_cpuinfo()), *settings)
+    return (os.uname().machine, *cpu.available_isas(), *(cpu.cpuid() or _proc_cpuinfo()))
 
 
 def _proc_cpuinfo() -> tuple[str, ...]:

@@ -16,11 +16,6 @@ from fastconv.remembering import remembered
 # Default limit on the scratch memory of a call.
 DEFAULT_MAX_WORKSPACE = 512 << 20
 
-# Sustained rates of one current core, from which `Strategy.cost` is estimated. Mostly their ratios matter;
-# `mode="measure"` replaces the estimates by measurements.
-FMA_FLOPS = {4: 100e9, 8: 50e9}
-COPY_BYTES = 10e9
-
 # The maximum over about 1e5 to 1e7 outputs, in deviations of the error: normal deviates reach five, and the largest
 # errors belong to outputs whose partial sums are large, too.
 _MAX_OVER_RMS = 10.0

@@ -16,9 +16,10 @@ import numpy as np
 from fastconv import threads as team
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
+from fastconv.rates import rates, ratios
 from fastconv.remembering import remembered
 from fastconv.replay import constant
-from fastconv.strategies.base import BYTE, FMA_FLOPS, STRIDES, KeepsWeights, SumsProducts, sum_error
+from fastconv.strategies.base import BYTE, STRIDES, KeepsWeights, SumsProducts, sum_error
 
 # Strips of this many bytes stay in L2, or in L1 if every filter of a group reads them anew.
 _STRIP_BYTES, _SHARED_STRIP_BYTES = 1 << 18, 1 << 15
@@ -382,12 +383,12 @@ class Direct(SumsProducts, KeepsWeights):
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         from fastconv.kernels.sweep import RUN
 
-        g = geometry
+        g, l2 = geometry, ratios().l2
         lanes, icg = _lanes(dtype), g.ic // g.g
         blocks, columns, tiling = _blocks(g, dtype), _columns(g, dtype), _tiling(g, dtype, g.iw, 1)
         rows, cols = blocks.extent(g, lanes)
         down, across = ceil(ceil(g.oh / blocks.spread) / rows) * blocks.spread, ceil(g.ow / cols)
-        rate = FMA_FLOPS[4] * 4 / dtype.itemsize * blocks.efficiency()
+        rate = rates().float32 * 4 / dtype.itemsize * blocks.efficiency()
         if dtype.kind == "c":
             rate /= 2
         runs = ceil(g.kh / RUN[_kind(dtype)[0]])
@@ -399,8 +400,8 @@ class Direct(SumsProducts, KeepsWeights):
         lines = down * _lines(g, blocks).count(rows, g.kh) * g.ow * columns.planes * icg * dtype.itemsize
         once = g.ic * lines // icg + g.oc * g.positions * dtype.itemsize
         tile = _TILE_SECONDS + (_SMALL_SECONDS if g.ow < cols else 0)
-        whole = once / (_IN_PLACE_BYTES if tiling.in_place else _GATHERED_BYTES)
-        return 2e-6 + tiling.tiles * tile + g.n * (g.oc * max(sums, lines / _L2_BYTES) + whole)
+        whole = once / (_IN_PLACE_BYTES if tiling.in_place else _GATHERED_BYTES) / l2
+        return 2e-6 + tiling.tiles * tile + g.n * (g.oc * max(sums, lines / _L2_BYTES / l2) + whole)
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         return sum_error(geometry, dtype)

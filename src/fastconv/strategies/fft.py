@@ -25,6 +25,7 @@ from fastconv import threads as team
 from fastconv.continuation import continued
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
+from fastconv.rates import ratios
 from fastconv.remembering import remembered
 from fastconv.replay import unrepeatable
 from fastconv.strategies.base import (
@@ -424,9 +425,10 @@ class Fft(PreparesFirst):
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         tiling = _tiling(geometry, dtype.itemsize)
-        return _CALL_SECONDS + geometry.n * float(
-            _image_seconds(geometry, np.float64(tiling.points), np.float64(tiling.pairs), dtype.itemsize)
-        )
+        points, pairs = np.float64(tiling.points), np.float64(tiling.pairs)
+        # Passes are bound by L2, mostly. The tiling knows no rates, so that results are the same on other machines.
+        image = float(_image_seconds(geometry, points, pairs, dtype.itemsize)) / ratios().l2
+        return _CALL_SECONDS + geometry.n * image
 
     def least_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         # For any tiling, planes cover the dense outputs, two by two, and no plane is smaller than the smallest.
@@ -435,12 +437,12 @@ class Fft(PreparesFirst):
         points = max(_UNIT * _UNIT, rows * ((g.ow - 1) * g.sw + 1) / 2)
         transforms = (g.ic + g.oc) * 5 * log2(_UNIT * _UNIT) / _RATES[0][1]
         products = (g.oc * g.ic // g.g - g.oc) / _PRODUCT_RATE
-        return _CALL_SECONDS + g.n * points * (transforms + products) * wide
+        return _CALL_SECONDS + g.n * points * (transforms + products) * wide / ratios().l2
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         tiling = _tiling(geometry, dtype.itemsize)
         width = np.float64(tiling.extents[1])
-        return float(_weight_seconds(geometry, np.float64(tiling.points), width, dtype.itemsize))
+        return float(_weight_seconds(geometry, np.float64(tiling.points), width, dtype.itemsize)) / ratios().l2
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         # A transform of n points rounds by 0.6 u sqrt(log2 n) of its values (Schatzman, Accuracy of the discrete

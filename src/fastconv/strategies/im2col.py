@@ -15,7 +15,8 @@ import numpy as np
 from fastconv import threads as team
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
-from fastconv.strategies.base import COPY_BYTES, PreparesFirst, SumsProducts, element_strides
+from fastconv.rates import rates
+from fastconv.strategies.base import PreparesFirst, SumsProducts, element_strides
 from fastconv.strategies.implicit import Implicit, is_pointwise, multiply
 
 # Size of a matrix, small enough that it is still in a shared cache when it is read.
@@ -60,7 +61,7 @@ class Im2col(SumsProducts, PreparesFirst):
         g = geometry
         lowered = 0 if g.taps == 1 else g.n * g.ic * g.taps * g.positions * dtype.itemsize
         # Multiplying the matrix costs as much as multiplying without it.
-        return 5e-6 + lowered / COPY_BYTES + _IMPLICIT.cost(g, dtype)
+        return 5e-6 + lowered / rates().memory + _IMPLICIT.cost(g, dtype)
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         return _IMPLICIT.prepare_cost(geometry, dtype)

@@ -17,10 +17,9 @@ from fastconv import threads as team
 from fastconv.arrays import as_contiguous
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
+from fastconv.rates import rates
 from fastconv.strategies.base import (
     BYTE,
-    COPY_BYTES,
-    FMA_FLOPS,
     SumsProducts,
     element_strides,
     refuse_unless_real_2d,
@@ -178,11 +177,11 @@ class Implicit(SumsProducts):
         nr = NR[dtype.itemsize]
         # A tile packs a panel, which costs about as much as multiplying it once, and multiplies it `panels` times.
         tiles = g.n * g.g * -(-g.positions // nr)
-        tile = 1.5e-7 + 2 * MR * nr * g.reduction * (panels + 1) / FMA_FLOPS[dtype.itemsize]
+        tile = 1.5e-7 + 2 * MR * nr * g.reduction * (panels + 1) / rates().flops(dtype.itemsize)
         return 2e-6 + tiles * tile
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        return 3e-6 + geometry.oc * geometry.reduction * dtype.itemsize / COPY_BYTES
+        return 3e-6 + geometry.oc * geometry.reduction * dtype.itemsize / rates().memory
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         return sum_error(geometry, dtype, _steps(geometry, dtype.itemsize))

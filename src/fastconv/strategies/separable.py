@@ -24,6 +24,7 @@ from fastconv import threads as team
 from fastconv.continuation import edge_indices
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
+from fastconv.rates import ratios
 from fastconv.remembering import remembered
 from fastconv.replay import constant, note, unrepeatable
 from fastconv.strategies.base import BYTE, PreparesFirst, PricedQuickly, refuse_unless_real_2d, sum_error
@@ -338,7 +339,7 @@ class Separable(PreparesFirst, PricedQuickly):
         """`cost` for a kernel with a known number of `terms`; from the geometry alone only the most is known."""
         g = geometry
         wide = dtype.itemsize / 4
-        passes = 2 * terms * (g.kw * (g.oh + g.kh - 1) / g.oh / 50e9 + g.kh / 75e9) + 5e-10
+        passes = 2 * terms * (g.kw * (g.oh + g.kh - 1) / g.oh / 50e9 + g.kh / 75e9) / ratios().float32 + 5e-10
         rows = g.n * g.oc * g.ic // g.g * (g.oh + g.kh - 1)
         return 6e-6 + rows * 4e-8 * terms + g.n * g.oc * g.ic // g.g * g.positions * passes * wide
 

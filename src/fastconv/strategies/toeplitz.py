@@ -14,6 +14,7 @@ from fastconv import threads as team
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import ConvGeometry
 from fastconv.kernels.shield import imported
+from fastconv.rates import ratios
 from fastconv.replay import unrepeatable
 from fastconv.strategies.base import KeepsWeights, SumsProducts, finish_planes, refuse_unless_real_2d, sum_error
 
@@ -74,7 +75,7 @@ class Toeplitz(SumsProducts, KeepsWeights):
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         # Built once (2 ns per entry), then read once per image (1 ns per entry).
-        return 3e-4 + entries(geometry) * (2e-9 + 1e-9 * geometry.n)
+        return 3e-4 + entries(geometry) * (2e-9 + 1e-9 * geometry.n) / ratios().memory
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         return sum_error(geometry, dtype)

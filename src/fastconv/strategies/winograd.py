@@ -24,10 +24,10 @@ import numpy as np
 from fastconv import threads as team
 from fastconv.epilogue import Epilogue
 from fastconv.geometry import REMEMBERED, ConvGeometry
+from fastconv.rates import rates, ratios
 from fastconv.replay import unrepeatable
 from fastconv.strategies.base import (
     BYTE,
-    FMA_FLOPS,
     STRIDES,
     element_strides,
     refuse_unless_real_2d,
@@ -328,12 +328,13 @@ class Winograd:
         images = g.n * (g.ic * g.ih * g.iw + g.oc * g.positions) * itemsize
         weights = blocks * points * filters * itemsize  # read once per block
         products *= 1 + 4 / _sum_steps(self.m, g.ic // g.g)  # each running sum is added to memory
-        seconds = products / (0.98 * FMA_FLOPS[itemsize]) + transformed / 18e9 + images / 20e9 + weights / 21e9
+        flops, l2, l3 = rates().flops(itemsize), ratios().l2, ratios().l3
+        seconds = products / (0.98 * flops) + transformed / 18e9 / l2 + images / 20e9 / l3 + weights / 21e9 / l3
         return 1e-5 + seconds
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         g = geometry
-        return 1e-5 + g.oc * g.ic / g.g * prod(_Tiling.of(self.m, g.kernel).points) * 0.65e-9
+        return 1e-5 + g.oc * g.ic / g.g * prod(_Tiling.of(self.m, g.kernel).points) * 0.65e-9 / ratios().l2
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         channels = geometry.ic // geometry.g
