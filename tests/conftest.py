@@ -7,6 +7,9 @@ from hypothesis import settings
 
 import fastconv
 
+# Plans are those of the defaults, whatever `fastconv calibrate` measured here.
+os.environ["FASTCONV_RATES"] = "default"
+
 # A kernel that Numba compiles takes longer than Hypothesis' deadline. Continuous integration repeats the same examples.
 settings.register_profile("fastconv", deadline=None, max_examples=40, derandomize="CI" in os.environ)
 settings.load_profile("fastconv")

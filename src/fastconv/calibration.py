@@ -62,7 +62,7 @@ class Regret(NamedTuple):
 
 
 def measure(progress: Progress) -> Rates:
-    """The rates of this machine; takes some three seconds."""
+    """The rates of this machine; takes some four seconds."""
     from fastconv.kernels import cpu
 
     _, l2, l3 = cpu.cache_bytes()

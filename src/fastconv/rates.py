@@ -170,6 +170,7 @@ def writable_directory() -> str:
 @remembered(most=1)
 def _machine() -> str:
     """A digest of the CPU and of the instruction set in use."""
-    from fastconv.kernels import cpu, target  # raises for a bad FASTCONV_ISA, so it is imported by the first plan
+    from fastconv.kernels.cpu import isa  # raises for a bad FASTCONV_ISA, so it is imported by the first plan
+    from fastconv.kernels.target import host_facts
 
-    return hashlib.sha256(repr((cpu.isa(), *target.host_facts())).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((isa(), *host_facts())).encode()).hexdigest()[:16]
