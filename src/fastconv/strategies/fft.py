@@ -426,8 +426,8 @@ class Fft(PreparesFirst):
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         tiling = _tiling(geometry, dtype.itemsize)
         points, pairs = np.float64(tiling.points), np.float64(tiling.pairs)
-        # Passes are bound by L2, mostly. The tiling knows no rates, so that results are the same on other machines.
-        image = float(_image_seconds(geometry, points, pairs, dtype.itemsize)) / ratios().l2
+        # The tiling knows no rates, so that results are the same with any.
+        image = float(_image_seconds(geometry, points, pairs, dtype.itemsize)) * ratios().transform_seconds()
         return _CALL_SECONDS + geometry.n * image
 
     def least_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
@@ -437,12 +437,13 @@ class Fft(PreparesFirst):
         points = max(_UNIT * _UNIT, rows * ((g.ow - 1) * g.sw + 1) / 2)
         transforms = (g.ic + g.oc) * 5 * log2(_UNIT * _UNIT) / _RATES[0][1]
         products = (g.oc * g.ic // g.g - g.oc) / _PRODUCT_RATE
-        return _CALL_SECONDS + g.n * points * (transforms + products) * wide / ratios().l2
+        return _CALL_SECONDS + g.n * points * (transforms + products) * wide * ratios().transform_seconds()
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         tiling = _tiling(geometry, dtype.itemsize)
         width = np.float64(tiling.extents[1])
-        return float(_weight_seconds(geometry, np.float64(tiling.points), width, dtype.itemsize)) / ratios().l2
+        seconds = float(_weight_seconds(geometry, np.float64(tiling.points), width, dtype.itemsize))
+        return seconds * ratios().transform_seconds()
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         # A transform of n points rounds by 0.6 u sqrt(log2 n) of its values (Schatzman, Accuracy of the discrete

@@ -328,13 +328,15 @@ class Winograd:
         images = g.n * (g.ic * g.ih * g.iw + g.oc * g.positions) * itemsize
         weights = blocks * points * filters * itemsize  # read once per block
         products *= 1 + 4 / _sum_steps(self.m, g.ic // g.g)  # each running sum is added to memory
-        flops, l2, l3 = rates().flops(itemsize), ratios().l2, ratios().l3
-        seconds = products / (0.98 * flops) + transformed / 18e9 / l2 + images / 20e9 / l3 + weights / 21e9 / l3
+        flops, relative = 0.98 * rates().flops(itemsize), ratios()
+        transforms = transformed / 18e9 * relative.transform_seconds()
+        seconds = products / flops + transforms + images / 20e9 / relative.l3 + weights / 21e9 / relative.l3
         return 1e-5 + seconds
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         g = geometry
-        return 1e-5 + g.oc * g.ic / g.g * prod(_Tiling.of(self.m, g.kernel).points) * 0.65e-9 / ratios().l2
+        values = g.oc * g.ic / g.g * prod(_Tiling.of(self.m, g.kernel).points)
+        return 1e-5 + values * 0.65e-9 * ratios().transform_seconds()
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         channels = geometry.ic // geometry.g
