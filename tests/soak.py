@@ -32,30 +32,37 @@ def soak(minutes, threads, most, first_seed):
     """Print memory at 40 times, and return the figures."""
     end = time.monotonic() + 60 * minutes
     seeds, failures, calls = itertools.count(first_seed), [], itertools.count()
-    running = threading.Semaphore(threads)
+    pausing, done, meeting = threading.Event(), threading.Event(), threading.Barrier(threads + 1)
 
     def work():
         families = itertools.cycle(FAMILIES)
         try:
-            while time.monotonic() < end and not failures:
-                with running:
-                    call(next(families), next(seeds), most)
+            while not done.is_set():
+                if pausing.is_set():
+                    meeting.wait()  # all calls are over
+                    meeting.wait()  # memory is measured
+                call(next(families), next(seeds), most)
                 next(calls)
         except BaseException as error:
             failures.append(error)
-            raise
+            meeting.abort()
 
     workers = [threading.Thread(target=work) for _ in range(threads)]
     for worker in workers:
         worker.start()
     taken = []
-    for _ in range(40):
-        time.sleep(1.5 * minutes)
-        for _ in range(threads):  # between calls, whose own arrays do not count
-            running.acquire()
-        taken.append(resident())
-        running.release(threads)
-        print(f"{(end - time.monotonic()) / 60:7.1f} minutes left {taken[-1]:8.1f} MiB", flush=True)
+    try:
+        for _ in range(40):
+            time.sleep(1.5 * minutes)
+            pausing.set()  # between calls, whose own arrays do not count
+            meeting.wait()
+            taken.append(resident())
+            pausing.clear()
+            meeting.wait()
+            print(f"{(end - time.monotonic()) / 60:7.1f} minutes left {taken[-1]:8.1f} MiB", flush=True)
+    except threading.BrokenBarrierError:
+        pass  # by what is raised below
+    done.set()
     for worker in workers:
         worker.join()
     print(f"{next(calls)} calls of {len(FAMILIES)} families")
