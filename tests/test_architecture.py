@@ -52,7 +52,7 @@ MAY_IMPORT = {
     "plan": {"errors", "geometry"},
     "strategies": BASE | {"strategies", "kernels", "threads"},
     "pool_plan": BASE | {"kernels", "threads"},
-    "volume": BASE | {"plan", "planner", "pool_plan", "patches", "threads"},
+    "volume": BASE | {"plan", "planner", "pool_plan", "patches", "kernels", "threads"},
     "adjoint": BASE | {"plan", "planner", "volume", "strategies", "kernels", "threads"},
     "planner": BASE | {"plan", "strategies", "kernels", "threads", "timing"},
     **dict.fromkeys(

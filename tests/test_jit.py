@@ -282,7 +282,8 @@ def test_a_kernel_is_named_by_all_that_it_is_compiled_from(monkeypatch):
 def named_kernels():
     """The kernels that the package asks for, as it names them."""
     sources = "".join(path.read_text() for path in Path(fastconv.__file__).parent.rglob("*.py"))
-    return sorted(set(re.findall(r'tile_kernel\(\s*"([\w.]+:\w+)"', sources)))
+    ways = re.findall(r'\.plan\(\s*"(\w+)"', sources)  # of pooling
+    return sorted({*re.findall(r'tile_kernel\(\s*"([\w.]+:\w+)"', sources), *(f"pools.{w}:{w}_kernel" for w in ways)})
 
 
 def test_the_kernels_that_are_asked_for_exist():

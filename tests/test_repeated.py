@@ -69,7 +69,7 @@ def checking(function, rng):
             assert result_of(function, given) == expected
         others = [value.copy() for value in given]
         names = dict(zip(inspect.unwrap(plain).__code__.co_varnames, args, strict=False))
-        fixed = [value for name, value in {**names, **kwargs}.items() if name in function.repeats.by_value]
+        fixed = [value for name, value in {**names, **kwargs}.items() if name not in function.repeats.operands]
         for array, other in zip(arrays, others, strict=True):
             if not any(array is value for value in fixed):
                 spoil(other, rng)
@@ -159,6 +159,16 @@ def test_weights_that_change_in_place_count():
         assert nn.prelu(-image, kernel[0, :1])[0, 0] == -factor
 
 
+def test_sizes_and_axes_may_be_arrays():
+    image, size = floats(9, 9), np.array([1, 3])
+    for call_number in range(8):
+        size[...] = (1, 3) if call_number % 2 else (3, 1)
+        expected = ndimage.uniform_filter(image, tuple(size.tolist()))
+        assert (ndimage.uniform_filter(image, size) == expected).all()
+        expected = ndimage.maximum_filter(image, tuple(size.tolist()))
+        assert (ndimage.maximum_filter(image, size=size) == expected).all()
+
+
 def test_weights_of_a_kind_are_read_at_every_call():
     x = np.ones((1, 1, 4, 4))
     for factor in range(1, 6):
@@ -225,7 +235,7 @@ def scaled():
     """A function that doubles by a kernel, and counts how often Python runs it."""
     runs = []
 
-    @repeated(by_value=("how",))
+    @repeated()
     def double(x, how="kernel", out=None):
         runs.append(how)
         out = np.empty_like(x) if out is None else out

@@ -129,7 +129,7 @@ class PreparedConv:
         self._tolerance = planner.checked_tolerance(tolerance)
         available_threads(num_threads)
         self._num_threads = num_threads
-        self._calls = Repeated(PreparedConv._call, ("self", "x", "out"), is_method=True)
+        self._calls = Repeated(PreparedConv._call, ("self", "x", "out"), ("x", "out"), is_method=True)
         self._forms: dict[tuple[str, str], _Form] = {}
         self._launches: dict[tuple[tuple[int, ...], np.dtype, int], _Launch] = {}
 

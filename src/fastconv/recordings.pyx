@@ -19,9 +19,9 @@ by returning ``repeatable(result)``, and if every array that it passed to them i
 With ``FASTCONV_VERBOSE=1`` in the environment, every call of such a function prints a line: what computed it, how long
 that took, and whether it was played.
 
-A call that looks at the values of an array must not return ``repeatable(result)``, unless they are part of the kind, as
-those of the arguments named in `by_value` are. Nor must a call that changes an array other than by kernels. A function
-must return what it writes to.
+The values of small arrays are part of the kind, unless the function names them among its *operands*: the arguments
+that it only passes to kernels. A call that looks at the values of an operand must not return ``repeatable(result)``. Nor
+must a call that changes an array other than by kernels. A function must return what it writes to.
 """
 
 import os
@@ -451,15 +451,15 @@ cdef class Repeated:
 
     cdef object function
     cdef tuple names                 # of its arguments
-    cdef readonly frozenset by_value
+    cdef readonly frozenset operands # those whose arrays kernels alone read; all other values belong to the kind
     cdef Py_ssize_t first            # of these that tell calls apart: a method is one object's
     cdef Py_ssize_t held             # bytes of constants
     cdef dict kinds                  # recordings, or how many calls without one there have been
 
-    def __init__(self, function, tuple names, by_value=(), is_method=False):
+    def __init__(self, function, tuple names, operands, is_method=False):
         self.function = function
         self.names = names
-        self.by_value = frozenset(by_value)
+        self.operands = frozenset(operands)
         self.first = 1 if is_method else 0
         self.kinds = {}
 
@@ -556,12 +556,12 @@ cdef class Repeated:
         add(kind, available_threads())
         for at in range(self.first, len(args)):
             value = args[at]
-            if not add_value(kind, value, self.by_value and at < len(self.names) and self.names[at] in self.by_value):
+            if not add_value(kind, value, at >= len(self.names) or self.names[at] not in self.operands):
                 return False
         for name, value in kwargs.items():
             if not add(kind, NAMED) or not add_text(kind, name):
                 return False
-            if not add_value(kind, value, name in self.by_value):
+            if not add_value(kind, value, name not in self.operands):
                 return False
         return True
 

@@ -14,15 +14,20 @@ __all__ = ["constant", "note", "repeatable", "repeated", "unrepeatable"]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
+# The names of arguments that functions pass to kernels without a look at their values.
+_OPERANDS = frozenset(("x", "input", "in1", "weight", "bias", "target", "grad_output", "out", "output"))
+
+
 def repeated(*, by_value: tuple[str, ...] = ()) -> Callable[[_Function], _Function]:
     """Let repeated calls of a function play the launches of earlier ones.
 
-    The contents of the arguments `by_value`, which are small arrays, are part of the kind of a call.
+    Calls whose arrays hold different values are of the same kind for operands only, to which those `by_value` do not
+    belong in this function.
     """
 
     def decorate(function: _Function) -> _Function:
         code = inspect.unwrap(function).__code__
-        repeats = Repeated(function, code.co_varnames[: code.co_argcount], by_value)
+        repeats = Repeated(function, code.co_varnames[: code.co_argcount], _OPERANDS.difference(by_value))
         call = repeats.call
 
         @functools.wraps(function)

@@ -36,7 +36,7 @@ from fastconv.replay import constant, repeatable, repeated, unrepeatable
 _LARGE_PLANE = 4096
 
 
-@repeated(by_value=("weights",))
+@repeated()
 def correlate(
     input: npt.ArrayLike,
     weights: npt.ArrayLike,
@@ -107,7 +107,7 @@ def correlate(
     return _correlate(input, weights, output, mode, cval, origin, axes, tolerance, convolution=False)
 
 
-@repeated(by_value=("weights",))
+@repeated()
 def convolve(
     input: npt.ArrayLike,
     weights: npt.ArrayLike,
@@ -151,7 +151,7 @@ def convolve(
     return _correlate(input, weights, output, mode, cval, origin, axes, tolerance, convolution=True)
 
 
-@repeated(by_value=("weights",))
+@repeated()
 def correlate1d(
     input: npt.ArrayLike,
     weights: npt.ArrayLike,
@@ -207,7 +207,7 @@ def correlate1d(
     return filter_axes(array, (step,), out, cval)
 
 
-@repeated(by_value=("weights",))
+@repeated()
 def convolve1d(
     input: npt.ArrayLike,
     weights: npt.ArrayLike,

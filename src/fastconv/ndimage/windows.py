@@ -194,7 +194,7 @@ def minimum_filter1d(
     return _extreme1d("minimum", input, size, axis, output, mode, cval, origin)
 
 
-@repeated(by_value=("footprint",))
+@repeated()
 def maximum_filter(
     input: npt.ArrayLike,
     size: int | Sequence[int] | None = None,
@@ -246,7 +246,7 @@ def maximum_filter(
     return _extreme("maximum", input, size, footprint, output, mode, cval, origin, axes)
 
 
-@repeated(by_value=("footprint",))
+@repeated()
 def minimum_filter(
     input: npt.ArrayLike,
     size: int | Sequence[int] | None = None,

@@ -22,7 +22,7 @@ from fastconv.nn.arguments import (
 from fastconv.replay import constant, repeated, unrepeatable
 
 
-@repeated(by_value=("running_mean", "running_var", "weight", "bias"))
+@repeated(by_value=("weight", "bias"))
 @named_input
 @quiet
 def batch_norm(

@@ -54,7 +54,7 @@ _OTHER_TAPS_A_SECOND = 1e9
 _FFT_FLOPS = 3e9
 
 
-@repeated(by_value=("in2",))
+@repeated()
 def convolve(
     in1: npt.ArrayLike, in2: npt.ArrayLike, mode: str = "full", method: str = "auto", *, tolerance: float | None = None
 ) -> np.ndarray:
@@ -113,7 +113,7 @@ def convolve(
     return _convolve(volume, kernel, mode, method, tolerance, "convolve", (volume, kernel))
 
 
-@repeated(by_value=("in2",))
+@repeated()
 def correlate(
     in1: npt.ArrayLike, in2: npt.ArrayLike, mode: str = "full", method: str = "auto", *, tolerance: float | None = None
 ) -> np.ndarray:

@@ -29,7 +29,7 @@ _BOUNDARIES = {
 }
 
 
-@repeated(by_value=("in2",))
+@repeated()
 def convolve2d(
     in1: npt.ArrayLike,
     in2: npt.ArrayLike,
@@ -100,7 +100,7 @@ def convolve2d(
     return _correlate(as_array("in1", in1), as_array("in2", in2), mode, boundary, fillvalue, tolerance, flip=True)
 
 
-@repeated(by_value=("in2",))
+@repeated()
 def correlate2d(
     in1: npt.ArrayLike,
     in2: npt.ArrayLike,
@@ -243,7 +243,7 @@ def _correlate_in_scipy(
     return scipys.correlate2d(image, kernel.conj(), mode, boundary, fill)
 
 
-@repeated(by_value=("hrow", "hcol"))
+@repeated()
 def sepfir2d(input: npt.ArrayLike, hrow: npt.ArrayLike, hcol: npt.ArrayLike) -> np.ndarray:
     """Two-dimensional separable filter, mirrored at the edges: a drop-in for `scipy.signal.sepfir2d`.
 
