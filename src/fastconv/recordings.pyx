@@ -19,9 +19,9 @@ by returning ``repeatable(result)``, and if every array that it passed to them i
 With ``FASTCONV_VERBOSE=1`` in the environment, every call of such a function prints a line: what computed it, how long
 that took, and whether it was played.
 
-The values of small arrays are part of the kind, unless the function names them among its *operands*: the arguments
-that it only passes to kernels. A call that looks at the values of an operand must not return ``repeatable(result)``. Nor
-must a call that changes an array other than by kernels. A function must return what it writes to.
+The values of small arrays are part of the kind, except those of *operands*, which a function only passes to kernels.
+A call that looks at the values of an operand must not return ``repeatable(result)``. Nor must a call that changes an
+array other than by kernels. A function must return what it writes to.
 """
 
 import os
@@ -450,11 +450,11 @@ cdef class Repeated:
     """The calls of one function, of which those that repeat others are played from recordings."""
 
     cdef object function
-    cdef tuple names                 # of its arguments
-    cdef readonly frozenset operands # those whose arrays kernels alone read; all other values belong to the kind
-    cdef Py_ssize_t first            # of these that tell calls apart: a method is one object's
-    cdef Py_ssize_t held             # bytes of constants
-    cdef dict kinds                  # recordings, or how many calls without one there have been
+    cdef tuple names                  # of its arguments
+    cdef readonly frozenset operands  # those whose arrays kernels alone read; all other values belong to the kind
+    cdef Py_ssize_t first             # of these that tell calls apart: a method is one object's
+    cdef Py_ssize_t held              # bytes of constants
+    cdef dict kinds                   # recordings, or how many calls without one there have been
 
     def __init__(self, function, tuple names, operands, is_method=False):
         self.function = function
