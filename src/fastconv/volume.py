@@ -116,7 +116,7 @@ def pool(
     maps = as_operand(x, dtype).reshape(g.n, g.c * depth, height, width)
     window = *windows(slice(1, 3)), g.ceil_mode
     pooled = pool_plan.pool(maps, dtype, kind, 2, window, divisor=1, in_scratch=kind != "indices")
-    maps, places = pooled if kind == "indices" else (pooled, None)
+    maps, argmax = pooled if kind == "indices" else (pooled, None)
     across = (1, 1, 0, 1)
     down = [(*value, rest) for value, rest in zip(windows(slice(0, 1)), across, strict=True)]
     positions = prod(g.out_extent[1:])
@@ -125,13 +125,13 @@ def pool(
     shape = g.out_shape[5 - x.ndim :]
     if kind == "mean":
         _divide(pooled, _divisors(g, dtype, count_include_pad, divisor))
-    if places is None:
+    if argmax is None:
         return repeatable(pooled.reshape(shape))
     unrepeatable()
     out, levels = pooled
-    # `levels` are flat indices into (depth, positions of a map), like `places`; a window without any tap has neither.
+    # `levels` are flat indices into (depth, positions of a map), like `argmax`; a window without any tap has neither.
     flat = np.maximum(levels, 0).reshape(g.n, g.c, g.out_extent[0] * positions)
-    taken = np.take_along_axis(places.reshape(g.n, g.c, depth * positions), flat, axis=2)
+    taken = np.take_along_axis(argmax.reshape(g.n, g.c, depth * positions), flat, axis=2)
     taken = taken.reshape(levels.shape)
     found = flat.reshape(levels.shape) // positions * (height * width) + taken
     return out.reshape(shape), np.where((levels < 0) | (taken < 0), -1, found).reshape(shape)
