@@ -104,7 +104,7 @@ def extension(module: str, **options) -> Extension:
     return Extension(
         module,
         [source],
-        depends=[f"{SIMD}/simd.h", "src/fastconv/region.h", "src/fastconv/team.h", *options.pop("depends", [])],
+        depends=[f"{SIMD}/simd.h", f"{KERNELS}/region.h", f"{KERNELS}/team.h", *options.pop("depends", [])],
         include_dirs=[np.get_include(), KERNELS],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=[*OPTIMISED, *options.pop("compile_args", [])],
@@ -114,13 +114,13 @@ def extension(module: str, **options) -> Extension:
 
 
 EXTENSIONS = [
-    extension("fastconv.threads", compile_args=["-fopenmp"], link_args=["-fopenmp"]),
-    extension("fastconv.recordings"),
+    extension("fastconv.kernels.threads", compile_args=["-fopenmp"], link_args=["-fopenmp"]),
+    extension("fastconv.kernels.recordings"),
     extension("fastconv.kernels.convert"),
     # The one that all C kernels are linked into.
     extension("fastconv.kernels.cpu", depends=sorted(map(str, Path(SIMD).glob("*.[ch]")))),
     extension("fastconv.kernels.epilogue"),
-    extension("fastconv.kernels.executable"),
+    extension("fastconv.kernels.jit.executable"),
     extension("fastconv.kernels.losses"),
     extension("fastconv.kernels.lowering"),
     extension("fastconv.kernels.patches"),

@@ -18,7 +18,7 @@ import numpy as np
 
 import fastconv
 from fastconv import grad, ndimage, nn, signal
-from fastconv.timing import Contender, interleave
+from fastconv.engine.timing import Contender, interleave
 
 _BURSTS = 15
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.libraries import Library
 from benchmarks.problems import Problem
-from fastconv.timing import Contender
+from fastconv.engine.timing import Contender
 
 
 class Isolated:

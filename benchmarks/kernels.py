@@ -18,11 +18,11 @@ import numpy as np
 
 import fastconv
 from fastconv import grad, ndimage, nn, signal
-from fastconv.geometry import ConvGeometry
+from fastconv.engine.convolution import BY_NAME
+from fastconv.engine.geometry import ConvGeometry
+from fastconv.engine.plan import format_percent, format_seconds
+from fastconv.engine.timing import Contender, interleave
 from fastconv.kernels import cpu, slots
-from fastconv.plan import format_percent, format_seconds
-from fastconv.strategies import BY_NAME
-from fastconv.timing import Contender, interleave
 
 Call = Callable[[], object]
 

@@ -1,4 +1,4 @@
-"""Names of layers, each with the descriptor that `fastconv.geometry` parses.
+"""Names of layers, each with the descriptor that `fastconv.engine.geometry` parses.
 
 `TABLES` holds every table by its name: mixed convolutions, filters of images and signals, pooling windows, gradients,
 the other layers, and the convolutions of whole classical networks.

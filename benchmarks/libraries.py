@@ -10,8 +10,8 @@ import numpy as np
 
 import fastconv
 from benchmarks.problems import GRADIENTS, LAYERS, OPERATIONS, Layer, Problem
-from fastconv import planner
-from fastconv.geometry import ConvGeometry
+from fastconv.engine import planner
+from fastconv.engine.geometry import ConvGeometry
 
 Call = Callable[[], np.ndarray]
 
@@ -52,7 +52,7 @@ class Fastconv:
         self.threads = threads
         self.strategy = strategy
 
-    def plan(self, problem: Problem) -> fastconv.plan.Plan:
+    def plan(self, problem: Problem) -> fastconv.engine.plan.Plan:
         # What SciPy sums directly is componentwise accurate unless the caller sets a tolerance.
         tolerance = 0.0 if self.tolerance is None and problem.operation == "filter" else self.tolerance
         return planner.plan(

@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.libraries import Call, Library, flipped, layer_options, transposed_window
 from benchmarks.problems import GRADIENTS, LAYERS, WINDOWS, Layer, Problem
-from fastconv.strategies.fft import Fft
+from fastconv.engine.convolution.fft import Fft
 
 _CONV_LIKE = ("conv", "filter")
 

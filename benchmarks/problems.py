@@ -9,9 +9,9 @@ from math import sqrt
 import numpy as np
 
 from benchmarks.layers import TABLES
-from fastconv.geometry import ConvGeometry, PoolGeometry
-from fastconv.planner import default_tolerance
-from fastconv.strategies.base import sum_error
+from fastconv.engine.convolution.base import sum_error
+from fastconv.engine.geometry import ConvGeometry, PoolGeometry
+from fastconv.engine.planner import default_tolerance
 
 GRADIENTS = ("conv_input", "conv_weight", "conv_transpose")
 

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 
 import fastconv
-from fastconv.geometry import ConvGeometry
-from fastconv.plan import format_seconds
+from fastconv.engine.geometry import ConvGeometry
+from fastconv.engine.plan import format_seconds
 
 # Functions that a profile lists.
 _LINES = 25

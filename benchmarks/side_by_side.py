@@ -25,8 +25,8 @@ from benchmarks.layers import REPEATS, TABLES
 from benchmarks.libraries import Fastconv, Library, Loosely, Prepared, PreparedLoosely
 from benchmarks.peers import available_peers
 from benchmarks.problems import Problem, matching_problems
+from fastconv.engine.timing import Contender, interleave
 from fastconv.kernels import cpu
-from fastconv.timing import Contender, interleave
 
 # The previous contender's threads may spin for some milliseconds after its last call; wait until they sleep.
 _QUIET_SECONDS = 0.005

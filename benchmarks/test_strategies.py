@@ -11,7 +11,7 @@ import fastconv
 from benchmarks.layers import CONVOLUTIONS
 from benchmarks.libraries import Fastconv
 from benchmarks.problems import table_problems
-from fastconv.strategies import BY_NAME
+from fastconv.engine.convolution import BY_NAME
 
 # Longer estimates are not worth measuring.
 MAX_SECONDS = 2.0

@@ -7,7 +7,7 @@ computes the same values, wherever its arrays are in memory.
 import numpy as np
 
 import fastconv
-from fastconv import grad, layer_grad, ndimage, nn, signal
+from fastconv import grad, ndimage, nn, signal
 
 FLOATS = "fd"
 REALS = "fdbBhHiIlL"
@@ -279,22 +279,22 @@ def layers(draw):
     slopes, statistics = draw.array((shape[1],), dtype), draw.array((3, shape[1]), dtype) ** 2 + 1
     axis = draw.upto(len(shape) - 1)
     plain = ("relu", "leaky_relu", "elu", "sigmoid", "tanh", "silu", "gelu", "hardswish")
-    results = [(getattr(nn, name)(x), getattr(layer_grad, name)(by_out, x)) for name in plain]
+    results = [(getattr(nn, name)(x), getattr(grad, name)(by_out, x)) for name in plain]
     results += [getattr(nn, name)(x, axis) for name in ("softmax", "log_softmax")]
-    results += [getattr(layer_grad, name)(by_out, x, axis) for name in ("softmax", "log_softmax")]
-    results += [nn.prelu(x, slopes), layer_grad.prelu(by_out, x, slopes)]
-    results += [nn.batch_norm(x, *statistics[:2], slopes), layer_grad.batch_norm(by_out, x, *statistics[:2], slopes)]
+    results += [getattr(grad, name)(by_out, x, axis) for name in ("softmax", "log_softmax")]
+    results += [nn.prelu(x, slopes), grad.prelu(by_out, x, slopes)]
+    results += [nn.batch_norm(x, *statistics[:2], slopes), grad.batch_norm(by_out, x, *statistics[:2], slopes)]
     size = draw.upto(6, 1)
     if len(shape) > 2:
-        results += [nn.local_response_norm(x, size), layer_grad.local_response_norm(by_out, x, size)]
+        results += [nn.local_response_norm(x, size), grad.local_response_norm(by_out, x, size)]
     pieces = draw.array((shape[0], 2 * draw.upto(5, 1), 3), dtype)
     results += [nn.maxout(pieces, 2), nn.dropout(x, 0.3, rng=1), nn.rrelu(x, training=True, rng=1)]
     samples, inputs, outputs = draw.upto(5), draw.extent(), draw.extent()
     rows, weight, bias = (draw.array(s, dtype) for s in ((samples, inputs), (outputs, inputs), (outputs,)))
-    results += [nn.linear(rows, weight, bias), layer_grad.linear(draw.array((samples, outputs), dtype), rows, weight)]
+    results += [nn.linear(rows, weight, bias), grad.linear(draw.array((samples, outputs), dtype), rows, weight)]
     scores, target = draw.array((samples + 1, outputs), dtype), draw.rng.integers(0, outputs, samples + 1)
     results.append(nn.cross_entropy(scores, target, label_smoothing=0.1))
-    results.append(layer_grad.cross_entropy(np.ones((), dtype), scores, target))
+    results.append(grad.cross_entropy(np.ones((), dtype), scores, target))
     return results
 
 

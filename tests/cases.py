@@ -6,8 +6,8 @@ There are few kernel extents but many geometries.
 import numpy as np
 from hypothesis import strategies as st
 
-from fastconv.geometry import ConvGeometry
-from fastconv.strategies import STRATEGIES
+from fastconv.engine.convolution import STRATEGIES
+from fastconv.engine.geometry import ConvGeometry
 
 DESCRIPTORS = {
     "plain": "n1 ic3 oc4 ih9 iw11 k3",

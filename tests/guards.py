@@ -13,7 +13,7 @@ import mmap
 
 import numpy as np
 
-from fastconv import threads
+from fastconv.kernels import threads
 
 PAGE = mmap.PAGESIZE
 PATTERN = 0xFF

@@ -10,14 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastconv
-from fastconv import correlation, ndimage, planner, signal
-from fastconv.epilogue import PLAIN
+from fastconv import ndimage, signal
+from fastconv.engine import correlation, planner
+from fastconv.engine.convolution import BY_NAME, STRATEGIES, fft
+from fastconv.engine.convolution.base import DEFAULT_MAX_WORKSPACE
+from fastconv.engine.convolution.reference import convolve
+from fastconv.engine.convolution.separable import outer_product
+from fastconv.engine.epilogue import PLAIN
+from fastconv.engine.geometry import ConvGeometry
 from fastconv.errors import UnsupportedError
-from fastconv.geometry import ConvGeometry
-from fastconv.strategies import BY_NAME, STRATEGIES, fft
-from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
-from fastconv.strategies.reference import convolve
-from fastconv.strategies.separable import outer_product
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 

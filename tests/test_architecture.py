@@ -9,88 +9,43 @@ from pathlib import Path
 import pytest
 
 import fastconv
-from fastconv.strategies import BY_NAME, STRATEGIES
+from fastconv.engine.convolution import BY_NAME, STRATEGIES
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src/fastconv"  # a wheel holds no .pyx
 
-BASE = {"errors", "geometry", "epilogue", "arrays", "continuation", "rates", "recordings", "remembering", "replay"}
-TOOLS = {"timing", "photograph", "chart"}
-ENTRANCES = {
-    "functional",
-    "correlation",
-    "signal",
-    "ndimage",
-    "nn",
-    "layer_grad",
-    "grad",
-    "prepared",
-    "lowering",
-    "compare",
-}
-
-# What a module, or a whole subpackage, may import of fastconv; `kernels` and `threads` know nothing above them.
-MAY_IMPORT = {
-    "errors": set(),
-    "geometry": {"errors"},
-    "receptive": {"errors", "geometry"},
-    "networks": {"geometry", "receptive"},
-    "epilogue": {"errors", "geometry"},
-    "arrays": {"errors", "geometry"},
-    "continuation": {"remembering"},
-    "remembering": set(),
-    "rates": {"kernels", "remembering"},
-    "threads": {"threads"},
-    "recordings": {"threads"},
-    "replay": {"recordings"},
-    "conversion": {"arrays", "kernels", "threads"},
-    "patches": {"continuation", "geometry", "kernels", "remembering", "replay", "threads"},
-    "timing": set(),
-    "photograph": set(),
-    "chart": {"plan"},
-    "kernels": {"kernels"},
-    "plan": {"errors", "geometry"},
-    "strategies": BASE | {"strategies", "kernels", "threads"},
-    "pool_plan": BASE | {"kernels", "threads"},
-    "volume": BASE | {"plan", "planner", "pool_plan", "patches", "kernels", "threads"},
-    "adjoint": BASE | {"plan", "planner", "volume", "strategies", "kernels", "threads"},
-    "planner": BASE | {"plan", "strategies", "kernels", "threads", "timing"},
-    **dict.fromkeys(
-        ENTRANCES,
-        BASE
-        | TOOLS
-        | {
-            "plan",
-            "planner",
-            "pool_plan",
-            "volume",
-            "adjoint",
-            "conversion",
-            "patches",
-            "strategies",
-            "kernels",
-            "threads",
-        }
-        | ENTRANCES,
-    ),
-    "calibration": BASE | {"plan", "planner", "strategies", "kernels", "threads"},
-    "cli": BASE
-    | TOOLS
-    | {"calibration", "receptive", "networks", "plan", "planner", "strategies", "kernels", "threads", "cli", ""}
-    | ENTRANCES,
-}
-MAY_IMPORT["__init__"] = MAY_IMPORT["__main__"] = MAY_IMPORT["cli"]
+# A room may import what is on the floors below it, and itself. Rooms on one floor do not know each other.
+FLOORS = (
+    ("kernels",),
+    ("errors",),
+    ("engine.launch", "engine.remembering", "engine.replay", "engine.timing"),
+    ("engine.boundary", "engine.geometry", "engine.rates"),
+    ("engine.arrays", "engine.epilogue"),
+    ("engine.conversion", "engine.patches", "engine.plan"),
+    ("engine.convolution",),
+    ("engine.planner", "engine.pooling"),
+    ("engine.volume",),
+    ("engine.adjoint", "engine.correlation"),
+    ("nn", "signal", "ndimage", "receptive"),
+    ("grad", "networks"),
+    ("lab",),
+    ("__init__",),
+    ("cli",),
+    ("__main__",),
+)
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 SOURCES = sorted(p for p in PACKAGE.rglob("*") if p.suffix in (".py", ".pyx", ".pxd", ".pxi"))
 
 
-def layer(dotted: str) -> str:
-    """``fastconv.kernels.jit`` belongs to ``kernels``; ``fastconv`` itself to ``""``."""
-    return [*dotted.split("."), ""][1]
+def room(dotted: str) -> str:
+    """The room of a module or of a name in it; ``fastconv`` itself is ``__init__``."""
+    parts = dotted.split(".")[1:]
+    return next((name for name in (".".join(parts[:2]), *parts[:1]) if name in FLOOR), "__init__")
 
 
-def imported_layers(path: Path) -> set[str]:
-    """The layers that a file imports, anywhere in it."""
+def imported_rooms(path: Path) -> set[str]:
+    """The rooms that a file imports, anywhere in it."""
     source = path.read_text(encoding="utf-8")
     modules = []
     if path.suffix == ".py":
@@ -105,23 +60,25 @@ def imported_layers(path: Path) -> set[str]:
         for origin, names in re.findall(r"^\s*from\s+([\w.]+)\s+c?import\s+\(?([\w ,]+)", source, re.MULTILINE):
             modules += [f"{origin}.{name.split()[0]}" for name in names.split(",") if name.strip()]
         modules += re.findall(r"^\s*c?import\s+([\w.]+)", source, re.MULTILINE)
-    of_fastconv = {layer(module) for module in modules if module.split(".")[0] == "fastconv"}
-    return {name if name in MAY_IMPORT else "" for name in of_fastconv}
+    return {room(module) for module in modules if module.split(".")[0] == "fastconv"}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_import_rule(path):
     relative = path.relative_to(PACKAGE)
-    here = relative.parts[0] if len(relative.parts) > 1 else relative.stem
-    assert here in MAY_IMPORT, f"{relative}: a new module needs its layer in this test"
-    forbidden = imported_layers(path) - MAY_IMPORT[here]
-    assert not forbidden, f"{relative} imports {forbidden}"
+    if relative.parts == ("engine", "__init__.py"):
+        assert not imported_rooms(path)
+        return
+    here = room(".".join(("fastconv", *relative.with_suffix("").parts)))
+    assert here != "__init__" or relative.stem == "__init__", f"{relative}: a new module needs its floor in this test"
+    above = {name for name in imported_rooms(path) if name != here and FLOOR[name] >= FLOOR[here]}
+    assert not above, f"{relative} imports {above}"
 
 
 def test_the_rule_is_read_from_something():
-    assert imported_layers(PACKAGE / "planner.py") >= {"geometry", "strategies", "plan"}
-    assert imported_layers(PACKAGE / "kernels" / "lowering.pyx") == {"kernels"}
-    assert "kernels" in imported_layers(PACKAGE / "strategies" / "im2col.py")  # inside a function
+    assert imported_rooms(PACKAGE / "engine/planner.py") >= {"engine.geometry", "engine.convolution", "engine.plan"}
+    assert imported_rooms(PACKAGE / "kernels/lowering.pyx") == {"kernels"}
+    assert "kernels" in imported_rooms(PACKAGE / "engine/convolution/im2col.py")  # inside a function
 
 
 def test_only_threads_opens_parallel_regions():
@@ -147,7 +104,7 @@ def test_strategies_are_distinct_and_the_reference_is_last():
 def test_each_strategy_is_one_file_of_its_name():  # but for the size of its tiles
     for strategy in STRATEGIES:
         module = type(strategy).__module__
-        assert module == f"fastconv.strategies.{strategy.name.rstrip('0123456789')}"
+        assert module == f"fastconv.engine.convolution.{strategy.name.rstrip('0123456789')}"
 
 
 @pytest.mark.parametrize("name", sorted(fastconv.__all__))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import fastconv
 from fastconv import GeometryError, UnsupportedError
-from fastconv.geometry import ConvGeometry
+from fastconv.engine.geometry import ConvGeometry
 
 F4 = np.float32
 X = np.ones((1, 1, 5, 5), F4)

@@ -9,10 +9,11 @@ import threading
 import numpy as np
 import pytest
 
-from fastconv import calibration, planner, rates
 from fastconv.cli import main
-from fastconv.geometry import ConvGeometry
-from fastconv.rates import REFERENCE, Rates
+from fastconv.engine import planner, rates
+from fastconv.engine.geometry import ConvGeometry
+from fastconv.engine.rates import REFERENCE, Rates
+from fastconv.lab import calibration
 
 FLOAT32 = np.dtype(np.float32)
 MEASURED = Rates(float32=200e9, float64=70e9, l2=50e9, l3=30e9, memory=12e9, wake=3e-6)
@@ -223,7 +224,7 @@ def test_a_strategy_computes_the_same_with_any_rates():
         "rng = np.random.default_rng(0)\n"
         "x, weight = rng.standard_normal((1, 3, 40, 50), np.float32), rng.standard_normal((4, 3, 7, 7), np.float32)\n"
         "outs = [fastconv.prepare_conv2d(weight, strategy=name)(x) for name in sys.argv[1:]]\n"
-        "assert fastconv.rates.rates().l2 == 1e9\n"
+        "assert fastconv.engine.rates.rates().l2 == 1e9\n"
         "sys.stdout.buffer.write(np.stack(outs).tobytes())\n"
     )
     found = subprocess.run([sys.executable, "-c", code, *names], capture_output=True, check=True).stdout

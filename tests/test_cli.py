@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv import photograph
 from fastconv.cli import main
+from fastconv.lab import photograph
 
 LAYER = ["compare", "--layer", "n1 ic2 oc3 i12 k3 p1", "--repeats", "1", "--threads", "1"]
 

@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 import fastconv
 from cases import CASES, DTYPES, OF_3X3, geometries, integers, normals, window
-from fastconv import GeometryError, UnsupportedError, planner
-from fastconv.arrays import as_operand
-from fastconv.epilogue import Epilogue
-from fastconv.geometry import ConvGeometry
-from fastconv.strategies import BY_NAME
-from fastconv.strategies.base import sum_error
-from fastconv.strategies.reference import convolve
+from fastconv import GeometryError, UnsupportedError
+from fastconv.engine import planner
+from fastconv.engine.arrays import as_operand
+from fastconv.engine.convolution import BY_NAME
+from fastconv.engine.convolution.base import sum_error
+from fastconv.engine.convolution.reference import convolve
+from fastconv.engine.epilogue import Epilogue
+from fastconv.engine.geometry import ConvGeometry
 
 NAMES = tuple(strategy.name for strategy in OF_3X3)
 EVERY = pytest.mark.parametrize("strategy", NAMES)

@@ -12,13 +12,13 @@ from scipy import signal
 
 import fastconv
 from cases import integers
-from fastconv.epilogue import PLAIN, Epilogue
-from fastconv.geometry import ConvGeometry
+from fastconv.engine.convolution import BY_NAME
+from fastconv.engine.convolution.base import DEFAULT_MAX_WORKSPACE
+from fastconv.engine.convolution.direct import _HIGH_EFFICIENCY, _lanes, _tiling
+from fastconv.engine.convolution.reference import convolve
+from fastconv.engine.epilogue import PLAIN, Epilogue
+from fastconv.engine.geometry import ConvGeometry
 from fastconv.kernels import sweep
-from fastconv.strategies import BY_NAME
-from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
-from fastconv.strategies.direct import _HIGH_EFFICIENCY, _lanes, _tiling
-from fastconv.strategies.reference import convolve
 
 DIRECT = BY_NAME["direct"]
 F4 = np.dtype("float32")

@@ -5,7 +5,7 @@ import importlib
 import inspect
 import pkgutil
 
-import fastconv.threads
+import fastconv.kernels.threads
 import pytest
 
 import fastconv
@@ -24,7 +24,7 @@ def test_examples(name):
 
 
 def test_compiled_modules_are_read_too():
-    assert doctest.testmod(fastconv.threads).attempted > 0
+    assert doctest.testmod(fastconv.kernels.threads).attempted > 0
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The Fourier transforms of simd/fft.h, and the tiles that strategies/fft.py makes of them."""
+"""The Fourier transforms of simd/fft.h, and the tiles that engine/convolution/fft.py makes of them."""
 
 from math import prod
 
@@ -8,10 +8,10 @@ from fastconv.kernels.slots import LANES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastconv.epilogue import Epilogue
-from fastconv.geometry import ConvGeometry
-from fastconv.strategies import fft
-from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
+from fastconv.engine.convolution import fft
+from fastconv.engine.convolution.base import DEFAULT_MAX_WORKSPACE
+from fastconv.engine.epilogue import Epilogue
+from fastconv.engine.geometry import ConvGeometry
 
 # Every product of 16 and of 2, 3 and 5 up to here has its own order of passes.
 EXTENTS = sorted({fft._next_fast(extent) for extent in range(1, 641)})

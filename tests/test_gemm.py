@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from cases import DTYPES
-from fastconv import threads
-from fastconv.kernels import slots
+from fastconv.kernels import slots, threads
 
 pytestmark = pytest.mark.per_isa
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cases import CASES, DESCRIPTORS, geometries
 from fastconv import GeometryError
-from fastconv.geometry import ConvGeometry, PoolGeometry, output_extent
+from fastconv.engine.geometry import ConvGeometry, PoolGeometry, output_extent
 
 AXIS = st.tuples(*[st.integers(1, 20)], *[st.integers(0, 6)] * 2, *[st.integers(1, 5)] * 3)
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 import fastconv
 from cases import CASES, DTYPES, geometries, integers, window
 from fastconv import GeometryError, grad
-from fastconv.epilogue import Epilogue
-from fastconv.geometry import ConvGeometry
-from fastconv.strategies.base import sum_error
-from fastconv.strategies.reference import convolve
+from fastconv.engine.convolution.base import sum_error
+from fastconv.engine.convolution.reference import convolve
+from fastconv.engine.epilogue import Epilogue
+from fastconv.engine.geometry import ConvGeometry
 
 F4, F8 = np.float32, np.float64
 

@@ -59,7 +59,7 @@ def test_what_is_written_beside_an_array_is_found(side, at):
 
 def test_scratch_is_aligned_and_of_the_size_asked_for():
     with guarded("end"):
-        scratch = fastconv.threads.aligned_empty(20, np.dtype("f"))
+        scratch = fastconv.kernels.threads.aligned_empty(20, np.dtype("f"))
         assert scratch.ctypes.data % 64 == 0
         assert np.isnan(scratch).all()
         assert np.empty(0).size == 0

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from cases import CASES, DTYPES, integers
-from fastconv.epilogue import Epilogue
-from fastconv.geometry import ConvGeometry
+from fastconv.engine.convolution import implicit
+from fastconv.engine.convolution.base import DEFAULT_MAX_WORKSPACE
+from fastconv.engine.convolution.reference import convolve
+from fastconv.engine.epilogue import Epilogue
+from fastconv.engine.geometry import ConvGeometry
 from fastconv.kernels import slots
-from fastconv.strategies import implicit
-from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
-from fastconv.strategies.reference import convolve
 
 RELU = 1
 

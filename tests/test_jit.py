@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fastconv.threads import run_tiles
+from fastconv.kernels.threads import run_tiles
 
 import fastconv
-from fastconv import pool_plan
+from fastconv.engine import pooling as pool_plan
 from fastconv.kernels import executable, jit, shield, store
 
 F4 = np.dtype("f4")

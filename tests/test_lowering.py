@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import fastconv
 from cases import CASES, DTYPES, geometries, integers, window
 from fastconv import GeometryError, UnsupportedError
-from fastconv.geometry import ConvGeometry
+from fastconv.engine.geometry import ConvGeometry
 
 PLANES = {name: g for name, g in CASES.items() if g.ndim == 2}
 

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv import threads as team
-from fastconv.lowering import MAX_BYTES
+from fastconv.kernels import threads as team
+from fastconv.lab.lowering import MAX_BYTES
 
 # Every call at every limit, in a process whose address space may only grow by that many bytes.
 CHILD = """
     import ctypes, gc, resource
     import numpy as np, fastconv
-    from fastconv import grad, ndimage, nn, signal, threads
+    from fastconv import grad, ndimage, nn, signal
+    from fastconv.kernels import threads
 
     # Freed memory goes back to the system, as far as glibc can be told to do so; otherwise the limits would not bind.
     ctypes.CDLL(None).mallopt(-3, 1 << 16)
@@ -60,7 +61,7 @@ CHILD = """
         "relu": lambda: nn.relu(image),
         "linear": lambda: nn.linear(plane, plane[:300]),
         "batch_norm": lambda: nn.batch_norm(image, None, None, training=True),
-        "linear's gradients": lambda: fastconv.layer_grad.linear(
+        "linear's gradients": lambda: fastconv.grad.layers.linear(
             plane[:, :500], plane[:, :600], plane[:500, :600]
         )[1],
     }

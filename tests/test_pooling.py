@@ -17,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastconv
-from fastconv import GeometryError, avg_pool2d, max_pool2d, pool_plan
-from fastconv.geometry import PoolGeometry
-from fastconv.kernels.pools.planes import PIECE
+from fastconv import GeometryError, avg_pool2d, max_pool2d
+from fastconv.engine import pooling as pool_plan
+from fastconv.engine.geometry import PoolGeometry
+from fastconv.kernels.jit.pools.planes import PIECE
 
 NAN, INF = float("nan"), float("inf")
 

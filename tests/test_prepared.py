@@ -13,8 +13,9 @@ import pytest
 
 import fastconv
 from cases import CASES, DTYPES, OF_3X3, normals, window
-from fastconv import GeometryError, PreparedConv, UnsupportedError, prepare_conv2d, prepared
-from fastconv.strategies import BY_NAME
+from fastconv import GeometryError, PreparedConv, UnsupportedError, prepare_conv2d
+from fastconv.engine.convolution import BY_NAME
+from fastconv.nn import prepared
 
 F4, F8 = np.float32, np.float64
 

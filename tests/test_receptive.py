@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastconv import GeometryError, cli
-from fastconv.geometry import ConvGeometry, PoolGeometry, output_extent, same_padding
+from fastconv.engine.geometry import ConvGeometry, PoolGeometry, output_extent, same_padding
 from fastconv.networks import NETWORKS
 from fastconv.receptive import Layer, Network, ReceptiveField, chain, receptive_field
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv import planner
-from fastconv.strategies import BY_NAME, STRATEGIES
+from fastconv.engine import planner
+from fastconv.engine.convolution import BY_NAME, STRATEGIES
 
 PAGE = Path(__file__).parents[1] / "docs/strategies.md"
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import fastconv
 from fastconv import grad, ndimage, signal
-from fastconv import threads as team
-from fastconv.remembering import MOST_BYTES, held_bytes, remembered
+from fastconv.engine.remembering import MOST_BYTES, held_bytes, remembered
+from fastconv.kernels import threads as team
 
 
 def test_a_repeated_call_returns_the_value_of_the_first():
@@ -138,7 +138,7 @@ def test_no_call_leaves_much_behind(name):
 
 
 # Winograd's coefficients, as many as it has tiles, and the seed of a generator.
-OF_FIXED_SIZE = {"fastconv.strategies.winograd", "fastconv.nn.dropping"}
+OF_FIXED_SIZE = {"fastconv.engine.convolution.winograd", "fastconv.nn.dropping"}
 
 
 def test_what_is_remembered_by_count_holds_no_arrays():

@@ -17,8 +17,8 @@ from fastconv.kernels.slots import arguments
 import fastconv
 from calls import FAMILIES, call
 from fastconv import grad, ndimage, nn, signal
+from fastconv.engine.replay import repeatable, repeated, unrepeatable
 from fastconv.nn.arguments import launched
-from fastconv.replay import repeatable, repeated, unrepeatable
 
 SEEDS = 12  # those of test_guards.py, so that both need the same kernels
 

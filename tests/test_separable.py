@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastconv
-from fastconv.correlation import plan_for
-from fastconv.geometry import mode_padding
-from fastconv.strategies.separable import Separable, factorise, find_factors
+from fastconv.engine.convolution.separable import Separable, factorise, find_factors
+from fastconv.engine.correlation import plan_for
+from fastconv.engine.geometry import mode_padding
 
 
 def of_rank(rank, shape, dtype, seed=0):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.exceptions import ComplexWarning
 
 import fastconv
-from fastconv import correlation
+from fastconv.engine import correlation
 from fastconv.signal import convolve2d, correlate2d
 
 FUNCTIONS = [(convolve2d, scipy.signal.convolve2d), (correlate2d, scipy.signal.correlate2d)]
@@ -250,7 +250,7 @@ def test_large_values_in_the_kernel(ours, scipys):
 @pytest.mark.parametrize("shape1", [(6, 7), (1, 1), (9, 24), (24, 9), (1, 10), (10, 1)])
 def test_blocks_of_rows(monkeypatch, ours, scipys, shape1, shape2):
     """The continued image does not depend on how it is cut."""
-    monkeypatch.setattr(fastconv.correlation, "_PATCH_BYTES", 1)
+    monkeypatch.setattr(fastconv.engine.correlation, "_PATCH_BYTES", 1)
     in1, in2 = integral(shape1, "d"), integral(shape2, "d")
     for mode, (boundary, fillvalue) in itertools.product(MODES, [("fill", 2), ("wrap", 0), ("symm", 0)]):
         call = (in1, in2, mode, boundary, fillvalue)

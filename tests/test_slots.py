@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv import grad, ndimage, nn, signal, threads
-from fastconv.kernels import slots
+from fastconv import grad, ndimage, nn, signal
+from fastconv.kernels import slots, threads
 from guards import guarded
 
 # Not tile kernels; tests/test_gemm.py tests the micro-kernel.

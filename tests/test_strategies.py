@@ -11,14 +11,15 @@ from scipy import signal, special
 
 import fastconv
 from cases import CASES, DTYPES, OF_3X3, integers, normals, window
-from fastconv import UnsupportedError, planner
-from fastconv import threads as team
-from fastconv.epilogue import ACTIVATIONS, Epilogue
-from fastconv.geometry import ConvGeometry
-from fastconv.strategies import STRATEGIES
-from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
-from fastconv.strategies.reference import convolve
-from fastconv.strategies.winograd import Winograd
+from fastconv import UnsupportedError
+from fastconv.engine import planner
+from fastconv.engine.convolution import STRATEGIES
+from fastconv.engine.convolution.base import DEFAULT_MAX_WORKSPACE
+from fastconv.engine.convolution.reference import convolve
+from fastconv.engine.convolution.winograd import Winograd
+from fastconv.engine.epilogue import ACTIVATIONS, Epilogue
+from fastconv.engine.geometry import ConvGeometry
+from fastconv.kernels import threads as team
 
 # `error` is an expected maximum for Gaussian rounding. Sums of few products have heavier tails, and borders and small
 # outputs deviate from σ; a wrong algorithm errs by orders of magnitude.

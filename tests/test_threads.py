@@ -15,11 +15,11 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from fastconv.threads import run_tiles
+from fastconv.kernels.threads import run_tiles
 
 import fastconv
 from cases import CASES, OF_3X3, normals
-from fastconv import threads as team
+from fastconv.kernels import threads as team
 
 F4 = np.float32
 STRATEGIES = tuple(strategy.name for strategy in OF_3X3)
@@ -184,7 +184,7 @@ def test_any_number_of_openmp_threads(value):
 def test_a_team_takes_no_more_threads_than_it_has_room_for():
     code = """
         import ctypes
-        from fastconv.threads import run_tiles
+        from fastconv.kernels.threads import run_tiles
         signature = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 3)
         ran = []
         kernel = signature(lambda arrays, ints, scalars, begin, end, worker: ran.append((begin, worker)))

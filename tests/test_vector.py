@@ -7,10 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-from fastconv import threads
-from fastconv.kernels.jit import compiled
-from fastconv.kernels.target import lanes, register_bytes
-from fastconv.kernels.vector import (
+from fastconv.kernels import threads
+from fastconv.kernels.jit.lookup import compiled
+from fastconv.kernels.jit.target import lanes, register_bytes
+from fastconv.kernels.jit.vector import (
     broadcast,
     deinterleave,
     fma,
@@ -109,7 +109,7 @@ def test_even_values_touch_nothing_past_the_last(tmp_path):
 
 @pytest.mark.parametrize(("cpu", "wide"), [("generic", 16), ("x86-64-v3", 32), ("x86-64-v4", 64)])
 def test_width_follows_the_cpu_that_numba_compiles_for(cpu, wide):
-    code = "from fastconv.kernels.target import register_bytes; print(register_bytes())"
+    code = "from fastconv.kernels.jit.target import register_bytes; print(register_bytes())"
     features = {"generic": "", "x86-64-v3": "+avx2", "x86-64-v4": "+avx2,+avx512f"}[cpu]
     environment = os.environ | {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)

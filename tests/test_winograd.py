@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 import fastconv
 from cases import DTYPES, normals, window
-from fastconv import correlation, planner
-from fastconv.epilogue import ACTIVATIONS, Epilogue
-from fastconv.geometry import ConvGeometry
+from fastconv.engine import correlation, planner
+from fastconv.engine.convolution import BY_NAME, winograd
+from fastconv.engine.convolution.base import DEFAULT_MAX_WORKSPACE
+from fastconv.engine.convolution.reference import convolve
+from fastconv.engine.epilogue import ACTIVATIONS, Epilogue
+from fastconv.engine.geometry import ConvGeometry
 from fastconv.kernels import cook_toom, slots
-from fastconv.strategies import BY_NAME, winograd
-from fastconv.strategies.base import DEFAULT_MAX_WORKSPACE
-from fastconv.strategies.reference import convolve
 
 AXES = ((4, 2), (2, 3), (4, 3), (6, 3), (2, 5), (3, 5), (4, 5), (2, 7))
 EACH_AXIS = pytest.mark.parametrize(("m", "r"), AXES, ids=str)

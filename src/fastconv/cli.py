@@ -20,13 +20,14 @@ from typing import NoReturn
 import numpy as np
 
 import fastconv
-from fastconv import calibration, chart, photograph, planner, rates
-from fastconv.compare import Comparison, compare_conv2d
-from fastconv.geometry import ConvGeometry
+from fastconv.engine import planner, rates
+from fastconv.engine.convolution import BY_NAME, STRATEGIES
+from fastconv.engine.geometry import ConvGeometry
+from fastconv.engine.plan import format_bytes, format_seconds
+from fastconv.lab import calibration, chart, photograph
+from fastconv.lab.compare import Comparison, compare_conv2d
 from fastconv.networks import NETWORKS
-from fastconv.plan import format_bytes, format_seconds
 from fastconv.receptive import Network
-from fastconv.strategies import BY_NAME, STRATEGIES
 
 _INTERRUPTED, _BROKEN_PIPE = 130, 141  # 128 plus the signal, as a shell reports it
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 
-from fastconv.geometry import ConvGeometry, PoolGeometry
+from fastconv.engine.geometry import ConvGeometry, PoolGeometry
 from fastconv.receptive import Layer, Network, chain
 
 

@@ -10,7 +10,7 @@ padding ``p``, units are ``s`` times as far apart, and each sees ``k`` of the pr
 so that unit ``q`` sees pixels ``first + q * jump`` to ``first + q * jump + size - 1``, some of which may be padding.
 Where branches join, a unit sees what any of them sees.
 
-Output extents, and the padding for "same", are `fastconv.geometry.output_extent` and `fastconv.geometry.same_padding`.
+Output extents, and the padding for "same", are `output_extent` and `same_padding` of `fastconv.engine.geometry`.
 
 References: Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016; Araujo, Norris and Sim,
 Computing receptive fields of convolutional neural networks, Distill 2019; for stacks of small kernels Simonyan and
@@ -25,8 +25,8 @@ from functools import reduce
 from math import prod
 from operator import add, sub
 
+from fastconv.engine.geometry import ConvGeometry, PoolGeometry
 from fastconv.errors import GeometryError
-from fastconv.geometry import ConvGeometry, PoolGeometry
 
 Geometry = ConvGeometry | PoolGeometry
 

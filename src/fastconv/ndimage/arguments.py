@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.arrays import as_array
+from fastconv.engine.arrays import as_array
 
-# SciPy's modes, and the names of continuation.py.
+# SciPy's modes, and the names of boundary.py.
 _MODES = {
     "reflect": "reflect",
     "grid-mirror": "reflect",

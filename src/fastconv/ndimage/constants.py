@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fastconv.arrays import as_operand
+from fastconv.engine.arrays import as_operand
+from fastconv.engine.replay import constant, unrepeatable
 from fastconv.ndimage.outputs import store
-from fastconv.replay import constant, unrepeatable
 
 _BYTE = np.dtype(np.uint8)
 

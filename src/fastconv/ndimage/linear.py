@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.arrays import as_array
-from fastconv.continuation import folded
-from fastconv.conversion import converted, scratch_like
-from fastconv.correlation import Padding
-from fastconv.correlation import correlate as correlate_operands
+from fastconv.engine.arrays import as_array
+from fastconv.engine.boundary import folded
+from fastconv.engine.conversion import converted, scratch_like
+from fastconv.engine.correlation import Padding
+from fastconv.engine.correlation import correlate as correlate_operands
+from fastconv.engine.planner import checked_tolerance
+from fastconv.engine.replay import constant, repeatable, repeated, unrepeatable
 from fastconv.ndimage.arguments import (
     as_axes,
     as_axis,
@@ -29,8 +31,6 @@ from fastconv.ndimage.arguments import (
 )
 from fastconv.ndimage.outputs import as_output, store, working_type
 from fastconv.ndimage.passes import as_pass, filter_axes
-from fastconv.planner import checked_tolerance
-from fastconv.replay import constant, repeatable, repeated, unrepeatable
 
 # Planes of an image are filtered one by one if they have at least this many values.
 _LARGE_PLANE = 4096

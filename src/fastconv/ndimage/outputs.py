@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import threads
-from fastconv.arrays import pieces
-from fastconv.conversion import convert
+from fastconv.engine.arrays import pieces
+from fastconv.engine.conversion import convert
+from fastconv.engine.replay import unrepeatable
+from fastconv.kernels import threads
 from fastconv.ndimage.arguments import TYPES
-from fastconv.replay import unrepeatable
 
 
 def as_output(output: Any, input: np.ndarray, complex_output: bool = False) -> np.ndarray:

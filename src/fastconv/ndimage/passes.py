@@ -7,9 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastconv.arrays import is_target
-from fastconv.continuation import folded
-from fastconv.conversion import converted, scratch_like
+from fastconv.engine.arrays import is_target
+from fastconv.engine.boundary import folded
+from fastconv.engine.conversion import converted, scratch_like
+from fastconv.engine.convolution.separable import Factors, correlate_factors, outer_factors
+from fastconv.engine.remembering import remembered
+from fastconv.engine.replay import constant, repeatable, unrepeatable
 from fastconv.ndimage.arguments import as_mode, as_origin
 from fastconv.ndimage.outputs import (
     SMALLER,
@@ -20,9 +23,6 @@ from fastconv.ndimage.outputs import (
     threads_for,
     working_type,
 )
-from fastconv.remembering import remembered
-from fastconv.replay import constant, repeatable, unrepeatable
-from fastconv.strategies.separable import Factors, correlate_factors, outer_factors
 
 
 class Pass(NamedTuple):
@@ -32,7 +32,7 @@ class Pass(NamedTuple):
     weights: bytes
     """Weights, in float64."""
     mode: str
-    """A boundary mode of continuation.py."""
+    """A boundary mode of boundary.py."""
     origin: int
     keeps_sum: bool = False
     """Whether rounding to float32 should preserve the sum of the weights, rather than round each to the nearest."""
@@ -129,7 +129,7 @@ def _steps(
 ) -> tuple[_Step, ...]:
     """The steps in which `passes` run over an array of `shape`; the constant past the edges may be zero or not.
 
-    With `folds`, weights that see the same sample past an edge are merged (see continuation.py).
+    With `folds`, weights that see the same sample past an edge are merged (see boundary.py).
     """
     # Fused passes run along the rows first. In float64 the order of the axes is kept, and with it the bits of filters
     # along one axis. A nonzero constant past the edges also fixes the order: it is part of every sum.

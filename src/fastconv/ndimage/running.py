@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastconv import threads as team
-from fastconv.arrays import is_target
-from fastconv.continuation import edge_indices, period, source_indices
-from fastconv.conversion import converted, scratch_like
+from fastconv.engine.arrays import is_target
+from fastconv.engine.boundary import edge_indices, period, source_indices
+from fastconv.engine.conversion import converted, scratch_like
+from fastconv.engine.remembering import remembered
+from fastconv.engine.replay import constant, note, repeatable, unrepeatable
+from fastconv.kernels import threads as team
 from fastconv.ndimage.arguments import as_index, as_mode, as_origin
 from fastconv.ndimage.constants import as_fill, extremes_with_constant, native
 from fastconv.ndimage.outputs import (
@@ -23,8 +25,6 @@ from fastconv.ndimage.outputs import (
     working_type,
 )
 from fastconv.ndimage.planes import Planes, as_planes
-from fastconv.remembering import remembered
-from fastconv.replay import constant, note, repeatable, unrepeatable
 
 # Samples of up to this many columns are folded along the rows: lines this short would not fill vectors.
 _NARROW = 16
@@ -41,7 +41,7 @@ class Window(NamedTuple):
     axis: int
     size: int
     mode: str
-    """One of continuation.py's."""
+    """One of boundary.py's."""
     begin: int
     """How many samples of the window precede the output's own position."""
 

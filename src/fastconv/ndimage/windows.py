@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.arrays import is_target
-from fastconv.continuation import folded
-from fastconv.conversion import scratch_like
-from fastconv.correlation import pad, run_taps
-from fastconv.kernels.jit import tile_kernel
+from fastconv.engine.arrays import is_target
+from fastconv.engine.boundary import folded
+from fastconv.engine.conversion import scratch_like
+from fastconv.engine.correlation import pad, run_taps
+from fastconv.engine.replay import repeatable, repeated, unrepeatable
+from fastconv.kernels.jit.lookup import tile_kernel
 from fastconv.ndimage.arguments import (
     as_axes,
     as_axis,
@@ -28,7 +29,6 @@ from fastconv.ndimage.arguments import (
 from fastconv.ndimage.constants import as_fill, extremes_with_constant, native
 from fastconv.ndimage.outputs import as_output, store
 from fastconv.ndimage.running import Window, as_window, run_windows
-from fastconv.replay import repeatable, repeated, unrepeatable
 
 
 @repeated()

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.arrays import as_array, as_operand, common_float, named_input
-from fastconv.epilogue import parse_activation
+from fastconv.engine.arrays import as_array, as_operand, common_float, named_input
+from fastconv.engine.epilogue import parse_activation
+from fastconv.engine.replay import constant, repeated
 from fastconv.errors import GeometryError
 from fastconv.nn.arguments import (
     channelwise,
@@ -28,7 +29,8 @@ from fastconv.nn.arguments import (
     result_like,
 )
 from fastconv.nn.dropping import generator
-from fastconv.replay import constant, repeated
+
+__all__ = ["elu", "gelu", "hardswish", "leaky_relu", "maxout", "prelu", "relu", "rrelu", "sigmoid", "silu", "tanh"]
 
 # Values per tile of an activation: few enough to share among threads, enough to hide the hand-out of a tile.
 _TILE_VALUES = 2048
@@ -311,7 +313,7 @@ def rrelu(
     rng : Generator, int or None
         Source of random numbers, as in `dropout`.
     return_slopes : bool
-        Also return the slopes, which `fastconv.layer_grad.rrelu` needs.
+        Also return the slopes, which `fastconv.grad.layers.rrelu` needs.
 
     Returns
     -------

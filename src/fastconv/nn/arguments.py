@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastconv import threads as team
-from fastconv.arrays import as_array, as_contiguous, as_operand, checked_out, common_float, is_target
+from fastconv.engine.arrays import as_array, as_contiguous, as_operand, checked_out, common_float, is_target
+from fastconv.engine.replay import repeatable
 from fastconv.errors import GeometryError
-from fastconv.replay import repeatable
+from fastconv.kernels import threads as team
 
 # Values per chunk of work, enough to outweigh waking a thread; also the values of a long plane that make a tile.
 _GRAIN_VALUES, _TILE_VALUES = 16384, 65536

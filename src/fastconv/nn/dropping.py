@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.arrays import named_input
+from fastconv.engine.arrays import named_input
 from fastconv.nn.arguments import checked_choice, checked_real, in_place, operand_and_result, quiet
+
+__all__ = ["dropout", "random_dropout"]
 
 
 @functools.cache
@@ -53,7 +55,7 @@ def dropout(
     rng : Generator, int or None
         Random generator or seed; by default one generator per process, seeded by the system.
     return_mask : bool
-        Also return the factors, which `fastconv.layer_grad.dropout` needs.
+        Also return the factors, which `fastconv.grad.layers.dropout` needs.
 
     Returns
     -------

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.arrays import as_array, common_float, named_input
+from fastconv.engine.arrays import as_array, common_float, named_input
+from fastconv.engine.replay import constant, repeated, unrepeatable
 from fastconv.errors import GeometryError
 from fastconv.nn.arguments import (
     channelwise,
@@ -19,7 +20,8 @@ from fastconv.nn.arguments import (
     operand_and_result,
     quiet,
 )
-from fastconv.replay import constant, repeated, unrepeatable
+
+__all__ = ["batch_norm", "conv_bn_fold", "local_response_norm"]
 
 
 @repeated(by_value=("weight", "bias"))

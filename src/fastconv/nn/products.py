@@ -7,11 +7,13 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from fastconv import threads as team
-from fastconv.arrays import as_array, as_contiguous, as_operand, common_float, is_target, named_input
+from fastconv.engine.arrays import as_array, as_contiguous, as_operand, common_float, is_target, named_input
+from fastconv.engine.replay import repeatable, repeated
 from fastconv.errors import GeometryError
+from fastconv.kernels import threads as team
 from fastconv.nn.arguments import result_like
-from fastconv.replay import repeatable, repeated
+
+__all__ = ["linear"]
 
 # Steps of a block of an inner product, whose sums are added up; they decide the roundings.
 _STEPS = 1024

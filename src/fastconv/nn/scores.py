@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastconv import threads as team
-from fastconv.arrays import as_array, as_contiguous, as_operand, common_float, named_input
-from fastconv.conversion import converted
+from fastconv.engine.arrays import as_array, as_contiguous, as_operand, common_float, named_input
+from fastconv.engine.conversion import converted
+from fastconv.engine.replay import constant, repeatable, repeated
 from fastconv.errors import GeometryError
+from fastconv.kernels import threads as team
 from fastconv.nn.arguments import (
     checked_axis,
     checked_channels,
@@ -21,7 +22,8 @@ from fastconv.nn.arguments import (
     operand_and_result,
     quiet,
 )
-from fastconv.replay import constant, repeatable, repeated
+
+__all__ = ["cross_entropy", "log_softmax", "softmax"]
 
 _CLASS = np.dtype(np.int64)
 

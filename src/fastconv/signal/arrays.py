@@ -16,16 +16,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastconv import planner, threads
-from fastconv.arrays import as_array, as_operand
-from fastconv.correlation import correlate as correlate_operands
-from fastconv.correlation import is_finite, output_extents, plan_for
-from fastconv.geometry import REMEMBERED
+from fastconv.engine import planner
+from fastconv.engine.arrays import as_array, as_operand
+from fastconv.engine.correlation import correlate as correlate_operands
+from fastconv.engine.correlation import is_finite, output_extents, plan_for
+from fastconv.engine.geometry import REMEMBERED
+from fastconv.engine.replay import constant, repeatable, repeated, unrepeatable
+from fastconv.engine.timing import Contender, interleave
+from fastconv.kernels import threads
 from fastconv.kernels.shield import imported
-from fastconv.replay import constant, repeatable, repeated, unrepeatable
 from fastconv.signal.names import MODES, mode_padding, must_swap, named
 from fastconv.signal.nonfinite import correlate_overlaps
-from fastconv.timing import Contender, interleave
 
 _METHODS = {"auto": "auto", "direct": "direct", "fft": "fft"}
 
@@ -47,8 +48,8 @@ _SCIPY_SECONDS = {
 # Planes are computed one by one if they have at least this many samples.
 _LARGE_PLANE = 4096
 
-# Products per second of sums over more than two axes (kernels/taps.py), by the character of the type; and operations
-# per second of SciPy's FFT.
+# Products per second of sums over more than two axes (kernels/jit/taps.py), by the character of the type; and
+# operations per second of SciPy's FFT.
 _TAPS_A_SECOND = {"f": 5e9, "d": 2.5e9}
 _OTHER_TAPS_A_SECOND = 1e9
 _FFT_FLOPS = 3e9

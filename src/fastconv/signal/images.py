@@ -9,16 +9,16 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from fastconv import threads
-from fastconv.arrays import as_array
-from fastconv.conversion import converted
-from fastconv.correlation import correlate, output_extents
+from fastconv.engine.arrays import as_array
+from fastconv.engine.conversion import converted
+from fastconv.engine.correlation import correlate, output_extents
+from fastconv.engine.planner import checked_tolerance
+from fastconv.engine.replay import constant, repeatable, repeated
+from fastconv.kernels import threads
 from fastconv.kernels.shield import imported
-from fastconv.planner import checked_tolerance
-from fastconv.replay import constant, repeatable, repeated
 from fastconv.signal.names import MODES, common_type, mode_padding, must_swap, named
 
-# SciPy's names of boundaries, and those of continuation.py.
+# SciPy's names of boundaries, and those of boundary.py.
 _BOUNDARIES = {
     "fill": "constant",
     "pad": "constant",
@@ -311,7 +311,7 @@ def _as_filter(name: str, taps: npt.ArrayLike, dtype: np.dtype) -> np.ndarray:
 
 def _filter_planes(image: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
     """Correlate the reflected image with ``outer(column, row)``, real and imaginary parts as two channels."""
-    from fastconv.strategies.separable import Factors, correlate_factors, outer_factors
+    from fastconv.engine.convolution.separable import Factors, correlate_factors, outer_factors
 
     h, w = image.shape
     real = image.real.dtype

@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 
-from fastconv import geometry
+from fastconv.engine import geometry
 
 mode_padding = functools.lru_cache(maxsize=geometry.REMEMBERED)(geometry.mode_padding)
 

@@ -19,7 +19,7 @@
  * (Bailey, FFTs in external or hierarchical memory, 1990).
  *
  * Values far from 1 would overflow or underflow on the way even if no output does. Filters are scaled by powers of two
- * beforehand (strategies/fft.py). A pair of tiles is only scaled after its outputs have turned out too small or not
+ * beforehand (engine/convolution/fft.py). A pair of tiles is only scaled after its outputs have turned out too small or not
  * finite, since checking every pixel first would cost every image what few need.
  */
 #define FFT_ARGUMENTS(X)                                                                         \

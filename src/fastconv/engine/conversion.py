@@ -1,0 +1,41 @@
+"""Casting arrays to another type, by kernels where these exist (kernels/convert.pyx)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv.engine.arrays import as_operand, is_target
+from fastconv.kernels import threads
+
+# Number of values cast per tile.
+_SPAN = 1 << 15
+
+
+def converted(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """`array` in a form that kernels of `dtype` can read: itself or a copy, in scratch memory if a kernel makes it."""
+    if array.dtype == dtype or not array.flags.c_contiguous:
+        return as_operand(array, dtype)
+    result = scratch_like(array, dtype)
+    return result if convert(array, result) else as_operand(array, dtype)
+
+
+def scratch_like(out: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Scratch memory with the shape of `out`."""
+    return threads.aligned_empty(out.size, dtype).reshape(out.shape)
+
+
+def convert(values: np.ndarray, out: np.ndarray) -> bool:
+    """Whether there is a kernel that casts `values` to `out`."""
+    from fastconv.kernels.convert import CONVERT, KINDS, arguments
+
+    source = "u1" if values.dtype.kind == "b" else values.dtype.str[1:]
+    kind = KINDS.get((source, out.dtype.str[1:]))
+    flags = values.flags
+    readable = flags.c_contiguous and flags.aligned and values.dtype.isnative
+    if kind is None or not readable or not is_target(out, values):
+        return False
+    tiles = -(-values.size // _SPAN)
+    workers = threads.get_num_threads()
+    ints = arguments(values=values.size, span=_SPAN, kind=kind)
+    threads.run_tiles(CONVERT, (values, out), ints, (), tiles, workers, 2)
+    return True

@@ -1,0 +1,220 @@
+"""The protocol of strategies, and what they share."""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from fastconv.engine.arrays import as_contiguous
+from fastconv.engine.epilogue import Epilogue
+from fastconv.engine.geometry import REMEMBERED, ConvGeometry
+from fastconv.engine.remembering import remembered
+from fastconv.kernels import threads as team
+
+# Default limit on the scratch memory of a call.
+DEFAULT_MAX_WORKSPACE = 512 << 20
+
+# The maximum over about 1e5 to 1e7 outputs, in deviations of the error: normal deviates reach five, and the largest
+# errors belong to outputs whose partial sums are large, too.
+_MAX_OVER_RMS = 10.0
+
+
+class Strategy(Protocol):
+    """One way to compute a convolution. Arrays have the shapes `ConvGeometry.x_shape` and so on, always 2-D batches.
+
+    `refuse` tells whether it *can*; `cost`, `error` and `workspace_bytes` whether it *should*.
+    """
+
+    name: ClassVar[str]
+    local: ClassVar[bool]
+    """Whether NaN and infinity reach only the outputs that see them."""
+
+    def componentwise(self, geometry: ConvGeometry) -> bool:
+        """Whether each output errs by a few roundings of the sum of its own products' magnitudes.
+
+        ``|error| <= c ε (|weight| * |x|)`` at every output, whatever lies outside its window: zeros stay zeros, and
+        whole numbers below 2^24 (float64: 2^53) are exact. Otherwise `error` bounds it for the output as a whole.
+        """
+
+    def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
+        """Why the problem cannot be computed this way, or ``None``."""
+
+    def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        """Estimated seconds of `run` on one thread."""
+
+    def least_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        """A lower bound of `cost` that is quicker to compute; 0 if `cost` itself is quick."""
+
+    def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        """Estimated seconds of `prepare` on one thread; only one-shot calls pay this each time."""
+
+    def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        """Expected maximum error for normal data, in standard deviations of the output."""
+
+    def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
+        """Scratch bytes of a one-shot call that tries to stay within `max_workspace`."""
+
+    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> Any:
+        """Do all work that depends only on the weight, and return an object that has `nbytes`.
+
+        `run` may add to it what it computes for images of one extent; results do not depend on that.
+
+        It depends only on the geometry's channels, groups and kernel, so that it serves images of any extent.
+        """
+
+    def run(
+        self,
+        geometry: ConvGeometry,
+        x: np.ndarray,
+        prepared: Any,
+        out: np.ndarray,
+        epilogue: Epilogue,
+        threads: int,
+        max_workspace: int,
+    ) -> None:
+        """Compute into `out`, which is C-contiguous and does not overlap other arrays. `x` may have any strides."""
+
+    def run_once(
+        self,
+        geometry: ConvGeometry,
+        x: np.ndarray,
+        weight: np.ndarray,
+        out: np.ndarray,
+        epilogue: Epilogue,
+        threads: int,
+        max_workspace: int,
+    ) -> None:
+        """`run` with a weight that was not prepared and is not used again; the bits are the same."""
+
+
+class PricedQuickly:
+    """Mixin for strategies whose cost is quick to compute."""
+
+    def least_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        return 0.0
+
+
+class SumsProducts(PricedQuickly):
+    """Mixin for strategies that sum the products of a window, in some order."""
+
+    local = True
+
+    def componentwise(self, geometry: ConvGeometry) -> bool:
+        return True
+
+
+class PreparesFirst:
+    """Mixin for strategies that gain nothing from a weight being used again."""
+
+    def run_once(
+        self,
+        geometry: ConvGeometry,
+        x: np.ndarray,
+        weight: np.ndarray,
+        out: np.ndarray,
+        epilogue: Epilogue,
+        threads: int,
+        max_workspace: int,
+    ) -> None:
+        self.run(geometry, x, self.prepare(geometry, weight, threads), out, epilogue, threads, max_workspace)
+
+
+class KeepsWeights(PreparesFirst):
+    """Mixin for strategies that read the weight unprepared."""
+
+    def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        return 0.0
+
+    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
+        return as_contiguous(weight)
+
+
+def refuse_unless_real_2d(geometry: ConvGeometry, dtype: np.dtype) -> str | None:
+    """The refusal of strategies that compute float32 and float64 planes."""
+    if dtype.char not in "fd":  # quicker than comparing names
+        return f"computes float32 and float64, not {dtype}"
+    if geometry.ndim != 2:
+        return f"computes 1 or 2 spatial axes, not {geometry.ndim}"
+    return None
+
+
+def sum_error(geometry: ConvGeometry, dtype: np.dtype, steps: int | None = None) -> float:
+    """Expected maximum error of a running sum of the products, in σ of the output; with `steps`, a sum in blocks.
+
+    After t of K products the partial sum is about sqrt(t) and its rounding u / sqrt(3) of it; the squares add
+    up to u² K² / 6 against the output's variance K (Higham, Accuracy and Stability, 2002, section 4.2). Blocks of s
+    whose sums are added up give u² K (s + K / s) / 6. Integers do not round.
+    """
+    if dtype.kind not in "fc":
+        return 0.0
+    unit = float(np.finfo(dtype).eps) / 2
+    running = geometry.reduction if steps is None else steps + geometry.reduction / steps
+    return _MAX_OVER_RMS * unit * max(1.0, sqrt(running / 6))
+
+
+# The dtype of scratch memory, whose parts have several types.
+BYTE = np.dtype(np.uint8)
+
+
+# The kernels' names for the strides of images.
+STRIDES = ("xn", "xc", "xh", "xw")
+
+
+def element_strides(x: np.ndarray) -> tuple[int, int, int, int]:
+    """The strides of a batch of images in elements."""
+    n, c, h, w = x.strides
+    size = x.itemsize
+    return n // size, c // size, h // size, w // size
+
+
+def window(geometry: ConvGeometry, strides: tuple[int, int, int, int]) -> dict[str, int]:
+    """The arguments WINDOW_FIELDS of kernels/simd/simd.h, for images with these `element_strides`."""
+    from fastconv.kernels.lowering import WINDOW
+
+    fields = {name: getattr(geometry, name) for name in WINDOW}
+    return fields | dict(zip(STRIDES, strides, strict=True))
+
+
+def finish_planes(geometry: ConvGeometry, out: np.ndarray, epilogue: Epilogue, threads: int) -> None:
+    """Bias and activation as a pass over `out`, for lowerings without a tile to fuse them into."""
+    from fastconv.kernels.epilogue import PLANES, arguments
+
+    if epilogue:
+        team.run_tiles(
+            PLANES[out.dtype.name],
+            (out, epilogue.bias),
+            arguments(values=geometry.positions, channels=geometry.oc, activation=epilogue.activation),
+            (epilogue.parameter,),
+            geometry.n * geometry.oc,
+            threads,
+        )
+
+
+@remembered(REMEMBERED)
+def _blind_outputs(g: ConvGeometry) -> tuple[np.ndarray, np.ndarray]:
+    rows, cols = (np.array(g.blind_outputs(axis), np.int64) for axis in (0, 1))
+    return rows, cols
+
+
+def write_blind(g: ConvGeometry, weight: np.ndarray, out: np.ndarray, epilogue: Epilogue) -> None:
+    """Restore the outputs that see nothing but padding, where transforms of whole tiles leave rounding errors."""
+    rows, cols = _blind_outputs(g)
+    if rows.size or cols.size:
+        with np.errstate(invalid="ignore"):  # NaN where a tap is not finite
+            sums = (weight * 0).sum(axis=(1, 2, 3)).reshape(1, g.oc, 1, 1)
+        finish_planes(ConvGeometry.from_shapes(sums.shape, (g.oc, g.oc, 1, 1)), sums, epilogue, 1)
+        out[:, :, rows] = sums
+        out[:, :, :, cols] = sums
+
+
+def share_panels(panels: int, least: int, tiles: int, threads: int) -> int:
+    """Panels of output channels per tile: all of them, unless threads would share `tiles` blocks of positions unevenly.
+
+    A thread may have an eighth more than its share. Every block of channels gathers the image again, so there are as
+    few as possible (twice as many as threads cost a tenth of the speed on two threads), with `least` panels each.
+    """
+    most = max(1, panels // least)
+    even = (b for b in range(1, most) if -(-tiles * b // threads) * threads * 8 <= tiles * b * 9)
+    return -(-panels // next(even, most))

@@ -1,0 +1,281 @@
+"""Implicit im2col: the matrix product of im2col, on our own micro-kernels, without the matrix.
+
+The right operand is packed panel by panel from the image itself (kernels/simd/implicit.h); the filters are packed
+once. Blocking after Goto and van de Geijn, Anatomy of high-performance matrix multiplication, 2008.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from fastconv.engine.arrays import as_contiguous
+from fastconv.engine.convolution.base import (
+    BYTE,
+    SumsProducts,
+    element_strides,
+    refuse_unless_real_2d,
+    share_panels,
+    sum_error,
+    window,
+)
+from fastconv.engine.epilogue import Epilogue
+from fastconv.engine.geometry import REMEMBERED, ConvGeometry
+from fastconv.engine.rates import rates
+from fastconv.kernels import threads as team
+
+# Blocks of output channels, used if there are too few positions to share among threads; each gathers the image again.
+_BLOCK_CHANNELS = 64
+
+
+# Number of filters that a one-shot call packs at a time.
+_PACKED_BYTES = 4 << 20
+
+
+@functools.cache
+def _most_steps(itemsize: int) -> int:
+    """Steps of a panel of the right operand that takes three quarters of L1."""
+    from fastconv.kernels.cpu import cache_bytes
+    from fastconv.kernels.slots import NR
+
+    return max(64, cache_bytes()[0] * 3 // 4 // (NR[itemsize] * itemsize))
+
+
+def _steps(g: ConvGeometry, itemsize: int) -> int:
+    """kc, for panels in L1 and about equal blocks; of whole channels if one fits, so that none is gathered twice."""
+    most = _most_steps(itemsize)
+    unit = g.taps if g.taps <= most else 1
+    units = g.reduction // unit
+    return unit * -(-units // -(-units // (most // unit)))
+
+
+def _fits_l1(values: int, itemsize: int) -> bool:
+    """Whether a strip fits L1 together with a panel of filters; then its rows are contiguous, and none is packed."""
+    from fastconv.kernels.cpu import cache_bytes
+
+    return values * itemsize <= cache_bytes()[0] * 3 // 4
+
+
+def _block_positions(channels: int, nr: int, itemsize: int) -> int:
+    """Output positions per block: as many as possible, so that rows and their halo are gathered seldom.
+
+    Half of L2 must hold a strip of that many positions and `channels`, those of one kc block. Limited to 20 to 40
+    panels: more and fewer measured slower.
+    """
+    from fastconv.kernels.cpu import cache_bytes
+
+    return nr * min(40, max(20, cache_bytes()[1] // 2 // (channels * itemsize * nr)))
+
+
+class _Launch(NamedTuple):
+    """The kernel's arguments for a geometry (see kernels/simd/implicit.h)."""
+
+    kernel: int
+    arguments: tuple[int, ...]
+    tiles: int
+    scratch: int
+    """Bytes of each worker."""
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _launch(
+    g: ConvGeometry,
+    dtype: np.dtype,
+    threads: int,
+    pointwise: bool,
+    strides: tuple[int, int, int, int] = (0, 0, 0, 0),
+    out_strides: tuple[int, int] = (0, 0),
+    activation: int = 0,
+) -> _Launch:
+    """The launch for images and planes of `out` with these strides: those of images in elements, of `out` in bytes."""
+    from fastconv.kernels.slots import MOST_SHARING, MR, NR, arguments, kernel, scratch
+
+    itemsize = dtype.itemsize
+    nr = NR[itemsize]
+    kc = _steps(g, itemsize)
+    channels = min(g.ic // g.g, (kc - 2) // g.taps + 2) if kc % g.taps else kc // g.taps
+    # With a stride, a position takes more values of a strip.
+    positions = _block_positions(channels * min(g.sh, g.kh) * min(g.sw, g.kw), nr, itemsize)
+    if g.ow >= 2 * positions:
+        rows, cols = 1, positions
+    else:
+        rows, cols = min(g.oh, max(1, round(positions / g.ow))), g.ow
+    panels = -(-(g.oc // g.g) // MR)
+    down, across = -(-g.oh // rows), -(-g.ow // cols)
+    # Blocks of about equal height, at least one per thread if there are too few channels to share.
+    shares = max(1, g.n * g.g * across * (panels * MR // _BLOCK_CHANNELS))
+    down = max(down, min(g.oh, -(-threads // shares)))
+    rows = -(-g.oh // down)
+    down = -(-g.oh // rows)
+    tiles = g.n * g.g * down * across
+    block_panels = share_panels(panels, _BLOCK_CHANNELS // MR, tiles, threads)
+    channel_blocks = -(-panels // block_panels)
+    lines = min(g.kh * rows, g.sh * (rows + (g.kh - 1) * g.dh // g.sh))
+    contiguous = not pointwise and _fits_l1(channels * lines * g.kw * cols, itemsize)
+    # Right operands of few steps share L1, so that filters are read, and rows of output written, in longer runs.
+    sharing = max(1, min(MOST_SHARING, _most_steps(itemsize) // kc))
+    ints = arguments("implicit")(
+        **window(g, strides),
+        kc=kc,
+        block_rows=rows,
+        block_cols=cols,
+        down=down,
+        across=across,
+        block_panels=block_panels,
+        channel_blocks=channel_blocks,
+        sharing=sharing,
+        pointwise=pointwise,
+        contiguous=contiguous,
+        activation=activation,
+        out_plane=out_strides[0] // itemsize,
+        out_image=out_strides[1] // itemsize,
+    )
+    return _Launch(kernel("implicit", dtype), ints, tiles * channel_blocks, scratch("implicit", dtype, ints))
+
+
+class _Packing(NamedTuple):
+    """The arguments of the kernel that packs the filters (`pack_left` in kernels/simd/gemm.h)."""
+
+    kernel: int
+    arguments: tuple[int, ...]
+    tiles: int
+    values: int
+
+    def pack(self, weight: np.ndarray, packed: np.ndarray, threads: int) -> None:
+        team.run_tiles(self.kernel, (weight, packed), self.arguments, (), self.tiles, threads)
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _packing(g: ConvGeometry, dtype: np.dtype) -> _Packing:
+    from fastconv.kernels.slots import MR, arguments, kernel
+
+    rows = g.oc // g.g
+    panels = -(-rows // MR)
+    return _Packing(
+        kernel=kernel("pack_left", dtype),
+        arguments=arguments("pack_left")(M=rows, K=g.reduction, kc=_steps(g, dtype.itemsize), panels=panels),
+        tiles=g.g * panels,
+        values=g.g * panels * MR * g.reduction,
+    )
+
+
+class Implicit(SumsProducts):
+    name = "implicit"
+
+    def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
+        return refuse_unless_real_2d(geometry, dtype)
+
+    def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        from fastconv.kernels.slots import MR, NR
+
+        g = geometry
+        panels = -(-(g.oc // g.g) // MR)
+        nr = NR[dtype.itemsize]
+        # A tile packs a panel, which costs about as much as multiplying it once, and multiplies it `panels` times.
+        tiles = g.n * g.g * -(-g.positions // nr)
+        tile = 1.5e-7 + 2 * MR * nr * g.reduction * (panels + 1) / rates().flops(dtype.itemsize)
+        return 2e-6 + tiles * tile
+
+    def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        return 3e-6 + geometry.oc * geometry.reduction * dtype.itemsize / rates().memory
+
+    def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        return sum_error(geometry, dtype, _steps(geometry, dtype.itemsize))
+
+    def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
+        scratch = _launch(geometry, dtype, threads, False).scratch
+        return threads * scratch + geometry.oc * geometry.reduction * dtype.itemsize
+
+    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
+        packing = _packing(geometry, weight.dtype)
+        packed = team.aligned_empty(packing.values, weight.dtype)
+        packing.pack(as_contiguous(weight), packed, threads)
+        return packed
+
+    def run(
+        self,
+        geometry: ConvGeometry,
+        x: np.ndarray,
+        prepared: np.ndarray,
+        out: np.ndarray,
+        epilogue: Epilogue,
+        threads: int,
+        max_workspace: int,
+    ) -> None:
+        multiply(geometry, x, prepared, out, epilogue, threads)
+
+    def run_once(
+        self,
+        geometry: ConvGeometry,
+        x: np.ndarray,
+        weight: np.ndarray,
+        out: np.ndarray,
+        epilogue: Epilogue,
+        threads: int,
+        max_workspace: int,
+    ) -> None:
+        """Packs as many filters at a time as fit the scratch memory that is kept between calls.
+
+        Fresh pages for all of them took longer than the product of many weights with few positions: a half to two
+        thirds of the call.
+        """
+        weight, packing = as_contiguous(weight), _packing(geometry, x.dtype)
+        if packing.values * x.itemsize <= _PACKED_BYTES:
+            packed = team.aligned_empty(packing.values, x.dtype)
+            packing.pack(weight, packed, threads)
+            multiply(geometry, x, packed, out, epilogue, threads)
+            return
+        for g, channels, filters in _parts(geometry, x.itemsize):
+            packing = _packing(g, x.dtype)
+            packed = team.aligned_empty(packing.values, x.dtype)
+            packing.pack(weight[filters], packed, threads)
+            bias = None if epilogue.bias is None else epilogue.bias[filters]
+            multiply(g, x[:, channels], packed, out[:, filters], replace(epilogue, bias=bias), threads)
+
+
+def _parts(g: ConvGeometry, itemsize: int) -> Iterator[tuple[ConvGeometry, slice, slice]]:
+    """Parts of a convolution, each with some filters of one group: its geometry, input channels, and filters."""
+    from fastconv.kernels.slots import MR
+
+    icg, ocg = g.ic // g.g, g.oc // g.g
+    step = max(1, _PACKED_BYTES // (MR * g.reduction * itemsize)) * MR
+    for first in range(0, g.oc, ocg):
+        channels = slice(first // ocg * icg, (first // ocg + 1) * icg)
+        for begin in range(first, first + ocg, step):
+            filters = slice(begin, min(begin + step, first + ocg))
+            yield replace(g, g=1, ic=icg, oc=filters.stop - begin), channels, filters
+
+
+def is_pointwise(g: ConvGeometry, x: np.ndarray) -> bool:
+    """Whether a 1×1 kernel at stride 1 can read the image itself, because its planes are contiguous."""
+    return (
+        g.taps == 1
+        and max(g.stride) == 1
+        and not any(map(any, g.padding))
+        and x.strides[3] == x.itemsize
+        and x.strides[2] == g.iw * x.itemsize
+    )
+
+
+def multiply(
+    g: ConvGeometry, x: np.ndarray, packed: np.ndarray, out: np.ndarray, epilogue: Epilogue, threads: int
+) -> None:
+    """Convolve with filters packed by `Implicit.prepare`.
+
+    The planes of `out` are contiguous, at any distance from each other.
+    """
+    launch = _launch(
+        g, x.dtype, threads, is_pointwise(g, x), element_strides(x), out.strides[1::-1], epilogue.activation
+    )
+    team.run_tiles(
+        launch.kernel,
+        (x, packed, epilogue.bias, out, team.aligned_empty(threads * launch.scratch, BYTE)),
+        launch.arguments,
+        (epilogue.parameter,),
+        launch.tiles,
+        threads,
+    )

@@ -1,0 +1,460 @@
+"""Winograd's minimal filtering: fewer multiplications, in exchange for transforms that cost additions and accuracy.
+
+F(m, r) computes m outputs of r taps along an axis with m + r - 1 products per channel instead of m r. Axes nest, so a
+3×3 kernel takes 4 products per output with m = 2, 2.25 with 4 and 1.78 with 6, instead of 9; a 2×2 kernel, as in the
+adjoint of a stride of two, takes 1.56 with m = 4. An axis of extent one has F(1, 1), a plain sum, so that 1×k and k×1
+kernels and signals are only transformed along the other axis. The transforms are exact rationals (kernels/cook_toom.py,
+with the points and their measured errors); the products are one matrix product per point (kernels/simd/winograd.h).
+
+A NaN or an infinity would spread over the output tiles whose inputs contain it. The transforms also amplify values on
+the way (by up to 60 for 4 × 4 outputs of 3 × 3 taps, 510 for 6 × 6), so that inputs near the type's maximum overflow,
+and they divide filters, so that tiny ones lose digits. The kernels notice this, and the affected output channels of an
+image are recomputed without transforms, as in `implicit`. Only operands with extreme values pay for that.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from fastconv.engine.convolution.base import (
+    BYTE,
+    STRIDES,
+    element_strides,
+    refuse_unless_real_2d,
+    share_panels,
+    write_blind,
+)
+from fastconv.engine.convolution.implicit import Implicit
+from fastconv.engine.epilogue import Epilogue
+from fastconv.engine.geometry import REMEMBERED, ConvGeometry
+from fastconv.engine.rates import rates, ratios
+from fastconv.engine.replay import unrepeatable
+from fastconv.kernels import threads as team
+
+if TYPE_CHECKING:
+    from fastconv.kernels.cook_toom import CookToom
+
+# Limit on the size of a block's transformed input and sums.
+_MOST_BYTES = 12 << 20
+
+# By the outputs of a tile per axis: the most input channels of a running sum, and the least number of such sums, if
+# that leaves 16 channels for each. Shorter sums err less but are added to memory more often. With 64 channels, 4 × 4
+# outputs of 3 × 3 taps stay within 1e-5 σ if there are at least two sums; with 16, 3 × 3 outputs of 5 × 5 taps do up to
+# 64 channels; with 64, 6 × 6 outputs stay within 1e-4 (128 in a single sum once exceeded it by a hundredth).
+_SUMS = {2: (64, 2), 3: (16, 2), 4: (64, 2), 6: (64, 1)}
+
+# Least number of output channels per block, if there are too few tiles to share among threads.
+_BLOCK_CHANNELS = 64
+
+# The maximum error over its deviation: 7 to 9 as measured from 32 channels on; up to 13 with fewer, which err less.
+_MAX_OVER_RMS, _MAX_OVER_RMS_OF_FEW, _FEW_CHANNELS = 8.5, 13, 16
+
+
+@functools.cache
+def _coefficients(m: int, r: int) -> np.ndarray:
+    """The coefficients of F(m, r) for kernels: struct Points of simd/simd.h, with its MAX_PAIRS, MAX_T and MAX_R."""
+    exact = _transforms(m, r)
+    pairs = exact.points[exact.t % 2 == 0 :: 2]
+    q = len(pairs)
+
+    def product(roots) -> list:
+        """Coefficients, lowest first, of the product of (x - p²)."""
+        coefficients = [1]
+        for p in roots:
+            shifted = [0, *coefficients]
+            coefficients = [a - p * p * b for a, b in zip(shifted, [*coefficients, 0], strict=True)]
+        return coefficients
+
+    sizes = [3, 3 * 3, 4, 3 * 8, 8 * 7]
+    table = np.zeros(sum(sizes))
+    p, Q, Z, power, G = np.split(table, np.cumsum(sizes)[:-1])
+    p[:q] = [float(a) for a in pairs]
+    for j in range(q):
+        Q.reshape(3, 3)[j, :q] = [float(c) for c in product(pairs[:j] + pairs[j + 1 :])]
+        power.reshape(3, 8)[j] = [float(pairs[j] ** i) for i in range(8)]
+    Z[: q + 1] = [float(c) for c in product(pairs)]
+    G.reshape(8, 7)[: exact.t, :r] = [[float(g) for g in row] for row in exact.G]
+    return table
+
+
+def _transforms(m: int, r: int) -> CookToom:
+    from fastconv.kernels.cook_toom import POINTS, transforms
+
+    return transforms(m, r, POINTS[m, r])
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _rms_error(axes: tuple[tuple[int, int], ...], channels: int, steps: int) -> float:
+    from fastconv.kernels.cook_toom import rms_error
+
+    return rms_error([_transforms(*axis) for axis in axes], channels, steps)
+
+
+def _sum_steps(m: int, channels: int) -> int:
+    """Channels per running sum, in about equal blocks; sums are short because the transforms amplify their rounding."""
+    most, sums = _SUMS[m]
+    most = min(most, max(16, channels // sums))
+    return -(-channels // -(-channels // most))
+
+
+class _Tiling(NamedTuple):
+    """The tiles of a kernel: F(m, r) for each axis, F(1, 1) where the kernel's extent is one."""
+
+    down: tuple[int, int]
+    across: tuple[int, int]
+
+    @classmethod
+    @functools.cache
+    def of(cls, m: int, kernel: tuple[int, int]) -> _Tiling:
+        return cls(*((1, 1) if r == 1 else (m, r) for r in kernel))
+
+    @property
+    def points(self) -> tuple[int, int]:
+        """The number of inputs, and of products, of a tile along each axis: m + r - 1."""
+        return self.down[0] + self.down[1] - 1, self.across[0] + self.across[1] - 1
+
+    @property
+    def number(self) -> tuple[int, int]:
+        """The kernels' numbers for it: the transform, and whether it applies to both axes, only down or only across."""
+        from fastconv.kernels.slots import AXES
+
+        if self.down == self.across:
+            return AXES[self.down], 0
+        return (AXES[self.down], 1) if self.across == (1, 1) else (AXES[self.across], 2)
+
+    @property
+    def coefficients(self) -> np.ndarray:
+        return _both_coefficients(self)
+
+
+@functools.cache
+def _both_coefficients(tiling: _Tiling) -> np.ndarray:
+    return np.concatenate([_coefficients(*axis) for axis in tiling])
+
+
+def _tiles_of_block(channels: int, tile_bytes: int) -> int:
+    """The number of tiles per block, about equal to the output channels.
+
+    Transformed inputs and weights then take equal space, and all of one are read for each panel of the other. Fewer
+    than 48 tiles measured slower.
+    """
+    return min(max(channels, 48), max(8, _MOST_BYTES // tile_bytes))
+
+
+class _Blocks(NamedTuple):
+    """The tiles of an image, and blocks of about equal extents of them."""
+
+    tiles: tuple[int, int]
+    rows: int
+    cols: int
+    down: int
+    across: int
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _blocks(g: ConvGeometry, m: int, itemsize: int) -> _Blocks:
+    from fastconv.kernels.slots import NR
+
+    tiling = _Tiling.of(m, g.kernel)
+    down_tiles, across_tiles = -(-g.oh // tiling.down[0]), -(-g.ow // tiling.across[0])
+    tile_bytes = prod(tiling.points) * (g.ic // g.g + NR[itemsize]) * itemsize
+    tiles = _tiles_of_block(g.oc // g.g, tile_bytes)
+    # Blocks of whole rows unless those are twice as long.
+    across = max(1, across_tiles // tiles)
+    cols = -(-across_tiles // across)
+    down = -(-down_tiles // min(down_tiles, max(1, round(tiles / cols))))
+    rows = -(-down_tiles // down)
+    return _Blocks((down_tiles, across_tiles), rows, cols, -(-down_tiles // rows), -(-across_tiles // cols))
+
+
+class _Launch(NamedTuple):
+    """The kernel's arguments for a geometry (see kernels/simd/winograd.h)."""
+
+    kernel: int
+    coefficients: np.ndarray
+    arguments: tuple[int, ...]
+    tiles: int
+    scratch: int
+    """Bytes of each worker."""
+    transforms_weight: bool
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _launch(
+    g: ConvGeometry,
+    m: int,
+    dtype: np.dtype,
+    threads: int,
+    once: bool,
+    strides: tuple[int, int, int, int] = (0, 0, 0, 0),
+    activation: int = 0,
+) -> _Launch:
+    """The launch for an image with these strides, in elements, and for filters that are used `once`, or prepared."""
+    from fastconv.kernels.slots import NR, arguments, kernel, scratch
+
+    tiling = _Tiling.of(m, g.kernel)
+    of = _blocks(g, m, dtype.itemsize)
+    blocks = g.n * g.g * of.down * of.across
+    panels = _panels(g.oc // g.g, dtype.itemsize)
+    block_panels = share_panels(panels, -(-_BLOCK_CHANNELS // NR[dtype.itemsize]), blocks, threads)
+    channel_blocks = -(-panels // block_panels)
+    # Filters that only one block reads are transformed panel by panel just before use: writing all of them to fresh
+    # memory first takes twice as long.
+    transforms_weight = once and g.n * of.down * of.across == 1
+    axis, combined = tiling.number
+    ints = arguments("winograd")(
+        groups=g.g,
+        icg=g.ic // g.g,
+        ocg=g.oc // g.g,
+        ih=g.ih,
+        iw=g.iw,
+        oh=g.oh,
+        ow=g.ow,
+        pt=g.pt,
+        pl=g.pl,
+        **dict(zip(STRIDES, strides, strict=True)),
+        t_down=tiling.points[0],
+        t_across=tiling.points[1],
+        m_down=tiling.down[0],
+        m_across=tiling.across[0],
+        tiles_down=of.tiles[0],
+        tiles_across=of.tiles[1],
+        axis=axis,
+        combined=combined,
+        kc=_sum_steps(m, g.ic // g.g),
+        block_rows=of.rows,
+        block_cols=of.cols,
+        down=of.down,
+        across=of.across,
+        block_panels=block_panels,
+        channel_blocks=channel_blocks,
+        transforms_weight=transforms_weight,
+        activation=activation,
+    )
+    return _Launch(
+        kernel("winograd", dtype),
+        tiling.coefficients,
+        ints,
+        blocks * channel_blocks,
+        scratch("winograd", dtype, ints),
+        transforms_weight,
+    )
+
+
+def _panels(channels: int, itemsize: int) -> int:
+    """Panels of output channels per group."""
+    from fastconv.kernels.slots import NR
+
+    return -(-channels // NR[itemsize])
+
+
+def _weight_values(g: ConvGeometry, m: int, itemsize: int) -> int:
+    """Values of the transformed weight."""
+    from fastconv.kernels.slots import LANES, POINT_GAP
+
+    lanes = LANES[itemsize]
+    ocg = g.oc // g.g
+    points = prod(_Tiling.of(m, g.kernel).points)
+    return points * g.g * (-(-ocg // lanes) * lanes * (g.ic // g.g) + _panels(ocg, itemsize) * POINT_GAP)
+
+
+class Filters(NamedTuple):
+    """A weight as `Winograd` prepares it."""
+
+    transformed: np.ndarray
+    given: np.ndarray
+    """The weight itself, for sums without transforms."""
+    marks: np.ndarray
+    """Per filter, whether it must never be used transformed."""
+
+    @property
+    def nbytes(self) -> int:
+        return sum(array.nbytes for array in self)
+
+
+class Winograd:
+    local = True
+
+    def __init__(self, m: int) -> None:
+        self.m = m
+        self.name = f"winograd{m}"
+
+    def componentwise(self, geometry: ConvGeometry) -> bool:
+        return False
+
+    def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
+        reason = refuse_unless_real_2d(geometry, dtype)
+        if reason is not None:
+            return reason
+        if max(geometry.stride) > 1 or max(geometry.dilation) > 1:
+            return "computes stride 1 and dilation 1"
+        if not self._computes(geometry.kernel):
+            from fastconv.kernels.slots import AXES
+
+            taps = [r for m, r in AXES if m == self.m]
+            kernels = ", ".join([f"{r}×{r}" for r in taps] + [f"{r}×1 and 1×{r}" for r in taps])
+            return f"computes kernels of {kernels}, not {geometry.kh}×{geometry.kw}"
+        return None
+
+    def _computes(self, kernel: tuple[int, ...]) -> bool:
+        from fastconv.kernels.slots import AXES
+
+        return max(kernel) > 1 and all(r in (1, max(kernel)) for r in kernel) and (self.m, max(kernel)) in AXES
+
+    def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        of = _blocks(geometry, self.m, dtype.itemsize)
+        return self._seconds(geometry, dtype, of.down * of.across)
+
+    def least_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        return self._seconds(geometry, dtype, 1)
+
+    def _seconds(self, geometry: ConvGeometry, dtype: np.dtype, blocks: int) -> float:
+        """The cost of an image in `blocks` blocks."""
+        from fastconv.kernels.slots import LANES
+
+        g = geometry
+        tiling = _Tiling.of(self.m, g.kernel)
+        points = prod(tiling.points)
+        lanes, itemsize = LANES[dtype.itemsize], dtype.itemsize
+        tiles = g.n * -(-g.oh // tiling.down[0]) * -(-g.ow // tiling.across[0])
+        filters = g.g * -(-(g.oc // g.g) // lanes) * lanes * (g.ic // g.g)
+        products = 2 * points * tiles * filters
+        transformed = points * tiles * (g.ic + g.oc) * itemsize
+        images = g.n * (g.ic * g.ih * g.iw + g.oc * g.positions) * itemsize
+        weights = blocks * points * filters * itemsize  # read once per block
+        products *= 1 + 4 / _sum_steps(self.m, g.ic // g.g)  # each running sum is added to memory
+        flops, relative = 0.98 * rates().flops(itemsize), ratios()
+        transforms = transformed / 18e9 * relative.transform_seconds()
+        seconds = products / flops + transforms + images / 20e9 / relative.l3 + weights / 21e9 / relative.l3
+        return 1e-5 + seconds
+
+    def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        g = geometry
+        values = g.oc * g.ic / g.g * prod(_Tiling.of(self.m, g.kernel).points)
+        return 1e-5 + values * 0.65e-9 * ratios().transform_seconds()
+
+    def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        channels = geometry.ic // geometry.g
+        unit = float(np.finfo(dtype).eps) / 2
+        ratio = _MAX_OVER_RMS if channels > _FEW_CHANNELS else _MAX_OVER_RMS_OF_FEW
+        return ratio * unit * _rms_error(_Tiling.of(self.m, geometry.kernel), channels, _sum_steps(self.m, channels))
+
+    def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
+        launch = _launch(geometry, self.m, dtype, threads, True)
+        weight = 0 if launch.transforms_weight else _weight_values(geometry, self.m, dtype.itemsize)
+        return threads * launch.scratch + weight * dtype.itemsize
+
+    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> Filters:
+        from fastconv.kernels.slots import arguments, kernel
+
+        g, weight = geometry, np.ascontiguousarray(weight)
+        icg, ocg = g.ic // g.g, g.oc // g.g
+        tiling = _Tiling.of(self.m, g.kernel)
+        transformed = team.aligned_empty(_weight_values(g, self.m, weight.itemsize), weight.dtype)
+        marks = np.zeros(g.oc, np.uint8)
+        axis, combined = tiling.number
+        team.run_tiles(
+            kernel("winograd_weight", weight.dtype),
+            (weight, transformed, tiling.coefficients, marks),
+            arguments("winograd_weight")(
+                icg=icg, ocg=ocg, axis=axis, combined=combined, points=prod(tiling.points), taps=g.taps
+            ),
+            (),
+            g.g * _panels(ocg, weight.itemsize),
+            threads,
+        )
+        return Filters(transformed, weight, marks)
+
+    def run(
+        self,
+        geometry: ConvGeometry,
+        x: np.ndarray,
+        prepared: Filters,
+        out: np.ndarray,
+        epilogue: Epilogue,
+        threads: int,
+        max_workspace: int,
+    ) -> None:
+        unrepeatable()
+        launch = _launch(geometry, self.m, x.dtype, threads, False, element_strides(x), epilogue.activation)
+        marks = np.repeat(prepared.marks[None], geometry.n, axis=0)
+        self._run(launch, x, prepared.transformed, out, epilogue, threads, marks)
+        _sum_marked(geometry, marks, x, prepared.given, out, epilogue, threads, max_workspace)
+        write_blind(geometry, prepared.given, out, epilogue)
+
+    def run_once(
+        self,
+        geometry: ConvGeometry,
+        x: np.ndarray,
+        weight: np.ndarray,
+        out: np.ndarray,
+        epilogue: Epilogue,
+        threads: int,
+        max_workspace: int,
+    ) -> None:
+        unrepeatable()
+        launch = _launch(geometry, self.m, x.dtype, threads, True, element_strides(x), epilogue.activation)
+        if not launch.transforms_weight:
+            filters = self.prepare(geometry, weight, threads)
+            self.run(geometry, x, filters, out, epilogue, threads, max_workspace)
+            return
+        weight, marks = np.ascontiguousarray(weight), np.zeros((geometry.n, geometry.oc), np.uint8)
+        self._run(launch, x, weight, out, epilogue, threads, marks)
+        _sum_marked(geometry, marks, x, weight, out, epilogue, threads, max_workspace)
+        write_blind(geometry, weight, out, epilogue)
+
+    def _run(
+        self,
+        launch: _Launch,
+        x: np.ndarray,
+        weight: np.ndarray,
+        out: np.ndarray,
+        epilogue: Epilogue,
+        threads: int,
+        marks: np.ndarray,
+    ) -> None:
+        scratch = team.aligned_empty(threads * launch.scratch, BYTE)
+        team.run_tiles(
+            launch.kernel,
+            (x, weight, epilogue.bias, out, scratch, launch.coefficients, marks),
+            launch.arguments,
+            (epilogue.parameter,),
+            launch.tiles,
+            threads,
+        )
+
+
+def _sum_marked(
+    g: ConvGeometry,
+    marks: np.ndarray,
+    x: np.ndarray,
+    weight: np.ndarray,
+    out: np.ndarray,
+    epilogue: Epilogue,
+    threads: int,
+    max_workspace: int,
+) -> None:
+    """Compute the marked output channels of images without transforms."""
+    if not np.count_nonzero(marks):
+        return
+    icg, ocg = g.ic // g.g, g.oc // g.g
+    for image, group in zip(*np.nonzero(marks.reshape(g.n, g.g, ocg).any(2)), strict=True):
+        filters = group * ocg + np.flatnonzero(marks[image, group * ocg : (group + 1) * ocg])
+        part = replace(g, n=1, g=1, ic=icg, oc=filters.size)
+        result = np.empty(part.out_shape, out.dtype)
+        bias = None if epilogue.bias is None else epilogue.bias[filters]
+        Implicit().run_once(
+            part,
+            x[image : image + 1, group * icg : (group + 1) * icg],
+            weight.reshape(g.weight_shape)[filters],
+            result,
+            Epilogue(bias, epilogue.activation, epilogue.parameter),
+            threads,
+            max_workspace,
+        )
+        out[image, filters] = result[0]

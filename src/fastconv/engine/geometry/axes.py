@@ -1,0 +1,217 @@
+"""Arithmetic of axes: extents, padding and strides, as validated Python integers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence, Sized
+from functools import cached_property
+from itertools import islice
+from math import prod
+from operator import index
+from typing import Any
+
+from fastconv.errors import GeometryError
+
+Padding = int | str | Sequence[int] | Sequence[Sequence[int]]
+
+# Entries per cache of problems: a plan takes up to 10 KB, and a program may keep coming up with new shapes.
+REMEMBERED = 1024
+
+AXES = "dhw"
+PADS = (("pf", "pk"), ("pt", "pb"), ("pl", "pr"))
+
+# Kernels index bytes with signed 64-bit integers, and the widest element (clongdouble) takes 32 bytes.
+MAX_ELEMENTS = sys.maxsize // 32
+
+
+def output_extent(extent: int, padding: tuple[int, int], kernel: int, stride: int, dilation: int) -> int:
+    """The number of kernel positions along one axis; zero or negative if the kernel does not fit.
+
+    Examples
+    --------
+    >>> output_extent(227, (0, 0), 11, 4, 1)
+    55
+    """
+    return (extent + sum(padding) - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def same_padding(kernel: Sequence[int], dilation: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """The (begin, end) padding per axis that keeps the extent at stride 1; if odd, the larger half goes to the end.
+
+    Examples
+    --------
+    >>> same_padding((3, 4), (2, 1))
+    ((2, 2), (1, 2))
+    """
+    totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+    return tuple((total // 2, total - total // 2) for total in totals)
+
+
+def integers(name: str, value: Any, ndim: int, minimum: int) -> tuple[int, ...]:
+    """`value` as one integer per axis; an int, or a sequence of one int, applies to all axes."""
+    try:
+        values = (index(value),) * ndim
+    except TypeError:
+        try:
+            values = tuple(index(v) for v in islice(value, ndim + 1))
+        except TypeError:
+            raise GeometryError(f"{name}={value!r}: expected an int or a sequence of {ndim} ints") from None
+    if len(values) == 1:
+        values *= ndim
+    if len(values) != ndim:
+        raise GeometryError(f"{name}={value!r}: expected an int or {ndim} ints, one per axis")
+    if min(values) < minimum:
+        raise GeometryError(f"{name}={value!r}: expected every value to be at least {minimum}")
+    return values
+
+
+def padding_pairs(
+    padding: Padding, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> tuple[tuple[int, int], ...]:
+    """`padding` as (begin, end) per axis."""
+    ndim = len(kernel)
+    if isinstance(padding, str):
+        if padding == "valid":
+            return ((0, 0),) * ndim
+        if padding != "same":
+            raise GeometryError(f"padding={padding!r}: expected 'same', 'valid', ints or (begin, end) pairs")
+        if max(stride) > 1:
+            raise GeometryError(f"padding='same': needs stride 1, got stride={tuple(stride)}")
+        return same_padding(kernel, dilation)
+    if isinstance(padding, Sequence) and any(isinstance(side, Sequence) for side in padding):
+        if len(padding) != ndim or not all(isinstance(side, Sequence) and len(side) == 2 for side in padding):
+            raise GeometryError(f"padding={padding!r}: expected {ndim} (begin, end) pairs, one per axis")
+        return tuple(integers("padding", pair, 2, 0) for pair in padding)  # type: ignore[misc]
+    return tuple((p, p) for p in integers("padding", padding, ndim, 0))
+
+
+def exact(value: Any) -> Any:
+    """`value` as ints, strings and short tuples of them, to be the key of a cache: a dictionary would take 2.0 for 2.
+
+    Raises ``TypeError`` for anything else, which validation then names in its own error.
+    """
+    kind = type(value)
+    if kind is int or kind is str or value is None:
+        return value
+    if kind is tuple and len(value) <= len(AXES):
+        return tuple([item if type(item) is int else exact(item) for item in value])  # the common case, without errors
+    try:
+        return index(value)
+    except TypeError:
+        if isinstance(value, Sized) and len(value) <= len(AXES):
+            return tuple(map(exact, value))  # type: ignore[call-overload]
+        raise
+
+
+def checked_shape(name: str, shape: Sequence[int]) -> tuple[int, ...]:
+    """`shape` as a tuple of Python's ints, which cannot overflow."""
+    try:
+        return tuple(map(index, shape))
+    except TypeError:
+        raise GeometryError(f"{name}={shape!r}: expected a sequence of ints") from None
+
+
+def checked_bytes(name: str, value: int) -> int:
+    """`value` as a number of bytes, a Python int."""
+    try:
+        count = index(value)
+    except TypeError:
+        count = -1
+    if count < 0:
+        raise ValueError(f"{name}={value!r}: expected a number of bytes, an int of at least 0")
+    return count
+
+
+def mode_padding(mode: str, kernel: Sequence[int], flipped: bool) -> tuple[tuple[int, int], ...]:
+    """The (begin, end) padding per axis for SciPy's output modes: full, same or valid.
+
+    The centre of an even kernel is the tap before its middle, ``(k - 1) // 2``, in the order of the caller:
+    counted from the other end where the kernel has been `flipped`. An empty kernel has negative padding.
+
+    Examples
+    --------
+    >>> mode_padding("same", (3, 4), flipped=False), mode_padding("same", (3, 4), flipped=True)
+    (((1, 1), (1, 2)), ((1, 1), (2, 1)))
+    """
+    if mode == "full":
+        return tuple((k - 1, k - 1) for k in kernel)
+    if mode == "valid":
+        return ((0, 0),) * len(kernel)
+    if mode != "same":
+        raise GeometryError(f"mode={mode!r}: expected 'full', 'same' or 'valid'")
+    return tuple((k // 2, (k - 1) // 2) if flipped else ((k - 1) // 2, k // 2) for k in kernel)
+
+
+def checked_output(owner: Axes, extents: Iterable[int], shapes: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
+    """`extents`, after checking that the output is not empty and that every array can be addressed."""
+    extents = tuple(extents)
+    if min(extents) <= 0:
+        raise GeometryError(
+            f"the output would be {times(extents)}: dilation * (kernel - 1) + 1 is "
+            f"{times(d * (k - 1) + 1 for k, d in zip(owner.kernel, owner.dilation, strict=True))}, larger than "
+            f"the padded input {times(i + sum(p) for i, p in zip(owner.extent, owner.padding, strict=True))} "
+            f"(input {times(owner.extent)}, kernel {times(owner.kernel)}, stride {times(owner.stride)}, "
+            f"padding {owner.padding}, dilation {times(owner.dilation)})"
+        )
+    reach = max(
+        max(i + sum(p), d * max(k - 1, 1), s)
+        for i, p, k, d, s in zip(owner.extent, owner.padding, owner.kernel, owner.dilation, owner.stride, strict=True)
+    )
+    for shape in (*shapes, (*owner.batch_and_channels, *extents), (reach,)):
+        if prod(shape) > MAX_ELEMENTS:
+            raise GeometryError(
+                f"an array of shape {shape} has more elements than memory has addresses "
+                f"(input {times(owner.extent)}, kernel {times(owner.kernel)}, stride {times(owner.stride)}, "
+                f"padding {owner.padding}, dilation {times(owner.dilation)})"
+            )
+    return extents
+
+
+def times(values: Iterable[int]) -> str:
+    return "×".join(map(str, values))
+
+
+class Axes:
+    """Accessors with the conventional names, one per axis.
+
+    A 1-D problem has height 1: ``ih``, ``kh``, ``oh`` are 1, and so on. Each value is computed once, since strategies
+    read about twenty of them in every call of a planned problem.
+    """
+
+    extent: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    out_extent: tuple[int, ...]
+
+    @property
+    def batch_and_channels(self) -> tuple[int, int]:
+        """The leading extents of the output."""
+        raise NotImplementedError
+
+    ih = cached_property(lambda self: self.extent[-2] if self.ndim > 1 else 1)
+    iw = cached_property(lambda self: self.extent[-1])
+    kh = cached_property(lambda self: self.kernel[-2] if self.ndim > 1 else 1)
+    kw = cached_property(lambda self: self.kernel[-1])
+    oh = cached_property(lambda self: self.out_extent[-2] if self.ndim > 1 else 1)
+    ow = cached_property(lambda self: self.out_extent[-1])
+    sh = cached_property(lambda self: self.stride[-2] if self.ndim > 1 else 1)
+    sw = cached_property(lambda self: self.stride[-1])
+    dh = cached_property(lambda self: self.dilation[-2] if self.ndim > 1 else 1)
+    dw = cached_property(lambda self: self.dilation[-1])
+    pt = cached_property(lambda self: self.padding[-2][0] if self.ndim > 1 else 0)
+    pb = cached_property(lambda self: self.padding[-2][1] if self.ndim > 1 else 0)
+    pl = cached_property(lambda self: self.padding[-1][0])
+    pr = cached_property(lambda self: self.padding[-1][1])
+    ndim = cached_property(lambda self: len(self.extent))
+
+    @cached_property
+    def taps(self) -> int:
+        """Kernel positions."""
+        return prod(self.kernel)
+
+    @cached_property
+    def positions(self) -> int:
+        """Output positions of one plane."""
+        return prod(self.out_extent)

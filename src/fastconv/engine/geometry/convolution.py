@@ -1,0 +1,501 @@
+"""The geometry of a convolution, and the phases of its adjoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import product
+from math import gcd, prod
+from typing import Any, NamedTuple, Self
+
+from fastconv.engine.geometry.axes import (
+    AXES,
+    MAX_ELEMENTS,
+    Axes,
+    Padding,
+    checked_output,
+    integers,
+    output_extent,
+    padding_pairs,
+    times,
+)
+from fastconv.engine.geometry.descriptors import Fields, format_axes, format_each, format_padding
+from fastconv.errors import GeometryError
+
+
+@dataclass(frozen=True)
+class ConvGeometry(Axes):
+    """One convolution problem of 1, 2 or 3 spatial axes.
+
+    Build it with `from_shapes` or `parse`; every instance is valid. Tuples hold one entry per axis;
+    `padding` holds ``(begin, end)`` per axis.
+
+    Examples
+    --------
+    >>> g = ConvGeometry.parse("n1 ic64 oc64 ih56 iw56 kh3 kw3 s1 p1")
+    >>> g.out_shape
+    (1, 64, 56, 56)
+    >>> str(g)
+    'n1 ic64 oc64 ih56 iw56 kh3 kw3 s1 p1'
+    """
+
+    n: int
+    g: int
+    ic: int
+    oc: int
+    extent: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    out_extent: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.g < 1:
+            raise GeometryError(f"groups={self.g}: expected at least 1")
+        if self.n < 0:
+            raise GeometryError(f"n={self.n}: expected a batch of at least 0")
+        if min(self.ic, self.oc, *self.extent, *self.kernel) < 1:
+            raise GeometryError(
+                f"input with {self.ic} channels of {times(self.extent)} and weight with {self.oc} filters of "
+                f"{times(self.kernel)}: expected at least 1 of each (only the batch may be empty)"
+            )
+        for name, channels in (("input", self.ic), ("output", self.oc)):
+            if channels % self.g != 0:
+                raise GeometryError(f"groups={self.g}: does not divide {channels} {name} channels")
+        extents = map(output_extent, self.extent, self.padding, self.kernel, self.stride, self.dilation)
+        object.__setattr__(self, "out_extent", checked_output(self, extents, (self.x_shape, self.weight_shape)))
+        # Looked up several times in every call.
+        object.__setattr__(
+            self,
+            "_hash",
+            hash((self.n, self.g, self.weight_shape, self.extent, self.stride, self.dilation, self.padding)),
+        )
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @classmethod
+    def from_shapes(
+        cls,
+        x_shape: Sequence[int],
+        weight_shape: Sequence[int],
+        *,
+        stride: int | Sequence[int] = 1,
+        padding: Padding = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+    ) -> Self:
+        """The geometry of ``conv(x, weight)`` for ``x (N, C, *extent)`` or ``(C, *extent)``."""
+        ndim = len(weight_shape) - 2
+        shapes = f"x of shape {tuple(x_shape)}, weight of shape {tuple(weight_shape)}"
+        if not 1 <= ndim <= len(AXES):
+            raise GeometryError(
+                f"{shapes}: expected a weight of (oc, ic / groups, *kernel) with 1 to {len(AXES)} kernel axes"
+            )
+        if len(x_shape) not in (ndim + 1, ndim + 2):
+            raise GeometryError(
+                f"{shapes}: expected x of {ndim + 2} axes (batch, channels, *extent), or {ndim + 1} without batch"
+            )
+        if 0 in x_shape[-ndim - 1 :] or 0 in weight_shape:
+            raise GeometryError(f"{shapes}: only the batch may be empty")
+        (g,) = integers("groups", groups, 1, 1)
+        n, ic = (1, *x_shape)[-ndim - 2 : -ndim]
+        oc = weight_shape[0]
+        if ic != weight_shape[1] * g or oc % g != 0:
+            raise GeometryError(
+                f"{shapes}, groups={g}: the weight expects {weight_shape[1] * g} input channels (its axis 1 times "
+                f"groups) and a multiple of {g} filters"
+            )
+        strides = integers("stride", stride, ndim, 1)
+        dilations = integers("dilation", dilation, ndim, 1)
+        kernel = tuple(weight_shape[2:])
+        try:
+            return cls(
+                n=n,
+                g=g,
+                ic=ic,
+                oc=oc,
+                extent=tuple(x_shape[-ndim:]),
+                kernel=kernel,
+                stride=strides,
+                dilation=dilations,
+                padding=padding_pairs(padding, kernel, strides, dilations),
+            )
+        except GeometryError as error:
+            raise GeometryError(f"{shapes}: {error}") from None
+
+    @classmethod
+    def of_weight(
+        cls,
+        weight_shape: Sequence[int],
+        *,
+        stride: int | Sequence[int] = 1,
+        padding: Padding = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+    ) -> Self:
+        """The problem of a weight without an image: one image, as large as the dilated kernel.
+
+        Arguments that raise here would not fit any image.
+        """
+        ndim = len(weight_shape) - 2
+        shape = f"weight of shape {tuple(weight_shape)}"
+        if not 1 <= ndim <= len(AXES):
+            raise GeometryError(f"{shape}: expected (oc, ic / groups, *kernel) with 1 to {len(AXES)} kernel axes")
+        if 0 in weight_shape:
+            raise GeometryError(f"{shape}: may not be empty")
+        (g,) = integers("groups", groups, 1, 1)
+        strides = integers("stride", stride, ndim, 1)
+        dilations = integers("dilation", dilation, ndim, 1)
+        oc, channels, *kernel = weight_shape
+        try:
+            return cls(
+                n=1,
+                g=g,
+                ic=channels * g,
+                oc=oc,
+                extent=tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)),
+                kernel=tuple(kernel),
+                stride=strides,
+                dilation=dilations,
+                padding=padding_pairs(padding, kernel, strides, dilations),
+            )
+        except GeometryError as error:
+            raise GeometryError(f"{shape}: {error}") from None
+
+    @classmethod
+    def of_transposed(
+        cls,
+        x_shape: Sequence[int],
+        weight_shape: Sequence[int],
+        *,
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] = 0,
+        output_padding: int | Sequence[int] = 0,
+        groups: int = 1,
+        dilation: int | Sequence[int] = 1,
+    ) -> Self:
+        """The convolution whose adjoint is ``conv_transpose(x, weight)``, ``weight (C, OC / groups, *kernel)``.
+
+        `x` has the shape of its output, and the result that of its input. Its padding at the end is `padding` minus
+        `output_padding`; that may be negative, which only an adjoint allows.
+        """
+        ndim = len(weight_shape) - 2
+        shapes = f"x of shape {tuple(x_shape)}, weight of shape {tuple(weight_shape)}"
+        if not 1 <= ndim <= len(AXES):
+            raise GeometryError(
+                f"{shapes}: expected a weight of (ic, oc / groups, *kernel) with 1 to {len(AXES)} kernel axes"
+            )
+        if len(x_shape) not in (ndim + 1, ndim + 2):
+            raise GeometryError(
+                f"{shapes}: expected x of {ndim + 2} axes (batch, channels, *extent), or {ndim + 1} without batch"
+            )
+        if 0 in x_shape[-ndim - 1 :] or 0 in weight_shape:
+            raise GeometryError(f"{shapes}: only the batch may be empty")
+        (g,) = integers("groups", groups, 1, 1)
+        n, channels = (1, *x_shape)[-ndim - 2 : -ndim]
+        if channels != weight_shape[0] or channels % g != 0:
+            raise GeometryError(
+                f"{shapes}, groups={g}: the weight expects {weight_shape[0]} input channels (its axis 0), a multiple "
+                "of groups"
+            )
+        strides, dilations = integers("stride", stride, ndim, 1), integers("dilation", dilation, ndim, 1)
+        pads, more = integers("padding", padding, ndim, 0), integers("output_padding", output_padding, ndim, 0)
+        if any(extra >= max(s, d) for extra, s, d in zip(more, strides, dilations, strict=True)):
+            raise GeometryError(
+                f"output_padding={output_padding!r}: expected less than stride or dilation along every axis"
+            )
+        kernel = tuple(weight_shape[2:])
+        extent = tuple(
+            (i - 1) * s - 2 * p + d * (k - 1) + extra + 1
+            for i, k, s, d, p, extra in zip(x_shape[-ndim:], kernel, strides, dilations, pads, more, strict=True)
+        )
+        if min(extent) <= 0:
+            raise GeometryError(
+                f"{shapes}: the output would be {times(extent)} (stride {times(strides)}, padding {times(pads)}, "
+                f"output_padding {times(more)}, dilation {times(dilations)})"
+            )
+        try:
+            return cls(
+                n=n,
+                g=g,
+                ic=weight_shape[1] * g,
+                oc=channels,
+                extent=extent,
+                kernel=kernel,
+                stride=strides,
+                dilation=dilations,
+                padding=tuple((p, p - extra) for p, extra in zip(pads, more, strict=True)),
+            )
+        except GeometryError as error:
+            raise GeometryError(f"{shapes}: {error}") from None
+
+    @classmethod
+    def of_windows(
+        cls,
+        x_shape: Sequence[int],
+        kernel_size: int | Sequence[int],
+        *,
+        stride: int | Sequence[int] = 1,
+        padding: Padding = 0,
+        dilation: int | Sequence[int] = 1,
+    ) -> Self:
+        """The windows of ``x (N, C, H, W)`` or ``(C, H, W)``, as the depthwise problem that visits each of them."""
+        shape = f"x of shape {tuple(x_shape)}"
+        if len(x_shape) not in (3, 4):
+            raise GeometryError(f"{shape}: expected 4 axes (batch, channels, height, width), or 3 without batch")
+        kernel = integers("kernel_size", kernel_size, 2, 1)
+        strides = integers("stride", stride, 2, 1)
+        dilations = integers("dilation", dilation, 2, 1)
+        n, c = (1, *x_shape)[-4:-2]
+        try:
+            geometry = cls(
+                n=n,
+                g=max(1, c),
+                ic=c,
+                oc=c,
+                extent=tuple(x_shape[-2:]),
+                kernel=kernel,
+                stride=strides,
+                dilation=dilations,
+                padding=padding_pairs(padding, kernel, strides, dilations),
+            )
+            if prod(geometry.columns_shape) > MAX_ELEMENTS:
+                raise GeometryError(
+                    f"columns of shape {geometry.columns_shape} have more elements than memory has addresses"
+                )
+        except GeometryError as error:
+            raise GeometryError(f"{shape}: {error}") from None
+        return geometry
+
+    @classmethod
+    def of_columns(
+        cls,
+        columns_shape: Sequence[int],
+        output_size: int | Sequence[int],
+        kernel_size: int | Sequence[int],
+        *,
+        stride: int | Sequence[int] = 1,
+        padding: Padding = 0,
+        dilation: int | Sequence[int] = 1,
+    ) -> Self:
+        """The windows that an im2col matrix ``(N, C * KH * KW, L)`` or ``(C * KH * KW, L)`` holds."""
+        shape = f"columns of shape {tuple(columns_shape)}"
+        if len(columns_shape) not in (2, 3):
+            raise GeometryError(f"{shape}: expected (N, C * KH * KW, L) or (C * KH * KW, L)")
+        extent = integers("output_size", output_size, 2, 1)
+        kernel = integers("kernel_size", kernel_size, 2, 1)
+        n, rows, _ = (1, *columns_shape)[-3:]
+        if rows <= 0 or rows % prod(kernel) != 0:
+            raise GeometryError(
+                f"{shape}: expected a multiple of the {prod(kernel)} taps of kernel {times(kernel)} as rows, got {rows}"
+            )
+        geometry = cls.of_windows(
+            (n, rows // prod(kernel), *extent), kernel, stride=stride, padding=padding, dilation=dilation
+        )
+        expected = geometry.columns_shape[-len(columns_shape) :]
+        if expected != tuple(columns_shape):
+            raise GeometryError(
+                f"{shape}: expected {expected}, for {times(geometry.out_extent)} windows of {times(extent)} pixels"
+            )
+        return geometry
+
+    @classmethod
+    def parse(cls, descriptor: str) -> Self:
+        """Read a descriptor; the inverse of `str`."""
+        fields = Fields(descriptor)
+        window = fields.take_window()
+        return fields.build(
+            cls,
+            n=fields.take("n", 1),
+            g=fields.take("g", 1),
+            ic=fields.take("ic"),
+            oc=fields.take("oc"),
+            **window,
+        )
+
+    def __str__(self) -> str:
+        groups = [f"g{self.g}"] if self.g > 1 else []
+        dilation = format_axes("d", self.dilation) if set(self.dilation) != {1} else []
+        return " ".join(
+            [
+                f"n{self.n}",
+                *groups,
+                f"ic{self.ic}",
+                f"oc{self.oc}",
+                *format_each("i", self.extent),
+                *format_each("k", self.kernel),
+                *format_axes("s", self.stride),
+                *dilation,
+                *format_padding(self.padding),
+            ]
+        )
+
+    def as_2d(self) -> ConvGeometry:
+        """A 1-D problem as the 2-D one of height 1."""
+        if self.ndim != 1:
+            return self
+        return ConvGeometry(
+            n=self.n,
+            g=self.g,
+            ic=self.ic,
+            oc=self.oc,
+            extent=(1, *self.extent),
+            kernel=(1, *self.kernel),
+            stride=(1, *self.stride),
+            dilation=(1, *self.dilation),
+            padding=((0, 0), *self.padding),
+        )
+
+    def one_depth(self) -> ConvGeometry:
+        """One output depth of a 3-D problem as a 2-D problem, with one input channel per channel and depth tap."""
+        return replace(
+            self,
+            ic=self.ic * self.kernel[0],
+            extent=self.extent[1:],
+            kernel=self.kernel[1:],
+            stride=self.stride[1:],
+            dilation=self.dilation[1:],
+            padding=self.padding[1:],
+        )
+
+    def depths(self, z: int) -> tuple[slice, slice]:
+        """The depth taps of a 3-D problem that lie inside the input at output depth `z`, and the depths they read."""
+        step, first = self.dilation[0], z * self.stride[0] - self.padding[0][0]
+        begin = min(self.kernel[0], max(0, -(first // step)))
+        end = max(begin, min(self.kernel[0], -(-(self.extent[0] - first) // step)))
+        if begin == end:
+            return slice(begin, end), slice(0, 0)
+        return slice(begin, end), slice(first + begin * step, first + (end - 1) * step + 1, step)
+
+    def blind_outputs(self, axis: int) -> list[int]:
+        """The outputs along an axis that see nothing but padding: past the image, or between its taps.
+
+        Examples
+        --------
+        >>> ConvGeometry.parse("ic1 oc1 i2 k3 p4").blind_outputs(0)
+        [0, 1, 6, 7]
+        """
+        extent, k, stride, dilation = self.extent[axis], self.kernel[axis], self.stride[axis], self.dilation[axis]
+        begin, end = self.padding[axis]
+        if max(begin, end) <= dilation * (k - 1) and dilation <= extent:
+            return []  # a window over an edge has a tap within a dilation of it
+
+        def blind(output: int) -> bool:
+            first = output * stride - begin
+            tap = max(0, -(first // dilation))  # the first tap that is not before the image
+            return tap >= k or first + tap * dilation >= extent
+
+        return [output for output in range(self.out_extent[axis]) if blind(output)]
+
+    @property
+    def batch_and_channels(self) -> tuple[int, int]:
+        """The leading extents of the output."""
+        return self.n, self.oc
+
+    @cached_property
+    def x_shape(self) -> tuple[int, ...]:
+        return (self.n, self.ic, *self.extent)
+
+    @cached_property
+    def weight_shape(self) -> tuple[int, ...]:
+        return (self.oc, self.ic // self.g, *self.kernel)
+
+    @cached_property
+    def out_shape(self) -> tuple[int, ...]:
+        return (self.n, self.oc, *self.out_extent)
+
+    def adjoint(self) -> tuple[Phase, ...]:
+        """The adjoint, which maps outputs to inputs, as convolutions of stride 1, one per phase of the stride.
+
+        Inputs that belong to no phase are zero: no window sees them.
+
+        Examples
+        --------
+        >>> [str(phase.geometry) for phase in ConvGeometry.parse("ic8 oc4 iw9 kw3 s2 p1").adjoint()]
+        ['n1 ic4 oc8 iw5 kw2 s1 p0', 'n1 ic4 oc8 iw5 kw1 s1 p0']
+        """
+        sides = (
+            (begin, *rest)
+            for (begin, _), *rest in zip(
+                self.padding, self.extent, self.out_extent, self.kernel, self.stride, self.dilation, strict=True
+            )
+        )
+        axes = [list(_axis_phases(*side)) for side in sides]
+        return tuple(self._phase(*zip(*phase, strict=True)) for phase in product(*axes))
+
+    def _phase(self, extent: Any, kernel: Any, dilation: Any, padding: Any, taps: Any, seen: Any, target: Any) -> Phase:
+        geometry = ConvGeometry(
+            n=self.n,
+            g=self.g,
+            ic=self.oc,
+            oc=self.ic,
+            extent=extent,
+            kernel=kernel,
+            stride=(1,) * self.ndim,
+            dilation=dilation,
+            padding=padding,
+        )
+        return Phase(geometry, taps, seen, target)
+
+    @property
+    def columns_shape(self) -> tuple[int, int, int]:
+        """Shape of a batch's im2col matrices: one row per channel and tap, one column per output position."""
+        return self.n, self.ic * self.taps, self.positions
+
+    @property
+    def reduction(self) -> int:
+        """Number of products summed for one output, the K of its GEMM."""
+        return self.ic // self.g * self.taps
+
+    @property
+    def flops(self) -> int:
+        """Multiplications and additions of the direct algorithm."""
+        return 2 * self.n * self.oc * self.positions * self.reduction
+
+
+class Phase(NamedTuple):
+    """One part of a convolution's adjoint: inputs that are a stride apart, computed by a convolution of the outputs.
+
+    Slices hold one entry per axis.
+    """
+
+    geometry: ConvGeometry
+    taps: tuple[slice, ...]
+    """The taps of the kernel that reach these inputs, reversed."""
+    seen: tuple[slice, ...]
+    """The outputs that read these inputs."""
+    target: tuple[slice, ...]
+    """These inputs."""
+
+
+def _axis_phases(
+    begin: int, extent: int, outputs: int, kernel: int, stride: int, dilation: int
+) -> Iterator[tuple[int, int, int, tuple[int, int], slice, slice, slice]]:
+    """The phases along one axis that any tap reaches: extent, kernel, dilation, padding, taps, seen, target.
+
+    Tap i of output r reads input ``y = r * stride + i * dilation - begin``. Taps of the same phase
+    ``(y + begin) % stride`` are `step` apart, and from one to the next r changes by `apart`.
+    """
+    step, apart = stride // gcd(stride, dilation), dilation // gcd(stride, dilation)
+    for tap in range(min(kernel, step)):
+        count = -(-(kernel - tap) // step)
+        first = (tap * dilation - begin) % stride
+        inputs = -(-(extent - first) // stride)
+        before = (count - 1) * apart - (first + begin - tap * dilation) // stride
+        after = inputs - outputs + (count - 1) * apart - before
+        # Where padding would be negative, outputs that only read other inputs are cut off.
+        seen = slice(max(0, -before), outputs + min(0, after))
+        if inputs > 0 and seen.start < seen.stop:
+            yield (
+                seen.stop - seen.start,
+                count,
+                apart if count > 1 else 1,
+                (max(0, before), max(0, after)),
+                slice(tap + (count - 1) * step, None, -step),
+                seen,
+                slice(first, None, stride),
+            )

@@ -1,0 +1,333 @@
+"""The geometry of pooling: regular windows, windows of uneven extents, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence, Sized
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from math import prod
+from operator import index
+from typing import Any, Self
+
+from fastconv.engine.geometry.axes import MAX_ELEMENTS, Axes, checked_output, integers, output_extent, times
+from fastconv.engine.geometry.convolution import ConvGeometry
+from fastconv.engine.geometry.descriptors import Fields, format_axes, format_each, format_padding
+from fastconv.errors import GeometryError
+
+
+def pool_strides(stride: Any, kernel: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides of a pooling window, by default (``None`` or empty) the kernel's extents."""
+    if stride is None or (isinstance(stride, tuple | list) and not stride):
+        return kernel
+    return integers("stride", stride, len(kernel), 1)
+
+
+@dataclass(frozen=True)
+class PoolGeometry(Axes):
+    """One pooling problem of 1, 2 or 3 spatial axes; padding is equal on both sides of an axis.
+
+    With `ceil_mode` the output extent is rounded up, except that a window never starts past the input
+    and its leading padding.
+
+    Examples
+    --------
+    >>> PoolGeometry.parse("n1 c64 ih112 iw112 kh3 kw3 s2 p1").out_shape
+    (1, 64, 56, 56)
+    """
+
+    n: int
+    c: int
+    extent: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    ceil_mode: bool = False
+    out_extent: tuple[int, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.n < 0:
+            raise GeometryError(f"n={self.n}: expected a batch of at least 0")
+        if min(self.c, *self.extent) < 1:
+            raise GeometryError(
+                f"input with {self.c} channels of {times(self.extent)}: expected at least 1 of each "
+                "(only the batch may be empty)"
+            )
+        for (begin, end), k in zip(self.padding, self.kernel, strict=True):
+            if begin != end or begin > k // 2:
+                raise GeometryError(
+                    f"padding={self.padding}: expected equal sides, at most half the kernel {times(self.kernel)}"
+                )
+        extents = map(self._windows, self.extent, self.padding, self.kernel, self.stride, self.dilation)
+        object.__setattr__(self, "out_extent", checked_output(self, extents, (self.x_shape,)))
+
+    def _windows(self, extent: int, padding: tuple[int, int], kernel: int, stride: int, dilation: int) -> int:
+        begin, end = padding
+        if not self.ceil_mode:
+            return output_extent(extent, padding, kernel, stride, dilation)
+        windows = output_extent(extent, (begin, end + stride - 1), kernel, stride, dilation)
+        return windows - ((windows - 1) * stride >= extent + begin)
+
+    @classmethod
+    def from_shapes(
+        cls,
+        x_shape: Sequence[int],
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] | None = None,
+        padding: int | Sequence[int] = 0,
+        dilation: int | Sequence[int] = 1,
+        *,
+        ndim: int = 2,
+        ceil_mode: bool = False,
+    ) -> Self:
+        """The geometry of ``pool(x)`` for ``x (N, C, *extent)`` or ``(C, *extent)``.
+
+        `stride` defaults to the kernel.
+        """
+        _checked_pool_input(x_shape, ndim)
+        kernel = integers("kernel_size", kernel_size, ndim, 1)
+        n, c = (1, *x_shape)[-ndim - 2 : -ndim]
+        try:
+            return cls(
+                n=n,
+                c=c,
+                extent=tuple(x_shape[-ndim:]),
+                kernel=kernel,
+                stride=pool_strides(stride, kernel),
+                dilation=integers("dilation", dilation, ndim, 1),
+                padding=tuple((p, p) for p in integers("padding", padding, ndim, 0)),
+                ceil_mode=bool(ceil_mode),
+            )
+        except GeometryError as error:
+            raise GeometryError(f"x of shape {tuple(x_shape)}: {error}") from None
+
+    @classmethod
+    def parse(cls, descriptor: str) -> Self:
+        """Read a descriptor; the inverse of `str`. The word ``ceil`` sets `ceil_mode`."""
+        fields = Fields(descriptor)
+        ceil_mode = fields.take_word("ceil")
+        window = fields.take_window()
+        return fields.build(cls, n=fields.take("n", 1), c=fields.take("c"), ceil_mode=ceil_mode, **window)
+
+    def __str__(self) -> str:
+        dilation = format_axes("d", self.dilation) if set(self.dilation) != {1} else []
+        return " ".join(
+            [f"n{self.n}", f"c{self.c}"]
+            + format_each("i", self.extent)
+            + format_each("k", self.kernel)
+            + format_axes("s", self.stride)
+            + dilation
+            + format_padding(self.padding)
+            + ["ceil"] * self.ceil_mode
+        )
+
+    def as_2d(self) -> PoolGeometry:
+        """A 1-D problem as the 2-D one of height 1."""
+        if self.ndim != 1:
+            return self
+        return PoolGeometry(
+            n=self.n,
+            c=self.c,
+            extent=(1, *self.extent),
+            kernel=(1, *self.kernel),
+            stride=(1, *self.stride),
+            dilation=(1, *self.dilation),
+            padding=((0, 0), *self.padding),
+            ceil_mode=self.ceil_mode,
+        )
+
+    def as_sum(self) -> ConvGeometry:
+        """The depthwise convolution with windows of ones; its padding may be negative, which only an adjoint allows."""
+        ends = (
+            (o - 1) * s + d * (k - 1) + 1 - i - begin
+            for o, s, d, k, i, (begin, _) in zip(
+                self.out_extent, self.stride, self.dilation, self.kernel, self.extent, self.padding, strict=True
+            )
+        )
+        return ConvGeometry(
+            n=self.n,
+            g=self.c,
+            ic=self.c,
+            oc=self.c,
+            extent=self.extent,
+            kernel=self.kernel,
+            stride=self.stride,
+            dilation=self.dilation,
+            padding=tuple((begin, end) for (begin, _), end in zip(self.padding, ends, strict=True)),
+        )
+
+    def counts(self, include_padding: bool) -> tuple[list[int], ...]:
+        """The number of taps of each window along each axis, in the input with or without its padding, for dilation 1.
+
+        Examples
+        --------
+        >>> PoolGeometry.from_shapes((1, 5), 3, 2, 1, ndim=1, ceil_mode=True).counts(include_padding=False)
+        ([2, 3, 2],)
+        """
+
+        def of_axis(i: int, o: int, k: int, s: int, padding: tuple[int, int]) -> list[int]:
+            begin, end = padding if include_padding else (0, 0)
+            # Windows `first` to `last` are whole: none of their taps is clipped.
+            first = min(o, -((begin - padding[0]) // s))
+            last = max(first, min(o, (i + end + padding[0] - k) // s + 1))
+            starts = [window * s - padding[0] for window in (*range(first), *range(last, o))]
+            clipped = [min(start + k, i + end) - max(start, -begin) for start in starts]
+            return clipped[:first] + [k] * (last - first) + clipped[first:]
+
+        axes = zip(self.extent, self.out_extent, self.kernel, self.stride, self.padding, strict=True)
+        return tuple(of_axis(*axis) for axis in axes)
+
+    @property
+    def batch_and_channels(self) -> tuple[int, int]:
+        """The leading extents of the output."""
+        return self.n, self.c
+
+    @cached_property
+    def x_shape(self) -> tuple[int, ...]:
+        return (self.n, self.c, *self.extent)
+
+    @cached_property
+    def out_shape(self) -> tuple[int, ...]:
+        return (self.n, self.c, *self.out_extent)
+
+
+def _checked_pool_input(x_shape: Sequence[int], ndim: int) -> None:
+    if len(x_shape) not in (ndim + 1, ndim + 2):
+        raise GeometryError(
+            f"x of shape {tuple(x_shape)}: expected {ndim + 2} axes (batch, channels, *extent), "
+            f"or {ndim + 1} without batch"
+        )
+
+
+def _checked_extents(x_shape: Sequence[int], ndim: int) -> tuple[int, ...]:
+    """The spatial extents of an input that can be pooled."""
+    _checked_pool_input(x_shape, ndim)
+    if min(x_shape[-ndim - 1 :]) < 1:
+        raise GeometryError(f"x of shape {tuple(x_shape)}: expected at least 1 channel and extents of at least 1")
+    return tuple(x_shape[-ndim:])
+
+
+def adaptive_extents(
+    x_shape: Sequence[int], output_size: int | Sequence[int | None] | None, ndim: int
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The extents of input and output of adaptive pooling; ``None`` keeps an extent.
+
+    Window o covers ``floor(o * in / out) <= i < ceil((o + 1) * in / out)``.
+
+    Examples
+    --------
+    >>> adaptive_extents((1, 8, 10, 12), (None, 5), 2)
+    ((10, 12), (10, 5))
+    """
+    extent = _checked_extents(x_shape, ndim)
+    try:
+        sizes = (output_size if output_size is None else index(output_size),) * ndim  # type: ignore[arg-type]
+    except TypeError:
+        sizes = tuple(islice(output_size, ndim + 1)) if isinstance(output_size, Iterable) else (output_size,) * ndim
+    if len(sizes) == 1:
+        sizes *= ndim
+    if len(sizes) != ndim:
+        raise GeometryError(f"output_size={output_size!r}: expected an int or {ndim} ints, one per axis")
+    given = [i if size is None else size for i, size in zip(extent, sizes, strict=True)]
+    try:
+        out_extent = integers("output_size", given, ndim, 1)
+    except GeometryError:
+        raise GeometryError(f"output_size={output_size!r}: expected None or ints of at least 1") from None
+    for i, o in zip(extent, out_extent, strict=True):
+        if i * o > MAX_ELEMENTS:
+            raise GeometryError(f"output_size={output_size!r}: too large for an input of {times(extent)}")
+    if prod((*x_shape[:-ndim], *out_extent)) > MAX_ELEMENTS:
+        raise GeometryError(f"output_size={output_size!r}: more elements than memory has addresses")
+    return extent, out_extent
+
+
+def adaptive_counts(extent: int, outputs: int) -> list[int]:
+    """The number of values in each window of adaptive pooling along one axis.
+
+    Examples
+    --------
+    >>> adaptive_counts(10, 4)
+    [3, 3, 3, 3]
+    """
+    return [-(-(at + 1) * extent // outputs) - at * extent // outputs for at in range(outputs)]
+
+
+def fractional_extents(
+    x_shape: Sequence[int],
+    kernel_size: int | Sequence[int],
+    output_size: int | Sequence[int] | None,
+    output_ratio: float | Sequence[float] | None,
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The extents of window and output of fractional pooling of planes.
+
+    Examples
+    --------
+    >>> fractional_extents((1, 8, 10, 12), 2, None, 0.5)
+    ((2, 2), (5, 6))
+    """
+    extent = _checked_extents(x_shape, 2)
+    kernel = integers("kernel_size", kernel_size, 2, 1)
+    if (output_size is None) == (output_ratio is None):
+        raise GeometryError(f"output_size={output_size!r}, output_ratio={output_ratio!r}: expected one of them")
+    if output_size is None:
+        ratios = output_ratio if isinstance(output_ratio, Iterable) else (output_ratio,) * 2
+        try:
+            ratios = tuple(float(ratio) for ratio in islice(ratios, 3))  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            ratios = ()
+        if len(ratios) == 1:
+            ratios *= 2
+        if len(ratios) != 2 or any(not 0 < ratio < 1 for ratio in ratios):
+            raise GeometryError(f"output_ratio={output_ratio!r}: expected a number between 0 and 1, or 2 of them")
+        name, value = "output_ratio", output_ratio
+        out_extent = tuple(int(i * ratio) for i, ratio in zip(extent, ratios, strict=True))
+        if min(out_extent) < 1:
+            raise GeometryError(f"output_ratio={output_ratio!r}: leaves no output of {times(extent)}")
+    else:
+        name, value = "output_size", output_size
+        out_extent = integers("output_size", output_size, 2, 1)
+    if any(o + k - 1 > i for o, k, i in zip(out_extent, kernel, extent, strict=True)):
+        raise GeometryError(
+            f"{name}={value!r}, kernel_size={kernel_size!r}: output + kernel - 1 is "
+            f"{times(o + k - 1 for o, k in zip(out_extent, kernel, strict=True))}, larger than the input "
+            f"{times(extent)}"
+        )
+    return kernel, out_extent
+
+
+def unpooled_extents(
+    x_shape: Sequence[int],
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None,
+    padding: int | Sequence[int],
+    output_size: Sequence[int] | None,
+) -> tuple[int, ...]:
+    """The extents of planes before max pooling: `output_size`, by default the smallest that fit.
+
+    Examples
+    --------
+    >>> unpooled_extents((1, 8, 5, 6), 2, None, 0, None)
+    (10, 12)
+    """
+    extent = _checked_extents(x_shape, 2)
+    kernel = integers("kernel_size", kernel_size, 2, 1)
+    steps = pool_strides(stride, kernel)
+    pads = integers("padding", padding, 2, 0)
+    least = tuple((i - 1) * s - 2 * p + k for i, s, p, k in zip(extent, steps, pads, kernel, strict=True))
+    found = least
+    if output_size is not None:
+        sizes = output_size
+        if isinstance(sizes, Sized) and len(sizes) == len(x_shape):
+            sizes = tuple(sizes)[-2:]
+        found = integers("output_size", sizes, 2, 1)
+        if any(abs(size - low) >= step for size, low, step in zip(found, least, steps, strict=True)):
+            raise GeometryError(
+                f"output_size={output_size!r}: expected less than a stride ({times(steps)}) from {times(least)}"
+            )
+    if min(found) < 1 or prod((*x_shape[:-2], *found)) > MAX_ELEMENTS:
+        raise GeometryError(
+            f"the output would be {times(found)} (input {times(extent)}, kernel {times(kernel)}, "
+            f"stride {times(steps)}, padding {times(pads)})"
+        )
+    return found

@@ -1,0 +1,64 @@
+"""Blocks of lines and planes continued across a boundary, gathered by the kernel of kernels/patches.pyx."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from fastconv.engine.boundary import source_indices
+from fastconv.engine.geometry import REMEMBERED
+from fastconv.engine.remembering import remembered
+from fastconv.engine.replay import constant
+from fastconv.kernels import threads
+
+# Copying this many bytes takes longer than waking a thread.
+_BYTES_PER_THREAD = 256 << 10
+
+
+class Places(NamedTuple):
+    """The indices at which positions along an axis are read (-1: fill value), and which of them are contiguous."""
+
+    indices: np.ndarray
+    first: int
+    last: int
+
+
+@remembered(REMEMBERED)
+def places(begin: int, end: int, extent: int, continuation: str) -> Places:
+    """The indices of positions `begin` to `end` of a continued axis of `extent` samples."""
+    first = min(max(0, -begin), end - begin)
+    indices = constant(source_indices(begin, end, extent, continuation))
+    return Places(indices, first, max(first, min(extent, end) - begin))
+
+
+def continued_patch(
+    array: np.ndarray, begins: Sequence[int], shape: Sequence[int], continuation: str, fill: object
+) -> np.ndarray:
+    """`continuation.continued` of a line or a plane, in scratch memory."""
+    patch = threads.aligned_empty(prod(shape), array.dtype).reshape(shape)
+    axes = [places(b, b + s, n, continuation) for b, s, n in zip(begins, shape, array.shape, strict=True)]
+    gather(array, patch, *axes, fill=constant(np.array(fill, array.dtype)))
+    return patch
+
+
+def gather(source: np.ndarray, out: np.ndarray, *axes: Places, fill: np.ndarray | None = None) -> None:
+    """Read each value of the line or plane `out`, whose rows are contiguous, from `source`, or else take `fill`."""
+    from fastconv.kernels.patches import GATHER, gather_arguments
+
+    size = out.itemsize
+    if source.ndim == 1:
+        source, out, axes = source[np.newaxis], out[np.newaxis], (places(0, 1, 1, "constant"), *axes)
+    rows, cols = axes
+    ints = gather_arguments(
+        cols=out.shape[1],
+        source_row=source.strides[0] // size,
+        source_col=source.strides[1] // size,
+        out_row=out.strides[0] // size,
+        first=cols.first,
+        last=cols.last,
+    )
+    workers = min(threads.get_num_threads(), 1 + out.nbytes // _BYTES_PER_THREAD)
+    threads.run_tiles(GATHER[size], (source, out, rows.indices, cols.indices, fill), ints, (), len(out), workers, 16)

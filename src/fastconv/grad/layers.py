@@ -1,0 +1,449 @@
+"""Derivatives of `fastconv.nn`: each function carries the name of the layer whose gradient it propagates.
+
+``grad.relu(grad_output, x)`` is the gradient of a loss with respect to `x`, given its gradient with respect to
+``nn.relu(x)``. Layers with parameters return a tuple of gradients, in the order of the arguments. Random numbers of the
+forward pass are arguments here. Gradients have the type to which `grad_output` and the layer's arrays promote, float32
+or float64.
+
+At a kink the derivative is torch's: the left-hand one, such as 0 for `relu` at 0, but 1 for `hardswish` at 3. At a NaN
+in `x`, `relu` passes the gradient on, layers with a slope multiply it by the slope, and others give NaN. `silu` and
+`gelu` give NaN at infinities, too. Where `relu` and `hardswish` are flat the gradient is 0, whatever `grad_output` is.
+"""
+
+from __future__ import annotations
+
+from math import pi, sqrt
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastconv import nn
+from fastconv.engine.arrays import as_array, as_contiguous, common_float
+from fastconv.grad.arguments import check_grad_output
+from fastconv.kernels.shield import imported
+from fastconv.nn.activations import channel_slopes, competitors, gelu_argument
+from fastconv.nn.arguments import checked_axis, checked_channels, checked_choice, checked_eps, checked_real, quiet
+from fastconv.nn.normalisation import batch_statistics, neighbour_sum, response
+from fastconv.nn.products import check_linear, multiply
+from fastconv.nn.scores import class_axis, target_shares
+
+__all__ = [
+    "batch_norm",
+    "cross_entropy",
+    "dropout",
+    "elu",
+    "gelu",
+    "hardswish",
+    "leaky_relu",
+    "linear",
+    "local_response_norm",
+    "log_softmax",
+    "maxout",
+    "prelu",
+    "relu",
+    "rrelu",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "tanh",
+]
+
+
+def _operands(**arrays: npt.ArrayLike) -> list[np.ndarray]:
+    """The arrays, converted to their common type; all must have the same shape."""
+    operands = [as_array(name, value) for name, value in arrays.items()]
+    dtype = common_float(**dict(zip(arrays, operands, strict=True)))
+    check_grad_output(operands[0], operands[1].shape)
+    return [operand.astype(dtype, copy=False) for operand in operands]
+
+
+def relu(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> np.ndarray:
+    """``grad_output`` where `x` is positive, else 0.
+
+    Parameters
+    ----------
+    grad_output : array_like of float32 or float64
+        Gradient with respect to the output, in its shape.
+    x : array_like of float32 or float64
+        The input of the layer.
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `x`, with its shape.
+
+    Raises
+    ------
+    TypeError
+        An array is masked or of another type.
+    GeometryError
+        The shapes differ; a ``ValueError``.
+
+    Examples
+    --------
+    >>> relu([3.0, 3.0], [-1.0, 0.5])
+    array([0., 3.])
+    """
+    grad_output, x = _operands(grad_output=grad_output, x=x)
+    return np.where(x <= 0, 0, grad_output)
+
+
+@quiet
+def leaky_relu(grad_output: npt.ArrayLike, x: npt.ArrayLike, negative_slope: float = 0.01) -> np.ndarray:
+    """``grad_output`` where `x` is positive, else ``negative_slope`` of it. Parameters, result and errors as `relu`.
+
+    Examples
+    --------
+    >>> leaky_relu([4.0, 4.0], [-1.0, 0.5], 0.25)
+    array([1., 4.])
+    """
+    grad_output, x = _operands(grad_output=grad_output, x=x)
+    return np.where(x > 0, grad_output, checked_real("negative_slope", negative_slope) * grad_output)
+
+
+@quiet
+def elu(grad_output: npt.ArrayLike, x: npt.ArrayLike, alpha: float = 1.0) -> np.ndarray:
+    """``grad_output * alpha * exp(x)`` left of 0. Parameters, result and errors as `relu`.
+
+    Examples
+    --------
+    >>> elu([3.0, 3.0], [-1000.0, 0.5])
+    array([0., 3.])
+    """
+    grad_output, x = _operands(grad_output=grad_output, x=x)
+    return np.where(x > 0, grad_output, checked_real("alpha", alpha) * np.exp(np.minimum(x, 0)) * grad_output)
+
+
+@quiet
+def sigmoid(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> np.ndarray:
+    """``grad_output * sigmoid(x) * sigmoid(-x)``. Parameters, result and errors as `relu`.
+
+    Examples
+    --------
+    >>> sigmoid([4.0, 4.0], [0.0, 1000.0])
+    array([1., 0.])
+    """
+    grad_output, x = _operands(grad_output=grad_output, x=x)
+    # Not s * (1 - s), whose difference loses all digits far right.
+    return grad_output * nn.sigmoid(x) * nn.sigmoid(-x)
+
+
+@quiet
+def tanh(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> np.ndarray:
+    """``grad_output / cosh(x) ** 2``. Parameters, result and errors as `relu`.
+
+    Examples
+    --------
+    >>> tanh([4.0, 4.0], [0.0, 1000.0])
+    array([4., 0.])
+    """
+    grad_output, x = _operands(grad_output=grad_output, x=x)
+    return 4 * grad_output * nn.sigmoid(2 * x) * nn.sigmoid(-2 * x)
+
+
+@quiet
+def silu(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> np.ndarray:
+    """``grad_output * s * (1 + x * (1 - s))`` with ``s = sigmoid(x)``. Parameters, result and errors as `relu`.
+
+    Examples
+    --------
+    >>> silu([4.0, 4.0], [0.0, 1000.0])
+    array([2., 4.])
+    """
+    grad_output, x = _operands(grad_output=grad_output, x=x)
+    return grad_output * nn.sigmoid(x) * (1 + x * nn.sigmoid(-x))
+
+
+@quiet
+def gelu(grad_output: npt.ArrayLike, x: npt.ArrayLike, approximate: str = "none") -> np.ndarray:
+    """``grad_output * (Phi(x) + x * phi(x))``, or the derivative of the tanh form. Otherwise as `relu`.
+
+    Examples
+    --------
+    >>> gelu([4.0, 4.0], [0.0, 1000.0])
+    array([2., 4.])
+    """
+    grad_output, x = _operands(grad_output=grad_output, x=x)
+    if checked_choice("approximate", approximate, "none", "tanh"):
+        u = gelu_argument(x)
+        rise = sqrt(8 / pi) * (1 + 3 * 0.044715 * x * x)
+        # Where the sigmoid is flat the gradient is 0; the sigmoid's argument may have overflowed there.
+        slope = nn.sigmoid(u) * nn.sigmoid(-u)
+        return grad_output * (nn.sigmoid(u) + np.where(slope == 0, 0, x * slope * rise))
+    density = np.exp(-0.5 * x * x) / sqrt(2 * pi)
+    return grad_output * (imported("scipy.special").ndtr(x) + x * density).astype(x.dtype, copy=False)
+
+
+@quiet
+def hardswish(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> np.ndarray:
+    """``grad_output * (2 * x + 3) / 6`` between -3 and 3, 0 left of them, `grad_output` right of them.
+
+    Parameters, result and errors as `relu`.
+
+    Examples
+    --------
+    >>> hardswish([6.0, 6.0, 6.0], [-4.0, 0.0, 4.0])
+    array([0., 3., 6.])
+    """
+    grad_output, x = _operands(grad_output=grad_output, x=x)
+    return np.where(x <= -3, 0, np.where(x >= 3, grad_output, grad_output * ((2 * x + 3) / 6)))
+
+
+@quiet
+def prelu(grad_output: npt.ArrayLike, x: npt.ArrayLike, weight: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Gradients with respect to `x` and `weight`, the latter summed in double precision. Otherwise as `relu`.
+
+    Examples
+    --------
+    >>> prelu([[4.0, 4.0]], [[-2.0, 3.0]], [0.25])
+    (array([[1., 4.]]), array([-8.]))
+    """
+    weight = as_array("weight", weight)
+    grad_output, x = _operands(grad_output=grad_output, x=x)
+    dtype = common_float(grad_output=grad_output, weight=weight)
+    slopes = channel_slopes(x, weight).astype(dtype)
+    by_slope = np.where(x > 0, 0, x * grad_output)
+    axis = min(1, x.ndim - 1)
+    kept = tuple(range(x.ndim)) if weight.size == 1 else tuple(i for i in range(x.ndim) if i != axis)
+    by_weight = by_slope.sum(kept, np.float64).astype(dtype).reshape(weight.shape)
+    return np.where(x > 0, grad_output, slopes * grad_output).astype(dtype, copy=False), by_weight
+
+
+@quiet
+def rrelu(grad_output: npt.ArrayLike, x: npt.ArrayLike, slopes: npt.ArrayLike) -> np.ndarray:
+    """``grad_output`` where `x` is positive, else times the `slopes` from ``nn.rrelu(..., return_slopes=True)``.
+
+    Parameters, result and errors as `relu`.
+
+    Examples
+    --------
+    >>> rrelu([4.0, 4.0], [-1.0, 0.5], [0.25, 0.125])
+    array([1., 4.])
+    """
+    grad_output, x, slopes = _operands(grad_output=grad_output, x=x, slopes=slopes)
+    check_grad_output(grad_output, slopes.shape)
+    return np.where(x > 0, grad_output, slopes * grad_output)
+
+
+def maxout(grad_output: npt.ArrayLike, x: npt.ArrayLike, pieces: int, dim: int = 1) -> np.ndarray:
+    """``grad_output`` for the first largest of each `pieces` channels, else 0. Otherwise as `relu`.
+
+    Examples
+    --------
+    >>> maxout([[4.0, 5.0]], [[1.0, 3.0, -2.0, -5.0]], 2)
+    array([[0., 4., 5., 0.]])
+    """
+    grad_output, x = as_array("grad_output", grad_output), as_array("x", x)
+    dtype = common_float(grad_output=grad_output, x=x)
+    competing = competitors(x, pieces, dim)
+    axis = checked_axis("dim", dim, x.ndim) + 1
+    check_grad_output(grad_output, competing.shape[:axis] + competing.shape[axis + 1 :])
+    out = np.zeros(competing.shape, dtype)
+    if out.size:
+        winners = np.expand_dims(competing.argmax(axis), axis)
+        np.put_along_axis(out, winners, np.expand_dims(grad_output, axis), axis)
+    return out.reshape(x.shape)
+
+
+@quiet
+def softmax(grad_output: npt.ArrayLike, x: npt.ArrayLike, dim: int) -> np.ndarray:
+    """``s * (grad_output - sum(grad_output * s))`` with ``s = softmax(x)``. Otherwise as `relu`.
+
+    Examples
+    --------
+    >>> softmax([4.0, 0.0], [0.0, 0.0], 0)
+    array([ 1., -1.])
+    """
+    grad_output, x = _operands(grad_output=grad_output, x=x)
+    shares = nn.softmax(x, dim)
+    return shares * (grad_output - (grad_output * shares).sum(dim, keepdims=True))
+
+
+@quiet
+def log_softmax(grad_output: npt.ArrayLike, x: npt.ArrayLike, dim: int) -> np.ndarray:
+    """``grad_output - softmax(x) * sum(grad_output)``. Otherwise as `relu`.
+
+    Examples
+    --------
+    >>> log_softmax([4.0, 0.0], [0.0, 0.0], 0)
+    array([ 2., -2.])
+    """
+    grad_output, x = _operands(grad_output=grad_output, x=x)
+    shares = nn.softmax(x, dim)
+    return grad_output - shares * grad_output.sum(dim, keepdims=True)
+
+
+@quiet
+def linear(
+    grad_output: npt.ArrayLike, x: npt.ArrayLike, weight: npt.ArrayLike
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gradients of ``x @ weight.T + bias`` with respect to `x`, `weight` and bias. Errors as `relu`.
+
+    Examples
+    --------
+    >>> by_x, by_weight, by_bias = linear([[1.0], [1.0]], [[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0]])
+    >>> by_x, by_weight, by_bias
+    (array([[5., 6.],
+           [5., 6.]]), array([[4., 6.]]), array([2.]))
+    """
+    arrays = {"grad_output": grad_output, "x": x, "weight": weight}
+    operands = [as_array(name, value) for name, value in arrays.items()]
+    dtype = common_float(**dict(zip(arrays, operands, strict=True)))
+    grad_output, x, weight = (operand.astype(dtype, copy=False) for operand in operands)
+    check_linear(x, weight)
+    check_grad_output(grad_output, (*x.shape[:-1], len(weight)))
+    rows = grad_output.reshape(-1, len(weight)) if grad_output.size else np.zeros((0, len(weight)), dtype)
+    samples = x.reshape(len(rows), x.shape[-1])
+    by_x, by_weight = np.empty(x.shape, dtype), np.empty(weight.shape, dtype)
+    multiply(as_contiguous(rows), as_contiguous(weight.T), None, by_x.reshape(samples.shape))
+    multiply(as_contiguous(rows.T), as_contiguous(samples.T), None, by_weight)
+    return by_x, by_weight, rows.sum(0, np.float64).astype(dtype)
+
+
+@quiet
+def dropout(grad_output: npt.ArrayLike, mask: npt.ArrayLike) -> np.ndarray:
+    """``grad_output * mask``, with the mask that ``nn.dropout`` or ``nn.random_dropout`` returned. Otherwise as `relu`.
+
+    Examples
+    --------
+    >>> dropout([3.0, 4.0], [0.0, 2.0])
+    array([0., 8.])
+    """
+    grad_output, mask = _operands(grad_output=grad_output, mask=mask)
+    return np.where(mask == 0, 0, grad_output * mask)
+
+
+@quiet
+def batch_norm(
+    grad_output: npt.ArrayLike,
+    x: npt.ArrayLike,
+    running_mean: npt.ArrayLike | None,
+    running_var: npt.ArrayLike | None,
+    weight: npt.ArrayLike | None = None,
+    training: bool = False,
+    eps: float = 1e-5,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gradients of ``nn.batch_norm`` with respect to `x`, `weight` and bias; in training also through the statistics.
+
+    Parameters
+    ----------
+    grad_output, x
+        As `relu`.
+    running_mean, running_var, weight, training, eps
+        As ``nn.batch_norm``; in training the running statistics are not used.
+
+    Returns
+    -------
+    by_x, by_weight, by_bias : ndarray
+        Sums over the batch are taken in double precision.
+
+    Raises
+    ------
+    TypeError, GeometryError, ValueError
+        As ``nn.batch_norm``, and as `relu`.
+
+    References
+    ----------
+    Ioffe and Szegedy, Batch normalization, ICML 2015, section 3.
+
+    Examples
+    --------
+    >>> by_x, by_weight, by_bias = batch_norm([[1.0], [0.0]], [[1.0], [3.0]], None, None, training=True, eps=0.0)
+    >>> by_x.round(15), by_weight, by_bias
+    (array([[0.],
+           [0.]]), array([-1.]), array([1.]))
+    """
+    grad_output, x = _operands(grad_output=grad_output, x=x)
+    mean, var = batch_statistics(x, running_mean, running_var, training)
+    deviation = np.sqrt(var + checked_eps(eps))
+    scale = checked_channels("weight", weight, x, 1) / deviation
+    axes, spread = (0, *range(2, x.ndim)), (-1, *(1,) * (x.ndim - 2))
+    normal = (x - mean.reshape(spread)) / deviation.reshape(spread)
+    by_bias = grad_output.sum(axes, np.float64)
+    by_weight = (grad_output * normal).sum(axes)
+    inner = grad_output.astype(np.float64)
+    if training:
+        count = x.size // x.shape[1]
+        inner = inner - (by_bias.reshape(spread) + normal * by_weight.reshape(spread)) / count
+    by_x = inner * scale.reshape(spread)
+    return tuple(gradient.astype(x.dtype) for gradient in (by_x, by_weight, by_bias))
+
+
+@quiet
+def local_response_norm(
+    grad_output: npt.ArrayLike,
+    x: npt.ArrayLike,
+    size: int,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+    k: float = 1.0,
+    *,
+    rule: str = "mean",
+) -> np.ndarray:
+    """Gradient of ``nn.local_response_norm``; parameters as there, result and errors as `relu`.
+
+    Examples
+    --------
+    >>> local_response_norm([[1.0, 0.0]], [[3.0, 4.0]], 1, alpha=1.0, beta=0.5, k=16.0, rule="sum")
+    array([[0.128, 0.   ]])
+    """
+    grad_output, x = _operands(grad_output=grad_output, x=x)
+    divisor = response(x, size, alpha, k, rule)
+    beta = checked_real("beta", beta)
+    # Channel c contributed to every output whose window contains it, so the window is mirrored.
+    shared = neighbour_sum(grad_output * x * divisor ** (-beta - 1), size, mirrored=True)
+    factor = 2 * alpha * beta / (size if rule == "mean" else 1)
+    return grad_output * divisor**-beta - factor * x * shared
+
+
+@quiet
+def cross_entropy(
+    grad_output: npt.ArrayLike,
+    x: npt.ArrayLike,
+    target: npt.ArrayLike,
+    weight: npt.ArrayLike | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> np.ndarray:
+    """Gradient of ``nn.cross_entropy`` with respect to `x`: with one class per sample, softmax minus 1 at the target.
+
+    A sample that does not count (ignored, or of weight 0) has gradient 0 whatever its scores; so have all samples of a
+    batch in which none counts, although their mean loss is NaN.
+
+    Parameters
+    ----------
+    grad_output : array_like of float32 or float64
+        Gradient with respect to the loss: one number, or with ``reduction="none"`` one per loss.
+    x, target, weight, ignore_index, reduction, label_smoothing
+        As ``nn.cross_entropy``.
+
+    Returns
+    -------
+    ndarray
+        The gradient, with the shape of `x`.
+
+    Raises
+    ------
+    TypeError, GeometryError, ValueError
+        As ``nn.cross_entropy``, and as `relu`.
+
+    References
+    ----------
+    Bridle, Probabilistic interpretation of feedforward classification network outputs, 1990.
+
+    Examples
+    --------
+    >>> cross_entropy(1.0, [[0.0, 0.0]], [1])
+    array([[ 0.5, -0.5]])
+    """
+    grad_output, x = as_array("grad_output", grad_output), as_array("x", x)
+    dtype = common_float(grad_output=grad_output, x=x)
+    shares, divisor = target_shares(x, target, weight, ignore_index, reduction, label_smoothing)
+    axis = class_axis(x)
+    check_grad_output(grad_output, x.shape[:axis] + x.shape[axis + 1 :] if reduction == "none" else ())
+    by_loss: Any = np.expand_dims(grad_output, axis) if reduction == "none" else grad_output / divisor
+    slopes = by_loss * (nn.softmax(x, axis) * shares.sum(axis, keepdims=True) - shares)
+    return np.where(shares.any(axis, keepdims=True), slopes, 0).astype(dtype)

@@ -1,0 +1,121 @@
+"""Shared by pooling kernels: their integers, tiles, taps inside the image, and neutral values."""
+
+from __future__ import annotations
+
+import functools
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, register_jitable
+
+from fastconv.kernels.jit.pools.planes import Planes, Tiles
+from fastconv.kernels.jit.target import lanes
+from fastconv.kernels.jit.vector import load, maximum, store
+
+# Index of the first integer that is specific to a kernel.
+BESIDE = len(Planes._fields) + len(Tiles._fields)
+
+
+def neutral_value(dtype: np.dtype, mean: bool) -> Any:
+    """The neutral value of a fold; for sums -0, which preserves even the sign of a zero."""
+    if mean:
+        return dtype.type(-0.0)
+    return dtype.type(-np.inf if dtype.kind == "f" else np.iinfo(dtype).min)
+
+
+@intrinsic
+def planes_and_tiles(typingctx, ints):
+    """The `Planes` and `Tiles` at the beginning of a kernel's integers."""
+    tuples = [types.NamedUniTuple(types.int64, len(fields._fields), fields) for fields in (Planes, Tiles)]
+
+    def codegen(context, builder, signature, arguments):
+        values = (builder.load(builder.gep(arguments[0], [ir.IntType(64)(at)])) for at in range(BESIDE))
+        made = [context.make_tuple(builder, of, list(islice(values, of.count))) for of in tuples]
+        return context.make_tuple(builder, signature.return_type, made)
+
+    return types.Tuple(tuples)(ints), codegen
+
+
+@register_jitable
+def rows_of(tile, planes, tiles):
+    """The plane of a tile, its offset in the input, and the tile's first output row and the row after its last."""
+    plane = tile // tiles.per_plane
+    image = plane // planes.channels * planes.xn + plane % planes.channels * planes.xc
+    row = tile % tiles.per_plane * tiles.rows
+    return plane, image, row, min(row + tiles.rows, planes.oh)
+
+
+@register_jitable
+def total(best, value):
+    return best + value
+
+
+@register_jitable
+def larger(best, value):
+    return value if value > best else best
+
+
+@register_jitable
+def larger_or_nan(best, value):
+    return value if (value > best) | (value != value) else best
+
+
+@register_jitable
+def later_or_larger(best, value):
+    return maximum(value, best)
+
+
+@register_jitable
+def inside(start, step, count, extent):
+    """The interval of t < count for which ``0 <= start + t * step < extent``."""
+    if start >= 0 and start + (count - 1) * step < extent:
+        return 0, count
+    if step == 1:  # a division would take longer than a vector of outputs
+        begin = min(count, max(0, -start))
+        return begin, min(count, max(begin, extent - start))
+    begin = min(count, max(0, -(start // step)))
+    return begin, min(count, max(begin, (extent - start + step - 1) // step))
+
+
+@register_jitable
+def regular(at, extent, outputs, taps, stride, dilation, pad, starts, plane):
+    begin, end = inside(at * stride - pad, dilation, taps, extent)
+    return at * stride - pad + begin * dilation, end - begin
+
+
+@register_jitable
+def adaptive(at, extent, outputs, taps, stride, dilation, pad, starts, plane):
+    start = at * extent // outputs
+    return start, ((at + 1) * extent + outputs - 1) // outputs - start
+
+
+@functools.cache
+def gatherer(dtype: np.dtype, neutral: Any) -> Any:
+    """A function that copies lines of an image into a strip."""
+    LANES = lanes(dtype)
+
+    @register_jitable
+    def gather(x, at, line, lines, column, step, xw, extent, strip, to, pitch, count):
+        """Copy `count` values from `column` on of `lines` lines from ``x[at]`` on; neutral outside the image."""
+        begin, end = inside(column, step, count, extent)
+        for _ in range(lines):
+            for t in range(begin):
+                strip[to + t] = neutral
+            if step * xw == 1 and end - begin >= LANES:
+                t = begin
+                while t < end:
+                    k = min(t, end - LANES)
+                    store(strip, to + k, load(x, at + (column + k) * xw))
+                    t += LANES
+            else:
+                for t in range(begin, end):
+                    strip[to + t] = x[at + (column + t * step) * xw]
+            for t in range(end, count):
+                strip[to + t] = neutral
+            at += line
+            to += pitch
+
+    return gather

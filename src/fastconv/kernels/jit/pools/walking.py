@@ -1,0 +1,86 @@
+"""Pooling window by window, where windows differ in extent, or the output is a single column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numba.extending import register_jitable
+
+from fastconv.kernels.jit.pools.planes import STRETCH
+from fastconv.kernels.jit.pools.shared import (
+    adaptive,
+    larger,
+    larger_or_nan,
+    neutral_value,
+    planes_and_tiles,
+    regular,
+    rows_of,
+    total,
+)
+from fastconv.kernels.jit.stopping import stops
+from fastconv.kernels.jit.vector import as_int64
+
+
+@register_jitable
+def drawn(at, extent, outputs, taps, stride, dilation, pad, starts, plane):
+    return starts[plane * outputs + at], taps
+
+
+# The start of a window inside the image, and its number of taps there.
+WINDOWS = {"regular": regular, "adaptive": adaptive, "drawn": drawn}
+
+
+def walking_kernel(dtype: np.dtype, mean: bool, windows: str, INDICES: bool, LONG: bool) -> Callable[..., None]:
+    """The tile kernel that goes from window to window, for one kind of `WINDOWS`.
+
+    ``arrays``: x, out (C-contiguous); with `INDICES` the position of each maximum in its plane (int64), that of the
+    first of equal values, but of the last NaN, as in torch; and the divisors of means, as for `direct_kernel`, or the
+    random starts of windows, down and across (int64). ``ints``: `Planes`, `Tiles`. `LONG` kernels check whether to stop
+    within a row as well; the others would take a third longer if they did.
+    """
+    # Sums in single precision are taken in double: value by value, their error would grow with the window.
+    neutral, window, MEAN = -0.0 if mean else neutral_value(dtype, mean), WINDOWS[windows], int(mean)
+    fold = total if mean else larger_or_nan if dtype.kind == "f" else larger
+
+    def loop(arrays, ints, scalars, begin, end, worker):
+        x, out, out_at = arrays[0], arrays[1], as_int64(arrays[2])
+        row_starts, column_starts = as_int64(arrays[3]), as_int64(arrays[4])
+        p, tiles = planes_and_tiles(ints)
+        asked = 0  # values since the last check whether to stop
+        for tile in range(begin, end):
+            plane, image, row0, row1 = rows_of(tile, p, tiles)
+            for r in range(row0, row1):
+                top, rows = window(r, p.ih, p.oh, p.kh, p.sh, p.dh, p.pt, row_starts, plane)
+                for q in range(p.ow):
+                    left, columns = window(q, p.iw, p.ow, p.kw, p.sw, p.dw, p.pl, column_starts, plane)
+                    to = (plane * p.oh + r) * p.ow + q
+                    best, at = neutral, -1
+                    for i in range(rows):
+                        row, of_row = image + (top + i * p.dh) * p.xh, neutral
+                        asked += 0 if LONG else columns
+                        if asked >= STRETCH:
+                            asked = 0
+                            if stops(arrays, worker):
+                                return
+                        for j in range(columns):
+                            if LONG:
+                                asked += 1
+                                if asked >= STRETCH:
+                                    asked = 0
+                                    if stops(arrays, worker):
+                                        return
+                            value = x[row + (left + j * p.dw) * p.xw]
+                            if not INDICES:
+                                of_row = fold(of_row, value)
+                            elif (value > best) | (value != value) | (at < 0):
+                                best, at = value, (top + i * p.dh) * p.iw + left + j * p.dw
+                        if not INDICES:
+                            best = fold(best, of_row)
+                    if INDICES:
+                        out_at[to] = at
+                    if MEAN:
+                        best /= arrays[3][r] * arrays[4][q]
+                    out[to] = best
+
+    return loop

@@ -1,0 +1,1 @@
+"""The laboratory: plans and lowerings to look at, strategies to compare, machines to measure."""

@@ -1,0 +1,264 @@
+"""Convolutions along one, two and three axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from fastconv.engine import planner, volume
+from fastconv.engine.arrays import named_input
+from fastconv.engine.epilogue import Activation
+from fastconv.engine.geometry import Padding
+from fastconv.engine.launch import available_threads
+from fastconv.engine.replay import repeatable, repeated
+from fastconv.nn.operands import conv_operands, delivered, result_and_target
+
+__all__ = ["conv1d", "conv2d", "conv3d"]
+
+
+@repeated()
+@named_input
+def conv2d(
+    x: npt.ArrayLike,
+    weight: npt.ArrayLike,
+    bias: npt.ArrayLike | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: Padding = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    *,
+    activation: Activation = None,
+    strategy: str = "auto",
+    tolerance: float | None = None,
+    num_threads: int | None = None,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Two-dimensional convolution (cross-correlation) of a batch of multi-channel images.
+
+    ``out[n, m, r, q] = bias[m] + sum_{c, i, j} weight[m, c, i, j] * x[n, c, r*sh - pt + i*dh, q*sw - pl + j*dw]``
+
+    Parameters
+    ----------
+    x : array_like, shape (N, C, H, W) or (C, H, W)
+        Images; any strides. float32 or float64 after NumPy's promotion with `weight` and `bias`.
+    weight : array_like, shape (OC, C / groups, KH, KW)
+        Filters.
+    bias : array_like, shape (OC,), optional
+        Added to every output of a channel.
+    stride : int or (int, int)
+        Steps of the kernel, down and right.
+    padding : int, (int, int), ((top, bottom), (left, right)), "same" or "valid"
+        Zeros around the image. "same" keeps the extent (stride 1 only); if the total is odd, the larger half goes to
+        the bottom and right.
+    dilation : int or (int, int)
+        Distance between taps; 1 is dense.
+    groups : int
+        Number of groups of input and output channels, which are convolved separately.
+    activation : str or (str, float), optional
+        Applied to the result: "relu", "leaky_relu" (slope 0.01), "elu" (1.0), "sigmoid", "tanh", "silu", "gelu",
+        "hardswish"; ``(name, parameter)`` sets the parameter.
+    strategy : str
+        One of `fastconv.engine.convolution`, or "auto": the cheapest within `tolerance`.
+    tolerance : float, optional
+        Bound on the expected maximum error, in standard deviations of the output, for "auto". Default 1e-5 in float32
+        and that of a plain sum in float64; 0 allows only strategies that are componentwise accurate, see the notes.
+    num_threads : int, optional
+        Maximum number of threads; default `fastconv.get_num_threads`. Results do not depend on it.
+    out : ndarray, optional
+        Array for the result.
+
+    Returns
+    -------
+    ndarray, shape (N, OC, OH, OW) or (OC, OH, OW)
+
+    Raises
+    ------
+    GeometryError
+        The shapes and the window do not fit together; a ``ValueError``.
+    UnsupportedError
+        `strategy` cannot compute this; a ``NotImplementedError``.
+
+    Notes
+    -----
+    By default accuracy is normwise: the error is bounded for the output as a whole, in its standard deviations σ. The
+    bound holds for the error expected of independent data with mean 0 and equal variance. Where the products of an
+    output are larger than σ, as for images with a mean under filters without one, errors are larger in proportion;
+    `compare_conv2d` takes given data into account. With ``tolerance=0`` accuracy is componentwise: each output errs by
+    a few roundings of the sum of its own products' magnitudes, so zeros are zeros and whole numbers below 2^24
+    (float64: 2^53) are exact.
+
+    Under every strategy, a NaN or an infinity in `x` reaches only the outputs whose windows contain it, and one in
+    `weight` reaches every output of its filter: padding counts as zeros that are multiplied.
+
+    References
+    ----------
+    Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
+    >>> fastconv.conv2d(x, np.ones((1, 1, 3, 3), np.float32))
+    array([[[[45., 54.],
+             [81., 90.]]]], dtype=float32)
+    """
+    return _conv(
+        2,
+        x,
+        weight,
+        bias,
+        stride,
+        padding,
+        dilation,
+        groups,
+        activation,
+        strategy,
+        tolerance,
+        num_threads,
+        out,
+    )
+
+
+@repeated()
+@named_input
+def conv1d(
+    x: npt.ArrayLike,
+    weight: npt.ArrayLike,
+    bias: npt.ArrayLike | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: Padding = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    *,
+    activation: Activation = None,
+    strategy: str = "auto",
+    tolerance: float | None = None,
+    num_threads: int | None = None,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """One-dimensional convolution (cross-correlation) of a batch of multi-channel signals.
+
+    As `conv2d`, for ``x (N, C, W)`` or ``(C, W)`` and ``weight (OC, C / groups, KW)``; per-side padding is
+    ``((left, right),)``.
+
+    Returns
+    -------
+    ndarray, shape (N, OC, OW) or (OC, OW)
+
+    Raises
+    ------
+    GeometryError, UnsupportedError
+        As `conv2d`.
+
+    References
+    ----------
+    Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.conv1d(np.array([[1.0, 2.0, 4.0, 8.0]]), np.array([[[-1.0, 1.0]]]))
+    array([[1., 2., 4.]])
+    """
+    return _conv(
+        1,
+        x,
+        weight,
+        bias,
+        stride,
+        padding,
+        dilation,
+        groups,
+        activation,
+        strategy,
+        tolerance,
+        num_threads,
+        out,
+    )
+
+
+@repeated()
+@named_input
+def conv3d(
+    x: npt.ArrayLike,
+    weight: npt.ArrayLike,
+    bias: npt.ArrayLike | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: Padding = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    *,
+    activation: Activation = None,
+    strategy: str = "auto",
+    tolerance: float | None = None,
+    num_threads: int | None = None,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Three-dimensional convolution (cross-correlation) of a batch of multi-channel volumes.
+
+    As `conv2d`, for ``x (N, C, D, H, W)`` or ``(C, D, H, W)`` and ``weight (OC, C / groups, KD, KH, KW)``; per-side
+    padding is ``((front, back), (top, bottom), (left, right))``. It is computed as a 2-D convolution of
+    ``C * KD`` channels for every output depth, by `strategy`.
+
+    Returns
+    -------
+    ndarray, shape (N, OC, OD, OH, OW) or (OC, OD, OH, OW)
+
+    Raises
+    ------
+    GeometryError, UnsupportedError
+        As `conv2d`.
+
+    References
+    ----------
+    Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.conv3d(np.ones((1, 4, 4, 4)), np.ones((1, 1, 3, 3, 3)), stride=2, padding=1).ravel()
+    array([ 8., 12., 12., 18., 12., 18., 18., 27.])
+    """
+    return _conv(
+        3,
+        x,
+        weight,
+        bias,
+        stride,
+        padding,
+        dilation,
+        groups,
+        activation,
+        strategy,
+        tolerance,
+        num_threads,
+        out,
+    )
+
+
+def _conv(ndim, x, weight, bias, stride, padding, dilation, groups, activation, strategy, tolerance, num_threads, out):
+    """`conv1d`, `conv2d` and `conv3d`: make operands of the arrays, look up the plan, run it."""
+    geometry, shape, x, weight, epilogue = conv_operands(
+        ndim, x, weight, bias, stride, padding, dilation, groups, activation
+    )
+    if ndim == 3:
+        result, target = result_and_target(out, shape, x, weight, epilogue)
+        volume.convolve(
+            geometry,
+            x.reshape(geometry.x_shape),
+            weight,
+            epilogue,
+            target.reshape(geometry.out_shape),
+            strategy=strategy,
+            tolerance=tolerance,
+            threads=available_threads(num_threads),
+        )
+        return repeatable(delivered(result, target))
+    plan = planner.plan(
+        geometry, x.dtype, strategy=strategy, tolerance=tolerance, threads=available_threads(num_threads)
+    )
+    result, target = result_and_target(out, shape, x, weight, epilogue)
+    plan.run_once(x, weight, epilogue, target)
+    return repeatable(delivered(result, target))
