@@ -9,9 +9,9 @@ from math import sqrt
 import numpy as np
 
 from benchmarks.layers import TABLES
+from fastconv.engine.convolution import CONVOLUTION
 from fastconv.engine.convolution.base import sum_error
 from fastconv.engine.geometry import ConvGeometry, PoolGeometry
-from fastconv.engine.planner import default_tolerance
 
 GRADIENTS = ("conv_input", "conv_weight", "conv_transpose")
 
@@ -115,7 +115,7 @@ class Problem:
     def promised_error(self) -> float:
         """The same for fastconv with its default tolerance; image filters are sums of products."""
         if isinstance(self.geometry, ConvGeometry) and self.operation not in ("conv_weight", "filter", *WINDOWS):
-            return default_tolerance(self.geometry, np.dtype(self.dtype))
+            return CONVOLUTION.default_tolerance(self.geometry, np.dtype(self.dtype))
         return self.sum_error
 
     def fault(self, result: np.ndarray, expected: np.ndarray, peer_error: float) -> str | None:

@@ -11,6 +11,7 @@ import pytest
 
 from fastconv.cli import main
 from fastconv.engine import planner, rates
+from fastconv.engine.convolution import STRATEGIES
 from fastconv.engine.geometry import ConvGeometry
 from fastconv.engine.rates import REFERENCE, Rates
 from fastconv.lab import calibration
@@ -199,7 +200,7 @@ def test_plans_follow_the_file():
 def test_a_strategy_never_costs_less_on_a_slower_machine(descriptor, dtype):
     g, dtype = ConvGeometry.parse(descriptor).as_2d(), np.dtype(dtype)
     slower = Rates(*(rate / 2 for rate in REFERENCE[:5]), wake=2 * REFERENCE.wake)
-    for strategy in planner.STRATEGIES:
+    for strategy in STRATEGIES:
         if strategy.refuse(g, dtype) is None:
             cost, least, first = strategy.cost(g, dtype), strategy.least_cost(g, dtype), strategy.prepare_cost(g, dtype)
             with rates.substituted(slower):
@@ -213,9 +214,7 @@ def test_a_strategy_computes_the_same_with_any_rates():
 
     rng = np.random.default_rng(0)
     x, weight = rng.standard_normal((1, 3, 40, 50), np.float32), rng.standard_normal((4, 3, 7, 7), np.float32)
-    names = [
-        s.name for s in planner.STRATEGIES if s.refuse(ConvGeometry.from_shapes(x.shape, weight.shape), FLOAT32) is None
-    ]
+    names = [s.name for s in STRATEGIES if s.refuse(ConvGeometry.from_shapes(x.shape, weight.shape), FLOAT32) is None]
     assert len(names) > 4
     first = [fastconv.prepare_conv2d(weight, strategy=name)(x) for name in names]
     rates.keep(REFERENCE._replace(l2=1e9, float32=1e12))

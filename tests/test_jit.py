@@ -22,7 +22,9 @@ from fastconv.kernels.threads import run_tiles
 
 import fastconv
 from fastconv.engine import pooling as pool_plan
-from fastconv.kernels import executable, jit, shield, store
+from fastconv.kernels import shield
+from fastconv.kernels.jit import executable, store
+from fastconv.kernels.jit import lookup as jit
 
 F4 = np.dtype("f4")
 
@@ -32,7 +34,7 @@ CODE = """
 import sys
 import numpy as np
 import fastconv
-from fastconv.kernels import jit
+from fastconv.kernels.jit import lookup as jit
 
 x = np.arange(48, dtype="f4").reshape(1, 1, 6, 8)
 values, places = fastconv.max_pool2d(x, 2, return_indices=True)
@@ -289,7 +291,7 @@ def named_kernels():
 def test_the_kernels_that_are_asked_for_exist():
     assert len(named_kernels()) >= 7
     for module, function in (name.split(":") for name in named_kernels()):
-        assert callable(getattr(importlib.import_module(f"fastconv.kernels.{module}"), function))
+        assert callable(getattr(importlib.import_module(f"fastconv.kernels.jit.{module}"), function))
 
 
 @pytest.fixture
@@ -347,7 +349,7 @@ def doubled(arrays, ints, scalars, begin, end, worker):
 
 
 def test_an_image_and_an_object_file_do_the_same():
-    from fastconv.kernels import image
+    from fastconv.kernels.jit import image
 
     module, machine = image._module(doubled, F4)
     flat = image._flat(module.clone(), machine)
@@ -363,7 +365,7 @@ def test_an_image_and_an_object_file_do_the_same():
 
 
 def test_a_kernel_that_can_raise_is_kept_as_an_object_file():
-    from fastconv.kernels import image
+    from fastconv.kernels.jit import image
 
     def loop(arrays, ints, scalars, begin, end, worker):
         for at in range(0, 6, ints[0]):  # Numba raises for a step of 0

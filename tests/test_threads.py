@@ -326,7 +326,7 @@ def test_a_caller_that_finds_the_team_taken_works_alone():
 
 def test_regions_that_follow_each_other_do_not_mix():
     """Workers enter and leave regions of three tiles, from several user threads at once."""
-    from fastconv.kernels import jit
+    from fastconv.kernels.jit import lookup as jit
 
     def loop(arrays, ints, scalars, begin, end, worker):
         for tile in range(begin, end):

@@ -354,7 +354,7 @@ def _info(options: argparse.Namespace) -> str:
 
 def _kernel_cache() -> str:
     """How many kernels compiled on demand are cached, their size, and where."""
-    from fastconv.kernels import store
+    from fastconv.kernels.jit import store
 
     directory = store.writable_directory()
     if directory is None:

@@ -20,9 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastconv.engine import planner, volume
-from fastconv.engine.convolution.base import BYTE, element_strides, window
+from fastconv.engine.convolution.base import element_strides, window
 from fastconv.engine.epilogue import PLAIN, Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry, Phase
+from fastconv.engine.launch import BYTE
 from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import constant, note, unrepeatable
 from fastconv.kernels import threads as team

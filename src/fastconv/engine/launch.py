@@ -1,10 +1,52 @@
-"""Launches of kernels, and the number of threads that they are worth."""
+"""Launches of kernels, and the number of threads that their work is worth."""
 
 from __future__ import annotations
 
-from fastconv.kernels import threads
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastconv.engine.rates import ratios
+from fastconv.kernels import threads as team
+
+# The dtype of scratch memory, whose parts have several types.
+BYTE = np.dtype(np.uint8)
+
+# Work of this many seconds is worth waking a thread for, on the machine of reference; less is done sooner without it.
+_SECONDS_PER_THREAD = 2e-5
+
+
+class Launch(NamedTuple):
+    """A kernel, and all of its arguments that depend neither on values nor on where arrays are."""
+
+    kernel: int
+    arguments: tuple[int, ...]
+    tiles: int
+    grain: int = 1
+    """The number of tiles that a thread takes at a time."""
+    scratch: int = 0
+    """Bytes of scratch memory per thread, which is the kernel's last array; 0 if the kernel takes none."""
+
+    @classmethod
+    def of(cls, name: str, dtype: np.dtype, arguments: tuple[int, ...], tiles: int, grain: int = 1) -> Launch:
+        """The launch of a C kernel, whose scratch memory its header counts."""
+        from fastconv.kernels.slots import kernel, scratch
+
+        return cls(kernel(name, dtype), arguments, tiles, grain, scratch(name, dtype, arguments))
+
+    def run(self, arrays: tuple[Any, ...], threads: int, scalars: tuple[float, ...] = ()) -> None:
+        """Run on at most `threads` threads. `arrays` holds arrays, addresses and ``None``, as the kernel lists them."""
+        if self.scratch:
+            arrays = (*arrays, team.aligned_empty(threads * self.scratch, BYTE))
+        team.run_tiles(self.kernel, arrays, self.arguments, scalars, self.tiles, threads, self.grain)
 
 
 def available_threads(num_threads: int | None) -> int:
     """Check the argument `num_threads`; by default every thread that a call may use."""
-    return threads.get_num_threads() if num_threads is None else threads.limited(threads.checked_threads(num_threads))
+    return team.get_num_threads() if num_threads is None else team.limited(team.checked_threads(num_threads))
+
+
+def workers_for(seconds: float, threads: int | None = None) -> int:
+    """How many of at most `threads` threads to wake for work that takes one thread `seconds`; results are the same."""
+    most = team.get_num_threads() if threads is None else threads
+    return max(1, min(most, int(seconds / (_SECONDS_PER_THREAD * ratios().wake))))

@@ -1,16 +1,20 @@
-"""A plan: which strategy computes a problem, and why. Its repr is the report."""
+"""A plan: which solver computes a problem, with what parts, and why. Its repr is the report.
+
+Every *kind* of problem, a convolution, a gradient or pooling, has an ordered list of *solvers*. A solver tells whether
+it can compute a problem (`refuse`), and whether it should (`cost`, `error`, `workspace_bytes`). A solver that leaves
+work to others is `Composite`: its plan has parts, which are plans themselves.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
 from fastconv.engine.epilogue import Epilogue
-from fastconv.engine.geometry import ConvGeometry
 from fastconv.engine.replay import note
 
 
@@ -46,22 +50,113 @@ class Candidate:
     local: bool = False
 
 
+class Solver(Protocol):
+    """One way to compute the problems of a kind, which a geometry and a type describe."""
+
+    name: str
+    local: ClassVar[bool]
+    """Whether NaN and infinity reach only the outputs that see them."""
+
+    def componentwise(self, geometry: Any) -> bool:
+        """Whether each output errs by a few roundings of the sum of its own products' magnitudes."""
+
+    def refuse(self, geometry: Any, dtype: np.dtype) -> str | None:
+        """Why the problem cannot be computed this way, or ``None``."""
+
+    def cost(self, geometry: Any, dtype: np.dtype) -> float:
+        """Estimated seconds on one thread."""
+
+    def least_cost(self, geometry: Any, dtype: np.dtype) -> float:
+        """A lower bound of `cost` that is quicker to compute; 0 if `cost` itself is quick."""
+
+    def prepare_cost(self, geometry: Any, dtype: np.dtype) -> float:
+        """Estimated seconds of work that a prepared call does not repeat."""
+
+    def error(self, geometry: Any, dtype: np.dtype) -> float:
+        """Expected maximum error for normal data, in standard deviations of the output."""
+
+    def workspace_bytes(self, geometry: Any, dtype: np.dtype, threads: int, max_workspace: int) -> int:
+        """Scratch bytes of a call that tries to stay within `max_workspace`."""
+
+
+class SumsDirectly:
+    """Mixin for solvers whose every output is rounded as a plain sum is, with costs that are quick to compute."""
+
+    local = True
+
+    def componentwise(self, geometry: Any) -> bool:
+        return True
+
+    def least_cost(self, geometry: Any, dtype: np.dtype) -> float:
+        return 0.0
+
+    def prepare_cost(self, geometry: Any, dtype: np.dtype) -> float:
+        return 0.0
+
+
+class Part(NamedTuple):
+    """A part of a plan, and what it computes."""
+
+    label: str
+    plan: Plan
+
+
+class Composite(SumsDirectly):
+    """A solver that leaves the work to parts, which the planner plans; it costs and errs as they do."""
+
+    def parts(self, plan: Plan) -> tuple[Part, ...]:
+        """The parts of a plan by this solver."""
+        raise NotImplementedError
+
+
+class Kind:
+    """A kind of problem: its solvers, in order, and how to make and compute problems of it."""
+
+    name: ClassVar[str]
+    """As `fastconv.plan` calls it."""
+    title: ClassVar[str]
+    """As reports call it."""
+    solvers: Sequence[Solver]
+
+    def parse(self, descriptor: str) -> Any:
+        """The geometry that a descriptor names."""
+        raise NotImplementedError
+
+    def default_tolerance(self, geometry: Any, dtype: np.dtype) -> float:
+        """The error that a call allows unless told otherwise, in σ of the output."""
+        return 0.0
+
+    def one_image(self, geometry: Any) -> Any:
+        """The problem for one image, by which solvers are priced: any batch then gets the bits of its images."""
+        return geometry if geometry.n <= 1 else replace(geometry, n=1)
+
+    def operands(self, geometry: Any, dtype: np.dtype, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """Random operands."""
+        raise NotImplementedError
+
+    def call(self, plan: Plan, operands: tuple[np.ndarray, ...]) -> Callable[[], np.ndarray]:
+        """A function that computes the problem of `plan` by it, and returns the output, the same array every time."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, repr=False)
 class Plan:
-    """How one convolution is computed; immutable, shareable between threads.
+    """How one problem is computed; immutable, shareable between threads.
 
     Attributes
     ----------
-    geometry : ConvGeometry
+    kind : Kind
+        What is computed.
+    geometry : ConvGeometry, PoolGeometry or another
         The problem.
     dtype : str
-        Type of the input, the weight and the output.
-    strategy : Strategy
+        Type of the operands and the output.
+    strategy : Solver
         The one that was chosen.
     threads : int
         At most as many run.
     tolerance : float
-        Bound on the expected maximum error, in standard deviations of the output; it does not bind strategies that are
+        Bound on the expected maximum error, in standard deviations of the output; it does not bind solvers that are
         componentwise accurate, and 0 admits only these.
     max_workspace : int
         Bound on scratch memory, in bytes.
@@ -75,7 +170,8 @@ class Plan:
         Makes `candidates`.
     """
 
-    geometry: ConvGeometry
+    kind: Kind
+    geometry: Any
     dtype: str
     strategy: Any
     threads: int
@@ -88,16 +184,21 @@ class Plan:
 
     @cached_property
     def candidates(self) -> tuple[Candidate, ...]:
-        """Every strategy, with its price or the reason why it was left out; few calls ask for it."""
+        """Every solver, with its price or the reason why it was left out; few calls ask for it."""
         return self.list_candidates()
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """The plans of what the solver leaves to others."""
+        return self.strategy.parts(self) if isinstance(self.strategy, Composite) else ()
 
     @property
     def componentwise(self) -> bool:
         """Whether each output errs by a few roundings of the sum of its own products' magnitudes."""
-        return bool(self.strategy.componentwise(self.geometry))
+        return bool(self.strategy.componentwise(self.geometry)) and all(part.plan.componentwise for part in self.parts)
 
     def run_once(self, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
-        """Compute the problem; arrays may lack the batch axis, and the height of a 1-D problem."""
+        """Compute a convolution; arrays may lack the batch axis, and the height of a 1-D problem."""
         g = self.geometry
         if weight.ndim != g.ndim + 2:
             weight = weight.reshape(g.weight_shape)
@@ -109,9 +210,10 @@ class Plan:
     def __repr__(self) -> str:
         accuracy = "componentwise" if self.componentwise else f"expected error at most {self.tolerance:.1e} σ"
         word = "estimated" if self.mode == "estimate" else "measured"
+        title = "" if self.kind.name == "convolution" else f"{self.kind.title} "
         lines = [
-            f"Plan for {self.geometry}, {self.dtype}{', weight prepared' if self.prepared else ''}",
-            f"  {self.strategy.name} on {self.threads} thread{'s' if self.threads > 1 else ''}, accuracy: {accuracy}, "
+            f"Plan for {title}{self.geometry}, {self.dtype}{', weight prepared' if self.prepared else ''}",
+            f"  {self.strategy.name} on {_threads(self.threads)}, accuracy: {accuracy}, "
             f"workspace at most {format_bytes(self.max_workspace)}",
             f"  {'strategy':<12}{word:>9}  {'workspace':>9}  {'error/σ':>7}  {'accuracy':<13}  {'NaN':<7}",
         ]
@@ -126,7 +228,23 @@ class Plan:
                 facts = f"{seconds:>9}  {workspace:>9}  {c.error:7.1e}  {accuracy:<13}  {nan:<7}"
             reason = "" if c.refusal is None else f"  {c.refusal}"
             lines.append(f"{mark} {c.name:<12}{facts}{reason}")
-        return "\n".join(lines)
+        return "\n".join(line.rstrip() for line in lines + self._tree("  "))
+
+    def _tree(self, indent: str) -> list[str]:
+        """A line for each part, and below it those of its own parts."""
+        lines = []
+        for number, (label, plan) in enumerate(self.parts, 1):
+            last = number == len(self.parts)
+            lines.append(
+                f"{indent}{'└─' if last else '├─'} {label}: {plan.geometry}, {plan.dtype}, by {plan.strategy.name} "
+                f"on {_threads(plan.threads)}, {format_seconds(plan.seconds)}"
+            )
+            lines += plan._tree(indent + ("   " if last else "│  "))
+        return lines
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' if count > 1 else ''}"
 
 
 def format_bytes(count: int) -> str:

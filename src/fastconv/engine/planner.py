@@ -1,36 +1,32 @@
-"""Choosing a strategy: the cheapest that can compute the problem within the tolerance and the workspace."""
+"""Choosing a solver: the cheapest that can compute the problem within the tolerance and the workspace."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache, partial
 from heapq import heapify, heappop, heappush
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.engine.convolution import BY_NAME, STRATEGIES
-from fastconv.engine.convolution.base import DEFAULT_MAX_WORKSPACE, Strategy, sum_error
+from fastconv.engine.convolution import BY_NAME, CONVOLUTION
+from fastconv.engine.convolution.base import DEFAULT_MAX_WORKSPACE
 from fastconv.engine.convolution.separable import FIND_SECONDS
-from fastconv.engine.epilogue import Epilogue
-from fastconv.engine.geometry import REMEMBERED, ConvGeometry, checked_bytes
-from fastconv.engine.plan import Candidate, Plan, format_bytes
-from fastconv.engine.rates import ratios
+from fastconv.engine.geometry import REMEMBERED, checked_bytes
+from fastconv.engine.launch import workers_for
+from fastconv.engine.plan import Candidate, Kind, Plan, Solver, format_bytes
 from fastconv.engine.timing import Contender, interleave
 from fastconv.errors import UnsupportedError
 
-DEFAULT_FLOAT32_TOLERANCE = 1e-5
 
-# With less work than this, waking a second thread costs more than it saves, on the machine of reference.
-_SECONDS_A_THREAD = 2e-5
-
-
-def checked_strategy(strategy: str) -> str:
-    """`strategy`, after checking that the name exists."""
-    if not isinstance(strategy, str) or (strategy != "auto" and strategy not in BY_NAME):
-        raise ValueError(f"strategy={strategy!r}: expected 'auto' or one of {', '.join(BY_NAME)}")
+def checked_strategy(strategy: str, kind: Kind = CONVOLUTION) -> str:
+    """`strategy`, after checking that a solver of that kind has the name."""
+    names = [solver.name for solver in kind.solvers]
+    if not isinstance(strategy, str) or (strategy != "auto" and strategy not in names):
+        raise ValueError(f"strategy={strategy!r}: expected 'auto' or one of {', '.join(names)}")
     return strategy
 
 
@@ -43,15 +39,11 @@ def checked_tolerance(tolerance: float | None) -> float | None:
     return float(tolerance)
 
 
-def default_tolerance(geometry: ConvGeometry, dtype: np.dtype) -> float:
-    """1e-5 σ in float32, otherwise the expected error of a plain sum of products."""
-    return DEFAULT_FLOAT32_TOLERANCE if dtype == np.float32 else sum_error(geometry, dtype)
-
-
 def plan(
-    geometry: ConvGeometry,
+    geometry: Any,
     dtype: npt.DTypeLike,
     *,
+    kind: Kind = CONVOLUTION,
     strategy: str = "auto",
     tolerance: float | None = None,
     threads: int = 1,
@@ -63,11 +55,14 @@ def plan(
 
     The price of a one-shot call includes the preparation of its weight, that of a `prepared` call does not.
     """
-    checked_strategy(strategy)
+    if strategy != "auto":
+        checked_strategy(strategy, kind)
     if mode not in ("estimate", "measure"):
         raise ValueError(f"mode={mode!r}: expected 'estimate' or 'measure'")
     limit = checked_bytes("max_workspace", max_workspace)
-    return _plan(geometry, np.dtype(dtype), strategy, checked_tolerance(tolerance), threads, limit, mode, prepared)
+    return _plan(
+        kind, geometry, np.dtype(dtype), strategy, checked_tolerance(tolerance), threads, limit, mode, prepared
+    )
 
 
 def forget_plans() -> None:
@@ -98,7 +93,8 @@ def separable_terms(plan: Plan) -> int | None:
 
 @lru_cache(maxsize=REMEMBERED)
 def _plan(
-    geometry: ConvGeometry,
+    kind: Kind,
+    geometry: Any,
     dtype: np.dtype,
     strategy: str,
     tolerance: float | None,
@@ -109,45 +105,54 @@ def _plan(
 ) -> Plan:
     """What `plan` remembers.
 
-    A new extent should cost little: only strategies that qualify are priced, and only the cheapest of those are asked
+    A new extent should cost little: only solvers that qualify are priced, and only the cheapest of those are asked
     for their workspace, which requires their tiling. The report asks for the rest.
     """
-    limit = default_tolerance(geometry, dtype) if tolerance is None else tolerance
-    listed = partial(_candidates, geometry, dtype, limit, threads, max_workspace, strategy, prepared)
-    # Priced for one image, so that the choice, and with it every bit of the result, is the same in any batch.
-    image = geometry if geometry.n <= 1 else replace(geometry, n=1)
+    limit = kind.default_tolerance(geometry, dtype) if tolerance is None else tolerance
+    listed = partial(_candidates, kind, geometry, dtype, limit, threads, max_workspace, strategy, prepared)
+    image = kind.one_image(geometry)
     if strategy == "auto":
-        qualified = [s for s in STRATEGIES if _qualifies(s, geometry, dtype, limit)]
+        qualified = [s for s in kind.solvers if _qualifies(s, geometry, dtype, limit)]
     else:
-        qualified = [s for s in (BY_NAME[strategy],) if s.refuse(geometry, dtype) is None]
+        qualified = [s for s in kind.solvers if s.name == strategy and s.refuse(geometry, dtype) is None]
 
-    def fits(s: Strategy) -> bool:
+    def fits(s: Solver) -> bool:
         return s.workspace_bytes(geometry, dtype, threads, max_workspace) <= max_workspace
 
+    def made(s: Solver, problem: Any, seconds: float) -> Plan:
+        return Plan(
+            kind=kind,
+            geometry=problem,
+            dtype=dtype.name,
+            strategy=s,
+            threads=workers_for(_estimate(s, problem, dtype, prepared), threads),
+            tolerance=limit,
+            max_workspace=max_workspace,
+            mode=mode,
+            prepared=prepared,
+            seconds=seconds,
+            list_candidates=listed,
+        )
+
+    chosen, seconds = None, 0.0
     if mode == "measure":
-        price = _measure([s for s in qualified if fits(s)], image, dtype, threads, max_workspace, prepared)
-        listed = partial(listed, measured={name: seconds * geometry.n for name, seconds in price.items()})
-        chosen = BY_NAME[min(price, key=price.__getitem__)] if price else None
+        price = _measure([made(s, image, _estimate(s, image, dtype, prepared)) for s in qualified if fits(s)])
+        images = geometry.n if image is not geometry else 1
+        measured = {name: taken * images for name, taken in price.items()}
+        listed = partial(listed, measured=measured)
+        if price:
+            chosen = next(s for s in qualified if s.name == min(price, key=price.__getitem__))
+            seconds = measured[chosen.name]
     else:
         chosen = next(filter(fits, _by_price(qualified, image, dtype, prepared)), None)
+        if chosen is not None:
+            seconds = _estimate(chosen, geometry, dtype, prepared)
     if chosen is None:
         raise UnsupportedError(_reasons(geometry, dtype, strategy, listed()))
-    estimate = _estimate(chosen, geometry, dtype, prepared)
-    return Plan(
-        geometry=geometry,
-        dtype=dtype.name,
-        strategy=chosen,
-        threads=max(1, min(threads, int(estimate / (_SECONDS_A_THREAD * ratios().wake)))),
-        tolerance=limit,
-        max_workspace=max_workspace,
-        mode=mode,
-        prepared=prepared,
-        seconds=price[chosen.name] * geometry.n if mode == "measure" else estimate,
-        list_candidates=listed,
-    )
+    return made(chosen, geometry, seconds)
 
 
-def _qualifies(strategy: Strategy, geometry: ConvGeometry, dtype: np.dtype, tolerance: float) -> bool:
+def _qualifies(strategy: Solver, geometry: Any, dtype: np.dtype, tolerance: float) -> bool:
     """Whether `strategy` can compute the problem accurately enough; the cheapest test comes first."""
     componentwise = strategy.componentwise(geometry)
     if tolerance == 0 and not componentwise:
@@ -155,10 +160,8 @@ def _qualifies(strategy: Strategy, geometry: ConvGeometry, dtype: np.dtype, tole
     return strategy.refuse(geometry, dtype) is None and (componentwise or strategy.error(geometry, dtype) <= tolerance)
 
 
-def _by_price(
-    strategies: list[Strategy], geometry: ConvGeometry, dtype: np.dtype, prepared: bool
-) -> Iterator[Strategy]:
-    """Strategies, cheapest first, the earlier first among equals; none is priced if its lower bound excludes it."""
+def _by_price(strategies: list[Solver], geometry: Any, dtype: np.dtype, prepared: bool) -> Iterator[Solver]:
+    """Solvers, cheapest first, the earlier first among equals; none is priced if its lower bound excludes it."""
     queue = [(s.least_cost(geometry, dtype), False, rank) for rank, s in enumerate(strategies)]
     heapify(queue)
     while queue:
@@ -169,8 +172,8 @@ def _by_price(
             heappush(queue, (_estimate(strategies[rank], geometry, dtype, prepared), True, rank))
 
 
-def _reasons(geometry: ConvGeometry, dtype: np.dtype, strategy: str, candidates: tuple[Candidate, ...]) -> str:
-    """Why no strategy, or not the named one, can compute the problem."""
+def _reasons(geometry: Any, dtype: np.dtype, strategy: str, candidates: tuple[Candidate, ...]) -> str:
+    """Why no solver, or not the named one, can compute the problem."""
     refusals = {c.name: c.refusal for c in candidates}
     if strategy != "auto":
         return f"strategy={strategy!r} cannot compute {geometry} in {dtype}: {refusals[strategy]}"
@@ -179,7 +182,8 @@ def _reasons(geometry: ConvGeometry, dtype: np.dtype, strategy: str, candidates:
 
 
 def _candidates(
-    geometry: ConvGeometry,
+    kind: Kind,
+    geometry: Any,
     dtype: np.dtype,
     tolerance: float,
     threads: int,
@@ -188,10 +192,10 @@ def _candidates(
     prepared: bool,
     measured: dict[str, float] | None = None,
 ) -> tuple[Candidate, ...]:
-    """All strategies, with their estimated seconds, or the `measured` ones."""
+    """All solvers, with their estimated seconds, or the `measured` ones."""
     listed = [
         candidate(s, geometry, dtype, tolerance, threads, max_workspace, s.name == strategy, prepared)
-        for s in STRATEGIES
+        for s in kind.solvers
     ]
     if measured is not None:
         able = {strategy} if strategy != "auto" else {c.name for c in listed if c.refusal is None}
@@ -200,8 +204,8 @@ def _candidates(
 
 
 def candidate(
-    strategy: Strategy,
-    geometry: ConvGeometry,
+    strategy: Solver,
+    geometry: Any,
     dtype: np.dtype,
     tolerance: float,
     threads: int,
@@ -229,31 +233,18 @@ def candidate(
     return Candidate(strategy.name, refusal, _estimate(strategy, geometry, dtype, prepared), workspace, **facts)
 
 
-def _estimate(strategy: Strategy, geometry: ConvGeometry, dtype: np.dtype, prepared: bool) -> float:
+def _estimate(strategy: Solver, geometry: Any, dtype: np.dtype, prepared: bool) -> float:
     """Estimated seconds per call on one thread."""
     return strategy.cost(geometry, dtype) + (0.0 if prepared else strategy.prepare_cost(geometry, dtype))
 
 
-def _measure(
-    strategies: list[Strategy],
-    geometry: ConvGeometry,
-    dtype: np.dtype,
-    threads: int,
-    max_workspace: int,
-    prepared: bool,
-) -> dict[str, float]:
-    """Measured seconds per warm call, for strategies whose estimate is within 20 times the best one."""
-    costs = {s.name: _estimate(s, geometry, dtype, prepared) for s in strategies}
-    rng = np.random.default_rng(0)
-    x, weight = (rng.standard_normal(shape).astype(dtype) for shape in (geometry.x_shape, geometry.weight_shape))
-    out = np.empty(geometry.out_shape, dtype)
-
-    def call(s: Strategy) -> Callable[[], None]:
-        if not prepared:
-            return partial(s.run_once, geometry, x, weight, out, Epilogue(), threads, max_workspace)
-        packed = s.prepare(geometry, weight, threads)
-        return partial(s.run, geometry, x, packed, out, Epilogue(), threads, max_workspace)
-
-    contenders = [Contender(s.name, call(s)) for s in strategies if costs[s.name] <= 20 * min(costs.values())]
+def _measure(plans: list[Plan]) -> dict[str, float]:
+    """Measured seconds per warm call, for plans whose estimate is within 20 times the best one, by their solver."""
+    least = min((plan.seconds for plan in plans), default=0.0)
+    contenders = []
+    for plan in plans:
+        if plan.seconds <= 20 * least:
+            operands = plan.kind.operands(plan.geometry, np.dtype(plan.dtype), np.random.default_rng(0))
+            contenders.append(Contender(plan.strategy.name, plan.kind.call(plan, operands)))
     interleave(contenders, 3)
     return {contender.name: contender.seconds for contender in contenders}

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv.engine import planner
-from fastconv.engine.convolution import BY_NAME
+from fastconv.engine.convolution import BY_NAME, CONVOLUTION
 from fastconv.engine.convolution.base import DEFAULT_MAX_WORKSPACE
 from fastconv.engine.convolution.reference import activate, convolve
 from fastconv.engine.epilogue import PLAIN, Activation, Epilogue
@@ -280,7 +280,9 @@ def compare_conv2d(
         passed_over = {c.name: c.refusal for c in auto.candidates}
     except UnsupportedError:
         auto, passed_over = None, {}
-    bound = planner.default_tolerance(geometry, dtype) if tolerance is None else planner.checked_tolerance(tolerance)
+    bound = (
+        CONVOLUTION.default_tolerance(geometry, dtype) if tolerance is None else planner.checked_tolerance(tolerance)
+    )
     forced = {"tolerance": bound, "threads": threads, "max_workspace": max_workspace, "forced": True}
     candidates = [planner.candidate(BY_NAME[name], geometry, dtype, **forced) for name in names]
 

@@ -1,10 +1,17 @@
-"""The strategies, in one ordered list.
+"""Convolution: the strategies, in one ordered list.
 
 The order is policy: among equal estimates the earlier one wins, and reports list them in this order. A new strategy is
 one file and one line here; those of other packages are added by `fastconv.register`.
 """
 
-from fastconv.engine.convolution.base import Strategy
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from fastconv.engine.convolution.base import Strategy, sum_error
 from fastconv.engine.convolution.direct import Direct
 from fastconv.engine.convolution.fft import Fft
 from fastconv.engine.convolution.im2col import Im2col
@@ -13,6 +20,11 @@ from fastconv.engine.convolution.reference import Reference
 from fastconv.engine.convolution.separable import Separable
 from fastconv.engine.convolution.toeplitz import Toeplitz
 from fastconv.engine.convolution.winograd import Winograd
+from fastconv.engine.epilogue import PLAIN
+from fastconv.engine.geometry import ConvGeometry
+from fastconv.engine.plan import Kind, Plan
+
+DEFAULT_FLOAT32_TOLERANCE = 1e-5
 
 STRATEGIES: list[Strategy] = [
     Implicit(),
@@ -29,3 +41,39 @@ STRATEGIES: list[Strategy] = [
 ]
 
 BY_NAME: dict[str, Strategy] = {strategy.name: strategy for strategy in STRATEGIES}
+
+
+class Convolution(Kind):
+    name = "convolution"
+    title = "the convolution"
+    solvers = STRATEGIES
+
+    def parse(self, descriptor: str) -> ConvGeometry:
+        return ConvGeometry.parse(descriptor).as_2d()
+
+    def default_tolerance(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        """1e-5 σ in float32, otherwise the expected error of a plain sum of products."""
+        return DEFAULT_FLOAT32_TOLERANCE if dtype == np.float32 else sum_error(geometry, dtype)
+
+    def operands(
+        self, geometry: ConvGeometry, dtype: np.dtype, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        x, weight = (rng.standard_normal(shape).astype(dtype) for shape in (geometry.x_shape, geometry.weight_shape))
+        return x, weight
+
+    def call(self, plan: Plan, operands: tuple[np.ndarray, ...]) -> Callable[[], np.ndarray]:
+        g, (x, weight) = plan.geometry, operands
+        out = np.empty(g.out_shape, x.dtype)
+        run = partial(plan.run_once, x, weight, PLAIN, out)
+        if plan.prepared:
+            packed = plan.strategy.prepare(g, weight, plan.threads)
+            run = partial(plan.strategy.run, g, x, packed, out, PLAIN, plan.threads, plan.max_workspace)
+
+        def call() -> np.ndarray:
+            run()
+            return out
+
+        return call
+
+
+CONVOLUTION = Convolution()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from math import sqrt
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from fastconv.engine.arrays import as_contiguous
 from fastconv.engine.epilogue import Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry
+from fastconv.engine.plan import Solver
 from fastconv.engine.remembering import remembered
 from fastconv.kernels import threads as team
 
@@ -21,40 +22,13 @@ DEFAULT_MAX_WORKSPACE = 512 << 20
 _MAX_OVER_RMS = 10.0
 
 
-class Strategy(Protocol):
+class Strategy(Solver, Protocol):
     """One way to compute a convolution. Arrays have the shapes `ConvGeometry.x_shape` and so on, always 2-D batches.
 
-    `refuse` tells whether it *can*; `cost`, `error` and `workspace_bytes` whether it *should*.
+    An accuracy that is `componentwise` means ``|error| <= c ε (|weight| * |x|)`` at every output, whatever lies outside
+    its window: zeros stay zeros, and whole numbers below 2^24 (float64: 2^53) are exact. Otherwise `error` bounds it
+    for the output as a whole. `cost` is that of `run`, and only one-shot calls pay `prepare_cost` each time.
     """
-
-    name: ClassVar[str]
-    local: ClassVar[bool]
-    """Whether NaN and infinity reach only the outputs that see them."""
-
-    def componentwise(self, geometry: ConvGeometry) -> bool:
-        """Whether each output errs by a few roundings of the sum of its own products' magnitudes.
-
-        ``|error| <= c ε (|weight| * |x|)`` at every output, whatever lies outside its window: zeros stay zeros, and
-        whole numbers below 2^24 (float64: 2^53) are exact. Otherwise `error` bounds it for the output as a whole.
-        """
-
-    def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
-        """Why the problem cannot be computed this way, or ``None``."""
-
-    def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        """Estimated seconds of `run` on one thread."""
-
-    def least_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        """A lower bound of `cost` that is quicker to compute; 0 if `cost` itself is quick."""
-
-    def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        """Estimated seconds of `prepare` on one thread; only one-shot calls pay this each time."""
-
-    def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        """Expected maximum error for normal data, in standard deviations of the output."""
-
-    def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        """Scratch bytes of a one-shot call that tries to stay within `max_workspace`."""
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> Any:
         """Do all work that depends only on the weight, and return an object that has `nbytes`.
@@ -96,15 +70,6 @@ class PricedQuickly:
         return 0.0
 
 
-class SumsProducts(PricedQuickly):
-    """Mixin for strategies that sum the products of a window, in some order."""
-
-    local = True
-
-    def componentwise(self, geometry: ConvGeometry) -> bool:
-        return True
-
-
 class PreparesFirst:
     """Mixin for strategies that gain nothing from a weight being used again."""
 
@@ -123,9 +88,6 @@ class PreparesFirst:
 
 class KeepsWeights(PreparesFirst):
     """Mixin for strategies that read the weight unprepared."""
-
-    def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        return 0.0
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
         return as_contiguous(weight)
@@ -152,10 +114,6 @@ def sum_error(geometry: ConvGeometry, dtype: np.dtype, steps: int | None = None)
     unit = float(np.finfo(dtype).eps) / 2
     running = geometry.reduction if steps is None else steps + geometry.reduction / steps
     return _MAX_OVER_RMS * unit * max(1.0, sqrt(running / 6))
-
-
-# The dtype of scratch memory, whose parts have several types.
-BYTE = np.dtype(np.uint8)
 
 
 # The kernels' names for the strides of images.

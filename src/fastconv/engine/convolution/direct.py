@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastconv.engine.convolution.base import BYTE, STRIDES, KeepsWeights, SumsProducts, sum_error
+from fastconv.engine.convolution.base import STRIDES, KeepsWeights, sum_error
 from fastconv.engine.epilogue import Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry
+from fastconv.engine.launch import BYTE
+from fastconv.engine.plan import SumsDirectly
 from fastconv.engine.rates import rates, ratios
 from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import constant
@@ -370,7 +372,7 @@ def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, ...]) -> _Laun
     )
 
 
-class Direct(SumsProducts, KeepsWeights):
+class Direct(SumsDirectly, KeepsWeights):
     name = "direct"
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:

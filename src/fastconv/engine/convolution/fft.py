@@ -23,7 +23,6 @@ import numpy as np
 
 from fastconv.engine.boundary import continued
 from fastconv.engine.convolution.base import (
-    BYTE,
     DEFAULT_MAX_WORKSPACE,
     STRIDES,
     PreparesFirst,
@@ -35,6 +34,7 @@ from fastconv.engine.convolution.base import (
 from fastconv.engine.convolution.direct import Direct
 from fastconv.engine.epilogue import Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry
+from fastconv.engine.launch import BYTE
 from fastconv.engine.rates import ratios
 from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import unrepeatable

@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastconv.engine.convolution.base import PreparesFirst, SumsProducts, element_strides
+from fastconv.engine.convolution.base import PreparesFirst, element_strides
 from fastconv.engine.convolution.implicit import Implicit, is_pointwise, multiply
 from fastconv.engine.epilogue import Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry
+from fastconv.engine.plan import SumsDirectly
 from fastconv.engine.rates import rates
 from fastconv.kernels import threads as team
 
@@ -48,7 +49,7 @@ def _product(g: ConvGeometry, images: int, columns: int) -> ConvGeometry:
     return ConvGeometry(images, g.g, g.ic * g.taps, g.oc, (1, columns), (1, 1), (1, 1), (1, 1), ((0, 0), (0, 0)))
 
 
-class Im2col(SumsProducts, PreparesFirst):
+class Im2col(SumsDirectly, PreparesFirst):
     name = "im2col"
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:

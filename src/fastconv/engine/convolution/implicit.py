@@ -15,8 +15,6 @@ import numpy as np
 
 from fastconv.engine.arrays import as_contiguous
 from fastconv.engine.convolution.base import (
-    BYTE,
-    SumsProducts,
     element_strides,
     refuse_unless_real_2d,
     share_panels,
@@ -25,6 +23,8 @@ from fastconv.engine.convolution.base import (
 )
 from fastconv.engine.epilogue import Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry
+from fastconv.engine.launch import BYTE
+from fastconv.engine.plan import SumsDirectly
 from fastconv.engine.rates import rates
 from fastconv.kernels import threads as team
 
@@ -163,7 +163,7 @@ def _packing(g: ConvGeometry, dtype: np.dtype) -> _Packing:
     )
 
 
-class Implicit(SumsProducts):
+class Implicit(SumsDirectly):
     name = "implicit"
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:

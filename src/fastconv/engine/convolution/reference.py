@@ -6,9 +6,10 @@ from itertools import product
 
 import numpy as np
 
-from fastconv.engine.convolution.base import KeepsWeights, SumsProducts, sum_error
+from fastconv.engine.convolution.base import KeepsWeights, sum_error
 from fastconv.engine.epilogue import Epilogue
 from fastconv.engine.geometry import ConvGeometry
+from fastconv.engine.plan import SumsDirectly
 from fastconv.engine.replay import unrepeatable
 from fastconv.kernels.shield import imported
 
@@ -53,7 +54,7 @@ def activate(x: np.ndarray, code: int, a: float) -> np.ndarray:
         )[code - 1]()
 
 
-class Reference(SumsProducts, KeepsWeights):
+class Reference(SumsDirectly, KeepsWeights):
     name = "reference"
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:

@@ -21,10 +21,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastconv.engine.boundary import edge_indices
-from fastconv.engine.convolution.base import BYTE, PreparesFirst, PricedQuickly, refuse_unless_real_2d, sum_error
+from fastconv.engine.convolution.base import PreparesFirst, PricedQuickly, refuse_unless_real_2d, sum_error
 from fastconv.engine.convolution.direct import Direct
 from fastconv.engine.epilogue import Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry
+from fastconv.engine.launch import BYTE
 from fastconv.engine.rates import ratios
 from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import constant, note, unrepeatable

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastconv.engine.convolution.base import KeepsWeights, SumsProducts, finish_planes, refuse_unless_real_2d, sum_error
+from fastconv.engine.convolution.base import KeepsWeights, finish_planes, refuse_unless_real_2d, sum_error
 from fastconv.engine.epilogue import Epilogue
 from fastconv.engine.geometry import ConvGeometry
+from fastconv.engine.plan import SumsDirectly
 from fastconv.engine.rates import ratios
 from fastconv.engine.replay import unrepeatable
 from fastconv.kernels import threads as team
@@ -64,7 +65,7 @@ def entries(geometry: ConvGeometry) -> int:
     return geometry.oc * geometry.positions * geometry.reduction
 
 
-class Toeplitz(SumsProducts, KeepsWeights):
+class Toeplitz(SumsDirectly, KeepsWeights):
     name = "toeplitz"
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:

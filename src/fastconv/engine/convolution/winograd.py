@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fastconv.engine.convolution.base import (
-    BYTE,
     STRIDES,
     element_strides,
     refuse_unless_real_2d,
@@ -32,6 +31,7 @@ from fastconv.engine.convolution.base import (
 from fastconv.engine.convolution.implicit import Implicit
 from fastconv.engine.epilogue import Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry
+from fastconv.engine.launch import BYTE
 from fastconv.engine.rates import rates, ratios
 from fastconv.engine.replay import unrepeatable
 from fastconv.kernels import threads as team
