@@ -1,6 +1,6 @@
 """Plans for pooling planes: kernel, tiles and scratch memory, chosen once per signature.
 
-A signal is a plane of one row; volume.py reduces three axes to planes.
+A signal is a plane of one row; volumes.py reduces three axes to planes.
 """
 
 from __future__ import annotations
