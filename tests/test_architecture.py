@@ -18,9 +18,9 @@ PACKAGE = ROOT / "src/fastconv"  # a wheel holds no .pyx
 FLOORS = (
     ("kernels",),
     ("errors",),
-    ("engine.launch", "engine.remembering", "engine.replay", "engine.timing"),
+    ("engine.remembering", "engine.replay", "engine.timing"),
     ("engine.boundary", "engine.geometry", "engine.rates"),
-    ("engine.arrays", "engine.epilogue"),
+    ("engine.arrays", "engine.epilogue", "engine.launch"),
     ("engine.conversion", "engine.patches", "engine.plan"),
     ("engine.convolution",),
     ("engine.planner", "engine.pooling"),
