@@ -130,9 +130,20 @@ class Kind:
         """The problem for one image, by which solvers are priced: any batch then gets the bits of its images."""
         return geometry if geometry.n <= 1 else replace(geometry, n=1)
 
-    def operands(self, geometry: Any, dtype: np.dtype, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """Random operands."""
+    def operations(self, geometry: Any) -> int | None:
+        """Multiplications and additions of the direct algorithm; ``None`` if a share of the peak would say nothing."""
+        return None
+
+    def shapes(self, geometry: Any) -> tuple[tuple[int, ...], ...]:
+        """The shapes of the operands and, last, of the output."""
         raise NotImplementedError
+
+    def operands(self, geometry: Any, dtype: np.dtype, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """Random operands: standard normal deviates, or small integers."""
+        *shapes, _ = self.shapes(geometry)
+        if dtype.kind in "fc":
+            return tuple(rng.standard_normal(shape).astype(dtype) for shape in shapes)
+        return tuple(rng.integers(0, 9, shape).astype(dtype) for shape in shapes)
 
     def call(self, plan: Plan, operands: tuple[np.ndarray, ...]) -> Callable[[], np.ndarray]:
         """A function that computes the problem of `plan` by it, and returns the output, the same array every time."""
@@ -211,11 +222,12 @@ class Plan:
         accuracy = "componentwise" if self.componentwise else f"expected error at most {self.tolerance:.1e} σ"
         word = "estimated" if self.mode == "estimate" else "measured"
         title = "" if self.kind.name == "convolution" else f"{self.kind.title} "
+        width = max(12, *(len(c.name) for c in self.candidates))
         lines = [
             f"Plan for {title}{self.geometry}, {self.dtype}{', weight prepared' if self.prepared else ''}",
             f"  {self.strategy.name} on {_threads(self.threads)}, accuracy: {accuracy}, "
             f"workspace at most {format_bytes(self.max_workspace)}",
-            f"  {'strategy':<12}{word:>9}  {'workspace':>9}  {'error/σ':>7}  {'accuracy':<13}  {'NaN':<7}",
+            f"  {'strategy':<{width}}{word:>9}  {'workspace':>9}  {'error/σ':>7}  {'accuracy':<13}  {'NaN':<7}",
         ]
         for c in self.candidates:
             mark = "*" if c.name == self.strategy.name else " "
@@ -227,7 +239,7 @@ class Plan:
                 nan = "stays" if c.local else "spreads"
                 facts = f"{seconds:>9}  {workspace:>9}  {c.error:7.1e}  {accuracy:<13}  {nan:<7}"
             reason = "" if c.refusal is None else f"  {c.refusal}"
-            lines.append(f"{mark} {c.name:<12}{facts}{reason}")
+            lines.append(f"{mark} {c.name:<{width}}{facts}{reason}")
         return "\n".join(line.rstrip() for line in lines + self._tree("  "))
 
     def _tree(self, indent: str) -> list[str]:

@@ -23,6 +23,7 @@ from fastconv.engine.convolution.winograd import Winograd
 from fastconv.engine.epilogue import PLAIN
 from fastconv.engine.geometry import ConvGeometry
 from fastconv.engine.plan import Kind, Plan
+from fastconv.errors import GeometryError
 
 DEFAULT_FLOAT32_TOLERANCE = 1e-5
 
@@ -49,17 +50,20 @@ class Convolution(Kind):
     solvers = STRATEGIES
 
     def parse(self, descriptor: str) -> ConvGeometry:
-        return ConvGeometry.parse(descriptor).as_2d()
+        geometry = ConvGeometry.parse(descriptor).as_2d()
+        if geometry.ndim != 2:
+            raise GeometryError(f"descriptor {descriptor!r}: expected one or two spatial axes, got {geometry.ndim}")
+        return geometry
 
     def default_tolerance(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         """1e-5 σ in float32, otherwise the expected error of a plain sum of products."""
         return DEFAULT_FLOAT32_TOLERANCE if dtype == np.float32 else sum_error(geometry, dtype)
 
-    def operands(
-        self, geometry: ConvGeometry, dtype: np.dtype, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
-        x, weight = (rng.standard_normal(shape).astype(dtype) for shape in (geometry.x_shape, geometry.weight_shape))
-        return x, weight
+    def operations(self, geometry: ConvGeometry) -> int:
+        return geometry.flops
+
+    def shapes(self, geometry: ConvGeometry) -> tuple[tuple[int, ...], ...]:
+        return geometry.x_shape, geometry.weight_shape, geometry.out_shape
 
     def call(self, plan: Plan, operands: tuple[np.ndarray, ...]) -> Callable[[], np.ndarray]:
         g, (x, weight) = plan.geometry, operands
