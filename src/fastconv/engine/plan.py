@@ -101,12 +101,29 @@ class Part(NamedTuple):
     plan: Plan
 
 
-class Composite(SumsDirectly):
-    """A solver that leaves the work to parts, which the planner plans; it costs and errs as they do."""
+class Planned(Protocol):
+    """The planner, as a composite solver sees it: under the options of the whole, it plans a part."""
 
-    def parts(self, plan: Plan) -> tuple[Part, ...]:
-        """The parts of a plan by this solver."""
+    def __call__(self, geometry: Any, kind: Kind | None = None, prepared: bool = False) -> Plan:
+        """The plan of a problem, by default a convolution; `prepared` if its weight is used many times."""
+
+
+class Composite(SumsDirectly):
+    """A solver that leaves work to parts; its price is that of its parts and its own `cost`, and it errs as they do.
+
+    A strategy that the caller names is that of the parts.
+    """
+
+    part_kind: Kind
+    """The kind whose strategies a caller may name."""
+
+    def parts(self, geometry: Any, planned: Planned) -> tuple[Part, ...]:
+        """The parts of a problem."""
         raise NotImplementedError
+
+    def error(self, geometry: Any, dtype: np.dtype) -> float:
+        """That of the solver without its parts."""
+        return 0.0
 
 
 class Kind:
@@ -122,9 +139,15 @@ class Kind:
         """The geometry that a descriptor names."""
         raise NotImplementedError
 
-    def default_tolerance(self, geometry: Any, dtype: np.dtype) -> float:
-        """The error that a call allows unless told otherwise, in σ of the output."""
-        return 0.0
+    def default_tolerance(self, geometry: Any, dtype: np.dtype) -> float | None:
+        """The error that a call allows by default, in σ of the output; ``None`` if that is for its parts to say."""
+        return None
+
+    def strategies(self) -> tuple[str, ...]:
+        """The names that a caller may ask for: those of the solvers, or of the strategies of their parts."""
+        names = [s.name for s in self.solvers if not isinstance(s, Composite)]
+        names += [name for s in self.solvers if isinstance(s, Composite) for name in s.part_kind.strategies()]
+        return tuple(dict.fromkeys(names))
 
     def one_image(self, geometry: Any) -> Any:
         """The problem for one image, by which solvers are priced: any batch then gets the bits of its images."""
@@ -166,9 +189,11 @@ class Plan:
         The one that was chosen.
     threads : int
         At most as many run.
-    tolerance : float
+    parts : tuple of Part
+        The plans of what the solver leaves to others.
+    tolerance : float or None
         Bound on the expected maximum error, in standard deviations of the output; it does not bind solvers that are
-        componentwise accurate, and 0 admits only these.
+        componentwise accurate, and 0 admits only these. With ``None``, each part has its own.
     max_workspace : int
         Bound on scratch memory, in bytes.
     mode : {"estimate", "measure"}
@@ -186,7 +211,8 @@ class Plan:
     dtype: str
     strategy: Any
     threads: int
-    tolerance: float
+    parts: tuple[Part, ...]
+    tolerance: float | None
     max_workspace: int
     mode: str
     prepared: bool
@@ -197,11 +223,6 @@ class Plan:
     def candidates(self) -> tuple[Candidate, ...]:
         """Every solver, with its price or the reason why it was left out; few calls ask for it."""
         return self.list_candidates()
-
-    @cached_property
-    def parts(self) -> tuple[Part, ...]:
-        """The plans of what the solver leaves to others."""
-        return self.strategy.parts(self) if isinstance(self.strategy, Composite) else ()
 
     @property
     def componentwise(self) -> bool:
@@ -219,7 +240,9 @@ class Plan:
         self.strategy.run_once(g, x, weight, out, epilogue, self.threads, self.max_workspace)
 
     def __repr__(self) -> str:
-        accuracy = "componentwise" if self.componentwise else f"expected error at most {self.tolerance:.1e} σ"
+        limit = max((part.plan.tolerance or 0.0 for part in self.parts), default=0.0)
+        bound = limit if self.tolerance is None else self.tolerance
+        accuracy = "componentwise" if self.componentwise else f"expected error at most {bound:.1e} σ"
         word = "estimated" if self.mode == "estimate" else "measured"
         title = "" if self.kind.name == "convolution" else f"{self.kind.title} "
         width = max(12, *(len(c.name) for c in self.candidates))

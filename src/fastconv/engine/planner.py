@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-from functools import lru_cache, partial
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache, partial
 from heapq import heapify, heappop, heappush
 from numbers import Real
 from typing import Any
@@ -17,14 +17,14 @@ from fastconv.engine.convolution.base import DEFAULT_MAX_WORKSPACE
 from fastconv.engine.convolution.separable import FIND_SECONDS
 from fastconv.engine.geometry import REMEMBERED, checked_bytes
 from fastconv.engine.launch import workers_for
-from fastconv.engine.plan import Candidate, Kind, Plan, Solver, format_bytes
+from fastconv.engine.plan import Candidate, Composite, Kind, Part, Plan, Solver, format_bytes
 from fastconv.engine.timing import Contender, interleave
 from fastconv.errors import UnsupportedError
 
 
 def checked_strategy(strategy: str, kind: Kind = CONVOLUTION) -> str:
     """`strategy`, after checking that a solver of that kind has the name."""
-    names = [solver.name for solver in kind.solvers]
+    names = kind.strategies()
     if not isinstance(strategy, str) or (strategy != "auto" and strategy not in names):
         raise ValueError(f"strategy={strategy!r}: expected 'auto' or one of {', '.join(names)}")
     return strategy
@@ -92,159 +92,185 @@ def separable_terms(plan: Plan) -> int | None:
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _plan(
-    kind: Kind,
-    geometry: Any,
-    dtype: np.dtype,
-    strategy: str,
-    tolerance: float | None,
-    threads: int,
-    max_workspace: int,
-    mode: str,
-    prepared: bool,
-) -> Plan:
-    """What `plan` remembers.
+def _plan(*problem: Any) -> Plan:
+    """What `plan` remembers."""
+    return _Problem(*problem).plan()
 
-    A new extent should cost little: only solvers that qualify are priced, and only the cheapest of those are asked
-    for their workspace, which requires their tiling. The report asks for the rest.
-    """
-    limit = kind.default_tolerance(geometry, dtype) if tolerance is None else tolerance
-    listed = partial(_candidates, kind, geometry, dtype, limit, threads, max_workspace, strategy, prepared)
-    image = kind.one_image(geometry)
-    if strategy == "auto":
-        qualified = [s for s in kind.solvers if _qualifies(s, geometry, dtype, limit)]
-    else:
-        qualified = [s for s in kind.solvers if s.name == strategy and s.refuse(geometry, dtype) is None]
 
-    def fits(s: Solver) -> bool:
-        return s.workspace_bytes(geometry, dtype, threads, max_workspace) <= max_workspace
+@dataclass(frozen=True)
+class _Problem:
+    """A problem, with the options of its plan."""
 
-    def made(s: Solver, problem: Any, seconds: float) -> Plan:
+    kind: Kind
+    geometry: Any
+    dtype: np.dtype
+    strategy: str
+    tolerance: float | None
+    threads: int
+    max_workspace: int
+    mode: str
+    prepared: bool
+
+    def plan(self) -> Plan:
+        """Plan anew.
+
+        A new extent should cost little: only solvers that qualify are priced, and only the cheapest of those are asked
+        for their workspace, which requires their tiling. The report asks for the rest.
+        """
+        image = replace(self, geometry=self.kind.one_image(self.geometry))
+        solvers = [s for s in self.kind.solvers if self._qualifies(s)]
+        if self.mode == "measure":
+            images = self.geometry.n if image.geometry is not self.geometry else 1
+            measured = {name: taken * images for name, taken in image._measured(filter(self._fits, solvers)).items()}
+            able = [s for s in solvers if s.name in measured]
+            chosen = min(able, key=lambda s: measured[s.name], default=None)
+        else:
+            measured = None
+            chosen = next(filter(self._fits, image._by_price(solvers)), None)
+        if chosen is None:
+            raise UnsupportedError(self._reasons(self._candidates(measured)))
+        seconds = self._price(chosen) if measured is None else measured[chosen.name]
+        return self._planned_by(chosen, seconds, partial(self._candidates, measured))
+
+    def _planned_by(self, solver: Solver, seconds: float, candidates: Callable[[], tuple[Candidate, ...]]) -> Plan:
         return Plan(
-            kind=kind,
-            geometry=problem,
-            dtype=dtype.name,
-            strategy=s,
-            threads=workers_for(_estimate(s, problem, dtype, prepared), threads),
-            tolerance=limit,
-            max_workspace=max_workspace,
-            mode=mode,
-            prepared=prepared,
+            kind=self.kind,
+            geometry=self.geometry,
+            dtype=self.dtype.name,
+            strategy=solver,
+            threads=workers_for(self._price(solver), self.threads),
+            parts=self._parts(solver),
+            tolerance=self._limit,
+            max_workspace=self.max_workspace,
+            mode=self.mode,
+            prepared=self.prepared,
             seconds=seconds,
-            list_candidates=listed,
+            list_candidates=candidates,
         )
 
-    chosen, seconds = None, 0.0
-    if mode == "measure":
-        price = _measure([made(s, image, _estimate(s, image, dtype, prepared)) for s in qualified if fits(s)])
-        images = geometry.n if image is not geometry else 1
-        measured = {name: taken * images for name, taken in price.items()}
-        listed = partial(listed, measured=measured)
-        if price:
-            chosen = next(s for s in qualified if s.name == min(price, key=price.__getitem__))
-            seconds = measured[chosen.name]
-    else:
-        chosen = next(filter(fits, _by_price(qualified, image, dtype, prepared)), None)
-        if chosen is not None:
-            seconds = _estimate(chosen, geometry, dtype, prepared)
-    if chosen is None:
-        raise UnsupportedError(_reasons(geometry, dtype, strategy, listed()))
-    return made(chosen, geometry, seconds)
+    @cached_property
+    def _limit(self) -> float | None:
+        return self.kind.default_tolerance(self.geometry, self.dtype) if self.tolerance is None else self.tolerance
 
+    def _part(self, geometry: Any, kind: Kind | None = None, prepared: bool = False) -> Plan:
+        """The plan of a part (see `Planned`)."""
+        return plan(
+            geometry,
+            self.dtype,
+            kind=kind or CONVOLUTION,
+            strategy=self.strategy,
+            tolerance=self.tolerance,
+            threads=self.threads,
+            max_workspace=self.max_workspace,
+            mode=self.mode,
+            prepared=prepared,
+        )
 
-def _qualifies(strategy: Solver, geometry: Any, dtype: np.dtype, tolerance: float) -> bool:
-    """Whether `strategy` can compute the problem accurately enough; the cheapest test comes first."""
-    componentwise = strategy.componentwise(geometry)
-    if tolerance == 0 and not componentwise:
-        return False
-    return strategy.refuse(geometry, dtype) is None and (componentwise or strategy.error(geometry, dtype) <= tolerance)
+    def _parts(self, solver: Solver) -> tuple[Part, ...]:
+        return solver.parts(self.geometry, self._part) if isinstance(solver, Composite) else ()
 
+    def _price(self, solver: Solver) -> float:
+        """Estimated seconds per call on one thread."""
+        seconds = solver.cost(self.geometry, self.dtype)
+        if not self.prepared:
+            seconds += solver.prepare_cost(self.geometry, self.dtype)
+        return seconds + sum(part.plan.seconds for part in self._parts(solver))
 
-def _by_price(strategies: list[Solver], geometry: Any, dtype: np.dtype, prepared: bool) -> Iterator[Solver]:
-    """Solvers, cheapest first, the earlier first among equals; none is priced if its lower bound excludes it."""
-    queue = [(s.least_cost(geometry, dtype), False, rank) for rank, s in enumerate(strategies)]
-    heapify(queue)
-    while queue:
-        _, is_priced, rank = heappop(queue)
-        if is_priced:
-            yield strategies[rank]
-        else:
-            heappush(queue, (_estimate(strategies[rank], geometry, dtype, prepared), True, rank))
+    def _fits(self, solver: Solver) -> bool:
+        workspace = solver.workspace_bytes(self.geometry, self.dtype, self.threads, self.max_workspace)
+        return workspace <= self.max_workspace
 
+    def _names(self, solver: Solver) -> bool:
+        """Whether the caller named this solver, or a strategy for its parts."""
+        if isinstance(solver, Composite):
+            return self.strategy in solver.part_kind.strategies()
+        return self.strategy == solver.name
 
-def _reasons(geometry: Any, dtype: np.dtype, strategy: str, candidates: tuple[Candidate, ...]) -> str:
-    """Why no solver, or not the named one, can compute the problem."""
-    refusals = {c.name: c.refusal for c in candidates}
-    if strategy != "auto":
-        return f"strategy={strategy!r} cannot compute {geometry} in {dtype}: {refusals[strategy]}"
-    reasons = "; ".join(f"{name}: {refusal}" for name, refusal in refusals.items())
-    return f"no strategy computes {geometry} in {dtype}: {reasons}"
+    def _qualifies(self, solver: Solver) -> bool:
+        """Whether `solver` can compute the problem accurately enough, or is named; the cheapest test comes first."""
+        if self.strategy != "auto":
+            return self._names(solver) and solver.refuse(self.geometry, self.dtype) is None
+        componentwise = solver.componentwise(self.geometry)
+        if self._limit == 0 and not componentwise:
+            return False
+        return solver.refuse(self.geometry, self.dtype) is None and (
+            componentwise or self._limit is None or solver.error(self.geometry, self.dtype) <= self._limit
+        )
 
+    def _by_price(self, solvers: list[Solver]) -> Iterator[Solver]:
+        """Solvers, cheapest first, the earlier first among equals; none is priced if its lower bound excludes it."""
+        queue = [(s.least_cost(self.geometry, self.dtype), False, rank) for rank, s in enumerate(solvers)]
+        heapify(queue)
+        while queue:
+            _, is_priced, rank = heappop(queue)
+            if is_priced:
+                yield solvers[rank]
+            else:
+                heappush(queue, (self._price(solvers[rank]), True, rank))
 
-def _candidates(
-    kind: Kind,
-    geometry: Any,
-    dtype: np.dtype,
-    tolerance: float,
-    threads: int,
-    max_workspace: int,
-    strategy: str,
-    prepared: bool,
-    measured: dict[str, float] | None = None,
-) -> tuple[Candidate, ...]:
-    """All solvers, with their estimated seconds, or the `measured` ones."""
-    listed = [
-        candidate(s, geometry, dtype, tolerance, threads, max_workspace, s.name == strategy, prepared)
-        for s in kind.solvers
-    ]
-    if measured is not None:
-        able = {strategy} if strategy != "auto" else {c.name for c in listed if c.refusal is None}
-        listed = [replace(c, seconds=measured.get(c.name)) if c.name in able else c for c in listed]
-    return tuple(listed)
+    def _measured(self, solvers: Iterable[Solver]) -> dict[str, float]:
+        """Measured seconds per warm call, of solvers whose estimate is within 20 times the best one."""
+        plans = [self._planned_by(s, self._price(s), tuple) for s in solvers]
+        least = min((plan.seconds for plan in plans), default=0.0)
+        contenders = []
+        for plan in plans:
+            if plan.seconds <= 20 * least:
+                operands = self.kind.operands(self.geometry, self.dtype, np.random.default_rng(0))
+                contenders.append(Contender(plan.strategy.name, self.kind.call(plan, operands)))
+        interleave(contenders, 3)
+        return {contender.name: contender.seconds for contender in contenders}
+
+    def _candidates(self, measured: dict[str, float] | None) -> tuple[Candidate, ...]:
+        """All solvers, with their estimated seconds, or the `measured` ones."""
+        listed = []
+        for s in self.kind.solvers:
+            named = self.strategy != "auto" and self._names(s)
+            found = candidate(s, self.geometry, self.dtype, self._limit, self.threads, self.max_workspace, named)
+            able = named if self.strategy != "auto" else found.refusal is None
+            if measured is not None and able:
+                found = replace(found, seconds=measured.get(s.name))
+            elif found.seconds is not None:
+                found = replace(found, seconds=self._price(s))
+            listed.append(found)
+        return tuple(listed)
+
+    def _reasons(self, candidates: tuple[Candidate, ...]) -> str:
+        """Why no solver, or not the named one, can compute the problem."""
+        refusals = {c.name: c.refusal for c in candidates}
+        if self.strategy in refusals:
+            reason = refusals[self.strategy]
+            return f"strategy={self.strategy!r} cannot compute {self.geometry} in {self.dtype}: {reason}"
+        reasons = "; ".join(f"{name}: {refusal}" for name, refusal in refusals.items())
+        return f"no strategy computes {self.geometry} in {self.dtype}: {reasons}"
 
 
 def candidate(
-    strategy: Solver,
+    solver: Solver,
     geometry: Any,
     dtype: np.dtype,
-    tolerance: float,
+    tolerance: float | None,
     threads: int,
     max_workspace: int,
     forced: bool,
     prepared: bool = False,
 ) -> Candidate:
-    """What speaks against `strategy`, or its estimated price; `tolerance` does not bind one that is `forced`."""
-    refusal = strategy.refuse(geometry, dtype)
+    """What speaks against `solver`, or its estimated price; `tolerance` does not bind one that is `forced`."""
+    refusal = solver.refuse(geometry, dtype)
     if refusal is not None:
-        return Candidate(strategy.name, refusal)
+        return Candidate(solver.name, refusal)
     facts = {
-        "error": strategy.error(geometry, dtype),
-        "componentwise": strategy.componentwise(geometry),
-        "local": strategy.local,
+        "error": solver.error(geometry, dtype),
+        "componentwise": solver.componentwise(geometry),
+        "local": solver.local,
     }
     # A caller who names a strategy accepts its error; scratch memory is still limited.
-    if not forced and not facts["componentwise"] and (tolerance == 0 or facts["error"] > tolerance):
+    bound = not forced and not facts["componentwise"] and tolerance is not None
+    if bound and (tolerance == 0 or facts["error"] > tolerance):
         refusal = f"expected error above the tolerance of {tolerance:.1e} σ"
         if tolerance == 0:  # no extent will change that, and pricing it would only slow down the first call
-            return Candidate(strategy.name, refusal, **facts)
-    workspace = strategy.workspace_bytes(geometry, dtype, threads, max_workspace)
+            return Candidate(solver.name, refusal, **facts)
+    workspace = solver.workspace_bytes(geometry, dtype, threads, max_workspace)
     if workspace > max_workspace:
         refusal = f"needs {format_bytes(workspace)} of workspace, the limit is {format_bytes(max_workspace)}"
-    return Candidate(strategy.name, refusal, _estimate(strategy, geometry, dtype, prepared), workspace, **facts)
-
-
-def _estimate(strategy: Solver, geometry: Any, dtype: np.dtype, prepared: bool) -> float:
-    """Estimated seconds per call on one thread."""
-    return strategy.cost(geometry, dtype) + (0.0 if prepared else strategy.prepare_cost(geometry, dtype))
-
-
-def _measure(plans: list[Plan]) -> dict[str, float]:
-    """Measured seconds per warm call, for plans whose estimate is within 20 times the best one, by their solver."""
-    least = min((plan.seconds for plan in plans), default=0.0)
-    contenders = []
-    for plan in plans:
-        if plan.seconds <= 20 * least:
-            operands = plan.kind.operands(plan.geometry, np.dtype(plan.dtype), np.random.default_rng(0))
-            contenders.append(Contender(plan.strategy.name, plan.kind.call(plan, operands)))
-    interleave(contenders, 3)
-    return {contender.name: contender.seconds for contender in contenders}
+    seconds = solver.cost(geometry, dtype) + (0.0 if prepared else solver.prepare_cost(geometry, dtype))
+    return Candidate(solver.name, refusal, seconds, workspace, **facts)
