@@ -25,7 +25,7 @@ FLOORS = (
     ("engine.convolution",),
     ("engine.planner", "engine.pooling"),
     ("engine.volume",),
-    ("engine.adjoint", "engine.correlation"),
+    ("engine.gradients", "engine.correlation"),
     ("nn", "signal", "ndimage", "receptive"),
     ("grad", "networks"),
     ("lab",),

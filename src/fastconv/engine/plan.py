@@ -229,6 +229,22 @@ class Plan:
         """Whether each output errs by a few roundings of the sum of its own products' magnitudes."""
         return bool(self.strategy.componentwise(self.geometry)) and all(part.plan.componentwise for part in self.parts)
 
+    @property
+    def local(self) -> bool:
+        """Whether NaN and infinity reach only the outputs that see them."""
+        return self.strategy.local and all(part.plan.local for part in self.parts)
+
+    @property
+    def error(self) -> float:
+        """Expected maximum error, in standard deviations σ of the output."""
+        own: float = self.strategy.error(self.geometry, np.dtype(self.dtype))
+        return max([own, *(part.plan.error for part in self.parts)])
+
+    @property
+    def bound(self) -> float:
+        """The tolerance, or if that is left to the parts, the largest of theirs."""
+        return max((part.plan.bound for part in self.parts), default=0.0) if self.tolerance is None else self.tolerance
+
     def run_once(self, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
         """Compute a convolution; arrays may lack the batch axis, and the height of a 1-D problem."""
         g = self.geometry
@@ -240,9 +256,7 @@ class Plan:
         self.strategy.run_once(g, x, weight, out, epilogue, self.threads, self.max_workspace)
 
     def __repr__(self) -> str:
-        limit = max((part.plan.tolerance or 0.0 for part in self.parts), default=0.0)
-        bound = limit if self.tolerance is None else self.tolerance
-        accuracy = "componentwise" if self.componentwise else f"expected error at most {bound:.1e} σ"
+        accuracy = "componentwise" if self.componentwise else f"expected error at most {self.bound:.1e} σ"
         word = "estimated" if self.mode == "estimate" else "measured"
         title = "" if self.kind.name == "convolution" else f"{self.kind.title} "
         width = max(12, *(len(c.name) for c in self.candidates))
@@ -268,12 +282,11 @@ class Plan:
     def _tree(self, indent: str) -> list[str]:
         """A line for each part, and below it those of its own parts."""
         lines = []
+        width = max((len(part.label) for part in self.parts), default=0)
         for number, (label, plan) in enumerate(self.parts, 1):
             last = number == len(self.parts)
-            lines.append(
-                f"{indent}{'└─' if last else '├─'} {label}: {plan.geometry}, {plan.dtype}, by {plan.strategy.name} "
-                f"on {_threads(plan.threads)}, {format_seconds(plan.seconds)}"
-            )
+            facts = f"{plan.strategy.name:<10} {format_seconds(plan.seconds):>8}  {plan.geometry}"
+            lines.append(f"{indent}{'└─' if last else '├─'} {label:<{width}}  {facts}")
             lines += plan._tree(indent + ("   " if last else "│  "))
         return lines
 

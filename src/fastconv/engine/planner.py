@@ -225,14 +225,28 @@ class _Problem:
         listed = []
         for s in self.kind.solvers:
             named = self.strategy != "auto" and self._names(s)
-            found = candidate(s, self.geometry, self.dtype, self._limit, self.threads, self.max_workspace, named)
+            found = candidate(
+                s, self.geometry, self.dtype, self._limit, self.threads, self.max_workspace, named, self.prepared
+            )
             able = named if self.strategy != "auto" else found.refusal is None
+            if isinstance(s, Composite) and found.refusal is None:
+                found = self._with_parts(found, self._parts(s))
             if measured is not None and able:
                 found = replace(found, seconds=measured.get(s.name))
-            elif found.seconds is not None:
-                found = replace(found, seconds=self._price(s))
             listed.append(found)
         return tuple(listed)
+
+    @staticmethod
+    def _with_parts(found: Candidate, parts: tuple[Part, ...]) -> Candidate:
+        """What is known of a composite solver and of its parts."""
+        plans = [part.plan for part in parts]
+        return replace(
+            found,
+            seconds=None if found.seconds is None else found.seconds + sum(plan.seconds for plan in plans),
+            error=max((plan.error for plan in plans), default=found.error),
+            componentwise=all(plan.componentwise for plan in plans),
+            local=all(plan.local for plan in plans),
+        )
 
     def _reasons(self, candidates: tuple[Candidate, ...]) -> str:
         """Why no solver, or not the named one, can compute the problem."""

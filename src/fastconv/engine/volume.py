@@ -6,18 +6,21 @@ A 3-D convolution is one 2-D convolution per output depth: ``out[:, :, z]`` conv
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import prod
 
 import numpy as np
 
-from fastconv.engine import planner
 from fastconv.engine.arrays import as_contiguous
-from fastconv.engine.epilogue import Epilogue
+from fastconv.engine.convolution import CONVOLUTION
+from fastconv.engine.epilogue import PLAIN, Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry
 from fastconv.engine.patches import Places, gather, places
+from fastconv.engine.plan import Composite, Kind, Part, Plan, Planned
+from fastconv.engine.rates import rates
 from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import constant, note
+from fastconv.errors import GeometryError
 from fastconv.kernels import threads as team
 
 # As wide as the widest value.
@@ -48,25 +51,73 @@ def slabs(g: ConvGeometry, x: np.ndarray) -> Iterator[np.ndarray]:
         yield slab.reshape(g.one_depth().x_shape)
 
 
-def convolve(
-    g: ConvGeometry,
-    x: np.ndarray,
-    weight: np.ndarray,
-    epilogue: Epilogue,
-    out: np.ndarray,
-    *,
-    strategy: str = "auto",
-    tolerance: float | None,
-    threads: int,
-) -> None:
-    """Compute the 3-D convolution `g` into `out`, which is C-contiguous."""
-    plane = g.one_depth()
-    plan = planner.plan(plane, x.dtype, strategy=strategy, tolerance=tolerance, threads=threads)
-    note(g, ", ", plan.dtype, ", each depth by ", plan.strategy.name, threads=plan.threads)
-    prepared = plan.strategy.prepare(plane, weight.reshape(plane.weight_shape), plan.threads)
-    result = team.aligned_empty(prod(plane.out_shape), x.dtype).reshape(plane.out_shape)
-    maps = result.reshape(g.n * g.oc, plane.positions)
+class Depths(Composite):
+    """One 2-D convolution per output depth, all with the same prepared weight."""
+
+    name = "depths"
+    part_kind = CONVOLUTION
+
+    def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
+        if dtype.char not in "fd":
+            return f"computes float32 and float64, not {dtype}"
+        return None if geometry.ndim == 3 else f"computes 3 spatial axes, not {geometry.ndim}"
+
+    def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        """Gathering slabs and placing results, and every depth but the first, which is the part."""
+        plane, depths = geometry.one_depth(), geometry.out_extent[0]
+        copied = depths * plane.n * (plane.ic * plane.ih * plane.iw + plane.oc * plane.positions)
+        products = (depths - 1) * plane.flops / rates().flops(dtype.itemsize)
+        return 5e-6 + copied * dtype.itemsize / rates().memory + products
+
+    def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
+        plane = geometry.one_depth()
+        return plane.n * (plane.ic * plane.ih * plane.iw + plane.oc * plane.positions) * dtype.itemsize
+
+    def parts(self, geometry: ConvGeometry, planned: Planned) -> tuple[Part, ...]:
+        return (Part(f"each of {geometry.out_extent[0]} depths", planned(geometry.one_depth())),)
+
+
+class Convolution3d(Kind):
+    name = "convolution3d"
+    title = "the convolution"
+    solvers = (Depths(),)
+
+    def parse(self, descriptor: str) -> ConvGeometry:
+        geometry = ConvGeometry.parse(descriptor)
+        if geometry.ndim != 3:
+            raise GeometryError(f"descriptor {descriptor!r}: expected three spatial axes, got {geometry.ndim}")
+        return geometry
+
+    def operations(self, geometry: ConvGeometry) -> int:
+        return geometry.flops
+
+    def shapes(self, geometry: ConvGeometry) -> tuple[tuple[int, ...], ...]:
+        return geometry.x_shape, geometry.weight_shape, geometry.out_shape
+
+    def call(self, plan: Plan, operands: tuple[np.ndarray, ...]) -> Callable[[], np.ndarray]:
+        x, weight = operands
+        out = np.empty(plan.geometry.out_shape, x.dtype)
+
+        def call() -> np.ndarray:
+            run(plan, x, weight, PLAIN, out)
+            return out
+
+        return call
+
+
+CONVOLUTION_3D = Convolution3d()
+
+
+def run(plan: Plan, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
+    """Compute a 3-D convolution into `out`, which is C-contiguous."""
+    g: ConvGeometry = plan.geometry
+    ((_, plane),) = plan.parts
+    of: ConvGeometry = plane.geometry
+    note(g, ", ", plan.dtype, ", each depth by ", plane.strategy.name, threads=plane.threads)
+    prepared = plane.strategy.prepare(of, weight.reshape(of.weight_shape), plane.threads)
+    result = team.aligned_empty(prod(of.out_shape), x.dtype).reshape(of.out_shape)
+    maps = result.reshape(g.n * g.oc, of.positions)
     every = [places(0, extent, extent, "constant") for extent in maps.shape]
     for z, slab in enumerate(slabs(g, x)):
-        plan.strategy.run(plane, slab, prepared, result, epilogue, plan.threads, plan.max_workspace)
-        gather(maps, out.reshape(g.n * g.oc, g.out_extent[0], plane.positions)[:, z], *every)
+        plane.strategy.run(of, slab, prepared, result, epilogue, plane.threads, plane.max_workspace)
+        gather(maps, out.reshape(g.n * g.oc, g.out_extent[0], of.positions)[:, z], *every)

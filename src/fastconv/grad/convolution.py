@@ -1,7 +1,7 @@
 """Gradients of convolutions, with the names of ``torch.nn.grad``.
 
 Each is the adjoint of its forward function, applied to the gradient of a scalar with respect to that function's output.
-It runs on the strategies of `conv2d` and on the matrix micro-kernels (engine/adjoint.py), without inserted zeros.
+It runs on the strategies of `conv2d` and on the matrix micro-kernels (engine/gradients), without inserted zeros.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.engine.adjoint import input_adjoint, weight_adjoint
+from fastconv.engine import planner
 from fastconv.engine.arrays import as_array, as_operand, common_float, named_input
 from fastconv.engine.epilogue import PLAIN
 from fastconv.engine.geometry import ConvGeometry, Padding, checked_shape
+from fastconv.engine.gradients import INPUT_GRADIENT, WEIGHT_GRADIENT
+from fastconv.engine.gradients import input as input_gradient
+from fastconv.engine.gradients import weight as weight_gradient
 from fastconv.engine.launch import available_threads
 from fastconv.engine.replay import repeatable, repeated
 from fastconv.errors import GeometryError
@@ -288,9 +291,10 @@ def _input(ndim, input_size, weight, grad_output, window, tolerance, num_threads
     dtype = common_float(weight=weight, grad_output=grad_output)
     g = _geometry(ndim, shape, weight.shape, grad_output, window)
     threads = available_threads(num_threads)
+    plan = planner.plan(g, dtype, kind=INPUT_GRADIENT, tolerance=tolerance, threads=threads)
     out = np.empty(shape, dtype)
     weight, grad_output = as_operand(weight, dtype), as_operand(grad_output, dtype).reshape(g.out_shape)
-    input_adjoint(g, grad_output, weight, PLAIN, out.reshape(g.x_shape), tolerance, threads)
+    input_gradient.run(plan, grad_output, weight, PLAIN, out.reshape(g.x_shape))
     return repeatable(out)
 
 
@@ -300,8 +304,8 @@ def _weight(ndim, x, weight_size, grad_output, window, num_threads) -> np.ndarra
     x, grad_output = as_array("x", x), as_array("grad_output", grad_output)
     dtype = common_float(x=x, grad_output=grad_output)
     g = _geometry(ndim, x.shape, shape, grad_output, window)
-    threads = available_threads(num_threads)
+    plan = planner.plan(g, dtype, kind=WEIGHT_GRADIENT, threads=available_threads(num_threads))
     out = np.empty(shape, dtype)
     x, grad_output = as_operand(x, dtype).reshape(g.x_shape), as_operand(grad_output, dtype).reshape(g.out_shape)
-    weight_adjoint(g, x, grad_output, out.reshape(g.weight_shape), threads)
+    weight_gradient.run(plan, x, grad_output, out.reshape(g.weight_shape))
     return repeatable(out)

@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv import nn
-from fastconv.engine.adjoint import input_adjoint
+from fastconv.engine import planner
 from fastconv.engine.arrays import as_array, as_operand, common_float
 from fastconv.engine.epilogue import PLAIN
 from fastconv.engine.geometry import PoolGeometry, checked_shape
+from fastconv.engine.gradients import INPUT_GRADIENT
+from fastconv.engine.gradients import input as input_gradient
 from fastconv.engine.launch import available_threads
 from fastconv.grad.arguments import check_grad_output
 from fastconv.kernels import threads as team
@@ -124,7 +126,8 @@ def avg_pool2d(
     spread = (grad_output * share).astype(dtype).reshape(g.out_shape)
     out = np.empty(shape, dtype)
     weight = np.ones(g.weight_shape, dtype)
-    input_adjoint(g, spread, weight, PLAIN, out.reshape(g.x_shape), 0, available_threads(num_threads))
+    plan = planner.plan(g, dtype, kind=INPUT_GRADIENT, tolerance=0, threads=available_threads(num_threads))
+    input_gradient.run(plan, spread, weight, PLAIN, out.reshape(g.x_shape))
     return out
 
 

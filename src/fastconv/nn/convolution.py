@@ -9,10 +9,12 @@ import numpy.typing as npt
 
 from fastconv.engine import planner, volume
 from fastconv.engine.arrays import named_input
+from fastconv.engine.convolution import CONVOLUTION
 from fastconv.engine.epilogue import Activation
 from fastconv.engine.geometry import Padding
 from fastconv.engine.launch import available_threads
 from fastconv.engine.replay import repeatable, repeated
+from fastconv.engine.volume import CONVOLUTION_3D
 from fastconv.nn.operands import conv_operands, delivered, result_and_target
 
 __all__ = ["conv1d", "conv2d", "conv3d"]
@@ -243,22 +245,17 @@ def _conv(ndim, x, weight, bias, stride, padding, dilation, groups, activation, 
     geometry, shape, x, weight, epilogue = conv_operands(
         ndim, x, weight, bias, stride, padding, dilation, groups, activation
     )
-    if ndim == 3:
-        result, target = result_and_target(out, shape, x, weight, epilogue)
-        volume.convolve(
-            geometry,
-            x.reshape(geometry.x_shape),
-            weight,
-            epilogue,
-            target.reshape(geometry.out_shape),
-            strategy=strategy,
-            tolerance=tolerance,
-            threads=available_threads(num_threads),
-        )
-        return repeatable(delivered(result, target))
     plan = planner.plan(
-        geometry, x.dtype, strategy=strategy, tolerance=tolerance, threads=available_threads(num_threads)
+        geometry,
+        x.dtype,
+        kind=CONVOLUTION_3D if ndim == 3 else CONVOLUTION,
+        strategy=strategy,
+        tolerance=tolerance,
+        threads=available_threads(num_threads),
     )
     result, target = result_and_target(out, shape, x, weight, epilogue)
-    plan.run_once(x, weight, epilogue, target)
+    if ndim == 3:
+        volume.run(plan, x.reshape(geometry.x_shape), weight, epilogue, target.reshape(geometry.out_shape))
+    else:
+        plan.run_once(x, weight, epilogue, target)
     return repeatable(delivered(result, target))

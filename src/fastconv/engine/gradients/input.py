@@ -1,0 +1,195 @@
+"""The gradient of a convolution with respect to its input, which is also the transposed convolution.
+
+A stride divides the input into phases that different taps reach. Each phase is a convolution of stride 1 with those
+taps, reversed, and with the channels swapped. No zeros are inserted, and the planner chooses a strategy for each
+(Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016, chapter 4).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from fastconv.engine import volume
+from fastconv.engine.convolution import CONVOLUTION
+from fastconv.engine.epilogue import PLAIN, Epilogue
+from fastconv.engine.geometry import REMEMBERED, ConvGeometry, Phase
+from fastconv.engine.launch import workers_for
+from fastconv.engine.plan import Composite, Kind, Part, Plan, Planned
+from fastconv.engine.rates import rates
+from fastconv.engine.remembering import remembered
+from fastconv.engine.replay import constant, unrepeatable
+from fastconv.engine.volume import CONVOLUTION_3D
+from fastconv.kernels import threads as team
+
+# Memory per phase, with its geometry and slices: large strides have many phases.
+_PHASE_BYTES = 2 << 10
+
+
+class _Phases(NamedTuple):
+    """The phases of an adjoint, and tables for making all their weights together."""
+
+    phases: tuple[Phase, ...]
+    covered: bool
+    """Whether the phases cover the whole input."""
+    kept: np.ndarray
+    """The number of taps of each phase."""
+    taps: np.ndarray
+    """The taps, one phase after another."""
+    starts: tuple[int, ...]
+    """Offsets at which the results of each phase begin, and the end of the last."""
+    places: np.ndarray
+    """Positions of the results along the input's last two axes (see PLACE in kernels/lowering.pyx)."""
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.phases) * _PHASE_BYTES + self.kept.nbytes + self.taps.nbytes + self.places.nbytes
+
+
+@remembered(REMEMBERED)
+def _phases(g: ConvGeometry) -> _Phases:
+    phases = g.adjoint()
+    numbers = np.arange(g.taps).reshape(g.kernel)
+    taps = [numbers[phase.taps].ravel() for phase in phases]
+    starts = (0, *itertools.accumulate(prod(phase.geometry.out_shape) for phase in phases))
+    places = [
+        (start, *phase.geometry.out_extent[-2:], *(side.start for side in phase.target[-2:]))
+        for start, phase in zip(starts, phases, strict=False)
+    ]
+    return _Phases(
+        phases=phases,
+        covered=sum(phase.geometry.positions for phase in phases) == prod(g.extent),
+        kept=constant(np.array([len(kept) for kept in taps], np.int64)),
+        taps=constant(np.concatenate([*taps, []]).astype(np.int64)),
+        starts=starts,
+        places=constant(np.array(places, np.int64)),
+    )
+
+
+class Phases(Composite):
+    """One convolution per phase of the stride."""
+
+    name = "phases"
+    part_kind = CONVOLUTION
+
+    def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
+        return None if dtype.char in "fd" else f"computes float32 and float64, not {dtype}"
+
+    def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        """Swapping the channels of the weight, and putting the results of the phases in their places."""
+        g, of = geometry, _phases(geometry)
+        placed = 0 if _is_alone(of) else 2 * of.starts[-1]
+        return 4e-6 + (g.oc * g.ic // g.g * len(of.taps) + placed) * dtype.itemsize / rates().memory
+
+    def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
+        g, of = geometry, _phases(geometry)
+        return (g.oc * g.ic // g.g * len(of.taps) + (0 if _is_alone(of) else of.starts[-1])) * dtype.itemsize
+
+    def parts(self, geometry: ConvGeometry, planned: Planned) -> tuple[Part, ...]:
+        kind = CONVOLUTION_3D if geometry.ndim == 3 else CONVOLUTION
+        return tuple(
+            Part("phase " + ",".join(str(side.start) for side in phase.target), planned(phase.geometry, kind))
+            for phase in _phases(geometry).phases
+        )
+
+
+class InputGradient(Kind):
+    name = "input_gradient"
+    title = "the input's gradient of"
+    solvers = (Phases(),)
+
+    def parse(self, descriptor: str) -> ConvGeometry:
+        return ConvGeometry.parse(descriptor).as_2d()
+
+    def one_image(self, geometry: ConvGeometry) -> ConvGeometry:
+        return geometry  # its parts are priced for one image
+
+    def operations(self, geometry: ConvGeometry) -> int:
+        return geometry.flops
+
+    def shapes(self, geometry: ConvGeometry) -> tuple[tuple[int, ...], ...]:
+        return geometry.out_shape, geometry.weight_shape, geometry.x_shape
+
+    def call(self, plan: Plan, operands: tuple[np.ndarray, ...]) -> Callable[[], np.ndarray]:
+        grad, weight = operands
+        out = np.empty(plan.geometry.x_shape, grad.dtype)
+
+        def call() -> np.ndarray:
+            run(plan, grad, weight, PLAIN, out)
+            return out
+
+        return call
+
+
+INPUT_GRADIENT = InputGradient()
+
+
+def run(plan: Plan, grad: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
+    """Compute the gradient `out`, given that of the output, in the shapes of the plan's 2-D or 3-D geometry."""
+    g: ConvGeometry = plan.geometry
+    of = _phases(g)
+    if not of.covered:
+        unrepeatable()
+        out[...] = 0
+    weights = _swapped(g, of, np.ascontiguousarray(weight), plan.threads)
+    results = None if _is_alone(of) else team.aligned_empty(of.starts[-1], out.dtype)
+    fused = epilogue if of.covered else PLAIN
+    for phase, (_, part), start, end in zip(of.phases, plan.parts, of.starts, of.starts[1:], strict=False):
+        values = prod(phase.geometry.weight_shape)
+        swapped, weights = weights[:values].reshape(phase.geometry.weight_shape), weights[values:]
+        target = out if results is None else results[start:end].reshape(phase.geometry.out_shape)
+        compute = volume.run if g.ndim == 3 else Plan.run_once
+        compute(part, grad[:, :, *phase.seen], swapped, fused, target)
+    if results is not None:
+        _place(g, of, results, out, plan.threads)
+    if epilogue and not of.covered:
+        from fastconv.kernels.epilogue import PLANES, arguments
+
+        ints = arguments(values=prod(g.extent), channels=g.ic, activation=epilogue.activation)
+        arrays, scalars = (out, epilogue.bias), (epilogue.parameter,)
+        team.run_tiles(PLANES[out.dtype.name], arrays, ints, scalars, g.n * g.ic, plan.threads)
+
+
+def _is_alone(of: _Phases) -> bool:
+    """Whether a single phase is the whole input, so that it is computed in place."""
+    return len(of.phases) == 1 and of.covered
+
+
+def _swapped(g: ConvGeometry, of: _Phases, weight: np.ndarray, threads: int) -> np.ndarray:
+    """The weights of all phases, one after another: reversed taps, with channels swapped within groups."""
+    from fastconv.kernels.lowering import SWAP_FILTERS, SWAPPED_CHANNELS, swap_arguments
+
+    swapped = team.aligned_empty(g.oc * (g.ic // g.g) * len(of.taps), weight.dtype)
+    team.run_tiles(
+        SWAP_FILTERS[weight.dtype.name],
+        (weight, swapped, of.kept, of.taps),
+        swap_arguments(groups=g.g, M=g.oc // g.g, C=g.ic // g.g, taps=g.taps, phases=len(of.phases)),
+        (),
+        g.g * -(-(g.ic // g.g) // SWAPPED_CHANNELS),
+        workers_for(swapped.nbytes / rates().memory, threads),
+    )
+    return swapped
+
+
+def _place(g: ConvGeometry, of: _Phases, results: np.ndarray, out: np.ndarray, threads: int) -> None:
+    """Write the results of all phases to their positions in the input."""
+    if g.ndim == 3:
+        unrepeatable()
+        for phase, start, end in zip(of.phases, of.starts, of.starts[1:], strict=False):
+            out[:, :, *phase.target] = results[start:end].reshape(phase.geometry.out_shape)
+        return
+    from fastconv.kernels.lowering import PLACE, place_arguments
+
+    team.run_tiles(
+        PLACE[out.dtype.name],
+        (results, out, of.places),
+        place_arguments(phases=len(of.phases), height=g.ih, width=g.iw, sh=g.sh, sw=g.sw),
+        (),
+        g.n * g.ic,
+        workers_for(results.nbytes / rates().memory, threads),
+        8,
+    )

@@ -1,0 +1,255 @@
+"""The gradient of a convolution with respect to its weight, which sums over the positions of all images."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+
+from fastconv.engine import volume
+from fastconv.engine.convolution.base import element_strides, refuse_unless_real_2d, sum_error, window
+from fastconv.engine.geometry import REMEMBERED, ConvGeometry
+from fastconv.engine.launch import Launch
+from fastconv.engine.plan import Composite, Kind, Part, Plan, Planned, SumsDirectly
+from fastconv.engine.rates import rates
+from fastconv.engine.replay import note, unrepeatable
+from fastconv.kernels import threads as team
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _channel_launch(g: ConvGeometry, dtype: np.dtype, threads: int, strides: tuple[int, int, int, int]) -> Launch:
+    """The launch for an image with these strides, in elements."""
+    from fastconv.kernels.cpu import cache_bytes
+    from fastconv.kernels.slots import LANES, MR, NR, arguments
+
+    itemsize = dtype.itemsize
+    lanes, nr = LANES[itemsize], NR[itemsize]
+    l1, l2, _ = (size // itemsize for size in cache_bytes())
+    icg, panels = g.ic // g.g, -(-(g.oc // g.g) // MR)
+    channel_blocks = -(-icg // nr)
+    joined = channel_blocks == 1 and g.dw == 1 and g.sw <= g.kw
+    most = max(64, l1 * 3 // 4 // nr)
+    channels = min(icg, nr)
+    # The pixels of a block take a quarter of L2. The number of threads affects who sums, but not what is summed.
+    kc = max(lanes, l2 // 4 // (channels * min(g.sh, g.kh) * min(g.sw, g.kw)))
+    kc = min(kc // g.ow * g.ow or kc, g.positions)
+    units, columns = (g.kh, g.kw * icg) if joined else (g.taps, channels)
+    block_units = min(units, max(1, l2 // 2 // (MR * columns)))
+    tap_blocks = -(-units // block_units)
+    most_panels = max(1, l2 // 2 // (block_units * columns * MR))
+    filter_blocks = -(-panels // most_panels)
+    tiles = g.g * channel_blocks * tap_blocks
+    if tiles * filter_blocks < 2 * threads:
+        filter_blocks = min(panels, -(-2 * threads // tiles))
+    block_panels = -(-panels // filter_blocks)
+    filter_blocks = -(-panels // block_panels)
+    ints = arguments("weight_gradient")(
+        **window(g, strides),
+        kc=kc,
+        most=most,
+        joined=joined,
+        tap_blocks=tap_blocks,
+        block_units=block_units,
+        channel_blocks=channel_blocks,
+        filter_blocks=filter_blocks,
+        block_panels=block_panels,
+    )
+    return Launch.of("weight_gradient", dtype, ints, tiles * filter_blocks)
+
+
+def _lanes_used(values: int, lanes: int) -> float:
+    """The fraction of lanes in use when vectors hold `values`."""
+    return values / (-(-values // lanes) * lanes)
+
+
+def _channel_share(g: ConvGeometry, itemsize: int) -> float:
+    """The share of a register tile that is in use if channels fill vectors, and filters its rows."""
+    from fastconv.kernels.slots import LANES, MR
+
+    icg = g.ic // g.g
+    columns = icg * g.kw if g.dw == 1 and g.sw <= g.kw else icg
+    return _lanes_used(columns, LANES[itemsize]) * _lanes_used(g.oc // g.g, MR)
+
+
+def _position_share(g: ConvGeometry, itemsize: int) -> float:
+    """The share of the time that is spent on products if positions fill vectors.
+
+    As measured, in vectors of products: a partial vector at the end of a row takes as long as three, and adding up the
+    lanes, once per sum, as long as sixteen.
+    """
+    from fastconv.kernels.slots import LANES
+
+    lanes = LANES[itemsize]
+    vectors = g.oh * (g.ow // lanes + (3 if g.ow % lanes else 0)) + 16
+    return g.positions / lanes / vectors
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _position_launch(g: ConvGeometry, dtype: np.dtype, threads: int, strides: tuple[int, int, int, int]) -> Launch:
+    """The launch for an image with these strides, in elements."""
+    from fastconv.kernels.cpu import cache_bytes
+    from fastconv.kernels.slots import LANES, MR, arguments
+
+    itemsize = dtype.itemsize
+    lanes = LANES[itemsize]
+    l1, l2, _ = (size // itemsize for size in cache_bytes())
+    icg, ocg = g.ic // g.g, g.oc // g.g
+    # The gradients of a register tile stay in L1 for all taps; the strip, more of whose values are used together, stays
+    # in L2. The sums of a block's filters take half of L2.
+    strip = icg * min(g.sh, g.kh) * min(g.sw, g.kw)
+    positions = max(8 * lanes, min(l1 * 3 // 4 // (min(MR, ocg) + 1), l2 // 4 // strip))
+    rows, cols = max(1, min(g.oh, positions // g.ow)), min(g.ow, positions)
+    rows = -(-g.oh // -(-g.oh // rows))
+    panels = -(-ocg // MR)
+    most = max(1, l2 // 2 // (g.reduction * lanes * MR))
+    # The number of threads affects who sums, but not what is summed.
+    filter_blocks = max(-(-panels // most), min(panels, -(-2 * threads // g.g)))
+    block_filters = -(-panels // filter_blocks) * MR
+    filter_blocks = -(-ocg // block_filters)
+    ints = arguments("tap_gradient")(
+        **window(g, strides),
+        block_rows=rows,
+        block_cols=cols,
+        filter_blocks=filter_blocks,
+        block_filters=block_filters,
+    )
+    tiles = g.g * filter_blocks
+    return Launch.of("tap_gradient", dtype, ints, tiles, max(1, tiles // (16 * threads)))
+
+
+class _Sums(SumsDirectly):
+    """What the two kernels share."""
+
+    def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
+        return refuse_unless_real_2d(geometry, dtype)
+
+    def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        """That of a running sum over the positions of all images."""
+        g = geometry
+        summed = ConvGeometry(1, 1, max(1, g.n) * g.positions, 1, (1,), (1,), (1,), (1,), ((0, 0),))
+        return sum_error(summed, dtype)
+
+    def run(self, plan: Plan, x: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
+        """Compute the gradient `out`, given the image and the gradient of the output, in the shapes of the geometry."""
+        raise NotImplementedError
+
+
+class Channels(_Sums):
+    """A matrix product on the micro-kernel of gemm.h (kernels/simd/weight_gradient.h)."""
+
+    name = "channels"
+
+    def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        share = _channel_share(geometry, dtype.itemsize)
+        return 5e-6 + geometry.flops / rates().flops(dtype.itemsize) / share
+
+    def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
+        packed = geometry.n * geometry.oc * geometry.positions * dtype.itemsize
+        return threads * _channel_launch(geometry, dtype, threads, (0, 0, 0, 0)).scratch + packed
+
+    def run(self, plan: Plan, x: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
+        from fastconv.kernels.slots import MR, arguments
+
+        g: ConvGeometry = plan.geometry
+        panels = -(-(g.oc // g.g) // MR)
+        launch = _channel_launch(g, x.dtype, plan.threads, element_strides(x))
+        packed = team.aligned_empty(g.n * g.g * panels * MR * g.positions, x.dtype)
+        packing = arguments("pack_left")(M=g.oc // g.g, K=g.positions, kc=launch.arguments.kc, panels=panels)
+        Launch.of("pack_left", x.dtype, packing, g.n * g.g * panels).run((grad, packed), plan.threads)
+        launch.run((x, packed, out), plan.threads)
+
+
+class Positions(_Sums):
+    """Inner products of rows, for few channels (kernels/simd/tap_gradient.h)."""
+
+    name = "positions"
+
+    def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
+        from fastconv.kernels.slots import NR
+
+        refusal = super().refuse(geometry, dtype)
+        if refusal is None and geometry.ic // geometry.g > NR[dtype.itemsize]:
+            return f"computes up to {NR[dtype.itemsize]} channels per group, not {geometry.ic // geometry.g}"
+        return refusal
+
+    def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        share = _position_share(geometry, dtype.itemsize)
+        return 5e-6 + geometry.flops / rates().flops(dtype.itemsize) / share
+
+    def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
+        return threads * _position_launch(geometry, dtype, threads, (0, 0, 0, 0)).scratch
+
+    def run(self, plan: Plan, x: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
+        launch = _position_launch(plan.geometry, x.dtype, plan.threads, element_strides(x))
+        launch.run((x, grad, out), plan.threads)
+
+
+class Depths(Composite):
+    """A sum over output depths, each of which is a 2-D problem (volume.py)."""
+
+    name = "depths"
+
+    def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
+        return None if geometry.ndim == 3 else f"computes 3 spatial axes, not {geometry.ndim}"
+
+    def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        """Gathering slabs and adding up their gradients, and every depth but the first, which is the part."""
+        plane, depths = geometry.one_depth(), geometry.out_extent[0]
+        gathered = depths * (plane.n * plane.ic * plane.ih * plane.iw + 3 * plane.oc * plane.reduction)
+        products = (depths - 1) * plane.flops / rates().flops(dtype.itemsize)
+        return 5e-6 + gathered * dtype.itemsize / rates().memory + products
+
+    def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
+        plane = geometry.one_depth()
+        return (plane.n * plane.ic * plane.ih * plane.iw + plane.oc * plane.reduction) * dtype.itemsize
+
+    def parts(self, geometry: ConvGeometry, planned: Planned) -> tuple[Part, ...]:
+        return (Part(f"each of {geometry.out_extent[0]} depths", planned(geometry.one_depth(), WEIGHT_GRADIENT)),)
+
+    def run(self, plan: Plan, x: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
+        unrepeatable()
+        ((_, plane),) = plan.parts
+        part = np.empty(plane.geometry.weight_shape, x.dtype)
+        out[...] = 0
+        for z, slab in enumerate(volume.slabs(plan.geometry, x)):
+            run(plane, slab, grad[:, :, z], part)
+            out += part.reshape(out.shape)
+
+
+class WeightGradient(Kind):
+    name = "weight_gradient"
+    title = "the weight's gradient of"
+    solvers = (Channels(), Positions(), Depths())
+
+    def parse(self, descriptor: str) -> ConvGeometry:
+        return ConvGeometry.parse(descriptor).as_2d()
+
+    def one_image(self, geometry: ConvGeometry) -> ConvGeometry:
+        return geometry  # whose choice does not depend on the batch
+
+    def operations(self, geometry: ConvGeometry) -> int:
+        return geometry.flops
+
+    def shapes(self, geometry: ConvGeometry) -> tuple[tuple[int, ...], ...]:
+        return geometry.x_shape, geometry.out_shape, geometry.weight_shape
+
+    def call(self, plan: Plan, operands: tuple[np.ndarray, ...]) -> Callable[[], np.ndarray]:
+        x, grad = operands
+        out = np.empty(plan.geometry.weight_shape, x.dtype)
+
+        def call() -> np.ndarray:
+            run(plan, x, grad, out)
+            return out
+
+        return call
+
+
+WEIGHT_GRADIENT = WeightGradient()
+Depths.part_kind = WEIGHT_GRADIENT
+
+
+def run(plan: Plan, x: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
+    """Compute the gradient `out`, given the image and the gradient of the output, in the shapes of the geometry."""
+    note(plan.geometry, ", ", plan.dtype, ", weight's gradient by ", plan.strategy.name, threads=plan.threads)
+    plan.strategy.run(plan, x, np.ascontiguousarray(grad), out)
