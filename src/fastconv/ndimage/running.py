@@ -300,7 +300,7 @@ def _run(fold: str, operand: np.ndarray, step: _Step, fill: np.ndarray, out: np.
     not_finite = team.flags(launch.workers) if fold == "mean" else None
     team.run_tiles(
         launch.kernel,
-        (x, out, workspace, row_map, col_map, fill, *folds, not_finite),
+        (x, out, fill, not_finite, row_map, col_map, *folds, workspace),
         launch.arguments,
         (),
         launch.tiles,

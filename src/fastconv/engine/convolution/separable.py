@@ -310,7 +310,7 @@ def correlate_factors(
     workspace = team.aligned_empty(launch.scratch, BYTE)
     team.run_tiles(
         launch.kernel,
-        (x, out, columns, rows, epilogue.bias, workspace, launch.row_map, launch.col_map, not_finite),
+        (x, out, columns, rows, epilogue.bias, not_finite, launch.row_map, launch.col_map, workspace),
         launch.arguments,
         (fill, epilogue.parameter),
         launch.tiles,

@@ -421,7 +421,7 @@ class Winograd:
         scratch = team.aligned_empty(threads * launch.scratch, BYTE)
         team.run_tiles(
             launch.kernel,
-            (x, weight, epilogue.bias, out, scratch, launch.coefficients, marks),
+            (x, weight, epilogue.bias, out, marks, launch.coefficients, scratch),
             launch.arguments,
             (epilogue.parameter,),
             launch.tiles,

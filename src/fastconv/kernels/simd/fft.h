@@ -440,7 +440,7 @@ static int NAME(compute_pair)(const NAME(engine) *e, void **arrays, int64_t work
                               const NAME(pair) *pair, int64_t g, REAL *out, int64_t exponent, REAL *planes)
 {
     const Fft *t = e->tiling;
-    const int64_t height = t->down_points, width = t->across_points, *exponents = arrays[8];
+    const int64_t height = t->down_points, width = t->across_points, *exponents = arrays[5];
     const int64_t columns = clip(NAME(ceil_div)(t->cols, LANES) * LANES, 0, width);
     NAME(outcome) outcome = {{0}, {0}};
     int ordinary = 0;
@@ -510,9 +510,9 @@ static int64_t NAME(fft_scratch)(const int64_t *ints)
 static int64_t NAME(fft_weight_scratch)(const int64_t *ints)
 { return NAME(fft_layout)((const Fft *)ints, 1, 0).bytes; }
 
-/* Tile: a pair of tiles of one group of one image. arrays: x, out, spectra of the filters, bias or null, scratch,
- * twiddles of down and across, roots between them where planes are lines or null, for each pair whether an output
- * was not finite, the exponents of filters that were divided by 2 to their power, and the radices of down and across.
+/* Tile: a pair of tiles of one group of one image. arrays: x, out, spectra of the filters, bias or null, for each
+ * pair whether an output was not finite, the exponents of filters that were divided by 2 to their power, twiddles of
+ * down and across, roots between them where planes are lines or null, the radices of down and across, and scratch.
  * scalars: the activation's parameter. */
 static void NAME(fft)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                       int64_t worker)
@@ -520,9 +520,9 @@ static void NAME(fft)(void **arrays, const int64_t *ints, const double *scalars,
     const Fft *t = (const Fft *)ints;
     const int64_t tiles = t->tiles_down * t->tiles_across, pairs = (tiles + 1) / 2;
     const NAME(fft_parts) own =
-        NAME(fft_layout)(t, NAME(fft_planes)(t), (char *)arrays[4] + worker * NAME(fft_scratch)(ints));
+        NAME(fft_layout)(t, NAME(fft_planes)(t), (char *)arrays[9] + worker * NAME(fft_scratch)(ints));
     REAL *planes = own.planes;
-    const NAME(engine) e = NAME(engine_of)(t, arrays[9], arrays[5], arrays[6], own.buffer, own.sum);
+    const NAME(engine) e = NAME(engine_of)(t, arrays[8], arrays[6], arrays[7], own.buffer, own.sum);
     for (int64_t tile = begin; tile < end; tile++) {
         const int64_t first = tile % pairs * 2, g = tile / pairs % t->groups, n = tile / pairs / t->groups;
         REAL *out = (REAL *)arrays[1] + n * t->out_image + g * t->ocg * t->oh * t->ow;
@@ -537,13 +537,13 @@ static void NAME(fft)(void **arrays, const int64_t *ints, const double *scalars,
             if (exponent)
                 outcome = NAME(compute_pair)(&e, arrays, worker, scalars[0], &pair, g, out, exponent, planes);
         }
-        ((int64_t *)arrays[7])[tile] = outcome == NAME(NOT_FINITE);
+        ((int64_t *)arrays[4])[tile] = outcome == NAME(NOT_FINITE);
     }
 }
 #undef TINY
 #undef ORDINARY
 
-/* Tile: one plane of a filter. arrays: filters, spectra, twiddles, roots or null, scratch, radices, as above.
+/* Tile: one plane of a filter. arrays: filters, spectra, twiddles, roots or null, radices and scratch, as above.
  * The conjugate, as images are correlated, over the number of points. */
 static void NAME(fft_weight)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                              int64_t worker)
@@ -552,9 +552,9 @@ static void NAME(fft_weight)(void **arrays, const int64_t *ints, const double *s
     const int64_t height = t->down_points, width = t->across_points;
     const int64_t reach = NAME(ceil_div)((t->kw - 1) * t->dw + 1, LANES) * LANES;
     const REAL scale = 1 / (REAL)(height * width);
-    const NAME(fft_parts) own = NAME(fft_layout)(t, 1, (char *)arrays[4] + worker * NAME(fft_weight_scratch)(ints));
+    const NAME(fft_parts) own = NAME(fft_layout)(t, 1, (char *)arrays[5] + worker * NAME(fft_weight_scratch)(ints));
     REAL *plane = own.planes;
-    const NAME(engine) e = NAME(engine_of)(t, arrays[5], arrays[2], arrays[3], own.buffer, own.sum);
+    const NAME(engine) e = NAME(engine_of)(t, arrays[4], arrays[2], arrays[3], own.buffer, own.sum);
     for (int64_t tile = begin; tile < end; tile++) {
         const REAL *taps = (const REAL *)arrays[0] + tile * t->kh * t->kw;
         REAL *spectrum = (REAL *)arrays[1] + tile * height * width * 2;

@@ -155,8 +155,8 @@ static NAME(separable_parts) NAME(separable_layout)(const Separable *a, char *me
 static int64_t NAME(separable_scratch)(const int64_t *ints)
 { return NAME(separable_layout)((const Separable *)ints, 0).bytes; }
 
-/* Tile: rows and columns of one output plane. arrays: x, out, u, v, bias or null, scratch, maps of rows and of columns,
- * and a flag per worker that is set once a sum was not finite. scalars: fill, the activation's parameter. */
+/* Tile: rows and columns of one output plane. arrays: x, out, u, v, bias or null, a flag per worker that is set once a
+ * sum was not finite, maps of rows and of columns, scratch. scalars: fill, the activation's parameter. */
 static void NAME(separable)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                             int64_t worker)
 {
@@ -171,7 +171,7 @@ static void NAME(separable)(void **arrays, const int64_t *ints, const double *sc
     const REAL *bias = arrays[4];
     const int64_t *row_map = arrays[6], *col_map = arrays[7];
     const NAME(separable_parts) own =
-        NAME(separable_layout)(a, (char *)arrays[5] + worker * NAME(separable_scratch)(ints));
+        NAME(separable_layout)(a, (char *)arrays[8] + worker * NAME(separable_scratch)(ints));
     const REAL **from = own.from;
     REAL *ring = own.ring, *line = own.line;
     VECTOR check = {0};
@@ -232,5 +232,5 @@ static void NAME(separable)(void **arrays, const int64_t *ints, const double *sc
     }
     for (int64_t l = 0; l < LANES; l++)
         if (!(check[l] == 0))
-            ((int64_t *)arrays[8])[worker] = 1;
+            ((int64_t *)arrays[5])[worker] = 1;
 }

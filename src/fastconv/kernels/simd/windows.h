@@ -204,9 +204,9 @@ static int64_t windows_scratch(const int64_t *ints)
     return parts.bytes;
 }
 
-/* Tile: rows and columns of one plane. arrays: x, out, scratch, maps of rows and of columns, the value that lies where
- * those say -1, the fold of each step, that of the last one of either direction, which gets the extent, and of means a
- * flag per worker that is set once one is not finite. */
+/* Tile: rows and columns of one plane. arrays: x, out, the value that lies where maps say -1, for means a flag per worker
+ * that is set once one is not finite, maps of rows and of columns, the fold of each step, the fold of the last step in
+ * either direction, which gets the extent, and scratch. */
 static void windows(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                     int64_t worker)
 {
@@ -215,11 +215,11 @@ static void windows(void **arrays, const int64_t *ints, const double *scalars, i
     const int64_t kh = a->kh, kw = a->kw, pt = a->pt, pl = a->pl, inner = a->inner;
     const int64_t row_tile = a->row_tile, down = a->down, col_tile = a->col_tile, across = a->across;
     const int64_t downs = steps_of(kh), alongs = steps_of(kw), reach = (kw - 1) * inner;
-    const int64_t *row_map = arrays[3], *col_map = arrays[4];
-    const char *fill = arrays[5];
+    const int64_t *row_map = arrays[4], *col_map = arrays[5];
+    const char *fill = arrays[2];
     fold_function *const fold = (fold_function *)arrays[6], *const last_fold = (fold_function *)arrays[7];
     window_parts own;
-    lay_out_windows(a, (char *)arrays[2] + worker * windows_scratch(ints), &own);
+    lay_out_windows(a, (char *)arrays[8] + worker * windows_scratch(ints), &own);
     char *gathered = own.gathered, *line = own.line, *folded = own.folded;
     Ring *ring = own.ring;
     const int64_t pitch = own.pitch;
@@ -283,5 +283,5 @@ static void windows(void **arrays, const int64_t *ints, const double *scalars, i
         }
     }
     if (wrong)
-        ((int64_t *)arrays[8])[worker] = 1;
+        ((int64_t *)arrays[3])[worker] = 1;
 }

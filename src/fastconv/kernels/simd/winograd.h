@@ -553,8 +553,8 @@ static int64_t NAME(winograd_scratch)(const int64_t *ints)
 { return NAME(winograd_layout)((const Winograd *)ints, 0).bytes; }
 
 /* Tile: a block of output tiles and panels of channels of one group of one image. arrays: x, U or the filters, bias or
- * null, out, scratch, Points of down and across, marks (bytes, by image and output channel) of what is to be summed
- * plainly. scalars: the activation's parameter. */
+ * null, out, marks (bytes, by image and output channel) of what is to be summed plainly, Points of down and across,
+ * scratch. scalars: the activation's parameter. */
 static void NAME(winograd)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                            int64_t worker)
 {
@@ -568,11 +568,11 @@ static void NAME(winograd)(void **arrays, const int64_t *ints, const double *sca
     const int64_t group_u = e_count * NAME(panel_start)(NAME(ceil_div)(width, NR), width, icg);
     const NAME(points) points[2] = {NAME(rounded)(arrays[5]), NAME(rounded)((const Points *)arrays[5] + 1)};
     const NAME(winograd_parts) own =
-        NAME(winograd_layout)(a, (char *)arrays[4] + worker * NAME(winograd_scratch)(ints));
+        NAME(winograd_layout)(a, (char *)arrays[6] + worker * NAME(winograd_scratch)(ints));
     const int64_t most = own.most, point_v = own.point_v, point_s = own.point_s;
     REAL *panel_u = own.panel_u, *V = own.V, *S = own.S, *buffer = own.buffer, *line = own.line, *strip = own.strip;
     int64_t *shift = own.shift;
-    uint8_t *marks = arrays[6];
+    uint8_t *marks = arrays[4];
     for (int64_t v = 0; v < NV; v++)
         for (int64_t k = 0; k < kc; k++)
             shift[v * kc + k] = k * (v + 1) * LANES;
