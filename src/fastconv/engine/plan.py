@@ -104,8 +104,13 @@ class Part(NamedTuple):
 class Planned(Protocol):
     """The planner, as a composite solver sees it: under the options of the whole, it plans a part."""
 
-    def __call__(self, geometry: Any, kind: Kind | None = None, prepared: bool = False) -> Plan:
-        """The plan of a problem, by default a convolution; `prepared` if its weight is used many times."""
+    def __call__(
+        self, geometry: Any, kind: Kind | None = None, dtype: np.dtype | None = None, prepared: bool = False
+    ) -> Plan:
+        """The plan of a problem, by default a convolution in the type of the whole.
+
+        `prepared` if its weight is used many times.
+        """
 
 
 class Composite(SumsDirectly):
@@ -117,7 +122,7 @@ class Composite(SumsDirectly):
     part_kind: Kind
     """The kind whose strategies a caller may name."""
 
-    def parts(self, geometry: Any, planned: Planned) -> tuple[Part, ...]:
+    def parts(self, geometry: Any, dtype: np.dtype, planned: Planned) -> tuple[Part, ...]:
         """The parts of a problem."""
         raise NotImplementedError
 

@@ -152,11 +152,13 @@ class _Problem:
     def _limit(self) -> float | None:
         return self.kind.default_tolerance(self.geometry, self.dtype) if self.tolerance is None else self.tolerance
 
-    def _part(self, geometry: Any, kind: Kind | None = None, prepared: bool = False) -> Plan:
+    def _part(
+        self, geometry: Any, kind: Kind | None = None, dtype: np.dtype | None = None, prepared: bool = False
+    ) -> Plan:
         """The plan of a part (see `Planned`)."""
         return plan(
             geometry,
-            self.dtype,
+            self.dtype if dtype is None else dtype,
             kind=kind or CONVOLUTION,
             strategy=self.strategy,
             tolerance=self.tolerance,
@@ -167,7 +169,7 @@ class _Problem:
         )
 
     def _parts(self, solver: Solver) -> tuple[Part, ...]:
-        return solver.parts(self.geometry, self._part) if isinstance(solver, Composite) else ()
+        return solver.parts(self.geometry, self.dtype, self._part) if isinstance(solver, Composite) else ()
 
     def _price(self, solver: Solver) -> float:
         """Estimated seconds per call on one thread."""

@@ -73,7 +73,7 @@ class Depths(Composite):
         plane = geometry.one_depth()
         return plane.n * (plane.ic * plane.ih * plane.iw + plane.oc * plane.positions) * dtype.itemsize
 
-    def parts(self, geometry: ConvGeometry, planned: Planned) -> tuple[Part, ...]:
+    def parts(self, geometry: ConvGeometry, dtype: np.dtype, planned: Planned) -> tuple[Part, ...]:
         return (Part(f"each of {geometry.out_extent[0]} depths", planned(geometry.one_depth())),)
 
 

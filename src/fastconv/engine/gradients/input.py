@@ -89,7 +89,7 @@ class Phases(Composite):
         g, of = geometry, _phases(geometry)
         return (g.oc * g.ic // g.g * len(of.taps) + (0 if _is_alone(of) else of.starts[-1])) * dtype.itemsize
 
-    def parts(self, geometry: ConvGeometry, planned: Planned) -> tuple[Part, ...]:
+    def parts(self, geometry: ConvGeometry, dtype: np.dtype, planned: Planned) -> tuple[Part, ...]:
         kind = CONVOLUTION_3D if geometry.ndim == 3 else CONVOLUTION
         return tuple(
             Part("phase " + ",".join(str(side.start) for side in phase.target), planned(phase.geometry, kind))

@@ -204,7 +204,7 @@ class Depths(Composite):
         plane = geometry.one_depth()
         return (plane.n * plane.ic * plane.ih * plane.iw + plane.oc * plane.reduction) * dtype.itemsize
 
-    def parts(self, geometry: ConvGeometry, planned: Planned) -> tuple[Part, ...]:
+    def parts(self, geometry: ConvGeometry, dtype: np.dtype, planned: Planned) -> tuple[Part, ...]:
         return (Part(f"each of {geometry.out_extent[0]} depths", planned(geometry.one_depth(), WEIGHT_GRADIENT)),)
 
     def run(self, plan: Plan, x: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
