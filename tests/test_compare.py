@@ -11,7 +11,7 @@ from fastconv import compare_conv2d
 from fastconv.engine import timing
 from fastconv.engine.convolution import BY_NAME
 from fastconv.engine.plan import format_percent, format_seconds
-from fastconv.lab.compare import format_ratio
+from fastconv.lab.comparison import format_ratio
 
 UNIT = {"float32": 2.0**-24, "float64": 2.0**-53}
 

@@ -18,9 +18,10 @@ Read a call as four hops: ``conv2d(x, w)`` → `ConvGeometry` → `Plan` → ``s
 from fastconv import grad, ndimage, networks, nn, receptive, signal
 from fastconv.errors import GeometryError, UnsupportedError
 from fastconv.kernels.threads import get_num_threads, num_threads, set_num_threads
-from fastconv.lab.compare import Comparison, compare_conv2d
+from fastconv.lab.compare import compare, compare_conv2d
+from fastconv.lab.comparison import Comparison
 from fastconv.lab.lowering import col2im, im2col, toeplitz_matrix
-from fastconv.lab.planning import plan_conv2d, strategies, warmup
+from fastconv.lab.planning import plan, plan_conv2d, strategies, warmup
 from fastconv.lab.registration import register, unregister
 from fastconv.nn.adaptive import *
 from fastconv.nn.convolution import *
@@ -44,6 +45,7 @@ __all__ = [
     "avg_pool2d",
     "avg_pool3d",
     "col2im",
+    "compare",
     "compare_conv2d",
     "conv1d",
     "conv2d",
@@ -67,6 +69,7 @@ __all__ = [
     "networks",
     "nn",
     "num_threads",
+    "plan",
     "plan_conv2d",
     "prepare_conv2d",
     "receptive",

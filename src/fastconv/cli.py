@@ -12,27 +12,24 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Sequence
-from math import prod
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 
 import fastconv
-from fastconv.engine import planner, rates
+from fastconv.engine import rates
 from fastconv.engine.convolution import BY_NAME, STRATEGIES
-from fastconv.engine.geometry import ConvGeometry
 from fastconv.engine.plan import format_bytes, format_seconds
 from fastconv.lab import calibration, chart, photograph
-from fastconv.lab.compare import Comparison, compare_conv2d
+from fastconv.lab.comparison import Comparison
+from fastconv.lab.kinds import KINDS
 from fastconv.networks import NETWORKS
 from fastconv.receptive import Network
 
 _INTERRUPTED, _BROKEN_PIPE = 130, 141  # 128 plus the signal, as a shell reports it
-
-# Limit on the arrays of a `--layer`, the float64 reference included.
-_MAX_LAYER_BYTES = 4 << 30
 
 _DESCRIPTION = fastconv.__doc__.splitlines()[0]
 
@@ -99,7 +96,8 @@ def _parser() -> argparse.ArgumentParser:
         help="every strategy on a photograph or a layer: time, workspace, errors, or why it refuses",
         description="Compare every strategy, and scipy.signal, on a photograph (a 5×5 filter of its grey version, and "
         "a VGG-like layer of 64 filters of 3×3 on its colours), on one layer, or on each distinct convolution of a "
-        "classical network, below a table of the network's receptive fields and costs.",
+        "classical network, below a table of the network's receptive fields and costs. With --kind, compare the "
+        "solvers of another kind of problem on random data.",
         allow_abbrev=False,
     )
     problem = compare.add_mutually_exclusive_group()
@@ -107,10 +105,10 @@ def _parser() -> argparse.ArgumentParser:
     problem.add_argument(
         "--layer",
         metavar="DESCRIPTOR",
-        help='random data for this layer instead, such as "n1 ic64 oc64 ih56 iw56 kh3 kw3 s1 p1"',
+        help='random data for this problem instead, such as "n1 ic64 oc64 ih56 iw56 kh3 kw3 s1 p1"',
     )
     problem.add_argument("--network", choices=NETWORKS, help="random data for each convolution of this network instead")
-    compare.add_argument("--strategies", metavar="A,B", type=_names, help=f"only these, of {', '.join(BY_NAME)}")
+    compare.add_argument("--strategies", metavar="A,B", help=f"only these, of {', '.join(BY_NAME)}")
     compare.add_argument("--repeats", metavar="N", type=_repeats, default=5, help="timed bursts each (default: 5)")
     compare.add_argument("--json", action="store_true", help="print one JSON document instead of the report")
     compare.add_argument("--plot", metavar="FILE", help="draw the comparison as well, as .png, .svg or .pdf")
@@ -119,15 +117,27 @@ def _parser() -> argparse.ArgumentParser:
     plan = commands.add_parser(
         "plan",
         help="which strategy would compute a layer, and why",
-        description="Print the plan of a convolution: the strategy that would run, with the estimated time, workspace "
-        "and error of every other one, or the reason why it was left out. Nothing is computed.",
+        description="Print the plan of a problem: the strategy that would run, with the estimated time, workspace "
+        "and error of every other one, or the reason why it was left out. Nothing is computed, unless times are to be "
+        "measured.",
         allow_abbrev=False,
     )
     plan.add_argument("layer", metavar="DESCRIPTOR", help='such as "n1 ic64 oc64 ih56 iw56 kh3 kw3 s1 p1"')
     plan.add_argument("--tolerance", metavar="E", type=float, help="largest error expected, in σ of the output")
+    plan.add_argument("--strategy", metavar="NAME", default="auto", help="this one, instead of the cheapest")
+    plan.add_argument(
+        "--mode", choices=("estimate", "measure"), default="estimate", help="where times come from (default: estimate)"
+    )
     plan.set_defaults(run=_plan, parser=plan)
 
     for command in (compare, plan):
+        command.add_argument(
+            "--kind",
+            metavar="KIND",
+            choices=KINDS,
+            default="convolution",
+            help=f"what DESCRIPTOR describes: {', '.join(KINDS)} (default: convolution)",
+        )
         command.add_argument("--threads", metavar="N", type=_threads, help="use at most N threads")
         command.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="default: float32")
 
@@ -165,38 +175,23 @@ def _repeats(text: str) -> int:
     return _integer(text, 1, 1000)
 
 
-def _names(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",")]
-    for name in names:
-        if name not in BY_NAME:
-            raise argparse.ArgumentTypeError(f"{name!r}: expected some of {', '.join(BY_NAME)}")
-    return names
+# A title, and a function that compares with these options.
+_Job = tuple[str, Callable[..., Comparison]]
 
 
 def _compare(options: argparse.Namespace) -> str:
     """Run the comparisons and return the report, or the JSON document."""
+    strategies = _names(options)
+    if options.kind != "convolution" and options.layer is None:
+        raise ValueError(f"--kind {options.kind}: expected --layer DESCRIPTOR with it")
     if options.plot is not None:
         _check_target(options.plot)
-    results: list[tuple[str, Comparison]] = []
     network = None if options.network is None else NETWORKS[options.network]()
-    if network is not None:
-        problems = [
-            _random(f"{network.title} {', '.join(names)}", f"--network {options.network}", g, options.dtype)
-            for g, names in network.convolutions.items()
-        ]
-    else:
-        problems = _layer(options) if options.layer is not None else _photograph(options)
-    for number, (title, x, weight, window) in enumerate(problems):
-        with _Bar(f"{number + 1}/{len(problems)}") as bar:
-            comparison = compare_conv2d(
-                x.astype(options.dtype),
-                weight.astype(options.dtype),
-                **window,
-                strategies=options.strategies,
-                num_threads=options.threads,
-                repeats=options.repeats,
-                progress=bar,
-            )
+    results: list[tuple[str, Comparison]] = []
+    jobs = _jobs(options, network)
+    for number, (title, run) in enumerate(jobs):
+        with _Bar(f"{number + 1}/{len(jobs)}") as bar:
+            comparison = run(strategies=strategies, num_threads=options.threads, repeats=options.repeats, progress=bar)
         results.append((title, comparison))
     if options.plot is not None:
         chart.draw(options.plot, results)
@@ -230,34 +225,65 @@ def _sums(network: Network, comparisons: Sequence[Comparison]) -> str:
     return f"All {count} convolutions of {network.title}: {ranking or 'no strategy computes them all'}"
 
 
-def _photograph(options: argparse.Namespace) -> list[tuple]:
-    """An image filter on the grey picture and a layer on its colours, each as (title, x, weight, window)."""
+def _names(options: argparse.Namespace) -> list[str] | None:
+    """The strategies to compare; ``None`` for all."""
+    if options.strategies is None:
+        return None
+    known = fastconv.strategies(options.kind)
+    names = [name.strip() for name in options.strategies.split(",")]
+    for name in names:
+        if name not in known:
+            raise ValueError(f"argument --strategies: {name!r}: expected some of {', '.join(known)}")
+    return names
+
+
+def _jobs(options: argparse.Namespace, network: Network | None) -> list[_Job]:
+    """The comparisons to make: of a layer, of those of a network, or of a photograph."""
+    if network is not None:
+        return [
+            (f"{network.title} {', '.join(names)}", partial(fastconv.compare, geometry, dtype=options.dtype))
+            for geometry, names in network.convolutions.items()
+        ]
+    if options.layer is not None:
+        run = partial(fastconv.compare, options.layer, options.kind, dtype=options.dtype)
+        return [("Random normal data", run)]
+    return _photograph(options)
+
+
+def _photograph(options: argparse.Namespace) -> list[_Job]:
+    """An image filter on the grey picture, and a layer on its colours."""
     colour = photograph.load(options.image)
     name = "Grace Hopper" if options.image is None else Path(options.image).name
     size = f"{name}, {colour.shape[2]}×{colour.shape[1]}"
     bell = np.exp(-(np.arange(-2, 3) ** 2) / 2)
     gaussian = np.outer(bell, bell) / bell.sum() ** 2
     filters = np.random.default_rng(0).standard_normal((64, 3, 3, 3))
+    problems = [
+        (f"5×5 Gaussian filter, grey photograph ({size})", photograph.grey(colour), gaussian[None, None]),
+        (f"VGG-like layer, 64 filters of 3×3, colour photograph ({size})", colour, filters),
+    ]
     return [
-        (f"5×5 Gaussian filter, grey photograph ({size})", photograph.grey(colour), gaussian[None, None], _SAME),
-        (f"VGG-like layer, 64 filters of 3×3, colour photograph ({size})", colour, filters, _SAME),
+        (
+            title,
+            partial(fastconv.compare_conv2d, x.astype(options.dtype), weight.astype(options.dtype), padding="same"),
+        )
+        for title, x, weight in problems
     ]
 
 
-_SAME = {"padding": "same"}
-
-
-def _layer(options: argparse.Namespace) -> list[tuple]:
-    """Random normal data for the layer that a descriptor names."""
-    argument = f"--layer {options.layer!r}"
-    return [_random("Random normal data", argument, _planar(argument, options.layer), options.dtype)]
-
-
 def _plan(options: argparse.Namespace) -> str:
-    """The plan of the convolution that a descriptor names."""
-    geometry = _planar(f"DESCRIPTOR {options.layer!r}", options.layer)
-    threads = fastconv.get_num_threads() if options.threads is None else options.threads
-    return repr(planner.plan(geometry, options.dtype, tolerance=options.tolerance, threads=threads))
+    """The plan of the problem that a descriptor names."""
+    return repr(
+        fastconv.plan(
+            options.layer,
+            options.kind,
+            dtype=options.dtype,
+            strategy=options.strategy,
+            tolerance=options.tolerance,
+            num_threads=options.threads,
+            mode=options.mode,
+        )
+    )
 
 
 def _calibrate(options: argparse.Namespace) -> str:
@@ -267,31 +293,6 @@ def _calibrate(options: argparse.Namespace) -> str:
         measured = calibration.measure(bar)
         found = calibration.regrets(measured, bar)
     return f"{calibration.report(measured, found)}\n\nkept in {rates.keep(measured)}"
-
-
-def _planar(argument: str, descriptor: str) -> ConvGeometry:
-    """The geometry that `descriptor` names, with two axes."""
-    g = ConvGeometry.parse(descriptor).as_2d()
-    if g.ndim != 2:
-        raise ValueError(f"{argument}: expected one or two spatial axes, got {g.ndim}")
-    return g
-
-
-def _random(title: str, argument: str, g: ConvGeometry, type_name: str) -> tuple:
-    """Random normal data for the layer `g`, requested by the command-line `argument`."""
-    arrays = (g.x_shape, g.weight_shape, g.out_shape, g.out_shape)
-    dtype = np.dtype(type_name)
-    needed = sum(map(prod, arrays)) * dtype.itemsize
-    needed += BY_NAME["reference"].workspace_bytes(g, dtype, 1, 0)
-    if needed > _MAX_LAYER_BYTES:
-        raise ValueError(
-            f"{argument}: needs {format_bytes(needed)} with its float64 reference, "
-            f"the limit is {format_bytes(_MAX_LAYER_BYTES)}"
-        )
-    rng = np.random.default_rng(0)
-    x, weight = (rng.standard_normal(shape, np.float32) for shape in (g.x_shape, g.weight_shape))
-    window = {"stride": g.stride, "padding": g.padding, "dilation": g.dilation, "groups": g.g}
-    return title, x, weight, window
 
 
 def _check_target(path: str) -> None:
@@ -348,6 +349,7 @@ def _info(options: argparse.Namespace) -> str:
         ("strategies", ""),
     ]
     rows += [(f"  {s.name}", _summary(s)) for s in STRATEGIES]
+    rows += [(f"of {name}", ", ".join(fastconv.strategies(name))) for name in KINDS if name != "convolution"]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in rows)
 

@@ -140,6 +140,10 @@ class Kind:
     """As reports call it."""
     solvers: Sequence[Solver]
 
+    def describe(self, geometry: Any) -> str:
+        """The problem, as reports name it."""
+        return f"{self.title} {geometry}"
+
     def parse(self, descriptor: str) -> Any:
         """The geometry that a descriptor names."""
         raise NotImplementedError
@@ -263,10 +267,9 @@ class Plan:
     def __repr__(self) -> str:
         accuracy = "componentwise" if self.componentwise else f"expected error at most {self.bound:.1e} σ"
         word = "estimated" if self.mode == "estimate" else "measured"
-        title = "" if self.kind.name == "convolution" else f"{self.kind.title} "
         width = max(12, *(len(c.name) for c in self.candidates))
         lines = [
-            f"Plan for {title}{self.geometry}, {self.dtype}{', weight prepared' if self.prepared else ''}",
+            f"Plan for {self.kind.describe(self.geometry)}, {self.dtype}{', weight prepared' if self.prepared else ''}",
             f"  {self.strategy.name} on {_threads(self.threads)}, accuracy: {accuracy}, "
             f"workspace at most {format_bytes(self.max_workspace)}",
             f"  {'strategy':<{width}}{word:>9}  {'workspace':>9}  {'error/σ':>7}  {'accuracy':<13}  {'NaN':<7}",

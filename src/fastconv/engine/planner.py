@@ -223,17 +223,16 @@ class _Problem:
         return {contender.name: contender.seconds for contender in contenders}
 
     def _candidates(self, measured: dict[str, float] | None) -> tuple[Candidate, ...]:
-        """All solvers, with their estimated seconds, or the `measured` ones."""
+        """All solvers, with their estimated seconds, or the `measured` ones of those that ran."""
         listed = []
         for s in self.kind.solvers:
             named = self.strategy != "auto" and self._names(s)
             found = candidate(
                 s, self.geometry, self.dtype, self._limit, self.threads, self.max_workspace, named, self.prepared
             )
-            able = named if self.strategy != "auto" else found.refusal is None
             if isinstance(s, Composite) and found.refusal is None:
                 found = self._with_parts(found, self._parts(s))
-            if measured is not None and able:
+            if measured is not None:
                 found = replace(found, seconds=measured.get(s.name))
             listed.append(found)
         return tuple(listed)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,7 @@ class Contender:
         self.call = call
         self.calls = 1
         self.samples: list[float] = []
+        self.output: Any = None  # what the latest call returned
         self.first_seconds = self._burst()
 
     @property
@@ -43,7 +45,7 @@ class Contender:
         times = []
         for _ in range(self.calls):
             start = time.perf_counter()
-            self.call()
+            self.output = self.call()
             times.append(time.perf_counter() - start)
         return float(np.median(times))
 

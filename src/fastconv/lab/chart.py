@@ -31,15 +31,18 @@ class Measured(Protocol):
 class Comparable(Protocol):
     """What a chart shows of one problem and of everything that ran on it."""
 
+    kind: Any
     geometry: Any
     dtype: str
     threads: int
     tolerance: float
     auto: str | None
     measurements: Sequence[Measured]
-    scipy: Measured
+    scipy: Measured | None
 
-    def peak_share(self, of: Measured) -> float: ...
+    def peak_share(self, of: Measured) -> float | None: ...
+
+    def contenders(self) -> Sequence[Measured]: ...
 
 
 def file_format(path: str | os.PathLike[str]) -> str:
@@ -98,15 +101,14 @@ def _style(axes: Any) -> None:
 
 
 def _timed(comparison: Comparable) -> list[Measured]:
-    timed = [m for m in (*comparison.measurements, comparison.scipy) if m.refusal is None]
-    return sorted(timed, key=lambda m: m.seconds)
+    return sorted(comparison.contenders(), key=lambda m: m.seconds)
 
 
 def _look(comparison: Comparable, name: str) -> tuple[str, str]:
     """The colour and the marker of a contender."""
     if name == comparison.auto:
         return _ORANGE, "D"
-    return (_GREY, "s") if name == comparison.scipy.name else (_BLUE, "o")
+    return (_BLUE, "o") if any(name == m.name for m in comparison.measurements) else (_GREY, "s")
 
 
 def _draw_times(axes: Any, comparison: Comparable) -> None:
@@ -114,12 +116,13 @@ def _draw_times(axes: Any, comparison: Comparable) -> None:
     timed = _timed(comparison)
     refused = [m for m in comparison.measurements if m.refusal is not None]
     seconds = [m.seconds for m in timed]
-    low, high = min(seconds) / 4, max(seconds)
+    low, high = min(seconds, default=1.0) / 4, max(seconds, default=1.0)
     # Leaves space on the right for the figures at the ends of the bars.
     axes.set(xscale="log", xlim=(low, high * (high / low) ** 0.35))
     axes.barh(range(len(timed)), seconds, height=0.66, color=[_look(comparison, m.name)[0] for m in timed])
     for y, m in enumerate(timed):
-        text = f"{format_seconds(m.seconds)}  ({format_percent(comparison.peak_share(m))} of peak)"
+        share = comparison.peak_share(m)
+        text = format_seconds(m.seconds) + ("" if share is None else f"  ({format_percent(share)} of peak)")
         axes.annotate(text, (m.seconds, y), (5, 0), textcoords="offset points", va="center", fontsize=8.5, color=_INK)
     for y, m in enumerate(refused, len(timed)):
         reason = textwrap.fill(f"refuses: {m.refusal}", 64)
@@ -131,7 +134,10 @@ def _draw_times(axes: Any, comparison: Comparable) -> None:
     axes.grid(axis="x", color=_FAINT, linewidth=0.6)
     threads = f"{comparison.threads} thread{'s' if comparison.threads > 1 else ''}"
     axes.set_title(
-        f"{comparison.geometry}\nTime of one call, {comparison.dtype}, {threads}", fontsize=10, loc="left", color=_INK
+        f"{comparison.kind.describe(comparison.geometry)}\nTime of one call, {comparison.dtype}, {threads}",
+        fontsize=10,
+        loc="left",
+        color=_INK,
     )
     _time_axis(axes)
 

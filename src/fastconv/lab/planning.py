@@ -1,4 +1,4 @@
-"""Plans of convolutions, as reports and ahead of the first call."""
+"""Plans, as reports and ahead of the first call."""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ import numpy.typing as npt
 
 from fastconv.engine import planner
 from fastconv.engine.arrays import common_float
-from fastconv.engine.convolution import STRATEGIES
 from fastconv.engine.convolution.base import DEFAULT_MAX_WORKSPACE
 from fastconv.engine.geometry import ConvGeometry, Padding, checked_shape
 from fastconv.engine.launch import available_threads
 from fastconv.engine.plan import Plan
 from fastconv.errors import GeometryError
+from fastconv.lab.kinds import check_size, checked_dtype, checked_kind, parsed
 
 
-def strategies() -> tuple[str, ...]:
-    """The names of the lowering strategies, in the planner's order.
+def strategies(kind: str = "convolution") -> tuple[str, ...]:
+    """The names of the solvers of a kind of problem, in the planner's order.
+
+    Parameters
+    ----------
+    kind : str
+        As `plan`.
 
     Examples
     --------
@@ -26,7 +31,80 @@ def strategies() -> tuple[str, ...]:
     >>> "im2col" in fastconv.strategies()
     True
     """
-    return tuple(strategy.name for strategy in STRATEGIES)
+    return tuple(solver.name for solver in checked_kind(kind).solvers)
+
+
+def plan(
+    problem: str | object,
+    kind: str = "convolution",
+    *,
+    dtype: npt.DTypeLike = np.float32,
+    strategy: str = "auto",
+    tolerance: float | None = None,
+    num_threads: int | None = None,
+    max_workspace: int = DEFAULT_MAX_WORKSPACE,
+    mode: str = "estimate",
+) -> Plan:
+    """How a problem of any kind would be computed, and why; its repr is the report.
+
+    Parameters
+    ----------
+    problem : str or geometry
+        A descriptor, such as ``"n1 ic64 oc64 ih56 iw56 kh3 kw3 s1 p1"``, or the `geometry` of a plan.
+    kind : str
+        What to compute: "convolution".
+    dtype : dtype_like
+        Type of the operands and the output.
+    strategy : str
+        The solver to use, of those that the plan lists, or "auto" for the cheapest.
+    tolerance : float, optional
+        Bound on the expected maximum error, in standard deviations σ of the output; it does not bind solvers that are
+        componentwise accurate, and 0 admits only these. By default that of the functions that compute this kind.
+    num_threads : int, optional
+        Maximum number of threads; default `fastconv.get_num_threads`.
+    max_workspace : int
+        Bound on scratch memory, in bytes.
+    mode : {"estimate", "measure"}
+        Choose by estimated costs, or by timing the candidates on random data for one image.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    GeometryError
+        The descriptor cannot be parsed, or describes a problem that does not exist, or is to be measured and takes more
+        than 4 GiB of memory.
+    UnsupportedError
+        No solver, or not the named one, can compute the problem.
+    ValueError
+        The kind or the strategy is unknown, or another argument is out of range.
+
+    See Also
+    --------
+    compare : What each of them does on random data.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.plan("ic3 oc64 i224 k3 p1").strategy.name
+    'implicit'
+    """
+    found = checked_kind(kind)
+    geometry, type_ = parsed(problem, found), checked_dtype(dtype)
+    if mode == "measure":
+        check_size(found, found.one_image(geometry), type_)
+    return planner.plan(
+        geometry,
+        type_,
+        kind=found,
+        strategy=strategy,
+        tolerance=tolerance,
+        threads=available_threads(num_threads),
+        max_workspace=max_workspace,
+        mode=mode,
+    )
 
 
 def plan_conv2d(

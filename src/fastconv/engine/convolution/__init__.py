@@ -49,6 +49,9 @@ class Convolution(Kind):
     title = "the convolution"
     solvers = STRATEGIES
 
+    def describe(self, geometry: ConvGeometry) -> str:
+        return str(geometry)  # which says that it is one
+
     def parse(self, descriptor: str) -> ConvGeometry:
         geometry = ConvGeometry.parse(descriptor).as_2d()
         if geometry.ndim != 2:

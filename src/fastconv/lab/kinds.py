@@ -1,0 +1,59 @@
+"""Every kind of problem, by the name that `fastconv.plan` and `fastconv.compare` give it."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastconv.engine.convolution import CONVOLUTION
+from fastconv.engine.geometry.axes import Axes
+from fastconv.engine.plan import Kind, format_bytes
+from fastconv.errors import GeometryError
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        CONVOLUTION,
+    )
+}  # fmt: skip
+
+# Limit on the arrays of a problem with random data, the float64 reference included.
+MOST_BYTES = 4 << 30
+
+
+def checked_kind(name: str) -> Kind:
+    """The kind called `name`."""
+    if not isinstance(name, str) or name not in KINDS:
+        raise ValueError(f"kind={name!r}: expected one of {', '.join(KINDS)}")
+    return KINDS[name]
+
+
+def checked_dtype(dtype: npt.DTypeLike) -> np.dtype:
+    """`dtype` as a native type of numbers; which of them a solver computes, it says itself."""
+    found = np.dtype(dtype).newbyteorder("=")
+    if found.kind not in "iufc":
+        raise TypeError(f"dtype={dtype!r}: expected a type of numbers, such as float32")
+    return found
+
+
+def parsed(problem: Any, kind: Kind) -> Any:
+    """The geometry of `problem`, a descriptor or an object whose `str` is one."""
+    return kind.parse(str(problem))
+
+
+def check_size(kind: Kind, geometry: Any, dtype: np.dtype) -> None:
+    """Raise unless random data fits into memory, with an output per solver and the arrays of the oracle."""
+    *operands, out = map(prod, kind.shapes(geometry))
+    padded = 0
+    if isinstance(geometry, Axes):
+        image = prod(i + sum(pads) for i, pads in zip(geometry.extent, geometry.padding, strict=True))
+        padded = operands[0] // prod(geometry.extent) * image
+    needed = dtype.itemsize * (sum(operands) + len(kind.solvers) * out) + 8 * (sum(operands) + padded + 3 * out)
+    if needed > MOST_BYTES:
+        raise GeometryError(
+            f"descriptor '{geometry}': needs {format_bytes(needed)} with its float64 reference, "
+            f"the limit is {format_bytes(MOST_BYTES)}"
+        )
