@@ -116,7 +116,7 @@ class Planned(Protocol):
 class Composite(SumsDirectly):
     """A solver that leaves work to parts; its price is that of its parts and its own `cost`, and it errs as they do.
 
-    A strategy that the caller names is that of the parts.
+    A caller names it, or the strategy of its parts.
     """
 
     part_kind: Kind
@@ -153,10 +153,10 @@ class Kind:
         return None
 
     def strategies(self) -> tuple[str, ...]:
-        """The names that a caller may ask for: those of the solvers, or of the strategies of their parts."""
-        names = [s.name for s in self.solvers if not isinstance(s, Composite)]
-        names += [name for s in self.solvers if isinstance(s, Composite) for name in s.part_kind.strategies()]
-        return tuple(dict.fromkeys(names))
+        """The names that a caller may ask for: those of the solvers, and of the strategies of their parts."""
+        names = [s.name for s in self.solvers]
+        kinds = [s.part_kind for s in self.solvers if isinstance(s, Composite) and s.part_kind is not self]
+        return tuple(dict.fromkeys([*names, *(name for kind in kinds for name in kind.strategies())]))
 
     def one_image(self, geometry: Any) -> Any:
         """The problem for one image, by which solvers are priced: any batch then gets the bits of its images."""
@@ -248,6 +248,13 @@ class Plan:
         """Expected maximum error, in standard deviations σ of the output."""
         own: float = self.strategy.error(self.geometry, np.dtype(self.dtype))
         return max([own, *(part.plan.error for part in self.parts)])
+
+    @property
+    def workspace_bytes(self) -> int:
+        """Scratch bytes of a call: those of the solver, and the most that one of its parts takes at a time."""
+        limits = np.dtype(self.dtype), self.threads, self.max_workspace
+        own: int = self.strategy.workspace_bytes(self.geometry, *limits)
+        return own + max((part.plan.workspace_bytes for part in self.parts), default=0)
 
     @property
     def bound(self) -> float:

@@ -156,11 +156,12 @@ class _Problem:
         self, geometry: Any, kind: Kind | None = None, dtype: np.dtype | None = None, prepared: bool = False
     ) -> Plan:
         """The plan of a part (see `Planned`)."""
+        whole = any(s.name == self.strategy for s in self.kind.solvers if isinstance(s, Composite))
         return plan(
             geometry,
             self.dtype if dtype is None else dtype,
             kind=kind or CONVOLUTION,
-            strategy=self.strategy,
+            strategy="auto" if whole else self.strategy,
             tolerance=self.tolerance,
             threads=self.threads,
             max_workspace=self.max_workspace,
@@ -184,8 +185,8 @@ class _Problem:
 
     def _names(self, solver: Solver) -> bool:
         """Whether the caller named this solver, or a strategy for its parts."""
-        if isinstance(solver, Composite):
-            return self.strategy in solver.part_kind.strategies()
+        if isinstance(solver, Composite) and self.strategy in solver.part_kind.strategies():
+            return True
         return self.strategy == solver.name
 
     def _qualifies(self, solver: Solver) -> bool:

@@ -22,7 +22,7 @@ from fastconv.engine.convolution.reference import convolve
 from fastconv.engine.epilogue import PLAIN, Activation, Epilogue
 from fastconv.engine.geometry import ConvGeometry, Padding
 from fastconv.engine.launch import available_threads
-from fastconv.engine.plan import Kind, Plan
+from fastconv.engine.plan import Candidate, Kind, Plan
 from fastconv.engine.timing import Contender, interleave
 from fastconv.errors import GeometryError, UnsupportedError
 from fastconv.lab.comparison import Comparison, Measurement
@@ -54,7 +54,7 @@ def compare(
         A descriptor, such as ``"n1 ic64 oc64 ih56 iw56 kh3 kw3 s1 p1"``, or the `geometry` of a plan; the batch may not
         be empty.
     kind : str
-        What to compute: {KINDS}.
+        What to compute: "convolution", "convolution3d", "input_gradient" or "weight_gradient".
     dtype : dtype_like
         Type of the operands and the output.
     strategies : sequence of str, optional
@@ -254,17 +254,14 @@ def _compare(
     limits = {"kind": kind, "tolerance": tolerance, "threads": threads, "max_workspace": max_workspace}
     try:
         auto = planner.plan(geometry, dtype, **limits)
-        passed_over = {c.name: c.refusal for c in auto.candidates}
     except UnsupportedError:
-        auto, passed_over = None, {}
-    bound = kind.default_tolerance(geometry, dtype) if tolerance is None else planner.checked_tolerance(tolerance)
-    forced = {"tolerance": bound, "threads": threads, "max_workspace": max_workspace, "forced": True}
-    candidates = [planner.candidate(s, geometry, dtype, **forced) for s in kind.solvers if s.name in names]
+        auto = None
+    found = {name: _strategy(name, geometry, dtype, limits) for name in names}
+    plans = {name: plan for name, (_, plan) in found.items() if plan is not None}
 
     operations = kind.operations(geometry)
     peak = None if operations is None else _peak_flops(dtype.itemsize, threads)
-    runnable = [c.name for c in candidates if c.refusal is None]
-    timed = len(runnable) + task.has_yardstick
+    timed = len(plans) + task.has_yardstick
     step = _steps(progress, 1 + timed + timed * (repeats + 1))
 
     step("reference")
@@ -272,9 +269,8 @@ def _compare(
     sigma = deviation(expected)
     unevenness = task.unevenness(expected, sigma)
     contenders, errors = {}, {}
-    for name in runnable:
+    for name, plan in plans.items():
         step(name)
-        plan = planner.plan(geometry, dtype, strategy=name, **limits)
         contenders[name] = contender = Contender(name, task.call(plan))
         # An output that is left unwritten must not pass with the value that memory had from another contender.
         contender.output.fill(np.nan if dtype.kind in "fc" else 0)
@@ -297,9 +293,9 @@ def _compare(
             measured_error=errors.get(c.name),
             componentwise=c.componentwise,
             local=c.local,
-            note=f"auto leaves it out: {passed_over[c.name]}" if passed_over.get(c.name) else None,
+            note=_why_not(plan, auto),
         )
-        for c in candidates
+        for c, plan in found.values()
     ]
     return Comparison(
         kind=kind,
@@ -308,7 +304,7 @@ def _compare(
         threads=threads,
         operations=operations,
         peak_flops=peak,
-        tolerance=bound,
+        tolerance=None if auto is None else auto.bound,
         max_workspace=max_workspace,
         auto=None if auto is None else auto.strategy.name,
         measurements=tuple(sorted(measurements, key=lambda m: math.inf if m.seconds is None else m.seconds)),
@@ -316,9 +312,34 @@ def _compare(
     )
 
 
+def _strategy(name: str, geometry: Any, dtype: np.dtype, limits: dict[str, Any]) -> tuple[Candidate, Plan | None]:
+    """What is known of a strategy under these limits, and its plan unless it refuses."""
+    try:
+        plan = planner.plan(geometry, dtype, strategy=name, **limits)
+    except UnsupportedError as error:
+        for solver in limits["kind"].solvers:
+            if solver.name == name:
+                bounds = limits["threads"], limits["max_workspace"]
+                found = planner.candidate(solver, geometry, dtype, limits["tolerance"], *bounds, forced=True)
+                if found.refusal is not None:
+                    return found, None
+        return Candidate(name, str(error).removeprefix(f"strategy={name!r} ")), None
+    facts = {"error": plan.error, "componentwise": plan.componentwise, "local": plan.local}
+    return Candidate(name, None, plan.seconds, plan.workspace_bytes, **facts), plan
+
+
+def _why_not(plan: Plan | None, auto: Plan | None) -> str | None:
+    """Why "auto" leaves out a solver that runs when it is named."""
+    if plan is None or auto is None:
+        return None
+    refusals = {c.name: c.refusal for c in auto.candidates}
+    refusal = refusals[plan.strategy.name]
+    return None if refusal is None else f"auto leaves it out: {refusal}"
+
+
 def _checked_names(strategies: Sequence[str] | None, kind: Kind) -> list[str]:
-    known = [solver.name for solver in kind.solvers]
-    names = known if strategies is None else list(dict.fromkeys(strategies))
+    known = kind.strategies()
+    names = list(known if strategies is None else dict.fromkeys(strategies))
     if not names or not set(names) <= set(known) or isinstance(strategies, str):
         raise ValueError(f"strategies={strategies!r}: expected some of {', '.join(known)}")
     return names

@@ -71,8 +71,8 @@ class Comparison:
         Multiplications and additions of the direct algorithm; ``None`` if a share of the peak would say nothing.
     peak_flops : float or None
         Measured multiply-add peak of that many cores, in floating-point operations per second; ``None`` likewise.
-    tolerance : float
-        Bound on the expected error for "auto", in standard deviations of the output.
+    tolerance : float or None
+        Bound on the expected error for "auto", in standard deviations of the output; ``None`` if every solver refuses.
     max_workspace : int
         Bound on scratch memory, in bytes.
     auto : str or None
@@ -89,7 +89,7 @@ class Comparison:
     threads: int
     operations: int | None
     peak_flops: float | None
-    tolerance: float
+    tolerance: float | None
     max_workspace: int
     auto: str | None
     measurements: tuple[Measurement, ...]
@@ -127,7 +127,7 @@ class Comparison:
         notes = [f"  {m.name:<{width}}  refuses: {m.refusal}" for m in self.measurements if m.refusal is not None]
         if self.auto is not None:
             bound = f"expected error at most {self.tolerance:.1e} σ for data of mean 0"
-            notes.append(f"* auto chooses {self.auto}: {bound}")
+            notes.append(f"* auto chooses {self.auto}: {bound if self.tolerance else 'a few roundings of each value'}")
         spreading = [m.name for m in ran if not m.local]
         normwise = [m.name for m in ran if not m.componentwise]
         if normwise:
@@ -135,7 +135,7 @@ class Comparison:
         if spreading:
             notes.append(f"  spread NaN and infinity beyond the outputs that see them: {', '.join(spreading)}")
         notes += [f"  {m.name}: {m.note}" for m in ran if m.note]
-        return "\n".join([*title, "", *self._table(), *map(_wrapped, notes)])
+        return "\n".join([*map(_wrapped, title), "", *self._table(), *map(_wrapped, notes)])
 
     def _table(self) -> list[str]:
         """The contenders, one per line; shares of the peak and ratios to SciPy only where there are any."""
@@ -218,7 +218,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _wrapped(note: str) -> str:
-    """A note below the table, broken into lines."""
+    """A line above or below the table, broken where it is too long."""
     return textwrap.fill(note, _LINE, subsequent_indent=" " * 4, break_long_words=False, break_on_hyphens=False)
 
 

@@ -10,15 +10,20 @@ import numpy.typing as npt
 
 from fastconv.engine.convolution import CONVOLUTION
 from fastconv.engine.geometry.axes import Axes
+from fastconv.engine.gradients import INPUT_GRADIENT, WEIGHT_GRADIENT
 from fastconv.engine.plan import Kind, format_bytes
+from fastconv.engine.volume import CONVOLUTION_3D
 from fastconv.errors import GeometryError
 
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         CONVOLUTION,
+        CONVOLUTION_3D,
+        INPUT_GRADIENT,
+        WEIGHT_GRADIENT,
     )
-}  # fmt: skip
+}
 
 # Limit on the arrays of a problem with random data, the float64 reference included.
 MOST_BYTES = 4 << 30
@@ -50,7 +55,7 @@ def check_size(kind: Kind, geometry: Any, dtype: np.dtype) -> None:
     padded = 0
     if isinstance(geometry, Axes):
         image = prod(i + sum(pads) for i, pads in zip(geometry.extent, geometry.padding, strict=True))
-        padded = operands[0] // prod(geometry.extent) * image
+        padded = prod(geometry.x_shape) // prod(geometry.extent) * image
     needed = dtype.itemsize * (sum(operands) + len(kind.solvers) * out) + 8 * (sum(operands) + padded + 3 * out)
     if needed > MOST_BYTES:
         raise GeometryError(

@@ -2,24 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import product
 
 import numpy as np
 
 from fastconv.engine.convolution.reference import convolve
 from fastconv.engine.epilogue import PLAIN
 from fastconv.engine.geometry import ConvGeometry
+from fastconv.engine.geometry.axes import Axes
 
 Oracle = Callable[..., np.ndarray]
+
+
+def _taps(g: Axes) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
+    """Each tap of the window, and what it sees of the padded image from all output positions."""
+    for tap in product(*map(range, g.kernel)):
+        yield (
+            tap,
+            tuple(
+                slice(k * d, k * d + (o - 1) * s + 1, s)
+                for k, d, o, s in zip(tap, g.dilation, g.out_extent, g.stride, strict=True)
+            ),
+        )
+
+
+def _grouped(array: np.ndarray, g: int, axis: int) -> np.ndarray:
+    """`array` in double precision, with the channels of `axis` divided into groups."""
+    shape = array.shape
+    return array.astype(np.float64).reshape(*shape[:axis], g, -1, *shape[axis + 1 :])
 
 
 def _convolution(g: ConvGeometry, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return convolve(g, x, weight, PLAIN)
 
 
+def _input_gradient(g: ConvGeometry, grad: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    grads, filters = _grouped(grad, g.g, 1), _grouped(weight, g.g, 0)
+    padded = np.zeros((g.n, g.g, g.ic // g.g, *(i + sum(p) for i, p in zip(g.extent, g.padding, strict=True))))
+    for tap, seen in _taps(g):
+        padded[:, :, :, *seen] += np.einsum("ngm...,gmc->ngc...", grads, filters[:, :, :, *tap], optimize=True)
+    image = (slice(begin, begin + i) for i, (begin, _) in zip(g.extent, g.padding, strict=True))
+    return padded[:, :, :, *image].reshape(g.x_shape)
+
+
+def _weight_gradient(g: ConvGeometry, x: np.ndarray, grad: np.ndarray) -> np.ndarray:
+    padded = _grouped(np.pad(x, ((0, 0), (0, 0), *g.padding)), g.g, 1)
+    grads = _grouped(grad, g.g, 1)
+    out = np.empty((g.g, g.oc // g.g, g.ic // g.g, *g.kernel))
+    for tap, seen in _taps(g):
+        images = padded[:, :, :, *seen].reshape(*padded.shape[:3], -1)
+        out[:, :, :, *tap] = np.einsum("ngcp,ngmp->gmc", images, grads.reshape(*grads.shape[:3], -1), optimize=True)
+    return out.reshape(g.weight_shape)
+
+
 # By the name of the kind: functions of the geometry and the operands.
 ORACLES: dict[str, Oracle] = {
     "convolution": _convolution,
+    "convolution3d": _convolution,
+    "input_gradient": _input_gradient,
+    "weight_gradient": _weight_gradient,
 }
 
 

@@ -18,7 +18,7 @@ from fastconv.lab.kinds import check_size, checked_dtype, checked_kind, parsed
 
 
 def strategies(kind: str = "convolution") -> tuple[str, ...]:
-    """The names of the solvers of a kind of problem, in the planner's order.
+    """The names of the strategies for a kind of problem, in the planner's order.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def strategies(kind: str = "convolution") -> tuple[str, ...]:
     >>> "im2col" in fastconv.strategies()
     True
     """
-    return tuple(solver.name for solver in checked_kind(kind).solvers)
+    return checked_kind(kind).strategies()
 
 
 def plan(
@@ -52,7 +52,7 @@ def plan(
     problem : str or geometry
         A descriptor, such as ``"n1 ic64 oc64 ih56 iw56 kh3 kw3 s1 p1"``, or the `geometry` of a plan.
     kind : str
-        What to compute: "convolution".
+        What to compute: "convolution", "convolution3d", "input_gradient" or "weight_gradient".
     dtype : dtype_like
         Type of the operands and the output.
     strategy : str

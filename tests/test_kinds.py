@@ -1,0 +1,208 @@
+"""Plans and comparisons of every kind of problem: what they say is what runs, and what runs is right."""
+
+import contextlib
+import json
+import math
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import fastconv
+from fastconv.cli import main
+from fastconv.engine.gradients.weight import Channels
+from fastconv.lab.kinds import KINDS
+from fastconv.lab.oracles import ORACLES, deviation, max_error
+
+PLANES = (
+    "n2 ic3 oc4 ih19 iw21 kh3 kw3 s1 p1",
+    "n1 g2 ic4 oc6 ih17 iw16 kh5 kw3 sh2 sw3 d2 p2",
+    "n2 g8 ic8 oc8 ih20 iw9 kh3 kw3 s2 pt0 pb1 pl2 pr0",
+    "n1 ic5 oc7 ih12 iw13 kh1 kw1 s1 p0",
+)
+VOLUMES = ("n2 ic2 oc3 id6 ih9 iw8 kd3 kh3 kw3 s1 p1", "n1 g2 ic4 oc2 id7 ih8 iw9 kd2 kh3 kw1 sd1 sh2 sw1 p1")
+
+DESCRIPTORS = {
+    "convolution": PLANES,
+    "convolution3d": VOLUMES,
+    "input_gradient": PLANES + VOLUMES,
+    "weight_gradient": PLANES + VOLUMES,
+}
+
+# An expected error is the typical largest of many normal values with equal deviations: a few hundred, of which some sum
+# fewer products than others, stay near it.
+ORDER = 4
+
+CASES = [pytest.param(kind, text, id=f"{kind} {text}") for kind, texts in DESCRIPTORS.items() for text in texts]
+FIRST = [pytest.param(kind, texts[0], id=kind) for kind, texts in DESCRIPTORS.items()]
+
+
+def test_every_kind_is_tested_and_has_an_oracle():
+    assert set(KINDS) == set(DESCRIPTORS) == set(ORACLES)
+
+
+@pytest.mark.parametrize("function", [fastconv.plan, fastconv.compare])
+def test_every_kind_is_documented(function):
+    assert all(f'"{name}"' in function.__doc__ for name in KINDS)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "descriptor"), CASES)
+def test_strategies_keep_their_promises_or_say_why_not(name, descriptor, dtype):
+    kind, ran = KINDS[name], 0
+    geometry = kind.parse(descriptor)
+    operands = kind.operands(geometry, np.dtype(dtype), np.random.default_rng(1))
+    expected = ORACLES[name](geometry, *operands)
+    for strategy in fastconv.strategies(name):
+        try:
+            plan = fastconv.plan(descriptor, name, dtype=dtype, strategy=strategy)
+        except fastconv.UnsupportedError:
+            continue
+        out = kind.call(plan, operands)()
+        assert (out.dtype, out.shape) == (np.dtype(dtype), expected.shape)
+        assert max_error(out, expected, deviation(expected)) <= ORDER * plan.error, strategy
+        ran += 1
+    assert ran
+
+
+@pytest.mark.parametrize(("name", "descriptor"), CASES)
+def test_refusals_say_why(name, descriptor):
+    for solver in KINDS[name].solvers:
+        reason = solver.refuse(KINDS[name].parse(descriptor), np.dtype("float32"))
+        if reason is not None:
+            try:
+                plan = fastconv.plan(descriptor, name, strategy=solver.name)
+            except fastconv.UnsupportedError as error:
+                said = str(error)
+            else:  # it computes the parts of another solver
+                assert solver.name in {part.plan.strategy.name for part in plan.parts}
+                continue
+            assert said.startswith(f"strategy='{solver.name}' cannot compute ")
+            assert said.endswith(f": {reason}")
+
+
+@pytest.mark.parametrize(("name", "descriptor"), CASES)
+def test_auto_is_a_strategy_that_can_be_named(name, descriptor):
+    auto = fastconv.plan(descriptor, name)
+    named = fastconv.plan(descriptor, name, strategy=auto.strategy.name)
+    assert (named.strategy, named.seconds, named.parts) == (auto.strategy, auto.seconds, auto.parts)
+
+
+@pytest.mark.parametrize(("name", "descriptor"), FIRST)
+def test_measured_plans_choose_the_quickest(name, descriptor):
+    plan = fastconv.plan(descriptor, name, mode="measure")
+    measured = {c.name: c.seconds for c in plan.candidates if c.seconds is not None}
+    assert plan.strategy.name in measured
+    assert plan.seconds == min(measured.values()) == measured[plan.strategy.name]
+    assert "measured" in str(plan)
+
+
+@pytest.mark.parametrize(("name", "descriptor"), CASES)
+def test_descriptors_are_read_as_they_are_printed(name, descriptor):
+    plan = fastconv.plan(descriptor, name)
+    assert KINDS[name].parse(str(plan.geometry)) == plan.geometry
+    assert fastconv.plan(plan.geometry, name) is plan
+
+
+@pytest.mark.parametrize(("name", "descriptor"), FIRST)
+def test_comparisons_have_every_strategy(name, descriptor):
+    comparison = fastconv.compare(descriptor, name, repeats=1)
+    assert sorted(m.name for m in comparison.measurements) == sorted(fastconv.strategies(name))
+    assert comparison.auto == fastconv.plan(descriptor, name).strategy.name
+    for m in comparison.measurements:
+        assert (m.seconds is None) == (m.measured_error is None) == (m.refusal is not None)
+        assert m.refusal or m.measured_error <= ORDER * m.expected_error
+    lines = str(comparison).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert all(line == line.rstrip() for line in (*lines, *str(fastconv.plan(descriptor, name)).splitlines()))
+    plain = comparison.to_dict()
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+    assert (plain["kind"], plain["problem"]) == (name, str(comparison.geometry))
+
+
+def test_a_wrong_solver_is_found_out(monkeypatch):
+    monkeypatch.setattr(Channels, "run", lambda *arguments: None)
+    comparison = fastconv.compare(PLANES[0], "weight_gradient", strategies=["channels"], repeats=1)
+    assert comparison.measurements[0].measured_error == math.inf
+
+
+@pytest.mark.parametrize("function", [fastconv.plan, fastconv.compare])
+@pytest.mark.parametrize("kind", ["pool", "", None, 3, ["convolution"]])
+def test_an_unknown_kind_is_told_the_known_ones(function, kind):
+    with pytest.raises(ValueError, match=", ".join(KINDS)):
+        function(PLANES[0], kind)
+
+
+HOSTILE = ("", "nonsense", "k3", "i-3", "i3 i3", "\n", "n1\nk3", "9" * 30, "n1 ic1 oc1 c1 i3 k9 zz1", "i³ k٣")
+
+
+@pytest.mark.parametrize("function", [fastconv.plan, fastconv.compare])
+@pytest.mark.parametrize("name", KINDS)
+def test_hostile_descriptors_end_in_one_line(function, name):
+    for text in (*HOSTILE, f"{DESCRIPTORS[name][0]} zz1", f"{DESCRIPTORS[name][0]} n1"):
+        with pytest.raises(fastconv.GeometryError) as failure:
+            function(text, name)
+        assert "\n" not in str(failure.value)
+
+
+@pytest.mark.parametrize("value", [0, 10**9, 10**18, 10**19 - 1])
+@pytest.mark.parametrize(("name", "descriptor"), FIRST)
+def test_huge_fields_neither_hang_nor_take_memory(name, descriptor, value):
+    for field in re.findall(r"[a-z]+", descriptor):
+        text = re.sub(rf"\b{field}\d+", f"{field}{value}", descriptor)
+        with contextlib.suppress(fastconv.GeometryError, fastconv.UnsupportedError):
+            assert str(fastconv.plan(text, name))
+
+
+@pytest.mark.parametrize(("name", "descriptor"), FIRST)
+def test_problems_that_do_not_fit_are_refused_before_memory_is_taken(name, descriptor):
+    kind = KINDS[name]
+    many = replace(kind.parse(descriptor), n=10**8)
+    with pytest.raises(fastconv.GeometryError, match="the limit is"):
+        fastconv.compare(many, name)
+    with pytest.raises(fastconv.GeometryError, match="no image"):
+        fastconv.compare(replace(many, n=0), name)
+
+
+def test_measuring_a_problem_that_does_not_fit_is_refused():
+    with pytest.raises(fastconv.GeometryError, match="the limit is"):
+        fastconv.plan("ic1 oc1 i2 k2 s1000000000 p100000000", mode="measure")
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"dtype": "object"}, TypeError),
+        ({"dtype": "U3"}, TypeError),
+        ({"dtype": "int32", "strategy": "winograd2"}, fastconv.UnsupportedError),
+        ({"strategy": "guess"}, ValueError),
+        ({"strategy": None}, ValueError),
+        ({"tolerance": -1}, ValueError),
+        ({"num_threads": 0}, ValueError),
+        ({"max_workspace": -1}, ValueError),
+        ({"mode": "guess"}, ValueError),
+    ],
+)
+def test_bad_options_are_named(options, error):
+    with pytest.raises(error, match=list(options)[-1]):
+        fastconv.plan(PLANES[0], **options)
+
+
+@pytest.mark.parametrize(("name", "descriptor"), FIRST)
+def test_command_line(name, descriptor, capsys):
+    assert main(["plan", descriptor, "--kind", name, "--threads", "1"]) == 0
+    assert capsys.readouterr().out == f"{fastconv.plan(descriptor, name, num_threads=1)!r}\n"
+    strategy = fastconv.plan(descriptor, name).strategy.name
+    assert main(["plan", descriptor, "--kind", name, "--mode", "measure", "--strategy", strategy]) == 0
+    assert "measured" in capsys.readouterr().out
+    assert main(["compare", "--layer", descriptor, "--kind", name, "--strategies", strategy, "--repeats", "1"]) == 0
+    assert KINDS[name].describe(KINDS[name].parse(descriptor)) in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("command", ["plan", "compare"])
+def test_help_lists_the_kinds(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in KINDS)
