@@ -14,8 +14,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from fastconv.engine.epilogue import Epilogue
-from fastconv.engine.replay import note
+from fastconv.engine.epilogue import PLAIN, Epilogue
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +98,17 @@ class Part(NamedTuple):
 
     label: str
     plan: Plan
+    times: int = 1
+    """How often a call of the whole runs it."""
+    preparations: int = 1
+    """How often a call of the whole prepares a weight for it."""
+
+    @property
+    def seconds(self) -> float:
+        """The time of all its runs."""
+        plan = self.plan
+        preparation = 0.0 if plan.prepared else plan.strategy.prepare_cost(plan.geometry, np.dtype(plan.dtype))
+        return self.times * plan.seconds - (self.times - self.preparations) * min(preparation, plan.seconds)
 
 
 class Planned(Protocol):
@@ -116,7 +126,8 @@ class Planned(Protocol):
 class Composite(SumsDirectly):
     """A solver that leaves work to parts; its price is that of its parts and its own `cost`, and it errs as they do.
 
-    A caller names it, or the strategy of its parts.
+    A caller names it, or the strategy of its parts. The bound on scratch memory holds for each of its parts, not for
+    what lies between them.
     """
 
     part_kind: Kind
@@ -177,9 +188,20 @@ class Kind:
             return tuple(rng.standard_normal(shape).astype(dtype) for shape in shapes)
         return tuple(rng.integers(0, 9, shape).astype(dtype) for shape in shapes)
 
+    def run(self, plan: Plan, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
+        """Compute a problem of two operands, in the `shapes` of its geometry (see `Plan.run_once`)."""
+        raise NotImplementedError
+
     def call(self, plan: Plan, operands: tuple[np.ndarray, ...]) -> Callable[[], np.ndarray]:
         """A function that computes the problem of `plan` by it, and returns the output, the same array every time."""
-        raise NotImplementedError
+        x, weight = operands
+        out = np.empty(self.shapes(plan.geometry)[-1], plan.dtype)
+
+        def call() -> np.ndarray:
+            plan.run_once(x, weight, PLAIN, out)
+            return out
+
+        return call
 
 
 @dataclass(frozen=True, repr=False)
@@ -204,7 +226,7 @@ class Plan:
         Bound on the expected maximum error, in standard deviations of the output; it does not bind solvers that are
         componentwise accurate, and 0 admits only these. With ``None``, each part has its own.
     max_workspace : int
-        Bound on scratch memory, in bytes.
+        Bound on scratch memory, in bytes; of a composite solver, on that of each part.
     mode : {"estimate", "measure"}
         Whether seconds are estimated or measured, here and in `candidates`.
     prepared : bool
@@ -250,26 +272,27 @@ class Plan:
         return max([own, *(part.plan.error for part in self.parts)])
 
     @property
+    def bound(self) -> float:
+        """The tolerance, or if that is left to the parts, the largest of theirs."""
+        return max((part.plan.bound for part in self.parts), default=0.0) if self.tolerance is None else self.tolerance
+
+    @property
     def workspace_bytes(self) -> int:
         """Scratch bytes of a call: those of the solver, and the most that one of its parts takes at a time."""
         limits = np.dtype(self.dtype), self.threads, self.max_workspace
         own: int = self.strategy.workspace_bytes(self.geometry, *limits)
         return own + max((part.plan.workspace_bytes for part in self.parts), default=0)
 
-    @property
-    def bound(self) -> float:
-        """The tolerance, or if that is left to the parts, the largest of theirs."""
-        return max((part.plan.bound for part in self.parts), default=0.0) if self.tolerance is None else self.tolerance
-
     def run_once(self, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
-        """Compute a convolution; arrays may lack the batch axis, and the height of a 1-D problem."""
-        g = self.geometry
-        if weight.ndim != g.ndim + 2:
-            weight = weight.reshape(g.weight_shape)
-        if x.ndim != g.ndim + 2:
-            x, out = x.reshape(g.x_shape), out.reshape(g.out_shape)
-        note(g, ", ", self.dtype, ", by ", self.strategy.name, threads=self.threads)
-        self.strategy.run_once(g, x, weight, out, epilogue, self.threads, self.max_workspace)
+        """Compute a convolution, or a gradient of one, from its two operands; a weight's gradient has no epilogue.
+
+        Arrays may lack the batch axis, and the height of a 1-D problem.
+        """
+        axes = self.geometry.ndim + 2
+        if weight.ndim != axes or x.ndim != axes or out.ndim != axes:
+            shapes = self.kind.shapes(self.geometry)
+            x, weight, out = x.reshape(shapes[0]), weight.reshape(shapes[1]), out.reshape(shapes[2])
+        self.kind.run(self, x, weight, epilogue, out)
 
     def __repr__(self) -> str:
         accuracy = "componentwise" if self.componentwise else f"expected error at most {self.bound:.1e} σ"
@@ -295,14 +318,14 @@ class Plan:
         return "\n".join(line.rstrip() for line in lines + self._tree("  "))
 
     def _tree(self, indent: str) -> list[str]:
-        """A line for each part, and below it those of its own parts."""
+        """Two lines for each part, and below them those of its own parts."""
         lines = []
-        width = max((len(part.label) for part in self.parts), default=0)
-        for number, (label, plan) in enumerate(self.parts, 1):
-            last = number == len(self.parts)
-            facts = f"{plan.strategy.name:<10} {format_seconds(plan.seconds):>8}  {plan.geometry}"
-            lines.append(f"{indent}{'└─' if last else '├─'} {label:<{width}}  {facts}")
-            lines += plan._tree(indent + ("   " if last else "│  "))
+        for number, (label, plan, *_) in enumerate(self.parts, 1):
+            branch, rest = ("└─", "   ") if number == len(self.parts) else ("├─", "│  ")
+            facts = f"{plan.strategy.name} on {_threads(plan.threads)}, {format_seconds(plan.seconds)}"
+            lines.append(f"{indent}{branch} {label}: {facts}")
+            lines.append(f"{indent}{rest}{'│  ' if plan.parts else '   '}{plan.geometry}")
+            lines += plan._tree(indent + rest)
         return lines
 
 

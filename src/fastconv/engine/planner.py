@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
@@ -117,10 +118,11 @@ class _Problem:
         A new extent should cost little: only solvers that qualify are priced, and only the cheapest of those are asked
         for their workspace, which requires their tiling. The report asks for the rest.
         """
-        image = replace(self, geometry=self.kind.one_image(self.geometry))
+        image_geometry = self.kind.one_image(self.geometry)
+        image = self if image_geometry is self.geometry else replace(self, geometry=image_geometry)
         solvers = [s for s in self.kind.solvers if self._qualifies(s)]
         if self.mode == "measure":
-            images = self.geometry.n if image.geometry is not self.geometry else 1
+            images = 1 if image is self else self.geometry.n
             measured = {name: taken * images for name, taken in image._measured(filter(self._fits, solvers)).items()}
             able = [s for s in solvers if s.name in measured]
             chosen = min(able, key=lambda s: measured[s.name], default=None)
@@ -156,12 +158,11 @@ class _Problem:
         self, geometry: Any, kind: Kind | None = None, dtype: np.dtype | None = None, prepared: bool = False
     ) -> Plan:
         """The plan of a part (see `Planned`)."""
-        whole = any(s.name == self.strategy for s in self.kind.solvers if isinstance(s, Composite))
         return plan(
             geometry,
             self.dtype if dtype is None else dtype,
             kind=kind or CONVOLUTION,
-            strategy="auto" if whole else self.strategy,
+            strategy=self._part_strategy,
             tolerance=self.tolerance,
             threads=self.threads,
             max_workspace=self.max_workspace,
@@ -169,19 +170,44 @@ class _Problem:
             prepared=prepared,
         )
 
+    @cached_property
+    def _part_strategy(self) -> str:
+        """What the caller named, unless that is a composite solver, which leaves the choice for its parts open."""
+        composites = [s.name for s in self.kind.solvers if isinstance(s, Composite)]
+        return "auto" if self.strategy in composites else self.strategy
+
+    @cached_property
+    def _parts_of(self) -> dict[str, tuple[Part, ...]]:
+        return {}
+
+    @cached_property
+    def _price_of(self) -> dict[str, float]:
+        return {}
+
     def _parts(self, solver: Solver) -> tuple[Part, ...]:
-        return solver.parts(self.geometry, self.dtype, self._part) if isinstance(solver, Composite) else ()
+        """The parts of a composite solver; they are planned once."""
+        if not isinstance(solver, Composite):
+            return ()
+        if solver.name not in self._parts_of:
+            self._parts_of[solver.name] = solver.parts(self.geometry, self.dtype, self._part)
+        return self._parts_of[solver.name]
 
     def _price(self, solver: Solver) -> float:
         """Estimated seconds per call on one thread."""
-        seconds = solver.cost(self.geometry, self.dtype)
-        if not self.prepared:
-            seconds += solver.prepare_cost(self.geometry, self.dtype)
-        return seconds + sum(part.plan.seconds for part in self._parts(solver))
+        if solver.name not in self._price_of:
+            seconds = solver.cost(self.geometry, self.dtype)
+            if not self.prepared:
+                seconds += solver.prepare_cost(self.geometry, self.dtype)
+            self._price_of[solver.name] = seconds + sum(part.seconds for part in self._parts(solver))
+        return self._price_of[solver.name]
+
+    def _workspace_limit(self, solver: Solver) -> int:
+        """Bytes of scratch memory that a solver may use; of composite ones, only the parts are limited."""
+        return sys.maxsize if isinstance(solver, Composite) else self.max_workspace
 
     def _fits(self, solver: Solver) -> bool:
-        workspace = solver.workspace_bytes(self.geometry, self.dtype, self.threads, self.max_workspace)
-        return workspace <= self.max_workspace
+        limit = self._workspace_limit(solver)
+        return solver.workspace_bytes(self.geometry, self.dtype, self.threads, limit) <= limit
 
     def _names(self, solver: Solver) -> bool:
         """Whether the caller named this solver, or a strategy for its parts."""
@@ -202,6 +228,9 @@ class _Problem:
 
     def _by_price(self, solvers: list[Solver]) -> Iterator[Solver]:
         """Solvers, cheapest first, the earlier first among equals; none is priced if its lower bound excludes it."""
+        if len(solvers) == 1:
+            yield solvers[0]
+            return
         queue = [(s.least_cost(self.geometry, self.dtype), False, rank) for rank, s in enumerate(solvers)]
         heapify(queue)
         while queue:
@@ -228,9 +257,8 @@ class _Problem:
         listed = []
         for s in self.kind.solvers:
             named = self.strategy != "auto" and self._names(s)
-            found = candidate(
-                s, self.geometry, self.dtype, self._limit, self.threads, self.max_workspace, named, self.prepared
-            )
+            limit = self._workspace_limit(s)
+            found = candidate(s, self.geometry, self.dtype, self._limit, self.threads, limit, named, self.prepared)
             if isinstance(s, Composite) and found.refusal is None:
                 found = self._with_parts(found, self._parts(s))
             if measured is not None:
@@ -244,7 +272,8 @@ class _Problem:
         plans = [part.plan for part in parts]
         return replace(
             found,
-            seconds=None if found.seconds is None else found.seconds + sum(plan.seconds for plan in plans),
+            seconds=None if found.seconds is None else found.seconds + sum(part.seconds for part in parts),
+            workspace_bytes=(found.workspace_bytes or 0) + max((plan.workspace_bytes for plan in plans), default=0),
             error=max((plan.error for plan in plans), default=found.error),
             componentwise=all(plan.componentwise for plan in plans),
             local=all(plan.local for plan in plans),

@@ -6,6 +6,7 @@ It runs on the strategies of `conv2d` and on the matrix micro-kernels (engine/gr
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,8 +17,6 @@ from fastconv.engine.arrays import as_array, as_operand, common_float, named_inp
 from fastconv.engine.epilogue import PLAIN
 from fastconv.engine.geometry import ConvGeometry, Padding, checked_shape
 from fastconv.engine.gradients import INPUT_GRADIENT, WEIGHT_GRADIENT
-from fastconv.engine.gradients import input as input_gradient
-from fastconv.engine.gradients import weight as weight_gradient
 from fastconv.engine.launch import available_threads
 from fastconv.engine.replay import repeatable, repeated
 from fastconv.errors import GeometryError
@@ -293,8 +292,7 @@ def _input(ndim, input_size, weight, grad_output, window, tolerance, num_threads
     threads = available_threads(num_threads)
     plan = planner.plan(g, dtype, kind=INPUT_GRADIENT, tolerance=tolerance, threads=threads)
     out = np.empty(shape, dtype)
-    weight, grad_output = as_operand(weight, dtype), as_operand(grad_output, dtype).reshape(g.out_shape)
-    input_gradient.run(plan, grad_output, weight, PLAIN, out.reshape(g.x_shape))
+    plan.run_once(as_operand(grad_output, dtype), as_operand(weight, dtype), PLAIN, out)
     return repeatable(out)
 
 
@@ -304,8 +302,10 @@ def _weight(ndim, x, weight_size, grad_output, window, num_threads) -> np.ndarra
     x, grad_output = as_array("x", x), as_array("grad_output", grad_output)
     dtype = common_float(x=x, grad_output=grad_output)
     g = _geometry(ndim, x.shape, shape, grad_output, window)
-    plan = planner.plan(g, dtype, kind=WEIGHT_GRADIENT, threads=available_threads(num_threads))
+    # No solver needs less memory than another.
+    plan = planner.plan(
+        g, dtype, kind=WEIGHT_GRADIENT, threads=available_threads(num_threads), max_workspace=sys.maxsize
+    )
     out = np.empty(shape, dtype)
-    x, grad_output = as_operand(x, dtype).reshape(g.x_shape), as_operand(grad_output, dtype).reshape(g.out_shape)
-    weight_gradient.run(plan, x, grad_output, out.reshape(g.weight_shape))
+    plan.run_once(as_operand(x, dtype), as_operand(grad_output, dtype), PLAIN, out)
     return repeatable(out)

@@ -15,7 +15,6 @@ from fastconv.engine.arrays import as_array, as_operand, common_float
 from fastconv.engine.epilogue import PLAIN
 from fastconv.engine.geometry import PoolGeometry, checked_shape
 from fastconv.engine.gradients import INPUT_GRADIENT
-from fastconv.engine.gradients import input as input_gradient
 from fastconv.engine.launch import available_threads
 from fastconv.grad.arguments import check_grad_output
 from fastconv.kernels import threads as team
@@ -127,7 +126,7 @@ def avg_pool2d(
     out = np.empty(shape, dtype)
     weight = np.ones(g.weight_shape, dtype)
     plan = planner.plan(g, dtype, kind=INPUT_GRADIENT, tolerance=0, threads=available_threads(num_threads))
-    input_gradient.run(plan, spread, weight, PLAIN, out.reshape(g.x_shape))
+    plan.run_once(spread, weight, PLAIN, out)
     return out
 
 

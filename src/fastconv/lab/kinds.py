@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv.engine.convolution import CONVOLUTION
+from fastconv.engine.convolution3d import CONVOLUTION_3D
 from fastconv.engine.geometry.axes import Axes
 from fastconv.engine.gradients import INPUT_GRADIENT, WEIGHT_GRADIENT
 from fastconv.engine.plan import Kind, format_bytes
-from fastconv.engine.volume import CONVOLUTION_3D
 from fastconv.errors import GeometryError
 
 KINDS: dict[str, Kind] = {

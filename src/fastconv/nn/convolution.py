@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.engine import planner, volume
+from fastconv.engine import planner
 from fastconv.engine.arrays import named_input
 from fastconv.engine.convolution import CONVOLUTION
+from fastconv.engine.convolution3d import CONVOLUTION_3D
 from fastconv.engine.epilogue import Activation
 from fastconv.engine.geometry import Padding
 from fastconv.engine.launch import available_threads
 from fastconv.engine.replay import repeatable, repeated
-from fastconv.engine.volume import CONVOLUTION_3D
 from fastconv.nn.operands import conv_operands, delivered, result_and_target
 
 __all__ = ["conv1d", "conv2d", "conv3d"]
@@ -254,8 +254,5 @@ def _conv(ndim, x, weight, bias, stride, padding, dilation, groups, activation, 
         threads=available_threads(num_threads),
     )
     result, target = result_and_target(out, shape, x, weight, epilogue)
-    if ndim == 3:
-        volume.run(plan, x.reshape(geometry.x_shape), weight, epilogue, target.reshape(geometry.out_shape))
-    else:
-        plan.run_once(x, weight, epilogue, target)
+    plan.run_once(x, weight, epilogue, target)
     return repeatable(delivered(result, target))

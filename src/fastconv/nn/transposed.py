@@ -12,7 +12,6 @@ from fastconv.engine.arrays import as_array, as_operand, common_float, named_inp
 from fastconv.engine.epilogue import Activation
 from fastconv.engine.geometry import ConvGeometry
 from fastconv.engine.gradients import INPUT_GRADIENT
-from fastconv.engine.gradients import input as input_gradient
 from fastconv.engine.launch import available_threads
 from fastconv.engine.replay import repeatable, repeated
 from fastconv.errors import GeometryError
@@ -198,8 +197,9 @@ def _conv_transpose(ndim, x, weight, bias, window, activation, tolerance, num_th
     )
     epilogue = checked_epilogue(bias, geometry.ic, dtype, activation)
     x, weight = as_operand(x, dtype), as_operand(weight, dtype)
-    g = geometry.as_2d()
-    plan = planner.plan(g, dtype, kind=INPUT_GRADIENT, tolerance=tolerance, threads=available_threads(num_threads))
+    plan = planner.plan(
+        geometry.as_2d(), dtype, kind=INPUT_GRADIENT, tolerance=tolerance, threads=available_threads(num_threads)
+    )
     result, target = result_and_target(out, geometry.x_shape[ndim + 2 - x.ndim :], x, weight, epilogue)
-    input_gradient.run(plan, x.reshape(g.out_shape), weight, epilogue, target.reshape(g.x_shape))
+    plan.run_once(x, weight, epilogue, target)
     return repeatable(delivered(result, target))

@@ -7,7 +7,6 @@ one file and one line here; those of other packages are added by `fastconv.regis
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 
@@ -20,9 +19,10 @@ from fastconv.engine.convolution.reference import Reference
 from fastconv.engine.convolution.separable import Separable
 from fastconv.engine.convolution.toeplitz import Toeplitz
 from fastconv.engine.convolution.winograd import Winograd
-from fastconv.engine.epilogue import PLAIN
+from fastconv.engine.epilogue import PLAIN, Epilogue
 from fastconv.engine.geometry import ConvGeometry
 from fastconv.engine.plan import Kind, Plan
+from fastconv.engine.replay import note
 from fastconv.errors import GeometryError
 
 DEFAULT_FLOAT32_TOLERANCE = 1e-5
@@ -68,16 +68,20 @@ class Convolution(Kind):
     def shapes(self, geometry: ConvGeometry) -> tuple[tuple[int, ...], ...]:
         return geometry.x_shape, geometry.weight_shape, geometry.out_shape
 
+    def run(self, plan: Plan, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
+        g = plan.geometry
+        note(g, ", ", plan.dtype, ", by ", plan.strategy.name, threads=plan.threads)
+        plan.strategy.run_once(g, x, weight, out, epilogue, plan.threads, plan.max_workspace)
+
     def call(self, plan: Plan, operands: tuple[np.ndarray, ...]) -> Callable[[], np.ndarray]:
+        if not plan.prepared:
+            return super().call(plan, operands)
         g, (x, weight) = plan.geometry, operands
         out = np.empty(g.out_shape, x.dtype)
-        run = partial(plan.run_once, x, weight, PLAIN, out)
-        if plan.prepared:
-            packed = plan.strategy.prepare(g, weight, plan.threads)
-            run = partial(plan.strategy.run, g, x, packed, out, PLAIN, plan.threads, plan.max_workspace)
+        prepared = plan.strategy.prepare(g, weight, plan.threads)
 
         def call() -> np.ndarray:
-            run()
+            plan.strategy.run(g, x, prepared, out, PLAIN, plan.threads, plan.max_workspace)
             return out
 
         return call

@@ -95,15 +95,23 @@ class KeepsWeights(PreparesFirst):
 
 def refuse_unless_real_2d(geometry: ConvGeometry, dtype: np.dtype) -> str | None:
     """The refusal of strategies that compute float32 and float64 planes."""
-    if dtype.char not in "fd":  # quicker than comparing names
-        return f"computes float32 and float64, not {dtype}"
     if geometry.ndim != 2:
-        return f"computes 1 or 2 spatial axes, not {geometry.ndim}"
-    return None
+        return refuse_unless_real(dtype) or f"computes 1 or 2 spatial axes, not {geometry.ndim}"
+    return refuse_unless_real(dtype)
+
+
+def refuse_unless_real(dtype: np.dtype) -> str | None:
+    """The refusal of solvers that compute float32 and float64."""
+    return None if dtype.char in "fd" else f"computes float32 and float64, not {dtype}"  # quicker than comparing names
 
 
 def sum_error(geometry: ConvGeometry, dtype: np.dtype, steps: int | None = None) -> float:
-    """Expected maximum error of a running sum of the products, in σ of the output; with `steps`, a sum in blocks.
+    """`running_error` of the products of an output."""
+    return running_error(geometry.reduction, dtype, steps)
+
+
+def running_error(products: int, dtype: np.dtype, steps: int | None = None) -> float:
+    """Expected maximum error of a running sum of products, in σ of the output; with `steps`, a sum in blocks.
 
     After t of K products the partial sum is about sqrt(t) and its rounding u / sqrt(3) of it; the squares add
     up to u² K² / 6 against the output's variance K (Higham, Accuracy and Stability, 2002, section 4.2). Blocks of s
@@ -112,7 +120,7 @@ def sum_error(geometry: ConvGeometry, dtype: np.dtype, steps: int | None = None)
     if dtype.kind not in "fc":
         return 0.0
     unit = float(np.finfo(dtype).eps) / 2
-    running = geometry.reduction if steps is None else steps + geometry.reduction / steps
+    running = products if steps is None else steps + products / steps
     return _MAX_OVER_RMS * unit * max(1.0, sqrt(running / 6))
 
 

@@ -8,14 +8,14 @@ taps, reversed, and with the channels swapped. No zeros are inserted, and the pl
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
-from fastconv.engine import volume
 from fastconv.engine.convolution import CONVOLUTION
+from fastconv.engine.convolution.base import refuse_unless_real
+from fastconv.engine.convolution3d import CONVOLUTION_3D
 from fastconv.engine.epilogue import PLAIN, Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry, Phase
 from fastconv.engine.launch import workers_for
@@ -23,17 +23,21 @@ from fastconv.engine.plan import Composite, Kind, Part, Plan, Planned
 from fastconv.engine.rates import rates
 from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import constant, unrepeatable
-from fastconv.engine.volume import CONVOLUTION_3D
 from fastconv.kernels import threads as team
 
 # Memory per phase, with its geometry and slices: large strides have many phases.
 _PHASE_BYTES = 2 << 10
 
+# Phases that share a part and that its label names.
+_NAMED = 4
+
 
 class _Phases(NamedTuple):
-    """The phases of an adjoint, and tables for making all their weights together."""
+    """The phases of a gradient, and tables for making all their weights together."""
 
     phases: tuple[Phase, ...]
+    parts: tuple[int, ...]
+    """The part that computes each phase: phases of equal geometry share one."""
     covered: bool
     """Whether the phases cover the whole input."""
     kept: np.ndarray
@@ -46,6 +50,11 @@ class _Phases(NamedTuple):
     """Positions of the results along the input's last two axes (see PLACE in kernels/lowering.pyx)."""
 
     @property
+    def alone(self) -> bool:
+        """Whether a single phase is the whole input, so that it is computed in place."""
+        return len(self.phases) == 1 and self.covered
+
+    @property
     def nbytes(self) -> int:
         return len(self.phases) * _PHASE_BYTES + self.kept.nbytes + self.taps.nbytes + self.places.nbytes
 
@@ -53,6 +62,7 @@ class _Phases(NamedTuple):
 @remembered(REMEMBERED)
 def _phases(g: ConvGeometry) -> _Phases:
     phases = g.adjoint()
+    ranks: dict[ConvGeometry, int] = {}
     numbers = np.arange(g.taps).reshape(g.kernel)
     taps = [numbers[phase.taps].ravel() for phase in phases]
     starts = (0, *itertools.accumulate(prod(phase.geometry.out_shape) for phase in phases))
@@ -62,6 +72,7 @@ def _phases(g: ConvGeometry) -> _Phases:
     ]
     return _Phases(
         phases=phases,
+        parts=tuple(ranks.setdefault(phase.geometry, len(ranks)) for phase in phases),
         covered=sum(phase.geometry.positions for phase in phases) == prod(g.extent),
         kept=constant(np.array([len(kept) for kept in taps], np.int64)),
         taps=constant(np.concatenate([*taps, []]).astype(np.int64)),
@@ -77,24 +88,59 @@ class Phases(Composite):
     part_kind = CONVOLUTION
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
-        return None if dtype.char in "fd" else f"computes float32 and float64, not {dtype}"
+        return refuse_unless_real(dtype)
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         """Swapping the channels of the weight, and putting the results of the phases in their places."""
         g, of = geometry, _phases(geometry)
-        placed = 0 if _is_alone(of) else 2 * of.starts[-1]
+        placed = 0 if of.alone else 2 * of.starts[-1]
         return 4e-6 + (g.oc * g.ic // g.g * len(of.taps) + placed) * dtype.itemsize / rates().memory
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         g, of = geometry, _phases(geometry)
-        return (g.oc * g.ic // g.g * len(of.taps) + (0 if _is_alone(of) else of.starts[-1])) * dtype.itemsize
+        return (g.oc * g.ic // g.g * len(of.taps) + (0 if of.alone else of.starts[-1])) * dtype.itemsize
 
     def parts(self, geometry: ConvGeometry, dtype: np.dtype, planned: Planned) -> tuple[Part, ...]:
-        kind = CONVOLUTION_3D if geometry.ndim == 3 else CONVOLUTION
+        of, kind = _phases(geometry), CONVOLUTION_3D if geometry.ndim == 3 else CONVOLUTION
+        sharing: dict[int, list[Phase]] = {}
+        for phase, rank in zip(of.phases, of.parts, strict=True):
+            sharing.setdefault(rank, []).append(phase)
         return tuple(
-            Part("phase " + ",".join(str(side.start) for side in phase.target), planned(phase.geometry, kind))
-            for phase in _phases(geometry).phases
+            Part(_label(phases), planned(phases[0].geometry, kind), len(phases), len(phases))
+            for phases in sharing.values()
         )
+
+    def run(self, plan: Plan, grad: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
+        """Compute the gradient `out`, given that of the output, in the shapes of the geometry."""
+        g: ConvGeometry = plan.geometry
+        of = _phases(g)
+        if not of.covered:
+            unrepeatable()
+            out[...] = 0
+        weights = _swapped(g, of, np.ascontiguousarray(weight), plan.threads)
+        results = None if of.alone else team.aligned_empty(of.starts[-1], out.dtype)
+        fused = epilogue if of.covered else PLAIN
+        for phase, rank, start, end in zip(of.phases, of.parts, of.starts, of.starts[1:], strict=False):
+            values = prod(phase.geometry.weight_shape)
+            swapped, weights = weights[:values].reshape(phase.geometry.weight_shape), weights[values:]
+            target = out if results is None else results[start:end].reshape(phase.geometry.out_shape)
+            plan.parts[rank].plan.run_once(grad[:, :, *phase.seen], swapped, fused, target)
+        if results is not None:
+            _place(g, of, results, out, plan.threads)
+        if epilogue and not of.covered:
+            from fastconv.kernels.epilogue import PLANES, arguments
+
+            ints = arguments(values=prod(g.extent), channels=g.ic, activation=epilogue.activation)
+            arrays, scalars = (out, epilogue.bias), (epilogue.parameter,)
+            team.run_tiles(PLANES[out.dtype.name], arrays, ints, scalars, g.n * g.ic, plan.threads)
+
+
+def _label(phases: list[Phase]) -> str:
+    """``phase 0,1``, by the first of its inputs; ``phases 0,0 0,1``; ``9 phases from 0,0``."""
+    names = [",".join(str(side.start) for side in phase.target) for phase in phases]
+    if len(names) > _NAMED:
+        return f"{len(names)} phases from {names[0]}"
+    return f"phase{'s' if len(names) > 1 else ''} {' '.join(names)}"
 
 
 class InputGradient(Kind):
@@ -114,49 +160,12 @@ class InputGradient(Kind):
     def shapes(self, geometry: ConvGeometry) -> tuple[tuple[int, ...], ...]:
         return geometry.out_shape, geometry.weight_shape, geometry.x_shape
 
-    def call(self, plan: Plan, operands: tuple[np.ndarray, ...]) -> Callable[[], np.ndarray]:
-        grad, weight = operands
-        out = np.empty(plan.geometry.x_shape, grad.dtype)
-
-        def call() -> np.ndarray:
-            run(plan, grad, weight, PLAIN, out)
-            return out
-
-        return call
+    def run(self, plan: Plan, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
+        """Compute the gradient with respect to the input, given for `x` that with respect to the output."""
+        plan.strategy.run(plan, x, weight, epilogue, out)
 
 
 INPUT_GRADIENT = InputGradient()
-
-
-def run(plan: Plan, grad: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
-    """Compute the gradient `out`, given that of the output, in the shapes of the plan's 2-D or 3-D geometry."""
-    g: ConvGeometry = plan.geometry
-    of = _phases(g)
-    if not of.covered:
-        unrepeatable()
-        out[...] = 0
-    weights = _swapped(g, of, np.ascontiguousarray(weight), plan.threads)
-    results = None if _is_alone(of) else team.aligned_empty(of.starts[-1], out.dtype)
-    fused = epilogue if of.covered else PLAIN
-    for phase, (_, part), start, end in zip(of.phases, plan.parts, of.starts, of.starts[1:], strict=False):
-        values = prod(phase.geometry.weight_shape)
-        swapped, weights = weights[:values].reshape(phase.geometry.weight_shape), weights[values:]
-        target = out if results is None else results[start:end].reshape(phase.geometry.out_shape)
-        compute = volume.run if g.ndim == 3 else Plan.run_once
-        compute(part, grad[:, :, *phase.seen], swapped, fused, target)
-    if results is not None:
-        _place(g, of, results, out, plan.threads)
-    if epilogue and not of.covered:
-        from fastconv.kernels.epilogue import PLANES, arguments
-
-        ints = arguments(values=prod(g.extent), channels=g.ic, activation=epilogue.activation)
-        arrays, scalars = (out, epilogue.bias), (epilogue.parameter,)
-        team.run_tiles(PLANES[out.dtype.name], arrays, ints, scalars, g.n * g.ic, plan.threads)
-
-
-def _is_alone(of: _Phases) -> bool:
-    """Whether a single phase is the whole input, so that it is computed in place."""
-    return len(of.phases) == 1 and of.covered
 
 
 def _swapped(g: ConvGeometry, of: _Phases, weight: np.ndarray, threads: int) -> np.ndarray:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
-from fastconv.engine import volume
-from fastconv.engine.convolution.base import element_strides, refuse_unless_real_2d, sum_error, window
+from fastconv.engine.convolution.base import element_strides, refuse_unless_real_2d, running_error, window
+from fastconv.engine.convolution3d import refuse_unless_real_3d, slabs
+from fastconv.engine.epilogue import PLAIN, Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry
 from fastconv.engine.launch import Launch
 from fastconv.engine.plan import Composite, Kind, Part, Plan, Planned, SumsDirectly
@@ -16,10 +17,24 @@ from fastconv.engine.rates import rates
 from fastconv.engine.replay import note, unrepeatable
 from fastconv.kernels import threads as team
 
+# Strides do not change how much memory a kernel takes, nor its blocks.
+_ANY_STRIDES = (0, 0, 0, 0)
+
+
+class _ChannelLaunches(NamedTuple):
+    """The launches of `Channels`, one after the other."""
+
+    packing: Launch
+    product: Launch
+    packed: int
+    """The number of packed values."""
+
 
 @functools.lru_cache(maxsize=REMEMBERED)
-def _channel_launch(g: ConvGeometry, dtype: np.dtype, threads: int, strides: tuple[int, int, int, int]) -> Launch:
-    """The launch for an image with these strides, in elements."""
+def _channel_launches(
+    g: ConvGeometry, dtype: np.dtype, threads: int, strides: tuple[int, int, int, int]
+) -> _ChannelLaunches:
+    """The launches for an image with these strides, in elements."""
     from fastconv.kernels.cpu import cache_bytes
     from fastconv.kernels.slots import LANES, MR, NR, arguments
 
@@ -55,7 +70,12 @@ def _channel_launch(g: ConvGeometry, dtype: np.dtype, threads: int, strides: tup
         filter_blocks=filter_blocks,
         block_panels=block_panels,
     )
-    return Launch.of("weight_gradient", dtype, ints, tiles * filter_blocks)
+    packing = arguments("pack_left")(M=g.oc // g.g, K=g.positions, kc=kc, panels=panels)
+    return _ChannelLaunches(
+        packing=Launch.of("pack_left", dtype, packing, g.n * g.g * panels),
+        product=Launch.of("weight_gradient", dtype, ints, tiles * filter_blocks),
+        packed=g.n * g.g * panels * MR * g.positions,
+    )
 
 
 def _lanes_used(values: int, lanes: int) -> float:
@@ -119,16 +139,19 @@ def _position_launch(g: ConvGeometry, dtype: np.dtype, threads: int, strides: tu
 
 
 class _Sums(SumsDirectly):
-    """What the two kernels share."""
+    """What the solvers with a kernel share: sums of products over the positions of two axes."""
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
         return refuse_unless_real_2d(geometry, dtype)
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        """That of a running sum over the positions of all images."""
-        g = geometry
-        summed = ConvGeometry(1, 1, max(1, g.n) * g.positions, 1, (1,), (1,), (1,), (1,), ((0, 0),))
-        return sum_error(summed, dtype)
+        """That of a running sum over the positions of all images, in blocks."""
+        products = max(1, geometry.n) * geometry.positions
+        return running_error(products, dtype, min(products, self.steps(geometry, dtype)))
+
+    def steps(self, geometry: ConvGeometry, dtype: np.dtype) -> int:
+        """Products that are added up before their sum is added to others."""
+        raise NotImplementedError
 
     def run(self, plan: Plan, x: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
         """Compute the gradient `out`, given the image and the gradient of the output, in the shapes of the geometry."""
@@ -145,19 +168,18 @@ class Channels(_Sums):
         return 5e-6 + geometry.flops / rates().flops(dtype.itemsize) / share
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        packed = geometry.n * geometry.oc * geometry.positions * dtype.itemsize
-        return threads * _channel_launch(geometry, dtype, threads, (0, 0, 0, 0)).scratch + packed
+        launches = _channel_launches(geometry, dtype, threads, _ANY_STRIDES)
+        return launches.packed * dtype.itemsize + threads * launches.product.scratch
+
+    def steps(self, geometry: ConvGeometry, dtype: np.dtype) -> int:
+        return _channel_launches(geometry, dtype, 1, _ANY_STRIDES).product.arguments.most
 
     def run(self, plan: Plan, x: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
-        from fastconv.kernels.slots import MR, arguments
-
-        g: ConvGeometry = plan.geometry
-        panels = -(-(g.oc // g.g) // MR)
-        launch = _channel_launch(g, x.dtype, plan.threads, element_strides(x))
-        packed = team.aligned_empty(g.n * g.g * panels * MR * g.positions, x.dtype)
-        packing = arguments("pack_left")(M=g.oc // g.g, K=g.positions, kc=launch.arguments.kc, panels=panels)
-        Launch.of("pack_left", x.dtype, packing, g.n * g.g * panels).run((grad, packed), plan.threads)
-        launch.run((x, packed, out), plan.threads)
+        note(plan.geometry, ", ", plan.dtype, ", weight's gradient by ", self.name, threads=plan.threads)
+        launches = _channel_launches(plan.geometry, x.dtype, plan.threads, element_strides(x))
+        packed = team.aligned_empty(launches.packed, x.dtype)
+        launches.packing.run((np.ascontiguousarray(grad), packed), plan.threads)
+        launches.product.run((x, packed, out), plan.threads)
 
 
 class Positions(_Sums):
@@ -178,42 +200,54 @@ class Positions(_Sums):
         return 5e-6 + geometry.flops / rates().flops(dtype.itemsize) / share
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        return threads * _position_launch(geometry, dtype, threads, (0, 0, 0, 0)).scratch
+        return threads * _position_launch(geometry, dtype, threads, _ANY_STRIDES).scratch
+
+    def steps(self, geometry: ConvGeometry, dtype: np.dtype) -> int:
+        """Those of one lane in a block of positions."""
+        from fastconv.kernels.slots import LANES
+
+        block = _position_launch(geometry, dtype, 1, _ANY_STRIDES).arguments
+        return -(-block.block_rows * block.block_cols // LANES[dtype.itemsize])
 
     def run(self, plan: Plan, x: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
+        note(plan.geometry, ", ", plan.dtype, ", weight's gradient by ", self.name, threads=plan.threads)
         launch = _position_launch(plan.geometry, x.dtype, plan.threads, element_strides(x))
-        launch.run((x, grad, out), plan.threads)
+        launch.run((x, np.ascontiguousarray(grad), out), plan.threads)
 
 
 class Depths(Composite):
-    """A sum over output depths, each of which is a 2-D problem (volume.py)."""
+    """A sum over output depths, each of which is a 2-D problem (convolution3d.py)."""
 
     name = "depths"
 
+    @property
+    def part_kind(self) -> Kind:
+        return WEIGHT_GRADIENT
+
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
-        return None if geometry.ndim == 3 else f"computes 3 spatial axes, not {geometry.ndim}"
+        return refuse_unless_real_3d(geometry, dtype)
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        """Gathering slabs and adding up their gradients, and every depth but the first, which is the part."""
+        """Gathering slabs, and adding up their gradients."""
         plane, depths = geometry.one_depth(), geometry.out_extent[0]
-        gathered = depths * (plane.n * plane.ic * plane.ih * plane.iw + 3 * plane.oc * plane.reduction)
-        products = (depths - 1) * plane.flops / rates().flops(dtype.itemsize)
-        return 5e-6 + gathered * dtype.itemsize / rates().memory + products
+        values = plane.n * plane.ic * plane.ih * plane.iw + 3 * plane.oc * plane.reduction
+        return 5e-6 + depths * values * dtype.itemsize / rates().memory
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         plane = geometry.one_depth()
         return (plane.n * plane.ic * plane.ih * plane.iw + plane.oc * plane.reduction) * dtype.itemsize
 
     def parts(self, geometry: ConvGeometry, dtype: np.dtype, planned: Planned) -> tuple[Part, ...]:
-        return (Part(f"each of {geometry.out_extent[0]} depths", planned(geometry.one_depth(), WEIGHT_GRADIENT)),)
+        depths = geometry.out_extent[0]
+        return (Part(f"each of {depths} depths", planned(geometry.one_depth(), WEIGHT_GRADIENT), depths),)
 
     def run(self, plan: Plan, x: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
         unrepeatable()
-        ((_, plane),) = plan.parts
+        plane = plan.parts[0].plan
         part = np.empty(plane.geometry.weight_shape, x.dtype)
         out[...] = 0
-        for z, slab in enumerate(volume.slabs(plan.geometry, x)):
-            run(plane, slab, grad[:, :, z], part)
+        for z, slab in enumerate(slabs(plan.geometry, x)):
+            plane.run_once(slab, grad[:, :, z], PLAIN, part)
             out += part.reshape(out.shape)
 
 
@@ -226,7 +260,7 @@ class WeightGradient(Kind):
         return ConvGeometry.parse(descriptor).as_2d()
 
     def one_image(self, geometry: ConvGeometry) -> ConvGeometry:
-        return geometry  # whose choice does not depend on the batch
+        return geometry  # the choice does not depend on the batch
 
     def operations(self, geometry: ConvGeometry) -> int:
         return geometry.flops
@@ -234,22 +268,9 @@ class WeightGradient(Kind):
     def shapes(self, geometry: ConvGeometry) -> tuple[tuple[int, ...], ...]:
         return geometry.x_shape, geometry.out_shape, geometry.weight_shape
 
-    def call(self, plan: Plan, operands: tuple[np.ndarray, ...]) -> Callable[[], np.ndarray]:
-        x, grad = operands
-        out = np.empty(plan.geometry.weight_shape, x.dtype)
-
-        def call() -> np.ndarray:
-            run(plan, x, grad, out)
-            return out
-
-        return call
+    def run(self, plan: Plan, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
+        """Compute the gradient with respect to the weight, given for `weight` that with respect to the output."""
+        plan.strategy.run(plan, x, weight, out)
 
 
 WEIGHT_GRADIENT = WeightGradient()
-Depths.part_kind = WEIGHT_GRADIENT
-
-
-def run(plan: Plan, x: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
-    """Compute the gradient `out`, given the image and the gradient of the output, in the shapes of the geometry."""
-    note(plan.geometry, ", ", plan.dtype, ", weight's gradient by ", plan.strategy.name, threads=plan.threads)
-    plan.strategy.run(plan, x, np.ascontiguousarray(grad), out)

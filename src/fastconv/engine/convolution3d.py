@@ -6,14 +6,15 @@ A 3-D convolution is one 2-D convolution per output depth: ``out[:, :, z]`` conv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from math import prod
 
 import numpy as np
 
 from fastconv.engine.arrays import as_contiguous
 from fastconv.engine.convolution import CONVOLUTION
-from fastconv.engine.epilogue import PLAIN, Epilogue
+from fastconv.engine.convolution.base import refuse_unless_real
+from fastconv.engine.epilogue import Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry
 from fastconv.engine.patches import Places, gather, places
 from fastconv.engine.plan import Composite, Kind, Part, Plan, Planned
@@ -51,30 +52,49 @@ def slabs(g: ConvGeometry, x: np.ndarray) -> Iterator[np.ndarray]:
         yield slab.reshape(g.one_depth().x_shape)
 
 
+def refuse_unless_real_3d(geometry: ConvGeometry, dtype: np.dtype) -> str | None:
+    """The refusal of solvers that compute float32 and float64 volumes."""
+    return refuse_unless_real(dtype) or (
+        None if geometry.ndim == 3 else f"computes 3 spatial axes, not {geometry.ndim}"
+    )
+
+
 class Depths(Composite):
-    """One 2-D convolution per output depth, all with the same prepared weight."""
+    """One 2-D convolution per output depth, all with the same weight, which is prepared once."""
 
     name = "depths"
     part_kind = CONVOLUTION
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
-        if dtype.char not in "fd":
-            return f"computes float32 and float64, not {dtype}"
-        return None if geometry.ndim == 3 else f"computes 3 spatial axes, not {geometry.ndim}"
+        return refuse_unless_real_3d(geometry, dtype)
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        """Gathering slabs and placing results, and every depth but the first, which is the part."""
+        """Gathering slabs, and copying results to their depth."""
         plane, depths = geometry.one_depth(), geometry.out_extent[0]
-        copied = depths * plane.n * (plane.ic * plane.ih * plane.iw + plane.oc * plane.positions)
-        products = (depths - 1) * plane.flops / rates().flops(dtype.itemsize)
-        return 5e-6 + copied * dtype.itemsize / rates().memory + products
+        values = plane.n * (plane.ic * plane.ih * plane.iw + plane.oc * plane.positions)
+        return 5e-6 + depths * values * dtype.itemsize / rates().memory
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         plane = geometry.one_depth()
         return plane.n * (plane.ic * plane.ih * plane.iw + plane.oc * plane.positions) * dtype.itemsize
 
     def parts(self, geometry: ConvGeometry, dtype: np.dtype, planned: Planned) -> tuple[Part, ...]:
-        return (Part(f"each of {geometry.out_extent[0]} depths", planned(geometry.one_depth())),)
+        depths = geometry.out_extent[0]
+        return (Part(f"each of {depths} depths", planned(geometry.one_depth()), depths),)
+
+    def run(self, plan: Plan, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
+        """Compute into `out`, which is C-contiguous."""
+        g: ConvGeometry = plan.geometry
+        plane = plan.parts[0].plan
+        of, strategy, threads = plane.geometry, plane.strategy, plane.threads
+        note(g, ", ", plan.dtype, ", each depth by ", strategy.name, threads=threads)
+        prepared = strategy.prepare(of, weight.reshape(of.weight_shape), threads)
+        result = team.aligned_empty(prod(of.out_shape), x.dtype).reshape(of.out_shape)
+        maps = result.reshape(g.n * g.oc, of.positions)
+        every = [places(0, extent, extent, "constant") for extent in maps.shape]
+        for z, slab in enumerate(slabs(g, x)):
+            strategy.run(of, slab, prepared, result, epilogue, threads, plane.max_workspace)
+            gather(maps, out.reshape(g.n * g.oc, g.out_extent[0], of.positions)[:, z], *every)
 
 
 class Convolution3d(Kind):
@@ -94,30 +114,8 @@ class Convolution3d(Kind):
     def shapes(self, geometry: ConvGeometry) -> tuple[tuple[int, ...], ...]:
         return geometry.x_shape, geometry.weight_shape, geometry.out_shape
 
-    def call(self, plan: Plan, operands: tuple[np.ndarray, ...]) -> Callable[[], np.ndarray]:
-        x, weight = operands
-        out = np.empty(plan.geometry.out_shape, x.dtype)
-
-        def call() -> np.ndarray:
-            run(plan, x, weight, PLAIN, out)
-            return out
-
-        return call
+    def run(self, plan: Plan, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
+        plan.strategy.run(plan, x, weight, epilogue, out)
 
 
 CONVOLUTION_3D = Convolution3d()
-
-
-def run(plan: Plan, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
-    """Compute a 3-D convolution into `out`, which is C-contiguous."""
-    g: ConvGeometry = plan.geometry
-    ((_, plane),) = plan.parts
-    of: ConvGeometry = plane.geometry
-    note(g, ", ", plan.dtype, ", each depth by ", plane.strategy.name, threads=plane.threads)
-    prepared = plane.strategy.prepare(of, weight.reshape(of.weight_shape), plane.threads)
-    result = team.aligned_empty(prod(of.out_shape), x.dtype).reshape(of.out_shape)
-    maps = result.reshape(g.n * g.oc, of.positions)
-    every = [places(0, extent, extent, "constant") for extent in maps.shape]
-    for z, slab in enumerate(slabs(g, x)):
-        plane.strategy.run(of, slab, prepared, result, epilogue, plane.threads, plane.max_workspace)
-        gather(maps, out.reshape(g.n * g.oc, g.out_extent[0], of.positions)[:, z], *every)
