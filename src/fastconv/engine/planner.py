@@ -207,7 +207,7 @@ class _Problem:
 
     def _fits(self, solver: Solver) -> bool:
         limit = self._workspace_limit(solver)
-        return solver.workspace_bytes(self.geometry, self.dtype, self.threads, limit) <= limit
+        return limit == sys.maxsize or solver.workspace_bytes(self.geometry, self.dtype, self.threads, limit) <= limit
 
     def _names(self, solver: Solver) -> bool:
         """Whether the caller named this solver, or a strategy for its parts."""

@@ -1,0 +1,240 @@
+"""Gradients and volumes, whose solvers leave work to parts: what a plan lists is what runs, whoever is named for it."""
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from fastconv.kernels.slots import LANES, MR, NR
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+import fastconv
+from cases import DTYPES, geometries
+from fastconv.engine import planner
+from fastconv.engine.convolution3d import CONVOLUTION_3D
+from fastconv.engine.epilogue import PLAIN
+from fastconv.engine.gradients import INPUT_GRADIENT, WEIGHT_GRADIENT
+from fastconv.engine.plan import Plan
+from fastconv.lab.oracles import ORACLES, deviation, max_error
+
+KINDS = {kind.name: kind for kind in (CONVOLUTION_3D, INPUT_GRADIENT, WEIGHT_GRADIENT)}
+
+# By kind: of one block, of several blocks, with groups, strides, dilations and uneven padding.
+DESCRIPTORS = {
+    "convolution3d": (
+        "n2 ic2 oc3 id4 ih5 iw6 k3 p1",
+        "n1 g2 ic4 oc2 id7 ih6 iw9 kd2 kh1 kw3 sd2 sh1 sw2 dd3 dh1 dw2 pf3 pk1 pt0 pb0 pl1 pr2",
+    ),
+    "input_gradient": (
+        "n2 ic3 oc4 ih19 iw21 k3 s2 p1",
+        "n1 g2 ic4 oc6 ih17 iw16 kh5 kw3 sh2 sw3 d2 p2",
+        "n1 ic2 oc3 ih9 iw11 k2 s3",  # between windows, inputs that none of them sees
+        "n2 ic2 oc3 id5 ih5 iw6 k3 s2 p1",
+    ),
+    "weight_gradient": (
+        "n2 ic3 oc9 ih19 iw21 k3 s2 p1",
+        "n2 ic17 oc130 ih34 iw40 k3 p1",
+        "n3 g7 ic7 oc7 i5 k3 p1",
+        "n1 g3 ic6 oc15 ih5 iw3000 kh3 kw5 d2 p4",
+        "n2 ic2 oc3 id4 ih5 iw6 k3 p1",
+    ),
+}
+CASES = [pytest.param(name, text, id=f"{name} {text}") for name, texts in DESCRIPTORS.items() for text in texts]
+
+
+def planned(name: str, descriptor: str, dtype="float32", **options) -> Plan:
+    kind = KINDS[name]
+    return planner.plan(kind.parse(descriptor), dtype, kind=kind, **options)
+
+
+def leaves(plan: Plan) -> list[Plan]:
+    """The plans without parts, which a plan comes down to."""
+    return [leaf for part in plan.parts for leaf in leaves(part.plan)] if plan.parts else [plan]
+
+
+def plans_of(name: str, descriptor: str, dtype) -> list[Plan]:
+    """The plans by each solver, and by each strategy of its parts, that can compute a problem."""
+    found = []
+    for strategy in KINDS[name].strategies():
+        with contextlib.suppress(fastconv.UnsupportedError):
+            found.append(planned(name, descriptor, dtype, strategy=strategy, threads=2))
+    return found
+
+
+@pytest.mark.per_isa
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("name", "descriptor"), CASES)
+def test_integers_are_exact_by_every_strategy_that_sums(name, descriptor, dtype):
+    kind = KINDS[name]
+    g = kind.parse(descriptor)
+    rng = np.random.default_rng(0)
+    x, weight = (rng.integers(-4, 5, shape).astype(dtype) for shape in kind.shapes(g)[:2])
+    expected = ORACLES[name](g, x, weight)
+    summing = [plan for plan in plans_of(name, descriptor, dtype) if plan.componentwise]
+    for plan in summing:
+        out = np.full(expected.shape, np.nan, dtype)
+        plan.run_once(x, weight, PLAIN, out)
+        np.testing.assert_array_equal(out, expected, str(plan))
+    solvers = {plan.strategy.name for plan in summing}
+    assert solvers == {s.name for s in kind.solvers if s.refuse(g, np.dtype(dtype)) is None}
+
+
+@pytest.mark.parametrize("descriptor", ["n2 ic5 oc9 i60 k3 p1", "n1 ic3 oc4 ih200 iw300 k3 p1", "g8 ic8 oc8 i120 k3"])
+@pytest.mark.parametrize("solver", ["channels", "positions"])
+def test_errors_of_weight_gradients_are_not_overstated(solver, descriptor):
+    kind, dtype = WEIGHT_GRADIENT, np.dtype(np.float32)
+    plan = planned(kind.name, descriptor, strategy=solver)
+    operands = kind.operands(plan.geometry, dtype, np.random.default_rng(0))
+    expected = ORACLES[kind.name](plan.geometry, *operands)
+    measured = max_error(kind.call(plan, operands)(), expected, deviation(expected))
+    assert plan.error / 8 <= measured <= plan.error
+
+
+def test_parts_are_what_runs():
+    """The lines about calls name the geometry, strategy and threads of each part, in order."""
+    code = """
+import numpy as np, fastconv
+f = np.float32
+fastconv.conv_transpose2d(np.ones((1, 8, 20, 20), f), np.ones((8, 4, 3, 3), f), stride=2, padding=1)
+fastconv.conv_transpose2d(np.ones((1, 8, 20, 20), f), np.ones((8, 4, 2, 2), f), stride=2)
+fastconv.conv3d(np.ones((1, 8, 4, 20, 20), f), np.ones((6, 8, 3, 3, 3), f), strategy="winograd2")
+fastconv.conv_transpose3d(np.ones((1, 2, 3, 4, 5), f), np.ones((2, 3, 3, 3, 3), f), stride=2)
+fastconv.grad.conv2d_weight(np.ones((1, 3, 9, 9), f), (4, 3, 3, 3), np.ones((1, 4, 7, 7), f))
+fastconv.grad.conv3d_weight(np.ones((1, 3, 4, 9, 9), f), (4, 3, 3, 3, 3), np.ones((1, 4, 2, 7, 7), f))
+"""
+    environment = os.environ | {"FASTCONV_VERBOSE": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    lines = [re.sub(r"^fastconv: \w+: |; [\d.]+ µs$", "", line) for line in done.stderr.splitlines()]
+    threads = fastconv.get_num_threads()
+
+    def ran(plan: Plan) -> list[str]:
+        return [
+            f"{part.plan.geometry}, float32, by {part.plan.strategy.name} on {count(part.plan)}"
+            for part in plan.parts
+            for _ in range(part.times)
+        ]
+
+    def count(plan: Plan) -> str:
+        return f"{plan.threads} thread{'s' if plan.threads > 1 else ''}"
+
+    even = planned("input_gradient", "ic4 oc8 i39 k3 s2 p1", threads=threads)
+    equal = planned("input_gradient", "ic4 oc8 i40 k2 s2", threads=threads)
+    depths = planned("convolution3d", "ic8 oc6 id4 ih20 iw20 k3", threads=threads, strategy="winograd2")
+    volume = planned("input_gradient", "ic3 oc2 id7 ih9 iw11 k3 s2", threads=threads)
+    weights = planned("weight_gradient", "ic3 oc4 i9 k3", threads=threads)
+    slabs = planned("weight_gradient", "ic3 oc4 id4 ih9 iw9 k3", threads=threads)
+
+    def volume_ran(plan: Plan) -> str:
+        plane = plan.parts[0].plan
+        return f"{plan.geometry}, float32, each depth by {plane.strategy.name} on {count(plane)}"
+
+    def weight_ran(plan: Plan) -> str:
+        return f"{plan.geometry}, float32, weight's gradient by {plan.strategy.name} on {count(plan)}"
+
+    assert lines == [
+        "; ".join(ran(even)),
+        "; ".join(ran(equal)),
+        volume_ran(depths),
+        "; ".join(volume_ran(part.plan) for part in volume.parts),
+        weight_ran(weights),
+        "; ".join([weight_ran(slabs.parts[0].plan)] * 2),
+    ]
+    assert depths.parts[0].plan.strategy.name == "winograd2"
+
+
+@pytest.mark.parametrize(("name", "descriptor"), CASES)
+def test_plans_are_kept_and_equal(name, descriptor):
+    first = planned(name, descriptor, threads=2)
+    assert planned(name, descriptor, threads=2) is first
+    planner.forget_plans()
+    again = planned(name, descriptor, threads=2)
+    assert again is not first
+    assert again == first
+    assert again.parts == first.parts
+    assert all(planner.plan(p.geometry, "float32", kind=p.kind, threads=2) is p for _, p, *_ in again.parts)
+
+
+@given(st.data())
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_every_phase_has_a_part(ndim, data):
+    g = data.draw(geometries(ndim))
+    plan = planner.plan(g, "float32", kind=INPUT_GRADIENT)
+    phases = [phase.geometry for phase in g.adjoint()]
+    assert {part.plan.geometry: part.times for part in plan.parts} == {p: phases.count(p) for p in phases}
+    assert sum(part.seconds for part in plan.parts) < plan.seconds
+    assert plan.componentwise == all(part.plan.componentwise for part in plan.parts)
+    assert max([0, *(part.plan.workspace_bytes for part in plan.parts)]) <= plan.workspace_bytes
+
+
+def test_equal_phases_share_a_part():
+    (part,) = planned("input_gradient", "ic2 oc3 ih8 iw8 k2 s2").parts
+    assert (part.label, part.times) == ("phases 0,0 0,1 1,0 1,1", 4)
+    (part,) = planned("input_gradient", "ic2 oc3 ih80 iw80 k40 s40").parts
+    assert (part.label, part.times) == ("1600 phases from 0,0", 1600)
+
+
+def test_the_choice_of_an_image_is_that_of_a_batch():
+    for name, descriptor in (("input_gradient", "ic24 oc32 i28 k3 s2 p1"), ("convolution3d", "ic8 oc9 i20 k3 p1 id9")):
+        one, many = ([part.plan.strategy for part in planned(name, f"n{n} {descriptor}").parts] for n in (1, 50))
+        assert one == many
+
+
+@given(geometries(2, max_extent=40), st.sampled_from(DTYPES))
+@pytest.mark.per_isa
+def test_weight_gradients_take_the_fuller_vectors(g, dtype):
+    """Which decides over the last bits of results; here in exact arithmetic."""
+    lanes, channels, filters = LANES[np.dtype(dtype).itemsize], g.ic // g.g, g.oc // g.g
+
+    def used(values: int, of: int) -> Fraction:
+        return Fraction(values, -(-values // of) * of)
+
+    columns = channels * g.kw if g.dw == 1 and g.sw <= g.kw else channels
+    by_channels = used(columns, lanes) * used(filters, MR)
+    vectors = g.oh * (g.ow // lanes + (3 if g.ow % lanes else 0)) + 16
+    by_positions = Fraction(g.positions, lanes * vectors)
+    assume(by_positions != by_channels)
+    fuller = by_positions > by_channels and channels <= NR[np.dtype(dtype).itemsize]
+    chosen = planner.plan(g, dtype, kind=WEIGHT_GRADIENT).strategy.name
+    assert chosen == ("positions" if fuller else "channels")
+
+
+@pytest.mark.parametrize("name", ["convolution3d", "input_gradient"])
+def test_what_has_no_other_way_is_not_refused_for_its_memory(name):
+    plan = planned(name, "n256 ic64 oc64 id64 ih64 iw64 kd3 kh3 kw3 sd1 sh2 sw2 p1")
+    assert plan.workspace_bytes > plan.max_workspace
+    assert all(leaf.workspace_bytes <= leaf.max_workspace for leaf in leaves(plan))
+
+
+def test_a_strategy_is_named_for_the_parts():
+    x, weight = np.ones((1, 2, 3, 9, 9), np.float32), np.ones((2, 2, 3, 3, 3), np.float32)
+    for name in ("depths", "winograd2", "direct", "fft"):
+        np.testing.assert_allclose(fastconv.conv3d(x, weight, strategy=name), 54, rtol=1e-5)
+    with pytest.raises(
+        fastconv.UnsupportedError, match=r"'winograd2' cannot compute n1 ic6 oc2 ih9 iw9 .*: computes stride 1"
+    ):
+        fastconv.conv3d(x, weight, stride=2, strategy="winograd2")
+    with pytest.raises(ValueError, match=r"strategy='phases': expected 'auto' or one of depths, implicit, .*reference"):
+        fastconv.conv3d(x, weight, strategy="phases")
+
+
+@pytest.mark.parametrize(("name", "descriptor"), CASES)
+def test_reports_list_every_part(name, descriptor):
+    plan = planned(name, descriptor, threads=2)
+    report = [line.strip(" │├└─") for line in str(plan).splitlines()]
+    waiting = list(plan.parts)
+    for part in waiting:
+        waiting += part.plan.parts
+        threads = f"{part.plan.threads} thread{'s' if part.plan.threads > 1 else ''}"
+        begin = f"{part.label}: {part.plan.strategy.name} on {threads}, "
+        assert any(line.startswith(begin) and below == str(part.plan.geometry) for line, below in pairwise(report))
+
+
+def test_reports_of_phases_fit_a_page():
+    tree = str(planned("input_gradient", "ic64 oc64 i56 k3 s2 p1", threads=2)).splitlines()[-8:]
+    assert max(map(len, tree)) <= 78
