@@ -174,9 +174,9 @@ def test_every_phase_has_a_part(ndim, data):
 
 def test_equal_phases_share_a_part():
     (part,) = planned("input_gradient", "ic2 oc3 ih8 iw8 k2 s2").parts
-    assert (part.label, part.times) == ("phases 0,0 0,1 1,0 1,1", 4)
+    assert (part.label, part.times) == ("each of phases 0,0 0,1 1,0 1,1", 4)
     (part,) = planned("input_gradient", "ic2 oc3 ih80 iw80 k40 s40").parts
-    assert (part.label, part.times) == ("1600 phases from 0,0", 1600)
+    assert (part.label, part.times) == ("each of 1600 phases from 0,0", 1600)
 
 
 def test_the_choice_of_an_image_is_that_of_a_batch():

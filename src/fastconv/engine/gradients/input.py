@@ -136,11 +136,13 @@ class Phases(Composite):
 
 
 def _label(phases: list[Phase]) -> str:
-    """``phase 0,1``, by the first of its inputs; ``phases 0,0 0,1``; ``9 phases from 0,0``."""
+    """``phase 0,1``, by the first of its inputs; ``each of phases 0,0 0,1``; ``each of 9 phases from 0,0``."""
     names = [",".join(str(side.start) for side in phase.target) for phase in phases]
-    if len(names) > _NAMED:
-        return f"{len(names)} phases from {names[0]}"
-    return f"phase{'s' if len(names) > 1 else ''} {' '.join(names)}"
+    if len(names) == 1:
+        return f"phase {names[0]}"
+    return (
+        f"each of phases {' '.join(names)}" if len(names) <= _NAMED else f"each of {len(names)} phases from {names[0]}"
+    )
 
 
 class InputGradient(Kind):

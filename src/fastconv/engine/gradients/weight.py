@@ -17,6 +17,9 @@ from fastconv.engine.rates import rates
 from fastconv.engine.replay import note, unrepeatable
 from fastconv.kernels import threads as team
 
+# Multiply-adds per second of full vectors, relative to those on registers alone.
+_PEAK_SHARE = 0.83
+
 # Strides do not change how much memory a kernel takes, nor its blocks.
 _ANY_STRIDES = (0, 0, 0, 0)
 
@@ -83,28 +86,6 @@ def _lanes_used(values: int, lanes: int) -> float:
     return values / (-(-values // lanes) * lanes)
 
 
-def _channel_share(g: ConvGeometry, itemsize: int) -> float:
-    """The share of a register tile that is in use if channels fill vectors, and filters its rows."""
-    from fastconv.kernels.slots import LANES, MR
-
-    icg = g.ic // g.g
-    columns = icg * g.kw if g.dw == 1 and g.sw <= g.kw else icg
-    return _lanes_used(columns, LANES[itemsize]) * _lanes_used(g.oc // g.g, MR)
-
-
-def _position_share(g: ConvGeometry, itemsize: int) -> float:
-    """The share of the time that is spent on products if positions fill vectors.
-
-    As measured, in vectors of products: a partial vector at the end of a row takes as long as three, and adding up the
-    lanes, once per sum, as long as sixteen.
-    """
-    from fastconv.kernels.slots import LANES
-
-    lanes = LANES[itemsize]
-    vectors = g.oh * (g.ow // lanes + (3 if g.ow % lanes else 0)) + 16
-    return g.positions / lanes / vectors
-
-
 @functools.lru_cache(maxsize=REMEMBERED)
 def _position_launch(g: ConvGeometry, dtype: np.dtype, threads: int, strides: tuple[int, int, int, int]) -> Launch:
     """The launch for an image with these strides, in elements."""
@@ -144,6 +125,18 @@ class _Sums(SumsDirectly):
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
         return refuse_unless_real_2d(geometry, dtype)
 
+    def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        """Products, one pass over the operands, and one over the result, which is scattered."""
+        g, itemsize, speed = geometry, dtype.itemsize, rates()
+        products = g.flops / (_PEAK_SHARE * speed.flops(itemsize) * self.share(g, itemsize))
+        read = g.n * (g.ic * g.ih * g.iw + g.oc * g.positions) * itemsize
+        written = 2 * g.oc * g.reduction * itemsize
+        return 5e-6 + products + read / speed.l3 + written / speed.memory
+
+    def share(self, geometry: ConvGeometry, itemsize: int) -> float:
+        """The share of a kernel's multiply-adds that count: which solver is chosen depends on this alone."""
+        raise NotImplementedError
+
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         """That of a running sum over the positions of all images, in blocks."""
         products = max(1, geometry.n) * geometry.positions
@@ -163,9 +156,13 @@ class Channels(_Sums):
 
     name = "channels"
 
-    def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        share = _channel_share(geometry, dtype.itemsize)
-        return 5e-6 + geometry.flops / rates().flops(dtype.itemsize) / share
+    def share(self, geometry: ConvGeometry, itemsize: int) -> float:
+        """That of a register tile which is in use: channels fill vectors, and filters rows."""
+        from fastconv.kernels.slots import LANES, MR
+
+        g, channels = geometry, geometry.ic // geometry.g
+        columns = channels * g.kw if g.dw == 1 and g.sw <= g.kw else channels
+        return _lanes_used(columns, LANES[itemsize]) * _lanes_used(g.oc // g.g, MR)
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         launches = _channel_launches(geometry, dtype, threads, _ANY_STRIDES)
@@ -195,9 +192,17 @@ class Positions(_Sums):
             return f"computes up to {NR[dtype.itemsize]} channels per group, not {geometry.ic // geometry.g}"
         return refusal
 
-    def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        share = _position_share(geometry, dtype.itemsize)
-        return 5e-6 + geometry.flops / rates().flops(dtype.itemsize) / share
+    def share(self, geometry: ConvGeometry, itemsize: int) -> float:
+        """That of the time which is spent on products.
+
+        As measured, in vectors of products: a partial vector at the end of a row takes as long as three, and adding up
+        the lanes, once per sum, as long as sixteen.
+        """
+        from fastconv.kernels.slots import LANES
+
+        g, lanes = geometry, LANES[itemsize]
+        vectors = g.oh * (g.ow // lanes + (3 if g.ow % lanes else 0)) + 16
+        return g.positions / lanes / vectors
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         return threads * _position_launch(geometry, dtype, threads, _ANY_STRIDES).scratch
