@@ -1,30 +1,50 @@
 """The epilogue of a convolution: adding the bias and applying the activation before an output value is stored.
 
-Kernels know an activation by a code and one parameter; this table maps names to codes.
+Kernels know an activation by a code and one parameter. `ACTIVATIONS` gives names to the codes, and says in NumPy what
+each computes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
+
+from fastconv.kernels.shield import imported
 
 Activation = str | tuple[str, float] | None
 
-# name: (code, default parameter). The codes are those of kernels/simd/epilogue.h.
-ACTIVATIONS: dict[str, tuple[int, float | None]] = {
-    "relu": (1, None),
-    "leaky_relu": (2, 0.01),
-    "elu": (3, 1.0),
-    "sigmoid": (4, None),
-    "tanh": (5, None),
-    "silu": (6, None),
-    "gelu": (7, None),
-    "hardswish": (8, None),
+
+class Nonlinearity(NamedTuple):
+    """What an activation's name stands for."""
+
+    code: int
+    """In kernels/simd/epilogue.h."""
+    default: float | None
+    """The parameter if none is given; ``None`` if the activation has no parameter."""
+    definition: Callable[[np.ndarray, float], np.ndarray]
+    """The activation of an array, given the parameter; the strategy "reference" computes it."""
+
+
+def _special() -> Any:
+    return imported("scipy.special")
+
+
+ACTIVATIONS: dict[str, Nonlinearity] = {
+    "relu": Nonlinearity(1, None, lambda x, _: np.where(x < 0, 0, x)),
+    "leaky_relu": Nonlinearity(2, 0.01, lambda x, a: np.where(x < 0, a * x, x)),
+    "elu": Nonlinearity(3, 1.0, lambda x, a: np.where(x < 0, a * np.expm1(x), x)),
+    "sigmoid": Nonlinearity(4, None, lambda x, _: _special().expit(x)),
+    "tanh": Nonlinearity(5, None, lambda x, _: np.tanh(x)),
+    "silu": Nonlinearity(6, None, lambda x, _: x * _special().expit(x)),
+    "gelu": Nonlinearity(7, None, lambda x, _: 0.5 * x * (1 + _special().erf(x / np.sqrt(2)))),
+    "hardswish": Nonlinearity(8, None, lambda x, _: np.where(x <= -3, 0, np.where(x >= 3, x, x * (x + 3) / 6))),
 }
+
+DEFINITIONS = {activation.code: activation.definition for activation in ACTIVATIONS.values()}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -51,7 +71,7 @@ def parse_activation(activation: Activation) -> tuple[int, float]:
         raise ValueError(
             f"activation={activation!r}: expected None, one of {', '.join(ACTIVATIONS)}, or (name, parameter)"
         )
-    code, default = ACTIVATIONS[name]
+    code, default, _ = ACTIVATIONS[name]
     if len(rest) > (default is not None):
         raise ValueError(f"activation={activation!r}: {name} takes {'one' if default is not None else 'no'} parameter")
     return code, float(rest[0] if rest else default or 0.0)

@@ -7,11 +7,10 @@ from itertools import product
 import numpy as np
 
 from fastconv.engine.convolution.base import KeepsWeights, sum_error
-from fastconv.engine.epilogue import Epilogue
+from fastconv.engine.epilogue import DEFINITIONS, Epilogue
 from fastconv.engine.geometry import ConvGeometry
 from fastconv.engine.plan import SumsDirectly
 from fastconv.engine.replay import unrepeatable
-from fastconv.kernels.shield import imported
 
 
 def convolve(geometry: ConvGeometry, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue) -> np.ndarray:
@@ -36,22 +35,12 @@ def convolve(geometry: ConvGeometry, x: np.ndarray, weight: np.ndarray, epilogue
     return activate(out, epilogue.activation, epilogue.parameter)
 
 
-def activate(x: np.ndarray, code: int, a: float) -> np.ndarray:
-    """The activations of kernels/simd/epilogue.h, in NumPy."""
+def activate(x: np.ndarray, code: int, parameter: float) -> np.ndarray:
+    """The activation of that code, by its definition in NumPy."""
     if code == 0:
         return x
-    special = imported("scipy.special")
     with np.errstate(over="ignore", invalid="ignore"):
-        return (
-            lambda: np.where(x < 0, 0, x),
-            lambda: np.where(x < 0, a * x, x),
-            lambda: np.where(x < 0, a * np.expm1(x), x),
-            lambda: special.expit(x),
-            lambda: np.tanh(x),
-            lambda: x * special.expit(x),
-            lambda: 0.5 * x * (1 + special.erf(x / np.sqrt(2))),
-            lambda: np.where(x <= -3, 0, np.where(x >= 3, x, x * (x + 3) / 6)),
-        )[code - 1]()
+        return DEFINITIONS[code](x, parameter)
 
 
 class Reference(SumsDirectly, KeepsWeights):

@@ -1,8 +1,8 @@
 /* Activations: `activate` computes target[i] = activation(source[i] + b) for n neighbouring values; `epilogue` does so
  * in place for a row of output channel m.
  *
- * `bias` may be null, and `target` may be `source`. The codes are those of fastconv/epilogue.py; 0 is the identity. `a`
- * is the parameter of activations that have one.
+ * `bias` may be null, and `target` may be `source`. Code 0 is the identity; engine/epilogue.py gives names to the others,
+ * and says what they compute. `a` is the parameter of activations that have one.
  */
 #include "elementary.h"
 

@@ -127,7 +127,7 @@ typedef struct {
 /* What a sweep of direct convolution computes (kernels/sweep.pyx). Items are values, or parts of complex numbers. */
 ARGUMENTS(Sweep, SWEEP_ARGUMENTS);
 
-/* Codes of activations (fastconv/epilogue.py); a sweep applies only these and the identity. */
+/* Codes of activations (engine/epilogue.py); a sweep applies only these and the identity. */
 #define RELU 1
 #define LEAKY_RELU 2
 
