@@ -94,6 +94,7 @@ def test_every_kernel_stays_within_its_arrays(monkeypatch, name, kind, side):
         run_tiles(kernel, arrays, *rest)
 
     monkeypatch.setattr(threads, "run_tiles", run)
+    assert name in CALLS, f"add a call that launches {name} to CALLS"
     with guarded(side), fastconv.num_threads(2):
         CALLS[name](kind)
     assert slots.kernel(name, kind) in launched
