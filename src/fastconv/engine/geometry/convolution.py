@@ -425,10 +425,18 @@ class ConvGeometry(Axes):
             )
         )
         axes = [list(_axis_phases(*side)) for side in sides]
-        return tuple(self._phase(*zip(*phase, strict=True)) for phase in product(*axes))
+        geometries: dict[tuple[Any, ...], ConvGeometry] = {}  # few, however many phases there are
+        phases = []
+        for phase in product(*axes):
+            *window, taps, seen, target = zip(*phase, strict=True)
+            key = tuple(window)
+            if key not in geometries:
+                geometries[key] = self._phase_geometry(*key)
+            phases.append(Phase(geometries[key], taps, seen, target))
+        return tuple(phases)
 
-    def _phase(self, extent: Any, kernel: Any, dilation: Any, padding: Any, taps: Any, seen: Any, target: Any) -> Phase:
-        geometry = ConvGeometry(
+    def _phase_geometry(self, extent: Any, kernel: Any, dilation: Any, padding: Any) -> ConvGeometry:
+        return ConvGeometry(
             n=self.n,
             g=self.g,
             ic=self.oc,
@@ -439,7 +447,6 @@ class ConvGeometry(Axes):
             dilation=dilation,
             padding=padding,
         )
-        return Phase(geometry, taps, seen, target)
 
     @property
     def columns_shape(self) -> tuple[int, int, int]:

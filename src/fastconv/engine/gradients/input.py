@@ -25,8 +25,8 @@ from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import constant, unrepeatable
 from fastconv.kernels import threads as team
 
-# Memory per phase, with its geometry and slices: large strides have many phases.
-_PHASE_BYTES = 2 << 10
+# Memory per phase, with its slices: large strides have many phases.
+_PHASE_BYTES = 512
 
 # Phases that share a part and that its label names.
 _NAMED = 4
@@ -91,10 +91,10 @@ class Phases(Composite):
         return refuse_unless_real(dtype)
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        """Swapping the channels of the weight, and putting the results of the phases in their places."""
-        g, of = geometry, _phases(geometry)
-        placed = 0 if of.alone else 2 * of.starts[-1]
-        return 4e-6 + (g.oc * g.ic // g.g * len(of.taps) + placed) * dtype.itemsize / rates().memory
+        """Swapping the channels of the weight, and putting the results of phases in their places."""
+        g = geometry
+        placed = 2 * prod(g.x_shape) if max(g.stride) > 1 else 0
+        return 4e-6 + (prod(g.weight_shape) + placed) * dtype.itemsize / rates().memory
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         g, of = geometry, _phases(geometry)
