@@ -204,11 +204,12 @@ def test_weight_gradients_take_the_fuller_vectors(g, dtype):
     assert chosen == ("positions" if fuller else "channels")
 
 
-@pytest.mark.parametrize("name", ["convolution3d", "input_gradient"])
+@pytest.mark.parametrize("name", KINDS)
 def test_what_has_no_other_way_is_not_refused_for_its_memory(name):
     plan = planned(name, "n256 ic64 oc64 id64 ih64 iw64 kd3 kh3 kw3 sd1 sh2 sw2 p1")
     assert plan.workspace_bytes > plan.max_workspace
-    assert all(leaf.workspace_bytes <= leaf.max_workspace for leaf in leaves(plan))
+    if plan.kind.limits_workspace:
+        assert all(leaf.workspace_bytes <= leaf.max_workspace for leaf in leaves(plan))
 
 
 def test_a_strategy_is_named_for_the_parts():

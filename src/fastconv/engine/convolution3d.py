@@ -54,9 +54,9 @@ def slabs(g: ConvGeometry, x: np.ndarray) -> Iterator[np.ndarray]:
 
 def refuse_unless_real_3d(geometry: ConvGeometry, dtype: np.dtype) -> str | None:
     """The refusal of solvers that compute float32 and float64 volumes."""
-    return refuse_unless_real(dtype) or (
-        None if geometry.ndim == 3 else f"computes 3 spatial axes, not {geometry.ndim}"
-    )
+    if geometry.ndim != 3:
+        return f"computes 3 spatial axes, not {geometry.ndim}"
+    return refuse_unless_real(dtype)
 
 
 class Depths(Composite):
@@ -113,9 +113,6 @@ class Convolution3d(Kind):
 
     def shapes(self, geometry: ConvGeometry) -> tuple[tuple[int, ...], ...]:
         return geometry.x_shape, geometry.weight_shape, geometry.out_shape
-
-    def run(self, plan: Plan, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
-        plan.strategy.run(plan, x, weight, epilogue, out)
 
 
 CONVOLUTION_3D = Convolution3d()

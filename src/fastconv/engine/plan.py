@@ -150,6 +150,8 @@ class Kind:
     title: ClassVar[str]
     """As reports call it."""
     solvers: Sequence[Solver]
+    limits_workspace: ClassVar[bool] = True
+    """Whether a solver is refused for its scratch memory; not where there is no other way."""
 
     def describe(self, geometry: Any) -> str:
         """The problem, as reports name it."""
@@ -190,7 +192,7 @@ class Kind:
 
     def run(self, plan: Plan, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
         """Compute a problem of two operands, in the `shapes` of its geometry (see `Plan.run_once`)."""
-        raise NotImplementedError
+        plan.strategy.run(plan, x, weight, epilogue, out)
 
     def call(self, plan: Plan, operands: tuple[np.ndarray, ...]) -> Callable[[], np.ndarray]:
         """A function that computes the problem of `plan` by it, and returns the output, the same array every time."""
@@ -226,7 +228,7 @@ class Plan:
         Bound on the expected maximum error, in standard deviations of the output; it does not bind solvers that are
         componentwise accurate, and 0 admits only these. With ``None``, each part has its own.
     max_workspace : int
-        Bound on scratch memory, in bytes; of a composite solver, on that of each part.
+        Bound on scratch memory, in bytes; of a composite solver, on that of each part. Only kinds that limit it do.
     mode : {"estimate", "measure"}
         Whether seconds are estimated or measured, here and in `candidates`.
     prepared : bool
@@ -297,11 +299,11 @@ class Plan:
     def __repr__(self) -> str:
         accuracy = "componentwise" if self.componentwise else f"expected error at most {self.bound:.1e} σ"
         word = "estimated" if self.mode == "estimate" else "measured"
+        limit = f", workspace at most {format_bytes(self.max_workspace)}" if self.kind.limits_workspace else ""
         width = max(12, *(len(c.name) for c in self.candidates))
         lines = [
             f"Plan for {self.kind.describe(self.geometry)}, {self.dtype}{', weight prepared' if self.prepared else ''}",
-            f"  {self.strategy.name} on {_threads(self.threads)}, accuracy: {accuracy}, "
-            f"workspace at most {format_bytes(self.max_workspace)}",
+            f"  {self.strategy.name} on {_threads(self.threads)}, accuracy: {accuracy}{limit}",
             f"  {'strategy':<{width}}{word:>9}  {'workspace':>9}  {'error/σ':>7}  {'accuracy':<13}  {'NaN':<7}",
         ]
         for c in self.candidates:

@@ -203,7 +203,8 @@ class _Problem:
 
     def _workspace_limit(self, solver: Solver) -> int:
         """Bytes of scratch memory that a solver may use; of composite ones, only the parts are limited."""
-        return sys.maxsize if isinstance(solver, Composite) else self.max_workspace
+        limited = self.kind.limits_workspace and not isinstance(solver, Composite)
+        return self.max_workspace if limited else sys.maxsize
 
     def _fits(self, solver: Solver) -> bool:
         limit = self._workspace_limit(solver)

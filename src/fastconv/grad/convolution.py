@@ -6,7 +6,6 @@ It runs on the strategies of `conv2d` and on the matrix micro-kernels (engine/gr
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -302,10 +301,7 @@ def _weight(ndim, x, weight_size, grad_output, window, num_threads) -> np.ndarra
     x, grad_output = as_array("x", x), as_array("grad_output", grad_output)
     dtype = common_float(x=x, grad_output=grad_output)
     g = _geometry(ndim, x.shape, shape, grad_output, window)
-    # No solver needs less memory than another.
-    plan = planner.plan(
-        g, dtype, kind=WEIGHT_GRADIENT, threads=available_threads(num_threads), max_workspace=sys.maxsize
-    )
+    plan = planner.plan(g, dtype, kind=WEIGHT_GRADIENT, threads=available_threads(num_threads))
     out = np.empty(shape, dtype)
     plan.run_once(as_operand(x, dtype), as_operand(grad_output, dtype), PLAIN, out)
     return repeatable(out)

@@ -140,12 +140,14 @@ def _label(phases: list[Phase]) -> str:
     names = [",".join(str(side.start) for side in phase.target) for phase in phases]
     if len(names) == 1:
         return f"phase {names[0]}"
-    return (
-        f"each of phases {' '.join(names)}" if len(names) <= _NAMED else f"each of {len(names)} phases from {names[0]}"
-    )
+    if len(names) > _NAMED:
+        return f"each of {len(names)} phases from {names[0]}"
+    return f"each of phases {' '.join(names)}"
 
 
 class InputGradient(Kind):
+    """Its operands are the gradient with respect to the output, and the weight."""
+
     name = "input_gradient"
     title = "the input's gradient of"
     solvers = (Phases(),)
@@ -161,10 +163,6 @@ class InputGradient(Kind):
 
     def shapes(self, geometry: ConvGeometry) -> tuple[tuple[int, ...], ...]:
         return geometry.out_shape, geometry.weight_shape, geometry.x_shape
-
-    def run(self, plan: Plan, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
-        """Compute the gradient with respect to the input, given for `x` that with respect to the output."""
-        plan.strategy.run(plan, x, weight, epilogue, out)
 
 
 INPUT_GRADIENT = InputGradient()

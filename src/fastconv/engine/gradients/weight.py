@@ -257,9 +257,12 @@ class Depths(Composite):
 
 
 class WeightGradient(Kind):
+    """Its operands are the input, and the gradient with respect to the output."""
+
     name = "weight_gradient"
     title = "the weight's gradient of"
     solvers = (Channels(), Positions(), Depths())
+    limits_workspace = False  # the other solver would not do with less
 
     def parse(self, descriptor: str) -> ConvGeometry:
         return ConvGeometry.parse(descriptor).as_2d()
@@ -274,7 +277,6 @@ class WeightGradient(Kind):
         return geometry.x_shape, geometry.out_shape, geometry.weight_shape
 
     def run(self, plan: Plan, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
-        """Compute the gradient with respect to the weight, given for `weight` that with respect to the output."""
         plan.strategy.run(plan, x, weight, out)
 
 
