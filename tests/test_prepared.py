@@ -247,13 +247,13 @@ def test_memory_is_released_without_the_collector():
 
 
 def test_ever_new_shapes_take_no_ever_new_memory(monkeypatch):
-    monkeypatch.setattr(prepared, "_MAX_LAUNCHES", 4)
+    monkeypatch.setattr(prepared, "_MOST_KNOWN", 4)
     _, weight, _, _ = problem()
     made = prepare_conv2d(weight, strategy="reference")
     for height in (*range(3, 12), *range(3, 6)):
         x = np.ones((3, height, 5), F4)
         np.testing.assert_array_equal(made(x), fastconv.conv2d(x, weight, strategy="reference"))
-        assert len(made._launches) <= 4
+        assert len(made._known) <= 4
 
 
 def test_repr_says_what_it_is():

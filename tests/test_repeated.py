@@ -17,6 +17,7 @@ from fastconv.kernels.slots import arguments
 import fastconv
 from calls import FAMILIES, call
 from fastconv import grad, ndimage, nn, signal
+from fastconv.engine.launch import Launch
 from fastconv.engine.replay import repeatable, repeated, unrepeatable
 from fastconv.nn.arguments import launched
 
@@ -242,7 +243,7 @@ def scaled():
         if how == "copy":
             x = x.copy()
         ints = arguments("activation")(values=x.size, tile_values=64, activation=0)
-        launched("activation", x, out, (), ints, -(-x.size // 64), scalars=(0.0,))
+        launched(Launch.of("activation", x.dtype, ints, -(-x.size // 64)), x, out, scalars=(0.0,))
         if how == "more":
             out += 1
         if how == "looks":

@@ -132,3 +132,14 @@ def test_a_type_is_not_another_of_its_size():
             slots.kernel(name, dtype)
     with pytest.raises(LookupError, match="no kernel 'filters'"):
         slots.arguments("filters")
+
+
+def test_packed_filters_are_counted_by_their_kernel():
+    """Whole panels of rows, and for Winograd's transforms a gap after each panel."""
+    ints = slots.arguments("pack_left")(M=slots.MR + 1, K=10, kc=4, panels=2)
+    assert slots.packed("pack_left", "f4", ints) == 2 * slots.MR * 10 * 4
+    ints = slots.arguments("winograd_weight")(icg=3, ocg=1, axis=0, combined=0, points=36, taps=9)
+    assert slots.packed("winograd_weight", "f8", ints) > 36 * 3 * slots.VECTOR_BYTES
+    assert slots.packed("activation", "f4", slots.arguments("activation")(1, 1, 1)) == 0
+    with pytest.raises(TypeError, match="winograd_weight takes icg, ocg"):
+        slots.packed("winograd_weight", "f8", (3, 1))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv.engine.arrays import as_operand, is_target
+from fastconv.engine.launch import Launch, workers_for
+from fastconv.engine.rates import rates
 from fastconv.kernels import threads
 
 # Number of values cast per tile.
@@ -34,8 +36,6 @@ def convert(values: np.ndarray, out: np.ndarray) -> bool:
     readable = flags.c_contiguous and flags.aligned and values.dtype.isnative
     if kind is None or not readable or not is_target(out, values):
         return False
-    tiles = -(-values.size // _SPAN)
-    workers = threads.get_num_threads()
-    ints = arguments(values=values.size, span=_SPAN, kind=kind)
-    threads.run_tiles(CONVERT, (values, out), ints, (), tiles, workers, 2)
+    launch = Launch(CONVERT, arguments(values=values.size, span=_SPAN, kind=kind), -(-values.size // _SPAN))
+    launch.run((values, out), workers_for((values.nbytes + out.nbytes) / rates().memory))
     return True

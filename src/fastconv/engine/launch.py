@@ -20,25 +20,39 @@ class Launch(NamedTuple):
     """A kernel, and all of its arguments that depend neither on values nor on where arrays are."""
 
     kernel: int
-    arguments: tuple[int, ...]
+    arguments: Any
+    """A named tuple of integers."""
     tiles: int
     grain: int = 1
     """The number of tiles that a thread takes at a time."""
     scratch: int = 0
     """Bytes of scratch memory per thread, which is the kernel's last array; 0 if the kernel takes none."""
+    tables: tuple[Any, ...] = ()
+    """The arrays and addresses that are the same in every call; a kernel lists them before its scratch memory."""
 
     @classmethod
-    def of(cls, name: str, dtype: np.dtype, arguments: tuple[int, ...], tiles: int, grain: int = 1) -> Launch:
+    def of(
+        cls,
+        name: str,
+        dtype: np.dtype,
+        arguments: tuple[int, ...],
+        tiles: int,
+        grain: int = 1,
+        tables: tuple[Any, ...] = (),
+    ) -> Launch:
         """The launch of a C kernel, whose scratch memory its header counts."""
         from fastconv.kernels.slots import kernel, scratch
 
-        return cls(kernel(name, dtype), arguments, tiles, grain, scratch(name, dtype, arguments))
+        return cls(kernel(name, dtype), arguments, tiles, grain, scratch(name, dtype, arguments), tables)
 
     def run(self, arrays: tuple[Any, ...], threads: int, scalars: tuple[float, ...] = ()) -> None:
         """Run on at most `threads` threads. `arrays` holds arrays, addresses and ``None``, as the kernel lists them."""
-        if self.scratch:
-            arrays = (*arrays, team.aligned_empty(threads * self.scratch, BYTE))
-        team.run_tiles(self.kernel, arrays, self.arguments, scalars, self.tiles, threads, self.grain)
+        kernel, arguments, tiles, grain, scratch, tables = self
+        if scratch:
+            arrays = (*arrays, *tables, team.aligned_empty(threads * scratch, BYTE))
+        elif tables:
+            arrays += tables
+        team.run_tiles(kernel, arrays, arguments, scalars, tiles, threads, grain)
 
 
 def available_threads(num_threads: int | None) -> int:

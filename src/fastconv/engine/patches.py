@@ -10,12 +10,11 @@ import numpy as np
 
 from fastconv.engine.boundary import source_indices
 from fastconv.engine.geometry import REMEMBERED
+from fastconv.engine.launch import Launch, workers_for
+from fastconv.engine.rates import rates
 from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import constant
 from fastconv.kernels import threads
-
-# Copying this many bytes takes longer than waking a thread.
-_BYTES_PER_THREAD = 256 << 10
 
 
 class Places(NamedTuple):
@@ -37,7 +36,7 @@ def places(begin: int, end: int, extent: int, continuation: str) -> Places:
 def continued_patch(
     array: np.ndarray, begins: Sequence[int], shape: Sequence[int], continuation: str, fill: object
 ) -> np.ndarray:
-    """`continuation.continued` of a line or a plane, in scratch memory."""
+    """`boundary.continued` of a line or a plane, in scratch memory."""
     patch = threads.aligned_empty(prod(shape), array.dtype).reshape(shape)
     axes = [places(b, b + s, n, continuation) for b, s, n in zip(begins, shape, array.shape, strict=True)]
     gather(array, patch, *axes, fill=constant(np.array(fill, array.dtype)))
@@ -60,5 +59,6 @@ def gather(source: np.ndarray, out: np.ndarray, *axes: Places, fill: np.ndarray 
         first=cols.first,
         last=cols.last,
     )
-    workers = min(threads.get_num_threads(), 1 + out.nbytes // _BYTES_PER_THREAD)
-    threads.run_tiles(GATHER[size], (source, out, rows.indices, cols.indices, fill), ints, (), len(out), workers, 16)
+    launch = Launch(GATHER[size], ints, len(out), grain=16)
+    # Every value is read here and written there.
+    launch.run((source, out, rows.indices, cols.indices, fill), workers_for(2 * out.nbytes / rates().memory))

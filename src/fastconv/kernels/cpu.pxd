@@ -18,6 +18,7 @@ cdef extern from "simd/simd.h":
         void (*function)() noexcept nogil
         const char *arguments
         int64_t (*scratch)(const int64_t *ints) noexcept nogil
+        int64_t (*packed)(const int64_t *ints) noexcept nogil
 
     ctypedef struct simd_kernels:
         const char *isa

@@ -9,8 +9,7 @@ Equation, for one image and group, with ``k = (c, i, j)`` over input channels an
 Boundary cases: for a fixed tap the columns q that fall inside the image form one interval, so every copied row consists
 of zeros, a run of the image, and zeros again; a row outside the image is all zeros.
 
-All images are read through element strides of any sign. ``Window`` (simd/simd.h) holds the integers that every
-compiled kernel starts with, in the order in which `WINDOW` names them.
+All images are read through element strides of any sign.
 """
 
 from collections import namedtuple
@@ -20,7 +19,9 @@ from libc.string cimport memcpy, memset
 
 from fastconv.kernels.cpu cimport Window, stops
 
-WINDOW = ("n", "g", "ic", "oc", "ih", "iw", "kh", "kw", "oh", "ow", "sh", "sw", "dh", "dw", "pt", "pl")
+# `Window` (simd/simd.h) as a named tuple: a struct becomes a dictionary of its fields, in their order.
+cdef Window no_window
+arguments = namedtuple("Window", no_window)
 
 cpdef enum:
     SWAPPED_CHANNELS = 8
@@ -126,7 +127,7 @@ cdef void col2im_f64(void **arrays, const int64_t *ints, const double *scalars,
     channel_tiles(True, <double *> arrays[0], <double *> arrays[1], ints, begin, end, arrays, worker)
 
 
-# Tile: one channel of one image. `arrays`: the image, the columns (n, ic * kh * kw, oh * ow). `ints`: Window.
+# Tile: one channel of one image. `arrays`: the image, the columns (n, ic * kh * kw, oh * ow). `ints`: `arguments`.
 IM2COL = {"float32": <intptr_t> &im2col_f32, "float64": <intptr_t> &im2col_f64}
 COL2IM = {"float32": <intptr_t> &col2im_f32, "float64": <intptr_t> &col2im_f64}
 
@@ -281,5 +282,5 @@ cdef void toeplitz_f64(void **arrays, const int64_t *ints, const double *scalars
 
 
 # Tile: one output row of one output channel, which makes `ow` rows of the matrix. `arrays`: weight, indptr (int64),
-# indices (int32), values. `ints`: Window. The entries of a row of the matrix are in the order of the image.
+# indices (int32), values. `ints`: `arguments`. The entries of a row of the matrix are in the order of the image.
 TOEPLITZ = {"float32": <intptr_t> &toeplitz_f32, "float64": <intptr_t> &toeplitz_f64}

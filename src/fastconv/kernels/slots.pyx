@@ -27,7 +27,6 @@ cdef extern from *:
     int ABREAST_ "ABREAST"
     int CACHE_LINE_ "CACHE_LINE"
     int MOST_SHARING_ "MOST_SHARING"
-    int POINT_GAP_ "POINT_GAP"
     int AT_A_TIME
 
 # Bytes of a cache line, and of a vector.
@@ -41,10 +40,8 @@ LANES = {size: VECTOR_BYTES // size for size in (4, 8)}
 NR = {size: picked.nv * lanes for size, lanes in LANES.items()}
 MOST_SHARING = MOST_SHARING_
 
-# Of Winograd's transforms: the axes F(m, r) that kernels are compiled for, with their numbers, and the values between
-# what belongs to one point and to the next.
+# Of Winograd's transforms: the axes F(m, r) that kernels are compiled for, with their numbers.
 AXES = {(axes[i][1], axes[i][0] - axes[i][1] + 1): i for i in range(AXIS_COUNT)}
-POINT_GAP = POINT_GAP_
 
 # Vectors that a separable filter sums side by side, and neighbouring columns of a tile of softmax.
 ABREAST = ABREAST_
@@ -73,15 +70,24 @@ def arguments(str name):
 
 def scratch(str name, dtype, ints):
     """Bytes of scratch memory that each worker of a kernel needs with these `arguments`: a multiple of CACHE_LINE."""
-    cdef const kernel_slot *of = slot(name, dtype)
+    return counted(slot(name, dtype).scratch, name, ints)
+
+
+def packed(str name, dtype, ints):
+    """Bytes of a group's filters in the form that a kernel packs them into with these `arguments`."""
+    return counted(slot(name, dtype).packed, name, ints)
+
+
+cdef counted(int64_t (*count)(const int64_t *ints) noexcept nogil, str name, ints):
+    """The bytes that `count` finds, or 0 without it."""
     cdef const int64_t[::1] values
     fields = arguments(name)._fields
     if getattr(ints, "_fields", None) != fields:
         raise TypeError(f"{name} takes {', '.join(fields)}")
-    if of.scratch == NULL:
+    if count == NULL:
         return 0
     values = np.array(ints, np.int64)
-    return of.scratch(&values[0])
+    return count(&values[0])
 
 
 @cache

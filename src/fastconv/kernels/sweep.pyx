@@ -90,9 +90,9 @@ cdef struct Tiles:
     int64_t step          # columns of the image from one value of a plane to the next
     int64_t reach         # columns that a plane has beyond those of the outputs
     int64_t plane_pitch   # distance from one plane to the next, if there are several
-    int64_t scratch       # of each worker
     # Strides of the image.
     int64_t xn, xc, xh, xw
+    int64_t activation    # code of the activation
 
 # The same as a named tuple: a struct becomes a dictionary of its fields, in their order.
 cdef Tiles no_tiles
@@ -120,28 +120,42 @@ cpdef int64_t pitch_of(int64_t width, int64_t size) noexcept nogil:
     return width if lines < 8 else (lines | 1) * (CACHE_LINE // size)
 
 
-cdef inline int64_t strip_lines(const Tiles *t, int64_t rows) noexcept nogil:
+cpdef int64_t strip_lines(int64_t rows, int64_t kh, int64_t row_lines, int64_t tap_lines, bint by_tap) noexcept nogil:
     """Lines of a strip that `rows` output rows read."""
-    return (rows - 1) * t.row_lines + (t.kh - 1) * (rows if t.by_tap else t.tap_lines) + 1
+    return (rows - 1) * row_lines + (kh - 1) * (rows if by_tap else tap_lines) + 1
 
 
-cdef inline int64_t line_pitch(const Tiles *t, int64_t cols, int64_t size) noexcept nogil:
+cpdef int64_t line_pitch(int64_t cols, int64_t every, int64_t reach, int64_t planes, int64_t plane_pitch,
+                         int64_t unit, int64_t size) noexcept nogil:
     """The distance between lines of a strip that `cols` output columns read, in items of `size` bytes."""
-    cdef int64_t width = (cols - 1) * t.every + 1 + t.reach
-    return t.planes * (t.plane_pitch if t.planes > 1 else pitch_of(width * t.unit, size))
+    return planes * (plane_pitch if planes > 1 else pitch_of(((cols - 1) * every + 1 + reach) * unit, size))
 
 
-def scratch(tiles, int64_t size, int64_t lanes):
-    """Items, of `size` bytes, that each worker needs: a block of sums, and the largest strip (see `gather`).
+cdef inline int64_t lines_of(const Tiles *t, int64_t rows) noexcept nogil:
+    return strip_lines(rows, t.kh, t.row_lines, t.tap_lines, t.by_tap)
 
-    `tiles` are the `arguments`; the end of a strip is read by whole vectors of `lanes` values.
+
+cdef inline int64_t pitch_of_lines(const Tiles *t, int64_t cols, int64_t size) noexcept nogil:
+    return line_pitch(cols, t.every, t.reach, t.planes, t.plane_pitch, t.unit, size)
+
+
+cdef int64_t scratch_items(const Tiles *t, int64_t size) noexcept nogil:
+    """Items that each worker needs: a block of sums, and the largest strip (see `gather`).
+
+    The end of a strip is read by whole vectors; single bytes are summed in two.
     """
-    cdef Tiles t = tiles._asdict()
+    cdef int64_t lanes = picked.lanes_bytes // max(2, size * t.unit)
     cdef int64_t border = min(t.strip_cols, max(t.least_cols, t.first_inside, t.ow - t.last_inside))
-    cdef int64_t strip = max(strip_lines(&t, t.strip_rows) * line_pitch(&t, t.strip_cols, size),
-                             strip_lines(&t, t.row_tile) * line_pitch(&t, border, size))
+    cdef int64_t strip = max(lines_of(t, t.strip_rows) * pitch_of_lines(t, t.strip_cols, size),
+                             lines_of(t, t.row_tile) * pitch_of_lines(t, border, size))
     cdef int64_t items = (t.least_rows * t.least_cols + t.every * lanes) * t.unit + t.icg * strip
     return ceil_div(items, CACHE_LINE) * CACHE_LINE
+
+
+def scratch(tiles, int64_t size):
+    """Bytes that each worker needs with these `arguments`, for items of `size` bytes."""
+    cdef Tiles t = tiles._asdict()
+    return scratch_items(&t, size) * size
 
 
 cdef inline Part next_part(int64_t at, int64_t begin, int64_t end, int64_t block, int64_t most,
@@ -196,9 +210,9 @@ cdef void gather(const item *x, const Tiles *t, const int64_t *starts, Part rows
                        last_place.rows != rows.count or last_place.cols != cols.count)
     cdef int64_t tap_lines = rows.count if t.by_tap else t.tap_lines
     cdef int64_t segment = rows.count if t.by_tap else t.segment
-    cdef int64_t lines = strip_lines(t, rows.count)
+    cdef int64_t lines = lines_of(t, rows.count)
     cdef int64_t width = (cols.count - 1) * t.every + 1 + t.reach
-    cdef int64_t pitch = line_pitch(t, cols.count, sizeof(item)), plane_pitch = pitch // t.planes
+    cdef int64_t pitch = pitch_of_lines(t, cols.count, sizeof(item)), plane_pitch = pitch // t.planes
     cdef int64_t plane, left, first, last, above, inside, c, begin, count, y
     cdef int64_t line_step = t.line_step
     cdef const item *source
@@ -258,9 +272,13 @@ cdef void sweep_small(sweep_function sweep, const Tiles *t, void **arguments, Sw
 
 cdef void compute(item *x, void **arrays, const int64_t *ints, const double *scalars,
                   int64_t begin, int64_t end, int64_t worker) noexcept nogil:
-    cdef const Tiles *t = <const Tiles *> arrays[9]
-    cdef sweep_function sweep = <sweep_function> arrays[3]
-    cdef item *block = <item *> arrays[6] + worker * t.scratch
+    cdef const Tiles *t = <const Tiles *> ints
+    cdef const item *bias = <const item *> arrays[3]
+    cdef sweep_function sweep = <sweep_function> arrays[4]
+    cdef row_function finish = <row_function> arrays[5]
+    cdef const int64_t *shift = <const int64_t *> arrays[6]
+    cdef const int64_t *starts = <const int64_t *> arrays[7]
+    cdef item *block = <item *> arrays[8] + worker * scratch_items(t, sizeof(item))
     cdef item *strip = block + t.least_rows * t.least_cols * t.unit
     cdef item *image
     cdef item *target
@@ -272,12 +290,12 @@ cdef void compute(item *x, void **arrays, const int64_t *ints, const double *sca
     cdef int64_t products, unasked = 0
     cdef int64_t sum_length = t.icg * t.kh * t.kw
     s.channels, s.kw, s.weights = t.icg, t.kw, t.icg * t.kh * t.kw * t.unit
-    s.runs, s.long_runs, s.run, s.activation, s.flat = t.runs, t.long_runs, t.run, ints[0], t.flat
+    s.runs, s.long_runs, s.run, s.activation, s.flat = t.runs, t.long_runs, t.run, t.activation, t.flat
     s.block_rows, s.across, s.stride, s.every = t.block_rows, t.across, t.stride, t.every
     place.rows = 0
     s.out_row, s.out_plane = t.spread * t.ow * t.unit, t.oh * t.ow * t.unit
     s.out_vector = t.least_cols // t.block_rows * t.unit if t.flat else s.out_row
-    arguments[1], arguments[3], arguments[4] = arrays[1], arrays[5], arrays[7]
+    arguments[1], arguments[3], arguments[4] = arrays[1], <void *> bias, <void *> shift
     for tile in range(begin, end):
         residue = tile // t.row_tiles % t.spread
         group = tile // (t.row_tiles * t.spread) % t.groups
@@ -303,7 +321,7 @@ cdef void compute(item *x, void **arrays, const int64_t *ints, const double *sca
                     arguments[0] = image + top * t.xh + (cols.begin * t.sw - t.pl) * t.xw
                     s.channel, s.line, s.tap, s.row = t.xc, t.image_lines * t.xh, t.dh * t.xh, t.spread * t.sh * t.xh
                 else:
-                    gather(image, t, <const int64_t *> arrays[8], rows, cols, top, &place, strip, &s)
+                    gather(image, t, starts, rows, cols, top, &place, strip, &s)
                     arguments[0] = strip
                 if t.flat:
                     s.line = s.out_vector * t.every
@@ -330,8 +348,8 @@ cdef void compute(item *x, void **arrays, const int64_t *ints, const double *sca
                 if s.activation > LEAKY_RELU:
                     for plane in range(t.ocg):
                         for r in range(rows.count):
-                            (<row_function> arrays[4])(target + plane * s.out_plane + r * s.out_row, cols.count,
-                                                       arrays[5], m + plane, s.activation, scalars[0])
+                            finish(target + plane * s.out_plane + r * s.out_row, cols.count, bias, m + plane,
+                                   s.activation, scalars[0])
 
 
 cdef void compute_1(void **arrays, const int64_t *ints, const double *scalars,
@@ -355,9 +373,9 @@ cdef void compute_8(void **arrays, const int64_t *ints, const double *scalars,
 
 
 # Tile kernels by the size of an item. Tile: `row_tile` rows of one residue, in all output planes of one group of one
-# image. ``arrays``: x, weight and out (C-contiguous), the sweep, `kernels.epilogue.ROW` or null, bias or null, scratch
-# of the workers, the tables shift (of the taps in a line) and start (of the planes), and `Tiles`. ``ints``: the
-# activation's code. ``scalars``: its parameter.
+# image. ``arrays``: x, weight and out (C-contiguous), bias or null, the sweep, `kernels.epilogue.ROW` or null, the
+# tables shift (of the taps in a line) and start (of the planes), and scratch. ``ints``: `arguments`. ``scalars``: the
+# activation's parameter.
 COMPUTE = {
     1: <intptr_t> &compute_1,
     2: <intptr_t> &compute_2,

@@ -14,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv.engine.arrays import as_array, as_operand, common_float
-from fastconv.engine.convolution.base import element_strides
+from fastconv.engine.convolution.base import element_strides, window
 from fastconv.engine.convolution.toeplitz import Toeplitz, matrix
 from fastconv.engine.geometry import ConvGeometry, Padding, checked_bytes, checked_shape
+from fastconv.engine.launch import Launch, workers_for
 from fastconv.engine.plan import format_bytes
+from fastconv.engine.rates import rates
 from fastconv.errors import UnsupportedError
 from fastconv.kernels import threads
 
@@ -26,9 +28,6 @@ if TYPE_CHECKING:
 
 # Default limit on the size of a matrix.
 MAX_BYTES = 4 << 30
-
-# A second thread pays from about 20 µs of copying.
-_BYTES_A_THREAD = 256 << 10
 
 
 def im2col(
@@ -175,16 +174,11 @@ def _check_bytes(name: str, needed: int, max_bytes: int | None) -> None:
 
 def _run(kernel: int, geometry: ConvGeometry, image: np.ndarray, columns: np.ndarray) -> None:
     """Run a lowering or its adjoint, one channel of one image per tile."""
-    from fastconv.kernels.lowering import WINDOW
+    from fastconv.kernels.lowering import arguments
 
-    threads.run_tiles(
-        kernel,
-        (image, columns),
-        (*(getattr(geometry, name) for name in WINDOW), *element_strides(image)),
-        (),
-        geometry.n * geometry.ic,
-        min(threads.get_num_threads(), 1 + columns.nbytes // _BYTES_A_THREAD),
-    )
+    launch = Launch(kernel, arguments(**window(geometry, element_strides(image))), geometry.n * geometry.ic)
+    # Every value of the columns is read here and written there.
+    launch.run((image, columns), workers_for(2 * columns.nbytes / rates().memory))
 
 
 def toeplitz_matrix(

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from fastconv.engine.arrays import as_array, as_operand, common_float, named_input
 from fastconv.engine.epilogue import parse_activation
+from fastconv.engine.launch import Launch
 from fastconv.engine.replay import constant, repeated
 from fastconv.errors import GeometryError
 from fastconv.nn.arguments import (
@@ -425,4 +426,5 @@ def _activated(activation: Any, x: npt.ArrayLike, out: np.ndarray | None) -> np.
     code, parameter = parse_activation(activation)
     x, result = operand_and_result(x, out)
     ints = arguments("activation")(values=x.size, tile_values=_TILE_VALUES, activation=code)
-    return launched("activation", x, result, (), ints, -(-x.size // _TILE_VALUES), scalars=(parameter,), grain=_GRAIN)
+    launch = Launch.of("activation", x.dtype, ints, -(-x.size // _TILE_VALUES), _GRAIN)
+    return launched(launch, x, result, scalars=(parameter,))

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv.engine.arrays import as_array, as_contiguous, as_operand, checked_out, common_float, is_target
+from fastconv.engine.launch import Launch
 from fastconv.engine.replay import repeatable
 from fastconv.errors import GeometryError
 from fastconv.kernels import threads as team
@@ -50,26 +51,14 @@ def result_like(shape: Sequence[int], dtype: np.dtype, out: np.ndarray | None) -
 
 
 def launched(
-    name: str,
-    x: np.ndarray,
-    result: np.ndarray,
-    beside: tuple,
-    ints: tuple[int, ...],
-    tiles: int,
-    *,
-    scalars: tuple[float, ...] = (),
-    grain: int = 1,
+    launch: Launch, x: np.ndarray, result: np.ndarray, others: tuple = (), scalars: tuple[float, ...] = ()
 ) -> np.ndarray:
-    """`result`, once the kernel of that name has read `x` and written all its values; it may be `x`, or overlap it."""
-    from fastconv.kernels.slots import kernel
-
+    """`result`, once a kernel has read `x` and `others` and written all its values; it may be `x`, or overlap it."""
     source = as_contiguous(x)
     # In place is fine, as long as every value goes where it came from.
-    direct = (result is x and source is x) or is_target(result, source, *beside)
+    direct = (result is x and source is x) or is_target(result, source, *others)
     target = result if direct else np.empty(result.shape, result.dtype)
-    team.run_tiles(
-        kernel(name, x.dtype), (source, target, *beside), ints, scalars, tiles, team.get_num_threads(), grain
-    )
+    launch.run((source, target, *others), team.get_num_threads(), scalars)
     if target is result:
         return repeatable(result)
     result[...] = target
@@ -86,7 +75,7 @@ def channelwise(x: np.ndarray, result: np.ndarray, *constants: np.ndarray | None
     grain = max(1, _GRAIN_VALUES // max(1, size))
     tiles = x.size // max(1, size) * -(-size // _TILE_VALUES)
     ints = arguments("channels")(inner=inner, channels=channels, part=_TILE_VALUES)
-    return launched("channels", x, result, constants, ints, tiles, grain=grain)
+    return launched(Launch.of("channels", x.dtype, ints, tiles, grain), x, result, constants)
 
 
 def checked_channels(name: str, value: Any, x: np.ndarray, default: float | None = None) -> np.ndarray:

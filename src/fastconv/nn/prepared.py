@@ -21,8 +21,8 @@ from fastconv.kernels.recordings import Repeated, constant, note, repeatable
 
 __all__ = ["PreparedConv", "prepare_conv2d"]
 
-# Number of shapes that a convolution caches; one that keeps seeing new shapes starts over now and then.
-_MAX_LAUNCHES = 1024
+# Number of shapes that a convolution knows; one that keeps seeing new shapes starts over now and then.
+_MOST_KNOWN = 1024
 
 # Held while a weight is prepared, so that concurrent callers make each form once. Reentrant, for signal handlers.
 _preparing = RLock()
@@ -45,7 +45,7 @@ class _Form(NamedTuple):
     epilogue: Epilogue
 
 
-class _Launch(NamedTuple):
+class _Call(NamedTuple):
     """Everything a repeated call looks up; reading it from the plan would take longer than a small convolution."""
 
     run: Callable[..., None]
@@ -92,7 +92,7 @@ class PreparedConv:
         "_bias",
         "_calls",
         "_forms",
-        "_launches",
+        "_known",
         "_num_threads",
         "_strategy",
         "_tolerance",
@@ -133,7 +133,7 @@ class PreparedConv:
         self._num_threads = num_threads
         self._calls = Repeated(PreparedConv._call, ("self", "x", "out"), ("x", "out"), is_method=True)
         self._forms: dict[tuple[str, str], _Form] = {}
-        self._launches: dict[tuple[tuple[int, ...], np.dtype, int], _Launch] = {}
+        self._known: dict[tuple[tuple[int, ...], np.dtype, int], _Call] = {}
 
     def __call__(self, x: npt.ArrayLike, out: np.ndarray | None = None) -> np.ndarray:
         """The convolution of `x`, as `conv2d` returns it.
@@ -159,8 +159,8 @@ class PreparedConv:
     def _call(self, x: npt.ArrayLike, out: np.ndarray | None) -> np.ndarray:
         x = as_array("x", x)
         key = x.shape, x.dtype, available_threads(self._num_threads)
-        launch = self._launches.get(key) or self._launch(x, *key)
-        run, geometry, weight, epilogue, threads, max_workspace, dtype, shape, batched = launch
+        known = self._known.get(key) or self._plan_call(x, *key)
+        run, geometry, weight, epilogue, threads, max_workspace, dtype, shape, batched = known
         note(geometry, ", ", dtype, ", weight prepared", threads=threads)
         x = as_operand(x, dtype)
         if out is None:
@@ -236,7 +236,7 @@ class PreparedConv:
             geometry, dtype, strategy=self._strategy, tolerance=self._tolerance, threads=threads, prepared=True
         )
 
-    def _launch(self, x: np.ndarray, *key: Any) -> _Launch:
+    def _plan_call(self, x: np.ndarray, *key: Any) -> _Call:
         """The entry that calls with an array like `x` look up under `key`."""
         shape, _, threads = key
         dtype = self._common_float(x)
@@ -255,9 +255,9 @@ class PreparedConv:
                     if isinstance(array, np.ndarray):
                         constant(array)
                 self._forms[strategy.name, dtype.name] = form
-            if len(self._launches) >= _MAX_LAUNCHES:
-                self._launches.clear()
-            launch = _Launch(
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            call = _Call(
                 strategy.run,
                 geometry,
                 *form,
@@ -267,8 +267,8 @@ class PreparedConv:
                 geometry.out_shape[4 - len(shape) :],
                 len(shape) == 4,
             )
-            self._launches[key] = launch
-        return launch
+            self._known[key] = call
+        return call
 
 
 def prepare_conv2d(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from fastconv.engine.arrays import as_array, as_contiguous, as_operand, common_float, named_input
 from fastconv.engine.conversion import converted
+from fastconv.engine.launch import Launch
 from fastconv.engine.replay import constant, repeatable, repeated
 from fastconv.errors import GeometryError
 from fastconv.kernels import threads as team
@@ -109,8 +110,8 @@ def _softmax(
     x, result = operand_and_result(x if dtype is None else _converted(x, dtype), out)
     if dim is None:
         dim = 0 if x.ndim in (0, 1, 3) else 1
-    ints, tiles, grain = _slices(x, checked_axis("dim", dim, x.ndim), logarithm)
-    return launched("softmax", x, result, (), ints, tiles, grain=grain) if x.size else result
+    slices = _slices(x, checked_axis("dim", dim, x.ndim), logarithm)
+    return launched(slices, x, result) if x.size else result
 
 
 def _converted(x: npt.ArrayLike, dtype: npt.DTypeLike) -> np.ndarray:
@@ -121,15 +122,15 @@ def _converted(x: npt.ArrayLike, dtype: npt.DTypeLike) -> np.ndarray:
     return x.astype(common_float(dtype=np.empty(0, dtype)), copy=False)
 
 
-def _slices(x: np.ndarray, axis: int, logarithm: bool) -> tuple[Any, int, int]:
-    """The arguments of the softmax kernel for slices along an axis, its tiles, and how many to hand out at a time."""
+def _slices(x: np.ndarray, axis: int, logarithm: bool) -> Launch:
+    """The launch of the softmax kernel for slices along an axis."""
     from fastconv.kernels.slots import SOFTMAX_COLUMNS, arguments
 
     inner = prod(x.shape[axis + 1 :])
     blocks = -(-inner // SOFTMAX_COLUMNS)
     tiles = prod(x.shape[:axis]) * blocks
     ints = arguments("softmax")(classes=x.shape[axis], inner=inner, blocks=blocks, logarithm=logarithm)
-    return ints, tiles, max(1, _GRAIN_VALUES * tiles // max(1, x.size))
+    return Launch.of("softmax", x.dtype, ints, tiles, max(1, _GRAIN_VALUES * tiles // max(1, x.size)))
 
 
 @repeated(by_value=("weight",))
@@ -204,7 +205,6 @@ def cross_entropy(
 def _cross_entropy(x: np.ndarray, target: np.ndarray, weight: Any, ignore_index: int, reduction: str) -> np.ndarray:
     """The usual case, which needs one logarithm for each sample and not one for each class."""
     from fastconv.kernels.losses import LOSSES, arguments
-    from fastconv.kernels.slots import kernel
 
     _check_loss(x, reduction)
     _check_classes(x, target)
@@ -214,22 +214,21 @@ def _cross_entropy(x: np.ndarray, target: np.ndarray, weight: Any, ignore_index:
     if not target.size:
         out[...] = np.nan if reduction == "mean" else 0
         return out
-    slices, tiles, grain = _slices(x, class_axis(x), True)
+    slices = _slices(x, class_axis(x), True)
     peaks, logarithms = (team.aligned_empty(target.size, x.dtype) for _ in range(2))
-    arrays = (x, None, peaks, logarithms)
-    team.run_tiles(kernel("softmax", x.dtype), arrays, slices, (), tiles, team.get_num_threads(), grain)
+    slices.run((x, None, peaks, logarithms), team.get_num_threads())
     flag, chosen = team.flags(1), as_contiguous(converted(target, _CLASS))
     ints = arguments(
-        classes=slices.classes,
-        inner=slices.inner,
+        classes=slices.arguments.classes,
+        inner=slices.arguments.inner,
         samples=target.size,
         ignored=ignored,
         each=reduction == "none",
         mean=reduction == "mean",
     )
-    team.run_tiles(LOSSES[x.dtype.name], (x, peaks, logarithms, chosen, weights, out, flag), ints, (), 1, 1)
+    Launch(LOSSES[x.dtype.name], ints, tiles=1).run((x, peaks, logarithms, chosen, weights, out, flag), 1)
     if flag[0]:
-        _check_chosen(target, target != ignored, slices.classes)
+        _check_chosen(target, target != ignored, ints.classes)
     return repeatable(out)
 
 

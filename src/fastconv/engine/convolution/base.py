@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from math import sqrt
 from typing import Any, Protocol
 
@@ -10,9 +11,9 @@ import numpy as np
 from fastconv.engine.arrays import as_contiguous
 from fastconv.engine.epilogue import Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry
+from fastconv.engine.launch import Launch
 from fastconv.engine.plan import Solver
 from fastconv.engine.remembering import remembered
-from fastconv.kernels import threads as team
 
 # Default limit on the scratch memory of a call.
 DEFAULT_MAX_WORKSPACE = 512 << 20
@@ -137,10 +138,16 @@ def element_strides(x: np.ndarray) -> tuple[int, int, int, int]:
 
 def window(geometry: ConvGeometry, strides: tuple[int, int, int, int]) -> dict[str, int]:
     """The arguments WINDOW_FIELDS of kernels/simd/simd.h, for images with these `element_strides`."""
-    from fastconv.kernels.lowering import WINDOW
-
-    fields = {name: getattr(geometry, name) for name in WINDOW}
+    fields = {name: getattr(geometry, name) for name in _window_fields()}
     return fields | dict(zip(STRIDES, strides, strict=True))
+
+
+@functools.cache
+def _window_fields() -> tuple[str, ...]:
+    """What a geometry says of a window."""
+    from fastconv.kernels.lowering import arguments
+
+    return tuple(name for name in arguments._fields if name not in STRIDES)
 
 
 def finish_planes(geometry: ConvGeometry, out: np.ndarray, epilogue: Epilogue, threads: int) -> None:
@@ -148,14 +155,9 @@ def finish_planes(geometry: ConvGeometry, out: np.ndarray, epilogue: Epilogue, t
     from fastconv.kernels.epilogue import PLANES, arguments
 
     if epilogue:
-        team.run_tiles(
-            PLANES[out.dtype.name],
-            (out, epilogue.bias),
-            arguments(values=geometry.positions, channels=geometry.oc, activation=epilogue.activation),
-            (epilogue.parameter,),
-            geometry.n * geometry.oc,
-            threads,
-        )
+        ints = arguments(values=geometry.positions, channels=geometry.oc, activation=epilogue.activation)
+        launch = Launch(PLANES[out.dtype.name], ints, geometry.n * geometry.oc)
+        launch.run((out, epilogue.bias), threads, (epilogue.parameter,))
 
 
 @remembered(REMEMBERED)

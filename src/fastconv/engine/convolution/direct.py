@@ -16,12 +16,11 @@ import numpy as np
 from fastconv.engine.convolution.base import STRIDES, KeepsWeights, sum_error
 from fastconv.engine.epilogue import Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry
-from fastconv.engine.launch import BYTE
+from fastconv.engine.launch import Launch
 from fastconv.engine.plan import SumsDirectly
 from fastconv.engine.rates import rates, ratios
 from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import constant
-from fastconv.kernels import threads as team
 
 # Strips of this many bytes stay in L2, or in L1 if every filter of a group reads them anew.
 _STRIP_BYTES, _SHARED_STRIP_BYTES = 1 << 18, 1 << 15
@@ -180,7 +179,9 @@ class _Lines(NamedTuple):
 
     def count(self, rows: int, kh: int) -> int:
         """The number of lines that `rows` output rows read."""
-        return (rows - 1) * self.row_lines + (kh - 1) * (rows if self.by_tap else self.tap_lines) + 1
+        from fastconv.kernels.sweep import strip_lines
+
+        return strip_lines(rows, kh, self.row_lines, self.tap_lines, self.by_tap)
 
     def rows(self, count: int, kh: int) -> int:
         """The number of output rows that read at most `count` lines."""
@@ -234,12 +235,10 @@ def _lanes(dtype: np.dtype) -> int:
 
 
 class _Tiling(NamedTuple):
-    """How output planes are cut into tiles; `ints` are the kernel's integers (kernels/sweep.pyx)."""
+    """How output planes are cut into tiles."""
 
     arguments: Any
-    """The arguments of the kernels; the strides of images are still zero."""
-    in_place: bool
-    plane_pitch: int
+    """The arguments of the kernel (kernels/sweep.pyx); the strides of images and the activation are still zero."""
     tiles: int
     scratch: int
     """Bytes of each worker."""
@@ -248,9 +247,10 @@ class _Tiling(NamedTuple):
 @functools.lru_cache(maxsize=REMEMBERED)
 def _tiling(g: ConvGeometry, dtype: np.dtype, xh: int, xw: int) -> _Tiling:
     """The tiling for images whose lines and columns are `xh` and `xw` values apart."""
-    from fastconv.kernels.sweep import RUN, arguments, pitch_of, scratch
+    from fastconv.kernels.sweep import RUN, arguments, line_pitch, scratch
 
     unit, icg, lanes = _unit(dtype), g.ic // g.g, _lanes(dtype)
+    size = dtype.itemsize // unit
     columns, blocks = _columns(g, dtype), _blocks(g, dtype)
     lines = _lines(g, blocks)
     every = 2 if blocks.every_second else 1
@@ -268,12 +268,14 @@ def _tiling(g: ConvGeometry, dtype: np.dtype, xh: int, xw: int) -> _Tiling:
         and not _crowded(g, blocks.rows, blocks.stride, *apart)
     )
 
+    def plane_pitch(cols: int) -> int:
+        """Items from one plane of a line to the next."""
+        return ((cols - 1) * every + 1 + columns.reach) * unit
+
     def line_values(cols: int) -> int:
         """Of one line of a strip, in all channels and planes."""
-        width = (cols - 1) * every + 1 + columns.reach
-        if columns.planes == 1:
-            width = pitch_of(width * unit, dtype.itemsize // unit) // unit
-        return icg * columns.planes * width
+        pitch = line_pitch(cols, every, columns.reach, columns.planes, plane_pitch(cols), unit, size)
+        return icg * pitch // unit
 
     shared = g.oc > g.g
     budget = (_SHARED_STRIP_BYTES if shared else _STRIP_BYTES) // dtype.itemsize
@@ -291,7 +293,6 @@ def _tiling(g: ConvGeometry, dtype: np.dtype, xh: int, xw: int) -> _Tiling:
     row_tiles = -(-rows // row_tile)
     runs = -(-g.kh // RUN[_kind(dtype)[0]])
     run = -(-g.kh // runs)
-    plane_pitch = ((strip_cols - 1) * every + 1 + columns.reach) * unit if columns.planes > 1 else 0
     tiles = arguments(
         groups=g.g,
         icg=icg,
@@ -321,35 +322,15 @@ def _tiling(g: ConvGeometry, dtype: np.dtype, xh: int, xw: int) -> _Tiling:
         planes=columns.planes,
         step=columns.step,
         reach=columns.reach,
-        plane_pitch=plane_pitch,
-        scratch=0,
+        plane_pitch=plane_pitch(strip_cols),
         **dict.fromkeys(STRIDES, 0),
+        activation=0,
     )
-    size = dtype.itemsize // unit
-    items = scratch(tiles, size, lanes)
-    return _Tiling(
-        arguments=tiles._replace(scratch=items),
-        in_place=in_place,
-        plane_pitch=plane_pitch,
-        tiles=g.n * g.g * blocks.spread * row_tiles,
-        scratch=items * size,
-    )
-
-
-class _Launch(NamedTuple):
-    """The kernel's arguments in `run`."""
-
-    compute: int
-    sweep: int
-    finish: int | None
-    tables: tuple[np.ndarray, np.ndarray, np.ndarray]
-    tiles: int
-    grain: int
-    scratch: int
+    return _Tiling(tiles, g.n * g.g * blocks.spread * row_tiles, scratch(tiles, size))
 
 
 @remembered(REMEMBERED)
-def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, ...]) -> _Launch:
+def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, ...], activation: int) -> Launch:
     from fastconv.kernels.epilogue import ROW
     from fastconv.kernels.sweep import COMPUTE, FILTERS, ROLLING
 
@@ -357,18 +338,16 @@ def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, ...]) -> _Laun
     size = dtype.itemsize // unit
     tiling = _tiling(g, dtype, *(stride // dtype.itemsize for stride in strides[-2:]))
     by_item = (stride // size for stride in strides)
-    arguments = tiling.arguments._replace(**dict(zip(STRIDES, by_item, strict=True)))
-    return _Launch(
-        compute=COMPUTE[size],
-        sweep=(ROLLING if _rolls(g, dtype) else FILTERS)[_kind(dtype)],
-        finish=ROW.get(dtype.name),
-        tables=(
-            *map(constant, _places(g, _columns(g, dtype), tiling.plane_pitch, unit)),
-            constant(np.array(arguments, np.int64)),
-        ),
-        tiles=tiling.tiles,
+    arguments = tiling.arguments._replace(**dict(zip(STRIDES, by_item, strict=True)), activation=activation)
+    sweep = (ROLLING if _rolls(g, dtype) else FILTERS)[_kind(dtype)]
+    places = _places(g, _columns(g, dtype), arguments.plane_pitch, unit)
+    return Launch(
+        COMPUTE[size],
+        arguments,
+        tiling.tiles,
         grain=max(1, _PRODUCTS_AT_A_TIME * tiling.tiles // max(1, g.n * g.oc * g.positions * g.reduction)),
         scratch=tiling.scratch,
+        tables=(sweep, ROW.get(dtype.name), *map(constant, places)),
     )
 
 
@@ -402,7 +381,7 @@ class Direct(SumsDirectly, KeepsWeights):
         lines = down * _lines(g, blocks).count(rows, g.kh) * g.ow * columns.planes * icg * dtype.itemsize
         once = g.ic * lines // icg + g.oc * g.positions * dtype.itemsize
         tile = _TILE_SECONDS + (_SMALL_SECONDS if g.ow < cols else 0)
-        whole = once / (_IN_PLACE_BYTES if tiling.in_place else _GATHERED_BYTES) / l2
+        whole = once / (_IN_PLACE_BYTES if tiling.arguments.in_place else _GATHERED_BYTES) / l2
         return 2e-6 + tiling.tiles * tile + g.n * (g.oc * max(sums, lines / _L2_BYTES / l2) + whole)
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
@@ -421,8 +400,5 @@ class Direct(SumsDirectly, KeepsWeights):
         threads: int,
         max_workspace: int,
     ) -> None:
-        launch = _launch(geometry, x.dtype, x.strides)
-        scratch = team.aligned_empty(threads * launch.scratch, BYTE)
-        arrays = (x, prepared, out, launch.sweep, launch.finish, epilogue.bias, scratch, *launch.tables)
-        ints, scalars = (epilogue.activation,), (epilogue.parameter,)
-        team.run_tiles(launch.compute, arrays, ints, scalars, launch.tiles, threads, launch.grain)
+        launch = _launch(geometry, x.dtype, x.strides, epilogue.activation)
+        launch.run((x, prepared, out, epilogue.bias), threads, (epilogue.parameter,))

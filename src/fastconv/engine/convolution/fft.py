@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from math import frexp, isfinite, log2, prod, sqrt
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,7 +34,7 @@ from fastconv.engine.convolution.base import (
 from fastconv.engine.convolution.direct import Direct
 from fastconv.engine.epilogue import Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry
-from fastconv.engine.launch import BYTE
+from fastconv.engine.launch import Launch
 from fastconv.engine.rates import ratios
 from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import unrepeatable
@@ -178,8 +178,8 @@ def _workers(g: ConvGeometry, tiling: _Tiling, dtype: np.dtype, threads: int, ma
     """As many threads as there are pairs of tiles, and scratch memory within the limit."""
     if threads == 1:
         return 1
-    scratch = _scratch("fft", g, tiling, dtype)
-    return max(1, min(threads, g.n * g.g * tiling.pairs, max_workspace // 2 // scratch))
+    launch = _launch("fft", g, tiling, dtype)
+    return max(1, min(threads, launch.tiles, max_workspace // 2 // launch.scratch))
 
 
 def _radices(points: int) -> tuple[int, ...]:
@@ -229,24 +229,25 @@ def _tables(extents: tuple[int, int], lines: bool, dtype: np.dtype) -> tuple[np.
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
-def _arguments(
+def _launch(
+    kernel: str,
     g: ConvGeometry,
     tiling: _Tiling,
-    itemsize: int,
+    dtype: np.dtype,
     strides: tuple[int, int, int, int] = (0, 0, 0, 0),
     out_image: int = 0,
     activation: int = 0,
-) -> Any:
-    """The arguments of both kernels (kernels/simd/fft.h)."""
+) -> Launch:
+    """The launch of "fft" or "fft_weight" (kernels/simd/fft.h), but for the tables, whose cache is bounded by bytes."""
     from fastconv.kernels.slots import CACHE_LINE, arguments
 
     height, width = tiling.extents
     # Rows are an odd number of cache lines apart, or those of a column would compete for a few sets of L1.
-    line = CACHE_LINE // itemsize
+    line = CACHE_LINE // dtype.itemsize
     pitch = (width // line | 1) * line
     gap = height * pitch + line
     names = "ih iw oh ow kh kw sh sw dh dw pt pl"
-    return arguments("fft")(
+    ints = arguments(kernel)(
         groups=g.g,
         icg=g.ic // g.g,
         ocg=g.oc // g.g,
@@ -267,14 +268,8 @@ def _arguments(
         plane=2 * gap,
         activation=activation,
     )
-
-
-@functools.lru_cache(maxsize=REMEMBERED)
-def _scratch(kernel: str, g: ConvGeometry, tiling: _Tiling, dtype: np.dtype) -> int:
-    """Bytes that each worker of a kernel needs."""
-    from fastconv.kernels.slots import scratch
-
-    return scratch(kernel, dtype, _arguments(g, tiling, dtype.itemsize))
+    tiles = g.n * g.g * tiling.pairs if kernel == "fft" else g.oc * g.ic // g.g
+    return Launch.of(kernel, dtype, ints, tiles)
 
 
 def _exponents(weight: np.ndarray) -> np.ndarray:
@@ -289,29 +284,15 @@ def _transform_weight(
     g: ConvGeometry, tiling: _Tiling, weight: np.ndarray, exponents: np.ndarray, threads: int
 ) -> np.ndarray:
     """The spectra of filters divided by 2 to the power of `exponents`, in the layout of simd/fft.h."""
-    from fastconv.kernels.slots import kernel
+    from fastconv.kernels.slots import packed
 
     if exponents.any():
         weight = np.ldexp(weight, -exponents.reshape(-1, 1, 1, 1))
-    size, planes = weight.itemsize, g.oc * g.ic // g.g
-    twiddles, roots, radices = _tables(tiling.extents, tiling.lines, weight.dtype)
-    threads = min(threads, planes)
-    spectra = team.aligned_empty(planes * 2 * tiling.points, weight.dtype)
-    team.run_tiles(
-        kernel("fft_weight", weight.dtype),
-        (
-            weight,
-            spectra,
-            twiddles,
-            roots,
-            radices,
-            team.aligned_empty(threads * _scratch("fft_weight", g, tiling, weight.dtype), BYTE),
-        ),
-        _arguments(g, tiling, size),
-        (),
-        planes,
-        threads,
-    )
+    launch = _launch("fft_weight", g, tiling, weight.dtype)
+    size = g.g * packed("fft_weight", weight.dtype, launch.arguments)
+    spectra = team.aligned_empty(size // weight.itemsize, weight.dtype)
+    tables = _tables(tiling.extents, tiling.lines, weight.dtype)
+    launch.run((weight, spectra, *tables), min(threads, launch.tiles))
     return spectra
 
 
@@ -348,31 +329,12 @@ def _run_filters(
     epilogue: Epilogue,
     threads: int,
 ) -> None:
-    from fastconv.kernels.slots import kernel
-
-    twiddles, roots, radices = _tables(tiling.extents, tiling.lines, x.dtype)
-    pairs = g.n * g.g * tiling.pairs
     unrepeatable()
-    not_finite = np.empty(pairs, np.int64)
-    team.run_tiles(
-        kernel("fft", x.dtype),
-        (
-            x,
-            out,
-            spectra,
-            epilogue.bias,
-            not_finite,
-            exponents,
-            twiddles,
-            roots,
-            radices,
-            team.aligned_empty(threads * _scratch("fft", g, tiling, x.dtype), BYTE),
-        ),
-        _arguments(g, tiling, x.itemsize, element_strides(x), out.strides[0] // x.itemsize, epilogue.activation),
-        (epilogue.parameter,),
-        pairs,
-        threads,
-    )
+    out_image = out.strides[0] // x.itemsize
+    launch = _launch("fft", g, tiling, x.dtype, element_strides(x), out_image, epilogue.activation)
+    not_finite = np.empty(launch.tiles, np.int64)
+    tables = _tables(tiling.extents, tiling.lines, x.dtype)
+    launch.run((x, out, spectra, epilogue.bias, not_finite, exponents, *tables), threads, (epilogue.parameter,))
     for pair in np.flatnonzero(not_finite):
         for tile in range(pair % tiling.pairs * 2, min(pair % tiling.pairs * 2 + 2, prod(tiling.counts))):
             n, group = divmod(pair // tiling.pairs, g.g)
@@ -459,7 +421,8 @@ class Fft(PreparesFirst):
         filters = _filters_at_once(g, tiling, size, max_workspace)
         tables = 2 * (sum(tiling.extents) + tiling.lines * tiling.points)
         workers = _workers(g, tiling, dtype, threads, max_workspace)
-        return workers * _scratch("fft", g, tiling, dtype) + (filters * g.ic // g.g * 2 * tiling.points + tables) * size
+        values = filters * g.ic // g.g * 2 * tiling.points + tables
+        return workers * _launch("fft", g, tiling, dtype).scratch + values * size
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> Filters:
         return Filters(weight)

@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastconv.engine.convolution.base import PreparesFirst, element_strides
+from fastconv.engine.convolution.base import PreparesFirst, element_strides, window
 from fastconv.engine.convolution.implicit import Implicit, is_pointwise, multiply
 from fastconv.engine.epilogue import Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry
+from fastconv.engine.launch import Launch
 from fastconv.engine.plan import SumsDirectly
 from fastconv.engine.rates import rates
 from fastconv.kernels import threads as team
@@ -92,25 +93,18 @@ class Im2col(SumsDirectly, PreparesFirst):
         if is_pointwise(g, x):  # the image is its own matrix
             multiply(g, x, prepared, out, epilogue, threads)
             return
-        from fastconv.kernels.lowering import IM2COL, WINDOW
+        from fastconv.kernels.lowering import IM2COL, arguments
 
         chunk = _chunk(g, x.itemsize, max_workspace)
         matrix = team.aligned_empty(chunk.values, x.dtype)
-        window = {name: getattr(g, name) for name in WINDOW}
+        ints = arguments(**window(g, element_strides(x)))
         for image in range(0, g.n, chunk.images):
             for row in range(0, g.oh, chunk.rows):
                 source = x[image : image + chunk.images]
                 target = out[image : image + chunk.images, :, row : row + chunk.rows]
                 images, rows = len(source), target.shape[2]
                 product = _product(g, images, rows * g.ow)
-                window.update(n=images, oh=rows, pt=g.pt - row * g.sh)
-                team.run_tiles(
-                    IM2COL[x.dtype.name],
-                    (source, matrix),
-                    (*window.values(), *element_strides(x)),
-                    (),
-                    images * g.ic,
-                    threads,
-                )
+                part = ints._replace(n=images, oh=rows, pt=g.pt - row * g.sh)
+                Launch(IM2COL[x.dtype.name], part, images * g.ic).run((source, matrix), threads)
                 columns = matrix[: images * product.ic * product.iw].reshape(product.x_shape)
                 multiply(product, columns, prepared, target, epilogue, threads)

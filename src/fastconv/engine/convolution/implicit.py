@@ -23,7 +23,7 @@ from fastconv.engine.convolution.base import (
 )
 from fastconv.engine.epilogue import Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry
-from fastconv.engine.launch import BYTE
+from fastconv.engine.launch import Launch
 from fastconv.engine.plan import SumsDirectly
 from fastconv.engine.rates import rates
 from fastconv.kernels import threads as team
@@ -71,16 +71,6 @@ def _block_positions(channels: int, nr: int, itemsize: int) -> int:
     return nr * min(40, max(20, cache_bytes()[1] // 2 // (channels * itemsize * nr)))
 
 
-class _Launch(NamedTuple):
-    """The kernel's arguments for a geometry (see kernels/simd/implicit.h)."""
-
-    kernel: int
-    arguments: tuple[int, ...]
-    tiles: int
-    scratch: int
-    """Bytes of each worker."""
-
-
 @functools.lru_cache(maxsize=REMEMBERED)
 def _launch(
     g: ConvGeometry,
@@ -90,9 +80,9 @@ def _launch(
     strides: tuple[int, int, int, int] = (0, 0, 0, 0),
     out_strides: tuple[int, int] = (0, 0),
     activation: int = 0,
-) -> _Launch:
+) -> Launch:
     """The launch for images and planes of `out` with these strides: those of images in elements, of `out` in bytes."""
-    from fastconv.kernels.slots import MOST_SHARING, MR, NR, arguments, kernel, scratch
+    from fastconv.kernels.slots import MOST_SHARING, MR, NR, arguments
 
     itemsize = dtype.itemsize
     nr = NR[itemsize]
@@ -134,33 +124,31 @@ def _launch(
         out_plane=out_strides[0] // itemsize,
         out_image=out_strides[1] // itemsize,
     )
-    return _Launch(kernel("implicit", dtype), ints, tiles * channel_blocks, scratch("implicit", dtype, ints))
+    return Launch.of("implicit", dtype, ints, tiles * channel_blocks)
 
 
 class _Packing(NamedTuple):
-    """The arguments of the kernel that packs the filters (`pack_left` in kernels/simd/gemm.h)."""
+    """How filters are packed (`pack_left` in kernels/simd/gemm.h)."""
 
-    kernel: int
-    arguments: tuple[int, ...]
-    tiles: int
-    values: int
+    launch: Launch
+    size: int
+    """Bytes of the packed filters."""
 
-    def pack(self, weight: np.ndarray, packed: np.ndarray, threads: int) -> None:
-        team.run_tiles(self.kernel, (weight, packed), self.arguments, (), self.tiles, threads)
+    def packed(self, weight: np.ndarray, threads: int) -> np.ndarray:
+        """The packed filters, in scratch memory."""
+        packed = team.aligned_empty(self.size // weight.itemsize, weight.dtype)
+        self.launch.run((weight, packed), threads)
+        return packed
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def _packing(g: ConvGeometry, dtype: np.dtype) -> _Packing:
-    from fastconv.kernels.slots import MR, arguments, kernel
+    from fastconv.kernels.slots import MR, arguments, packed
 
     rows = g.oc // g.g
     panels = -(-rows // MR)
-    return _Packing(
-        kernel=kernel("pack_left", dtype),
-        arguments=arguments("pack_left")(M=rows, K=g.reduction, kc=_steps(g, dtype.itemsize), panels=panels),
-        tiles=g.g * panels,
-        values=g.g * panels * MR * g.reduction,
-    )
+    ints = arguments("pack_left")(M=rows, K=g.reduction, kc=_steps(g, dtype.itemsize), panels=panels)
+    return _Packing(Launch.of("pack_left", dtype, ints, g.g * panels), g.g * packed("pack_left", dtype, ints))
 
 
 class Implicit(SumsDirectly):
@@ -188,13 +176,10 @@ class Implicit(SumsDirectly):
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         scratch = _launch(geometry, dtype, threads, False).scratch
-        return threads * scratch + geometry.oc * geometry.reduction * dtype.itemsize
+        return threads * scratch + _packing(geometry, dtype).size
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
-        packing = _packing(geometry, weight.dtype)
-        packed = team.aligned_empty(packing.values, weight.dtype)
-        packing.pack(as_contiguous(weight), packed, threads)
-        return packed
+        return _packing(geometry, weight.dtype).packed(as_contiguous(weight), threads)
 
     def run(
         self,
@@ -224,15 +209,11 @@ class Implicit(SumsDirectly):
         thirds of the call.
         """
         weight, packing = as_contiguous(weight), _packing(geometry, x.dtype)
-        if packing.values * x.itemsize <= _PACKED_BYTES:
-            packed = team.aligned_empty(packing.values, x.dtype)
-            packing.pack(weight, packed, threads)
-            multiply(geometry, x, packed, out, epilogue, threads)
+        if packing.size <= _PACKED_BYTES:
+            multiply(geometry, x, packing.packed(weight, threads), out, epilogue, threads)
             return
         for g, channels, filters in _parts(geometry, x.itemsize):
-            packing = _packing(g, x.dtype)
-            packed = team.aligned_empty(packing.values, x.dtype)
-            packing.pack(weight[filters], packed, threads)
+            packed = _packing(g, x.dtype).packed(weight[filters], threads)
             bias = None if epilogue.bias is None else epilogue.bias[filters]
             multiply(g, x[:, channels], packed, out[:, filters], replace(epilogue, bias=bias), threads)
 
@@ -271,11 +252,4 @@ def multiply(
     launch = _launch(
         g, x.dtype, threads, is_pointwise(g, x), element_strides(x), out.strides[1::-1], epilogue.activation
     )
-    team.run_tiles(
-        launch.kernel,
-        (x, packed, epilogue.bias, out, team.aligned_empty(threads * launch.scratch, BYTE)),
-        launch.arguments,
-        (epilogue.parameter,),
-        launch.tiles,
-        threads,
-    )
+    launch.run((x, packed, epilogue.bias, out), threads, (epilogue.parameter,))

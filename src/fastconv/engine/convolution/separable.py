@@ -25,7 +25,7 @@ from fastconv.engine.convolution.base import PreparesFirst, PricedQuickly, refus
 from fastconv.engine.convolution.direct import Direct
 from fastconv.engine.epilogue import Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry
-from fastconv.engine.launch import BYTE
+from fastconv.engine.launch import Launch
 from fastconv.engine.rates import ratios
 from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import constant, note, unrepeatable
@@ -244,18 +244,6 @@ def _arguments(
     return ints, n * oc * tiling.tiles
 
 
-class _Launch(NamedTuple):
-    """The kernel arguments that do not depend on values; cached, because recomputing them dominates small images."""
-
-    kernel: int
-    row_map: np.ndarray
-    col_map: np.ndarray
-    arguments: tuple[int, ...]
-    tiles: int
-    scratch: int
-    """Bytes of all workers."""
-
-
 @remembered(REMEMBERED)
 def _launch(
     extent: tuple[int, ...],
@@ -269,19 +257,15 @@ def _launch(
     groups: int,
     continuation: tuple[str, str],
     activation: int,
-) -> _Launch:
-    from fastconv.kernels.slots import kernel, scratch
-
+) -> Launch:
+    """The launch with the maps of rows and columns; cached, because making it anew dominates small images."""
     ints, tiles = _arguments(extent, strides, filters, kw, out, padding, dtype, threads, groups, activation)
     (pt, _), (pl, _) = padding
-    return _Launch(
-        kernel("separable", dtype),
+    maps = (
         edge_indices(pt, ints.oh + ints.kh - 1 - pt, ints.ih, continuation[0]),
         edge_indices(pl, ints.ow + kw - 1 - pl, ints.iw, continuation[1]),
-        ints,
-        tiles,
-        threads * scratch("separable", dtype, ints),
     )
+    return Launch.of("separable", dtype, ints, tiles, tables=maps)
 
 
 def correlate_factors(
@@ -307,15 +291,7 @@ def correlate_factors(
     taps = columns.shape[2], rows.shape[-1]
     note(x.shape, ", ", x.dtype, ", by separable, ", columns.shape[-1], " times ", taps, " taps", threads=threads)
     not_finite = team.flags(threads)
-    workspace = team.aligned_empty(launch.scratch, BYTE)
-    team.run_tiles(
-        launch.kernel,
-        (x, out, columns, rows, epilogue.bias, not_finite, launch.row_map, launch.col_map, workspace),
-        launch.arguments,
-        (fill, epilogue.parameter),
-        launch.tiles,
-        threads,
-    )
+    launch.run((x, out, columns, rows, epilogue.bias, not_finite), threads, (fill, epilogue.parameter))
     return not any(not_finite.tolist())
 
 

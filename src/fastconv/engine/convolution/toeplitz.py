@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastconv.engine.convolution.base import KeepsWeights, finish_planes, refuse_unless_real_2d, sum_error
+from fastconv.engine.convolution.base import KeepsWeights, finish_planes, refuse_unless_real_2d, sum_error, window
 from fastconv.engine.epilogue import Epilogue
 from fastconv.engine.geometry import ConvGeometry
+from fastconv.engine.launch import Launch
 from fastconv.engine.plan import SumsDirectly
 from fastconv.engine.rates import ratios
 from fastconv.engine.replay import unrepeatable
-from fastconv.kernels import threads as team
 from fastconv.kernels.shield import imported
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def _taps_inside(extent: int, outputs: int, kernel: int, stride: int, dilation: 
 
 def matrix(geometry: ConvGeometry, weight: np.ndarray, threads: int) -> csr_array:
     """The matrix for one image, with shape (oc * oh * ow, ic * ih * iw), zero weights included."""
-    from fastconv.kernels.lowering import TOEPLITZ, WINDOW
+    from fastconv.kernels.lowering import TOEPLITZ, arguments
 
     g = geometry
     rows = _taps_inside(g.ih, g.oh, g.kh, g.sh, g.dh, g.pt)
@@ -47,14 +47,8 @@ def matrix(geometry: ConvGeometry, weight: np.ndarray, threads: int) -> csr_arra
     np.cumsum(counts, out=indptr[1:])
     indices = np.empty(indptr[-1], np.int32)
     values = np.empty(indptr[-1], weight.dtype)
-    team.run_tiles(
-        TOEPLITZ[weight.dtype.name],
-        (np.ascontiguousarray(weight), indptr, indices, values),
-        (*(getattr(g, name) for name in WINDOW), 0, 0, 0, 0),
-        (),
-        g.oc * g.oh,
-        threads,
-    )
+    launch = Launch(TOEPLITZ[weight.dtype.name], arguments(**window(g, (0, 0, 0, 0))), g.oc * g.oh)
+    launch.run((np.ascontiguousarray(weight), indptr, indices, values), threads)
     # SciPy would convert all indices to the widest type among them.
     csr_array = imported("scipy.sparse").csr_array
     return csr_array((values, indices, indptr.astype(np.int32)), shape=(g.oc * g.positions, g.ic * g.ih * g.iw))

@@ -31,7 +31,7 @@ from fastconv.engine.convolution.base import (
 from fastconv.engine.convolution.implicit import Implicit
 from fastconv.engine.epilogue import Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry
-from fastconv.engine.launch import BYTE
+from fastconv.engine.launch import Launch
 from fastconv.engine.rates import rates, ratios
 from fastconv.engine.replay import unrepeatable
 from fastconv.kernels import threads as team
@@ -172,18 +172,6 @@ def _blocks(g: ConvGeometry, m: int, itemsize: int) -> _Blocks:
     return _Blocks((down_tiles, across_tiles), rows, cols, -(-down_tiles // rows), -(-across_tiles // cols))
 
 
-class _Launch(NamedTuple):
-    """The kernel's arguments for a geometry (see kernels/simd/winograd.h)."""
-
-    kernel: int
-    coefficients: np.ndarray
-    arguments: tuple[int, ...]
-    tiles: int
-    scratch: int
-    """Bytes of each worker."""
-    transforms_weight: bool
-
-
 @functools.lru_cache(maxsize=REMEMBERED)
 def _launch(
     g: ConvGeometry,
@@ -193,9 +181,9 @@ def _launch(
     once: bool,
     strides: tuple[int, int, int, int] = (0, 0, 0, 0),
     activation: int = 0,
-) -> _Launch:
+) -> Launch:
     """The launch for an image with these strides, in elements, and for filters that are used `once`, or prepared."""
-    from fastconv.kernels.slots import NR, arguments, kernel, scratch
+    from fastconv.kernels.slots import NR, arguments
 
     tiling = _Tiling.of(m, g.kernel)
     of = _blocks(g, m, dtype.itemsize)
@@ -236,14 +224,7 @@ def _launch(
         transforms_weight=transforms_weight,
         activation=activation,
     )
-    return _Launch(
-        kernel("winograd", dtype),
-        tiling.coefficients,
-        ints,
-        blocks * channel_blocks,
-        scratch("winograd", dtype, ints),
-        transforms_weight,
-    )
+    return Launch.of("winograd", dtype, ints, blocks * channel_blocks, tables=(tiling.coefficients,))
 
 
 def _panels(channels: int, itemsize: int) -> int:
@@ -253,14 +234,19 @@ def _panels(channels: int, itemsize: int) -> int:
     return -(-channels // NR[itemsize])
 
 
-def _weight_values(g: ConvGeometry, m: int, itemsize: int) -> int:
-    """Values of the transformed weight."""
-    from fastconv.kernels.slots import LANES, POINT_GAP
+@functools.lru_cache(maxsize=REMEMBERED)
+def _transforming(g: ConvGeometry, m: int, dtype: np.dtype) -> tuple[Launch, int]:
+    """The launch that transforms filters, and the bytes of what they become."""
+    from fastconv.kernels.slots import arguments, packed
 
-    lanes = LANES[itemsize]
-    ocg = g.oc // g.g
-    points = prod(_Tiling.of(m, g.kernel).points)
-    return points * g.g * (-(-ocg // lanes) * lanes * (g.ic // g.g) + _panels(ocg, itemsize) * POINT_GAP)
+    tiling, ocg = _Tiling.of(m, g.kernel), g.oc // g.g
+    axis, combined = tiling.number
+    ints = arguments("winograd_weight")(
+        icg=g.ic // g.g, ocg=ocg, axis=axis, combined=combined, points=prod(tiling.points), taps=g.taps
+    )
+    tiles = g.g * _panels(ocg, dtype.itemsize)
+    launch = Launch.of("winograd_weight", dtype, ints, tiles, tables=(tiling.coefficients,))
+    return launch, g.g * packed("winograd_weight", dtype, ints)
 
 
 class Filters(NamedTuple):
@@ -346,28 +332,15 @@ class Winograd:
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         launch = _launch(geometry, self.m, dtype, threads, True)
-        weight = 0 if launch.transforms_weight else _weight_values(geometry, self.m, dtype.itemsize)
-        return threads * launch.scratch + weight * dtype.itemsize
+        weight = 0 if launch.arguments.transforms_weight else _transforming(geometry, self.m, dtype)[1]
+        return threads * launch.scratch + weight
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> Filters:
-        from fastconv.kernels.slots import arguments, kernel
-
-        g, weight = geometry, np.ascontiguousarray(weight)
-        icg, ocg = g.ic // g.g, g.oc // g.g
-        tiling = _Tiling.of(self.m, g.kernel)
-        transformed = team.aligned_empty(_weight_values(g, self.m, weight.itemsize), weight.dtype)
-        marks = np.zeros(g.oc, np.uint8)
-        axis, combined = tiling.number
-        team.run_tiles(
-            kernel("winograd_weight", weight.dtype),
-            (weight, transformed, tiling.coefficients, marks),
-            arguments("winograd_weight")(
-                icg=icg, ocg=ocg, axis=axis, combined=combined, points=prod(tiling.points), taps=g.taps
-            ),
-            (),
-            g.g * _panels(ocg, weight.itemsize),
-            threads,
-        )
+        weight = np.ascontiguousarray(weight)
+        launch, size = _transforming(geometry, self.m, weight.dtype)
+        transformed = team.aligned_empty(size // weight.itemsize, weight.dtype)
+        marks = np.zeros(geometry.oc, np.uint8)
+        launch.run((weight, transformed, marks), threads)
         return Filters(transformed, weight, marks)
 
     def run(
@@ -383,7 +356,7 @@ class Winograd:
         unrepeatable()
         launch = _launch(geometry, self.m, x.dtype, threads, False, element_strides(x), epilogue.activation)
         marks = np.repeat(prepared.marks[None], geometry.n, axis=0)
-        self._run(launch, x, prepared.transformed, out, epilogue, threads, marks)
+        launch.run((x, prepared.transformed, epilogue.bias, out, marks), threads, (epilogue.parameter,))
         _sum_marked(geometry, marks, x, prepared.given, out, epilogue, threads, max_workspace)
         write_blind(geometry, prepared.given, out, epilogue)
 
@@ -399,34 +372,14 @@ class Winograd:
     ) -> None:
         unrepeatable()
         launch = _launch(geometry, self.m, x.dtype, threads, True, element_strides(x), epilogue.activation)
-        if not launch.transforms_weight:
+        if not launch.arguments.transforms_weight:
             filters = self.prepare(geometry, weight, threads)
             self.run(geometry, x, filters, out, epilogue, threads, max_workspace)
             return
         weight, marks = np.ascontiguousarray(weight), np.zeros((geometry.n, geometry.oc), np.uint8)
-        self._run(launch, x, weight, out, epilogue, threads, marks)
+        launch.run((x, weight, epilogue.bias, out, marks), threads, (epilogue.parameter,))
         _sum_marked(geometry, marks, x, weight, out, epilogue, threads, max_workspace)
         write_blind(geometry, weight, out, epilogue)
-
-    def _run(
-        self,
-        launch: _Launch,
-        x: np.ndarray,
-        weight: np.ndarray,
-        out: np.ndarray,
-        epilogue: Epilogue,
-        threads: int,
-        marks: np.ndarray,
-    ) -> None:
-        scratch = team.aligned_empty(threads * launch.scratch, BYTE)
-        team.run_tiles(
-            launch.kernel,
-            (x, weight, epilogue.bias, out, marks, launch.coefficients, scratch),
-            launch.arguments,
-            (epilogue.parameter,),
-            launch.tiles,
-            threads,
-        )
 
 
 def _sum_marked(

@@ -543,6 +543,13 @@ static void NAME(fft)(void **arrays, const int64_t *ints, const double *scalars,
 #undef TINY
 #undef ORDINARY
 
+/* The bytes of the spectra of a group's filters. */
+static int64_t NAME(fft_packed)(const int64_t *ints)
+{
+    const Fft *t = (const Fft *)ints;
+    return t->ocg * t->icg * t->down_points * t->across_points * 2 * sizeof(REAL);
+}
+
 /* Tile: one plane of a filter. arrays: filters, spectra, twiddles, roots or null, radices and scratch, as above.
  * The conjugate, as images are correlated, over the number of points. */
 static void NAME(fft_weight)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,

@@ -128,6 +128,13 @@ static inline int64_t NAME(tile_columns)(int64_t left)
     X(panels) /* panels of a group */
 ARGUMENTS(PackLeft, PACK_LEFT_ARGUMENTS);
 
+/* The bytes of a group's panels. */
+static int64_t NAME(pack_left_packed)(const int64_t *ints)
+{
+    const PackLeft *a = (const PackLeft *)ints;
+    return a->panels * MR * a->K * sizeof(REAL);
+}
+
 /* Pack the rows of one left operand (M × K, row-major) into blocks of kc steps, each made of panels of MR rows. Rows
  * past M are zeros. Tile: one panel. arrays: weight (groups * M, K), packed. */
 static void NAME(pack_left)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,

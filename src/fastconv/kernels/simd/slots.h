@@ -1,5 +1,6 @@
-/* The list of all kernels: X(name, list of arguments, function that counts the bytes of scratch memory, or 0). The
- * tables of all instruction sets, the door to Python (kernels/slots.pyx) and the tests are made from it.
+/* The list of all kernels: X(name, list of arguments, function that counts the bytes of scratch memory or 0, function
+ * that counts the bytes of a group's packed filters or 0). The tables of all instruction sets, the door to Python
+ * (kernels/slots.pyx) and the tests are made from it.
  *
  * Each kernel of reals has a header, which is included here after the headers that it builds on.
  */
@@ -34,27 +35,27 @@
 #endif
 
 #define REAL_KERNELS(X)                                                               \
-    X(peak, NO_ARGUMENTS, 0)                                                          \
-    X(gemm_tile, NO_ARGUMENTS, 0)                                                     \
-    X(epilogue, NO_ARGUMENTS, 0)                                                      \
-    X(activation, ACTIVATION_ARGUMENTS, 0)                                            \
-    X(channels, CHANNELS_ARGUMENTS, 0)                                                \
-    X(softmax, SOFTMAX_ARGUMENTS, 0)                                                  \
-    X(inner, INNER_ARGUMENTS, 0)                                                      \
-    X(pack_left, PACK_LEFT_ARGUMENTS, 0)                                              \
-    X(implicit, IMPLICIT_ARGUMENTS, NAME(implicit_scratch))                           \
-    X(rolling, SWEEP_ARGUMENTS, 0)                                                    \
-    X(separable, SEPARABLE_ARGUMENTS, NAME(separable_scratch))                        \
-    X(weight_gradient, WEIGHT_GRADIENT_ARGUMENTS, NAME(weight_gradient_scratch))      \
-    X(tap_gradient, TAP_GRADIENT_ARGUMENTS, NAME(tap_gradient_scratch))               \
-    X(winograd_weight, WINOGRAD_WEIGHT_ARGUMENTS, 0)                                  \
-    X(winograd, WINOGRAD_ARGUMENTS, NAME(winograd_scratch))                           \
-    X(fft_weight, FFT_ARGUMENTS, NAME(fft_weight_scratch))                            \
-    X(fft, FFT_ARGUMENTS, NAME(fft_scratch))                                          \
+    X(peak, NO_ARGUMENTS, 0, 0)                                                       \
+    X(gemm_tile, NO_ARGUMENTS, 0, 0)                                                  \
+    X(epilogue, NO_ARGUMENTS, 0, 0)                                                   \
+    X(activation, ACTIVATION_ARGUMENTS, 0, 0)                                         \
+    X(channels, CHANNELS_ARGUMENTS, 0, 0)                                             \
+    X(softmax, SOFTMAX_ARGUMENTS, 0, 0)                                               \
+    X(inner, INNER_ARGUMENTS, 0, 0)                                                   \
+    X(pack_left, PACK_LEFT_ARGUMENTS, 0, NAME(pack_left_packed))                      \
+    X(implicit, IMPLICIT_ARGUMENTS, NAME(implicit_scratch), 0)                        \
+    X(rolling, SWEEP_ARGUMENTS, 0, 0)                                                 \
+    X(separable, SEPARABLE_ARGUMENTS, NAME(separable_scratch), 0)                     \
+    X(weight_gradient, WEIGHT_GRADIENT_ARGUMENTS, NAME(weight_gradient_scratch), 0)   \
+    X(tap_gradient, TAP_GRADIENT_ARGUMENTS, NAME(tap_gradient_scratch), 0)            \
+    X(winograd_weight, WINOGRAD_WEIGHT_ARGUMENTS, 0, NAME(winograd_packed))           \
+    X(winograd, WINOGRAD_ARGUMENTS, NAME(winograd_scratch), 0)                        \
+    X(fft_weight, FFT_ARGUMENTS, NAME(fft_weight_scratch), NAME(fft_packed))          \
+    X(fft, FFT_ARGUMENTS, NAME(fft_scratch), 0)                                       \
     FILTER_KERNELS(X)
 
 /* The kernels of integers and complex numbers as well. */
-#define FILTER_KERNELS(X) X(filter, SWEEP_ARGUMENTS, 0)
+#define FILTER_KERNELS(X) X(filter, SWEEP_ARGUMENTS, 0, 0)
 
 /* The folds of windows, X(name, type): of all types but complex numbers, and of reals alone. */
 #define EXTREME_FOLDS(X, type) X(maximum, type) X(minimum, type)
@@ -62,4 +63,5 @@
 
 #define NO_ARGUMENTS(X)
 #define QUOTED(field) #field " "
-#define SLOT(name, LIST, scratch) {#name, TYPE, (void (*)(void))NAME(name), "" LIST(QUOTED), scratch},
+#define SLOT(name, LIST, scratch, packed) \
+    {#name, TYPE, (void (*)(void))NAME(name), "" LIST(QUOTED), scratch, packed},

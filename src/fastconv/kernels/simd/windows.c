@@ -3,9 +3,9 @@
 
 #include "slots.h"
 
-#define FOLD_SLOT(name, type) {#name, #type, (void (*)(void))name##_##type, "", 0},
+#define FOLD_SLOT(name, type) {#name, #type, (void (*)(void))name##_##type, "", 0, 0},
 #define EXTREME_SLOTS(type)                                                                          \
-    {"windows", #type, (void (*)(void))windows, WINDOWS_ARGUMENTS(QUOTED), windows_scratch},         \
+    {"windows", #type, (void (*)(void))windows, WINDOWS_ARGUMENTS(QUOTED), windows_scratch, 0},      \
     EXTREME_FOLDS(FOLD_SLOT, type)
 #define MEAN_SLOTS(type) MEAN_FOLDS(FOLD_SLOT, type)
 

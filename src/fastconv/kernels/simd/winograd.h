@@ -641,8 +641,16 @@ static void NAME(winograd)(void **arrays, const int64_t *ints, const double *sca
     X(taps)     /* taps of a filter */
 ARGUMENTS(WinogradWeight, WINOGRAD_WEIGHT_ARGUMENTS);
 
-/* U from the filters. Tile: one panel of one group. arrays: weight, U, Points of down and across, marks (a byte for
- * each filter) of those to be summed plainly. */
+/* The bytes of a group's U. */
+static int64_t NAME(winograd_packed)(const int64_t *ints)
+{
+    const WinogradWeight *a = (const WinogradWeight *)ints;
+    const int64_t width = NAME(ceil_div)(a->ocg, LANES) * LANES;
+    return a->points * NAME(panel_start)(NAME(ceil_div)(width, NR), width, a->icg) * sizeof(REAL);
+}
+
+/* U from the filters. Tile: one panel of one group. arrays: weight, U, marks (a byte for each filter) of those to be
+ * summed plainly, Points of down and across. */
 static void NAME(winograd_weight)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                                   int64_t worker)
 {
@@ -654,8 +662,8 @@ static void NAME(winograd_weight)(void **arrays, const int64_t *ints, const doub
         const int64_t start = g * NAME(panel_start)(panels, width, icg) + NAME(panel_start)(panel, width, icg);
         const int64_t columns = NAME(tile_columns)(width - first);
         NAME(transforms_of)[a->axis][a->combined].weight(
-            arrays[2], (const REAL *)arrays[0] + (g * ocg + first) * icg * taps,
+            arrays[3], (const REAL *)arrays[0] + (g * ocg + first) * icg * taps,
             ocg - first < columns ? ocg - first : columns, icg, columns, (REAL *)arrays[1] + e_count * start,
-            (uint8_t *)arrays[3] + g * ocg + first);
+            (uint8_t *)arrays[2] + g * ocg + first);
     }
 }
