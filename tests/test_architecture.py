@@ -22,7 +22,10 @@ FLOORS = (
     ("engine.boundary", "engine.geometry", "engine.rates"),
     ("engine.arrays", "engine.epilogue", "engine.launch"),
     ("engine.conversion", "engine.patches", "engine.plan"),
-    ("engine.convolution",),
+    (
+        "engine.convolution",
+        "engine.products",
+    ),
     ("engine.convolution3d", "engine.planner", "engine.pooling"),
     ("engine.correlation", "engine.gradients"),
     ("nn", "signal", "ndimage", "receptive"),

@@ -28,6 +28,7 @@ DESCRIPTORS = {
     "convolution3d": VOLUMES,
     "input_gradient": PLANES + VOLUMES,
     "weight_gradient": PLANES + VOLUMES,
+    "product": ("n3 ic50 oc70", "n1 ic2500 oc33", "n7 ic1 oc1"),
 }
 
 # An expected error is the typical largest of many normal values with equal deviations: a few hundred, of which some sum

@@ -13,6 +13,7 @@ from fastconv.engine.convolution3d import CONVOLUTION_3D
 from fastconv.engine.geometry.axes import Axes
 from fastconv.engine.gradients import INPUT_GRADIENT, WEIGHT_GRADIENT
 from fastconv.engine.plan import Kind, format_bytes
+from fastconv.engine.products import PRODUCT
 from fastconv.errors import GeometryError
 
 KINDS: dict[str, Kind] = {
@@ -22,6 +23,7 @@ KINDS: dict[str, Kind] = {
         CONVOLUTION_3D,
         INPUT_GRADIENT,
         WEIGHT_GRADIENT,
+        PRODUCT,
     )
 }
 

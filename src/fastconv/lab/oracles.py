@@ -9,7 +9,7 @@ import numpy as np
 
 from fastconv.engine.convolution.reference import convolve
 from fastconv.engine.epilogue import PLAIN
-from fastconv.engine.geometry import ConvGeometry
+from fastconv.engine.geometry import ConvGeometry, ProductGeometry
 from fastconv.engine.geometry.axes import Axes
 
 Oracle = Callable[..., np.ndarray]
@@ -56,12 +56,17 @@ def _weight_gradient(g: ConvGeometry, x: np.ndarray, grad: np.ndarray) -> np.nda
     return out.reshape(g.weight_shape)
 
 
+def _product(g: ProductGeometry, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    return np.einsum("nk,mk->nm", x.astype(np.float64), weight.astype(np.float64))
+
+
 # By the name of the kind: functions of the geometry and the operands.
 ORACLES: dict[str, Oracle] = {
     "convolution": _convolution,
     "convolution3d": _convolution,
     "input_gradient": _input_gradient,
     "weight_gradient": _weight_gradient,
+    "product": _product,
 }
 
 

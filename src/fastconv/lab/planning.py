@@ -52,7 +52,7 @@ def plan(
     problem : str or geometry
         A descriptor, such as ``"n1 ic64 oc64 ih56 iw56 kh3 kw3 s1 p1"``, or the `geometry` of a plan.
     kind : str
-        What to compute: "convolution", "convolution3d", "input_gradient" or "weight_gradient".
+        What to compute: "convolution", "convolution3d", "input_gradient", "weight_gradient" or "product".
     dtype : dtype_like
         Type of the operands and the output.
     strategy : str

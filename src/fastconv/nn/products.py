@@ -7,22 +7,16 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
+from fastconv.engine import planner
 from fastconv.engine.arrays import as_array, as_contiguous, as_operand, common_float, is_target, named_input
-from fastconv.engine.replay import repeatable, repeated
+from fastconv.engine.geometry import ProductGeometry
+from fastconv.engine.products import PRODUCT
+from fastconv.engine.replay import note, repeatable, repeated
 from fastconv.errors import GeometryError
 from fastconv.kernels import threads as team
 from fastconv.nn.arguments import result_like
 
 __all__ = ["linear"]
-
-# Steps of a block of an inner product, whose sums are added up; they decide the roundings.
-_STEPS = 1024
-
-# Outputs per tile, and so rows of the weight that it reads.
-_BLOCK_OUTPUTS = 128
-
-# A second thread is worth waking for some 20 µs of multiplying.
-_FLOPS_A_THREAD = 1_000_000
 
 
 @repeated()
@@ -82,30 +76,10 @@ def linear(
 
 def multiply(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, out: np.ndarray) -> None:
     """``x @ weight.T + bias`` into `out`, for C-contiguous matrices of one type."""
-    from fastconv.kernels.cpu import cache_bytes
-    from fastconv.kernels.slots import MR, arguments, kernel
-
-    (samples, inputs), outputs, threads = x.shape, len(weight), team.get_num_threads()
-    block = min(_BLOCK_OUTPUTS, -(-outputs // (threads * MR)) * MR) or 1
-    steps = max(1, cache_bytes()[1] // 2 // (x.itemsize * _STEPS))  # blocks of steps that L2 holds, of all rows
-    rows = max(1, min(samples, steps))
-    ints = arguments("inner")(
-        N=samples,
-        M=outputs,
-        K=inputs,
-        block=block,
-        kc=_STEPS,
-        at_a_time=max(1, steps // rows) * _STEPS,
-        block_rows=rows,
-    )
-    team.run_tiles(
-        kernel("inner", x.dtype),
-        (x, weight, bias, out),
-        ints,
-        (),
-        -(-outputs // block) * -(-samples // rows),
-        min(threads, 1 + 2 * weight.size * samples // _FLOPS_A_THREAD),
-    )
+    geometry = ProductGeometry(len(x), x.shape[1], len(weight))
+    plan = planner.plan(geometry, x.dtype, kind=PRODUCT, threads=team.get_num_threads())
+    note(geometry, ", ", x.dtype, ", by ", plan.strategy.name, threads=plan.threads)
+    plan.strategy.run(plan, x, weight, bias, out)
 
 
 def check_linear(x: np.ndarray, weight: np.ndarray) -> None:

@@ -32,6 +32,7 @@ from fastconv.engine.geometry.pooling import (
     fractional_extents,
     unpooled_extents,
 )
+from fastconv.engine.geometry.product import ProductGeometry
 
 __all__ = [
     "REMEMBERED",
@@ -39,6 +40,7 @@ __all__ = [
     "Padding",
     "Phase",
     "PoolGeometry",
+    "ProductGeometry",
     "adaptive_counts",
     "adaptive_extents",
     "checked_bytes",

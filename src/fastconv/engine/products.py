@@ -1,0 +1,92 @@
+"""Products of matrices: `linear` and its gradients."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from math import sqrt
+
+import numpy as np
+
+from fastconv.engine.geometry import REMEMBERED, ProductGeometry
+from fastconv.engine.launch import Launch
+from fastconv.engine.plan import Kind, Plan, SumsDirectly
+from fastconv.engine.rates import rates
+
+# Steps of a block of an inner product, whose sums are added up; they decide the roundings.
+_STEPS = 1024
+
+# Outputs per tile, and so rows of the weight that it reads.
+_BLOCK_OUTPUTS = 128
+
+# Share of the multiply-add peak that a few rows reach: a single one waits for the weight.
+_SHARE = 0.25
+
+# The maximum over about 1e5 to 1e7 outputs, in deviations of the error.
+_MAX_OVER_RMS = 10.0
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _launch(g: ProductGeometry, dtype: np.dtype, threads: int) -> Launch:
+    from fastconv.kernels.cpu import cache_bytes
+    from fastconv.kernels.slots import MR, arguments
+
+    block = min(_BLOCK_OUTPUTS, -(-g.oc // (threads * MR)) * MR) or 1
+    steps = max(1, cache_bytes()[1] // 2 // (dtype.itemsize * _STEPS))  # blocks of steps that L2 holds, of all rows
+    rows = max(1, min(g.n, steps))
+    ints = arguments("inner")(
+        N=g.n, M=g.oc, K=g.ic, block=block, kc=_STEPS, at_a_time=max(1, steps // rows) * _STEPS, block_rows=rows
+    )
+    return Launch.of("inner", dtype, ints, -(-g.oc // block) * -(-g.n // rows))
+
+
+class Inner(SumsDirectly):
+    """Inner products of rows, whose bits are the same for any batch and any number of threads."""
+
+    name = "inner"
+
+    def refuse(self, geometry: ProductGeometry, dtype: np.dtype) -> str | None:
+        return None if dtype.char in "fd" else f"computes float32 and float64, not {dtype}"
+
+    def cost(self, geometry: ProductGeometry, dtype: np.dtype) -> float:
+        return geometry.flops / (_SHARE * rates().flops(dtype.itemsize))
+
+    def error(self, geometry: ProductGeometry, dtype: np.dtype) -> float:
+        """That of running sums of a block of steps, and of the sum of blocks (see `convolution.base.sum_error`)."""
+        steps = min(geometry.ic, _STEPS) or 1
+        return _MAX_OVER_RMS * float(np.finfo(dtype).eps) / 2 * max(1.0, sqrt((steps + geometry.ic / steps) / 6))
+
+    def workspace_bytes(self, geometry: ProductGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
+        return 0
+
+    def run(self, plan: Plan, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, out: np.ndarray) -> None:
+        """Compute ``x @ weight.T + bias`` for C-contiguous matrices of one type."""
+        _launch(plan.geometry, x.dtype, plan.threads).run((x, weight, bias, out), plan.threads)
+
+
+class Product(Kind):
+    name = "product"
+    title = "the product"
+    solvers = (Inner(),)
+
+    def parse(self, descriptor: str) -> ProductGeometry:
+        return ProductGeometry.parse(descriptor)
+
+    def operations(self, geometry: ProductGeometry) -> int:
+        return geometry.flops
+
+    def shapes(self, geometry: ProductGeometry) -> tuple[tuple[int, ...], ...]:
+        return geometry.x_shape, geometry.weight_shape, geometry.out_shape
+
+    def call(self, plan: Plan, operands: tuple[np.ndarray, ...]) -> Callable[[], np.ndarray]:
+        x, weight = operands
+        out = np.empty(plan.geometry.out_shape, x.dtype)
+
+        def call() -> np.ndarray:
+            plan.strategy.run(plan, x, weight, None, out)
+            return out
+
+        return call
+
+
+PRODUCT = Product()
