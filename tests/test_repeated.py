@@ -295,8 +295,8 @@ fastconv.nn.relu(x)
 """
     environment = os.environ | {"FASTCONV_VERBOSE": "1"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
-    lines = [re.sub(r"; [\d.]+ µs$", "", line) for line in done.stderr.splitlines()]
-    conv = "fastconv: conv2d: n1 ic1 oc1 ih8 iw8 kh3 kw3 s1 p1, float32, by direct on 1 thread"
+    lines = [re.sub(r"; \d+ bytes of scratch; [\d.]+ µs$", "", line) for line in done.stderr.splitlines()]
+    conv = "fastconv: conv2d: convolution n1 ic1 oc1 ih8 iw8 kh3 kw3 s1 p1, float32, by direct on 1 thread"
     assert lines == [
         *(conv, conv, f"{conv}; played"),
         "fastconv: uniform_filter: mean of (3, 3) over (1, 9, 9), float64, by windows on 1 thread",

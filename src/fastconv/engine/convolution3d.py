@@ -20,7 +20,7 @@ from fastconv.engine.patches import Places, gather, places
 from fastconv.engine.plan import Composite, Kind, Part, Plan, Planned
 from fastconv.engine.rates import rates
 from fastconv.engine.remembering import remembered
-from fastconv.engine.replay import constant, note
+from fastconv.engine.replay import constant
 from fastconv.errors import GeometryError
 from fastconv.kernels import threads as team
 
@@ -87,7 +87,7 @@ class Depths(Composite):
         g: ConvGeometry = plan.geometry
         plane = plan.parts[0].plan
         of, strategy, threads = plane.geometry, plane.strategy, plane.threads
-        note(g, ", ", plan.dtype, ", each depth by ", strategy.name, threads=threads)
+        plane.note()
         prepared = strategy.prepare(of, weight.reshape(of.weight_shape), threads)
         result = team.aligned_empty(prod(of.out_shape), x.dtype).reshape(of.out_shape)
         maps = result.reshape(g.n * g.oc, of.positions)

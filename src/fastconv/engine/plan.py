@@ -15,6 +15,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 
 from fastconv.engine.epilogue import PLAIN, Epilogue
+from fastconv.engine.replay import note
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +286,10 @@ class Plan:
         own: int = self.strategy.workspace_bytes(self.geometry, *limits)
         return own + max((part.plan.workspace_bytes for part in self.parts), default=0)
 
+    def note(self) -> None:
+        """Have the line that `FASTCONV_VERBOSE` asks for say that the call under way is computed by this plan."""
+        note(self.kind.name, " ", self.geometry, ", ", self.dtype, ", by ", self.strategy.name, threads=self.threads)
+
     def run_once(self, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
         """Compute a convolution, or a gradient of one, from its two operands; a weight's gradient has no epilogue.
 
@@ -294,6 +299,7 @@ class Plan:
         if weight.ndim != axes or x.ndim != axes or out.ndim != axes:
             shapes = self.kind.shapes(self.geometry)
             x, weight, out = x.reshape(shapes[0]), weight.reshape(shapes[1]), out.reshape(shapes[2])
+        self.note()
         self.kind.run(self, x, weight, epilogue, out)
 
     def __repr__(self) -> str:

@@ -16,8 +16,8 @@ by returning ``repeatable(result)``, and if every array that it passed to them i
 - flags (`threads.flags`): the recording is valid as long as they stay zero, or
 - a constant, which is read-only (`constant`).
 
-With ``FASTCONV_VERBOSE=1`` in the environment, every call of such a function prints a line: what computed it, how long
-that took, and whether it was played.
+With ``FASTCONV_VERBOSE=1`` in the environment, every call of such a function prints a line: what computed it, in how
+much scratch memory (with that of other threads' calls meanwhile), how long that took, and whether it was played.
 
 The values of small arrays are part of the kind, except those of *operands*, which a function only passes to kernels.
 A call that looks at the values of an operand must not return ``repeatable(result)``. Nor must a call that changes an
@@ -46,6 +46,7 @@ from fastconv.kernels.threads cimport (
     available_threads,
     fill_region,
     memories_so_far,
+    memory_bytes_so_far,
     record,
     recorded,
     run,
@@ -469,7 +470,7 @@ cdef class Repeated:
     cdef reported(self, tuple args, dict kwargs):
         """A call, and a line about it."""
         outer, notes.list = getattr(notes, "list", None), []
-        begun = perf_counter()
+        before, begun = memory_bytes_so_far(), perf_counter()
         try:
             result = self.played_or_called(args, kwargs)
             seconds, facts = perf_counter() - begun, notes.list
@@ -479,7 +480,8 @@ cdef class Repeated:
             name = self.function.__qualname__.split(".")[0]
             given = [f"{value.shape}, {value.dtype}" for value in args if isinstance(value, cnp.ndarray)]
             facts = "; ".join(facts or given)
-            print(f"fastconv: {name}: {facts}; {seconds * 1e6:.1f} µs", file=sys.stderr)
+            scratch = memory_bytes_so_far() - before
+            print(f"fastconv: {name}: {facts}; {scratch} bytes of scratch; {seconds * 1e6:.1f} µs", file=sys.stderr)
         else:
             outer += facts
         return result

@@ -36,6 +36,7 @@ cdef int fill_region(Region *region, kernel, tuple arrays, tuple ints, tuple sca
 cdef int run(Region *region, int64_t threads) except -1
 cdef int available_threads() noexcept
 cdef int64_t memories_so_far() noexcept
+cdef int64_t memory_bytes_so_far() noexcept
 
 cdef list recorded()
 cdef void record(list launches) noexcept

@@ -122,7 +122,7 @@ cdef void record(list launches) noexcept:
 # Scratch memory kept from earlier calls for later ones. Memory that is returned to the system must be cleared and
 # mapped again, page by page, at the next request, which takes longer than some convolutions.
 cdef list kept = []
-cdef int64_t memories = 0
+cdef int64_t memories = 0, memory_bytes = 0
 
 
 cdef cnp.dtype FLAG = cnp.dtype("int64")
@@ -134,10 +134,11 @@ cdef class Memory:
     def __cinit__(self, cnp.npy_intp size):
         """At least `size` bytes from `start`, which is on a cache line."""
         cdef Py_ssize_t at
-        global memories
+        global memories, memory_bytes
         self.size = size
         self.number = memories
         memories += 1
+        memory_bytes += size
         size += CACHE_LINE
         at = kept_from(size)
         if at < len(kept):
@@ -162,6 +163,10 @@ cdef class Memory:
 
 cdef int64_t memories_so_far() noexcept:
     return memories
+
+
+cdef int64_t memory_bytes_so_far() noexcept:
+    return memory_bytes
 
 
 cdef class Flags(Memory):

@@ -48,6 +48,7 @@ class _Form(NamedTuple):
 class _Call(NamedTuple):
     """Everything a repeated call looks up; reading it from the plan would take longer than a small convolution."""
 
+    strategy: str
     run: Callable[..., None]
     geometry: ConvGeometry
     weight: Any
@@ -160,8 +161,8 @@ class PreparedConv:
         x = as_array("x", x)
         key = x.shape, x.dtype, available_threads(self._num_threads)
         known = self._known.get(key) or self._plan_call(x, *key)
-        run, geometry, weight, epilogue, threads, max_workspace, dtype, shape, batched = known
-        note(geometry, ", ", dtype, ", weight prepared", threads=threads)
+        strategy, run, geometry, weight, epilogue, threads, max_workspace, dtype, shape, batched = known
+        note("convolution ", geometry, ", ", dtype, ", weight prepared, by ", strategy, threads=threads)
         x = as_operand(x, dtype)
         if out is None:
             result = target = np.empty(shape, dtype)
@@ -258,6 +259,7 @@ class PreparedConv:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
             call = _Call(
+                strategy.name,
                 strategy.run,
                 geometry,
                 *form,

@@ -22,7 +22,6 @@ from fastconv.engine.convolution.winograd import Winograd
 from fastconv.engine.epilogue import PLAIN, Epilogue
 from fastconv.engine.geometry import ConvGeometry
 from fastconv.engine.plan import Kind, Plan
-from fastconv.engine.replay import note
 from fastconv.errors import GeometryError
 
 DEFAULT_FLOAT32_TOLERANCE = 1e-5
@@ -69,9 +68,7 @@ class Convolution(Kind):
         return geometry.x_shape, geometry.weight_shape, geometry.out_shape
 
     def run(self, plan: Plan, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
-        g = plan.geometry
-        note(g, ", ", plan.dtype, ", by ", plan.strategy.name, threads=plan.threads)
-        plan.strategy.run_once(g, x, weight, out, epilogue, plan.threads, plan.max_workspace)
+        plan.strategy.run_once(plan.geometry, x, weight, out, epilogue, plan.threads, plan.max_workspace)
 
     def call(self, plan: Plan, operands: tuple[np.ndarray, ...]) -> Callable[[], np.ndarray]:
         if not plan.prepared:

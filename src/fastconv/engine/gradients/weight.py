@@ -14,7 +14,7 @@ from fastconv.engine.geometry import REMEMBERED, ConvGeometry
 from fastconv.engine.launch import Launch
 from fastconv.engine.plan import Composite, Kind, Part, Plan, Planned, SumsDirectly
 from fastconv.engine.rates import rates
-from fastconv.engine.replay import note, unrepeatable
+from fastconv.engine.replay import unrepeatable
 from fastconv.kernels import threads as team
 
 # Multiply-adds per second of full vectors, relative to those on registers alone.
@@ -172,7 +172,6 @@ class Channels(_Sums):
         return _channel_launches(geometry, dtype, 1, _ANY_STRIDES).product.arguments.most
 
     def run(self, plan: Plan, x: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
-        note(plan.geometry, ", ", plan.dtype, ", weight's gradient by ", self.name, threads=plan.threads)
         launches = _channel_launches(plan.geometry, x.dtype, plan.threads, element_strides(x))
         packed = team.aligned_empty(launches.packed, x.dtype)
         launches.packing.run((np.ascontiguousarray(grad), packed), plan.threads)
@@ -215,7 +214,6 @@ class Positions(_Sums):
         return -(-block.block_rows * block.block_cols // LANES[dtype.itemsize])
 
     def run(self, plan: Plan, x: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
-        note(plan.geometry, ", ", plan.dtype, ", weight's gradient by ", self.name, threads=plan.threads)
         launch = _position_launch(plan.geometry, x.dtype, plan.threads, element_strides(x))
         launch.run((x, np.ascontiguousarray(grad), out), plan.threads)
 
