@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
 from heapq import heapify, heappop, heappush
 from numbers import Real
@@ -98,9 +98,9 @@ def _plan(*problem: Any) -> Plan:
     return _Problem(*problem).plan()
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class _Problem:
-    """A problem, with the options of its plan."""
+    """A problem with the options of its plan, and what has been found out about its solvers, by name."""
 
     kind: Kind
     geometry: Any
@@ -111,6 +111,8 @@ class _Problem:
     max_workspace: int
     mode: str
     prepared: bool
+    part_lists: dict[str, tuple[Part, ...]] = field(init=False, default_factory=dict)
+    prices: dict[str, float] = field(init=False, default_factory=dict)
 
     def plan(self) -> Plan:
         """Plan anew.
@@ -176,30 +178,26 @@ class _Problem:
         composites = [s.name for s in self.kind.solvers if isinstance(s, Composite)]
         return "auto" if self.strategy in composites else self.strategy
 
-    @cached_property
-    def _parts_of(self) -> dict[str, tuple[Part, ...]]:
-        return {}
-
-    @cached_property
-    def _price_of(self) -> dict[str, float]:
-        return {}
-
     def _parts(self, solver: Solver) -> tuple[Part, ...]:
         """The parts of a composite solver; they are planned once."""
         if not isinstance(solver, Composite):
             return ()
-        if solver.name not in self._parts_of:
-            self._parts_of[solver.name] = solver.parts(self.geometry, self.dtype, self._part)
-        return self._parts_of[solver.name]
+        parts = self.part_lists.get(solver.name)
+        if parts is None:
+            parts = self.part_lists[solver.name] = solver.parts(self.geometry, self.dtype, self._part)
+        return parts
 
     def _price(self, solver: Solver) -> float:
         """Estimated seconds per call on one thread."""
-        if solver.name not in self._price_of:
+        seconds = self.prices.get(solver.name)
+        if seconds is None:
             seconds = solver.cost(self.geometry, self.dtype)
             if not self.prepared:
                 seconds += solver.prepare_cost(self.geometry, self.dtype)
-            self._price_of[solver.name] = seconds + sum(part.seconds for part in self._parts(solver))
-        return self._price_of[solver.name]
+            for part in self._parts(solver):
+                seconds += part.seconds
+            self.prices[solver.name] = seconds
+        return seconds
 
     def _workspace_limit(self, solver: Solver) -> int:
         """Bytes of scratch memory that a solver may use; of composite ones, only the parts are limited."""
