@@ -20,7 +20,7 @@ from fastconv.engine import planner
 from fastconv.engine.convolution3d import CONVOLUTION_3D
 from fastconv.engine.epilogue import PLAIN
 from fastconv.engine.gradients import INPUT_GRADIENT, WEIGHT_GRADIENT
-from fastconv.engine.plan import Plan
+from fastconv.engine.plan import Part, Plan
 from fastconv.lab.oracles import ORACLES, deviation, max_error
 
 KINDS = {kind.name: kind for kind in (CONVOLUTION_3D, INPUT_GRADIENT, WEIGHT_GRADIENT)}
@@ -110,18 +110,17 @@ fastconv.grad.conv3d_weight(np.ones((1, 3, 4, 9, 9), f), (4, 3, 3, 3, 3), np.one
 """
     environment = os.environ | {"FASTCONV_VERBOSE": "1"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
-    lines = [re.sub(r"^fastconv: \w+: |; [\d.]+ µs$", "", line) for line in done.stderr.splitlines()]
+    lines = [re.sub(r"^fastconv: \w+: |; \d+ bytes.*$", "", line) for line in done.stderr.splitlines()]
     threads = fastconv.get_num_threads()
 
-    def ran(plan: Plan) -> list[str]:
-        return [
-            f"{part.plan.geometry}, float32, by {part.plan.strategy.name} on {count(part.plan)}"
-            for part in plan.parts
-            for _ in range(part.times)
-        ]
+    def noted(plan: Plan, part: Part) -> int:
+        return 1 if plan.kind is CONVOLUTION_3D else part.times  # its depths are one loop over a prepared weight
 
-    def count(plan: Plan) -> str:
-        return f"{plan.threads} thread{'s' if plan.threads > 1 else ''}"
+    def ran(plan: Plan) -> str:
+        threads = f"{plan.threads} thread{'s' if plan.threads > 1 else ''}"
+        own = f"{plan.kind.name} {plan.geometry}, float32, by {plan.strategy.name} on {threads}"
+        below = [ran(part.plan) for part in plan.parts for _ in range(noted(plan, part))]
+        return "; ".join([own, *below])
 
     even = planned("input_gradient", "ic4 oc8 i39 k3 s2 p1", threads=threads)
     equal = planned("input_gradient", "ic4 oc8 i40 k2 s2", threads=threads)
@@ -130,21 +129,7 @@ fastconv.grad.conv3d_weight(np.ones((1, 3, 4, 9, 9), f), (4, 3, 3, 3, 3), np.one
     weights = planned("weight_gradient", "ic3 oc4 i9 k3", threads=threads)
     slabs = planned("weight_gradient", "ic3 oc4 id4 ih9 iw9 k3", threads=threads)
 
-    def volume_ran(plan: Plan) -> str:
-        plane = plan.parts[0].plan
-        return f"{plan.geometry}, float32, each depth by {plane.strategy.name} on {count(plane)}"
-
-    def weight_ran(plan: Plan) -> str:
-        return f"{plan.geometry}, float32, weight's gradient by {plan.strategy.name} on {count(plan)}"
-
-    assert lines == [
-        "; ".join(ran(even)),
-        "; ".join(ran(equal)),
-        volume_ran(depths),
-        "; ".join(volume_ran(part.plan) for part in volume.parts),
-        weight_ran(weights),
-        "; ".join([weight_ran(slabs.parts[0].plan)] * 2),
-    ]
+    assert lines == [ran(plan) for plan in (even, equal, depths, volume, weights, slabs)]
     assert depths.parts[0].plan.strategy.name == "winograd2"
 
 
