@@ -2,14 +2,16 @@
 
 import numpy as np
 import pytest
+import scipy.ndimage
 import scipy.signal
 from hypothesis import given
 from hypothesis import strategies as st
 
 import fastconv
+from fastconv.engine import planner
 from fastconv.engine.convolution.separable import Separable, factorise, find_factors
-from fastconv.engine.correlation import plan_for
-from fastconv.engine.geometry import mode_padding
+from fastconv.engine.correlation import Past, plan_with
+from fastconv.engine.geometry import ConvGeometry, FilterGeometry, mode_padding
 
 
 def of_rank(rank, shape, dtype, seed=0):
@@ -63,15 +65,30 @@ def test_convolve2d_finds_them(dtype, mode):
         expected = scipy.signal.convolve2d(image.astype("d"), kernel.astype("d"), mode)
         error = np.abs(fastconv.signal.convolve2d(image, kernel, mode) - expected).max() / expected.std()
         padding = mode_padding(mode, kernel.shape, True)
-        geometry = plan_for(image.shape, kernel.shape, dtype, padding, None, "auto", 1)[0].geometry
+        geometry = FilterGeometry(image.shape, kernel.shape, padding).as_convolution()
         assert error < 4 * Separable().error_of_terms(geometry, image.dtype, rank)
 
 
 def test_auto_weighs_them():
-    _, terms = plan_for((1024, 1024), (15, 15), "f", ((7, 7), (7, 7)), None, "auto", 1)
-    assert 1 <= terms < 15
-    _, exact = plan_for((1024, 1024), (15, 15), "f", ((7, 7), (7, 7)), 0.0, "auto", 1)
-    assert exact == 0
+    plan = planner.plan(ConvGeometry.parse("ic1 oc1 i1024 k15 p7"), "f")
+    assert 1 <= planner.separable_terms(plan) < 15
+    assert planner.separable_terms(planner.plan(plan.geometry, "f", tolerance=0.0)) == 0
+
+
+@pytest.mark.parametrize("boundary", ["zeros", "reflect"])
+@pytest.mark.parametrize("rank", [1, 2, 9])
+def test_a_plan_for_known_values_says_what_runs(boundary, rank):
+    kernel = of_rank(rank, (9, 9), "f")
+    plan = plan_with(FilterGeometry.parse(f"i600 k9 p4 {boundary}"), kernel, tolerance=1e-5)
+    inside = plan.parts[0].plan if boundary == "reflect" else plan
+    assert (inside.strategy.name == "separable") == (rank < 9)
+    image = np.random.default_rng(0).standard_normal((600, 600)).astype("f")
+    out = np.empty_like(image)
+    plan.strategy.run(plan, image, kernel, out, Past("constant" if boundary == "zeros" else boundary, 0))
+    expected = scipy.ndimage.correlate(
+        image.astype("d"), kernel.astype("d"), mode="constant" if boundary == "zeros" else boundary
+    )
+    assert np.abs(out - expected).max() / expected.std() < 4 * plan.error
 
 
 def test_infinity_does_not_cancel():

@@ -98,6 +98,7 @@ class Part(NamedTuple):
     """A part of a plan, and what it computes."""
 
     label: str
+    """What it computes; empty if it is the whole problem in other words."""
     plan: Plan
     times: int = 1
     """How often a call of the whole runs it."""
@@ -232,6 +233,8 @@ class Plan:
         Bound on scratch memory, in bytes; of a composite solver, on that of each part. Only kinds that limit it do.
     mode : {"estimate", "measure"}
         Whether seconds are estimated or measured, here and in `candidates`.
+    request : str
+        The strategy that the caller named, or "auto".
     prepared : bool
         Whether calls bring a weight that was prepared before, so that its preparation is not in their price.
     seconds : float
@@ -249,6 +252,7 @@ class Plan:
     tolerance: float | None
     max_workspace: int
     mode: str
+    request: str
     prepared: bool
     seconds: float
     list_candidates: Callable[[], tuple[Candidate, ...]] = field(compare=False)
@@ -309,7 +313,7 @@ class Plan:
         width = max(12, *(len(c.name) for c in self.candidates))
         lines = [
             f"Plan for {self.kind.describe(self.geometry)}, {self.dtype}{', weight prepared' if self.prepared else ''}",
-            f"  {self.strategy.name} on {_threads(self.threads)}, accuracy: {accuracy}{limit}",
+            f"  {self._solvers()} on {_threads(self.threads)}, accuracy: {accuracy}{limit}",
             f"  {'strategy':<{width}}{word:>9}  {'workspace':>9}  {'error/σ':>7}  {'accuracy':<13}  {'NaN':<7}",
         ]
         for c in self.candidates:
@@ -328,13 +332,27 @@ class Plan:
     def _tree(self, indent: str) -> list[str]:
         """Two lines for each part, and below them those of its own parts."""
         lines = []
-        for number, (label, plan, *_) in enumerate(self.parts, 1):
-            branch, rest = ("└─", "   ") if number == len(self.parts) else ("├─", "│  ")
-            facts = f"{plan.strategy.name} on {_threads(plan.threads)}, {format_seconds(plan.seconds)}"
+        parts = self._named_parts()
+        for number, (label, plan, *_) in enumerate(parts, 1):
+            branch, rest = ("└─", "   ") if number == len(parts) else ("├─", "│  ")
+            facts = f"{plan._solvers()} on {_threads(plan.threads)}, {format_seconds(plan.seconds)}"
             lines.append(f"{indent}{branch} {label}: {facts}")
-            lines.append(f"{indent}{rest}{'│  ' if plan.parts else '   '}{plan.geometry}")
+            lines.append(f"{indent}{rest}{'│  ' if plan._named_parts() else '   '}{plan.geometry}")
             lines += plan._tree(indent + rest)
         return lines
+
+    def _whole(self) -> Plan | None:
+        """The plan of a part without a label, which is the whole problem in other words."""
+        return self.parts[0].plan if len(self.parts) == 1 and not self.parts[0].label else None
+
+    def _named_parts(self) -> tuple[Part, ...]:
+        whole = self._whole()
+        return self.parts if whole is None else whole._named_parts()
+
+    def _solvers(self) -> str:
+        """The names of the solver, and of the one that solves the problem for it."""
+        whole, name = self._whole(), str(self.strategy.name)
+        return name if whole is None else f"{name} by {whole._solvers()}"
 
 
 def _threads(count: int) -> str:

@@ -147,6 +147,7 @@ class _Problem:
             tolerance=self._limit,
             max_workspace=self.max_workspace,
             mode=self.mode,
+            request=self.strategy,
             prepared=self.prepared,
             seconds=seconds,
             list_candidates=candidates,

@@ -514,8 +514,9 @@ def choose_conv_method(
     if mode == "full" and kernel.size > volume.size:
         volume, kernel = kernel, volume
     padding, char = mode_padding(mode, kernel.shape, True), dtype.char.lower()
-    plan, _ = plan_for(volume.shape, kernel.shape, char, padding, tolerance, "auto", threads.get_num_threads())
-    return "fft" if plan.strategy.name == "fft" else "direct"
+    plan = plan_for(volume.shape, kernel.shape, char, padding, "zeros", tolerance, "auto", threads.get_num_threads())
+    ((_, part, *_),) = plan.parts
+    return "fft" if part.strategy.name == "fft" else "direct"
 
 
 def correlation_lags(in1_len: int, in2_len: int, mode: str = "full") -> np.ndarray:

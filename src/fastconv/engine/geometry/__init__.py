@@ -25,6 +25,7 @@ from fastconv.engine.geometry.axes import (
     same_padding,
 )
 from fastconv.engine.geometry.convolution import ConvGeometry, Phase
+from fastconv.engine.geometry.filters import BOUNDARIES, FilterGeometry
 from fastconv.engine.geometry.pooling import (
     PoolGeometry,
     adaptive_counts,
@@ -35,8 +36,10 @@ from fastconv.engine.geometry.pooling import (
 from fastconv.engine.geometry.product import ProductGeometry
 
 __all__ = [
+    "BOUNDARIES",
     "REMEMBERED",
     "ConvGeometry",
+    "FilterGeometry",
     "Padding",
     "Phase",
     "PoolGeometry",
