@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -263,4 +264,6 @@ def test_command_prints_rates_and_regrets_and_keeps_the_file(capsys, monkeypatch
 
 def test_info_says_which_rates_are_in_use(capsys):
     assert main(["info"]) == 0
-    assert "\nrates             default; fastconv calibrate measures those of this machine\n" in capsys.readouterr().out
+    assert re.search(
+        r"^rates +default; fastconv calibrate measures those of this machine$", capsys.readouterr().out, re.M
+    )

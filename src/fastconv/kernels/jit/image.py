@@ -1,4 +1,4 @@
-"""From a Python loop to position-independent machine code: an *image*, which kernels/executable.pyx loads.
+"""From a Python loop to position-independent machine code: an *image*, which kernels/jit/executable.pyx loads.
 
 Numba compiles the loop, LLVM writes assembly, and code and constants are put into a single section. So the assembler
 itself resolves every reference, and loading the code needs no linker, no Numba and no LLVM, which cost a new process

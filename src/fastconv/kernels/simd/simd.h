@@ -36,7 +36,7 @@
     X(xh) /* values from one row to the next */     \
     X(xw) /* values from one column to the next */
 
-/* A convolution's geometry, by the names of geometry.py: the first arguments of kernels that compute any geometry. */
+/* A convolution's geometry, by the names of engine/geometry: the first arguments of kernels that compute any geometry. */
 ARGUMENTS(Window, WINDOW_FIELDS);
 
 /* Scratch memory, divided into parts that each start on a cache line. If memory is null, bytes are only counted. */
