@@ -1,8 +1,9 @@
 # cython: language_level=3
 """Loading machine code: from bytes to an address.
 
-An *image* (kernels/jit/image.py) is position-independent machine code. It begins with a header of four words: the offset of
-its function, and places for the addresses of those functions of the C library that LLVM calls on its own account.
+An *image* (kernels/jit/image.py) is position-independent machine code. It begins with a header of four words: the
+offset of its function, and places for the addresses of those functions of the C library that LLVM calls on its own
+account.
 """
 
 from libc.stddef cimport size_t
