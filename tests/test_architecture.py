@@ -25,9 +25,10 @@ FLOORS = (
     (
         "engine.convolution",
         "engine.products",
+        "engine.storing",
     ),
-    ("engine.convolution3d", "engine.planner", "engine.pooling"),
-    ("engine.correlation", "engine.gradients"),
+    ("engine.convolution3d", "engine.fills", "engine.passes", "engine.planner", "engine.pooling"),
+    ("engine.correlation", "engine.gradients", "engine.windows"),
     ("nn", "signal", "ndimage", "receptive"),
     ("grad", "networks"),
     ("lab",),

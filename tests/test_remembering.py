@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import fastconv
 from fastconv import grad, ndimage, signal
+from fastconv.engine.passes import Pass
 from fastconv.engine.remembering import MOST_BYTES, held_bytes, remembered
 from fastconv.kernels import threads as team
 
@@ -78,7 +79,7 @@ def test_bytes_are_counted_of_whatever_holds_them():
     array = np.zeros(3)
     assert held_bytes(array) == held_bytes((1, (array, "text"), None)) == 24
     assert held_bytes((b"twelve bytes", array[:1])) == 20
-    assert held_bytes(ndimage.passes.Pass(0, b"12345678", "wrap", 0)) == 8
+    assert held_bytes(Pass(0, b"12345678", "wrap", 0)) == 8
 
 
 def test_arguments_count():

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv.engine.arrays import as_array
+from fastconv.engine.passes import Pass
+from fastconv.engine.windows import Window
 
 # SciPy's modes, and the names of boundary.py.
 _MODES = {
@@ -101,6 +103,19 @@ def as_origin(origin: Any, size: int, fault: str) -> int:
     if not 0 <= size // 2 + origin < size:
         raise ValueError(f"origin={origin}: {fault} for {size} samples")
     return origin
+
+
+def as_window(axis: int, size: Any, mode: Any, origin: Any) -> Window:
+    size = as_index("size", size)
+    if size < 1:
+        raise RuntimeError(f"size={size}: incorrect filter size, expected at least 1")
+    return Window(axis, size, as_mode(mode), size // 2 + as_origin(origin, size, "invalid origin"))
+
+
+def as_pass(axis: int, weights: np.ndarray, mode: str, origin: int, keeps_sum: bool = False) -> Pass:
+    origin = as_origin(origin, len(weights), "Invalid origin; origin must satisfy -(len(weights) // 2) <= origin <= "
+                                             "(len(weights)-1) // 2")  # fmt: skip
+    return Pass(axis, np.asarray(weights, np.float64).tobytes(), as_mode(mode), origin, keeps_sum)
 
 
 def spread(values: Sequence[Any], axes: tuple[int, ...], ndim: int, rest: Any) -> list[Any]:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastconv.engine.passes import Pass, filter_axes
 from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import repeated
-from fastconv.ndimage.arguments import as_axes, as_axis, as_index, as_input, as_mode, as_number, for_each
+from fastconv.ndimage.arguments import as_axes, as_axis, as_index, as_input, as_mode, as_number, as_pass, for_each
 from fastconv.ndimage.outputs import as_output
-from fastconv.ndimage.passes import Pass, as_pass, filter_axes
 
 
 @repeated()

@@ -15,8 +15,10 @@ from fastconv.engine.boundary import folded
 from fastconv.engine.conversion import converted, scratch_like
 from fastconv.engine.correlation import Padding
 from fastconv.engine.correlation import correlate as correlate_operands
+from fastconv.engine.passes import filter_axes
 from fastconv.engine.planner import checked_tolerance
 from fastconv.engine.replay import constant, repeatable, repeated, unrepeatable
+from fastconv.engine.storing import store, working_type
 from fastconv.ndimage.arguments import (
     as_axes,
     as_axis,
@@ -25,12 +27,12 @@ from fastconv.ndimage.arguments import (
     as_mode,
     as_number,
     as_origin,
+    as_pass,
     for_each,
     spread,
     spread_window,
 )
-from fastconv.ndimage.outputs import as_output, store, working_type
-from fastconv.ndimage.passes import as_pass, filter_axes
+from fastconv.ndimage.outputs import as_output
 
 # Planes of an image are filtered one by one if they have at least this many values.
 _LARGE_PLANE = 4096

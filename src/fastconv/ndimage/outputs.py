@@ -1,18 +1,12 @@
-"""Output arrays: their type, the type of the computation, and how one is cast to the other."""
+"""Output arrays, as SciPy names and checks them."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from math import isfinite
 from typing import Any
 
 import numpy as np
 
-from fastconv.engine.arrays import pieces
-from fastconv.engine.conversion import convert
-from fastconv.engine.replay import unrepeatable
-from fastconv.kernels import threads
 from fastconv.ndimage.arguments import TYPES
 
 
@@ -41,64 +35,3 @@ def as_output(output: Any, input: np.ndarray, complex_output: bool = False) -> n
     if dtype.char not in TYPES:
         raise RuntimeError(f"output of {dtype}: array type not supported")
     return output if isinstance(output, np.ndarray) else np.empty(input.shape, dtype)
-
-
-def working_type(array: np.ndarray, out: np.ndarray) -> np.dtype:
-    """The type to compute in: float32 if both input and output are float32."""
-    return np.dtype(np.float32 if array.dtype.char == out.dtype.char == "f" else np.float64)
-
-
-def store(values: np.ndarray, out: np.ndarray) -> None:
-    """Cast as in C: towards zero, and to unsigned types and bool by way of int64."""
-    if values is out or convert(values, out):
-        return
-    unrepeatable()
-    whole = [(...,)] if np.may_share_memory(values, out) else pieces(values)
-    with np.errstate(invalid="ignore", over="ignore"):
-        for piece in whole:
-            part = values[piece]
-            if out.dtype.kind in "bu" and values.dtype.kind == "f" and out.itemsize < 8:
-                part = part.astype(np.int64).astype(f"u{out.itemsize}")
-            np.copyto(out[piece], part, casting="unsafe")
-
-
-def filter_parts(
-    filter_: Callable[[np.ndarray, np.ndarray, float], np.ndarray], array: np.ndarray, out: np.ndarray, cval: complex
-) -> np.ndarray:
-    """Filter complex numbers by applying the real ``filter_(x, out, cval)`` to both parts.
-
-    Both parts are computed before either is stored, since `out` may overlap the array in any way.
-    """
-    unrepeatable()
-    parts = [
-        filter_(getattr(array, part), np.empty(out.shape, out.real.dtype), getattr(np.asarray(cval), part).item())
-        for part in ("real", "imag")
-    ]
-    out.real, out.imag = parts
-    return out
-
-
-# Scales values whose sums may overflow; a power of two, so that it rounds nothing that matters next to them.
-SMALLER = 2.0**-64
-
-
-def may_overflow(values: np.ndarray, constant: float, gain: float) -> bool:
-    """Whether sums of up to `gain` times these values may have overflowed, rather than seen one that is not finite."""
-    largest = float(np.abs(values).max(where=np.isfinite(values), initial=0.0))
-    if isfinite(constant):
-        largest = max(largest, abs(constant))
-    return not largest * gain <= float(np.finfo(values.dtype).max)
-
-
-def store_finite(scaled: np.ndarray, out: np.ndarray) -> None:
-    """Replace what is not finite in `out` by results that were computed scaled by `SMALLER`."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        np.copyto(out, scaled / SMALLER, casting="same_kind", where=~np.isfinite(out))
-
-
-# With fewer steps than this, work stays on the calling thread.
-_STEPS_A_THREAD = 1 << 18
-
-
-def threads_for(steps: int) -> int:
-    return max(1, min(threads.get_num_threads(), steps // _STEPS_A_THREAD))

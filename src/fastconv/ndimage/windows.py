@@ -13,7 +13,10 @@ from fastconv.engine.arrays import is_target
 from fastconv.engine.boundary import folded
 from fastconv.engine.conversion import scratch_like
 from fastconv.engine.correlation import pad, run_taps
+from fastconv.engine.fills import as_fill, extremes_with_constant, native
 from fastconv.engine.replay import repeatable, repeated, unrepeatable
+from fastconv.engine.storing import store
+from fastconv.engine.windows import Window, run_windows
 from fastconv.kernels.jit.lookup import tile_kernel
 from fastconv.ndimage.arguments import (
     as_axes,
@@ -22,13 +25,12 @@ from fastconv.ndimage.arguments import (
     as_mode,
     as_number,
     as_origin,
+    as_window,
     for_each,
     spread,
     spread_window,
 )
-from fastconv.ndimage.constants import as_fill, extremes_with_constant, native
-from fastconv.ndimage.outputs import as_output, store
-from fastconv.ndimage.running import Window, as_window, run_windows
+from fastconv.ndimage.outputs import as_output
 
 
 @repeated()

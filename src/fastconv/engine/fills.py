@@ -8,7 +8,7 @@ import numpy as np
 
 from fastconv.engine.arrays import as_operand
 from fastconv.engine.replay import constant, unrepeatable
-from fastconv.ndimage.outputs import store
+from fastconv.engine.storing import store
 
 _BYTE = np.dtype(np.uint8)
 

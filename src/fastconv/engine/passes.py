@@ -13,8 +13,7 @@ from fastconv.engine.conversion import converted, scratch_like
 from fastconv.engine.convolution.separable import Factors, correlate_factors, outer_factors
 from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import constant, repeatable, unrepeatable
-from fastconv.ndimage.arguments import as_mode, as_origin
-from fastconv.ndimage.outputs import (
+from fastconv.engine.storing import (
     SMALLER,
     filter_parts,
     may_overflow,
@@ -43,12 +42,6 @@ _NOTHING = Pass(-1, np.ones(1).tobytes(), "nearest", 0)
 
 # How many weights, largest first, have both of their float32 neighbours tried.
 _CHOICES = 10
-
-
-def as_pass(axis: int, weights: np.ndarray, mode: str, origin: int, keeps_sum: bool = False) -> Pass:
-    origin = as_origin(origin, len(weights), "Invalid origin; origin must satisfy -(len(weights) // 2) <= origin <= "
-                                             "(len(weights)-1) // 2")  # fmt: skip
-    return Pass(axis, np.asarray(weights, np.float64).tobytes(), as_mode(mode), origin, keeps_sum)
 
 
 def filter_axes(array: np.ndarray, passes: tuple[Pass, ...], out: np.ndarray, cval: complex) -> np.ndarray:

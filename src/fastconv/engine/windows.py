@@ -10,12 +10,11 @@ import numpy as np
 from fastconv.engine.arrays import is_target
 from fastconv.engine.boundary import edge_indices, period, source_indices
 from fastconv.engine.conversion import converted, scratch_like
+from fastconv.engine.fills import as_fill, extremes_with_constant, native
+from fastconv.engine.geometry.planes import Planes, as_planes
 from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import constant, note, repeatable, unrepeatable
-from fastconv.kernels import threads as team
-from fastconv.ndimage.arguments import as_index, as_mode, as_origin
-from fastconv.ndimage.constants import as_fill, extremes_with_constant, native
-from fastconv.ndimage.outputs import (
+from fastconv.engine.storing import (
     SMALLER,
     filter_parts,
     may_overflow,
@@ -24,7 +23,7 @@ from fastconv.ndimage.outputs import (
     threads_for,
     working_type,
 )
-from fastconv.ndimage.planes import Planes, as_planes
+from fastconv.kernels import threads as team
 
 # Samples of up to this many columns are folded along the rows: lines this short would not fill vectors.
 _NARROW = 16
@@ -44,13 +43,6 @@ class Window(NamedTuple):
     """One of boundary.py's."""
     begin: int
     """How many samples of the window precede the output's own position."""
-
-
-def as_window(axis: int, size: Any, mode: Any, origin: Any) -> Window:
-    size = as_index("size", size)
-    if size < 1:
-        raise RuntimeError(f"size={size}: incorrect filter size, expected at least 1")
-    return Window(axis, size, as_mode(mode), size // 2 + as_origin(origin, size, "invalid origin"))
 
 
 # The window along an axis that is not filtered: the output's own position.
