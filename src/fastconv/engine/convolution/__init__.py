@@ -14,6 +14,7 @@ from fastconv.engine.convolution.base import Strategy, sum_error
 from fastconv.engine.convolution.direct import Direct
 from fastconv.engine.convolution.fft import Fft
 from fastconv.engine.convolution.im2col import Im2col
+from fastconv.engine.convolution.im2row import Im2row
 from fastconv.engine.convolution.implicit import Implicit
 from fastconv.engine.convolution.reference import Reference
 from fastconv.engine.convolution.separable import Separable
@@ -28,6 +29,7 @@ DEFAULT_FLOAT32_TOLERANCE = 1e-5
 
 STRATEGIES: list[Strategy] = [
     Implicit(),
+    Im2row(),
     Winograd(2),
     Winograd(3),
     Winograd(4),

@@ -121,6 +121,13 @@ static inline int64_t NAME(tile_columns)(int64_t left)
     return columns < left ? columns : left;
 }
 
+/* The first column of a panel of a right operand of `width` columns in whole vectors, by tile_columns' rule. */
+static inline int64_t NAME(panel_first)(int64_t panel, int64_t width)
+{
+    const int64_t first = panel * NR < width ? panel * NR : width;
+    return NV == 3 && panel > 0 && width - first == LANES ? first - LANES : first;
+}
+
 #define PACK_LEFT_ARGUMENTS(X)                   \
     X(M)      /* rows of the operand */          \
     X(K)      /* steps, which are its columns */ \

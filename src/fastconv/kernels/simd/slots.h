@@ -11,6 +11,8 @@
 
 #include "implicit.h"
 
+#include "im2row.h"
+
 #include "weight_gradient.h"
 
 #include "winograd.h"
@@ -44,6 +46,8 @@
     X(inner, INNER_ARGUMENTS, 0, 0)                                                   \
     X(pack_left, PACK_LEFT_ARGUMENTS, 0, NAME(pack_left_packed))                      \
     X(implicit, IMPLICIT_ARGUMENTS, NAME(implicit_scratch), 0)                        \
+    X(pack_columns, PACK_COLUMNS_ARGUMENTS, 0, NAME(pack_columns_packed))             \
+    X(im2row, IM2ROW_ARGUMENTS, NAME(im2row_scratch), 0)                              \
     X(rolling, SWEEP_ARGUMENTS, 0, 0)                                                 \
     X(separable, SEPARABLE_ARGUMENTS, NAME(separable_scratch), 0)                     \
     X(weight_gradient, WEIGHT_GRADIENT_ARGUMENTS, NAME(weight_gradient_scratch), 0)   \

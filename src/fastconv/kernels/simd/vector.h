@@ -16,3 +16,31 @@ static inline void NAME(store)(REAL *p, VECTOR v) { *(NAME(unaligned) *)p = v; }
 
 /* x - 0 is x for every x, including signed zeros and NaN, and compiles to a single broadcast. */
 static inline VECTOR NAME(broadcast)(REAL x) { return x - (VECTOR){0}; }
+
+/* Four neighbouring values. */
+typedef REAL NAME(quad) __attribute__((vector_size(4 * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
+
+/* Turn four rows of four values into columns. */
+static inline __attribute__((always_inline)) void NAME(turn_quads)(NAME(quad) row[4])
+{
+    const NAME(quad) ab01 = SHUFFLE(row[0], row[1], 0, 4, 1, 5), ab23 = SHUFFLE(row[0], row[1], 2, 6, 3, 7);
+    const NAME(quad) cd01 = SHUFFLE(row[2], row[3], 0, 4, 1, 5), cd23 = SHUFFLE(row[2], row[3], 2, 6, 3, 7);
+    row[0] = SHUFFLE(ab01, cd01, 0, 1, 4, 5);
+    row[1] = SHUFFLE(ab01, cd01, 2, 3, 6, 7);
+    row[2] = SHUFFLE(ab23, cd23, 0, 1, 4, 5);
+    row[3] = SHUFFLE(ab23, cd23, 2, 3, 6, 7);
+}
+
+/* target[i][j] = source[j][i] for i, j < 4; rows are `from` and `to` apart. */
+static inline __attribute__((always_inline)) void NAME(transpose)(const REAL *source, int64_t from, REAL *target,
+                                                                  int64_t to)
+{
+    NAME(quad) row[4];
+    UNROLL
+    for (int i = 0; i < 4; i++)
+        row[i] = *(const NAME(quad) *)(source + i * from);
+    NAME(turn_quads)(row);
+    UNROLL
+    for (int i = 0; i < 4; i++)
+        *(NAME(quad) *)(target + i * to) = row[i];
+}

@@ -139,22 +139,6 @@ static inline __attribute__((always_inline)) void NAME(transform_out)(
 /* Values per cache line, for prefetching. */
 #define LINE ((int64_t)(CACHE_LINE / sizeof(REAL)))
 
-typedef REAL NAME(quad) __attribute__((vector_size(4 * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
-
-/* target[i][j] = source[j][i] for i, j < 4; rows are `from` and `to` apart. */
-static inline __attribute__((always_inline)) void NAME(transpose)(const REAL *source, int64_t from, REAL *target,
-                                                                  int64_t to)
-{
-    const NAME(quad) a = *(NAME(quad) *)source, b = *(NAME(quad) *)(source + from);
-    const NAME(quad) c = *(NAME(quad) *)(source + 2 * from), d = *(NAME(quad) *)(source + 3 * from);
-    const NAME(quad) ab01 = SHUFFLE(a, b, 0, 4, 1, 5), ab23 = SHUFFLE(a, b, 2, 6, 3, 7);
-    const NAME(quad) cd01 = SHUFFLE(c, d, 0, 4, 1, 5), cd23 = SHUFFLE(c, d, 2, 6, 3, 7);
-    *(NAME(quad) *)target = SHUFFLE(ab01, cd01, 0, 1, 4, 5);
-    *(NAME(quad) *)(target + to) = SHUFFLE(ab01, cd01, 2, 3, 6, 7);
-    *(NAME(quad) *)(target + 2 * to) = SHUFFLE(ab23, cd23, 0, 1, 4, 5);
-    *(NAME(quad) *)(target + 3 * to) = SHUFFLE(ab23, cd23, 2, 3, 6, 7);
-}
-
 /* The rows that a block of tiles reads, with the zeros around the image. Each is split by the phase of its columns
  * modulo m, so that the values that neighbouring tiles read at one point are side by side: point (i, j) of tile (r, q)
  * is at
@@ -276,13 +260,6 @@ static inline __attribute__((always_inline)) void NAME(transform_tiles_in)(
             }
         }
     }
-}
-
-/* The first channel of a panel, of `width` channels in whole vectors; tile_columns decides how wide panels are. */
-static inline int64_t NAME(panel_first)(int64_t panel, int64_t width)
-{
-    const int64_t first = panel * NR < width ? panel * NR : width;
-    return NV == 3 && panel > 0 && width - first == LANES ? first - LANES : first;
 }
 
 /* The offset of a panel's U, in values of one point. */

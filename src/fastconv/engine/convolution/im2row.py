@@ -1,0 +1,151 @@
+"""Implicit im2row: a matrix product whose rows are output positions, packed from the image, and columns are filters.
+
+Small maps have too few positions to fill the tiles of `implicit`, whose columns they are. Here they are rows, of which
+a tile needs few, and filters fill the tiles. Rows are packed once for all filters, whatever the stride.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+
+import numpy as np
+
+from fastconv.engine.arrays import as_contiguous
+from fastconv.engine.convolution.base import (
+    PreparesFirst,
+    element_strides,
+    refuse_unless_real_2d,
+    share_panels,
+    sum_error,
+    window,
+)
+from fastconv.engine.epilogue import Epilogue
+from fastconv.engine.geometry import REMEMBERED, ConvGeometry
+from fastconv.engine.launch import Launch
+from fastconv.engine.plan import SumsDirectly
+from fastconv.engine.rates import rates, ratios
+from fastconv.kernels import threads as team
+
+# Steps of a block of the reduction, whose sums are added up; a panel of filters of so many steps stays in L1.
+_STEPS = 256
+
+# Positions of a block: rows for each panel of filters that is read. From 48 to 400 measured alike.
+_ROWS = 96
+
+# Filters of a block if threads share them.
+_BLOCK_FILTERS = 96
+
+# Seconds to pack a step of a row of MR positions: neighbouring values, or values that are apart; and one of filters.
+_NEAR_SECONDS, _APART_SECONDS, _FILTER_SECONDS = 0.6e-9, 1.6e-9, 1.2e-9
+
+# Seconds per output to write it in its place.
+_PLACE_SECONDS = 0.5e-9
+
+
+def _steps(g: ConvGeometry) -> int:
+    return min(_STEPS, g.reduction)
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _launch(
+    g: ConvGeometry,
+    dtype: np.dtype,
+    threads: int,
+    strides: tuple[int, int, int, int] = (0, 0, 0, 0),
+    out_strides: tuple[int, int, int] = (0, 0, 0),
+    activation: int = 0,
+) -> Launch:
+    """The launch for images with these strides, and an output with those from image, channel and position to the next.
+
+    All are in elements.
+    """
+    from fastconv.kernels.slots import MR, NR, arguments
+
+    nr, positions = NR[dtype.itemsize], g.n * g.positions
+    panels = -(-(g.oc // g.g) // nr)
+    rows = -(-positions // max(-(-positions // _ROWS), min(threads, positions // (4 * MR))) // MR) * MR
+    blocks = -(-positions // rows)
+    block_panels = share_panels(panels, -(-_BLOCK_FILTERS // nr), g.g * blocks, threads)
+    out_image, out_plane, out_position = out_strides
+    ints = arguments("im2row")(
+        **window(g, strides),
+        kc=_steps(g),
+        rows=rows,
+        blocks=blocks,
+        block_panels=block_panels,
+        channel_blocks=-(-panels // block_panels),
+        activation=activation,
+        out_image=out_image,
+        out_plane=out_plane,
+        out_position=out_position,
+    )
+    return Launch.of("im2row", dtype, ints, g.g * blocks * ints.channel_blocks)
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _packing(g: ConvGeometry, dtype: np.dtype) -> tuple[Launch, int]:
+    """How filters are packed (`pack_columns` in kernels/simd/im2row.h), and their bytes."""
+    from fastconv.kernels.slots import NR, arguments, packed
+
+    panels = -(-(g.oc // g.g) // NR[dtype.itemsize])
+    ints = arguments("pack_columns")(M=g.oc // g.g, C=g.ic // g.g, taps=g.taps, kc=_steps(g), panels=panels)
+    return Launch.of("pack_columns", dtype, ints, g.g * panels), g.g * packed("pack_columns", dtype, ints)
+
+
+def _joined(g: ConvGeometry, x: np.ndarray) -> ConvGeometry:
+    """A 1×1 kernel sees one row of positions if the rows of the image follow each other."""
+    if g.taps == 1 and max(g.stride) == 1 and not any(map(any, g.padding)) and x.strides[2] == g.iw * x.strides[3]:
+        return replace(g, extent=(1, g.positions))
+    return g
+
+
+class Im2row(SumsDirectly, PreparesFirst):
+    name = "im2row"
+
+    def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
+        return refuse_unless_real_2d(geometry, dtype)
+
+    def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        from fastconv.kernels.slots import LANES, MR
+
+        g, lanes = geometry, LANES[dtype.itemsize]
+        rows = -(-g.n * g.positions // MR)
+        # A tile of few rows waits for its multiply-adds, as one of a single vector does.
+        vectors = max(3, -(-(g.oc // g.g) // lanes))
+        products = 2 * g.g * rows * MR * vectors * lanes * g.reduction / rates().flops(dtype.itemsize)
+        near = g.sw <= 2 and (g.ow >= 4 * MR or (g.taps == 1 and max(g.stride) == 1))
+        packed = g.g * rows * g.reduction * (_NEAR_SECONDS if near else _APART_SECONDS)
+        placed = g.n * g.oc * g.positions * _PLACE_SECONDS
+        return 3e-6 + 1.04 * products + (packed + placed) / ratios().l2 * dtype.itemsize / 4
+
+    def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        values = geometry.oc * geometry.reduction
+        return 3e-6 + values * max(_FILTER_SECONDS / ratios().l2, dtype.itemsize / rates().memory)
+
+    def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        return sum_error(geometry, dtype, _steps(geometry))
+
+    def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
+        return threads * _launch(geometry, dtype, threads).scratch + _packing(geometry, dtype)[1]
+
+    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
+        launch, size = _packing(geometry, weight.dtype)
+        packed = team.aligned_empty(size // weight.itemsize, weight.dtype)
+        launch.run((as_contiguous(weight), packed), threads)
+        return packed
+
+    def run(
+        self,
+        geometry: ConvGeometry,
+        x: np.ndarray,
+        prepared: np.ndarray,
+        out: np.ndarray,
+        epilogue: Epilogue,
+        threads: int,
+        max_workspace: int,
+    ) -> None:
+        image, plane, _, position = element_strides(out)
+        g, placed = _joined(geometry, x), (image, plane, position)
+        launch = _launch(g, x.dtype, threads, element_strides(x), placed, epilogue.activation)
+        launch.run((x, prepared, epilogue.bias, out), threads, (epilogue.parameter,))

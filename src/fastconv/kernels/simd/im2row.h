@@ -1,0 +1,253 @@
+/* Implicit im2row: a convolution as a matrix product whose rows are output positions, and whose columns are filters.
+ *
+ *   out[p, m] = epilogue(sum_k x[c, r * sh - pt + i * dh, q * sw - pl + j * dw] * weight[m, k]),  k = (i, j, c)
+ *
+ * implicit.h has it the other way around: its columns are positions, of which small maps have too few to fill tiles. A
+ * position here is one row of MR, and positions follow each other across the images of a batch. Their values are packed
+ * from the image, whatever its strides, once per block of kc steps; a panel of filters is in L1 while all of these rows
+ * are multiplied with it. Sums are (p, m)-ordered like channels-last images; `place_rows` writes them to planes.
+ */
+#define PACK_COLUMNS_ARGUMENTS(X)         \
+    X(M)      /* filters of a group */    \
+    X(C)      /* channels of a group */   \
+    X(taps)   /* positions of a filter */ \
+    X(kc)     /* steps of a block */      \
+    X(panels) /* panels of a group */
+ARGUMENTS(PackColumns, PACK_COLUMNS_ARGUMENTS);
+
+/* Bytes of the packed filters of a group. */
+static int64_t NAME(pack_columns_packed)(const int64_t *ints)
+{
+    const PackColumns *a = (const PackColumns *)ints;
+    return a->C * a->taps * a->panels * NR * sizeof(REAL);
+}
+
+/* Pack filters (groups * M, C, taps) into blocks of kc steps k = (tap, c), each made of panels of NR filters. Filters
+ * past M are zeros. Tile: one panel. arrays: weight, packed. */
+static void NAME(pack_columns)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
+                               int64_t worker)
+{
+    const PackColumns *a = (const PackColumns *)ints;
+    const int64_t K = a->C * a->taps, panels = a->panels;
+    for (int64_t tile = begin; tile < end; tile++) {
+        const int64_t group = tile / panels, panel = tile % panels;
+        const int64_t width = NAME(ceil_div)(a->M, LANES) * LANES;
+        const int64_t start = NAME(panel_first)(panel, width), past = NAME(panel_first)(panel + 1, width);
+        const int64_t columns = past < a->M ? past - start : a->M - start;
+        const REAL *source = (const REAL *)arrays[0] + (group * a->M + start) * K;
+        for (int64_t k0 = 0; k0 < K; k0 += a->kc) {
+            if (stops(arrays, worker))
+                return;
+            const int64_t steps = K - k0 < a->kc ? K - k0 : a->kc;
+            REAL *target = (REAL *)arrays[1] + ((group * K + k0) * panels + panel * steps) * NR;
+            for (int64_t k = k0; k < k0 + steps; k++, target += NR) {
+                const REAL *first = source + k % a->C * a->taps + k / a->C;
+                for (int64_t j = 0; j < NR; j++)
+                    target[j] = j < columns ? first[j * K] : 0;
+            }
+        }
+    }
+}
+
+#define IM2ROW_ARGUMENTS(X)                                                    \
+    WINDOW_FIELDS(X)                                                           \
+    X(kc)             /* steps of a block of the reduction */                  \
+    X(rows)           /* positions of a block: a multiple of MR, or all */     \
+    X(blocks)         /* blocks of positions */                                \
+    X(block_panels)   /* panels of a block of filters */                       \
+    X(channel_blocks) /* blocks of filters */                                  \
+    X(activation)     /* code of the activation */                             \
+    X(out_image)      /* values of the output from one image to the next */    \
+    X(out_plane)      /* values of the output from one channel to the next */  \
+    X(out_position)   /* values of the output from one position to the next */
+ARGUMENTS(Im2row, IM2ROW_ARGUMENTS);
+
+typedef struct {
+    REAL *packed; /* rows: groups of MR positions */
+    REAL *sums;   /* of the block, position by position */
+    int64_t *panel_shift; /* of the steps in a panel */
+    int64_t *shift;       /* of the steps in the image */
+    int64_t bytes;
+} NAME(im2row_parts);
+
+static NAME(im2row_parts) NAME(im2row_layout)(const Im2row *a, char *memory)
+{
+    Scratch s = {memory, 0};
+    NAME(im2row_parts) parts;
+    const int64_t groups = (a->rows + MR - 1) / MR;
+    parts.packed = take(&s, groups * MR * a->kc * sizeof(REAL));
+    parts.sums = take(&s, groups * MR * a->block_panels * NR * sizeof(REAL));
+    parts.panel_shift = take(&s, a->kc * sizeof(int64_t));
+    parts.shift = take(&s, a->kc * sizeof(int64_t));
+    parts.bytes = s.bytes;
+    return parts;
+}
+
+static int64_t NAME(im2row_scratch)(const int64_t *ints)
+{ return NAME(im2row_layout)((const Im2row *)ints, 0).bytes; }
+
+/* MR neighbouring values, as many as a step of packed rows has. */
+typedef REAL NAME(step) __attribute__((vector_size(MR * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
+
+/* Every second value from p on; nothing past the last of them is read. */
+static inline NAME(step) NAME(evens)(const REAL *p)
+{
+    const NAME(step) first = *(const NAME(step) *)p, last = *(const NAME(step) *)(p + MR - 1);
+#if MR == 4
+    return SHUFFLE(first, last, 0, 2, 5, 7);
+#else
+    return SHUFFLE(first, last, 0, 2, 4, 6, 9, 11, 13, 15);
+#endif
+}
+
+/* Pack `steps` channels of MR positions, where they are side by side: those at `from`, zeros if that is null. */
+static void NAME(pack_channels)(const REAL *const from[MR], int64_t steps, REAL *target)
+{
+    int64_t c = 0;
+    for (; c + 4 <= steps; c += 4)
+        for (int i = 0; i < MR; i += 4) {
+            NAME(quad) row[4];
+            UNROLL
+            for (int j = 0; j < 4; j++)
+                row[j] = from[i + j] ? *(const NAME(quad) *)(from[i + j] + c) : (NAME(quad)){0};
+            NAME(turn_quads)(row);
+            UNROLL
+            for (int j = 0; j < 4; j++)
+                *(NAME(quad) *)(target + (c + j) * MR + i) = row[j];
+        }
+    for (; c < steps; c++)
+        for (int i = 0; i < MR; i++)
+            target[c * MR + i] = from[i] ? from[i][c] : 0;
+}
+
+/* Pack steps k0 to k1 of MR positions from p on, of which `count` exist: steps of MR values. `shift` says where a step
+ * is, relative to the first one of its position. */
+static void NAME(pack_rows)(const Window *w, const REAL *x, int64_t p, int64_t count, int64_t k0, int64_t k1,
+                            const int64_t *shift, REAL *target)
+{
+    const int64_t icg = w->ic / w->g, positions = w->oh * w->ow, steps = k1 - k0;
+    const REAL *first[MR];
+    int64_t top[MR], left[MR];
+    int whole = count == MR, apart = whole;
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t at = (p + i) % positions, r = at / w->ow;
+        top[i] = r * w->sh - w->pt;
+        left[i] = (at - r * w->ow) * w->sw - w->pl;
+        first[i] = x + (p + i) / positions * w->xn + top[i] * w->xh + left[i] * w->xw;
+        whole = whole && top[i] >= 0 && left[i] >= 0 && top[i] + (w->kh - 1) * w->dh < w->ih &&
+                left[i] + (w->kw - 1) * w->dw < w->iw;
+        apart = apart && first[i] == first[0] + i * w->sw * w->xw;
+    }
+    if (whole && w->xc != 1) {
+        const int64_t distance = apart ? w->sw * w->xw : 0;
+        if (distance == 1)
+            for (int64_t k = 0; k < steps; k++)
+                *(NAME(step) *)(target + k * MR) = *(const NAME(step) *)(first[0] + shift[k]);
+        else if (distance == 2)
+            for (int64_t k = 0; k < steps; k++)
+                *(NAME(step) *)(target + k * MR) = NAME(evens)(first[0] + shift[k]);
+        else
+            for (int64_t k = 0; k < steps; k++)
+                for (int i = 0; i < MR; i++)
+                    target[k * MR + i] = first[i][shift[k]];
+        return;
+    }
+    for (int64_t k = k0; k < k1;) {
+        const int64_t tap = k / icg, c0 = k % icg, c1 = icg - c0 < k1 - k ? icg : c0 + k1 - k;
+        const int64_t down = tap / w->kw * w->dh, across = tap % w->kw * w->dw;
+        const REAL *from[MR];
+        for (int64_t i = 0; i < MR; i++) {
+            const int inside = i < count && top[i] + down >= 0 && top[i] + down < w->ih && left[i] + across >= 0 &&
+                               left[i] + across < w->iw;
+            from[i] = inside ? first[i] + shift[k - k0] : 0;
+        }
+        if (w->xc == 1)
+            NAME(pack_channels)(from, c1 - c0, target);
+        else
+            for (int64_t i = 0; i < MR; i++)
+                for (int64_t c = 0; c < c1 - c0; c++)
+                    target[c * MR + i] = from[i] ? from[i][c * w->xc] : 0;
+        target += (c1 - c0) * MR;
+        k += c1 - c0;
+    }
+}
+
+/* Write `rows` sums of filters m0 to m1, `ld` apart from position to position, to planes. */
+static void NAME(place_rows)(const REAL *sums, int64_t ld, int64_t rows, int64_t channels, REAL *out, int64_t plane)
+{
+    int64_t i = 0;
+    for (; i + 4 <= rows; i += 4) {
+        int64_t m = 0;
+        for (; m + 4 <= channels; m += 4)
+            NAME(transpose)(sums + i * ld + m, ld, out + m * plane + i, plane);
+        for (; m < channels; m++)
+            for (int j = 0; j < 4; j++)
+                out[m * plane + i + j] = sums[(i + j) * ld + m];
+    }
+    for (; i < rows; i++)
+        for (int64_t m = 0; m < channels; m++)
+            out[m * plane + i] = sums[i * ld + m];
+}
+
+/* Tile: a block of positions, of all images, for a block of filters of a group. arrays: x, packed weight
+ * (pack_columns), bias or null, out, scratch. scalars: the activation's parameter. */
+static void NAME(im2row)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
+                         int64_t worker)
+{
+    const Im2row *a = (const Im2row *)ints;
+    const Window *w = (const Window *)ints;
+    const int64_t icg = w->ic / w->g, ocg = w->oc / w->g, K = icg * w->kh * w->kw, kc = a->kc;
+    const int64_t panels = (ocg + NR - 1) / NR, width = NAME(ceil_div)(ocg, LANES) * LANES;
+    const int64_t positions = w->oh * w->ow, ld = a->block_panels * NR;
+    const NAME(im2row_parts) own = NAME(im2row_layout)(a, (char *)arrays[4] + worker * NAME(im2row_scratch)(ints));
+    for (int64_t k = 0; k < kc; k++)
+        own.panel_shift[k] = k * NR;
+    for (int64_t tile = begin; tile < end; tile++) {
+        const int64_t p0 = tile % a->blocks * a->rows, rest = w->n * positions - p0;
+        const int64_t rows = rest < a->rows ? rest : a->rows;
+        const int64_t panel0 = tile / a->blocks % a->channel_blocks * a->block_panels;
+        const int64_t panel1 = panel0 + a->block_panels < panels ? panel0 + a->block_panels : panels;
+        const int64_t g = tile / (a->blocks * a->channel_blocks);
+        const int64_t m0 = NAME(panel_first)(panel0, width), past = NAME(panel_first)(panel1, width);
+        const int64_t m1 = past < ocg ? past : ocg;
+        const REAL *x = (const REAL *)arrays[0] + g * icg * w->xc;
+        for (int64_t k0 = 0; k0 < K; k0 += kc) {
+            const int64_t k1 = k0 + kc < K ? k0 + kc : K, steps = k1 - k0;
+            for (int64_t k = k0; k < k1; k++) {
+                const int64_t tap = k / icg;
+                own.shift[k - k0] = k % icg * w->xc + tap / w->kw * w->dh * w->xh + tap % w->kw * w->dw * w->xw;
+            }
+            for (int64_t i = 0; i < rows; i += MR)
+                NAME(pack_rows)(w, x, p0 + i, rows - i < MR ? rows - i : MR, k0, k1, own.shift, own.packed + i * steps);
+            const REAL *block = (const REAL *)arrays[1] + (g * K + k0) * panels * NR;
+            for (int64_t panel = panel0; panel < panel1; panel++) {
+                if (stops(arrays, worker))
+                    return;
+                const int64_t start = NAME(panel_first)(panel, width);
+                const int64_t columns = NAME(panel_first)(panel + 1, width) - start;
+                for (int64_t i = 0; i < rows; i += MR)
+                    NAME(gemm_tile)(rows - i < MR ? rows - i : MR, columns, steps, own.packed + i * steps,
+                                    block + panel * steps * NR, own.panel_shift, own.sums + i * ld + start - m0,
+                                    ld, k0 > 0, 0);
+            }
+        }
+        const REAL *bias = arrays[2] ? (const REAL *)arrays[2] + g * ocg : 0;
+        for (int64_t i = 0, run; i < rows; i += run) {
+            const int64_t at = (p0 + i) % positions;
+            run = positions - at < rows - i ? positions - at : rows - i;
+            REAL *out = (REAL *)arrays[3] + (p0 + i) / positions * a->out_image + (g * ocg + m0) * a->out_plane + at * a->out_position;
+            const REAL *sums = own.sums + i * ld;
+            if (a->out_plane == 1)
+                for (int64_t j = 0; j < run; j++) {
+                    for (int64_t m = 0; m < m1 - m0; m++)
+                        out[j * a->out_position + m] = bias ? sums[j * ld + m] + bias[m0 + m] : sums[j * ld + m];
+                    NAME(epilogue)(out + j * a->out_position, m1 - m0, 0, 0, a->activation, scalars[0]);
+                }
+            else {
+                NAME(place_rows)(sums, ld, run, m1 - m0, out, a->out_plane);
+                for (int64_t m = m0; m < m1; m++)
+                    NAME(epilogue)(out + (m - m0) * a->out_plane, run, bias, m, a->activation, scalars[0]);
+            }
+        }
+    }
+}
