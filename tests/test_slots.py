@@ -65,6 +65,10 @@ CALLS = {
     "inner": lambda dtype: nn.linear(values(dtype, 5, 33), values(dtype, 17, 33), values(dtype, 17)),
     "pack_left": convolutions("implicit", ((1, 9, 9, 13), (17, 9, 1, 1))),
     "implicit": convolutions("implicit", ((2, 3, 9, 13), (5, 3, 3, 3)), ((1, 17, 31, 7), (9, 17, 5, 5)), padding=2),
+    "pack_columns": convolutions("im2row", ((1, 9, 9, 13), (29, 9, 1, 1))),
+    "im2row": convolutions(
+        "im2row", ((2, 3, 9, 13), (5, 3, 3, 3)), ((1, 17, 31, 7), (33, 17, 2, 2)), padding=1, stride=2
+    ),
     "rolling": convolutions("direct", ((1, 6, 14, 14), (6, 1, 3, 3)), groups=6, padding=1),
     "separable": convolutions("separable", ((1, 2, 9, 65), (3, 2, 5, 3)), ((2, 1, 31, 17), (1, 1, 9, 9)), padding=2),
     "weight_gradient": weight_gradients(33),

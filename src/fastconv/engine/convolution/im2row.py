@@ -64,7 +64,9 @@ def _launch(
 
     nr, positions = NR[dtype.itemsize], g.n * g.positions
     panels = -(-(g.oc // g.g) // nr)
-    rows = -(-positions // max(-(-positions // _ROWS), min(threads, positions // (4 * MR))) // MR) * MR
+    # At least four register tiles per thread, or their filters would be read for too few products.
+    shares = max(1, -(-positions // _ROWS), min(threads, positions // (4 * MR)))
+    rows = max(MR, -(-positions // shares // MR) * MR)
     blocks = -(-positions // rows)
     block_panels = share_panels(panels, -(-_BLOCK_FILTERS // nr), g.g * blocks, threads)
     out_image, out_plane, out_position = out_strides
