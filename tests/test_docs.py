@@ -5,10 +5,10 @@ import importlib
 import inspect
 import pkgutil
 
-import fastconv.kernels.threads
 import pytest
 
 import fastconv
+import fastconv.kernels.threads
 
 MODULES = sorted(
     module.name

@@ -4,7 +4,6 @@ from math import prod
 
 import numpy as np
 import pytest
-from fastconv.kernels.slots import LANES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +11,7 @@ from fastconv.engine.convolution import fft
 from fastconv.engine.convolution.base import DEFAULT_MAX_WORKSPACE
 from fastconv.engine.epilogue import Epilogue
 from fastconv.engine.geometry import ConvGeometry
+from fastconv.kernels.slots import LANES
 
 # Every product of 16 and of 2, 3 and 5 up to here has its own order of passes.
 EXTENTS = sorted({fft._next_fast(extent) for extent in range(1, 641)})

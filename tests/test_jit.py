@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fastconv.kernels.threads import run_tiles
 
 import fastconv
 from fastconv.engine import pooling as pool_plan
 from fastconv.kernels import shield
 from fastconv.kernels.jit import executable, store
 from fastconv.kernels.jit import lookup as jit
+from fastconv.kernels.threads import run_tiles
 
 F4 = np.dtype("f4")
 

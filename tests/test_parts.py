@@ -10,7 +10,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from fastconv.kernels.slots import LANES, MR, NR
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -21,6 +20,7 @@ from fastconv.engine.convolution3d import CONVOLUTION_3D
 from fastconv.engine.epilogue import PLAIN
 from fastconv.engine.gradients import INPUT_GRADIENT, WEIGHT_GRADIENT
 from fastconv.engine.plan import Part, Plan
+from fastconv.kernels.slots import LANES, MR, NR
 from fastconv.lab.oracles import ORACLES, deviation, max_error
 
 KINDS = {kind.name: kind for kind in (CONVOLUTION_3D, INPUT_GRADIENT, WEIGHT_GRADIENT)}

@@ -12,13 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from fastconv.kernels.slots import arguments
 
 import fastconv
 from calls import FAMILIES, call
 from fastconv import grad, ndimage, nn, signal
 from fastconv.engine.launch import Launch
 from fastconv.engine.replay import repeatable, repeated, unrepeatable
+from fastconv.kernels.slots import arguments
 from fastconv.nn.arguments import launched
 
 SEEDS = 12  # those of test_guards.py, so that both need the same kernels

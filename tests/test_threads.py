@@ -15,11 +15,11 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from fastconv.kernels.threads import run_tiles
 
 import fastconv
 from cases import CASES, OF_3X3, normals
 from fastconv.kernels import threads as team
+from fastconv.kernels.threads import run_tiles
 
 F4 = np.float32
 STRATEGIES = tuple(strategy.name for strategy in OF_3X3)

@@ -7,6 +7,7 @@ It runs on the strategies of `conv2d` and on the matrix micro-kernels (engine/gr
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,9 @@ __all__ = [
     "conv3d_weight",
     "conv_bias",
 ]
+
+# Stride, padding, dilation and groups, in the order of the arguments.
+_Window: TypeAlias = tuple[int | Sequence[int], Padding, int | Sequence[int], int]
 
 
 @repeated()
@@ -267,10 +271,13 @@ def conv_bias(grad_output: npt.ArrayLike) -> np.ndarray:
     if not 3 <= grad_output.ndim <= 5:
         raise GeometryError(f"grad_output of shape {grad_output.shape}: expected (N, OC, *extent), 3 to 5 axes")
     axes = (0, *range(2, grad_output.ndim))
-    return as_operand(grad_output, dtype).sum(axis=axes, dtype=np.float64).astype(dtype)
+    sums: np.ndarray = as_operand(grad_output, dtype).sum(axis=axes, dtype=np.float64)
+    return sums.astype(dtype)
 
 
-def _geometry(ndim: int, x_shape, weight_shape, grad_output: np.ndarray, window) -> ConvGeometry:
+def _geometry(
+    ndim: int, x_shape: tuple[int, ...], weight_shape: tuple[int, ...], grad_output: np.ndarray, window: _Window
+) -> ConvGeometry:
     """The convolution to differentiate, 2-D or 3-D; checks the shape of `grad_output`."""
     if len(weight_shape) != ndim + 2:
         raise GeometryError(f"weight of shape {weight_shape}: expected {ndim + 2} axes (oc, ic / groups, *kernel)")
@@ -282,7 +289,15 @@ def _geometry(ndim: int, x_shape, weight_shape, grad_output: np.ndarray, window)
     return geometry.as_2d()
 
 
-def _input(ndim, input_size, weight, grad_output, window, tolerance, num_threads) -> np.ndarray:
+def _input(
+    ndim: int,
+    input_size: Sequence[int],
+    weight: npt.ArrayLike,
+    grad_output: npt.ArrayLike,
+    window: _Window,
+    tolerance: float | None,
+    num_threads: int | None,
+) -> np.ndarray:
     """`conv1d_input`, `conv2d_input` and `conv3d_input`."""
     shape = checked_shape("input_size", input_size)
     weight, grad_output = as_array("weight", weight), as_array("grad_output", grad_output)
@@ -295,7 +310,14 @@ def _input(ndim, input_size, weight, grad_output, window, tolerance, num_threads
     return repeatable(out)
 
 
-def _weight(ndim, x, weight_size, grad_output, window, num_threads) -> np.ndarray:
+def _weight(
+    ndim: int,
+    x: npt.ArrayLike,
+    weight_size: Sequence[int],
+    grad_output: npt.ArrayLike,
+    window: _Window,
+    num_threads: int | None,
+) -> np.ndarray:
     """`conv1d_weight`, `conv2d_weight` and `conv3d_weight`."""
     shape = checked_shape("weight_size", weight_size)
     x, grad_output = as_array("x", x), as_array("grad_output", grad_output)

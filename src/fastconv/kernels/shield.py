@@ -16,20 +16,22 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from types import ModuleType
-from typing import Any
+from typing import TypeVar
+
+_Result = TypeVar("_Result")
 
 # One piece of work at a time, and no fork in the middle of one: the child would inherit it half done.
 _working = threading.RLock()
 os.register_at_fork(before=_working.acquire, after_in_parent=_working.release, after_in_child=_working.release)
 
 
-def shielded(work: Callable[[], Any]) -> Any:
+def shielded(work: Callable[[], _Result]) -> _Result:
     """Return ``work()``, which is completed even if the call is interrupted."""
     if threading.current_thread() is not threading.main_thread():
         with _working:
             return work()
     _let_others_import()
-    results: list[Any] = []
+    results: list[_Result] = []
     errors: list[BaseException] = []
     done = threading.Event()
 

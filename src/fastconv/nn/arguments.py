@@ -51,7 +51,11 @@ def result_like(shape: Sequence[int], dtype: np.dtype, out: np.ndarray | None) -
 
 
 def launched(
-    launch: Launch, x: np.ndarray, result: np.ndarray, others: tuple = (), scalars: tuple[float, ...] = ()
+    launch: Launch,
+    x: np.ndarray,
+    result: np.ndarray,
+    others: tuple[np.ndarray | None, ...] = (),
+    scalars: tuple[float, ...] = (),
 ) -> np.ndarray:
     """`result`, once a kernel has read `x` and `others` and written all its values; it may be `x`, or overlap it."""
     source = as_contiguous(x)

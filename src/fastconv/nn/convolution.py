@@ -240,7 +240,21 @@ def conv3d(
     )
 
 
-def _conv(ndim, x, weight, bias, stride, padding, dilation, groups, activation, strategy, tolerance, num_threads, out):
+def _conv(
+    ndim: int,
+    x: npt.ArrayLike,
+    weight: npt.ArrayLike,
+    bias: npt.ArrayLike | None,
+    stride: int | Sequence[int],
+    padding: Padding,
+    dilation: int | Sequence[int],
+    groups: int,
+    activation: Activation,
+    strategy: str,
+    tolerance: float | None,
+    num_threads: int | None,
+    out: np.ndarray | None,
+) -> np.ndarray:
     """`conv1d`, `conv2d` and `conv3d`: make operands of the arrays, look up the plan, run it."""
     geometry, shape, x, weight, epilogue = conv_operands(
         ndim, x, weight, bias, stride, padding, dilation, groups, activation

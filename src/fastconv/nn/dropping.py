@@ -131,7 +131,16 @@ def random_dropout(
 
 
 @quiet
-def _dropped(x, rate, mean_rate, training, scale_at, rng, return_mask, out):
+def _dropped(
+    x: npt.ArrayLike,
+    rate: float,
+    mean_rate: float,
+    training: bool,
+    scale_at: str,
+    rng: np.random.Generator,
+    return_mask: bool,
+    out: np.ndarray | None,
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """`dropout` at the `rate` drawn for this call, from a distribution with mean `mean_rate`."""
     at_test = checked_choice("scale_at", scale_at, "training", "test")
     x, result = operand_and_result(x, out)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 
 from fastconv.engine.arrays import as_array, as_operand, checked_out, common_float, is_target
 from fastconv.engine.epilogue import PLAIN, Activation, Epilogue, parse_activation
@@ -33,13 +34,23 @@ def _geometry(
 
 
 def conv_operands(
-    ndim, x, weight, bias, stride, padding, dilation, groups, activation
+    ndim: int,
+    x: npt.ArrayLike,
+    weight: npt.ArrayLike,
+    bias: npt.ArrayLike | None,
+    stride: int | Sequence[int],
+    padding: Padding,
+    dilation: int | Sequence[int],
+    groups: int,
+    activation: Activation,
 ) -> tuple[ConvGeometry, tuple[int, ...], np.ndarray, np.ndarray, Epilogue]:
     """Check the arguments of a convolution; returns its geometry, the shape of the result, and arrays for kernels."""
     x, weight = as_array("x", x), as_array("weight", weight)
     bias = None if bias is None else as_array("bias", bias)
     dtype = common_float(x=x, weight=weight, bias=bias)
     window = (stride, padding, dilation, groups)
+    lookup: Callable[..., tuple[ConvGeometry, tuple[int, ...]]]
+    key: Sequence[object]
     try:
         lookup, key = _geometry, [value if type(value) is int else exact(value) for value in window]
     except TypeError:  # not hashable: building the geometry names the argument that is wrong

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,10 @@ from fastconv.errors import GeometryError
 from fastconv.nn.operands import checked_epilogue, delivered, result_and_target
 
 __all__ = ["conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
+
+_PerAxis: TypeAlias = int | Sequence[int]
+# Stride, padding, output padding, groups and dilation, in the order of the arguments.
+_Window: TypeAlias = tuple[_PerAxis, _PerAxis, _PerAxis, int, _PerAxis]
 
 
 @repeated()
@@ -178,7 +183,17 @@ def conv_transpose3d(
     return _conv_transpose(3, x, weight, bias, window, activation, tolerance, num_threads, out)
 
 
-def _conv_transpose(ndim, x, weight, bias, window, activation, tolerance, num_threads, out):
+def _conv_transpose(
+    ndim: int,
+    x: npt.ArrayLike,
+    weight: npt.ArrayLike,
+    bias: npt.ArrayLike | None,
+    window: _Window,
+    activation: Activation,
+    tolerance: float | None,
+    num_threads: int | None,
+    out: np.ndarray | None,
+) -> np.ndarray:
     """`conv_transpose1d`, `2d` and `3d`: the adjoint of the convolution whose output has the shape of `x`."""
     x, weight = as_array("x", x), as_array("weight", weight)
     bias = None if bias is None else as_array("bias", bias)

@@ -43,7 +43,7 @@ def writable_directory() -> str | None:
     return private.first_writable(_candidates())
 
 
-def contents(directory: str) -> list[os.DirEntry]:
+def contents(directory: str) -> list[os.DirEntry[str]]:
     """The kernels in a directory, most recently used first."""
     with os.scandir(directory) as entries:
         kernels = [entry for entry in entries if entry.name.endswith(_SUFFIX)]
@@ -114,7 +114,7 @@ def _candidates() -> list[str]:
     return [os.path.join(place, "fastconv-kernels") for place in places]
 
 
-def _last_use(entry: os.DirEntry) -> float:
+def _last_use(entry: os.DirEntry[str]) -> float:
     try:
         return entry.stat().st_mtime
     except OSError:  # dropped by another process

@@ -1,0 +1,33 @@
+from typing import Protocol
+
+import numpy.typing as npt
+
+class Arguments(tuple[int, ...]):
+    """A kernel's integers: a named tuple, whose fields its header in C lists."""
+
+    _fields: tuple[str, ...]
+    def __getattr__(self, field: str) -> int: ...
+    def _replace(self, **fields: int) -> Arguments: ...
+    def _asdict(self) -> dict[str, int]: ...
+
+class ArgumentsOf(Protocol):
+    """The type of one kernel's `Arguments`."""
+
+    _fields: tuple[str, ...]
+    def __call__(self, **fields: int) -> Arguments: ...
+
+CACHE_LINE: int
+VECTOR_BYTES: int
+MR: int
+LANES: dict[int, int]
+NR: dict[int, int]
+MOST_SHARING: int
+AXES: dict[tuple[int, int], int]
+ABREAST: int
+SOFTMAX_COLUMNS: int
+
+def kernel(name: str, dtype: npt.DTypeLike) -> int: ...
+def arguments(name: str) -> ArgumentsOf: ...
+def scratch(name: str, dtype: npt.DTypeLike, ints: tuple[int, ...]) -> int: ...
+def packed(name: str, dtype: npt.DTypeLike, ints: tuple[int, ...]) -> int: ...
+def kernels() -> tuple[tuple[str, str], ...]: ...

@@ -1,0 +1,1 @@
+DIVIDE: dict[str, int]
