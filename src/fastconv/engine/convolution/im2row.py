@@ -119,7 +119,7 @@ class Im2row(SumsDirectly, PreparesFirst):
         near = g.sw <= 2 and (g.ow >= 4 * MR or (g.taps == 1 and max(g.stride) == 1))
         packed = g.g * rows * g.reduction * (_NEAR_SECONDS if near else _APART_SECONDS)
         placed = g.n * g.oc * g.positions * _PLACE_SECONDS
-        return 3e-6 + 1.04 * products + (packed + placed) / ratios().l2 * dtype.itemsize / 4
+        return 3e-6 + 1.1 * products + (packed + placed) / ratios().l2 * dtype.itemsize / 4
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         values = geometry.oc * geometry.reduction
