@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv.engine import pooling as pool_plan
+from fastconv.engine import pooling as planar
 from fastconv.kernels import shield
 from fastconv.kernels.jit import executable, store
 from fastconv.kernels.jit import lookup as jit
@@ -303,7 +303,7 @@ def asked(monkeypatch):
         kernels.add(kernel)
         return 0
 
-    monkeypatch.setattr(pool_plan, "tile_kernel", ask)
+    monkeypatch.setattr(planar, "tile_kernel", ask)
     return kernels
 
 
@@ -326,7 +326,7 @@ def test_windows_of_any_extents_share_few_kernels(asked):
         dilation = rng.integers(1, 3) if trial % 3 == 0 else 1
         kind = rng.choice(["max", "indices", "mean"] if dtype.kind == "f" else ["max", "indices"])
         strides = np.empty(shape, dtype)[:, :, :: 1 + trial % 5 // 4].strides
-        pool_plan._plan.__wrapped__(
+        planar._plan.__wrapped__(
             shape, strides, dtype, str(kind), True, 0, 2, tuple(kernel), tuple(stride), 0, int(dilation), False
         )
     # Of maxima, of means and of those whose divisors are powers of 2: windows of up to 3 × 3 at strides 1 and 2, and

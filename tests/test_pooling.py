@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import fastconv
 from fastconv import GeometryError, avg_pool2d, max_pool2d
-from fastconv.engine import pooling as pool_plan
+from fastconv.engine import pooling as planar
 from fastconv.engine.geometry import PoolGeometry
 from fastconv.kernels.jit.pools.planes import PIECE
 
@@ -757,11 +757,11 @@ def test_an_image_pools_alike_in_any_batch(window):
 @pytest.fixture
 def small_cuts(monkeypatch):
     """Strips for one row, tiles of few rows; calls that were cut otherwise are forgotten, before and after."""
-    monkeypatch.setattr(pool_plan, "_STRIP_BYTES", 1)
-    monkeypatch.setattr(pool_plan, "_GRAIN_VALUES", 32)
-    pool_plan._plan.cache_clear()
+    monkeypatch.setattr(planar, "_STRIP_BYTES", 1)
+    monkeypatch.setattr(planar, "_GRAIN_VALUES", 32)
+    planar._plan.cache_clear()
     yield
-    pool_plan._plan.cache_clear()
+    planar._plan.cache_clear()
 
 
 @pytest.mark.usefixtures("small_cuts")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.engine import pooling as pool_plan
+from fastconv.engine import pooling as planar
 from fastconv.engine.arrays import as_array, common_float, named_input, ordered_dtype, pieces
 from fastconv.engine.geometry import PoolGeometry
 from fastconv.engine.pooling import Pooled, volumes
@@ -385,7 +385,7 @@ def _avg_pool(
 
 
 def _pool_of(ndim: int) -> Callable[..., Any]:
-    return volumes.pool if ndim == 3 else pool_plan.pool
+    return volumes.pool if ndim == 3 else planar.pool
 
 
 def _checked_divisor(divisor: Any) -> int:

@@ -150,6 +150,11 @@ def _window_fields() -> tuple[str, ...]:
     return tuple(name for name in arguments._fields if name not in STRIDES)
 
 
+def is_pixelwise(geometry: ConvGeometry) -> bool:
+    """Whether each output sees only the pixel at its own position: a 1×1 kernel at stride 1."""
+    return geometry.taps == 1 and max(geometry.stride) == 1 and not any(map(any, geometry.padding))
+
+
 def finish_planes(geometry: ConvGeometry, out: np.ndarray, epilogue: Epilogue, threads: int) -> None:
     """Bias and activation as a pass over `out`, for lowerings without a tile to fuse them into."""
     from fastconv.kernels.epilogue import PLANES, arguments

@@ -15,6 +15,7 @@ from fastconv.engine.arrays import as_contiguous
 from fastconv.engine.convolution.base import (
     PreparesFirst,
     element_strides,
+    is_pixelwise,
     refuse_unless_real_2d,
     share_panels,
     sum_error,
@@ -36,8 +37,11 @@ _ROWS = 96
 # Filters of a block if threads share them.
 _BLOCK_FILTERS = 96
 
-# Seconds to pack a step of a row of MR positions: neighbouring values, or values that are apart; and one of filters.
-_NEAR_SECONDS, _APART_SECONDS, _FILTER_SECONDS = 0.6e-9, 1.6e-9, 1.2e-9
+# Seconds to pack one step of MR positions that are neighbours in the image, and of MR that are not.
+_NEAR_SECONDS, _APART_SECONDS = 0.6e-9, 1.6e-9
+
+# Seconds to pack one value of a filter.
+_FILTER_SECONDS = 1.2e-9
 
 # Seconds per output to write it in its place.
 _PLACE_SECONDS = 0.5e-9
@@ -97,9 +101,7 @@ def _packing(g: ConvGeometry, dtype: np.dtype) -> tuple[Launch, int]:
 
 def _joined(g: ConvGeometry, x: np.ndarray) -> ConvGeometry:
     """A 1×1 kernel sees one row of positions if the rows of the image follow each other."""
-    if g.taps == 1 and max(g.stride) == 1 and not any(map(any, g.padding)) and x.strides[2] == g.iw * x.strides[3]:
-        return replace(g, extent=(1, g.positions))
-    return g
+    return replace(g, extent=(1, g.positions)) if is_pixelwise(g) and x.strides[2] == g.iw * x.strides[3] else g
 
 
 class Im2row(SumsDirectly, PreparesFirst):
@@ -116,7 +118,7 @@ class Im2row(SumsDirectly, PreparesFirst):
         # A tile of few rows waits for its multiply-adds, as one of a single vector does.
         vectors = max(3, -(-(g.oc // g.g) // lanes))
         products = 2 * g.g * rows * MR * vectors * lanes * g.reduction / rates().flops(dtype.itemsize)
-        near = g.sw <= 2 and (g.ow >= 4 * MR or (g.taps == 1 and max(g.stride) == 1))
+        near = g.sw <= 2 and (g.ow >= 4 * MR or is_pixelwise(g))
         packed = g.g * rows * g.reduction * (_NEAR_SECONDS if near else _APART_SECONDS)
         placed = g.n * g.oc * g.positions * _PLACE_SECONDS
         return 3e-6 + 1.1 * products + (packed + placed) / ratios().l2 * dtype.itemsize / 4

@@ -16,6 +16,7 @@ import numpy as np
 from fastconv.engine.arrays import as_contiguous
 from fastconv.engine.convolution.base import (
     element_strides,
+    is_pixelwise,
     refuse_unless_real_2d,
     share_panels,
     sum_error,
@@ -233,13 +234,7 @@ def _parts(g: ConvGeometry, itemsize: int) -> Iterator[tuple[ConvGeometry, slice
 
 def is_pointwise(g: ConvGeometry, x: np.ndarray) -> bool:
     """Whether a 1×1 kernel at stride 1 can read the image itself, because its planes are contiguous."""
-    return (
-        g.taps == 1
-        and max(g.stride) == 1
-        and not any(map(any, g.padding))
-        and x.strides[3] == x.itemsize
-        and x.strides[2] == g.iw * x.itemsize
-    )
+    return is_pixelwise(g) and x.strides[3] == x.itemsize and x.strides[2] == g.iw * x.itemsize
 
 
 def multiply(

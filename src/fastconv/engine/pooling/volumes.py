@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.engine import pooling as pool_plan
+from fastconv.engine import pooling as planar
 from fastconv.engine.arrays import as_operand
 from fastconv.engine.geometry import REMEMBERED, PoolGeometry
 from fastconv.engine.pooling import Pooled
@@ -49,7 +49,7 @@ def pool(
     count_include_pad: bool = False,
     divisor: int = 0,
 ) -> Pooled:
-    """`pool_plan.pool` for volumes: first every map, then along the depth. Sums are divided once, at the end."""
+    """`planar.pool` for volumes: first every map, then along the depth. Sums are divided once, at the end."""
     *extents, ceil_mode = window
     g = PoolGeometry.from_shapes(x.shape, *extents, ndim=ndim, ceil_mode=ceil_mode)
     depth, height, width = g.extent
@@ -59,13 +59,13 @@ def pool(
 
     maps = as_operand(x, dtype).reshape(g.n, g.c * depth, height, width)
     window = *windows(slice(1, 3)), g.ceil_mode
-    pooled = pool_plan.pool(maps, dtype, kind, 2, window, divisor=1, in_scratch=kind != "indices")
+    pooled = planar.pool(maps, dtype, kind, 2, window, divisor=1, in_scratch=kind != "indices")
     maps, argmax = pooled if kind == "indices" else (pooled, None)
     across = (1, 1, 0, 1)
     down = [(*value, rest) for value, rest in zip(windows(slice(0, 1)), across, strict=True)]
     positions = prod(g.out_extent[1:])
     columns = maps.reshape(g.n, g.c, depth, positions)
-    pooled = pool_plan.pool(columns, dtype, kind, 2, (*down, g.ceil_mode), divisor=1)
+    pooled = planar.pool(columns, dtype, kind, 2, (*down, g.ceil_mode), divisor=1)
     shape = g.out_shape[5 - x.ndim :]
     if kind == "mean":
         _divide(pooled, _divisors(g, dtype, count_include_pad, divisor))
