@@ -24,11 +24,11 @@ import numpy as np
 from fastconv.engine.boundary import continued
 from fastconv.engine.convolution.base import (
     DEFAULT_MAX_WORKSPACE,
-    STRIDES,
     PreparesFirst,
     element_strides,
     refuse_unless_real_2d,
     sum_error,
+    window,
     write_blind,
 )
 from fastconv.engine.convolution.direct import Direct
@@ -246,13 +246,8 @@ def _launch(
     line = CACHE_LINE // dtype.itemsize
     pitch = (width // line | 1) * line
     gap = height * pitch + line
-    names = "ih iw oh ow kh kw sh sw dh dw pt pl"
     ints = arguments(kernel)(
-        groups=g.g,
-        icg=g.ic // g.g,
-        ocg=g.oc // g.g,
-        **{name: getattr(g, name) for name in names.split()},
-        **dict(zip(STRIDES, strides, strict=True)),
+        **window(g, strides),
         out_image=out_image,
         down_points=height,
         down_passes=len(_radices(height)),

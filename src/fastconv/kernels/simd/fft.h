@@ -23,25 +23,7 @@
  * finite, since checking every pixel first would cost every image what few need.
  */
 #define FFT_ARGUMENTS(X)                                                                         \
-    X(groups)        /* groups */                                                                \
-    X(icg)           /* input channels of a group */                                             \
-    X(ocg)           /* output channels of a group */                                            \
-    X(ih)            /* rows of the image */                                                     \
-    X(iw)            /* columns of the image */                                                  \
-    X(oh)            /* rows of the output */                                                    \
-    X(ow)            /* columns of the output */                                                 \
-    X(kh)            /* rows of the kernel */                                                    \
-    X(kw)            /* columns of the kernel */                                                 \
-    X(sh)            /* stride down */                                                           \
-    X(sw)            /* stride across */                                                         \
-    X(dh)            /* dilation down */                                                         \
-    X(dw)            /* dilation across */                                                       \
-    X(pt)            /* padding above */                                                         \
-    X(pl)            /* padding on the left */                                                   \
-    X(xn)            /* values from one image to the next */                                     \
-    X(xc)            /* values from one channel to the next */                                   \
-    X(xh)            /* values from one row to the next */                                       \
-    X(xw)            /* values from one column to the next */                                    \
+    WINDOW_FIELDS(X)                                                                             \
     X(out_image)     /* values from one image of the output to the next */                       \
     X(down_points)   /* rows of a plane */                                                       \
     X(down_passes)   /* passes of a column's transform */                                        \
@@ -414,9 +396,10 @@ static void NAME(gather_pair)(const Fft *t, const NAME(pair) *pair, int64_t chan
 /* The exponent of the largest value that a pair reads; 0 if it is ordinary, zero, or not finite. */
 static int64_t NAME(exponent_of)(const Fft *t, const NAME(pair) *pair, REAL *plane)
 {
+    const int64_t icg = t->ic / t->g;
     REAL largest = 0, check = 0;
     int exponent = 0;
-    for (int64_t c = 0; c < t->icg; c++) {
+    for (int64_t c = 0; c < icg; c++) {
         NAME(gather_pair)(t, pair, c, plane);
         for (int64_t r = 0; r < 2 * t->down_points; r++) {
             const REAL *row = plane + r % t->down_points * t->pitch + r / t->down_points * t->gap;
@@ -440,11 +423,12 @@ static int NAME(compute_pair)(const NAME(engine) *e, void **arrays, int64_t work
                               const NAME(pair) *pair, int64_t g, REAL *out, int64_t exponent, REAL *planes)
 {
     const Fft *t = e->tiling;
+    const int64_t icg = t->ic / t->g, ocg = t->oc / t->g;
     const int64_t height = t->down_points, width = t->across_points, *exponents = arrays[5];
     const int64_t columns = clip(NAME(ceil_div)(t->cols, LANES) * LANES, 0, width);
     NAME(outcome) outcome = {{0}, {0}};
     int ordinary = 0;
-    for (int64_t c = 0; c < t->icg; c++) {
+    for (int64_t c = 0; c < icg; c++) {
         if (stops(arrays, worker))
             return NAME(AS_USUAL);
         NAME(gather_pair)(t, pair, c, planes + c * t->plane);
@@ -452,17 +436,17 @@ static int NAME(compute_pair)(const NAME(engine) *e, void **arrays, int64_t work
             NAME(scale_values)(planes + c * t->plane, t->plane, -exponent);
         NAME(columns_forward)(e, planes + c * t->plane, width);
     }
-    for (int64_t m = 0; m < t->ocg; m++) {
-        const REAL *filter = (const REAL *)arrays[2] + (g * t->ocg + m) * t->icg * height * width * 2;
+    for (int64_t m = 0; m < ocg; m++) {
+        const REAL *filter = (const REAL *)arrays[2] + (g * ocg + m) * icg * height * width * 2;
         /* The last channel may overwrite the spectra. */
-        REAL *target = planes + (m + 1 < t->ocg ? t->icg * t->plane : 0);
+        REAL *target = planes + (m + 1 < ocg ? icg * t->plane : 0);
         for (int64_t row = 0; row < height; row += LANES) {
-            if ((row == 0 || t->icg * width > 4096) && stops(arrays, worker))
+            if ((row == 0 || icg * width > 4096) && stops(arrays, worker))
                 return NAME(AS_USUAL);
-            for (int64_t c = 0; c < t->icg; c++) {
+            for (int64_t c = 0; c < icg; c++) {
                 REAL *plane = planes + c * t->plane;
                 const NAME(lines) kept = {plane + row * t->pitch, LANES, t->gap};
-                const NAME(lines) spectrum = t->ocg > 1 ? kept : e->buffer;
+                const NAME(lines) spectrum = ocg > 1 ? kept : e->buffer;
                 if (m == 0)
                     NAME(rows_forward)(e, plane, row, spectrum);
                 NAME(add_product)(spectrum, filter + (c * height + row) * width * 2, width, c > 0, e->sum);
@@ -472,7 +456,7 @@ static int NAME(compute_pair)(const NAME(engine) *e, void **arrays, int64_t work
         NAME(columns_backward)(e, target, columns);
         for (int64_t i = 0; i < pair->count; i++)
             NAME(write_tile)(t, target + i * t->gap, columns, pair->y[i], pair->x[i],
-                             exponent + exponents[g * t->ocg + m], arrays[3], g * t->ocg + m, parameter,
+                             exponent + exponents[g * ocg + m], arrays[3], g * ocg + m, parameter,
                              out + m * t->oh * t->ow, &outcome);
     }
     for (int64_t l = 0; l < LANES; l++) {
@@ -502,7 +486,7 @@ static NAME(fft_parts) NAME(fft_layout)(const Fft *t, int64_t planes, char *memo
 }
 
 /* Planes of the channels, and one more if several filters share these. */
-static inline int64_t NAME(fft_planes)(const Fft *t) { return t->icg + (t->ocg > 1); }
+static inline int64_t NAME(fft_planes)(const Fft *t) { return t->ic / t->g + (t->oc > t->g); }
 
 static int64_t NAME(fft_scratch)(const int64_t *ints)
 { return NAME(fft_layout)((const Fft *)ints, NAME(fft_planes)((const Fft *)ints), 0).bytes; }
@@ -519,14 +503,15 @@ static void NAME(fft)(void **arrays, const int64_t *ints, const double *scalars,
 {
     const Fft *t = (const Fft *)ints;
     const int64_t tiles = t->tiles_down * t->tiles_across, pairs = (tiles + 1) / 2;
+    const int64_t icg = t->ic / t->g, ocg = t->oc / t->g;
     const NAME(fft_parts) own =
         NAME(fft_layout)(t, NAME(fft_planes)(t), (char *)arrays[9] + worker * NAME(fft_scratch)(ints));
     REAL *planes = own.planes;
     const NAME(engine) e = NAME(engine_of)(t, arrays[8], arrays[6], arrays[7], own.buffer, own.sum);
     for (int64_t tile = begin; tile < end; tile++) {
-        const int64_t first = tile % pairs * 2, g = tile / pairs % t->groups, n = tile / pairs / t->groups;
-        REAL *out = (REAL *)arrays[1] + n * t->out_image + g * t->ocg * t->oh * t->ow;
-        NAME(pair) pair = {(const REAL *)arrays[0] + n * t->xn + g * t->icg * t->xc, .count = clip(tiles - first, 0, 2)};
+        const int64_t first = tile % pairs * 2, g = tile / pairs % t->g, n = tile / pairs / t->g;
+        REAL *out = (REAL *)arrays[1] + n * t->out_image + g * ocg * t->oh * t->ow;
+        NAME(pair) pair = {(const REAL *)arrays[0] + n * t->xn + g * icg * t->xc, .count = clip(tiles - first, 0, 2)};
         for (int64_t i = 0; i < 2; i++) {
             pair.y[i] = (first + i) / t->tiles_across * t->rows;
             pair.x[i] = (first + i) % t->tiles_across * t->cols;
@@ -547,7 +532,7 @@ static void NAME(fft)(void **arrays, const int64_t *ints, const double *scalars,
 static int64_t NAME(fft_packed)(const int64_t *ints)
 {
     const Fft *t = (const Fft *)ints;
-    return t->ocg * t->icg * t->down_points * t->across_points * 2 * sizeof(REAL);
+    return t->oc / t->g * (t->ic / t->g) * t->down_points * t->across_points * 2 * sizeof(REAL);
 }
 
 /* Tile: one plane of a filter. arrays: filters, spectra, twiddles, roots or null, radices and scratch, as above.
