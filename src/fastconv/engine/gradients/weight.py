@@ -30,7 +30,7 @@ class _ChannelLaunches(NamedTuple):
     packing: Launch
     product: Launch
     packed: int
-    """The number of packed values."""
+    """Bytes of the packed gradients of all images."""
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
@@ -39,7 +39,7 @@ def _channel_launches(
 ) -> _ChannelLaunches:
     """The launches for an image with these strides, in elements."""
     from fastconv.kernels.cpu import cache_bytes
-    from fastconv.kernels.slots import LANES, MR, NR, arguments
+    from fastconv.kernels.slots import LANES, MR, NR, arguments, packed
 
     itemsize = dtype.itemsize
     lanes, nr = LANES[itemsize], NR[itemsize]
@@ -77,7 +77,7 @@ def _channel_launches(
     return _ChannelLaunches(
         packing=Launch.of("pack_left", dtype, packing, g.n * g.g * panels),
         product=Launch.of("weight_gradient", dtype, ints, tiles * filter_blocks),
-        packed=g.n * g.g * panels * MR * g.positions,
+        packed=g.n * g.g * packed("pack_left", dtype, packing),
     )
 
 
@@ -166,14 +166,14 @@ class Channels(_Sums):
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         launches = _channel_launches(geometry, dtype, threads, _ANY_STRIDES)
-        return launches.packed * dtype.itemsize + threads * launches.product.scratch
+        return launches.packed + threads * launches.product.scratch
 
     def steps(self, geometry: ConvGeometry, dtype: np.dtype) -> int:
         return _channel_launches(geometry, dtype, 1, _ANY_STRIDES).product.arguments.most
 
     def run(self, plan: Plan, x: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
         launches = _channel_launches(plan.geometry, x.dtype, plan.threads, element_strides(x))
-        packed = team.aligned_empty(launches.packed, x.dtype)
+        packed = team.aligned_empty(launches.packed // x.itemsize, x.dtype)
         launches.packing.run((np.ascontiguousarray(grad), packed), plan.threads)
         launches.product.run((x, packed, out), plan.threads)
 
