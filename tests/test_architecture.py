@@ -18,7 +18,7 @@ PACKAGE = ROOT / "src/fastconv"  # a wheel holds no .pyx
 FLOORS = (
     ("kernels",),
     ("errors",),
-    ("engine.remembering", "engine.replay", "engine.timing"),
+    ("engine.remembering", "engine.replay", "engine.rounding", "engine.timing"),
     ("engine.boundary", "engine.geometry", "engine.rates"),
     ("engine.arrays", "engine.epilogue", "engine.launch"),
     ("engine.conversion", "engine.patches", "engine.plan"),

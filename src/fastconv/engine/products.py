@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from math import sqrt
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from fastconv.engine.geometry import REMEMBERED, ProductGeometry
 from fastconv.engine.launch import Launch
 from fastconv.engine.plan import Kind, Plan, SumsDirectly
 from fastconv.engine.rates import rates
+from fastconv.engine.rounding import running_error
 
 # Steps of a block of an inner product, whose sums are added up; they decide the roundings.
 _STEPS = 1024
@@ -21,9 +21,6 @@ _BLOCK_OUTPUTS = 128
 
 # Share of the multiply-add peak that a few rows reach: a single one waits for the weight.
 _SHARE = 0.25
-
-# The maximum over about 1e5 to 1e7 outputs, in deviations of the error.
-_MAX_OVER_RMS = 10.0
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
@@ -52,9 +49,8 @@ class Inner(SumsDirectly):
         return geometry.flops / (_SHARE * rates().flops(dtype.itemsize))
 
     def error(self, geometry: ProductGeometry, dtype: np.dtype) -> float:
-        """That of running sums of a block of steps, and of the sum of blocks (see `convolution.base.sum_error`)."""
-        steps = min(geometry.ic, _STEPS) or 1
-        return _MAX_OVER_RMS * float(np.finfo(dtype).eps) / 2 * max(1.0, sqrt((steps + geometry.ic / steps) / 6))
+        """That of running sums of a block of steps, and of the sum of blocks."""
+        return running_error(geometry.ic, dtype, min(geometry.ic, _STEPS) or 1)
 
     def workspace_bytes(self, geometry: ProductGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         return 0

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastconv.engine.convolution.base import element_strides, refuse_unless_real_2d, running_error, window
+from fastconv.engine.convolution.base import element_strides, refuse_unless_real_2d, window
 from fastconv.engine.convolution3d import refuse_unless_real_3d, slabs
 from fastconv.engine.epilogue import PLAIN, Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry
@@ -15,6 +15,7 @@ from fastconv.engine.launch import Launch
 from fastconv.engine.plan import Composite, Kind, Part, Plan, Planned, SumsDirectly
 from fastconv.engine.rates import rates
 from fastconv.engine.replay import unrepeatable
+from fastconv.engine.rounding import running_error
 from fastconv.kernels import threads as team
 
 # Multiply-adds per second of full vectors, relative to those on registers alone.

@@ -1,0 +1,25 @@
+"""How large the rounding errors of sums are expected to be."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import numpy as np
+
+# The maximum over about 1e5 to 1e7 outputs, in deviations of the error: normal deviates reach five, and the largest
+# errors belong to outputs whose partial sums are large, too.
+_MAX_OVER_RMS = 10.0
+
+
+def running_error(products: int, dtype: np.dtype, steps: int | None = None) -> float:
+    """Expected maximum error of a running sum of products, in σ of the output; with `steps`, a sum in blocks.
+
+    After t of K products the partial sum is about sqrt(t) and its rounding u / sqrt(3) of it; the squares add
+    up to u² K² / 6 against the output's variance K (Higham, Accuracy and Stability, 2002, section 4.2). Blocks of s
+    whose sums are added up give u² K (s + K / s) / 6. Integers do not round.
+    """
+    if dtype.kind not in "fc":
+        return 0.0
+    unit = float(np.finfo(dtype).eps) / 2
+    running = products if steps is None else steps + products / steps
+    return _MAX_OVER_RMS * unit * max(1.0, sqrt(running / 6))
