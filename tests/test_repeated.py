@@ -292,8 +292,13 @@ for _ in range(3):
     fastconv.conv2d(x, x[..., :3, :3].copy(), padding=1)
 fastconv.ndimage.uniform_filter(np.ones((9, 9)), 3)
 fastconv.nn.relu(x)
+image, box = np.ones((200, 200), np.float32), np.ones((9, 9), np.float32)
+fastconv.conv2d(image[None, None], box[None, None], strategy="separable")
+fastconv.signal.convolve2d(image, box)
+fastconv.ndimage.correlate1d(image, box[0])
+fastconv.signal.sepfir2d(image, box[0], box[0, :5].copy())
 """
-    environment = os.environ | {"FASTCONV_VERBOSE": "1"}
+    environment = os.environ | {"FASTCONV_VERBOSE": "1", "FASTCONV_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     lines = [re.sub(r"; \d+ bytes of scratch; [\d.]+ µs$", "", line) for line in done.stderr.splitlines()]
     conv = "fastconv: conv2d: convolution n1 ic1 oc1 ih8 iw8 kh3 kw3 s1 p1, float32, by direct on 1 thread"
@@ -301,6 +306,10 @@ fastconv.nn.relu(x)
         *(conv, conv, f"{conv}; played"),
         "fastconv: uniform_filter: mean of (3, 3) over (1, 9, 9), float64, by windows on 1 thread",
         "fastconv: relu: (1, 1, 8, 8), float32",
+        "fastconv: conv2d: convolution n1 ic1 oc1 ih200 iw200 kh9 kw9 s1 p0, float32, by separable on 1 thread",
+        "fastconv: convolve2d: correlation ih200 iw200 kh9 kw9 p8, float32, by separable on 1 thread",
+        "fastconv: correlate1d: correlation with (1, 9) taps over (1, 1, 200, 200), float32, by separable on 1 thread",
+        "fastconv: sepfir2d: correlation with (5, 9) taps over (200, 200), float32, by separable on 1 thread",
     ]
 
 

@@ -230,6 +230,7 @@ class ByStrategy(Composite):
                 return
             image = converted(image, out.dtype)
         elif plan.geometry.terms == 0 and (factors := _worthwhile_factors(plan, kernel)) is not None:
+            plan.note(by=_SEPARABLE.name)
             _run_factors(plan, image, factors, out)
             return
         ((_, part, *_),) = plan.parts
@@ -264,6 +265,7 @@ class OuterProducts(SumsDirectly):
         return _SEPARABLE.workspace_bytes(geometry.as_convolution(), dtype, threads, max_workspace)
 
     def run(self, plan: Plan, image: np.ndarray, kernel: np.ndarray, out: np.ndarray, past: Past) -> None:
+        plan.note()
         g: FilterGeometry = plan.geometry
         factors = find_factors(kernel, 0 if g.exact else g.terms)
         if factors is None:

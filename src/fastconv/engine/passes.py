@@ -12,7 +12,7 @@ from fastconv.engine.boundary import folded
 from fastconv.engine.conversion import converted, scratch_like
 from fastconv.engine.convolution.separable import Factors, correlate_factors, outer_factors
 from fastconv.engine.remembering import remembered
-from fastconv.engine.replay import constant, repeatable, unrepeatable
+from fastconv.engine.replay import constant, note, repeatable, unrepeatable
 from fastconv.engine.storing import (
     SMALLER,
     filter_parts,
@@ -91,12 +91,15 @@ class _Step(NamedTuple):
 
 def _run(step: _Step, source: np.ndarray, target: np.ndarray, fill: float) -> bool:
     """Run the step, and return whether every sum was finite."""
+    threads = threads_for(step.multiplications)
+    taps = step.factors.columns.shape[2], step.factors.rows.shape[3]
+    note("correlation with ", taps, " taps over ", step.shape, ", ", source.dtype, ", by separable", threads=threads)
     return correlate_factors(
         source.reshape(step.shape),
         step.factors,
         target.reshape(step.shape),
         step.padding,
-        threads_for(step.multiplications),
+        threads,
         continuation=step.continuation,
         fill=fill,
     )

@@ -290,9 +290,13 @@ class Plan:
         own: int = self.strategy.workspace_bytes(self.geometry, *limits)
         return own + max((part.plan.workspace_bytes for part in self.parts), default=0)
 
-    def note(self) -> None:
-        """Have the line that `FASTCONV_VERBOSE` asks for say that the call under way is computed by this plan."""
-        note(self.kind.name, " ", self.geometry, ", ", self.dtype, ", by ", self.strategy.name, threads=self.threads)
+    def note(self, by: str = "") -> None:
+        """Have the line that `FASTCONV_VERBOSE` asks for say that the call under way is computed by this plan.
+
+        `by` names what computes it in place of the solver, if the values of its operands suggested that.
+        """
+        solver = by or self.strategy.name
+        note(self.kind.name, " ", self.geometry, ", ", self.dtype, ", by ", solver, threads=self.threads)
 
     def run_once(self, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
         """Compute a convolution, or a gradient of one, from its two operands; a weight's gradient has no epilogue.

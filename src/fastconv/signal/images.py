@@ -13,7 +13,7 @@ from fastconv.engine.arrays import as_array
 from fastconv.engine.conversion import converted
 from fastconv.engine.correlation import correlate, output_extents
 from fastconv.engine.planner import checked_tolerance
-from fastconv.engine.replay import constant, repeatable, repeated
+from fastconv.engine.replay import constant, note, repeatable, repeated
 from fastconv.kernels import threads
 from fastconv.kernels.shield import imported
 from fastconv.signal.names import MODES, common_type, mode_padding, must_swap, named
@@ -328,12 +328,15 @@ def _filter_planes(image: np.ndarray, row: np.ndarray, column: np.ndarray) -> np
         columns, rows, _ = outer_factors(column, row)
         factors, planes = Factors(constant(columns), constant(rows), None), image[np.newaxis, np.newaxis]
     out = np.empty((1, len(factors.columns), h, w), real)
+    workers = threads.get_num_threads() if out.size > 1 << 16 else 1
+    taps = column.size, row.size
+    note("correlation with ", taps, " taps over ", image.shape, ", ", image.dtype, ", by separable", threads=workers)
     correlate_factors(
         planes,
         factors,
         out,
         tuple((taps.size // 2, taps.size // 2) for taps in (column, row)),
-        threads.get_num_threads() if out.size > 1 << 16 else 1,
+        workers,
         continuation=("reflect", "reflect"),
     )
     if image.dtype.kind != "c":

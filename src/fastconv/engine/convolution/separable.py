@@ -28,7 +28,7 @@ from fastconv.engine.geometry import REMEMBERED, ConvGeometry
 from fastconv.engine.launch import Launch
 from fastconv.engine.rates import ratios
 from fastconv.engine.remembering import remembered
-from fastconv.engine.replay import constant, note, unrepeatable
+from fastconv.engine.replay import constant, unrepeatable
 from fastconv.kernels import threads as team
 
 # Seconds to find the factors of an outer product, or that there are none.
@@ -288,8 +288,6 @@ def correlate_factors(
         *(x.shape, x.strides, columns.shape, rows.shape[-1], out.shape, padding, x.dtype, threads),
         *(groups, continuation, epilogue.activation),
     )
-    taps = columns.shape[2], rows.shape[-1]
-    note(x.shape, ", ", x.dtype, ", by separable, ", columns.shape[-1], " times ", taps, " taps", threads=threads)
     not_finite = team.flags(threads)
     launch.run((x, out, columns, rows, epilogue.bias, not_finite), threads, (fill, epilogue.parameter))
     return not any(not_finite.tolist())
