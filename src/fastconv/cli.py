@@ -196,7 +196,7 @@ def _compare(options: argparse.Namespace) -> str:
     if options.plot is not None:
         chart.draw(options.plot, results)
     if options.json:
-        document = {
+        document: dict[str, object] = {
             "fastconv": fastconv.__version__,
             "cpu": _cpu_model(),
             "comparisons": [{"title": title} | comparison.to_dict() for title, comparison in results],

@@ -6,7 +6,7 @@ A 3-D convolution is one 2-D convolution per output depth: ``out[:, :, z]`` conv
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
 
 import numpy as np
@@ -17,7 +17,7 @@ from fastconv.engine.convolution.base import refuse_unless_real
 from fastconv.engine.epilogue import Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry
 from fastconv.engine.patches import Places, gather, places
-from fastconv.engine.plan import Composite, Kind, Part, Plan, Planned
+from fastconv.engine.plan import Composite, Kind, Part, Plan, Planned, Solver
 from fastconv.engine.rates import rates
 from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import constant
@@ -63,7 +63,7 @@ class Depths(Composite):
     """One 2-D convolution per output depth, all with the same weight, which is prepared once."""
 
     name = "depths"
-    part_kind = CONVOLUTION
+    part_kind: Kind = CONVOLUTION
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
         return refuse_unless_real_3d(geometry, dtype)
@@ -100,7 +100,7 @@ class Depths(Composite):
 class Convolution3d(Kind):
     name = "convolution3d"
     title = "the convolution"
-    solvers = (Depths(),)
+    solvers: Sequence[Solver] = (Depths(),)
 
     def parse(self, descriptor: str) -> ConvGeometry:
         geometry = ConvGeometry.parse(descriptor)

@@ -57,7 +57,9 @@ def extremes_with_constant(
     """
     unrepeatable()
     never = limits_of(array.dtype)[fold == "minimum"]
-    values = extremes(fold, array, as_fill(never, array.dtype))
+    fill = as_fill(never, array.dtype)
+    assert fill is not None, "a type holds its own limits"
+    values = extremes(fold, array, fill)
     blank, one = np.zeros(array.shape, _BYTE), np.ones((), _BYTE)
     seen, alone = extremes("maximum", blank, one) == 1, extremes("minimum", blank, one) == 1
     number = np.float64(cval)

@@ -54,7 +54,7 @@ class Solver(Protocol):
     """One way to compute the problems of a kind, which a geometry and a type describe."""
 
     name: str
-    local: ClassVar[bool]
+    local: bool
     """Whether NaN and infinity reach only the outputs that see them."""
 
     def componentwise(self, geometry: Any) -> bool:
@@ -132,8 +132,10 @@ class Composite(SumsDirectly):
     what lies between them.
     """
 
-    part_kind: Kind
-    """The kind whose strategies a caller may name."""
+    @property
+    def part_kind(self) -> Kind:
+        """The kind whose strategies a caller may name."""
+        raise NotImplementedError
 
     def parts(self, geometry: Any, dtype: np.dtype, planned: Planned) -> tuple[Part, ...]:
         """The parts of a problem."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.engine.convolution import BY_NAME, CONVOLUTION
+from fastconv.engine.convolution import CONVOLUTION, SEPARABLE
 from fastconv.engine.convolution.base import DEFAULT_MAX_WORKSPACE
 from fastconv.engine.convolution.separable import FIND_SECONDS
 from fastconv.engine.geometry import REMEMBERED, checked_bytes
@@ -76,17 +76,17 @@ def separable_terms(plan: Plan) -> int | None:
 
     0 means a single, exact one, which needs no tolerance; ``None`` that not even this costs less.
     """
-    strategy, g, dtype = BY_NAME["separable"], plan.geometry, np.dtype(plan.dtype)
-    if strategy.refuse(g, dtype) is not None or min(g.kernel) == 1:
+    g, dtype = plan.geometry, np.dtype(plan.dtype)
+    if SEPARABLE.refuse(g, dtype) is not None or min(g.kernel) == 1:
         return None
     # Finding the factors costs the same whether there are few enough or not.
-    if strategy.cost_of_terms(g, dtype, 1) + FIND_SECONDS >= plan.seconds:
+    if SEPARABLE.cost_of_terms(g, dtype, 1) + FIND_SECONDS >= plan.seconds:
         return None
-    terms, budget = 0, plan.seconds - strategy.prepare_cost(g, dtype)
+    terms, budget = 0, plan.seconds - SEPARABLE.prepare_cost(g, dtype)
     while (
         terms + 1 < min(g.kernel)
-        and strategy.cost_of_terms(g, dtype, terms + 1) < budget
-        and strategy.error_of_terms(g, dtype, terms + 1) <= plan.tolerance
+        and SEPARABLE.cost_of_terms(g, dtype, terms + 1) < budget
+        and SEPARABLE.error_of_terms(g, dtype, terms + 1) <= plan.bound
     ):
         terms += 1
     return terms
@@ -303,19 +303,15 @@ def candidate(
     refusal = solver.refuse(geometry, dtype)
     if refusal is not None:
         return Candidate(solver.name, refusal)
-    facts = {
-        "error": solver.error(geometry, dtype),
-        "componentwise": solver.componentwise(geometry),
-        "local": solver.local,
-    }
+    error, componentwise, local = solver.error(geometry, dtype), solver.componentwise(geometry), solver.local
     # A caller who names a strategy accepts its error; scratch memory is still limited.
-    bound = not forced and not facts["componentwise"] and tolerance is not None
-    if bound and (tolerance == 0 or facts["error"] > tolerance):
-        refusal = f"expected error above the tolerance of {tolerance:.1e} σ"
-        if tolerance == 0:  # no extent will change that, and pricing it would only slow down the first call
-            return Candidate(solver.name, refusal, **facts)
+    bound = None if forced or componentwise else tolerance
+    if bound is not None and (bound == 0 or error > bound):
+        refusal = f"expected error above the tolerance of {bound:.1e} σ"
+        if bound == 0:  # no extent will change that, and pricing it would only slow down the first call
+            return Candidate(solver.name, refusal, None, None, error, componentwise, local)
     workspace = solver.workspace_bytes(geometry, dtype, threads, max_workspace)
     if workspace > max_workspace:
         refusal = f"needs {format_bytes(workspace)} of workspace, the limit is {format_bytes(max_workspace)}"
     seconds = solver.cost(geometry, dtype) + (0.0 if prepared else solver.prepare_cost(geometry, dtype))
-    return Candidate(solver.name, refusal, seconds, workspace, **facts)
+    return Candidate(solver.name, refusal, seconds, workspace, error, componentwise, local)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from fastconv.engine.geometry import REMEMBERED, ProductGeometry
 from fastconv.engine.launch import Launch
-from fastconv.engine.plan import Kind, Plan, SumsDirectly
+from fastconv.engine.plan import Kind, Plan, Solver, SumsDirectly
 from fastconv.engine.rates import rates
 from fastconv.engine.rounding import running_error
 
@@ -63,7 +63,7 @@ class Inner(SumsDirectly):
 class Product(Kind):
     name = "product"
     title = "the product"
-    solvers = (Inner(),)
+    solvers: Sequence[Solver] = (Inner(),)
 
     def parse(self, descriptor: str) -> ProductGeometry:
         return ProductGeometry.parse(descriptor)

@@ -10,7 +10,10 @@ import functools
 import os
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
+
+_Arguments = ParamSpec("_Arguments")
+_Value = TypeVar("_Value")
 
 # Default limit on the total size of a cache's entries.
 MOST_BYTES = 4 << 20
@@ -24,7 +27,21 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_adding.acquire, after_in_parent=_adding.release, after_in_child=_adding.release)
 
 
-def remembered(most: int, most_bytes: int = MOST_BYTES) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+class Remembered(Protocol[_Arguments, _Value]):
+    """A function whose values are cached."""
+
+    __wrapped__: Callable[_Arguments, _Value]
+
+    def __call__(self, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Value:
+        """The value of the function, which is called by position."""
+
+    def cache_clear(self) -> None:
+        """Forget all values."""
+
+
+def remembered(
+    most: int, most_bytes: int = MOST_BYTES
+) -> Callable[[Callable[_Arguments, _Value]], Remembered[_Arguments, _Value]]:
     """Decorate a function of positional, hashable arguments: repeated calls return the value of the first.
 
     At most `most` entries are held, of at most `most_bytes` in total. A full cache is emptied, and entries in use come
@@ -51,21 +68,21 @@ def remembered(most: int, most_bytes: int = MOST_BYTES) -> Callable[[Callable[..
     (True, False)
     """
 
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        entries: dict[tuple[Any, ...], Any] = {}
+    def decorate(function: Callable[_Arguments, _Value]) -> Remembered[_Arguments, _Value]:
+        entries: dict[tuple[Any, ...], _Value] = {}
         held = 0
 
         @functools.wraps(function)
-        def lookup(*arguments: Any) -> Any:
+        def lookup(*arguments: Any) -> _Value:
             try:
                 return entries[arguments]
             except KeyError:
                 pass
             return compute(arguments)
 
-        def compute(arguments: tuple[Any, ...]) -> Any:
+        def compute(arguments: tuple[Any, ...]) -> _Value:
             nonlocal held
-            value = function(*arguments)
+            value = function(*arguments)  # type: ignore[call-arg] # by position, which ParamSpec cannot say
             size = held_bytes(value) + sum([len(part) for part in arguments if type(part) is bytes])
             if size > most_bytes:
                 return value
@@ -84,8 +101,8 @@ def remembered(most: int, most_bytes: int = MOST_BYTES) -> Callable[[Callable[..
                 entries.clear()
                 held = 0
 
-        lookup.cache_clear = cache_clear  # type: ignore[attr-defined]
-        return lookup
+        lookup.cache_clear = cache_clear  # type: ignore[attr-defined] # functions may have attributes
+        return cast(Remembered[_Arguments, _Value], lookup)
 
     return decorate
 

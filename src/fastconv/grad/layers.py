@@ -126,7 +126,8 @@ def sigmoid(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> np.ndarray:
     """
     grad_output, x = _operands(grad_output=grad_output, x=x)
     # Not s * (1 - s), whose difference loses all digits far right.
-    return grad_output * nn.sigmoid(x) * nn.sigmoid(-x)
+    gradient: np.ndarray = grad_output * nn.sigmoid(x) * nn.sigmoid(-x)
+    return gradient
 
 
 @quiet
@@ -139,7 +140,8 @@ def tanh(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> np.ndarray:
     array([4., 0.])
     """
     grad_output, x = _operands(grad_output=grad_output, x=x)
-    return 4 * grad_output * nn.sigmoid(2 * x) * nn.sigmoid(-2 * x)
+    gradient: np.ndarray = 4 * grad_output * nn.sigmoid(2 * x) * nn.sigmoid(-2 * x)
+    return gradient
 
 
 @quiet
@@ -152,7 +154,8 @@ def silu(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> np.ndarray:
     array([2., 4.])
     """
     grad_output, x = _operands(grad_output=grad_output, x=x)
-    return grad_output * nn.sigmoid(x) * (1 + x * nn.sigmoid(-x))
+    gradient: np.ndarray = grad_output * nn.sigmoid(x) * (1 + x * nn.sigmoid(-x))
+    return gradient
 
 
 @quiet
@@ -170,9 +173,11 @@ def gelu(grad_output: npt.ArrayLike, x: npt.ArrayLike, approximate: str = "none"
         rise = sqrt(8 / pi) * (1 + 3 * 0.044715 * x * x)
         # Where the sigmoid is flat the gradient is 0; the sigmoid's argument may have overflowed there.
         slope = nn.sigmoid(u) * nn.sigmoid(-u)
-        return grad_output * (nn.sigmoid(u) + np.where(slope == 0, 0, x * slope * rise))
+        gradient: np.ndarray = grad_output * (nn.sigmoid(u) + np.where(slope == 0, 0, x * slope * rise))
+        return gradient
     density = np.exp(-0.5 * x * x) / sqrt(2 * pi)
-    return grad_output * (imported("scipy.special").ndtr(x) + x * density).astype(x.dtype, copy=False)
+    gradient = grad_output * (imported("scipy.special").ndtr(x) + x * density).astype(x.dtype, copy=False)
+    return gradient
 
 
 @quiet
@@ -257,7 +262,8 @@ def softmax(grad_output: npt.ArrayLike, x: npt.ArrayLike, dim: int) -> np.ndarra
     """
     grad_output, x = _operands(grad_output=grad_output, x=x)
     shares = nn.softmax(x, dim)
-    return shares * (grad_output - (grad_output * shares).sum(dim, keepdims=True))
+    gradient: np.ndarray = shares * (grad_output - (grad_output * shares).sum(dim, keepdims=True))
+    return gradient
 
 
 @quiet
@@ -271,7 +277,8 @@ def log_softmax(grad_output: npt.ArrayLike, x: npt.ArrayLike, dim: int) -> np.nd
     """
     grad_output, x = _operands(grad_output=grad_output, x=x)
     shares = nn.softmax(x, dim)
-    return grad_output - shares * grad_output.sum(dim, keepdims=True)
+    gradient: np.ndarray = grad_output - shares * grad_output.sum(dim, keepdims=True)
+    return gradient
 
 
 @quiet
@@ -367,7 +374,7 @@ def batch_norm(
         count = x.size // x.shape[1]
         inner = inner - (by_bias.reshape(spread) + normal * by_weight.reshape(spread)) / count
     by_x = inner * scale.reshape(spread)
-    return tuple(gradient.astype(x.dtype) for gradient in (by_x, by_weight, by_bias))
+    return by_x.astype(x.dtype), by_weight.astype(x.dtype), by_bias.astype(x.dtype)
 
 
 @quiet
@@ -394,7 +401,8 @@ def local_response_norm(
     # Channel c contributed to every output whose window contains it, so the window is mirrored.
     shared = neighbour_sum(grad_output * x * divisor ** (-beta - 1), size, mirrored=True)
     factor = 2 * alpha * beta / (size if rule == "mean" else 1)
-    return grad_output * divisor**-beta - factor * x * shared
+    gradient: np.ndarray = grad_output * divisor**-beta - factor * x * shared
+    return gradient
 
 
 @quiet

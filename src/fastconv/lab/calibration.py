@@ -133,7 +133,7 @@ def _chosen(g: ConvGeometry, dtype: np.dtype, rates: Rates) -> str:
     planner.forget_plans()
     try:
         with substituted(rates):
-            return planner.plan(g, dtype).strategy.name
+            return str(planner.plan(g, dtype).strategy.name)
     finally:
         planner.forget_plans()
 

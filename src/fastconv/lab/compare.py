@@ -99,7 +99,8 @@ def compare(
     check_size(found, geometry, type_)
     operands = found.operands(geometry, type_, np.random.default_rng(0))
     if found is CONVOLUTION:
-        task: _Task = _Convolution(geometry, *operands, PLAIN)
+        x, weight = operands
+        task: _Task = _Convolution(geometry, x, weight, PLAIN)
     else:
         task = _Task(found, geometry, operands)
     return _compare(task, strategies, tolerance, num_threads, max_workspace, repeats, progress)
@@ -185,6 +186,10 @@ class _Task:
         """A function that computes the output by `plan`."""
         return self.kind.call(plan, self.operands)
 
+    def yardstick(self) -> Yardstick:
+        """SciPy on the same problem, if it `has_yardstick`."""
+        raise NotImplementedError
+
     def unevenness(self, expected: np.ndarray, sigma: float) -> float:
         """By how much the sums of this data can exceed the output's deviation `sigma`; at least 1."""
         return 1.0
@@ -197,21 +202,21 @@ class _Convolution(_Task):
 
     def __init__(self, geometry: ConvGeometry, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue) -> None:
         super().__init__(CONVOLUTION, geometry, (x, weight))
-        self.epilogue = epilogue
+        self.x, self.weight, self.epilogue = x, weight, epilogue
         self.out = np.empty(geometry.out_shape, x.dtype)
 
     def expected(self) -> np.ndarray:
-        return convolve(self.geometry, *self.operands, self.epilogue)
+        return convolve(self.geometry, self.x, self.weight, self.epilogue)
 
     def call(self, plan: Plan) -> Callable[[], np.ndarray]:
         def call() -> np.ndarray:
-            plan.run_once(*self.operands, self.epilogue, self.out)
+            plan.run_once(self.x, self.weight, self.epilogue, self.out)
             return self.out
 
         return call
 
     def yardstick(self) -> Yardstick:
-        return Yardstick(self.geometry, *self.operands, self.epilogue)
+        return Yardstick(self.geometry, self.x, self.weight, self.epilogue)
 
     def unevenness(self, expected: np.ndarray, sigma: float) -> float:
         """As above.
@@ -251,7 +256,7 @@ def _compare(
     if any(operand.size == 0 for operand in task.operands):
         raise GeometryError(f"{kind.describe(geometry)} has no image: expected a batch of at least 1")
     threads = available_threads(num_threads)
-    limits = {"kind": kind, "tolerance": tolerance, "threads": threads, "max_workspace": max_workspace}
+    limits: dict[str, Any] = {"kind": kind, "tolerance": tolerance, "threads": threads, "max_workspace": max_workspace}
     try:
         auto = planner.plan(geometry, dtype, **limits)
     except UnsupportedError:
@@ -271,10 +276,11 @@ def _compare(
     contenders, errors = {}, {}
     for name, plan in plans.items():
         step(name)
-        contenders[name] = contender = Contender(name, task.call(plan))
+        call = task.call(plan)
+        contenders[name] = contender = Contender(name, call)
         # An output that is left unwritten must not pass with the value that memory had from another contender.
         contender.output.fill(np.nan if dtype.kind in "fc" else 0)
-        errors[name] = max_error(contender.call(), expected, sigma)
+        errors[name] = max_error(call(), expected, sigma)
     racing, yardstick = [*contenders.values()], None
     if task.has_yardstick:
         step(SCIPY)
@@ -324,8 +330,8 @@ def _strategy(name: str, geometry: Any, dtype: np.dtype, limits: dict[str, Any])
                 if found.refusal is not None:
                     return found, None
         return Candidate(name, str(error).removeprefix(f"strategy={name!r} ")), None
-    facts = {"error": plan.error, "componentwise": plan.componentwise, "local": plan.local}
-    return Candidate(name, None, plan.seconds, plan.workspace_bytes, **facts), plan
+    accuracy = plan.error, plan.componentwise, plan.local
+    return Candidate(name, None, plan.seconds, plan.workspace_bytes, *accuracy), plan
 
 
 def _why_not(plan: Plan | None, auto: Plan | None) -> str | None:

@@ -57,7 +57,7 @@ def check_size(kind: Kind, geometry: Any, dtype: np.dtype) -> None:
     padded = 0
     if isinstance(geometry, Axes):
         image = prod(i + sum(pads) for i, pads in zip(geometry.extent, geometry.padding, strict=True))
-        padded = prod(geometry.x_shape) // prod(geometry.extent) * image
+        padded = operands[0] // prod(geometry.extent) * image
     needed = dtype.itemsize * (sum(operands) + len(kind.solvers) * out) + 8 * (sum(operands) + padded + 3 * out)
     if needed > MOST_BYTES:
         raise GeometryError(

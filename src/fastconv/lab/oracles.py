@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import product
+from types import EllipsisType
 
 import numpy as np
 
@@ -14,17 +15,17 @@ from fastconv.engine.geometry.axes import Axes
 
 Oracle = Callable[..., np.ndarray]
 
+_Index = tuple[EllipsisType | int | slice, ...]
 
-def _taps(g: Axes) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
-    """Each tap of the window, and what it sees of the padded image from all output positions."""
+
+def _taps(g: Axes) -> Iterator[tuple[_Index, _Index]]:
+    """Each tap of the window, and what it sees of the padded image from all output positions, as indices of arrays."""
     for tap in product(*map(range, g.kernel)):
-        yield (
-            tap,
-            tuple(
-                slice(k * d, k * d + (o - 1) * s + 1, s)
-                for k, d, o, s in zip(tap, g.dilation, g.out_extent, g.stride, strict=True)
-            ),
+        seen = (
+            slice(k * d, k * d + (o - 1) * s + 1, s)
+            for k, d, o, s in zip(tap, g.dilation, g.out_extent, g.stride, strict=True)
         )
+        yield (..., *tap), (..., *seen)
 
 
 def _grouped(array: np.ndarray, g: int, axis: int) -> np.ndarray:
@@ -41,7 +42,7 @@ def _input_gradient(g: ConvGeometry, grad: np.ndarray, weight: np.ndarray) -> np
     grads, filters = _grouped(grad, g.g, 1), _grouped(weight, g.g, 0)
     padded = np.zeros((g.n, g.g, g.ic // g.g, *(i + sum(p) for i, p in zip(g.extent, g.padding, strict=True))))
     for tap, seen in _taps(g):
-        padded[:, :, :, *seen] += np.einsum("ngm...,gmc->ngc...", grads, filters[:, :, :, *tap], optimize=True)
+        padded[seen] += np.einsum("ngm...,gmc->ngc...", grads, filters[tap], optimize=True)
     image = (slice(begin, begin + i) for i, (begin, _) in zip(g.extent, g.padding, strict=True))
     return padded[:, :, :, *image].reshape(g.x_shape)
 
@@ -51,13 +52,14 @@ def _weight_gradient(g: ConvGeometry, x: np.ndarray, grad: np.ndarray) -> np.nda
     grads = _grouped(grad, g.g, 1)
     out = np.empty((g.g, g.oc // g.g, g.ic // g.g, *g.kernel))
     for tap, seen in _taps(g):
-        images = padded[:, :, :, *seen].reshape(*padded.shape[:3], -1)
-        out[:, :, :, *tap] = np.einsum("ngcp,ngmp->gmc", images, grads.reshape(*grads.shape[:3], -1), optimize=True)
+        images = padded[seen].reshape(*padded.shape[:3], -1)
+        out[tap] = np.einsum("ngcp,ngmp->gmc", images, grads.reshape(*grads.shape[:3], -1), optimize=True)
     return out.reshape(g.weight_shape)
 
 
 def _product(g: ProductGeometry, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    return np.einsum("nk,mk->nm", x.astype(np.float64), weight.astype(np.float64))
+    product: np.ndarray = np.einsum("nk,mk->nm", x.astype(np.float64), weight.astype(np.float64))
+    return product
 
 
 # By the name of the kind: functions of the geometry and the operands.

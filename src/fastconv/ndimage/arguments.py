@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from operator import index
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +46,14 @@ def as_index(name: str, value: Any) -> int:
         raise TypeError(f"{name}={value!r}: expected an integer ({error})") from None
 
 
+@overload
+def as_number(name: str, value: Any) -> float: ...
+
+
+@overload
+def as_number(name: str, value: Any, complex_too: bool) -> complex: ...
+
+
 def as_number(name: str, value: Any, complex_too: bool = False) -> complex:
     """Any kind of number as Python's: an int stays an int, since a float would round it beyond 2**53."""
     if type(value) is float:
@@ -55,22 +63,24 @@ def as_number(name: str, value: Any, complex_too: bool = False) -> complex:
         if type(value) is int:  # with more than 64 bits
             return float(value)
         raise TypeError(f"{name}={value!r}: expected a {'' if complex_too else 'real '}number")
-    return {"f": float, "c": complex}.get(number.dtype.kind, int)(number)
+    as_python: type[complex] = {"f": float, "c": complex}.get(number.dtype.kind, int)
+    return as_python(number)
 
 
-def as_axis(axis: int, ndim: int, error: type[ValueError] = np.exceptions.AxisError) -> int:
-    axis = as_index("axis", axis)
-    if not -ndim <= axis < ndim:
-        raise error(f"axis={axis}: specified axis: {axis} is out of range for {ndim} axes")
-    return axis % ndim
+def as_axis(axis: Any, ndim: int, error: type[ValueError] = np.exceptions.AxisError) -> int:
+    number = as_index("axis", axis)
+    if not -ndim <= number < ndim:
+        raise error(f"axis={number}: specified axis: {number} is out of range for {ndim} axes")
+    return number % ndim
 
 
 def as_axes(axes: Any, ndim: int) -> tuple[int, ...]:
     if axes is None:
         return tuple(range(ndim))
-    if not np.isscalar(axes) and not isinstance(axes, Iterable):
+    is_one = bool(np.isscalar(axes))
+    if not is_one and not isinstance(axes, Iterable):
         raise ValueError(f"axes={axes!r}: axes must be an integer, iterable of integers, or None")
-    chosen = tuple(as_axis(axis, ndim, ValueError) for axis in ([axes] if np.isscalar(axes) else axes))
+    chosen = tuple(as_axis(axis, ndim, ValueError) for axis in ([axes] if is_one else axes))
     if len(set(chosen)) != len(chosen):
         raise ValueError(f"axes={axes!r}: axes must be unique")
     return chosen
@@ -99,10 +109,10 @@ def as_mode(mode: Any) -> str:
 
 
 def as_origin(origin: Any, size: int, fault: str) -> int:
-    origin = as_index("origin", origin)
-    if not 0 <= size // 2 + origin < size:
-        raise ValueError(f"origin={origin}: {fault} for {size} samples")
-    return origin
+    samples = as_index("origin", origin)
+    if not 0 <= size // 2 + samples < size:
+        raise ValueError(f"origin={samples}: {fault} for {size} samples")
+    return samples
 
 
 def as_window(axis: int, size: Any, mode: Any, origin: Any) -> Window:

@@ -157,4 +157,5 @@ def _gaussian(sigma: float, order: int, truncate: float, radius: int | None) -> 
     polynomial = np.polynomial.Polynomial([1.0])
     for _ in range(order):  # (p g)' = (p' - x p / sigma²) g
         polynomial = polynomial.deriv() - polynomial * np.polynomial.Polynomial([0.0, 1 / (sigma * sigma)])
-    return (polynomial(x) * weights)[::-1]
+    samples: np.ndarray = polynomial(x) * weights
+    return samples[::-1]

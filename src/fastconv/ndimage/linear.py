@@ -200,13 +200,13 @@ def correlate1d(
     out = as_output(output, array)
     if taps.ndim != 1 or not taps.size:
         raise RuntimeError(f"weights of shape {taps.shape}: no filter weights given, expected one axis of at least one")
-    step, cval = as_pass(as_axis(axis, array.ndim), taps, mode, origin), as_number("cval", cval)
+    step, fill = as_pass(as_axis(axis, array.ndim), taps, mode, origin), as_number("cval", cval)
     if array.dtype.kind in "iu" and array.size and _bound_of_sums(array, taps) > _EXACT and _as_whole(taps) is not None:
         others = [other for other in range(array.ndim) if other != step.axis]
         origins = spread([step.origin], (step.axis,), array.ndim, 0)
-        _store_correlation(array, np.expand_dims(taps, others), origins, step.mode, cval, 0.0, out)
+        _store_correlation(array, np.expand_dims(taps, others), origins, step.mode, fill, 0.0, out)
         return out
-    return filter_axes(array, (step,), out, cval)
+    return filter_axes(array, (step,), out, fill)
 
 
 @repeated()
@@ -368,16 +368,16 @@ def _store_integers(
         _correlate_planes(x, weights, padding, continuation, fill, tolerance, values)
         return values
 
-    exact = whole is not None and (wraps or bound < _INT64)
+    exact = whole if wraps or bound < _INT64 else None
     held = float(fill).is_integer() and abs(fill) < _INT64
-    if exact and held and (wraps or abs(fill) * float(np.abs(taps).sum(dtype="d")) < _INT64):
-        store(sums(array, whole, int(fill)), out)
+    if exact is not None and held and (wraps or abs(fill) * float(np.abs(taps).sum(dtype="d")) < _INT64):
+        store(sums(array, exact, int(fill)), out)
         return
     unrepeatable()
     result = sums(array.astype(np.float64), taps.astype(np.float64), fill, tolerance)
-    if exact and bound > _EXACT:
+    if exact is not None and bound > _EXACT:
         # Only outputs that see a constant outside that type are rounded.
-        others = sums(array, whole, 0)
+        others = sums(array, exact, 0)
         seen = sums(np.zeros(array.shape, np.uint8), (taps != 0).astype(np.int64), 1) > 0
         store(result, rounded := np.empty_like(out))
         store(others, out)

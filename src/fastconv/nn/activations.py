@@ -219,7 +219,8 @@ def gelu(x: npt.ArrayLike, approximate: str = "none", *, out: np.ndarray | None 
 @quiet
 def gelu_argument(x: np.ndarray) -> np.ndarray:
     """The argument of the sigmoid in the tanh form of `gelu`."""
-    return sqrt(8 / np.pi) * (x + 0.044715 * x * x * x)
+    argument: np.ndarray = sqrt(8 / np.pi) * (x + 0.044715 * x * x * x)
+    return argument
 
 
 @repeated()

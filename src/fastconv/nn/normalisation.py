@@ -97,7 +97,7 @@ def batch_norm(
         unrepeatable()
         count = x.size // x.shape[1]
         for array, batch in ((running_mean, mean), (running_var, var * (count / (count - 1)))):
-            if array is not None:
+            if isinstance(array, np.ndarray):
                 array += momentum * (batch - array)
     return result
 
@@ -228,7 +228,8 @@ def local_response_norm(
     """
     x, result = operand_and_result(x, out)
     divisor = response(x, size, alpha, k, rule)
-    return np.multiply(x, divisor ** -checked_real("beta", beta), out=result)
+    np.multiply(x, divisor ** -checked_real("beta", beta), out=result)
+    return result
 
 
 def response(x: np.ndarray, size: int, alpha: float, k: float, rule: str) -> np.ndarray:

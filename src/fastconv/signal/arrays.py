@@ -164,7 +164,7 @@ def _convolve(
     method: str,
     tolerance: float | None,
     name: str,
-    inputs: tuple[np.ndarray, np.ndarray],
+    inputs: Sequence[np.ndarray],
 ) -> np.ndarray:
     """Convolve by SciPy's rules; what only SciPy supports goes to its function `name`, with the original `inputs`."""
     if volume.ndim != kernel.ndim:
@@ -174,14 +174,16 @@ def _convolve(
         )
     tolerance = planner.checked_tolerance(tolerance)
     if volume.ndim == 0:
-        return volume * kernel
+        product: np.ndarray = volume * kernel
+        return product
     mode, method = named("mode", mode, MODES), named("method", method, _METHODS)
     if flat := _flat_axes(volume, kernel):
         volume, kernel, *inputs = (array.squeeze(flat) for array in (volume, kernel, *inputs))
         return np.expand_dims(_convolve(volume, kernel, mode, method, tolerance, name, inputs), flat)
     dtype = np.result_type(volume, kernel)
     if dtype.char not in "?bBhHiIlLqQfdFD" or not volume.size or not kernel.size:
-        return _in_scipy(name)(*inputs, mode, method)
+        result: np.ndarray = _in_scipy(name)(*inputs, mode, method)
+        return result
     if mode == "valid" and must_swap(volume.shape, kernel.shape):
         unrepeatable()
         volume, kernel = kernel, volume
@@ -246,7 +248,8 @@ def _transforms(volume: np.ndarray, kernel: np.ndarray, mode: str, dtype: np.dty
 
 def _in_scipy(name: str) -> Callable[..., Any]:
     """SciPy's function, from the module that defines it: scipy.signal's own names may have been replaced by ours."""
-    return getattr(imported("scipy.signal._signaltools"), name)
+    function: Callable[..., Any] = getattr(imported("scipy.signal._signaltools"), name)
+    return function
 
 
 def _convolve_numbers(
@@ -254,7 +257,7 @@ def _convolve_numbers(
 ) -> np.ndarray:
     """Convolve by a strategy, with the inputs swapped where that costs less."""
     if all(1 in pair for pair in zip(volume.shape, kernel.shape, strict=True)):  # no output is a sum
-        full = np.multiply(volume, kernel, dtype=dtype)
+        full: np.ndarray = np.multiply(volume, kernel, dtype=dtype)
         begins = [(k - 1) // 2 if mode == "same" else 0 for k in kernel.shape]
         shape = output_extents(volume.shape, kernel.shape, mode_padding(mode, kernel.shape, True))
         if mode == "valid":
@@ -295,7 +298,8 @@ def _convolve_planes(
     volumes, kernels, planes = (np.moveaxis(array, beside, range(len(beside))) for array in (volume, kernel, out))
 
     def plane(arrays: np.ndarray, at: tuple[int, ...]) -> np.ndarray:
-        return arrays[tuple(min(index, n - 1) for index, n in zip(at, arrays.shape, strict=False))]
+        found: np.ndarray = arrays[tuple(min(index, n - 1) for index, n in zip(at, arrays.shape, strict=False))]
+        return found
 
     for at in np.ndindex(planes.shape[: len(beside)]):
         planes[at] = _convolve_numbers(plane(volumes, at), plane(kernels, at), mode, dtype, tolerance, strategy)
@@ -332,7 +336,7 @@ def _rounds_exactly(volume: np.ndarray, kernel: np.ndarray, mode: str) -> bool:
         return False
     unrepeatable()
     norms = prod(float(np.linalg.norm(array.astype(np.float64).ravel())) for array in (volume, kernel))
-    return 8 * np.finfo(np.float64).eps * log2(_fft_points(volume.shape, kernel.shape) + 1) * norms < 0.25
+    return 8 * float(np.finfo(np.float64).eps) * log2(_fft_points(volume.shape, kernel.shape) + 1) * norms < 0.25
 
 
 def fftconvolve(
@@ -431,7 +435,8 @@ def _by_fft(name: str, in1: npt.ArrayLike, in2: npt.ArrayLike, mode: str, axes: 
         or mode not in MODES
         or not _tiles(volume, kernel, mode)
     ):
-        return _in_scipy(name)(volume, kernel, mode, axes)
+        result: np.ndarray = _in_scipy(name)(volume, kernel, mode, axes)
+        return result
     if mode == "valid" and must_swap(volume.shape, kernel.shape):
         volume, kernel = kernel, volume
     return _convolve_numbers(
@@ -501,7 +506,8 @@ def choose_conv_method(
         or volume.ndim != kernel.ndim
         or not volume.ndim
     ):
-        return _in_scipy("choose_conv_method")(volume, kernel, mode)
+        chosen: str | tuple[str, dict[str, float]] = _in_scipy("choose_conv_method")(volume, kernel, mode)
+        return chosen
     if flat := _flat_axes(volume, kernel):
         volume, kernel = volume.squeeze(flat), kernel.squeeze(flat)
     if mode == "valid" and must_swap(volume.shape, kernel.shape):

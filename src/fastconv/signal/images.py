@@ -6,6 +6,8 @@ image. Results have SciPy's type, and products are summed in that type: integers
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
 
@@ -239,8 +241,10 @@ def _correlate_in_scipy(
     # From the module that defines them: scipy.signal's own names may have been replaced by those of this module.
     scipys = imported("scipy.signal._signaltools")
     if flip:
-        return scipys.convolve2d(image, kernel, mode, boundary, fill)
-    return scipys.correlate2d(image, kernel.conj(), mode, boundary, fill)
+        result: np.ndarray = scipys.convolve2d(image, kernel, mode, boundary, fill)
+    else:
+        result = scipys.correlate2d(image, kernel.conj(), mode, boundary, fill)
+    return result
 
 
 @repeated()
@@ -303,7 +307,7 @@ def _as_filter(name: str, taps: npt.ArrayLike, dtype: np.dtype) -> np.ndarray:
     array = as_array(name, taps)
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{name} of {array.dtype}: expected numbers")
-    rule = "safe" if isinstance(taps, np.ndarray) else "same_kind"
+    rule: Literal["safe", "same_kind"] = "safe" if isinstance(taps, np.ndarray) else "same_kind"
     if not np.can_cast(array.dtype, dtype, rule):
         raise TypeError(f"{name} of {array.dtype}: expected a type that casts safely to {dtype}, that of the result")
     return array.astype(dtype)
@@ -340,7 +344,8 @@ def _filter_planes(image: np.ndarray, row: np.ndarray, column: np.ndarray) -> np
         continuation=("reflect", "reflect"),
     )
     if image.dtype.kind != "c":
-        return out[0, 0]
+        plane: np.ndarray = out[0, 0]
+        return plane
     result = np.empty((h, w), image.dtype)
     result.real, result.imag = out[0]
     return result

@@ -6,7 +6,7 @@ one file and one line here; those of other packages are added by `fastconv.regis
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -22,10 +22,12 @@ from fastconv.engine.convolution.toeplitz import Toeplitz
 from fastconv.engine.convolution.winograd import Winograd
 from fastconv.engine.epilogue import PLAIN, Epilogue
 from fastconv.engine.geometry import ConvGeometry
-from fastconv.engine.plan import Kind, Plan
+from fastconv.engine.plan import Kind, Plan, Solver
 from fastconv.errors import GeometryError
 
 DEFAULT_FLOAT32_TOLERANCE = 1e-5
+
+SEPARABLE = Separable()
 
 STRATEGIES: list[Strategy] = [
     Implicit(),
@@ -35,7 +37,7 @@ STRATEGIES: list[Strategy] = [
     Winograd(4),
     Winograd(6),
     Direct(),
-    Separable(),
+    SEPARABLE,
     Im2col(),
     Toeplitz(),
     Fft(),
@@ -48,7 +50,7 @@ BY_NAME: dict[str, Strategy] = {strategy.name: strategy for strategy in STRATEGI
 class Convolution(Kind):
     name = "convolution"
     title = "the convolution"
-    solvers = STRATEGIES
+    solvers: Sequence[Solver] = STRATEGIES
 
     def describe(self, geometry: ConvGeometry) -> str:
         return str(geometry)  # which says that it is one

@@ -71,7 +71,7 @@ class PreparesFirst:
     """Mixin for strategies that gain nothing from a weight being used again."""
 
     def run_once(
-        self,
+        self: Strategy,
         geometry: ConvGeometry,
         x: np.ndarray,
         weight: np.ndarray,

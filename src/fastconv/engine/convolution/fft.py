@@ -13,7 +13,7 @@ zeros are only exact in outputs that see nothing but padding.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import product
 from math import frexp, isfinite, log2, prod, sqrt
@@ -39,6 +39,12 @@ from fastconv.engine.rates import ratios
 from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import unrepeatable
 from fastconv.kernels import threads as team
+
+# Along one axis: the extents of a tile, its outputs, and the number of tiles.
+_Cuts = list[tuple[tuple[int, ...], int, int]]
+
+# Of one problem, or of many.
+_Numbers = np.ndarray | np.float64
 
 # Extents are multiples of this, which every instruction set's vectors divide.
 _UNIT = 16
@@ -116,7 +122,7 @@ def _tiling(g: ConvGeometry, itemsize: int) -> _Tiling:
     lines = g.kh == 1
     reaches = [d * (k - 1) for d, k in zip(g.dilation, g.kernel, strict=True)]
 
-    def cuts(axis: int, fast: Callable[[int], tuple[int, ...]]) -> list[tuple[tuple[int, ...], int, int]]:
+    def cuts(axis: int, fast: Callable[[int], tuple[int, ...]]) -> _Cuts:
         """Extents of a tile, its outputs, and the number of tiles, for an increasing number of tiles."""
         reach, (begin, _), extent = reaches[axis], g.padding[axis], g.extent[axis]
         dense = (g.out_extent[axis] - 1) * g.stride[axis] + 1
@@ -130,6 +136,7 @@ def _tiling(g: ConvGeometry, itemsize: int) -> _Tiling:
             count = max(count + 1, count * 9 // 8)
         return found
 
+    down: _Cuts
     if lines:
         across = cuts(1, _next_fast_line)
         down = [((1,), g.sh, g.oh)]
@@ -143,29 +150,32 @@ def _tiling(g: ConvGeometry, itemsize: int) -> _Tiling:
     seconds = _image_seconds(g, points, pairs, itemsize) + _weight_seconds(g, points, lasts, itemsize)
     best_down, best_across = divmod(int(seconds.argmin()), len(across))
     (a, rows, m), (b, cols, n) = down[best_down], across[best_across]
-    return _Tiling(b if lines else (*a, *b), (rows, cols), (m, n), lines)
+    height, width = b if lines else (*a, *b)
+    return _Tiling((height, width), (rows, cols), (m, n), lines)
 
 
-def _transform_seconds(points: np.ndarray, itemsize: int) -> np.ndarray:
+def _transform_seconds(points: _Numbers, itemsize: int) -> _Numbers:
     """Operations of transforming one plane in one direction."""
     held = 4 * points * itemsize
     limits, rates = zip(*_RATES, strict=True)
     rate = np.array([*rates, _SLOW_RATE])[np.searchsorted(limits, held)] * 4 / itemsize
-    return 5 * points * np.log2(points) / rate
+    seconds: _Numbers = 5 * points * np.log2(points) / rate
+    return seconds
 
 
-def _image_seconds(g: ConvGeometry, points: np.ndarray, pairs: np.ndarray, itemsize: int) -> np.ndarray:
+def _image_seconds(g: ConvGeometry, points: _Numbers, pairs: _Numbers, itemsize: int) -> _Numbers:
     """Seconds of an image in `pairs` pairs of tiles."""
     channels = g.ic + g.oc
     products = (g.oc * g.ic // g.g - g.oc) * points * itemsize / 4 / _PRODUCT_RATE
     return pairs * (channels * (_transform_seconds(points, itemsize) + _TILE_SECONDS) + products)
 
 
-def _weight_seconds(g: ConvGeometry, points: np.ndarray, width: np.ndarray, itemsize: int) -> np.ndarray:
+def _weight_seconds(g: ConvGeometry, points: _Numbers, width: _Numbers, itemsize: int) -> _Numbers:
     """The filters', in planes so wide."""
     # Columns beyond the kernel are zeros and need no transform.
     share = 0.5 * (1 + np.minimum(1.0, ((g.kw - 1) * g.dw + 1) / width))
-    return g.oc * g.ic // g.g * share * _transform_seconds(points, itemsize)
+    seconds: _Numbers = g.oc * g.ic // g.g * share * _transform_seconds(points, itemsize)
+    return seconds
 
 
 def _filters_at_once(g: ConvGeometry, tiling: _Tiling, itemsize: int, max_workspace: int) -> int:
@@ -330,7 +340,7 @@ def _run_filters(
     not_finite = np.empty(launch.tiles, np.int64)
     tables = _tables(tiling.extents, tiling.lines, x.dtype)
     launch.run((x, out, spectra, epilogue.bias, not_finite, exponents, *tables), threads, (epilogue.parameter,))
-    for pair in np.flatnonzero(not_finite):
+    for pair in np.flatnonzero(not_finite).tolist():
         for tile in range(pair % tiling.pairs * 2, min(pair % tiling.pairs * 2 + 2, prod(tiling.counts))):
             n, group = divmod(pair // tiling.pairs, g.g)
             _run_direct(g, tiling, tile, group, x[n], weight, out[n], epilogue, threads)
@@ -437,10 +447,10 @@ class Fft(PreparesFirst):
         tiling, weight, exponents = _tiling(g, x.itemsize), prepared.weight, prepared.exponents
         at_once = _filters_at_once(g, tiling, x.itemsize, max_workspace)
         threads = _workers(g, tiling, x.dtype, threads, max_workspace)
+        parts: Iterable[tuple[int, int]] = ()
         if at_once == g.oc:
             spectra = prepared.spectra(g, tiling, threads)
             _run_filters(g, tiling, x, weight, exponents, spectra, out, epilogue, threads)
-            parts = ()
         else:
             parts = product(range(g.g), range(0, ocg, at_once))
         for group, begin in parts:

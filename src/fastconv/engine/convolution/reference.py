@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from types import EllipsisType
 
 import numpy as np
 
@@ -28,7 +29,8 @@ def convolve(geometry: ConvGeometry, x: np.ndarray, weight: np.ndarray, epilogue
             slice(k * d, k * d + (o - 1) * s + 1, s)
             for k, d, o, s in zip(tap, geometry.dilation, geometry.out_extent, geometry.stride, strict=True)
         )
-        out += np.einsum("ngc...,gmc->ngm...", images[:, :, :, *seen], filters[:, :, :, *tap])
+        at: tuple[EllipsisType | int, ...] = (..., *tap)
+        out += np.einsum("ngc...,gmc->ngm...", images[:, :, :, *seen], filters[at])
     out = out.reshape(geometry.out_shape)
     if epilogue.bias is not None:
         out += epilogue.bias.astype(wide).reshape(-1, *(1,) * geometry.ndim)
@@ -66,6 +68,15 @@ class Reference(SumsDirectly, KeepsWeights):
         planes = geometry.n * (geometry.ic * padded + 2 * geometry.oc * geometry.positions)
         return 8 * (planes + geometry.oc * geometry.reduction)
 
-    def run(self, geometry, x, prepared, out, epilogue, threads, max_workspace) -> None:
+    def run(
+        self,
+        geometry: ConvGeometry,
+        x: np.ndarray,
+        prepared: np.ndarray,
+        out: np.ndarray,
+        epilogue: Epilogue,
+        threads: int,
+        max_workspace: int,
+    ) -> None:
         unrepeatable()
         out[...] = convolve(geometry, x, prepared, epilogue)

@@ -47,7 +47,8 @@ class Factors(NamedTuple):
 
     @property
     def terms(self) -> int:
-        return self.rows.shape[2]
+        terms: int = self.rows.shape[2]
+        return terms
 
     @property
     def nbytes(self) -> int:
@@ -208,7 +209,7 @@ def _arguments(
     filters: tuple[int, ...],
     kw: int,
     out: tuple[int, ...],
-    padding: tuple[tuple[int, int], tuple[int, int]],
+    padding: tuple[tuple[int, int], ...],
     dtype: np.dtype,
     threads: int,
     groups: int,
@@ -251,11 +252,11 @@ def _launch(
     filters: tuple[int, ...],
     kw: int,
     out: tuple[int, ...],
-    padding: tuple[tuple[int, int], tuple[int, int]],
+    padding: tuple[tuple[int, int], ...],
     dtype: np.dtype,
     threads: int,
     groups: int,
-    continuation: tuple[str, str],
+    continuation: tuple[str, ...],
     activation: int,
 ) -> Launch:
     """The launch with the maps of rows and columns; cached, because making it anew dominates small images."""
@@ -272,10 +273,10 @@ def correlate_factors(
     x: np.ndarray,
     factors: Factors,
     out: np.ndarray,
-    padding: tuple[tuple[int, int], tuple[int, int]],
+    padding: tuple[tuple[int, int], ...],
     threads: int,
     groups: int = 1,
-    continuation: tuple[str, str] = ("constant", "constant"),
+    continuation: tuple[str, ...] = ("constant", "constant"),
     fill: float = 0.0,
     epilogue: Epilogue = Epilogue(),  # noqa: B008 -- immutable
 ) -> bool:
@@ -367,4 +368,5 @@ class Separable(PreparesFirst, PricedQuickly):
         if not correlate_factors(x, prepared, out, g.padding, threads, groups=g.g, epilogue=epilogue):
             unrepeatable()
             # If an output sees infinity, passes may subtract it from itself.
+            assert prepared.weight is not None, "prepare() keeps it"
             Direct().run(geometry, x, prepared.weight, out, epilogue, threads, max_workspace)

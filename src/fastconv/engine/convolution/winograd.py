@@ -15,6 +15,7 @@ image are recomputed without transforms, as in `implicit`. Only operands with ex
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
@@ -37,6 +38,8 @@ from fastconv.engine.replay import unrepeatable
 from fastconv.kernels import threads as team
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from fastconv.kernels.cook_toom import CookToom
 
 # Limit on the size of a block's transformed input and sums.
@@ -62,9 +65,9 @@ def _coefficients(m: int, r: int) -> np.ndarray:
     pairs = exact.points[exact.t % 2 == 0 :: 2]
     q = len(pairs)
 
-    def product(roots) -> list:
+    def product(roots: Iterable[Fraction]) -> list[Fraction | int]:
         """Coefficients, lowest first, of the product of (x - p²)."""
-        coefficients = [1]
+        coefficients: list[Fraction | int] = [1]
         for p in roots:
             shifted = [0, *coefficients]
             coefficients = [a - p * p * b for a, b in zip(shifted, [*coefficients, 0], strict=True)]
@@ -309,11 +312,11 @@ class Winograd:
         lanes, itemsize = LANES[dtype.itemsize], dtype.itemsize
         tiles = g.n * -(-g.oh // tiling.down[0]) * -(-g.ow // tiling.across[0])
         filters = g.g * -(-(g.oc // g.g) // lanes) * lanes * (g.ic // g.g)
-        products = 2 * points * tiles * filters
         transformed = points * tiles * (g.ic + g.oc) * itemsize
         images = g.n * (g.ic * g.ih * g.iw + g.oc * g.positions) * itemsize
         weights = blocks * points * filters * itemsize  # read once per block
-        products *= 1 + 4 / _sum_steps(self.m, g.ic // g.g)  # each running sum is added to memory
+        additions = 4 / _sum_steps(self.m, g.ic // g.g)  # each running sum is added to memory
+        products = 2 * points * tiles * filters * (1 + additions)
         flops, relative = 0.98 * rates().flops(itemsize), ratios()
         transforms = transformed / 18e9 * relative.transform_seconds()
         seconds = products / flops + transforms + images / 20e9 / relative.l3 + weights / 21e9 / relative.l3

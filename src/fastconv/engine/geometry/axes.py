@@ -190,21 +190,21 @@ class Axes:
         """The leading extents of the output."""
         raise NotImplementedError
 
-    ih = cached_property(lambda self: self.extent[-2] if self.ndim > 1 else 1)
-    iw = cached_property(lambda self: self.extent[-1])
-    kh = cached_property(lambda self: self.kernel[-2] if self.ndim > 1 else 1)
-    kw = cached_property(lambda self: self.kernel[-1])
-    oh = cached_property(lambda self: self.out_extent[-2] if self.ndim > 1 else 1)
-    ow = cached_property(lambda self: self.out_extent[-1])
-    sh = cached_property(lambda self: self.stride[-2] if self.ndim > 1 else 1)
-    sw = cached_property(lambda self: self.stride[-1])
-    dh = cached_property(lambda self: self.dilation[-2] if self.ndim > 1 else 1)
-    dw = cached_property(lambda self: self.dilation[-1])
-    pt = cached_property(lambda self: self.padding[-2][0] if self.ndim > 1 else 0)
-    pb = cached_property(lambda self: self.padding[-2][1] if self.ndim > 1 else 0)
-    pl = cached_property(lambda self: self.padding[-1][0])
-    pr = cached_property(lambda self: self.padding[-1][1])
-    ndim = cached_property(lambda self: len(self.extent))
+    ih: cached_property[int] = cached_property(lambda self: self.extent[-2] if self.ndim > 1 else 1)
+    iw: cached_property[int] = cached_property(lambda self: self.extent[-1])
+    kh: cached_property[int] = cached_property(lambda self: self.kernel[-2] if self.ndim > 1 else 1)
+    kw: cached_property[int] = cached_property(lambda self: self.kernel[-1])
+    oh: cached_property[int] = cached_property(lambda self: self.out_extent[-2] if self.ndim > 1 else 1)
+    ow: cached_property[int] = cached_property(lambda self: self.out_extent[-1])
+    sh: cached_property[int] = cached_property(lambda self: self.stride[-2] if self.ndim > 1 else 1)
+    sw: cached_property[int] = cached_property(lambda self: self.stride[-1])
+    dh: cached_property[int] = cached_property(lambda self: self.dilation[-2] if self.ndim > 1 else 1)
+    dw: cached_property[int] = cached_property(lambda self: self.dilation[-1])
+    pt: cached_property[int] = cached_property(lambda self: self.padding[-2][0] if self.ndim > 1 else 0)
+    pb: cached_property[int] = cached_property(lambda self: self.padding[-2][1] if self.ndim > 1 else 0)
+    pl: cached_property[int] = cached_property(lambda self: self.padding[-1][0])
+    pr: cached_property[int] = cached_property(lambda self: self.padding[-1][1])
+    ndim: cached_property[int] = cached_property(lambda self: len(self.extent))
 
     @cached_property
     def taps(self) -> int:

@@ -8,6 +8,7 @@ taps, reversed, and with the channels swapped. No zeros are inserted, and the pl
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from fastconv.engine.convolution3d import CONVOLUTION_3D
 from fastconv.engine.epilogue import PLAIN, Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry, Phase
 from fastconv.engine.launch import workers_for
-from fastconv.engine.plan import Composite, Kind, Part, Plan, Planned
+from fastconv.engine.plan import Composite, Kind, Part, Plan, Planned, Solver
 from fastconv.engine.rates import rates
 from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import constant, unrepeatable
@@ -85,7 +86,7 @@ class Phases(Composite):
     """One convolution per phase of the stride."""
 
     name = "phases"
-    part_kind = CONVOLUTION
+    part_kind: Kind = CONVOLUTION
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
         return refuse_unless_real(dtype)
@@ -150,7 +151,7 @@ class InputGradient(Kind):
 
     name = "input_gradient"
     title = "the input's gradient of"
-    solvers = (Phases(),)
+    solvers: Sequence[Solver] = (Phases(),)
 
     def parse(self, descriptor: str) -> ConvGeometry:
         return ConvGeometry.parse(descriptor).as_2d()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from fastconv.engine.convolution3d import refuse_unless_real_3d, slabs
 from fastconv.engine.epilogue import PLAIN, Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry
 from fastconv.engine.launch import Launch
-from fastconv.engine.plan import Composite, Kind, Part, Plan, Planned, SumsDirectly
+from fastconv.engine.plan import Composite, Kind, Part, Plan, Planned, Solver, SumsDirectly
 from fastconv.engine.rates import rates
 from fastconv.engine.replay import unrepeatable
 from fastconv.engine.rounding import running_error
@@ -170,7 +171,8 @@ class Channels(_Sums):
         return launches.packed + threads * launches.product.scratch
 
     def steps(self, geometry: ConvGeometry, dtype: np.dtype) -> int:
-        return _channel_launches(geometry, dtype, 1, _ANY_STRIDES).product.arguments.most
+        most: int = _channel_launches(geometry, dtype, 1, _ANY_STRIDES).product.arguments.most
+        return most
 
     def run(self, plan: Plan, x: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
         launches = _channel_launches(plan.geometry, x.dtype, plan.threads, element_strides(x))
@@ -212,7 +214,8 @@ class Positions(_Sums):
         from fastconv.kernels.slots import LANES
 
         block = _position_launch(geometry, dtype, 1, _ANY_STRIDES).arguments
-        return -(-block.block_rows * block.block_cols // LANES[dtype.itemsize])
+        positions: int = block.block_rows * block.block_cols
+        return -(-positions // LANES[dtype.itemsize])
 
     def run(self, plan: Plan, x: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
         launch = _position_launch(plan.geometry, x.dtype, plan.threads, element_strides(x))
@@ -260,7 +263,7 @@ class WeightGradient(Kind):
 
     name = "weight_gradient"
     title = "the weight's gradient of"
-    solvers = (Channels(), Positions(), Depths())
+    solvers: Sequence[Solver] = (Channels(), Positions(), Depths())
     limits_workspace = False  # the other solver would not do with less
 
     def parse(self, descriptor: str) -> ConvGeometry:
