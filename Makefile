@@ -89,7 +89,7 @@ $(VENV)/.dist: | $(BIN)/python
 # The versions of which the README's figures are, without their dependencies (requests, telemetry ...), which no
 # convolution needs.
 $(VENV)/.engines: $(VENV)/.peers
-	$(INSTALL) --no-deps ncnn==1.0.20261020 MNN==3.6.1 openvino==2026.4.1
+	$(INSTALL) --no-deps ncnn==1.0.20261020 MNN==3.6.1 openvino==2026.4.1 ai-edge-litert==2.3.0
 	touch $@
 
 # An editable install with one of the extras; built again when a compiled source changes. pip shows nothing of a build

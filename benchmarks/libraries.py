@@ -11,6 +11,8 @@ import numpy as np
 import fastconv
 from benchmarks.problems import GRADIENTS, LAYERS, OPERATIONS, Layer, Problem
 from fastconv.engine import planner
+from fastconv.engine.convolution import CONVOLUTION
+from fastconv.engine.convolution3d import CONVOLUTION_3D
 from fastconv.engine.geometry import ConvGeometry
 
 Call = Callable[[], np.ndarray]
@@ -58,6 +60,7 @@ class Fastconv:
         return planner.plan(
             problem.geometry,
             problem.dtype,
+            kind=CONVOLUTION_3D if problem.geometry.ndim == 3 else CONVOLUTION,
             strategy=self.strategy,
             tolerance=tolerance,
             threads=self.threads,
@@ -87,7 +90,8 @@ class Fastconv:
                 return partial(fastconv.grad.conv2d_weight, first, g.weight_shape, grad, **window(g))
             return partial(fastconv.conv_transpose2d, grad, first, **transposed_window(g))
         if problem.operation == "conv":
-            return partial(fastconv.conv2d, *arrays, **window(g), strategy=self.strategy)
+            convolve = fastconv.conv3d if g.ndim == 3 else fastconv.conv2d
+            return partial(convolve, *arrays, **window(g), strategy=self.strategy)
         if problem.operation == "signal":
             signal, kernel = arrays
             return partial(fastconv.signal.convolve, signal, flipped(kernel), mode="same")
@@ -120,12 +124,30 @@ class Prepared(Fastconv):
     operations = ("conv",)
     prepared = True
 
+    def refuse(self, problem: Problem) -> str | None:
+        return "prepares images only" if problem.geometry.ndim > 2 else super().refuse(problem)
+
     def prepare(self, problem: Problem, *arrays: np.ndarray) -> Call:
         x, weight = arrays
-        call = fastconv.prepare_conv2d(
+        return partial(self.convolution(problem, weight), x, np.empty(problem.geometry.out_shape, problem.dtype))
+
+    def convolution(self, problem: Problem, weight: np.ndarray) -> fastconv.PreparedConv:
+        return fastconv.prepare_conv2d(
             weight, **window(problem.geometry), strategy=self.strategy, tolerance=self.tolerance
         )
-        return partial(call, x, np.empty(problem.geometry.out_shape, problem.dtype))
+
+
+class PreparedChannelsLast(Prepared):
+    """Prepared, with input and result in channels-last memory, as `LiteRt` and `TorchChannelsLast` have them."""
+
+    name = "prepared NHWC"
+
+    def prepare(self, problem: Problem, *arrays: np.ndarray) -> Call:
+        x, weight = arrays
+        n, c, h, w = problem.geometry.out_shape
+        last = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+        out = np.empty((n, h, w, c), problem.dtype).transpose(0, 3, 1, 2)
+        return partial(self.convolution(problem, weight), last, out)
 
 
 class PreparedLoosely(Prepared):

@@ -7,10 +7,12 @@ that reason. Every adapter chooses what is fastest for its peer: layout, constan
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import io
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from math import prod
 from pathlib import Path
 from typing import Any, ClassVar
@@ -113,16 +115,19 @@ class Torch(Peer):
 
             return layer
         g = problem.geometry
-        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        layout = torch.contiguous_format
+        if self.channels_last:
+            layout = torch.channels_last_3d if g.ndim == 3 else torch.channels_last
         x, *weight = (
             torch.from_numpy(array).contiguous(memory_format=layout) for array in _as_batches(problem, arrays)
         )
         padding = _begins(problem)
         functional = torch.nn.functional
         if problem.operation in _CONV_LIKE:
+            convolve = functional.conv3d if g.ndim == 3 else functional.conv2d
 
             def call():
-                return functional.conv2d(x, *weight, None, g.stride, padding, g.dilation, g.g)
+                return convolve(x, *weight, None, g.stride, padding, g.dilation, g.g)
 
         elif problem.operation == "conv_transpose":
             options = transposed_window(g)
@@ -377,17 +382,119 @@ class Mnn(InferenceEngine):
         return timed
 
 
+class LiteRt(InferenceEngine):
+    """A TensorFlow Lite model whose convolution XNNPACK computes, on arrays in channels-last memory, read in place.
+
+    The model is written with the classes that the wheel generates from the format's schema: TensorFlow is not needed.
+    """
+
+    name = "LiteRT"
+    measured_error = 1.5e-5  # one running sum over taps and channels
+
+    def __init__(self, threads: int) -> None:
+        import ai_edge_litert.interpreter
+        import ai_edge_litert.schema_py_generated
+        import flatbuffers
+
+        self.interpreter, self.schema = ai_edge_litert.interpreter, ai_edge_litert.schema_py_generated
+        self.flatbuffers = flatbuffers
+        self.threads = threads
+        self.version = version("ai-edge-litert")
+
+    def refuse(self, problem: Problem) -> str | None:
+        g = problem.geometry
+        if g.ndim > 2:
+            return "XNNPACK convolves images only"
+        return super().refuse(problem)
+
+    def prepare(self, problem: Problem, *arrays: np.ndarray) -> Call:
+        x, weight = arrays
+        with _muted(2):  # it reports its delegate on standard error
+            interpreter = self.interpreter.Interpreter(
+                model_content=self._model(problem, weight), num_threads=self.threads
+            )
+            interpreter.allocate_tensors()
+        (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
+        interpreter.set_tensor(source["index"], np.ascontiguousarray(x.transpose(0, 2, 3, 1)))
+        interpreter.invoke()
+        # The interpreter refuses to run while an array refers to its memory, unless it does not know of it.
+        view = interpreter.tensor(target["index"])()
+        memory = (ctypes.c_float * view.size).from_address(view.ctypes.data)
+        result = np.frombuffer(memory, np.float32).reshape(view.shape).transpose(0, 3, 1, 2)
+        del view
+
+        def timed():
+            interpreter.invoke()
+            return result
+
+        return timed
+
+    def _model(self, problem: Problem, weight: np.ndarray) -> bytes:
+        """A convolution, after an operation that pads, which XNNPACK fuses with it."""
+        g, schema = problem.geometry, self.schema
+        depthwise = 1 < g.g == g.ic
+        # Filters lie along the first axis; those of depthwise convolutions along the last.
+        filters = weight.transpose((1, 2, 3, 0) if depthwise else (0, 2, 3, 1))
+        padded = [extent + sum(pads) for extent, pads in zip(g.extent, g.padding, strict=True)]
+        shapes = {"x": (g.n, *g.extent, g.ic), "padded": (g.n, *padded, g.ic), "out": (g.n, *g.out_extent, g.oc)}
+        constants = {
+            "filters": np.ascontiguousarray(filters),
+            "bias": np.zeros(g.oc, np.float32),
+            "pads": np.array([(0, 0), *g.padding, (0, 0)], np.int32),
+        }
+        pads = padded != list(g.extent)
+        names = ["x", "filters", "bias", "out", *(["pads", "padded"] if pads else [])]
+        model, graph = schema.ModelT(), schema.SubGraphT()
+        model.version, model.subgraphs, model.buffers = 3, [graph], [schema.BufferT()]
+        graph.tensors = []
+        for name in names:
+            tensor = schema.TensorT()
+            tensor.name, tensor.shape = name, shapes[name] if name in shapes else constants[name].shape
+            tensor.type = schema.TensorType.INT32 if name == "pads" else schema.TensorType.FLOAT32
+            if name in constants:
+                tensor.buffer = len(model.buffers)
+                model.buffers.append(schema.BufferT())
+                model.buffers[-1].data = constants[name].view(np.uint8).reshape(-1)
+            graph.tensors.append(tensor)
+        graph.inputs, graph.outputs = [names.index("x")], [names.index("out")]
+        model.operatorCodes, graph.operators = [], []
+
+        def add(operator: str, options: Any, inputs: tuple[str, ...], output: str) -> None:
+            code, node = schema.OperatorCodeT(), schema.OperatorT()
+            code.builtinCode = getattr(schema.BuiltinOperator, operator)
+            code.deprecatedBuiltinCode, code.version = code.builtinCode, 1
+            node.opcodeIndex = len(model.operatorCodes)
+            node.inputs, node.outputs = [names.index(name) for name in inputs], [names.index(output)]
+            node.builtinOptions = options
+            node.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
+            model.operatorCodes.append(code)
+            graph.operators.append(node)
+
+        if pads:
+            add("PAD", schema.PadOptionsT(), ("x", "pads"), "padded")
+        window = schema.DepthwiseConv2DOptionsT() if depthwise else schema.Conv2DOptionsT()
+        window.padding = schema.Padding.VALID
+        (window.strideH, window.strideW), (window.dilationHFactor, window.dilationWFactor) = g.stride, g.dilation
+        if depthwise:
+            window.depthMultiplier = g.oc // g.g
+        operator = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
+        add(operator, window, ("padded" if pads else "x", "filters", "bias"), "out")
+        builder = self.flatbuffers.Builder()
+        builder.Finish(model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+
 @contextlib.contextmanager
-def _muted() -> Iterator[None]:
-    """Keep what compiled code prints on standard output out of the table."""
-    stdout = os.dup(1)
+def _muted(descriptor: int = 1) -> Iterator[None]:
+    """Keep what compiled code prints, by default on standard output, out of the table."""
+    stream = os.dup(descriptor)
     with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), descriptor)
     try:
         yield
     finally:
-        os.dup2(stdout, 1)
-        os.close(stdout)
+        os.dup2(stream, descriptor)
+        os.close(stream)
 
 
 class OpenCv(Peer):
@@ -530,7 +637,7 @@ def _fft_error(problem: Problem) -> float:
 
 
 PEERS = (
-    *(Torch, TorchChannelsLast, OnnxRuntime, OpenVino, Ncnn, Mnn, OpenCv),
+    *(Torch, TorchChannelsLast, OnnxRuntime, OpenVino, Ncnn, Mnn, LiteRt, OpenCv),
     *(ScipyConvolve2d, ScipyFft, ScipyOverlapAdd, NumpyConvolve, ScipyNdimage, NumPy),
 )
 
