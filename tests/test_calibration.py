@@ -35,6 +35,7 @@ def _cache(tmp_path, monkeypatch):
 def start_again():
     """As a new process would."""
     rates._kept.cache_clear()
+    rates._current = None
     planner.forget_plans()
 
 

@@ -49,7 +49,7 @@ def slabs(g: ConvGeometry, x: np.ndarray) -> Iterator[np.ndarray]:
     lines, columns = slab.reshape(-1, positions), places(0, positions, positions, "constant")
     for z in range(g.out_extent[0]):
         gather(maps, lines, _depth_rows(g, z), columns, fill=_ZEROS)
-        yield slab.reshape(g.one_depth().x_shape)
+        yield slab.reshape(g.one_depth.x_shape)
 
 
 def refuse_unless_real_3d(geometry: ConvGeometry, dtype: np.dtype) -> str | None:
@@ -70,17 +70,17 @@ class Depths(Composite):
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         """Gathering slabs, and copying results to their depth."""
-        plane, depths = geometry.one_depth(), geometry.out_extent[0]
+        plane, depths = geometry.one_depth, geometry.out_extent[0]
         values = plane.n * (plane.ic * plane.ih * plane.iw + plane.oc * plane.positions)
         return 5e-6 + depths * values * dtype.itemsize / rates().memory
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        plane = geometry.one_depth()
+        plane = geometry.one_depth
         return plane.n * (plane.ic * plane.ih * plane.iw + plane.oc * plane.positions) * dtype.itemsize
 
     def parts(self, geometry: ConvGeometry, dtype: np.dtype, planned: Planned) -> tuple[Part, ...]:
         depths = geometry.out_extent[0]
-        return (Part(f"each of {depths} depths", planned(geometry.one_depth()), depths),)
+        return (Part(f"each of {depths} depths", planned(geometry.one_depth), depths),)
 
     def run(self, plan: Plan, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
         """Compute into `out`, which is C-contiguous."""

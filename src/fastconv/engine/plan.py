@@ -109,6 +109,8 @@ class Part(NamedTuple):
     def seconds(self) -> float:
         """The time of all its runs."""
         plan = self.plan
+        if self.times == self.preparations:
+            return self.times * plan.seconds
         preparation = 0.0 if plan.prepared else plan.strategy.prepare_cost(plan.geometry, np.dtype(plan.dtype))
         return self.times * plan.seconds - (self.times - self.preparations) * min(preparation, plan.seconds)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache, partial
+from functools import cache, lru_cache, partial
 from heapq import heapify, heappop, heappush
 from numbers import Real
 from typing import Any
@@ -92,6 +92,12 @@ def separable_terms(plan: Plan) -> int | None:
     return terms
 
 
+@cache
+def _name(dtype: np.dtype) -> str:
+    """``dtype.name``, which NumPy composes anew each time."""
+    return str(dtype.name)
+
+
 @lru_cache(maxsize=REMEMBERED)
 def _plan(*problem: Any) -> Plan:
     """What `plan` remembers."""
@@ -111,8 +117,14 @@ class _Problem:
     max_workspace: int
     mode: str
     prepared: bool
+    limit: float | None = field(init=False)
+    """The tolerance, or the one that the kind has by default."""
     part_lists: dict[str, tuple[Part, ...]] = field(init=False, default_factory=dict)
     prices: dict[str, float] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        given = self.tolerance
+        self.limit = self.kind.default_tolerance(self.geometry, self.dtype) if given is None else given
 
     def plan(self) -> Plan:
         """Plan anew.
@@ -140,11 +152,11 @@ class _Problem:
         return Plan(
             kind=self.kind,
             geometry=self.geometry,
-            dtype=self.dtype.name,
+            dtype=_name(self.dtype),
             strategy=solver,
             threads=workers_for(self._price(solver), self.threads),
             parts=self._parts(solver),
-            tolerance=self._limit,
+            tolerance=self.limit,
             max_workspace=self.max_workspace,
             mode=self.mode,
             request=self.strategy,
@@ -152,10 +164,6 @@ class _Problem:
             seconds=seconds,
             list_candidates=candidates,
         )
-
-    @cached_property
-    def _limit(self) -> float | None:
-        return self.kind.default_tolerance(self.geometry, self.dtype) if self.tolerance is None else self.tolerance
 
     def _part(
         self, geometry: Any, kind: Kind | None = None, dtype: np.dtype | None = None, prepared: bool = False
@@ -165,7 +173,7 @@ class _Problem:
             geometry,
             self.dtype if dtype is None else dtype,
             kind=kind or CONVOLUTION,
-            strategy=self._part_strategy,
+            strategy=self._part_strategy(),
             tolerance=self.tolerance,
             threads=self.threads,
             max_workspace=self.max_workspace,
@@ -173,11 +181,10 @@ class _Problem:
             prepared=prepared,
         )
 
-    @cached_property
     def _part_strategy(self) -> str:
         """What the caller named, unless that is a composite solver, which leaves the choice for its parts open."""
-        composites = [s.name for s in self.kind.solvers if isinstance(s, Composite)]
-        return "auto" if self.strategy in composites else self.strategy
+        composites = (s.name for s in self.kind.solvers if isinstance(s, Composite))
+        return "auto" if self.strategy == "auto" or self.strategy in composites else self.strategy
 
     def _parts(self, solver: Solver) -> tuple[Part, ...]:
         """The parts of a composite solver; they are planned once."""
@@ -219,11 +226,11 @@ class _Problem:
         """Whether `solver` can compute the problem accurately enough, or is named; the cheapest test comes first."""
         if self.strategy != "auto":
             return self._names(solver) and solver.refuse(self.geometry, self.dtype) is None
-        componentwise = solver.componentwise(self.geometry)
-        if self._limit == 0 and not componentwise:
+        componentwise, limit = solver.componentwise(self.geometry), self.limit
+        if limit == 0 and not componentwise:
             return False
         return solver.refuse(self.geometry, self.dtype) is None and (
-            componentwise or self._limit is None or solver.error(self.geometry, self.dtype) <= self._limit
+            componentwise or limit is None or solver.error(self.geometry, self.dtype) <= limit
         )
 
     def _by_price(self, solvers: list[Solver]) -> Iterator[Solver]:
@@ -258,7 +265,7 @@ class _Problem:
         for s in self.kind.solvers:
             named = self.strategy != "auto" and self._names(s)
             limit = self._workspace_limit(s)
-            found = candidate(s, self.geometry, self.dtype, self._limit, self.threads, limit, named, self.prepared)
+            found = candidate(s, self.geometry, self.dtype, self.limit, self.threads, limit, named, self.prepared)
             if isinstance(s, Composite) and found.refusal is None:
                 found = self._with_parts(found, self._parts(s))
             if measured is not None:

@@ -74,31 +74,35 @@ class InUse(NamedTuple):
 
 def rates() -> Rates:
     """The rates in use: measured ones if there are any, otherwise `REFERENCE`."""
-    return in_use().rates
+    return (_current or in_use()).rates
 
 
 def ratios() -> Rates:
     """`rates` relative to `REFERENCE`: by how much to scale a constant that was fitted there."""
-    return in_use().ratios
+    return (_current or in_use()).ratios
 
 
 def in_use() -> InUse:
     """The rates that plans are made with, and where they are from."""
-    return _substitute or _kept()
+    global _current
+    if _current is None:
+        _current = _kept()
+    return _current
 
 
-_substitute: InUse | None = None
+# Of this process, once they have been looked up: a plan asks about thirty times.
+_current: InUse | None = None
 
 
 @contextmanager
 def substituted(measured: Rates) -> Iterator[None]:
     """Plan with other rates meanwhile, in all threads. For the comparison of plans that are made with either."""
-    global _substitute
-    before, _substitute = _substitute, _compared(measured, "substituted")
+    global _current
+    before, _current = _current, _compared(measured, "substituted")
     try:
         yield
     finally:
-        _substitute = before
+        _current = before
 
 
 def _compared(measured: Rates, origin: str) -> InUse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from math import sqrt
 
 import numpy as np
@@ -9,6 +10,12 @@ import numpy as np
 # The maximum over about 1e5 to 1e7 outputs, in deviations of the error: normal deviates reach five, and the largest
 # errors belong to outputs whose partial sums are large, too.
 _MAX_OVER_RMS = 10.0
+
+
+@functools.cache
+def unit_roundoff(dtype: np.dtype) -> float:
+    """The largest relative error of one rounding."""
+    return float(np.finfo(dtype).eps) / 2
 
 
 def running_error(products: int, dtype: np.dtype, steps: int | None = None) -> float:
@@ -20,6 +27,5 @@ def running_error(products: int, dtype: np.dtype, steps: int | None = None) -> f
     """
     if dtype.kind not in "fc":
         return 0.0
-    unit = float(np.finfo(dtype).eps) / 2
     running = products if steps is None else steps + products / steps
-    return _MAX_OVER_RMS * unit * max(1.0, sqrt(running / 6))
+    return _MAX_OVER_RMS * unit_roundoff(dtype) * max(1.0, sqrt(running / 6))

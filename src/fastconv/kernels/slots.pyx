@@ -14,6 +14,9 @@ import numpy as np
 
 from fastconv.kernels.cpu cimport found, kernel_slot, picked
 
+cdef extern from "region.h":
+    enum: MAX_INTS
+
 cdef extern from *:
     """
     #include "simd/simd.h"
@@ -64,6 +67,8 @@ def arguments(str name):
     for kernel_name, dtype in kernels():
         if kernel_name == name:
             fields = slot(name, dtype).arguments.decode().split()
+            if len(fields) > MAX_INTS:
+                raise OverflowError(f"{name} takes {len(fields)} integers, more than {MAX_INTS}")
             return namedtuple(name.title().replace("_", ""), fields)
     raise LookupError(f"no kernel {name!r}")
 
@@ -80,14 +85,16 @@ def packed(str name, dtype, ints):
 
 cdef counted(int64_t (*count)(const int64_t *ints) noexcept nogil, str name, ints):
     """The bytes that `count` finds, or 0 without it."""
-    cdef const int64_t[::1] values
+    cdef int64_t values[MAX_INTS]
+    cdef Py_ssize_t at
     fields = arguments(name)._fields
     if getattr(ints, "_fields", None) != fields:
         raise TypeError(f"{name} takes {', '.join(fields)}")
     if count == NULL:
         return 0
-    values = np.array(ints, np.int64)
-    return count(&values[0])
+    for at, value in enumerate(ints):
+        values[at] = value
+    return count(values)
 
 
 @cache

@@ -222,11 +222,13 @@ def _unit(dtype: np.dtype) -> int:
     return 2 if dtype.kind == "c" else 1
 
 
+@functools.cache
 def _kind(dtype: np.dtype) -> str:
     """The type by the name that sweeps have it: integers wrap around alike, signed or not."""
     return f"{'i' if dtype.kind == 'u' else dtype.kind}{dtype.itemsize}"
 
 
+@functools.cache
 def _lanes(dtype: np.dtype) -> int:
     """Output values of a vector of sums."""
     from fastconv.kernels.sweep import LANES

@@ -35,6 +35,7 @@ from fastconv.engine.geometry import REMEMBERED, ConvGeometry
 from fastconv.engine.launch import Launch
 from fastconv.engine.rates import rates, ratios
 from fastconv.engine.replay import unrepeatable
+from fastconv.engine.rounding import unit_roundoff
 from fastconv.kernels import threads as team
 
 if TYPE_CHECKING:
@@ -266,6 +267,19 @@ class Filters(NamedTuple):
         return sum(array.nbytes for array in self)
 
 
+@functools.lru_cache(maxsize=REMEMBERED)
+def _refuse_kernel(m: int, kernel: tuple[int, int]) -> str | None:
+    """The refusal of kernels that have no transform F(m, r)."""
+    from fastconv.kernels.slots import AXES
+
+    most = max(kernel)
+    if most > 1 and (m, most) in AXES and all(r in (1, most) for r in kernel):
+        return None
+    taps = [r for each, r in AXES if each == m]
+    kernels = ", ".join([f"{r}×{r}" for r in taps] + [f"{r}×1 and 1×{r}" for r in taps])
+    return f"computes kernels of {kernels}, not {kernel[0]}×{kernel[1]}"
+
+
 class Winograd:
     local = True
 
@@ -282,18 +296,7 @@ class Winograd:
             return reason
         if max(geometry.stride) > 1 or max(geometry.dilation) > 1:
             return "computes stride 1 and dilation 1"
-        if not self._computes(geometry.kernel):
-            from fastconv.kernels.slots import AXES
-
-            taps = [r for m, r in AXES if m == self.m]
-            kernels = ", ".join([f"{r}×{r}" for r in taps] + [f"{r}×1 and 1×{r}" for r in taps])
-            return f"computes kernels of {kernels}, not {geometry.kh}×{geometry.kw}"
-        return None
-
-    def _computes(self, kernel: tuple[int, ...]) -> bool:
-        from fastconv.kernels.slots import AXES
-
-        return max(kernel) > 1 and all(r in (1, max(kernel)) for r in kernel) and (self.m, max(kernel)) in AXES
+        return _refuse_kernel(self.m, geometry.kernel)
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         of = _blocks(geometry, self.m, dtype.itemsize)
@@ -329,9 +332,9 @@ class Winograd:
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         channels = geometry.ic // geometry.g
-        unit = float(np.finfo(dtype).eps) / 2
         ratio = _MAX_OVER_RMS if channels > _FEW_CHANNELS else _MAX_OVER_RMS_OF_FEW
-        return ratio * unit * _rms_error(_Tiling.of(self.m, geometry.kernel), channels, _sum_steps(self.m, channels))
+        rms = _rms_error(_Tiling.of(self.m, geometry.kernel), channels, _sum_steps(self.m, channels))
+        return ratio * unit_roundoff(dtype) * rms
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         launch = _launch(geometry, self.m, dtype, threads, True)

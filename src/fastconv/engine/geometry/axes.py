@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence, Sized
-from functools import cached_property
 from itertools import islice
 from math import prod
 from operator import index
@@ -32,7 +31,7 @@ def output_extent(extent: int, padding: tuple[int, int], kernel: int, stride: in
     >>> output_extent(227, (0, 0), 11, 4, 1)
     55
     """
-    return (extent + sum(padding) - dilation * (kernel - 1) - 1) // stride + 1
+    return (extent + padding[0] + padding[1] - dilation * (kernel - 1) - 1) // stride + 1
 
 
 def same_padding(kernel: Sequence[int], dilation: Sequence[int]) -> tuple[tuple[int, int], ...]:
@@ -49,13 +48,7 @@ def same_padding(kernel: Sequence[int], dilation: Sequence[int]) -> tuple[tuple[
 
 def integers(name: str, value: Any, ndim: int, minimum: int) -> tuple[int, ...]:
     """`value` as one integer per axis; an int, or a sequence of one int, applies to all axes."""
-    try:
-        values = (index(value),) * ndim
-    except TypeError:
-        try:
-            values = tuple(index(v) for v in islice(value, ndim + 1))
-        except TypeError:
-            raise GeometryError(f"{name}={value!r}: expected an int or a sequence of {ndim} ints") from None
+    values = (value,) if type(value) is int else _some_integers(name, value, ndim)
     if len(values) == 1:
         values *= ndim
     if len(values) != ndim:
@@ -63,6 +56,17 @@ def integers(name: str, value: Any, ndim: int, minimum: int) -> tuple[int, ...]:
     if min(values) < minimum:
         raise GeometryError(f"{name}={value!r}: expected every value to be at least {minimum}")
     return values
+
+
+def _some_integers(name: str, value: Any, ndim: int) -> tuple[int, ...]:
+    """The integers in a sequence, of which no more than one too many are read, or an integer of another type."""
+    try:
+        return tuple([index(v) for v in islice(value, ndim + 1)])
+    except TypeError:
+        try:
+            return (index(value),)
+        except TypeError:
+            raise GeometryError(f"{name}={value!r}: expected an int or a sequence of {ndim} ints") from None
 
 
 def padding_pairs(
@@ -153,10 +157,11 @@ def checked_output(owner: Axes, extents: Iterable[int], shapes: Iterable[tuple[i
             f"(input {times(owner.extent)}, kernel {times(owner.kernel)}, stride {times(owner.stride)}, "
             f"padding {owner.padding}, dilation {times(owner.dilation)})"
         )
-    reach = max(
-        max(i + sum(p), d * max(k - 1, 1), s)
-        for i, p, k, d, s in zip(owner.extent, owner.padding, owner.kernel, owner.dilation, owner.stride, strict=True)
-    )
+    reach = 0
+    for i, (begin, end), k, d, s in zip(
+        owner.extent, owner.padding, owner.kernel, owner.dilation, owner.stride, strict=True
+    ):
+        reach = max(reach, i + begin + end, d * max(k - 1, 1), s)
     for shape in (*shapes, (*owner.batch_and_channels, *extents), (reach,)):
         if prod(shape) > MAX_ELEMENTS:
             raise GeometryError(
@@ -174,8 +179,8 @@ def times(values: Iterable[int]) -> str:
 class Axes:
     """Accessors with the conventional names, one per axis.
 
-    A 1-D problem has height 1: ``ih``, ``kh``, ``oh`` are 1, and so on. Each value is computed once, since strategies
-    read about twenty of them in every call of a planned problem.
+    A 1-D problem has height 1: ``ih``, ``kh``, ``oh`` are 1, and so on. All are set when a problem is made, since
+    planning it reads most of them, and each call of a planned problem about twenty.
     """
 
     extent: tuple[int, ...]
@@ -185,33 +190,61 @@ class Axes:
     padding: tuple[tuple[int, int], ...]
     out_extent: tuple[int, ...]
 
+    ih: int
+    iw: int
+    kh: int
+    kw: int
+    oh: int
+    ow: int
+    sh: int
+    sw: int
+    dh: int
+    dw: int
+    pt: int
+    pb: int
+    pl: int
+    pr: int
+    ndim: int
+    taps: int
+    """Kernel positions."""
+    positions: int
+    """Output positions of one plane."""
+
     @property
     def batch_and_channels(self) -> tuple[int, int]:
         """The leading extents of the output."""
         raise NotImplementedError
 
-    ih: cached_property[int] = cached_property(lambda self: self.extent[-2] if self.ndim > 1 else 1)
-    iw: cached_property[int] = cached_property(lambda self: self.extent[-1])
-    kh: cached_property[int] = cached_property(lambda self: self.kernel[-2] if self.ndim > 1 else 1)
-    kw: cached_property[int] = cached_property(lambda self: self.kernel[-1])
-    oh: cached_property[int] = cached_property(lambda self: self.out_extent[-2] if self.ndim > 1 else 1)
-    ow: cached_property[int] = cached_property(lambda self: self.out_extent[-1])
-    sh: cached_property[int] = cached_property(lambda self: self.stride[-2] if self.ndim > 1 else 1)
-    sw: cached_property[int] = cached_property(lambda self: self.stride[-1])
-    dh: cached_property[int] = cached_property(lambda self: self.dilation[-2] if self.ndim > 1 else 1)
-    dw: cached_property[int] = cached_property(lambda self: self.dilation[-1])
-    pt: cached_property[int] = cached_property(lambda self: self.padding[-2][0] if self.ndim > 1 else 0)
-    pb: cached_property[int] = cached_property(lambda self: self.padding[-2][1] if self.ndim > 1 else 0)
-    pl: cached_property[int] = cached_property(lambda self: self.padding[-1][0])
-    pr: cached_property[int] = cached_property(lambda self: self.padding[-1][1])
-    ndim: cached_property[int] = cached_property(lambda self: len(self.extent))
+    def _complete(self, extents: Iterable[int], shapes: Iterable[tuple[int, ...]]) -> None:
+        """Set `out_extent` to `extents`, once these and the arrays of these `shapes` are checked, and the accessors.
 
-    @cached_property
-    def taps(self) -> int:
-        """Kernel positions."""
-        return prod(self.kernel)
-
-    @cached_property
-    def positions(self) -> int:
-        """Output positions of one plane."""
-        return prod(self.out_extent)
+        Only `__post_init__` calls it: instances do not change.
+        """
+        out_extent = checked_output(self, extents, shapes)
+        ndim = len(out_extent)
+        ih, kh, oh, sh, dh, pt, pb = 1, 1, 1, 1, 1, 0, 0
+        if ndim > 1:
+            ih, kh, oh = self.extent[-2], self.kernel[-2], out_extent[-2]
+            sh, dh = self.stride[-2], self.dilation[-2]
+            pt, pb = self.padding[-2]
+        pl, pr = self.padding[-1]
+        self.__dict__.update(
+            out_extent=out_extent,
+            ih=ih,
+            iw=self.extent[-1],
+            kh=kh,
+            kw=self.kernel[-1],
+            oh=oh,
+            ow=out_extent[-1],
+            sh=sh,
+            sw=self.stride[-1],
+            dh=dh,
+            dw=self.dilation[-1],
+            pt=pt,
+            pb=pb,
+            pl=pl,
+            pr=pr,
+            ndim=ndim,
+            taps=prod(self.kernel),
+            positions=prod(out_extent),
+        )

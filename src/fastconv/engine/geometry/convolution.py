@@ -14,7 +14,6 @@ from fastconv.engine.geometry.axes import (
     MAX_ELEMENTS,
     Axes,
     Padding,
-    checked_output,
     integers,
     output_extent,
     padding_pairs,
@@ -50,6 +49,11 @@ class ConvGeometry(Axes):
     dilation: tuple[int, ...]
     padding: tuple[tuple[int, int], ...]
     out_extent: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    x_shape: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    weight_shape: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    out_shape: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    reduction: int = field(init=False, repr=False, compare=False)
+    """Number of products summed for one output, the K of its GEMM."""
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -66,12 +70,15 @@ class ConvGeometry(Axes):
             if channels % self.g != 0:
                 raise GeometryError(f"groups={self.g}: does not divide {channels} {name} channels")
         extents = map(output_extent, self.extent, self.padding, self.kernel, self.stride, self.dilation)
-        object.__setattr__(self, "out_extent", checked_output(self, extents, (self.x_shape, self.weight_shape)))
-        # Looked up several times in every call.
-        object.__setattr__(
-            self,
-            "_hash",
-            hash((self.n, self.g, self.weight_shape, self.extent, self.stride, self.dilation, self.padding)),
+        x_shape, weight_shape = (self.n, self.ic, *self.extent), (self.oc, self.ic // self.g, *self.kernel)
+        self._complete(extents, (x_shape, weight_shape))
+        self.__dict__.update(
+            x_shape=x_shape,
+            weight_shape=weight_shape,
+            out_shape=(self.n, self.oc, *self.out_extent),
+            reduction=weight_shape[1] * self.taps,
+            # Looked up several times in every call.
+            _hash=hash((self.n, self.g, weight_shape, self.extent, self.stride, self.dilation, self.padding)),
         )
 
     def __hash__(self) -> int:
@@ -90,24 +97,25 @@ class ConvGeometry(Axes):
     ) -> Self:
         """The geometry of ``conv(x, weight)`` for ``x (N, C, *extent)`` or ``(C, *extent)``."""
         ndim = len(weight_shape) - 2
-        shapes = f"x of shape {tuple(x_shape)}, weight of shape {tuple(weight_shape)}"
         if not 1 <= ndim <= len(AXES):
             raise GeometryError(
-                f"{shapes}: expected a weight of (oc, ic / groups, *kernel) with 1 to {len(AXES)} kernel axes"
+                f"{_named(x_shape, weight_shape)}: expected a weight of (oc, ic / groups, *kernel) with 1 to "
+                f"{len(AXES)} kernel axes"
             )
         if len(x_shape) not in (ndim + 1, ndim + 2):
             raise GeometryError(
-                f"{shapes}: expected x of {ndim + 2} axes (batch, channels, *extent), or {ndim + 1} without batch"
+                f"{_named(x_shape, weight_shape)}: expected x of {ndim + 2} axes (batch, channels, *extent), "
+                f"or {ndim + 1} without batch"
             )
         if 0 in x_shape[-ndim - 1 :] or 0 in weight_shape:
-            raise GeometryError(f"{shapes}: only the batch may be empty")
+            raise GeometryError(f"{_named(x_shape, weight_shape)}: only the batch may be empty")
         (g,) = integers("groups", groups, 1, 1)
         n, ic = (1, *x_shape)[-ndim - 2 : -ndim]
         oc = weight_shape[0]
         if ic != weight_shape[1] * g or oc % g != 0:
             raise GeometryError(
-                f"{shapes}, groups={g}: the weight expects {weight_shape[1] * g} input channels (its axis 1 times "
-                f"groups) and a multiple of {g} filters"
+                f"{_named(x_shape, weight_shape)}, groups={g}: the weight expects {weight_shape[1] * g} input channels "
+                f"(its axis 1 times groups) and a multiple of {g} filters"
             )
         strides = integers("stride", stride, ndim, 1)
         dilations = integers("dilation", dilation, ndim, 1)
@@ -125,7 +133,7 @@ class ConvGeometry(Axes):
                 padding=padding_pairs(padding, kernel, strides, dilations),
             )
         except GeometryError as error:
-            raise GeometryError(f"{shapes}: {error}") from None
+            raise GeometryError(f"{_named(x_shape, weight_shape)}: {error}") from None
 
     @classmethod
     def of_weight(
@@ -184,23 +192,24 @@ class ConvGeometry(Axes):
         `output_padding`; that may be negative, which only an adjoint allows.
         """
         ndim = len(weight_shape) - 2
-        shapes = f"x of shape {tuple(x_shape)}, weight of shape {tuple(weight_shape)}"
         if not 1 <= ndim <= len(AXES):
             raise GeometryError(
-                f"{shapes}: expected a weight of (ic, oc / groups, *kernel) with 1 to {len(AXES)} kernel axes"
+                f"{_named(x_shape, weight_shape)}: expected a weight of (ic, oc / groups, *kernel) with 1 to "
+                f"{len(AXES)} kernel axes"
             )
         if len(x_shape) not in (ndim + 1, ndim + 2):
             raise GeometryError(
-                f"{shapes}: expected x of {ndim + 2} axes (batch, channels, *extent), or {ndim + 1} without batch"
+                f"{_named(x_shape, weight_shape)}: expected x of {ndim + 2} axes (batch, channels, *extent), "
+                f"or {ndim + 1} without batch"
             )
         if 0 in x_shape[-ndim - 1 :] or 0 in weight_shape:
-            raise GeometryError(f"{shapes}: only the batch may be empty")
+            raise GeometryError(f"{_named(x_shape, weight_shape)}: only the batch may be empty")
         (g,) = integers("groups", groups, 1, 1)
         n, channels = (1, *x_shape)[-ndim - 2 : -ndim]
         if channels != weight_shape[0] or channels % g != 0:
             raise GeometryError(
-                f"{shapes}, groups={g}: the weight expects {weight_shape[0]} input channels (its axis 0), a multiple "
-                "of groups"
+                f"{_named(x_shape, weight_shape)}, groups={g}: the weight expects {weight_shape[0]} input channels "
+                "(its axis 0), a multiple of groups"
             )
         strides, dilations = integers("stride", stride, ndim, 1), integers("dilation", dilation, ndim, 1)
         pads, more = integers("padding", padding, ndim, 0), integers("output_padding", output_padding, ndim, 0)
@@ -215,8 +224,8 @@ class ConvGeometry(Axes):
         )
         if min(extent) <= 0:
             raise GeometryError(
-                f"{shapes}: the output would be {times(extent)} (stride {times(strides)}, padding {times(pads)}, "
-                f"output_padding {times(more)}, dilation {times(dilations)})"
+                f"{_named(x_shape, weight_shape)}: the output would be {times(extent)} (stride {times(strides)}, "
+                f"padding {times(pads)}, output_padding {times(more)}, dilation {times(dilations)})"
             )
         try:
             return cls(
@@ -231,7 +240,7 @@ class ConvGeometry(Axes):
                 padding=tuple((p, p - extra) for p, extra in zip(pads, more, strict=True)),
             )
         except GeometryError as error:
-            raise GeometryError(f"{shapes}: {error}") from None
+            raise GeometryError(f"{_named(x_shape, weight_shape)}: {error}") from None
 
     @classmethod
     def of_windows(
@@ -350,6 +359,7 @@ class ConvGeometry(Axes):
             padding=((0, 0), *self.padding),
         )
 
+    @cached_property
     def one_depth(self) -> ConvGeometry:
         """One output depth of a 3-D problem as a 2-D problem, with one input channel per channel and depth tap."""
         return replace(
@@ -395,18 +405,6 @@ class ConvGeometry(Axes):
     def batch_and_channels(self) -> tuple[int, int]:
         """The leading extents of the output."""
         return self.n, self.oc
-
-    @cached_property
-    def x_shape(self) -> tuple[int, ...]:
-        return (self.n, self.ic, *self.extent)
-
-    @cached_property
-    def weight_shape(self) -> tuple[int, ...]:
-        return (self.oc, self.ic // self.g, *self.kernel)
-
-    @cached_property
-    def out_shape(self) -> tuple[int, ...]:
-        return (self.n, self.oc, *self.out_extent)
 
     def adjoint(self) -> tuple[Phase, ...]:
         """The adjoint, which maps outputs to inputs, as convolutions of stride 1, one per phase of the stride.
@@ -454,14 +452,13 @@ class ConvGeometry(Axes):
         return self.n, self.ic * self.taps, self.positions
 
     @property
-    def reduction(self) -> int:
-        """Number of products summed for one output, the K of its GEMM."""
-        return self.ic // self.g * self.taps
-
-    @property
     def flops(self) -> int:
         """Multiplications and additions of the direct algorithm."""
         return 2 * self.n * self.oc * self.positions * self.reduction
+
+
+def _named(x_shape: Sequence[int], weight_shape: Sequence[int]) -> str:
+    return f"x of shape {tuple(x_shape)}, weight of shape {tuple(weight_shape)}"
 
 
 class Phase(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from fastconv.engine.geometry.axes import Axes, checked_output
+from fastconv.engine.geometry.axes import Axes
 from fastconv.engine.geometry.convolution import ConvGeometry
 from fastconv.engine.geometry.descriptors import Fields, format_each, format_padding
 from fastconv.errors import GeometryError
@@ -49,7 +49,7 @@ class FilterGeometry(Axes):
         object.__setattr__(self, "dilation", ones)
         sides = zip(self.extent, self.padding, self.kernel, strict=True)
         extents = (i + sum(pads) - k + 1 for i, pads, k in sides)
-        object.__setattr__(self, "out_extent", checked_output(self, extents, (self.extent,)))
+        self._complete(extents, (self.extent,))
 
     @classmethod
     def parse(cls, descriptor: str) -> Self:

@@ -10,7 +10,7 @@ from math import prod
 from operator import index
 from typing import Any, Self
 
-from fastconv.engine.geometry.axes import MAX_ELEMENTS, Axes, checked_output, integers, output_extent, times
+from fastconv.engine.geometry.axes import MAX_ELEMENTS, Axes, integers, output_extent, times
 from fastconv.engine.geometry.convolution import ConvGeometry
 from fastconv.engine.geometry.descriptors import Fields, format_axes, format_each, format_padding
 from fastconv.errors import GeometryError
@@ -60,7 +60,7 @@ class PoolGeometry(Axes):
                     f"padding={self.padding}: expected equal sides, at most half the kernel {times(self.kernel)}"
                 )
         extents = map(self._windows, self.extent, self.padding, self.kernel, self.stride, self.dilation)
-        object.__setattr__(self, "out_extent", checked_output(self, extents, (self.x_shape,)))
+        self._complete(extents, (self.x_shape,))
 
     def _windows(self, extent: int, padding: tuple[int, int], kernel: int, stride: int, dilation: int) -> int:
         begin, end = padding

@@ -236,17 +236,17 @@ class Depths(Composite):
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         """Gathering slabs, and adding up their gradients."""
-        plane, depths = geometry.one_depth(), geometry.out_extent[0]
+        plane, depths = geometry.one_depth, geometry.out_extent[0]
         values = plane.n * plane.ic * plane.ih * plane.iw + 3 * plane.oc * plane.reduction
         return 5e-6 + depths * values * dtype.itemsize / rates().memory
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        plane = geometry.one_depth()
+        plane = geometry.one_depth
         return (plane.n * plane.ic * plane.ih * plane.iw + plane.oc * plane.reduction) * dtype.itemsize
 
     def parts(self, geometry: ConvGeometry, dtype: np.dtype, planned: Planned) -> tuple[Part, ...]:
         depths = geometry.out_extent[0]
-        return (Part(f"each of {depths} depths", planned(geometry.one_depth(), WEIGHT_GRADIENT), depths),)
+        return (Part(f"each of {depths} depths", planned(geometry.one_depth, WEIGHT_GRADIENT), depths),)
 
     def run(self, plan: Plan, x: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
         unrepeatable()
