@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,24 @@ __all__ = [
     "global_avg_pool2d",
     "global_max_pool2d",
 ]
+
+
+@overload
+def adaptive_max_pool1d(
+    x: npt.ArrayLike, output_size: int | Sequence[int | None] | None, return_indices: Literal[False] = ...,
+) -> np.ndarray: ...  # fmt: skip
+
+
+@overload
+def adaptive_max_pool1d(
+    x: npt.ArrayLike, output_size: int | Sequence[int | None] | None, *, return_indices: Literal[True],
+) -> tuple[np.ndarray, np.ndarray]: ...  # fmt: skip
+
+
+@overload
+def adaptive_max_pool1d(
+    x: npt.ArrayLike, output_size: int | Sequence[int | None] | None, return_indices: bool = ...,
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]: ...  # fmt: skip
 
 
 @repeated()
@@ -52,6 +70,24 @@ def adaptive_max_pool1d(
     array([[5, 3]])
     """
     return _adaptive_max_pool(1, x, output_size, return_indices)
+
+
+@overload
+def adaptive_max_pool2d(
+    x: npt.ArrayLike, output_size: int | Sequence[int | None] | None, return_indices: Literal[False] = ...,
+) -> np.ndarray: ...  # fmt: skip
+
+
+@overload
+def adaptive_max_pool2d(
+    x: npt.ArrayLike, output_size: int | Sequence[int | None] | None, *, return_indices: Literal[True],
+) -> tuple[np.ndarray, np.ndarray]: ...  # fmt: skip
+
+
+@overload
+def adaptive_max_pool2d(
+    x: npt.ArrayLike, output_size: int | Sequence[int | None] | None, return_indices: bool = ...,
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]: ...  # fmt: skip
 
 
 @repeated()
@@ -224,6 +260,30 @@ def global_avg_pool2d(x: npt.ArrayLike) -> np.ndarray:
            [[5.5]]])
     """
     return _adaptive_avg_pool(2, x, 1)
+
+
+@overload
+def fractional_max_pool2d(
+    x: npt.ArrayLike, kernel_size: int | Sequence[int], output_size: int | Sequence[int] | None = ...,
+    output_ratio: float | Sequence[float] | None = ..., return_indices: Literal[False] = ...,
+    _random_samples: npt.ArrayLike | None = ..., *, rng: np.random.Generator | int | None = ...,
+) -> np.ndarray: ...  # fmt: skip
+
+
+@overload
+def fractional_max_pool2d(
+    x: npt.ArrayLike, kernel_size: int | Sequence[int], output_size: int | Sequence[int] | None = ...,
+    output_ratio: float | Sequence[float] | None = ..., *, return_indices: Literal[True],
+    _random_samples: npt.ArrayLike | None = ..., rng: np.random.Generator | int | None = ...,
+) -> tuple[np.ndarray, np.ndarray]: ...  # fmt: skip
+
+
+@overload
+def fractional_max_pool2d(
+    x: npt.ArrayLike, kernel_size: int | Sequence[int], output_size: int | Sequence[int] | None = ...,
+    output_ratio: float | Sequence[float] | None = ..., return_indices: bool = ...,
+    _random_samples: npt.ArrayLike | None = ..., *, rng: np.random.Generator | int | None = ...,
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]: ...  # fmt: skip
 
 
 @named_input

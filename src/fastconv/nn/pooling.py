@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from math import isfinite, prod
 from numbers import Real
 from operator import index
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,30 @@ from fastconv.engine.replay import repeated
 from fastconv.errors import GeometryError
 
 __all__ = ["avg_pool1d", "avg_pool2d", "avg_pool3d", "lp_pool1d", "lp_pool2d", "max_pool1d", "max_pool2d", "max_pool3d"]
+
+# One value per axis, or one for all of them.
+_PerAxis = int | Sequence[int]
+
+
+@overload
+def max_pool2d(
+    x: npt.ArrayLike, kernel_size: _PerAxis, stride: _PerAxis | None = ..., padding: _PerAxis = ...,
+    dilation: _PerAxis = ..., ceil_mode: bool = ..., return_indices: Literal[False] = ...,
+) -> np.ndarray: ...  # fmt: skip
+
+
+@overload
+def max_pool2d(
+    x: npt.ArrayLike, kernel_size: _PerAxis, stride: _PerAxis | None = ..., padding: _PerAxis = ...,
+    dilation: _PerAxis = ..., ceil_mode: bool = ..., *, return_indices: Literal[True],
+) -> tuple[np.ndarray, np.ndarray]: ...  # fmt: skip
+
+
+@overload
+def max_pool2d(
+    x: npt.ArrayLike, kernel_size: _PerAxis, stride: _PerAxis | None = ..., padding: _PerAxis = ...,
+    dilation: _PerAxis = ..., ceil_mode: bool = ..., return_indices: bool = ...,
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]: ...  # fmt: skip
 
 
 @repeated()
@@ -136,6 +160,27 @@ def avg_pool2d(
     return _avg_pool(2, x, count_include_pad, divisor_override, (kernel_size, stride, padding, 1, ceil_mode))
 
 
+@overload
+def max_pool1d(
+    x: npt.ArrayLike, kernel_size: _PerAxis, stride: _PerAxis | None = ..., padding: _PerAxis = ...,
+    dilation: _PerAxis = ..., ceil_mode: bool = ..., return_indices: Literal[False] = ...,
+) -> np.ndarray: ...  # fmt: skip
+
+
+@overload
+def max_pool1d(
+    x: npt.ArrayLike, kernel_size: _PerAxis, stride: _PerAxis | None = ..., padding: _PerAxis = ...,
+    dilation: _PerAxis = ..., ceil_mode: bool = ..., *, return_indices: Literal[True],
+) -> tuple[np.ndarray, np.ndarray]: ...  # fmt: skip
+
+
+@overload
+def max_pool1d(
+    x: npt.ArrayLike, kernel_size: _PerAxis, stride: _PerAxis | None = ..., padding: _PerAxis = ...,
+    dilation: _PerAxis = ..., ceil_mode: bool = ..., return_indices: bool = ...,
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]: ...  # fmt: skip
+
+
 @repeated()
 @named_input
 def max_pool1d(
@@ -173,6 +218,27 @@ def max_pool1d(
     array([[5, 2]])
     """
     return _max_pool(1, x, return_indices, (kernel_size, stride, padding, dilation, ceil_mode))
+
+
+@overload
+def max_pool3d(
+    x: npt.ArrayLike, kernel_size: _PerAxis, stride: _PerAxis | None = ..., padding: _PerAxis = ...,
+    dilation: _PerAxis = ..., ceil_mode: bool = ..., return_indices: Literal[False] = ...,
+) -> np.ndarray: ...  # fmt: skip
+
+
+@overload
+def max_pool3d(
+    x: npt.ArrayLike, kernel_size: _PerAxis, stride: _PerAxis | None = ..., padding: _PerAxis = ...,
+    dilation: _PerAxis = ..., ceil_mode: bool = ..., *, return_indices: Literal[True],
+) -> tuple[np.ndarray, np.ndarray]: ...  # fmt: skip
+
+
+@overload
+def max_pool3d(
+    x: npt.ArrayLike, kernel_size: _PerAxis, stride: _PerAxis | None = ..., padding: _PerAxis = ...,
+    dilation: _PerAxis = ..., ceil_mode: bool = ..., return_indices: bool = ...,
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]: ...  # fmt: skip
 
 
 @repeated()
