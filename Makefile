@@ -46,6 +46,7 @@ bench: $(VENV)/.bench
 
 bench-peers: $(VENV)/.engines
 	$(BIN)/python -m benchmarks.side_by_side
+	$(BIN)/python -m benchmarks.census --sample 28 --gflop 2
 
 # Each compiled kernel as a share of the core's peak; ONLY=REGEX selects some.
 kernels: $(VENV)/.bench

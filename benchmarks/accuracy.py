@@ -21,18 +21,20 @@ from benchmarks.problems import Problem, matching_problems
 
 def errors(problem: Problem, libraries: list[Library]) -> dict[str, float]:
     """The error of every library that takes part in `problem`."""
-    arrays = problem.arrays()
-    truth_problem = replace(problem, dtype="float64")
-    truth = Fastconv(fastconv.get_num_threads(), "reference").prepare(
-        truth_problem, *(array.astype(np.float64) for array in arrays)
-    )()
-    deviation = np.std(truth)
+    arrays, truth = problem.arrays(), reference(problem)
     found = {}
     for library in libraries:
         if library.refuse(problem) is None:
             call = library.prepare(problem, *arrays)
-            found[library.name] = float(np.max(np.abs(call() - truth)) / deviation)
+            found[library.name] = problem.error(call(), truth)
     return found
+
+
+def reference(problem: Problem) -> np.ndarray:
+    """The result for the same data, computed in float64."""
+    arrays = (array.astype(np.float64) for array in problem.arrays())
+    library = Fastconv(fastconv.get_num_threads(), "reference")
+    return library.prepare(replace(problem, dtype="float64"), *arrays)()
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -643,11 +643,13 @@ PEERS = (
 
 
 def available_peers(
-    threads: int, start: Callable[[type[Library], int], Any] = type.__call__
+    threads: int,
+    start: Callable[[type[Library], int], Any] = type.__call__,
+    peers: tuple[type[Library], ...] = PEERS,
 ) -> tuple[list[Any], dict[str, str]]:
-    """The installed peers, each made from its class by ``start``, and for every other peer the reason."""
+    """Those of `peers` that are installed, each made from its class by ``start``, and for every other the reason."""
     present, missing = [], {}
-    for peer in PEERS:
+    for peer in peers:
         try:
             present.append(start(peer, threads))
         except ImportError as error:

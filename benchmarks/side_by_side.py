@@ -58,12 +58,16 @@ class Times:
 
 @dataclass(frozen=True)
 class Row(Times):
-    """Seconds per call of every library that took part in a problem, and why some peers did not."""
+    """Seconds per call of every library that took part in a problem, and why some peers did not.
+
+    `errors` holds the largest error of each library's result, in σ of the output, if a true result was at hand.
+    """
 
     problem: Problem
     peak_flops: float
     refusals: dict[str, str]
     faults: dict[str, str]
+    errors: dict[str, float]
 
     def cell(self, name: str) -> str:
         if name not in self.seconds:
@@ -76,15 +80,23 @@ class Row(Times):
         return self.problem.flops / self.seconds[Fastconv.name] / (self.peak_flops * threads)
 
 
-def measure(problem: Problem, libraries: list[Library | Isolated], repeats: int = 7) -> Row:
+def measure(
+    problem: Problem, libraries: list[Library | Isolated], repeats: int = 7, truth: np.ndarray | None = None
+) -> Row:
     """Prepare all libraries that take part, check them against the first, then time them together."""
     arrays = problem.arrays()
+    errors: dict[str, float] = {}
 
     def enter(library: Library | Isolated) -> tuple[Contender | Isolated, np.ndarray]:
         if isinstance(library, Isolated):
-            return library, library.enter(problem)
-        contender = Contender(library.name, library.prepare(problem, *arrays))
-        return contender, contender.call()
+            contender = library
+            result = library.enter(problem)
+        else:
+            contender = Contender(library.name, library.prepare(problem, *arrays))
+            result = contender.call()
+        if truth is not None:
+            errors[library.name] = problem.error(result, truth)
+        return contender, result
 
     first, *others = (library for library in libraries if problem.operation in library.operations)
     contender, expected = enter(first)
@@ -107,7 +119,7 @@ def measure(problem: Problem, libraries: list[Library | Isolated], repeats: int 
             peaks.append(cpu.measure_peak_flops(np.dtype(problem.dtype).itemsize, seconds=0.001, bursts=5))
 
     interleave(contenders, repeats, before_burst)
-    return Row({c.name: c.seconds for c in contenders}, problem, median(peaks), refusals, faults)
+    return Row({c.name: c.seconds for c in contenders}, problem, median(peaks), refusals, faults, errors)
 
 
 def print_table(
