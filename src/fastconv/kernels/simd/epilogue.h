@@ -34,7 +34,7 @@ static void NAME(activate)(const REAL *source, REAL *target, int64_t n, REAL b, 
     case 4: EACH(1 / (1 + NAME(vector_exp)(-x)))
     case 5: EACH(NAME(vector_tanh)(x))
     case 6: EACH(x / (1 + NAME(vector_exp)(-x)))
-    case 7: EACH((REAL)0.5 * x * NAME(vector_tail)(x))
+    case 7: EACH(x * NAME(vector_normal)(x))
     case 8: EACH(NAME(hardswish)(x))
     }
 }

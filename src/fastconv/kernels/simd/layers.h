@@ -185,8 +185,13 @@ static void NAME(softmax)(void **arrays, const int64_t *ints, const double *scal
             for (int64_t j = 0; j < columns; j++)
                 sum[j] = (REAL)(blocks[j] + sum[j]);
         }
-        for (int64_t j = 0; j < columns; j++)
-            sum[j] = logarithm ? NAME(logarithm)(sum[j]) : 1 / sum[j];
+        if (logarithm)
+            INDEPENDENT
+            for (int64_t j = 0; j < columns; j++)
+                sum[j] = NAME(vector_log)(sum[j]);
+        else
+            for (int64_t j = 0; j < columns; j++)
+                sum[j] = 1 / sum[j];
         if (!y) {
             memcpy((REAL *)arrays[2] + at, peak, columns * sizeof(REAL));
             memcpy((REAL *)arrays[3] + at, sum, columns * sizeof(REAL));
