@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from numpy.exceptions import ComplexWarning
 
 import fastconv
-from fastconv.engine import correlation
+from fastconv.engine import correlation, planner
+from fastconv.engine.correlation import edges
+from fastconv.engine.correlation.integers import working_type
+from fastconv.engine.geometry import FilterGeometry, mode_padding
 from fastconv.signal import convolve2d, correlate2d
 
 FUNCTIONS = [(convolve2d, scipy.signal.convolve2d), (correlate2d, scipy.signal.correlate2d)]
@@ -245,16 +248,27 @@ def test_large_values_in_the_kernel(ours, scipys):
     np.testing.assert_allclose(ours(image, kernel), scipys(image, kernel), rtol=1e-15)
 
 
+def forget_edges():
+    """Forget how images were cut."""
+    for cache in (correlation.plan_for, edges._layout, edges._pieces):
+        cache.cache_clear()
+    planner.forget_plans()
+
+
 @both
 @pytest.mark.parametrize("shape2", [(1, 1), (2, 3), (3, 3), (8, 9), (7, 20)])
 @pytest.mark.parametrize("shape1", [(6, 7), (1, 1), (9, 24), (24, 9), (1, 10), (10, 1)])
-def test_blocks_of_rows(monkeypatch, ours, scipys, shape1, shape2):
+def test_patches(monkeypatch, ours, scipys, shape1, shape2):
     """The continued image does not depend on how it is cut."""
-    monkeypatch.setattr(fastconv.engine.correlation, "_PATCH_BYTES", 1)
+    monkeypatch.setattr(edges, "_SMALL_BYTES", 0)
+    monkeypatch.setattr(edges, "_PATCH_BYTES", 1)
+    forget_edges()
     in1, in2 = integral(shape1, "d"), integral(shape2, "d")
     for mode, (boundary, fillvalue) in itertools.product(MODES, [("fill", 2), ("wrap", 0), ("symm", 0)]):
         call = (in1, in2, mode, boundary, fillvalue)
         assert_same(outcome(ours, *call), outcome(scipys, *call))
+    monkeypatch.undo()
+    forget_edges()
 
 
 @both
@@ -555,11 +569,12 @@ def test_integers_wrap_as_in_scipy_whatever_type_they_are_summed_in(dtype, taps,
     ],
 )
 def test_integers_are_summed_in_the_fastest_type(dtype, taps, expected):
-    image, kernel = np.ones((20, 20), dtype), np.ones(taps, dtype)
+    image, kernel = np.ones((200, 200), dtype), np.ones(taps, dtype)
     kernel[0, 0] = 2
-    assert correlation._working_type(image, kernel, np.dtype(dtype)) == expected
+    plan = correlation.plan_with(FilterGeometry(image.shape, taps, mode_padding("full", taps, True)), kernel)
+    assert working_type(plan, image, kernel) == expected
     if dtype == "uint8" and taps == (9, 9):
-        assert correlation._working_type(image, np.ones_like(kernel), np.dtype(dtype)) == "float32"
+        assert working_type(plan, image, np.ones_like(kernel)) == "float32"
 
 
 def test_long_integer_signals_are_exact():

@@ -121,7 +121,7 @@ class Planned(Protocol):
     def __call__(
         self, geometry: Any, kind: Kind | None = None, dtype: np.dtype | None = None, prepared: bool = False
     ) -> Plan:
-        """The plan of a problem, by default a convolution in the type of the whole.
+        """The plan of a problem, by default of the solver's `part_kind` and in the type of the whole.
 
         `prepared` if its weight is used many times.
         """
@@ -130,14 +130,14 @@ class Planned(Protocol):
 class Composite(SumsDirectly):
     """A solver that leaves work to parts; its price is that of its parts and its own `cost`, and it errs as they do.
 
-    A caller names it, or the strategy of its parts. The bound on scratch memory holds for each of its parts, not for
-    what lies between them.
+    A caller who names it leaves open how its parts are computed. Any other name is passed on to its parts, and the
+    solver is refused if they cannot be computed that way. The bound on scratch memory holds for each of its parts, not
+    for what lies between them.
     """
 
-    @property
-    def part_kind(self) -> Kind:
-        """The kind whose strategies a caller may name."""
-        raise NotImplementedError
+    name: str
+    part_kind: Kind | None = None
+    """The kind of its parts, whose solvers a caller may name; ``None`` if that is the kind of the whole."""
 
     def parts(self, geometry: Any, dtype: np.dtype, planned: Planned) -> tuple[Part, ...]:
         """The parts of a problem."""
@@ -174,8 +174,12 @@ class Kind:
     def strategies(self) -> tuple[str, ...]:
         """The names that a caller may ask for: those of the solvers, and of the strategies of their parts."""
         names = [s.name for s in self.solvers]
-        kinds = [s.part_kind for s in self.solvers if isinstance(s, Composite) and s.part_kind is not self]
+        kinds = [s.part_kind for s in self.solvers if isinstance(s, Composite) and s.part_kind is not None]
         return tuple(dict.fromkeys([*names, *(name for kind in kinds for name in kind.strategies())]))
+
+    def alternatives(self, plan: Plan) -> tuple[Part, ...]:
+        """What a call runs instead if its values allow it, which no plan knows; reports list it after the parts."""
+        return ()
 
     def one_image(self, geometry: Any) -> Any:
         """The problem for one image, by which solvers are priced: any batch then gets the bits of its images."""
@@ -340,12 +344,13 @@ class Plan:
     def _tree(self, indent: str) -> list[str]:
         """Two lines for each part, and below them those of its own parts."""
         lines = []
-        parts = self._named_parts()
+        parts = self._branches()
         for number, (label, plan, *_) in enumerate(parts, 1):
             branch, rest = ("└─", "   ") if number == len(parts) else ("├─", "│  ")
             facts = f"{plan._solvers()} on {_threads(plan.threads)}, {format_seconds(plan.seconds)}"
+            dtype = "" if plan.dtype == self.dtype else f", {plan.dtype}"
             lines.append(f"{indent}{branch} {label}: {facts}")
-            lines.append(f"{indent}{rest}{'│  ' if plan._named_parts() else '   '}{plan.geometry}")
+            lines.append(f"{indent}{rest}{'│  ' if plan._branches() else '   '}{plan.geometry}{dtype}")
             lines += plan._tree(indent + rest)
         return lines
 
@@ -353,9 +358,10 @@ class Plan:
         """The plan of a part without a label, which is the whole problem in other words."""
         return self.parts[0].plan if len(self.parts) == 1 and not self.parts[0].label else None
 
-    def _named_parts(self) -> tuple[Part, ...]:
+    def _branches(self) -> tuple[Part, ...]:
+        """The parts with a label, and what values may replace."""
         whole = self._whole()
-        return self.parts if whole is None else whole._named_parts()
+        return (*(self.parts if whole is None else whole._branches()), *self.kind.alternatives(self))
 
     def _solvers(self) -> str:
         """The names of the solver, and of the one that solves the problem for it."""

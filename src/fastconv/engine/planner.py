@@ -120,6 +120,7 @@ class _Problem:
     limit: float | None = field(init=False)
     """The tolerance, or the one that the kind has by default."""
     part_lists: dict[str, tuple[Part, ...]] = field(init=False, default_factory=dict)
+    part_errors: list[UnsupportedError] = field(init=False, default_factory=list)
     prices: dict[str, float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -144,7 +145,7 @@ class _Problem:
             measured = None
             chosen = next(filter(self._fits, image._by_price(solvers)), None)
         if chosen is None:
-            raise UnsupportedError(self._reasons(self._candidates(measured)))
+            raise self._error(self._candidates(measured))
         seconds = self._price(chosen) if measured is None else measured[chosen.name]
         return self._planned_by(chosen, seconds, partial(self._candidates, measured))
 
@@ -166,14 +167,21 @@ class _Problem:
         )
 
     def _part(
-        self, geometry: Any, kind: Kind | None = None, dtype: np.dtype | None = None, prepared: bool = False
+        self,
+        whole: Composite,
+        geometry: Any,
+        kind: Kind | None = None,
+        dtype: np.dtype | None = None,
+        prepared: bool = False,
     ) -> Plan:
-        """The plan of a part (see `Planned`)."""
+        """The plan of a part of the solver `whole` (see `Planned`)."""
+        kind = kind or whole.part_kind or self.kind
+        passed_on = self.strategy not in ("auto", whole.name) and self.strategy in kind.strategies()
         return plan(
             geometry,
             self.dtype if dtype is None else dtype,
-            kind=kind or CONVOLUTION,
-            strategy=self._part_strategy(),
+            kind=kind,
+            strategy=self.strategy if passed_on else "auto",
             tolerance=self.tolerance,
             threads=self.threads,
             max_workspace=self.max_workspace,
@@ -181,19 +189,24 @@ class _Problem:
             prepared=prepared,
         )
 
-    def _part_strategy(self) -> str:
-        """What the caller named, unless that is a composite solver, which leaves the choice for its parts open."""
-        composites = (s.name for s in self.kind.solvers if isinstance(s, Composite))
-        return "auto" if self.strategy == "auto" or self.strategy in composites else self.strategy
-
     def _parts(self, solver: Solver) -> tuple[Part, ...]:
         """The parts of a composite solver; they are planned once."""
         if not isinstance(solver, Composite):
             return ()
         parts = self.part_lists.get(solver.name)
         if parts is None:
-            parts = self.part_lists[solver.name] = solver.parts(self.geometry, self.dtype, self._part)
+            planned = partial(self._part, solver)
+            parts = self.part_lists[solver.name] = solver.parts(self.geometry, self.dtype, planned)
         return parts
+
+    def _has_parts(self, solver: Solver) -> bool:
+        """Whether the parts of a solver can be computed as the caller demands."""
+        try:
+            self._parts(solver)
+        except UnsupportedError as error:
+            self.part_errors.append(error)
+            return False
+        return True
 
     def _price(self, solver: Solver) -> float:
         """Estimated seconds per call on one thread."""
@@ -217,15 +230,16 @@ class _Problem:
         return limit == sys.maxsize or solver.workspace_bytes(self.geometry, self.dtype, self.threads, limit) <= limit
 
     def _names(self, solver: Solver) -> bool:
-        """Whether the caller named this solver, or a strategy for its parts."""
-        if isinstance(solver, Composite) and self.strategy in solver.part_kind.strategies():
+        """Whether the caller named this solver, or one for its parts."""
+        if self.strategy == solver.name:
             return True
-        return self.strategy == solver.name
+        return isinstance(solver, Composite) and self.strategy in (solver.part_kind or self.kind).strategies()
 
     def _qualifies(self, solver: Solver) -> bool:
         """Whether `solver` can compute the problem accurately enough, or is named; the cheapest test comes first."""
         if self.strategy != "auto":
-            return self._names(solver) and solver.refuse(self.geometry, self.dtype) is None
+            accepts = self._names(solver) and solver.refuse(self.geometry, self.dtype) is None
+            return accepts and self._has_parts(solver)
         componentwise, limit = solver.componentwise(self.geometry), self.limit
         if limit == 0 and not componentwise:
             return False
@@ -267,7 +281,10 @@ class _Problem:
             limit = self._workspace_limit(s)
             found = candidate(s, self.geometry, self.dtype, self.limit, self.threads, limit, named, self.prepared)
             if isinstance(s, Composite) and found.refusal is None:
-                found = self._with_parts(found, self._parts(s))
+                if self._has_parts(s):
+                    found = self._with_parts(found, self._parts(s))
+                else:
+                    found = Candidate(s.name, str(self.part_errors[-1]))
             if measured is not None:
                 found = replace(found, seconds=measured.get(s.name))
             listed.append(found)
@@ -286,14 +303,18 @@ class _Problem:
             local=all(plan.local for plan in plans),
         )
 
-    def _reasons(self, candidates: tuple[Candidate, ...]) -> str:
+    def _error(self, candidates: tuple[Candidate, ...]) -> UnsupportedError:
         """Why no solver, or not the named one, can compute the problem."""
         refusals = {c.name: c.refusal for c in candidates}
         if self.strategy in refusals:
             reason = refusals[self.strategy]
-            return f"strategy={self.strategy!r} cannot compute {self.geometry} in {self.dtype}: {reason}"
+            return UnsupportedError(
+                f"strategy={self.strategy!r} cannot compute {self.geometry} in {self.dtype}: {reason}"
+            )
+        if self.part_errors:  # it was named for parts
+            return self.part_errors[0]
         reasons = "; ".join(f"{name}: {refusal}" for name, refusal in refusals.items())
-        return f"no strategy computes {self.geometry} in {self.dtype}: {reasons}"
+        return UnsupportedError(f"no strategy computes {self.geometry} in {self.dtype}: {reasons}")
 
 
 def candidate(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from fastconv.engine.convolution import CONVOLUTION
 from fastconv.engine.convolution3d import CONVOLUTION_3D
+from fastconv.engine.correlation import CORRELATION
 from fastconv.engine.geometry.axes import Axes
 from fastconv.engine.gradients import INPUT_GRADIENT, WEIGHT_GRADIENT
 from fastconv.engine.plan import Kind, format_bytes
@@ -21,6 +22,7 @@ KINDS: dict[str, Kind] = {
     for kind in (
         CONVOLUTION,
         CONVOLUTION_3D,
+        CORRELATION,
         INPUT_GRADIENT,
         WEIGHT_GRADIENT,
         PRODUCT,
@@ -58,7 +60,8 @@ def check_size(kind: Kind, geometry: Any, dtype: np.dtype) -> None:
     if isinstance(geometry, Axes):
         image = prod(i + sum(pads) for i, pads in zip(geometry.extent, geometry.padding, strict=True))
         padded = operands[0] // prod(geometry.extent) * image
-    needed = dtype.itemsize * (sum(operands) + len(kind.solvers) * out) + 8 * (sum(operands) + padded + 3 * out)
+    wide = max(8, dtype.itemsize)
+    needed = dtype.itemsize * (sum(operands) + len(kind.solvers) * out) + wide * (sum(operands) + padded + 3 * out)
     if needed > MOST_BYTES:
         raise GeometryError(
             f"descriptor '{geometry}': needs {format_bytes(needed)} with its float64 reference, "

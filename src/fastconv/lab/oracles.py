@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import product
 from types import EllipsisType
+from typing import Literal
 
 import numpy as np
 
 from fastconv.engine.convolution.reference import convolve
 from fastconv.engine.epilogue import PLAIN
-from fastconv.engine.geometry import ConvGeometry, ProductGeometry
+from fastconv.engine.geometry import ConvGeometry, FilterGeometry, ProductGeometry
 from fastconv.engine.geometry.axes import Axes
 
 Oracle = Callable[..., np.ndarray]
@@ -57,6 +58,29 @@ def _weight_gradient(g: ConvGeometry, x: np.ndarray, grad: np.ndarray) -> np.nda
     return out.reshape(g.weight_shape)
 
 
+# NumPy's names for the boundaries of a filter.
+_PAD_MODES: dict[str, Literal["edge", "symmetric", "reflect", "wrap"]] = {
+    "nearest": "edge",
+    "reflect": "symmetric",
+    "mirror": "reflect",
+    "wrap": "wrap",
+}
+
+
+def _correlation(g: FilterGeometry, image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Sums of integers wrap around; past a constant boundary lies 1."""
+    wide = {"c": np.dtype(np.complex128), "f": np.dtype(np.float64)}.get(image.dtype.kind, np.dtype(np.int64))
+    if g.boundary in _PAD_MODES:
+        padded: np.ndarray = np.pad(image.astype(wide), g.padding, _PAD_MODES[g.boundary])
+    else:
+        padded = np.pad(image.astype(wide), g.padding, constant_values=int(g.boundary == "constant"))
+    taps = kernel.astype(wide)
+    out: np.ndarray = np.zeros(g.out_extent, wide)
+    for tap, seen in _taps(g):
+        out += padded[seen] * taps[tap]
+    return out if wide.kind in "fc" else out.astype(image.dtype).astype(np.float64)
+
+
 def _product(g: ProductGeometry, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     product: np.ndarray = np.einsum("nk,mk->nm", x.astype(np.float64), weight.astype(np.float64))
     return product
@@ -66,6 +90,7 @@ def _product(g: ProductGeometry, x: np.ndarray, weight: np.ndarray) -> np.ndarra
 ORACLES: dict[str, Oracle] = {
     "convolution": _convolution,
     "convolution3d": _convolution,
+    "correlation": _correlation,
     "input_gradient": _input_gradient,
     "weight_gradient": _weight_gradient,
     "product": _product,

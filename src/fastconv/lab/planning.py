@@ -50,9 +50,11 @@ def plan(
     Parameters
     ----------
     problem : str or geometry
-        A descriptor, such as ``"n1 ic64 oc64 ih56 iw56 kh3 kw3 s1 p1"``, or the `geometry` of a plan.
+        A descriptor, such as ``"n1 ic64 oc64 ih56 iw56 kh3 kw3 s1 p1"``, or the `geometry` of a plan. See the notes for
+        correlations.
     kind : str
-        What to compute: "convolution", "convolution3d", "input_gradient", "weight_gradient" or "product".
+        What to compute: "convolution", "convolution3d", "correlation", "input_gradient", "weight_gradient" or
+        "product".
     dtype : dtype_like
         Type of the operands and the output.
     strategy : str
@@ -85,11 +87,23 @@ def plan(
     --------
     compare : What each of them does on random data.
 
+    Notes
+    -----
+    A correlation is what `signal.convolve2d` and `ndimage.correlate` compute: one image of one to three axes with one
+    kernel. In its descriptor, ``p4`` counts the samples past each edge that outputs see, and a word says what they are:
+    "zeros" (the default), "constant" (another value), "nearest", "reflect", "mirror" or "wrap", in the terms of
+    `ndimage`. ``terms1 exact`` says that the kernel is an outer product with factors that reproduce every tap, such as
+    a Gaussian, and ``terms2`` that it is a sum of two outer products. Otherwise nothing is known of its values: calls
+    look for outer products when they see them. What they find, and whether sums of integers are exact in a faster type,
+    may replace a part of the plan; the report lists what then runs.
+
     Examples
     --------
     >>> import fastconv
     >>> fastconv.plan("ic3 oc64 i224 k3 p1").strategy.name
     'implicit'
+    >>> fastconv.plan("i512 k9 p8 terms1 exact", "correlation").strategy.name
+    'separable'
     """
     found = checked_kind(kind)
     geometry, type_ = parsed(problem, found), checked_dtype(dtype)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Self
 
-from fastconv.engine.geometry.axes import Axes
+from fastconv.engine.geometry.axes import AXES, Axes, times
 from fastconv.engine.geometry.convolution import ConvGeometry
 from fastconv.engine.geometry.descriptors import Fields, format_each, format_padding
 from fastconv.errors import GeometryError
@@ -19,8 +20,8 @@ class FilterGeometry(Axes):
     """One image of any number of axes, correlated with one kernel.
 
     `padding` counts the samples past each edge that outputs see, ``(begin, end)`` per axis, and `boundary` says what
-    they are. The kernel is known to be a sum of `terms` outer products, or if that is 0, nothing is known of its
-    values; a single one may be `exact`, found without rounding.
+    they are. If `terms` is not 0, the kernel is known to be a sum of so many outer products; a single one may be
+    `exact`, with factors that reproduce every tap. Otherwise nothing is known of its values.
 
     Examples
     --------
@@ -44,12 +45,20 @@ class FilterGeometry(Axes):
             raise GeometryError(f"boundary={self.boundary!r}: expected one of {', '.join(BOUNDARIES)}")
         if self.exact and self.terms != 1:
             raise GeometryError(f"terms={self.terms}: expected 1, as only a single outer product is exact")
+        if self.terms and (len(self.kernel) != 2 or self.terms > min(self.kernel)):
+            raise GeometryError(
+                f"terms={self.terms}: expected a kernel of two axes, of which the shorter has at least so many taps"
+            )
+        if min(*self.extent, *self.kernel) < 1:
+            raise GeometryError(
+                f"image of {times(self.extent)} and kernel of {times(self.kernel)}: expected at least 1 of each"
+            )
         ones = (1,) * len(self.extent)
         object.__setattr__(self, "stride", ones)
         object.__setattr__(self, "dilation", ones)
         sides = zip(self.extent, self.padding, self.kernel, strict=True)
         extents = (i + sum(pads) - k + 1 for i, pads, k in sides)
-        self._complete(extents, (self.extent,))
+        self._complete(extents, (self.kernel, self.continued_extent))
 
     @classmethod
     def parse(cls, descriptor: str) -> Self:
@@ -63,7 +72,10 @@ class FilterGeometry(Axes):
         return fields.build(cls, boundary=boundary, terms=fields.take("terms", 0), exact=exact, **window)
 
     def __str__(self) -> str:
-        words = format_each("i", self.extent) + format_each("k", self.kernel) + format_padding(self.padding)
+        if len(self.extent) > len(AXES):  # descriptors have no names for so many axes
+            words = [times(self.extent), "by", times(self.kernel), f"padding {self.padding}"]
+        else:
+            words = format_each("i", self.extent) + format_each("k", self.kernel) + format_padding(self.padding)
         words += [self.boundary] * (self.boundary != "zeros")
         return " ".join(words + [f"terms{self.terms}"] * (self.terms > 0) + ["exact"] * self.exact)
 
@@ -75,6 +87,11 @@ class FilterGeometry(Axes):
     @property
     def x_shape(self) -> tuple[int, ...]:
         return self.extent
+
+    @cached_property
+    def continued_extent(self) -> tuple[int, ...]:
+        """What all outputs together see: the image, continued by its padding."""
+        return tuple(i + sum(pads) for i, pads in zip(self.extent, self.padding, strict=True))
 
     @property
     def is_inside(self) -> bool:

@@ -227,10 +227,6 @@ class Depths(Composite):
 
     name = "depths"
 
-    @property
-    def part_kind(self) -> Kind:
-        return WEIGHT_GRADIENT
-
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
         return refuse_unless_real_3d(geometry, dtype)
 
@@ -246,7 +242,7 @@ class Depths(Composite):
 
     def parts(self, geometry: ConvGeometry, dtype: np.dtype, planned: Planned) -> tuple[Part, ...]:
         depths = geometry.out_extent[0]
-        return (Part(f"each of {depths} depths", planned(geometry.one_depth, WEIGHT_GRADIENT), depths),)
+        return (Part(f"each of {depths} depths", planned(geometry.one_depth), depths),)
 
     def run(self, plan: Plan, x: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
         unrepeatable()

@@ -1,0 +1,49 @@
+"""Complex numbers: four correlations of real and imaginary parts, for which strategies are fastest."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from fastconv.engine.correlation.base import FEW_PRODUCTS, Past, has_many_products, refuse_unless_inside
+from fastconv.engine.geometry import FilterGeometry
+from fastconv.engine.plan import Composite, Part, Plan, Planned
+from fastconv.engine.rates import rates
+from fastconv.engine.replay import unrepeatable
+
+
+class ComplexParts(Composite):
+    name = "parts"
+
+    def refuse(self, geometry: FilterGeometry, dtype: np.dtype) -> str | None:
+        if dtype.kind != "c":
+            return f"computes complex numbers, not {dtype}"
+        if not has_many_products(geometry):
+            return f"computes more than {FEW_PRODUCTS} products"
+        return refuse_unless_inside(geometry)
+
+    def cost(self, geometry: FilterGeometry, dtype: np.dtype) -> float:
+        return 2 * prod(geometry.out_extent) * dtype.itemsize / rates().memory
+
+    def workspace_bytes(self, geometry: FilterGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
+        return prod(geometry.out_extent) * dtype.itemsize // 2
+
+    def parts(self, geometry: FilterGeometry, dtype: np.dtype, planned: Planned) -> tuple[Part, ...]:
+        part = planned(geometry, dtype=np.dtype(dtype.char.lower()))
+        return (Part("each of 4", part, times=4, preparations=4),)
+
+    def run(self, plan: Plan, image: np.ndarray, kernel: np.ndarray, out: np.ndarray, past: Past) -> None:
+        unrepeatable()
+        part = plan.parts[0].plan
+        result = np.empty(out.shape, out.real.dtype)
+
+        def correlated(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+            part.strategy.run(part, x, np.ascontiguousarray(weight), result, past)
+            return result
+
+        with np.errstate(invalid="ignore"):
+            out.real = correlated(image.real, kernel.real)
+            out.real -= correlated(image.imag, kernel.imag)
+            out.imag = correlated(image.real, kernel.imag)
+            out.imag += correlated(image.imag, kernel.real)
