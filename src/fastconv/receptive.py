@@ -137,7 +137,7 @@ class Network:
 
     def __init__(self, title: str, layers: Sequence[Layer]) -> None:
         self.title = title
-        self.layers = tuple(layers)
+        self.layers: tuple[Layer, ...] = tuple(layers)
         fields: dict[str, ReceptiveField] = {}
         known: dict[str, Layer] = {}
         for layer in self.layers:

@@ -27,10 +27,10 @@ class Contender:
     def __init__(self, name: str, call: Callable[[], object]) -> None:
         self.name = name
         self.call = call
-        self.calls = 1
+        self.calls: int = 1
         self.samples: list[float] = []
         self.output: Any = None  # what the latest call returned
-        self.first_seconds = self._burst()
+        self.first_seconds: float = self._burst()
 
     @property
     def seconds(self) -> float:

@@ -55,7 +55,7 @@ _ZERO = (Fraction(0),)
 # fractions offered nothing better; the usual 0, ±1, ±2 of F(4, 3) is four times worse. The errors were measured in
 # float32 for normal data and two nested axes, in 1e-6 σ of the output, rms / max over 3e4 to 3e6 outputs, with channels
 # summed in blocks of 32.
-POINTS = {
+POINTS: dict[tuple[int, int], tuple[Fraction, ...]] = {
     (1, 1): (),  #                                          an axis with one tap and one output: a plain product
     # (m, r)                                                64 channels     512 channels
     (4, 2): _pairs("2/5", "5/4"),  #                      0.35 / 2.6      0.40 / 2.9

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastconv.engine.convolution.reference import activate
@@ -26,12 +28,14 @@ class Yardstick:
     """
 
     def __init__(self, geometry: ConvGeometry, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue) -> None:
-        self.geometry, self.weight, self.epilogue = geometry, weight, epilogue
-        self.correlate2d = imported("scipy.signal").correlate2d
-        self.padded = np.pad(x, ((0, 0), (0, 0), *geometry.padding))
-        self.planes = np.empty((geometry.n * geometry.oc, *geometry.out_extent), x.dtype)
-        self.timed = 1
-        self.contender = Contender(SCIPY, self.compute)
+        self.geometry: ConvGeometry = geometry
+        self.weight: np.ndarray = weight
+        self.epilogue: Epilogue = epilogue
+        self.correlate2d: Any = imported("scipy.signal").correlate2d
+        self.padded: np.ndarray = np.pad(x, ((0, 0), (0, 0), *geometry.padding))
+        self.planes: np.ndarray = np.empty((geometry.n * geometry.oc, *geometry.out_extent), x.dtype)
+        self.timed: int = 1
+        self.contender: Contender = Contender(SCIPY, self.compute)
         self.timed = max(1, min(len(self.planes), int(_SCIPY_SECONDS / self.contender.first_seconds)))
 
     def compute(self) -> None:

@@ -21,7 +21,7 @@ from fastconv.kernels import threads as team
 _GRAIN_VALUES, _TILE_VALUES = 16384, 65536
 
 # Overflow gives infinity and differences of infinities NaN, without a warning.
-quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+quiet: np.errstate = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 
 def operand_and_result(

@@ -8,7 +8,12 @@ import numpy as np
 
 from fastconv.engine import geometry
 
-mode_padding = functools.lru_cache(maxsize=geometry.REMEMBERED)(geometry.mode_padding)
+
+@functools.lru_cache(maxsize=geometry.REMEMBERED)
+def mode_padding(mode: str, kernel: tuple[int, ...], flipped: bool) -> tuple[tuple[int, int], ...]:
+    """`geometry.mode_padding`, remembered."""
+    return geometry.mode_padding(mode, kernel, flipped)
+
 
 MODES = {"full": "full", "same": "same", "valid": "valid"}
 

@@ -305,8 +305,8 @@ class Filters:
     """Filters, with their spectra for the tilings used last."""
 
     def __init__(self, weight: np.ndarray) -> None:
-        self.weight = np.ascontiguousarray(weight)
-        self.exponents = _exponents(self.weight)
+        self.weight: np.ndarray = np.ascontiguousarray(weight)
+        self.exponents: np.ndarray = _exponents(self.weight)
         self._spectra: dict[_Tiling, np.ndarray] = {}
 
     @property

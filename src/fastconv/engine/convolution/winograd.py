@@ -285,7 +285,7 @@ class Winograd:
 
     def __init__(self, m: int) -> None:
         self.m = m
-        self.name = f"winograd{m}"
+        self.name: str = f"winograd{m}"
 
     def componentwise(self, geometry: ConvGeometry) -> bool:
         return False

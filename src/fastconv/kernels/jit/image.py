@@ -12,13 +12,15 @@ llvmlite loads.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 
-INT32, INT64 = ir.IntType(32), ir.IntType(64)
-BYTES = ir.IntType(8).as_pointer()
+INT32: ir.IntType = ir.IntType(32)
+INT64: ir.IntType = ir.IntType(64)
+BYTES: ir.PointerType = ir.IntType(8).as_pointer()
 
 # The functions that LLVM calls on its own account, in the order of the header's words.
 _MEMORY_FUNCTIONS = {
@@ -49,7 +51,7 @@ def load_object(code: bytes) -> int:
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     _engines.append(engine)
-    return engine.get_function_address(_NAME)
+    return int(engine.get_function_address(_NAME))
 
 
 def _module(loop: Callable[..., None], dtype: np.dtype) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
@@ -61,9 +63,9 @@ def _module(loop: Callable[..., None], dtype: np.dtype) -> tuple[llvm.ModuleRef,
 
     typing, target = cpu_target.typing_context, cpu_target.target_context
     pointer = types.CPointer(from_dtype(dtype))
-    arguments = [types.CPointer(pointer), types.CPointer(types.int64), types.CPointer(types.float64)]
+    arguments: list[types.Type] = [types.CPointer(pointer), types.CPointer(types.int64), types.CPointer(types.float64)]
     arguments += [types.int64] * 3
-    flags = compiler.Flags()
+    flags: Any = compiler.Flags()
     # Contraction lets a multiplication and an addition fuse. Nothing is reassociated, so sums keep their order.
     cpu_target.options.parse_as_flags(flags, {"nopython": True, "fastmath": {"contract"}, "error_model": "numpy"})
     flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True

@@ -25,6 +25,8 @@ from fastconv.kernels.shield import imported, shielded
 
 Constant = bool | int | str
 
+_Kernel = tuple[str, np.dtype, *tuple[Constant, ...]]
+
 
 class Compiled(NamedTuple):
     """A kernel that this process has loaded: which one, how long it took, and whether it was on disk."""
@@ -38,7 +40,7 @@ COMPILED: list[Compiled] = []
 
 _OBJECT_FILE = b"\x7fELF"
 
-_addresses: dict[tuple[object, ...], int] = {}
+_addresses: dict[_Kernel, int] = {}
 
 
 def tile_kernel(name: str, dtype: np.dtype, *constants: Constant) -> int:
@@ -46,7 +48,7 @@ def tile_kernel(name: str, dtype: np.dtype, *constants: Constant) -> int:
 
     `name` is ``module:function`` in `fastconv.kernels.jit`; the function makes the loop from `dtype` and `constants`.
     """
-    kernel = name, dtype, *constants
+    kernel: _Kernel = name, dtype, *constants
     address = _addresses.get(kernel)
     if address is None:
         address = _found(kernel) or shielded(lambda: _built(kernel))
@@ -62,14 +64,14 @@ def _store() -> ModuleType:
     return imported("fastconv.kernels.jit.store")
 
 
-def _found(kernel: tuple[object, ...]) -> int | None:
+def _found(kernel: _Kernel) -> int | None:
     """The address of a kernel loaded from disk."""
     begin = time.perf_counter()
     code = _store().load(kernel[0], _facts(kernel))
     return None if code is None else _noted(kernel, code, begin, cached=True)
 
 
-def _built(kernel: tuple[object, ...]) -> int:
+def _built(kernel: _Kernel) -> int:
     """The address of a kernel, which is compiled now unless another thread has done so meanwhile."""
     if kernel in _addresses:
         return _addresses[kernel]
@@ -83,7 +85,7 @@ def _built(kernel: tuple[object, ...]) -> int:
     return _noted(kernel, code, begin, cached=False)
 
 
-def _noted(kernel: tuple[object, ...], code: bytes, begin: float, cached: bool) -> int:
+def _noted(kernel: _Kernel, code: bytes, begin: float, cached: bool) -> int:
     address = _addresses[kernel] = _loaded(code)
     COMPILED.append(Compiled(_text(kernel), time.perf_counter() - begin, cached))
     return address
@@ -91,16 +93,16 @@ def _noted(kernel: tuple[object, ...], code: bytes, begin: float, cached: bool) 
 
 def _loaded(code: bytes) -> int:
     if code.startswith(_OBJECT_FILE):
-        return imported("fastconv.kernels.jit.image").load_object(code)
+        return int(imported("fastconv.kernels.jit.image").load_object(code))
     return executable.load(code)
 
 
-def _text(kernel: tuple[object, ...]) -> str:
+def _text(kernel: _Kernel) -> str:
     name, dtype, *constants = kernel
     return f"{name}({', '.join([dtype.name, *map(repr, constants)])})"
 
 
-def _facts(kernel: tuple[object, ...]) -> tuple[object, ...]:
+def _facts(kernel: _Kernel) -> tuple[object, ...]:
     """Everything that determines a kernel's code, except the sources and their compilers."""
     return (_text(kernel), cpu_facts())
 

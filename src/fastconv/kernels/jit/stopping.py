@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from fastconv.kernels.cpu import MOST_ARRAYS
 
+if TYPE_CHECKING:
+    from numba.core.base import BaseContext
+    from numba.core.typing.context import Context
+    from numba.core.typing.templates import Signature
+
+    from fastconv.kernels.jit.vector import Answer
+
 
 @intrinsic
-def stops(typingctx, arrays, worker):
+def stops(typingctx: Context, arrays: types.CPointer, worker: types.Integer) -> Answer:
     """Whether the call was interrupted, so that the kernel must return at once."""
 
-    def codegen(context, builder, signature, arguments):
+    def codegen(
+        context: BaseContext, builder: ir.IRBuilder, signature: Signature, arguments: Sequence[ir.Value]
+    ) -> ir.Value:
         # The function to ask is stored after the arrays, and takes their address.
         address = ir.IntType(8).as_pointer()
         function = ir.FunctionType(ir.IntType(32), [address, ir.IntType(64)]).as_pointer()

@@ -10,6 +10,7 @@ saves loads and stores of the sums.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numba.extending import register_jitable
@@ -17,15 +18,18 @@ from numba.extending import register_jitable
 from fastconv.kernels.jit.stopping import stops
 from fastconv.kernels.jit.vector import as_int64
 
+# Of any type: Numba compiles a function for each.
+Number = Any
+
 
 @register_jitable
-def larger(a, b):
+def larger(a: Number, b: Number) -> Number:
     """The maximum, or NaN if either value is NaN."""
     return a if (a > b) | (a != a) else b
 
 
 @register_jitable
-def smaller(a, b):
+def smaller(a: Number, b: Number) -> Number:
     return a if (a < b) | (a != a) else b
 
 

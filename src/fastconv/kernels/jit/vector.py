@@ -16,8 +16,8 @@ nothing needs to be aligned. Vectors support the operators +, - and *; integers 
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
 from numba import types
@@ -25,19 +25,32 @@ from numba.extending import intrinsic, lower_builtin, models, register_model, ty
 
 from fastconv.kernels.jit.target import register_bytes
 
+if TYPE_CHECKING:
+    from numba.core.base import BaseContext
+    from numba.core.datamodel.manager import DataModelManager
+    from numba.core.typing.context import Context
+    from numba.core.typing.templates import Signature
+
+    # What an intrinsic answers Numba: its signature, and what writes its instructions; `None` for types it cannot take.
+    Codegen = Callable[[BaseContext, ir.IRBuilder, Signature, Sequence[ir.Value]], ir.Value]
+    Answer = tuple[Signature, Codegen] | None
+
+# An integer or floating-point type of Numba, whose attributes it does not declare.
+Scalar = Any
+
 
 class Vector(types.Type):
     """As many values of the Numba type `scalar` as a register holds."""
 
-    def __init__(self, scalar: types.Number) -> None:
-        self.scalar = scalar
-        self.lanes = register_bytes() * 8 // scalar.bitwidth
+    def __init__(self, scalar: Scalar) -> None:
+        self.scalar: Scalar = scalar
+        self.lanes: int = register_bytes() * 8 // scalar.bitwidth
         super().__init__(name=f"Vector({scalar}, {self.lanes})")
 
 
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
-    def __init__(self, manager, vector):
+    def __init__(self, manager: DataModelManager, vector: Vector) -> None:
         element = manager.lookup(vector.scalar).get_value_type()
         super().__init__(manager, vector, ir.VectorType(element, vector.lanes))
 
@@ -45,17 +58,18 @@ class _VectorModel(models.PrimitiveModel):
 class Emitter:
     """Writes vector instructions on values of one Numba type through llvmlite's `builder`."""
 
-    def __init__(self, builder: ir.IRBuilder, scalar: types.Number) -> None:
+    def __init__(self, builder: ir.IRBuilder, scalar: Scalar) -> None:
         self.builder = builder
-        self.lanes = Vector(scalar).lanes
-        self.bits = scalar.bitwidth
-        self.is_float = isinstance(scalar, types.Float)
-        self.is_signed = self.is_float or scalar.signed
-        self.element = {32: ir.FloatType(), 64: ir.DoubleType()}[self.bits] if self.is_float else ir.IntType(self.bits)
-        self.type = ir.VectorType(self.element, self.lanes)
+        self.lanes: int = Vector(scalar).lanes
+        self.bits: int = scalar.bitwidth
+        self.is_float: bool = isinstance(scalar, types.Float)
+        self.is_signed: bool = self.is_float or scalar.signed
+        floats = {32: ir.FloatType(), 64: ir.DoubleType()}
+        self.element: ir.Type = floats[self.bits] if self.is_float else ir.IntType(self.bits)
+        self.type: ir.VectorType = ir.VectorType(self.element, self.lanes)
         # LLVM's masks are vectors of bits. Lanes are numbered in integers as wide as the elements, because on x86
         # comparing those yields the mask without a conversion.
-        self.counter = ir.VectorType(ir.IntType(self.bits), self.lanes)
+        self.counter: ir.VectorType = ir.VectorType(ir.IntType(self.bits), self.lanes)
 
     def zero(self) -> ir.Value:
         return ir.Constant(self.type, 0.0 if self.is_float else 0)
@@ -185,29 +199,39 @@ class Emitter:
 
 
 @intrinsic
-def broadcast(typingctx, value):
+def broadcast(typingctx: Context, value: Scalar) -> Answer:
     """`value` in every lane."""
 
-    def codegen(context, builder, signature, arguments):
+    def codegen(
+        context: BaseContext, builder: ir.IRBuilder, signature: Signature, arguments: Sequence[ir.Value]
+    ) -> ir.Value:
         return Emitter(builder, types.unliteral(value)).broadcast(*arguments)
 
     return Vector(types.unliteral(value))(value), codegen
 
 
-def _returning_vector(emit, pointer, offset, *bounds):
+def _returning_vector(
+    emit: Callable[..., ir.Value], pointer: types.CPointer, offset: types.Integer, *bounds: types.Integer
+) -> Answer:
     """The typing of an intrinsic that reads at ``pointer[offset]`` by a method of `Emitter`."""
 
-    def codegen(context, builder, signature, arguments):
+    def codegen(
+        context: BaseContext, builder: ir.IRBuilder, signature: Signature, arguments: Sequence[ir.Value]
+    ) -> ir.Value:
         address = builder.gep(arguments[0], arguments[1:2])
         return emit(Emitter(builder, pointer.dtype), address, *arguments[2:])
 
     return Vector(pointer.dtype)(pointer, types.int64, *[types.int64 for _ in bounds]), codegen
 
 
-def _returning_nothing(emit, pointer, offset, vector, *bounds):
+def _returning_nothing(
+    emit: Callable[..., None], pointer: types.CPointer, offset: types.Integer, vector: Vector, *bounds: types.Integer
+) -> Answer:
     """The typing of an intrinsic that writes at ``pointer[offset]`` by a method of `Emitter`."""
 
-    def codegen(context, builder, signature, arguments):
+    def codegen(
+        context: BaseContext, builder: ir.IRBuilder, signature: Signature, arguments: Sequence[ir.Value]
+    ) -> ir.Value:
         address = builder.gep(arguments[0], arguments[1:2])
         emit(Emitter(builder, pointer.dtype), address, *arguments[2:])
         return context.get_dummy_value()
@@ -215,88 +239,103 @@ def _returning_nothing(emit, pointer, offset, vector, *bounds):
     return types.void(pointer, types.int64, vector, *[types.int64 for _ in bounds]), codegen
 
 
-def _lane_by_lane(emit, *vectors):
+def _lane_by_lane(emit: Callable[..., ir.Value], *vectors: Vector) -> Answer:
     """The typing of an intrinsic that combines vectors of one type by a method of `Emitter`."""
     if not all(isinstance(vector, Vector) and vector == vectors[0] for vector in vectors):
         return None
 
-    def codegen(context, builder, signature, arguments):
+    def codegen(
+        context: BaseContext, builder: ir.IRBuilder, signature: Signature, arguments: Sequence[ir.Value]
+    ) -> ir.Value:
         return emit(Emitter(builder, vectors[0].scalar), *arguments)
 
     return vectors[0](*vectors), codegen
 
 
 @intrinsic
-def load(typingctx, pointer, offset):
+def load(typingctx: Context, pointer: types.CPointer, offset: types.Integer) -> Answer:
     """The values from ``pointer[offset]`` on."""
     return _returning_vector(Emitter.load, pointer, offset)
 
 
 @intrinsic
-def load_part(typingctx, pointer, offset, begin, end):
+def load_part(
+    typingctx: Context, pointer: types.CPointer, offset: types.Integer, begin: types.Integer, end: types.Integer
+) -> Answer:
     """As `load` for lanes from `begin` to `end`; zero in the others, whose memory is not touched."""
     return _returning_vector(Emitter.load_part, pointer, offset, begin, end)
 
 
 @intrinsic
-def load_even(typingctx, pointer, offset):
+def load_even(typingctx: Context, pointer: types.CPointer, offset: types.Integer) -> Answer:
     """Every second value from ``pointer[offset]`` on; nothing past the last of them is touched."""
     return _returning_vector(Emitter.load_even, pointer, offset)
 
 
 @intrinsic
-def store(typingctx, pointer, offset, vector):
+def store(typingctx: Context, pointer: types.CPointer, offset: types.Integer, vector: Vector) -> Answer:
     """Write `vector` from ``pointer[offset]`` on."""
     return _returning_nothing(Emitter.store, pointer, offset, vector)
 
 
 @intrinsic
-def store_part(typingctx, pointer, offset, vector, begin, end):
+def store_part(
+    typingctx: Context,
+    pointer: types.CPointer,
+    offset: types.Integer,
+    vector: Vector,
+    begin: types.Integer,
+    end: types.Integer,
+) -> Answer:
     """As `store` for lanes from `begin` to `end`; the memory of the others is not touched."""
     return _returning_nothing(Emitter.store_part, pointer, offset, vector, begin, end)
 
 
 @intrinsic
-def fma(typingctx, a, b, c):
+def fma(typingctx: Context, a: Vector, b: Vector, c: Vector) -> Answer:
     """``a * b + c``, rounded once where the CPU can do that as fast as twice."""
     return _lane_by_lane(Emitter.fma, a, b, c)
 
 
 @intrinsic
-def maximum(typingctx, a, b):
+def maximum(typingctx: Context, a: Vector, b: Vector) -> Answer:
     """The larger value of every lane; NaN if either is NaN."""
     return _lane_by_lane(Emitter.maximum, a, b)
 
 
 @intrinsic
-def minimum(typingctx, a, b):
+def minimum(typingctx: Context, a: Vector, b: Vector) -> Answer:
     """The smaller value of every lane; NaN if either is NaN."""
     return _lane_by_lane(Emitter.minimum, a, b)
 
 
 @intrinsic
-def deinterleave(typingctx, a, b):
+def deinterleave(typingctx: Context, a: Vector, b: Vector) -> Answer:
     """The even and the odd values of `a` and then `b`."""
 
-    def codegen(context, builder, signature, arguments):
+    def codegen(
+        context: BaseContext, builder: ir.IRBuilder, signature: Signature, arguments: Sequence[ir.Value]
+    ) -> ir.Value:
         pair = Emitter(builder, a.scalar).deinterleave(*arguments)
         return context.make_tuple(builder, signature.return_type, pair)
 
     return types.UniTuple(a, 2)(a, b), codegen
 
 
-def _operator(function, emit):
+def _operator(function: Callable[[Any, Any], Any], emit: Callable[..., ir.Value]) -> None:
     """Let `function` of module `operator` combine vectors of one type."""
 
     @type_callable(function)
-    def typed(context):
-        def typer(a, b):
+    def typed(context: Context) -> Callable[[types.Type, types.Type], types.Type | None]:
+        def typer(a: types.Type, b: types.Type) -> types.Type | None:
             return a if isinstance(a, Vector) and a == b else None
 
         return typer
 
     @lower_builtin(function, Vector, Vector)
-    def lowered(context, builder, signature, arguments):
+    def lowered(
+        context: BaseContext, builder: ir.IRBuilder, signature: Signature, arguments: Sequence[ir.Value]
+    ) -> ir.Value:
         return emit(Emitter(builder, signature.return_type.scalar), *arguments)
 
 
@@ -305,13 +344,15 @@ _operator(operator.sub, Emitter.sub)
 _operator(operator.mul, Emitter.mul)
 
 
-def _as_pointer(scalar: types.Number) -> Any:
+def _as_pointer(scalar: Scalar) -> Any:
     """The intrinsic that takes a pointer as one to `scalar`."""
     target = types.CPointer(scalar)
 
     @intrinsic
-    def as_pointer(typingctx, pointer):
-        def codegen(context, builder, signature, arguments):
+    def as_pointer(typingctx: Context, pointer: types.CPointer) -> Answer:
+        def codegen(
+            context: BaseContext, builder: ir.IRBuilder, signature: Signature, arguments: Sequence[ir.Value]
+        ) -> ir.Value:
             return builder.bitcast(arguments[0], context.get_value_type(target))
 
         return target(pointer), codegen
@@ -320,4 +361,5 @@ def _as_pointer(scalar: types.Number) -> Any:
 
 
 # For the array of a kernel that is of another type than the rest.
-as_int64, as_float64 = _as_pointer(types.int64), _as_pointer(types.float64)
+as_int64: Any = _as_pointer(types.int64)
+as_float64: Any = _as_pointer(types.float64)

@@ -106,7 +106,9 @@ class _Block:
         (fold,) = self.folded_at_run_time(kw, lambda j: [load(self.moved(line, j, tap_step))])
         return fold
 
-    def compute(self, source: ir.Value, line_step: ir.Value, tap_step: ir.Value, kh: ir.Value, kw: ir.Value) -> list:
+    def compute(
+        self, source: ir.Value, line_step: ir.Value, tap_step: ir.Value, kh: ir.Value, kw: ir.Value
+    ) -> list[ir.Value]:
         """The folds of the block's rows."""
 
         def row(line):
