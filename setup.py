@@ -3,6 +3,9 @@
 import os
 import platform
 import re
+import shlex
+import subprocess
+import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from copy import copy
@@ -26,6 +29,11 @@ INSTRUCTION_SETS = {"baseline": []}
 if platform.machine() in ("x86_64", "AMD64"):
     INSTRUCTION_SETS["avx2"] = ["-mavx2", "-mfma"]
     INSTRUCTION_SETS["avx512"] = ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma"]
+
+# Short copies must stay loops: a call would take longer. Clang and GCC have different names for that.
+COMPILER = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC"))
+IS_CLANG = "clang" in subprocess.run([*COMPILER, "--version"], capture_output=True, text=True).stdout
+LOOPS_STAY = ["-fno-builtin-memcpy", "-fno-builtin-memset"] if IS_CLANG else ["-fno-tree-loop-distribute-patterns"]
 
 # `make asan` instruments the extensions and the kernels of one instruction set. There, integer overflow is an error,
 # although Python's own flags let integers wrap around. GCC's object-size check takes the shorter of two arrays for the
@@ -126,8 +134,7 @@ EXTENSIONS = [
     extension("fastconv.kernels.patches"),
     extension("fastconv.kernels.scatter"),
     extension("fastconv.kernels.slots"),
-    # Short copies must stay loops: a call would take longer.
-    extension("fastconv.kernels.sweep", compile_args=["-fno-tree-loop-distribute-patterns"]),
+    extension("fastconv.kernels.sweep", compile_args=LOOPS_STAY),
     extension("fastconv.kernels.volumes"),
 ]
 PROGRESS = Progress()
