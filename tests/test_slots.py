@@ -1,10 +1,11 @@
-"""The door to the C kernels: one list, named arguments, and scratch memory exactly as large as each kernel asks for."""
+"""The door to the kernels: one list, named arguments, and scratch memory exactly as large as each kernel asks for."""
 
 import numpy as np
 import pytest
 
 import fastconv
 from fastconv import grad, ndimage, nn, signal
+from fastconv.engine.conversion import convert
 from fastconv.kernels import slots, threads
 from guards import guarded
 
@@ -40,6 +41,16 @@ def weight_gradients(channels):
             grad.conv2d_weight(x, weight.shape, by_out, stride=stride, padding=1)
 
     return run
+
+
+def transposed(dtype):
+    for stride in (1, 2, 3):
+        fastconv.conv_transpose2d(values(dtype, 2, 9, 5, 7), values(dtype, 9, 17, 3, 3), stride=stride)
+
+
+def of_size(kind):
+    """A type whose values kernels move by their size alone."""
+    return {"V1": "i1", "V2": "i2", "V4": "f4", "V8": "f8", "V16": "c16"}[kind]
 
 
 def prepared(dtype):
@@ -83,6 +94,24 @@ CALLS = {
     "minimum": lines("minimum"),
     "sum": lines("uniform"),
     "mean": lines("uniform"),
+    "convert": lambda dtype: convert(values(dtype, 41), np.empty(41, "f4" if dtype == "f8" else "f8")),
+    "divide": lambda dtype: nn.avg_pool3d(values(dtype, 2, 3, 5, 6, 7), 2, padding=1),
+    "find_not_finite": lambda dtype: ndimage.correlate(values(dtype, 9, 41), np.eye(3)),
+    "finish_planes": convolutions("toeplitz", ((2, 3, 5, 7), (4, 3, 3, 3)), activation="relu"),
+    "gather": lambda dtype: [
+        signal.convolve2d(values(of_size(dtype), 9, 41)[::2, ::-1], values(of_size(dtype), 3, 4), boundary=boundary)
+        for boundary in ("symm", "wrap")
+    ],
+    "im2col": lambda dtype: fastconv.im2col(values(dtype, 2, 3, 9, 13)[..., ::-2], 3, padding=2, stride=2),
+    "col2im": lambda dtype: fastconv.col2im(values(dtype, 2, 27, 20), (7, 9), 3, padding=1, stride=2),
+    "losses": lambda dtype: nn.cross_entropy(values(dtype, 5, 7), np.arange(5) % 7),
+    "place": transposed,
+    "scatter": lambda dtype: grad.max_pool2d(values(dtype, 2, 3, 4, 5), values(dtype, 2, 3, 8, 10), 2),
+    "swap_filters": transposed,
+    "sweep": lambda dtype: [
+        signal.convolve2d(values(of_size(dtype), *shape), values(of_size(dtype), 3, 3)) for shape in ((9, 65), (5, 3))
+    ],
+    "toeplitz": convolutions("toeplitz", ((1, 2, 6, 7), (3, 2, 3, 2)), padding=1),
 }
 
 

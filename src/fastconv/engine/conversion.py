@@ -28,7 +28,8 @@ def scratch_like(out: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 def convert(values: np.ndarray, out: np.ndarray) -> bool:
     """Whether there is a kernel that casts `values` to `out`."""
-    from fastconv.kernels.convert import CONVERT, KINDS, arguments
+    from fastconv.kernels.convert import KINDS
+    from fastconv.kernels.slots import arguments
 
     source = "u1" if values.dtype.kind == "b" else values.dtype.str[1:]
     kind = KINDS.get((source, out.dtype.str[1:]))
@@ -36,6 +37,7 @@ def convert(values: np.ndarray, out: np.ndarray) -> bool:
     readable = flags.c_contiguous and flags.aligned and values.dtype.isnative
     if kind is None or not readable or not is_target(out, values):
         return False
-    launch = Launch(CONVERT, arguments(values=values.size, span=_SPAN, kind=kind), -(-values.size // _SPAN))
+    ints = arguments("convert")(values=values.size, span=_SPAN, kind=kind)
+    launch = Launch.of("convert", source, ints, -(-values.size // _SPAN))
     launch.run((values, out), workers_for((values.nbytes + out.nbytes) / rates().memory))
     return True

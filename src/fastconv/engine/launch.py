@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from fastconv.engine.rates import ratios
 from fastconv.kernels import threads as team
@@ -34,13 +35,13 @@ class Launch(NamedTuple):
     def of(
         cls,
         name: str,
-        dtype: np.dtype,
+        dtype: npt.DTypeLike,
         arguments: tuple[int, ...],
         tiles: int,
         grain: int = 1,
         tables: tuple[Any, ...] = (),
     ) -> Launch:
-        """The launch of a C kernel, whose scratch memory its header counts."""
+        """The launch of a kernel that kernels/slots.pyx finds, with as much scratch memory as it asks for."""
         from fastconv.kernels.slots import kernel, scratch
 
         return cls(kernel(name, dtype), arguments, tiles, grain, scratch(name, dtype, arguments), tables)

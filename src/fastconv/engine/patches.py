@@ -45,13 +45,13 @@ def continued_patch(
 
 def gather(source: np.ndarray, out: np.ndarray, *axes: Places, fill: np.ndarray | None = None) -> None:
     """Read each value of the line or plane `out`, whose rows are contiguous, from `source`, or else take `fill`."""
-    from fastconv.kernels.patches import GATHER, gather_arguments
+    from fastconv.kernels.slots import arguments
 
     size = out.itemsize
     if source.ndim == 1:
         source, out, axes = source[np.newaxis], out[np.newaxis], (places(0, 1, 1, "constant"), *axes)
     rows, cols = axes
-    ints = gather_arguments(
+    ints = arguments("gather")(
         cols=out.shape[1],
         source_row=source.strides[0] // size,
         source_col=source.strides[1] // size,
@@ -59,6 +59,6 @@ def gather(source: np.ndarray, out: np.ndarray, *axes: Places, fill: np.ndarray 
         first=cols.first,
         last=cols.last,
     )
-    launch = Launch(GATHER[size], ints, len(out), grain=16)
+    launch = Launch.of("gather", f"V{size}", ints, len(out), grain=16)
     # Every value is read here and written there.
     launch.run((source, out, rows.indices, cols.indices, fill), workers_for(2 * out.nbytes / rates().memory))

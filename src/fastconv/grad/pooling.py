@@ -15,7 +15,7 @@ from fastconv.engine.arrays import as_array, as_operand, common_float
 from fastconv.engine.epilogue import PLAIN
 from fastconv.engine.geometry import PoolGeometry, checked_shape
 from fastconv.engine.gradients import INPUT_GRADIENT
-from fastconv.engine.launch import available_threads
+from fastconv.engine.launch import Launch, available_threads
 from fastconv.grad.arguments import check_grad_output
 from fastconv.kernels import threads as team
 
@@ -197,12 +197,12 @@ def lp_pool2d(
 
 def _put_back(values: np.ndarray, indices: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Zeros of `shape`, with each of `values` added at its index in its plane."""
-    from fastconv.kernels.scatter import SCATTER, arguments
+    from fastconv.kernels.slots import arguments
 
     out = np.empty(shape, values.dtype)
     picked, positions = prod(values.shape[-2:]), prod(shape[-2:])
     arrays, planes = (np.ascontiguousarray(values), indices, out), prod(shape[:-2])
     grain = max(1, _GRAIN_VALUES // positions)
-    ints = arguments(values=picked, positions=positions)
-    team.run_tiles(SCATTER[out.dtype.name], arrays, ints, (), planes, team.get_num_threads(), grain)
+    ints = arguments("scatter")(values=picked, positions=positions)
+    Launch.of("scatter", out.dtype, ints, planes, grain).run(arrays, team.get_num_threads())
     return out

@@ -1,9 +1,4 @@
-from typing import NamedTuple
+from fastconv.kernels.slots import Slot
 
-class arguments(NamedTuple):
-    values: int
-    span: int
-    kind: int
-
-CONVERT: int
 KINDS: dict[tuple[str, str], int]
+KERNELS: dict[str, Slot]

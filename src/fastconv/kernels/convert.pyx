@@ -4,6 +4,8 @@ from collections import namedtuple
 
 from libc.stdint cimport int64_t, intptr_t
 
+from fastconv.kernels.slots import Slot
+
 cdef extern from "convert.h" nogil:
     enum:
         TYPES
@@ -14,9 +16,8 @@ cdef struct Spans:
     int64_t span    # values of a tile
     int64_t kind
 
-# The same as a named tuple: a struct becomes a dictionary of its fields, in their order.
+# As a named tuple: a struct becomes a dictionary of its fields, in their order.
 cdef Spans no_spans
-arguments = namedtuple("Spans", no_spans)
 
 
 cdef void convert_span(void **arrays, const int64_t *ints, const double *scalars,
@@ -24,9 +25,6 @@ cdef void convert_span(void **arrays, const int64_t *ints, const double *scalars
     cdef const Spans *s = <const Spans *> ints
     convert(arrays[0], arrays[1], s.kind, begin * s.span, min(s.values, end * s.span))
 
-
-# Tile: a span of values. `arrays`: the values, and what they become. `ints`: `arguments`.
-CONVERT = <intptr_t> &convert_span
 
 _NUMBERS = {name: number for number, name in enumerate(("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"))}
 _BETWEEN = ("i8", "f4", "f8")
@@ -37,4 +35,9 @@ KINDS = {
     for source in _NUMBERS
     for target in _NUMBERS
     if source != target and (source in _BETWEEN or target in _BETWEEN)
+}
+
+KERNELS = {
+    # Tile: a span of values of any type. `arrays`: the values, and what they become.
+    "convert": Slot(namedtuple("Spans", no_spans), dict.fromkeys(_NUMBERS, <intptr_t> &convert_span)),
 }

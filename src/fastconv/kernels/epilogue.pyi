@@ -1,9 +1,3 @@
-from typing import NamedTuple
+from fastconv.kernels.slots import Slot
 
-class arguments(NamedTuple):
-    values: int
-    channels: int
-    activation: int
-
-ROW: dict[str, int]
-PLANES: dict[str, int]
+KERNELS: dict[str, Slot]

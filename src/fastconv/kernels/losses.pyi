@@ -1,11 +1,3 @@
-from typing import NamedTuple
+from fastconv.kernels.slots import Slot
 
-class arguments(NamedTuple):
-    classes: int
-    inner: int
-    samples: int
-    ignored: int
-    each: int
-    mean: int
-
-LOSSES: dict[str, int]
+KERNELS: dict[str, Slot]

@@ -6,6 +6,8 @@ from libc.stdint cimport int64_t, intptr_t
 
 from fastconv.kernels.cpu cimport stops
 
+from fastconv.kernels.slots import Slot
+
 ctypedef fused real:
     float
     double
@@ -18,9 +20,8 @@ cdef struct Losses:
     int64_t each     # whether each loss is wanted,
     int64_t mean     # or their mean: otherwise their sum
 
-# The same as a named tuple: a struct becomes a dictionary of its fields, in their order.
+# As a named tuple: a struct becomes a dictionary of its fields, in their order.
 cdef Losses no_losses
-arguments = namedtuple("Losses", no_losses)
 
 cdef enum:
     BLOCK = 128     # losses per block; block sums are added up in turn
@@ -73,7 +74,9 @@ cdef void losses_f64(void **arrays, const int64_t *ints, const double *scalars,
                ints, arrays, worker)
 
 
-# One tile. `arrays`: scores (n, classes, inner); the largest of each sample's, and the logarithm of the sum of their
-# powers beside it; the samples' classes (int64); weights of the classes (float64) or null; a loss for each sample, or
-# their sum or mean; a flag, which is set where a class is none. `ints`: `arguments`.
-LOSSES = {"float32": <intptr_t> &losses_f32, "float64": <intptr_t> &losses_f64}
+KERNELS = {
+    # One tile. `arrays`: scores (n, classes, inner); the largest score of each sample, and the logarithm of the sum of
+    # the powers of its scores less that; the samples' classes (int64); weights of the classes (float64) or null; a loss
+    # for each sample, or their sum or mean; a flag, which is set if a sample's class does not exist.
+    "losses": Slot(namedtuple("Losses", no_losses), {"f4": <intptr_t> &losses_f32, "f8": <intptr_t> &losses_f64}),
+}

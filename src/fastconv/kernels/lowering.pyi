@@ -1,45 +1,7 @@
-from typing import Final, NamedTuple
+from typing import Final
 
-class arguments(NamedTuple):
-    n: int
-    g: int
-    ic: int
-    oc: int
-    ih: int
-    iw: int
-    kh: int
-    kw: int
-    oh: int
-    ow: int
-    sh: int
-    sw: int
-    dh: int
-    dw: int
-    pt: int
-    pl: int
-    xn: int
-    xc: int
-    xh: int
-    xw: int
-
-class swap_arguments(NamedTuple):
-    groups: int
-    M: int
-    C: int
-    taps: int
-    phases: int
-
-class place_arguments(NamedTuple):
-    phases: int
-    height: int
-    width: int
-    sh: int
-    sw: int
+from fastconv.kernels.slots import Slot
 
 SWAPPED_CHANNELS: Final[int]
 SWAPPED_FILTERS: Final[int]
-IM2COL: dict[str, int]
-COL2IM: dict[str, int]
-SWAP_FILTERS: dict[str, int]
-PLACE: dict[str, int]
-TOEPLITZ: dict[str, int]
+KERNELS: dict[str, Slot]

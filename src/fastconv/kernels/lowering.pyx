@@ -19,9 +19,17 @@ from libc.string cimport memcpy, memset
 
 from fastconv.kernels.cpu cimport Window, stops
 
-# `Window` (simd/simd.h) as a named tuple: a struct becomes a dictionary of its fields, in their order.
-cdef Window no_window
-arguments = namedtuple("Window", no_window)
+from fastconv.kernels.slots import Slot
+
+cdef extern from *:
+    """
+    #include "simd/simd.h"
+    static const char *const window_names = WINDOW_FIELDS(QUOTED);
+    """
+    const char *window_names
+
+# `Window` (simd/simd.h) as a named tuple.
+cdef object window_arguments = namedtuple("Window", window_names.decode())
 
 cpdef enum:
     SWAPPED_CHANNELS = 8
@@ -127,11 +135,6 @@ cdef void col2im_f64(void **arrays, const int64_t *ints, const double *scalars,
     channel_tiles(True, <double *> arrays[0], <double *> arrays[1], ints, begin, end, arrays, worker)
 
 
-# Tile: one channel of one image. `arrays`: the image, the columns (n, ic * kh * kw, oh * ow). `ints`: `arguments`.
-IM2COL = {"float32": <intptr_t> &im2col_f32, "float64": <intptr_t> &im2col_f64}
-COL2IM = {"float32": <intptr_t> &col2im_f32, "float64": <intptr_t> &col2im_f64}
-
-
 cdef struct Swap:
     int64_t groups
     int64_t M       # filters of a group
@@ -139,9 +142,8 @@ cdef struct Swap:
     int64_t taps    # of a filter
     int64_t phases
 
-# The same as a named tuple: a struct becomes a dictionary of its fields, in their order.
+# As a named tuple: a struct becomes a dictionary of its fields, in their order.
 cdef Swap no_swap
-swap_arguments = namedtuple("Swap", no_swap)
 
 
 cdef inline void swap_tiles(const real *weight, real *swapped, const int64_t *kept, const int64_t *taps,
@@ -184,14 +186,6 @@ cdef void swap_f64(void **arrays, const int64_t *ints, const double *scalars,
                <const int64_t *> arrays[3], ints, begin, end)
 
 
-# The filters of an adjoint's phases, one phase after another: some of the taps, with channels swapped within each
-# group. All phases are made together, since each line of the weight holds taps of several. Tile: `SWAPPED_CHANNELS`
-# input channels of one group, as many streams as L1 has ways; `SWAPPED_FILTERS` of their filters stay in L1 while they
-# are read tap by tap. `arrays`: the weight (g * M, C, taps); the swapped filters, (g * C, M, kept) per phase; kept, the
-# number of taps per phase; those taps. `ints`: `swap_arguments`.
-SWAP_FILTERS = {"float32": <intptr_t> &swap_f32, "float64": <intptr_t> &swap_f64}
-
-
 cdef struct Place:
     int64_t phases
     int64_t height  # rows of a plane of out
@@ -200,7 +194,6 @@ cdef struct Place:
     int64_t sw      # stride across
 
 cdef Place no_place
-place_arguments = namedtuple("Place", no_place)
 
 
 cdef inline void place_tiles(const real *source, real *out, const int64_t *phases, const int64_t *ints,
@@ -236,12 +229,6 @@ cdef void place_f32(void **arrays, const int64_t *ints, const double *scalars,
 cdef void place_f64(void **arrays, const int64_t *ints, const double *scalars,
                     int64_t begin, int64_t end, int64_t worker) noexcept nogil:
     place_tiles(<const double *> arrays[0], <double *> arrays[1], <const int64_t *> arrays[2], ints, begin, end)
-
-
-# Writes the results of an adjoint's phases to their positions in the input, which are a stride apart. Tile: one plane,
-# whose phases are all placed while it is in L1. `arrays`: the results, (planes, rows, cols) per phase; out; and per
-# phase the index of its first result, rows, cols, and its first row and column in out. `ints`: `place_arguments`.
-PLACE = {"float32": <intptr_t> &place_f32, "float64": <intptr_t> &place_f64}
 
 
 cdef inline void toeplitz_rows(const real *weight, const int64_t *indptr, int32_t *indices, real *values,
@@ -281,6 +268,21 @@ cdef void toeplitz_f64(void **arrays, const int64_t *ints, const double *scalars
                   begin, end, arrays, worker)
 
 
-# Tile: one output row of one output channel, which makes `ow` rows of the matrix. `arrays`: weight, indptr (int64),
-# indices (int32), values. `ints`: `arguments`. The entries of a row of the matrix are in the order of the image.
-TOEPLITZ = {"float32": <intptr_t> &toeplitz_f32, "float64": <intptr_t> &toeplitz_f64}
+KERNELS = {
+    # Tile: one channel of one image. `arrays`: the image, the columns (n, ic * kh * kw, oh * ow).
+    "im2col": Slot(window_arguments, {"f4": <intptr_t> &im2col_f32, "f8": <intptr_t> &im2col_f64}),
+    "col2im": Slot(window_arguments, {"f4": <intptr_t> &col2im_f32, "f8": <intptr_t> &col2im_f64}),
+    # The filters of an adjoint's phases, one phase after another: some of the taps, with channels swapped within each
+    # group. All phases are made together, since each line of the weight holds taps of several. Tile: `SWAPPED_CHANNELS`
+    # input channels of one group, as many streams as L1 has ways; `SWAPPED_FILTERS` of their filters stay in L1 while
+    # they are read tap by tap. `arrays`: the weight (g * M, C, taps); the swapped filters, (g * C, M, kept) per phase;
+    # kept, the number of taps per phase; those taps.
+    "swap_filters": Slot(namedtuple("Swap", no_swap), {"f4": <intptr_t> &swap_f32, "f8": <intptr_t> &swap_f64}),
+    # Writes the results of an adjoint's phases to their positions in the input, which are a stride apart. Tile: one
+    # plane, whose phases are all placed while it is in L1. `arrays`: the results, (planes, rows, cols) per phase; out;
+    # and per phase the index of its first result, rows, cols, and its first row and column in out.
+    "place": Slot(namedtuple("Place", no_place), {"f4": <intptr_t> &place_f32, "f8": <intptr_t> &place_f64}),
+    # Tile: one output row of one output channel, which makes `ow` rows of the matrix. `arrays`: weight, indptr (int64),
+    # indices (int32), values. The entries of a row of the matrix are in the order of the image.
+    "toeplitz": Slot(window_arguments, {"f4": <intptr_t> &toeplitz_f32, "f8": <intptr_t> &toeplitz_f64}),
+}

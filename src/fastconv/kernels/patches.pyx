@@ -5,6 +5,8 @@ from collections import namedtuple
 from libc.stdint cimport int64_t, intptr_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from fastconv.kernels.slots import Slot
+
 cdef struct Pair:
     double first
     double second
@@ -29,9 +31,8 @@ cdef struct Block:
     int64_t first       # first of the columns that are neighbours in the plane as well
     int64_t last        # the one after the last of these
 
-# The same as a named tuple: a struct becomes a dictionary of its fields, in their order.
+# As a named tuple: a struct becomes a dictionary of its fields, in their order.
 cdef Block no_block
-gather_arguments = namedtuple("Block", no_block)
 
 
 cdef inline void gather(const item *source, item *out, const int64_t *row_map, const int64_t *col_map,
@@ -92,24 +93,11 @@ cdef void gather_16(void **arrays, const int64_t *ints, const double *scalars,
            <const int64_t *> arrays[3], <const Pair *> arrays[4], ints, begin, end)
 
 
-# Tile: one row of the block. `arrays`: a plane of any strides; the block, with rows of any distance; for each row and
-# column of the block, the row and column of the plane that it is read from, or -1; the value that is put there then.
-# `ints`: `gather_arguments`.
-GATHER = {
-    1: <intptr_t> &gather_1,
-    2: <intptr_t> &gather_2,
-    4: <intptr_t> &gather_4,
-    8: <intptr_t> &gather_8,
-    16: <intptr_t> &gather_16,
-}
-
-
 cdef struct Spans:
     int64_t values  # number of values
     int64_t span    # values of a tile
 
 cdef Spans no_spans
-find_arguments = namedtuple("Spans", no_spans)
 
 
 cdef inline void find_not_finite(const bits *values, int64_t *flag, const int64_t *ints,
@@ -138,6 +126,22 @@ cdef void find_not_finite_f64(void **arrays, const int64_t *ints, const double *
     find_not_finite(<const uint64_t *> arrays[0], <int64_t *> arrays[1], ints, begin, end)
 
 
-# Tile: a span of values. `arrays`: the values; a flag, which is set if one of them is not finite. `ints`:
-# `find_arguments`.
-FIND_NOT_FINITE = {"f": <intptr_t> &find_not_finite_f32, "d": <intptr_t> &find_not_finite_f64}
+KERNELS = {
+    # Values of any type, by their size. Tile: one row of the block. `arrays`: a plane of any strides; the block, with
+    # rows any distance apart; for each row and column of the block, the row and column of the plane that it is read
+    # from, or -1; the value that is put there then.
+    "gather": Slot(
+        namedtuple("Block", no_block),
+        {
+            "V1": <intptr_t> &gather_1,
+            "V2": <intptr_t> &gather_2,
+            "V4": <intptr_t> &gather_4,
+            "V8": <intptr_t> &gather_8,
+            "V16": <intptr_t> &gather_16,
+        },
+    ),
+    # Tile: a span of values. `arrays`: the values; a flag, which is set if one of them is not finite.
+    "find_not_finite": Slot(
+        namedtuple("Spans", no_spans), {"f4": <intptr_t> &find_not_finite_f32, "f8": <intptr_t> &find_not_finite_f64}
+    ),
+}

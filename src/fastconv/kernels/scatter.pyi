@@ -1,7 +1,3 @@
-from typing import NamedTuple
+from fastconv.kernels.slots import Slot
 
-class arguments(NamedTuple):
-    values: int
-    positions: int
-
-SCATTER: dict[str, int]
+KERNELS: dict[str, Slot]

@@ -7,13 +7,14 @@ from libc.string cimport memset
 
 from fastconv.kernels.cpu cimport stops
 
+from fastconv.kernels.slots import Slot
+
 cdef struct Places:
     int64_t values     # per plane
     int64_t positions  # per plane
 
-# The same as a named tuple: a struct becomes a dictionary of its fields, in their order.
+# As a named tuple: a struct becomes a dictionary of its fields, in their order.
 cdef Places no_places
-arguments = namedtuple("Places", no_places)
 
 ctypedef fused real:
     float
@@ -22,7 +23,6 @@ ctypedef fused real:
 
 cdef void scatter(const real *values, const int64_t *places, real *planes, const int64_t *ints,
                   int64_t begin, int64_t end, void **arrays, int64_t worker) noexcept nogil:
-    """Tile: a plane. Places are positions in the plane, or negative."""
     cdef const Places *p = <const Places *> ints
     cdef int64_t count = p.values, positions = p.positions, plane, i
     cdef real *target
@@ -48,5 +48,7 @@ cdef void scatter_f64(void **arrays, const int64_t *ints, const double *scalars,
             arrays, worker)
 
 
-# `arrays`: values, places, planes. `ints`: `arguments`.
-SCATTER = {"float32": <intptr_t> &scatter_f32, "float64": <intptr_t> &scatter_f64}
+KERNELS = {
+    # Tile: a plane. `arrays`: values; their places, which are positions in the plane, or negative; planes.
+    "scatter": Slot(namedtuple("Places", no_places), {"f4": <intptr_t> &scatter_f32, "f8": <intptr_t> &scatter_f64}),
+}

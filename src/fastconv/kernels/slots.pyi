@@ -3,7 +3,7 @@ from typing import Protocol
 import numpy.typing as npt
 
 class Arguments(tuple[int, ...]):
-    """A kernel's integers: a named tuple, whose fields its header in C lists."""
+    """A kernel's integers: a named tuple of the fields of its struct."""
 
     _fields: tuple[str, ...]
     def __getattr__(self, field: str) -> int: ...
@@ -16,6 +16,21 @@ class ArgumentsOf(Protocol):
     _fields: tuple[str, ...]
     def __call__(self, **fields: int) -> Arguments: ...
 
+class Slot:
+    """A kernel: its arguments, and the addresses of its functions by type."""
+
+    arguments: ArgumentsOf
+    functions: dict[str, int]
+    scratch: dict[str, int]
+    packed: dict[str, int]
+    def __init__(
+        self,
+        arguments: ArgumentsOf,
+        functions: dict[str, int],
+        scratch: dict[str, int] | None = None,
+        packed: dict[str, int] | None = None,
+    ) -> None: ...
+
 CACHE_LINE: int
 VECTOR_BYTES: int
 MR: int
@@ -26,6 +41,7 @@ AXES: dict[tuple[int, int], int]
 ABREAST: int
 SOFTMAX_COLUMNS: int
 
+def table() -> dict[str, Slot]: ...
 def kernel(name: str, dtype: npt.DTypeLike) -> int: ...
 def arguments(name: str) -> ArgumentsOf: ...
 def scratch(name: str, dtype: npt.DTypeLike, ints: tuple[int, ...]) -> int: ...

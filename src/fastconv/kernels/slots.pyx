@@ -1,18 +1,20 @@
-"""The door to the C kernels of the instruction set in use: the address, arguments and scratch memory of each.
+"""The door to the kernels of the instruction set in use: the address, arguments and scratch memory of each.
 
-A kernel is found by its name and the type of its values. They are listed in simd/slots.h; the header of each says what
-it computes and which arrays it takes. Its integers are a named tuple, made from the same list as the struct in C: a
-missing, misspelt or superfluous field is a ``TypeError`` when the call is planned.
+A kernel is found by its name and the type of its values. Kernels in C are listed in simd/slots.h; the header of each
+says what it computes and which arrays it takes. A module in Cython lists its own as `KERNELS`. The integers of a kernel
+are a named tuple, made from the same list as its struct: a missing, misspelt or superfluous field is a ``TypeError``
+when the call is planned.
 """
 
 from collections import namedtuple
 from functools import cache
+from importlib import import_module
 
 from libc.stdint cimport int64_t, intptr_t
 
 import numpy as np
 
-from fastconv.kernels.cpu cimport found, kernel_slot, picked
+from fastconv.kernels.cpu cimport kernel_slot, picked
 
 cdef extern from "region.h":
     enum: MAX_INTS
@@ -51,62 +53,100 @@ ABREAST = ABREAST_
 SOFTMAX_COLUMNS = AT_A_TIME
 
 
-cdef const kernel_slot *slot(str name, dtype) except NULL:
-    return found(name.encode(), np.dtype(dtype).str[1:].encode())
+# A function that counts bytes, given the integers of a kernel.
+ctypedef int64_t (*counting)(const int64_t *ints) noexcept nogil
+
+
+class Slot:
+    """A kernel: the named tuple of its integers, and by type of its values, such as "f4", the addresses of functions.
+
+    Those are the kernel's own, and of what counts the bytes of scratch memory and of packed filters, if it has any.
+    """
+
+    def __init__(self, arguments, functions, scratch=None, packed=None):
+        self.arguments, self.functions = arguments, functions
+        self.scratch, self.packed = scratch or {}, packed or {}
+
+
+@cache
+def table():
+    """All kernels, by name."""
+    modules = "convert", "epilogue", "losses", "lowering", "patches", "scatter", "sweep", "volumes"
+    listed = in_c()
+    for module in modules:
+        listed |= import_module(f"fastconv.kernels.{module}").KERNELS
+    for name, slot in listed.items():
+        if len(slot.arguments._fields) > MAX_INTS:
+            raise OverflowError(f"{name} takes {len(slot.arguments._fields)} integers, more than {MAX_INTS}")
+    return listed
+
+
+cdef in_c():
+    """The kernels in C, by name."""
+    cdef const kernel_slot *const *of_type = picked.kernels
+    cdef const kernel_slot *of
+    listed = {}
+    while of_type[0] != NULL:
+        of = of_type[0]
+        while of.name != NULL:
+            name, kind = of.name.decode(), of.type.decode()
+            if name not in listed:
+                listed[name] = Slot(namedtuple(name.title().replace("_", ""), of.arguments.decode()), {})
+            listed[name].functions[kind] = <intptr_t> of.function
+            if of.scratch != NULL:
+                listed[name].scratch[kind] = <intptr_t> of.scratch
+            if of.packed != NULL:
+                listed[name].packed[kind] = <intptr_t> of.packed
+            of += 1
+        of_type += 1
+    return listed
+
+
+cdef slot(str name):
+    try:
+        return table()[name]
+    except KeyError:
+        raise LookupError(f"no kernel {name!r}") from None
 
 
 @cache
 def kernel(str name, dtype):
     """The address of a kernel for values of `dtype`."""
-    return <intptr_t> slot(name, dtype).function
+    functions, kind = slot(name).functions, np.dtype(dtype).str[1:]
+    if kind not in functions:
+        raise LookupError(f"no kernel {name!r} for {kind!r}")
+    return functions[kind]
 
 
-@cache
 def arguments(str name):
     """The named tuple of a kernel's integers."""
-    for kernel_name, dtype in kernels():
-        if kernel_name == name:
-            fields = slot(name, dtype).arguments.decode().split()
-            if len(fields) > MAX_INTS:
-                raise OverflowError(f"{name} takes {len(fields)} integers, more than {MAX_INTS}")
-            return namedtuple(name.title().replace("_", ""), fields)
-    raise LookupError(f"no kernel {name!r}")
+    return slot(name).arguments
 
 
 def scratch(str name, dtype, ints):
     """Bytes of scratch memory that each worker of a kernel needs with these `arguments`: a multiple of CACHE_LINE."""
-    return counted(slot(name, dtype).scratch, name, ints)
+    return counted(slot(name).scratch, name, dtype, ints)
 
 
 def packed(str name, dtype, ints):
     """Bytes of a group's filters in the form that a kernel packs them into with these `arguments`."""
-    return counted(slot(name, dtype).packed, name, ints)
+    return counted(slot(name).packed, name, dtype, ints)
 
 
-cdef counted(int64_t (*count)(const int64_t *ints) noexcept nogil, str name, ints):
-    """The bytes that `count` finds, or 0 without it."""
+cdef counted(dict counts, str name, dtype, ints):
+    """The bytes that the function for values of `dtype` counts; 0 if there are no such functions."""
     cdef int64_t values[MAX_INTS]
     cdef Py_ssize_t at
-    fields = arguments(name)._fields
-    if getattr(ints, "_fields", None) != fields:
-        raise TypeError(f"{name} takes {', '.join(fields)}")
-    if count == NULL:
+    fields = arguments(name)
+    if type(ints) is not fields:
+        raise TypeError(f"{name} takes {', '.join(fields._fields)}")
+    if not counts:
         return 0
     for at, value in enumerate(ints):
         values[at] = value
-    return count(values)
+    return (<counting> <intptr_t> counts[np.dtype(dtype).str[1:]])(values)
 
 
-@cache
 def kernels():
     """The name and type of every kernel."""
-    cdef const kernel_slot *const *of_type = picked.kernels
-    cdef const kernel_slot *of
-    listed = []
-    while of_type[0] != NULL:
-        of = of_type[0]
-        while of.name != NULL:
-            listed.append((of.name.decode(), of.type.decode()))
-            of += 1
-        of_type += 1
-    return tuple(listed)
+    return tuple((name, kind) for name, slot in table().items() for kind in slot.functions)

@@ -20,7 +20,9 @@ from collections import namedtuple
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, intptr_t
 
-from fastconv.kernels.cpu cimport found, picked, stops
+from fastconv.kernels.cpu cimport picked, stops
+
+from fastconv.kernels.slots import Slot
 
 cdef extern from "simd/simd.h":
     enum:
@@ -34,17 +36,12 @@ cdef extern from "simd/simd.h":
         int64_t rows, cols, channels, kw, weights, runs, long_runs, run, activation, flat
         int64_t block_rows, across, stride, every
 
-# The sweeps of simd/filter.h, and the values of their vectors, by the type of the values, such as "f4"; integers wrap
-# around alike, signed or not, and single bytes are summed in two. Taps of a column that they take at a time, and the
-# rows of blocks of two vectors, in general and for 3 × 3 filters of one channel.
-KINDS = ("f4", "f8", "i1", "i2", "i4", "i8", "c8", "c16")
-FILTERS = {kind: <intptr_t> found(b"filter", kind.encode()).function for kind in KINDS}
-LANES = {kind: picked.lanes_bytes // max(2, int(kind[1:])) for kind in KINDS}
+# Of the sweeps of simd/filter.h: the values of a vector, by the size of a value, since single bytes are summed in two;
+# taps of a column that they take at a time; and the rows of blocks of two vectors, in general and for 3 × 3 filters of
+# one channel.
+LANES = {size: picked.lanes_bytes // max(2, size) for size in (1, 2, 4, 8, 16)}
 RUN = {"f": TAPS, "i": TAPS, "c": COMPLEX_TAPS}
 WIDE_ROWS, WIDE_3_ROWS = picked.wide_rows, picked.wide_3_rows
-
-# The sweeps of simd/rolling.h, by the type of the values.
-ROLLING = {kind: <intptr_t> found(b"rolling", kind.encode()).function for kind in ("f4", "f8")}
 
 ctypedef void (*sweep_function)(void **arrays, const int64_t *ints, const double *scalars,
                                 int64_t begin, int64_t end, int64_t worker) noexcept nogil
@@ -94,9 +91,8 @@ cdef struct Tiles:
     int64_t xn, xc, xh, xw
     int64_t activation    # code of the activation
 
-# The same as a named tuple: a struct becomes a dictionary of its fields, in their order.
+# As a named tuple: a struct becomes a dictionary of its fields, in their order.
 cdef Tiles no_tiles
-arguments = namedtuple("Tiles", no_tiles)
 
 # The position of a strip in the image; often the next tile has it in another plane, with the same zeros.
 cdef struct Place:
@@ -152,10 +148,20 @@ cdef int64_t scratch_items(const Tiles *t, int64_t size) noexcept nogil:
     return ceil_div(items, CACHE_LINE) * CACHE_LINE
 
 
-def scratch(tiles, int64_t size):
-    """Bytes that each worker needs with these `arguments`, for items of `size` bytes."""
-    cdef Tiles t = tiles._asdict()
-    return scratch_items(&t, size) * size
+cdef int64_t scratch_1(const int64_t *ints) noexcept nogil:
+    return scratch_items(<const Tiles *> ints, 1)
+
+
+cdef int64_t scratch_2(const int64_t *ints) noexcept nogil:
+    return scratch_items(<const Tiles *> ints, 2) * 2
+
+
+cdef int64_t scratch_4(const int64_t *ints) noexcept nogil:
+    return scratch_items(<const Tiles *> ints, 4) * 4
+
+
+cdef int64_t scratch_8(const int64_t *ints) noexcept nogil:
+    return scratch_items(<const Tiles *> ints, 8) * 8
 
 
 cdef inline Part next_part(int64_t at, int64_t begin, int64_t end, int64_t block, int64_t most,
@@ -372,13 +378,24 @@ cdef void compute_8(void **arrays, const int64_t *ints, const double *scalars,
     compute(<int64_t *> arrays[0], arrays, ints, scalars, begin, end, worker)
 
 
-# Tile kernels by the size of an item. Tile: `row_tile` rows of one residue, in all output planes of one group of one
-# image. ``arrays``: x, weight and out (C-contiguous), bias or null, the sweep, `kernels.epilogue.ROW` or null, the
-# tables shift (of the taps in a line) and start (of the planes), and scratch. ``ints``: `arguments`. ``scalars``: the
-# activation's parameter.
-COMPUTE = {
-    1: <intptr_t> &compute_1,
-    2: <intptr_t> &compute_2,
-    4: <intptr_t> &compute_4,
-    8: <intptr_t> &compute_8,
+KERNELS = {
+    # By the size of an item. Tile: `row_tile` rows of one residue, in all output planes of one group of one image.
+    # `arrays`: x, weight and out (C-contiguous), bias or null; the addresses of the sweep, and of the epilogue of a row
+    # or null; the tables shift (of the taps in a line) and start (of the planes); scratch. `scalars`: the activation's
+    # parameter.
+    "sweep": Slot(
+        namedtuple("Tiles", no_tiles),
+        {
+            "V1": <intptr_t> &compute_1,
+            "V2": <intptr_t> &compute_2,
+            "V4": <intptr_t> &compute_4,
+            "V8": <intptr_t> &compute_8,
+        },
+        scratch={
+            "V1": <intptr_t> &scratch_1,
+            "V2": <intptr_t> &scratch_2,
+            "V4": <intptr_t> &scratch_4,
+            "V8": <intptr_t> &scratch_8,
+        },
+    ),
 }

@@ -1,1 +1,3 @@
-DIVIDE: dict[str, int]
+from fastconv.kernels.slots import Slot
+
+KERNELS: dict[str, Slot]

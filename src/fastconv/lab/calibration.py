@@ -99,12 +99,11 @@ def _least_seconds(target: np.ndarray, source: np.ndarray) -> float:
 def _region() -> Callable[[int], float]:
     """The seconds of a region of two tiles on so many threads."""
     planes = np.zeros((1, 2, 1, _TILE), np.float32)
-    g = ConvGeometry.from_shapes(planes.shape, (2, 2, 1, 1))
     epilogue = Epilogue(None, *parse_activation("gelu"))
 
     def seconds(threads: int) -> float:
         start = time.perf_counter()
-        finish_planes(g, planes, epilogue, threads)
+        finish_planes(planes, epilogue, threads)
         return time.perf_counter() - start
 
     return seconds

@@ -89,14 +89,12 @@ def im2col(
            [3., 4., 6., 7.],
            [4., 5., 7., 8.]], dtype=float32)
     """
-    from fastconv.kernels.lowering import IM2COL
-
     x = as_array("x", x)
     geometry = ConvGeometry.of_windows(x.shape, kernel_size, stride=stride, padding=padding, dilation=dilation)
     dtype = common_float(x=x)
     _check_bytes("im2col", prod(geometry.columns_shape) * dtype.itemsize, max_bytes)
     columns = np.empty(geometry.columns_shape, dtype)
-    _run(IM2COL[dtype.name], geometry, as_operand(x, dtype).reshape(geometry.x_shape), columns)
+    _run("im2col", geometry, as_operand(x, dtype).reshape(geometry.x_shape), columns)
     return columns if x.ndim == 4 else columns[0]
 
 
@@ -151,8 +149,6 @@ def col2im(
             [2., 4., 2.],
             [1., 2., 1.]]])
     """
-    from fastconv.kernels.lowering import COL2IM
-
     columns = as_array("columns", columns)
     geometry = ConvGeometry.of_columns(
         columns.shape, output_size, kernel_size, stride=stride, padding=padding, dilation=dilation
@@ -160,7 +156,7 @@ def col2im(
     dtype = common_float(columns=columns)
     _check_bytes("col2im", prod(geometry.x_shape) * dtype.itemsize, max_bytes)
     image = np.zeros(geometry.x_shape, dtype)
-    _run(COL2IM[dtype.name], geometry, image, np.ascontiguousarray(as_operand(columns, dtype)))
+    _run("col2im", geometry, image, np.ascontiguousarray(as_operand(columns, dtype)))
     return image if columns.ndim == 3 else image[0]
 
 
@@ -172,11 +168,12 @@ def _check_bytes(name: str, needed: int, max_bytes: int | None) -> None:
         )
 
 
-def _run(kernel: int, geometry: ConvGeometry, image: np.ndarray, columns: np.ndarray) -> None:
+def _run(kernel: str, geometry: ConvGeometry, image: np.ndarray, columns: np.ndarray) -> None:
     """Run a lowering or its adjoint, one channel of one image per tile."""
-    from fastconv.kernels.lowering import arguments
+    from fastconv.kernels.slots import arguments
 
-    launch = Launch(kernel, arguments(**window(geometry, element_strides(image))), geometry.n * geometry.ic)
+    ints = arguments(kernel)(**window(geometry, element_strides(image)))
+    launch = Launch.of(kernel, image.dtype, ints, geometry.n * geometry.ic)
     # Every value of the columns is read here and written there.
     launch.run((image, columns), workers_for(2 * columns.nbytes / rates().memory))
 

@@ -204,7 +204,7 @@ def cross_entropy(
 
 def _cross_entropy(x: np.ndarray, target: np.ndarray, weight: Any, ignore_index: int, reduction: str) -> np.ndarray:
     """The usual case, which needs one logarithm for each sample and not one for each class."""
-    from fastconv.kernels.losses import LOSSES, arguments
+    from fastconv.kernels.slots import arguments
 
     _check_loss(x, reduction)
     _check_classes(x, target)
@@ -218,7 +218,7 @@ def _cross_entropy(x: np.ndarray, target: np.ndarray, weight: Any, ignore_index:
     peaks, logarithms = (team.aligned_empty(target.size, x.dtype) for _ in range(2))
     slices.run((x, None, peaks, logarithms), team.get_num_threads())
     flag, chosen = team.flags(1), as_contiguous(converted(target, _CLASS))
-    ints = arguments(
+    ints = arguments("losses")(
         classes=slices.arguments.classes,
         inner=slices.arguments.inner,
         samples=target.size,
@@ -226,7 +226,8 @@ def _cross_entropy(x: np.ndarray, target: np.ndarray, weight: Any, ignore_index:
         each=reduction == "none",
         mean=reduction == "mean",
     )
-    Launch(LOSSES[x.dtype.name], ints, tiles=1).run((x, peaks, logarithms, chosen, weights, out, flag), 1)
+    launch = Launch.of("losses", x.dtype, ints, tiles=1)
+    launch.run((x, peaks, logarithms, chosen, weights, out, flag), 1)
     if flag[0]:
         _check_chosen(target, target != ignored, ints.classes)
     return repeatable(out)

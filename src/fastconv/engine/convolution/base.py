@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from math import prod
 from typing import Any, Protocol
 
 import numpy as np
@@ -127,9 +128,9 @@ def window(geometry: ConvGeometry, strides: tuple[int, int, int, int]) -> dict[s
 @functools.cache
 def _window_fields() -> tuple[str, ...]:
     """What a geometry says of a window."""
-    from fastconv.kernels.lowering import arguments
+    from fastconv.kernels.slots import arguments
 
-    return tuple(name for name in arguments._fields if name not in STRIDES)
+    return tuple(name for name in arguments("im2col")._fields if name not in STRIDES)
 
 
 def is_pixelwise(geometry: ConvGeometry) -> bool:
@@ -137,13 +138,14 @@ def is_pixelwise(geometry: ConvGeometry) -> bool:
     return geometry.taps == 1 and max(geometry.stride) == 1 and not any(map(any, geometry.padding))
 
 
-def finish_planes(geometry: ConvGeometry, out: np.ndarray, epilogue: Epilogue, threads: int) -> None:
+def finish_planes(out: np.ndarray, epilogue: Epilogue, threads: int) -> None:
     """Bias and activation as a pass over `out`, for lowerings without a tile to fuse them into."""
-    from fastconv.kernels.epilogue import PLANES, arguments
+    from fastconv.kernels.slots import arguments
 
     if epilogue:
-        ints = arguments(values=geometry.positions, channels=geometry.oc, activation=epilogue.activation)
-        launch = Launch(PLANES[out.dtype.name], ints, geometry.n * geometry.oc)
+        _, channels, *extent = out.shape
+        ints = arguments("finish_planes")(values=prod(extent), channels=channels, activation=epilogue.activation)
+        launch = Launch.of("finish_planes", out.dtype, ints, len(out) * channels)
         launch.run((out, epilogue.bias), threads, (epilogue.parameter,))
 
 
@@ -159,7 +161,7 @@ def write_blind(g: ConvGeometry, weight: np.ndarray, out: np.ndarray, epilogue: 
     if rows.size or cols.size:
         with np.errstate(invalid="ignore"):  # NaN where a tap is not finite
             sums = (weight * 0).sum(axis=(1, 2, 3)).reshape(1, g.oc, 1, 1)
-        finish_planes(ConvGeometry.from_shapes(sums.shape, (g.oc, g.oc, 1, 1)), sums, epilogue, 1)
+        finish_planes(sums, epilogue, 1)
         out[:, :, rows] = sums
         out[:, :, :, cols] = sums
 

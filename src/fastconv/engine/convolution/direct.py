@@ -233,7 +233,7 @@ def _lanes(dtype: np.dtype) -> int:
     """Output values of a vector of sums."""
     from fastconv.kernels.sweep import LANES
 
-    return LANES[_kind(dtype)]
+    return LANES[dtype.itemsize]
 
 
 class _Tiling(NamedTuple):
@@ -249,7 +249,8 @@ class _Tiling(NamedTuple):
 @functools.lru_cache(maxsize=REMEMBERED)
 def _tiling(g: ConvGeometry, dtype: np.dtype, xh: int, xw: int) -> _Tiling:
     """The tiling for images whose lines and columns are `xh` and `xw` values apart."""
-    from fastconv.kernels.sweep import RUN, arguments, line_pitch, scratch
+    from fastconv.kernels.slots import arguments, scratch
+    from fastconv.kernels.sweep import RUN, line_pitch
 
     unit, icg, lanes = _unit(dtype), g.ic // g.g, _lanes(dtype)
     size = dtype.itemsize // unit
@@ -295,7 +296,7 @@ def _tiling(g: ConvGeometry, dtype: np.dtype, xh: int, xw: int) -> _Tiling:
     row_tiles = -(-rows // row_tile)
     runs = -(-g.kh // RUN[_kind(dtype)[0]])
     run = -(-g.kh // runs)
-    tiles = arguments(
+    tiles = arguments("sweep")(
         groups=g.g,
         icg=icg,
         ocg=g.oc // g.g,
@@ -328,28 +329,27 @@ def _tiling(g: ConvGeometry, dtype: np.dtype, xh: int, xw: int) -> _Tiling:
         **dict.fromkeys(STRIDES, 0),
         activation=0,
     )
-    return _Tiling(tiles, g.n * g.g * blocks.spread * row_tiles, scratch(tiles, size))
+    return _Tiling(tiles, g.n * g.g * blocks.spread * row_tiles, scratch("sweep", f"V{size}", tiles))
 
 
 @remembered(REMEMBERED)
 def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, ...], activation: int) -> Launch:
-    from fastconv.kernels.epilogue import ROW
-    from fastconv.kernels.sweep import COMPUTE, FILTERS, ROLLING
+    from fastconv.kernels.slots import kernel
 
     unit = _unit(dtype)
     size = dtype.itemsize // unit
     tiling = _tiling(g, dtype, *(stride // dtype.itemsize for stride in strides[-2:]))
     by_item = (stride // size for stride in strides)
     arguments = tiling.arguments._replace(**dict(zip(STRIDES, by_item, strict=True)), activation=activation)
-    sweep = (ROLLING if _rolls(g, dtype) else FILTERS)[_kind(dtype)]
+    sweep = kernel("rolling" if _rolls(g, dtype) else "filter", _kind(dtype))
     places = _places(g, _columns(g, dtype), arguments.plane_pitch, unit)
     return Launch(
-        COMPUTE[size],
+        kernel("sweep", f"V{size}"),
         arguments,
         tiling.tiles,
         grain=max(1, _PRODUCTS_AT_A_TIME * tiling.tiles // max(1, g.n * g.oc * g.positions * g.reduction)),
         scratch=tiling.scratch,
-        tables=(sweep, ROW.get(dtype.name), *map(constant, places)),
+        tables=(sweep, kernel("epilogue", dtype) if dtype.char in "fd" else None, *map(constant, places)),
     )
 
 

@@ -93,11 +93,11 @@ class Im2col(SumsDirectly, PreparesFirst):
         if is_pointwise(g, x):  # the image is its own matrix
             multiply(g, x, prepared, out, epilogue, threads)
             return
-        from fastconv.kernels.lowering import IM2COL, arguments
+        from fastconv.kernels.slots import arguments
 
         chunk = _chunk(g, x.itemsize, max_workspace)
         matrix = team.aligned_empty(chunk.values, x.dtype)
-        ints = arguments(**window(g, element_strides(x)))
+        ints = arguments("im2col")(**window(g, element_strides(x)))
         for image in range(0, g.n, chunk.images):
             for row in range(0, g.oh, chunk.rows):
                 source = x[image : image + chunk.images]
@@ -105,6 +105,6 @@ class Im2col(SumsDirectly, PreparesFirst):
                 images, rows = len(source), target.shape[2]
                 product = _product(g, images, rows * g.ow)
                 part = ints._replace(n=images, oh=rows, pt=g.pt - row * g.sh)
-                Launch(IM2COL[x.dtype.name], part, images * g.ic).run((source, matrix), threads)
+                Launch.of("im2col", x.dtype, part, images * g.ic).run((source, matrix), threads)
                 columns = matrix[: images * product.ic * product.iw].reshape(product.x_shape)
                 multiply(product, columns, prepared, target, epilogue, threads)

@@ -37,7 +37,7 @@ def _taps_inside(extent: int, outputs: int, kernel: int, stride: int, dilation: 
 
 def matrix(geometry: ConvGeometry, weight: np.ndarray, threads: int) -> csr_array:
     """The matrix for one image, with shape (oc * oh * ow, ic * ih * iw), zero weights included."""
-    from fastconv.kernels.lowering import TOEPLITZ, arguments
+    from fastconv.kernels.slots import arguments
 
     g = geometry
     rows = _taps_inside(g.ih, g.oh, g.kh, g.sh, g.dh, g.pt)
@@ -47,7 +47,8 @@ def matrix(geometry: ConvGeometry, weight: np.ndarray, threads: int) -> csr_arra
     np.cumsum(counts, out=indptr[1:])
     indices = np.empty(indptr[-1], np.int32)
     values = np.empty(indptr[-1], weight.dtype)
-    launch = Launch(TOEPLITZ[weight.dtype.name], arguments(**window(g, (0, 0, 0, 0))), g.oc * g.oh)
+    ints = arguments("toeplitz")(**window(g, (0, 0, 0, 0)))
+    launch = Launch.of("toeplitz", weight.dtype, ints, g.oc * g.oh)
     launch.run((np.ascontiguousarray(weight), indptr, indices, values), threads)
     # SciPy would convert all indices to the widest type among them.
     csr_array = imported("scipy.sparse").csr_array
@@ -97,4 +98,4 @@ class Toeplitz(SumsDirectly, KeepsWeights):
             for row in range(0, len(target), rows):
                 part = toeplitz if rows >= len(target) else toeplitz[row : row + rows]
                 target[row : row + rows] = part @ flat
-        finish_planes(geometry, out, epilogue, threads)
+        finish_planes(out, epilogue, threads)

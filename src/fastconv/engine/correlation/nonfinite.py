@@ -46,10 +46,10 @@ def leave_zeros_out(image: np.ndarray, kernel: np.ndarray, padding: Padding, out
 
 def _is_finite_everywhere(values: np.ndarray) -> bool:
     """Whether no value of a C-contiguous array is NaN or infinite."""
-    from fastconv.kernels.patches import FIND_NOT_FINITE, find_arguments
+    from fastconv.kernels.slots import arguments
 
     parts = values.view(values.real.dtype)
-    flag, ints = threads.flags(1), find_arguments(values=parts.size, span=_SPAN)
-    launch = Launch(FIND_NOT_FINITE[parts.dtype.char], ints, -(-parts.size // _SPAN), grain=4)
+    flag, ints = threads.flags(1), arguments("find_not_finite")(values=parts.size, span=_SPAN)
+    launch = Launch.of("find_not_finite", parts.dtype, ints, -(-parts.size // _SPAN), grain=4)
     launch.run((parts, flag), workers_for(parts.nbytes / rates().memory))
     return not flag[0]

@@ -15,11 +15,11 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv.engine.convolution import CONVOLUTION
-from fastconv.engine.convolution.base import refuse_unless_real
+from fastconv.engine.convolution.base import finish_planes, refuse_unless_real
 from fastconv.engine.convolution3d import CONVOLUTION_3D
 from fastconv.engine.epilogue import PLAIN, Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry, Phase
-from fastconv.engine.launch import workers_for
+from fastconv.engine.launch import Launch, workers_for
 from fastconv.engine.plan import Composite, Kind, Part, Plan, Planned, Solver
 from fastconv.engine.rates import rates
 from fastconv.engine.remembering import remembered
@@ -48,7 +48,7 @@ class _Phases(NamedTuple):
     starts: tuple[int, ...]
     """Offsets at which the results of each phase begin, and the end of the last."""
     places: np.ndarray
-    """Positions of the results along the input's last two axes (see PLACE in kernels/lowering.pyx)."""
+    """Positions of the results along the input's last two axes (see "place" in kernels/lowering.pyx)."""
 
     @property
     def alone(self) -> bool:
@@ -128,12 +128,8 @@ class Phases(Composite):
             plan.parts[rank].plan.run_once(grad[:, :, *phase.seen], swapped, fused, target)
         if results is not None:
             _place(g, of, results, out, plan.threads)
-        if epilogue and not of.covered:
-            from fastconv.kernels.epilogue import PLANES, arguments
-
-            ints = arguments(values=prod(g.extent), channels=g.ic, activation=epilogue.activation)
-            arrays, scalars = (out, epilogue.bias), (epilogue.parameter,)
-            team.run_tiles(PLANES[out.dtype.name], arrays, ints, scalars, g.n * g.ic, plan.threads)
+        if not of.covered:
+            finish_planes(out, epilogue, plan.threads)
 
 
 def _label(phases: list[Phase]) -> str:
@@ -171,17 +167,14 @@ INPUT_GRADIENT = InputGradient()
 
 def _swapped(g: ConvGeometry, of: _Phases, weight: np.ndarray, threads: int) -> np.ndarray:
     """The weights of all phases, one after another: reversed taps, with channels swapped within groups."""
-    from fastconv.kernels.lowering import SWAP_FILTERS, SWAPPED_CHANNELS, swap_arguments
+    from fastconv.kernels.lowering import SWAPPED_CHANNELS
+    from fastconv.kernels.slots import arguments
 
-    swapped = team.aligned_empty(g.oc * (g.ic // g.g) * len(of.taps), weight.dtype)
-    team.run_tiles(
-        SWAP_FILTERS[weight.dtype.name],
-        (weight, swapped, of.kept, of.taps),
-        swap_arguments(groups=g.g, M=g.oc // g.g, C=g.ic // g.g, taps=g.taps, phases=len(of.phases)),
-        (),
-        g.g * -(-(g.ic // g.g) // SWAPPED_CHANNELS),
-        workers_for(swapped.nbytes / rates().memory, threads),
-    )
+    channels = g.ic // g.g
+    ints = arguments("swap_filters")(groups=g.g, M=g.oc // g.g, C=channels, taps=g.taps, phases=len(of.phases))
+    launch = Launch.of("swap_filters", weight.dtype, ints, g.g * -(-channels // SWAPPED_CHANNELS))
+    swapped = team.aligned_empty(g.oc * channels * len(of.taps), weight.dtype)
+    launch.run((weight, swapped, of.kept, of.taps), workers_for(swapped.nbytes / rates().memory, threads))
     return swapped
 
 
@@ -192,14 +185,8 @@ def _place(g: ConvGeometry, of: _Phases, results: np.ndarray, out: np.ndarray, t
         for phase, start, end in zip(of.phases, of.starts, of.starts[1:], strict=False):
             out[:, :, *phase.target] = results[start:end].reshape(phase.geometry.out_shape)
         return
-    from fastconv.kernels.lowering import PLACE, place_arguments
+    from fastconv.kernels.slots import arguments
 
-    team.run_tiles(
-        PLACE[out.dtype.name],
-        (results, out, of.places),
-        place_arguments(phases=len(of.phases), height=g.ih, width=g.iw, sh=g.sh, sw=g.sw),
-        (),
-        g.n * g.ic,
-        workers_for(results.nbytes / rates().memory, threads),
-        8,
-    )
+    ints = arguments("place")(phases=len(of.phases), height=g.ih, width=g.iw, sh=g.sh, sw=g.sw)
+    launch = Launch.of("place", out.dtype, ints, g.n * g.ic, grain=8)
+    launch.run((results, out, of.places), workers_for(results.nbytes / rates().memory, threads))

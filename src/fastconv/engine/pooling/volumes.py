@@ -15,6 +15,7 @@ import numpy as np
 from fastconv.engine import pooling as planar
 from fastconv.engine.arrays import as_operand
 from fastconv.engine.geometry import REMEMBERED, PoolGeometry
+from fastconv.engine.launch import Launch
 from fastconv.engine.pooling import Pooled
 from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import constant, repeatable, unrepeatable
@@ -32,11 +33,12 @@ def _divisors(g: PoolGeometry, dtype: np.dtype, count_include_pad: bool, divisor
 
 
 def _divide(sums: np.ndarray, counts: np.ndarray) -> None:
-    from fastconv.kernels.volumes import DIVIDE
+    from fastconv.kernels.slots import arguments
 
     volumes = sums.size // counts.size
     workers = min(team.get_num_threads(), 1 + sums.nbytes // _BYTES_PER_THREAD)
-    team.run_tiles(DIVIDE[sums.dtype.char], (sums, counts), (counts.size,), (), volumes, workers)
+    launch = Launch.of("divide", sums.dtype, arguments("divide")(positions=counts.size), volumes)
+    launch.run((sums, counts), workers)
 
 
 def pool(

@@ -7,8 +7,9 @@
 #include <stdint.h>
 
 /* A kernel's arguments are a list X(field). C makes a struct of int64_t from it, and Python a named tuple in the same
- * order (kernels/slots.pyx). */
+ * order (kernels/slots.pyx), from their names, each followed by a space. */
 #define FIELD(name) int64_t name;
+#define QUOTED(name) #name " "
 #define ARGUMENTS(Struct, LIST) \
     typedef struct {            \
         LIST(FIELD)             \

@@ -66,6 +66,5 @@
 #define MEAN_FOLDS(X, type) X(sum, type) X(mean, type)
 
 #define NO_ARGUMENTS(X)
-#define QUOTED(field) #field " "
 #define SLOT(name, LIST, scratch, packed) \
     {#name, TYPE, (void (*)(void))NAME(name), "" LIST(QUOTED), scratch, packed},
