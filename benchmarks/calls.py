@@ -27,12 +27,13 @@ def floats(*shape: int) -> np.ndarray:
     return np.random.default_rng(len(shape)).standard_normal(shape).astype(np.float32)
 
 
-def torch_function(path: str) -> Callable[..., Any] | None:
+def torch_function(path: str, threads: int = 1) -> Callable[..., Any] | None:
+    """A function of torch, as one that takes the arguments of a call and returns the call; ``None`` without torch."""
     try:
         torch = import_module("torch")
     except ImportError:
         return None
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     function = torch
     for name in path.split("."):
         function = getattr(function, name)
@@ -48,6 +49,7 @@ def torch_function(path: str) -> Callable[..., Any] | None:
 
 
 def scipy_function(path: str) -> Callable[..., Any]:
+    """As `torch_function`."""
     module, name = path.rsplit(".", 1)
     function = getattr(import_module(f"scipy.{module}"), name)
     return lambda *args, **kwargs: partial(function, *args, **kwargs)

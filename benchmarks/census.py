@@ -156,9 +156,9 @@ class Summary:
     least: float
 
     @classmethod
-    def of(cls, ratios: Sequence[float]) -> Summary:
+    def of(cls, ratios: Sequence[float], lost_below: float = _LOST) -> Summary:
         n = len(ratios)
-        won, lost = sum(r >= 1 for r in ratios) / n, sum(r < _LOST for r in ratios) / n
+        won, lost = sum(r >= 1 for r in ratios) / n, sum(r < lost_below for r in ratios) / n
         return cls(n, geometric_mean(list(ratios)), won, lost, min(ratios))
 
     @classmethod

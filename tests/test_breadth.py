@@ -1,0 +1,72 @@
+"""The breadth suite: what it discovers, and that its cases are calls that both sides accept. Nothing is timed."""
+
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from benchmarks import breadth
+from benchmarks.calls import check, scipy_function
+
+import fastconv
+
+
+def test_shared_names_are_public_functions_of_both():
+    ours = SimpleNamespace(relu=abs, tanh=abs, _hidden=abs, Layer=SimpleNamespace, alone=abs)
+    theirs = SimpleNamespace(relu=abs, tanh=abs, _hidden=abs, Layer=SimpleNamespace, more=abs)
+    assert breadth.shared_names(ours, theirs) == ["relu", "tanh"]
+
+
+def test_names_without_cases_are_reported(monkeypatch):
+    monkeypatch.delitem(breadth.MAKERS, "signal.convolve")
+    measured, without = breadth.discovered("scipy")
+    assert without == ["signal.convolve"]
+    assert "signal.convolve" not in measured
+    assert "ndimage.convolve" in measured
+
+
+@pytest.mark.parametrize("function", breadth.MAKERS)
+def test_makers_belong_to_functions(function):
+    room, _, name = function.partition(".")
+    assert callable(getattr(getattr(fastconv, room), name))
+
+
+# Pools are left to their own tests: each would be compiled for every case.
+@pytest.mark.parametrize("function", [f for f in breadth.MAKERS if "pool" not in f])
+def test_cases_are_accepted(function):
+    room, _, name = function.partition(".")
+    shape, dtype = breadth.SIZES[room][0], breadth.TYPES[room][0]
+    found = list(breadth.MAKERS[function](name, breadth.Data(dtype), shape))
+    assert len({case.label for case in found}) == len(found)
+    for case in found:
+        ours = partial(getattr(getattr(fastconv, room), name), *case.args, **case.kwargs)
+        if room in breadth.ROOMS["scipy"] and function not in breadth._NOT_COMPARED:
+            check(f"{function} {case.label}", ours, scipy_function(f"{room}.{name}")(*case.args, **case.kwargs))
+        else:
+            ours()
+
+
+def test_every_function_has_cases_in_some_size():
+    for function in breadth.MAKERS:
+        assert next(breadth.cases(function), None) is not None, function
+
+
+def test_functions_are_listed_slowest_first(capsys):
+    results = [
+        breadth.Result("nn.fast", "tiny", 1e-6, 3e-6),
+        breadth.Result("nn.slow", "tiny", 1e-6, 0.5e-6),
+        breadth.Result("nn.slow", "large", 1e-6, 1e-6),
+    ]
+    breadth.print_results(results)
+    lines = capsys.readouterr().out.splitlines()
+    names = [line.split()[0] for line in lines if line.startswith("nn.")]
+    assert names == ["nn.slow", "nn.fast"]
+    assert "  0.50 nn.slow tiny: 1 to 0.5" in lines
+    assert any(line.startswith("1 of 3 rows below 0.7") for line in lines)
+
+
+def test_data_repeats_and_has_its_type():
+    for dtype in ("float32", "float64", "complex128", "uint8"):
+        one, two = breadth.Data(dtype)(3, 4), breadth.Data(dtype)(3, 4)
+        assert one.dtype == dtype
+        np.testing.assert_array_equal(one, two)
