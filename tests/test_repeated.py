@@ -304,7 +304,7 @@ fastconv.signal.sepfir2d(image, box[0], box[0, :5].copy())
     conv = "fastconv: conv2d: convolution n1 ic1 oc1 ih8 iw8 kh3 kw3 s1 p1, float32, by direct on 1 thread"
     assert lines == [
         *(conv, conv, f"{conv}; played"),
-        "fastconv: uniform_filter: mean of (3, 3) over (1, 9, 9), float64, by windows on 1 thread",
+        "fastconv: uniform_filter: window mean ih9 iw9 kh3 kw3 reflect, float64, by sweep on 1 thread",
         "fastconv: relu: (1, 1, 8, 8), float32",
         "fastconv: conv2d: convolution n1 ic1 oc1 ih200 iw200 kh9 kw9 s1 p0, float32, by separable on 1 thread",
         "fastconv: convolve2d: correlation ih200 iw200 kh9 kw9 p8, float32, by separable on 1 thread",

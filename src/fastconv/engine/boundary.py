@@ -32,20 +32,26 @@ def source_indices(begin: int, end: int, extent: int, name: str) -> np.ndarray:
     >>> source_indices(-3, 6, 4, "mirror").tolist(), source_indices(-3, 6, 4, "constant").tolist()
     ([3, 2, 1, 0, 1, 2, 3, 2, 1], [-1, -1, -1, 0, 1, 2, 3, -1, -1])
     """
-    at = np.arange(begin, end, dtype=np.int64)
+    return _sources(np.arange(begin, end, dtype=np.int64), extent, name)
+
+
+def _sources(at: np.ndarray, extent: int, name: str) -> np.ndarray:
+    """`source_indices` of the positions `at`, which are overwritten."""
     if name == "constant":
         at[(at < 0) | (at >= extent)] = -1
         return at
     if name == "nearest":
-        return np.clip(at, 0, extent - 1)
+        np.maximum(at, 0, out=at)
+        np.minimum(at, extent - 1, out=at)
+        return at
     if name == "wrap":
-        return at % extent
-    if name == "reflect":
-        at %= 2 * extent
-        return np.minimum(at, 2 * extent - 1 - at)
-    last = max(1, 2 * extent - 2)
-    at %= last
-    return np.minimum(at, last - at)
+        at %= extent
+        return at
+    turns = 2 * extent if name == "reflect" else max(1, 2 * extent - 2)
+    last = 2 * extent - 1 if name == "reflect" else turns
+    at %= turns
+    np.minimum(at, last - at, out=at)
+    return at
 
 
 def period(extent: int, name: str) -> int | None:
@@ -62,8 +68,9 @@ def edge_indices(pad: int, end: int, extent: int, name: str) -> np.ndarray:
     >>> edge_indices(3, 6, 4, "mirror").tolist()
     [3, 2, 1, 2, 1]
     """
-    edges = source_indices(-pad, 0, extent, name), source_indices(extent, max(extent, end), extent, name)
-    indices = np.concatenate(edges)
+    at = np.arange(-pad, max(0, end - extent), dtype=np.int64)
+    at[pad:] += extent
+    indices = _sources(at, extent, name)
     indices.flags.writeable = False  # the cache returns it again
     return indices
 

@@ -3,47 +3,29 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from fastconv.engine import planner
+from fastconv.engine.along import AlongAxesKind, Axes, Cast, compute
 from fastconv.engine.arrays import is_target
 from fastconv.engine.boundary import edge_indices, period, source_indices
 from fastconv.engine.conversion import converted, scratch_like
 from fastconv.engine.fills import as_fill, extremes_with_constant, native
-from fastconv.engine.geometry.planes import Planes, as_planes
+from fastconv.engine.geometry import REMEMBERED, Window, WindowGeometry
+from fastconv.engine.geometry.along import narrowed, reduced
+from fastconv.engine.launch import Launch
+from fastconv.engine.plan import Composite, Part, Plan, Planned, SumsDirectly
+from fastconv.engine.rates import rates
 from fastconv.engine.remembering import remembered
-from fastconv.engine.replay import constant, note, repeatable, unrepeatable
-from fastconv.engine.storing import (
-    SMALLER,
-    filter_parts,
-    may_overflow,
-    store,
-    store_finite,
-    threads_for,
-    working_type,
-)
+from fastconv.engine.replay import constant, repeatable, unrepeatable
+from fastconv.engine.rounding import running_error
+from fastconv.engine.storing import SMALLER, filter_parts, may_overflow, store, store_finite
 from fastconv.kernels import threads as team
-
-# Samples of up to this many columns are folded along the rows: lines this short would not fill vectors.
-_NARROW = 16
-
-_BYTE = np.dtype(np.uint8)
 
 # Minimum number of values in a line, even if they do not fit the cache.
 _SHORTEST = 256
-
-
-class Window(NamedTuple):
-    """The window along one axis."""
-
-    axis: int
-    size: int
-    mode: str
-    """One of boundary.py's."""
-    begin: int
-    """How many samples of the window precede the output's own position."""
-
 
 # The window along an axis that is not filtered: the output's own position.
 _PLACE = Window(-1, 1, "nearest", 0)
@@ -62,179 +44,133 @@ def run_windows(
     if not array.size or not windows:
         store(array, out)
         return out
-    if fold != "mean":
-        return _run_extremes(fold, array, windows, out, cval)
-    dtype, cval = working_type(array, out), float(cval)
-    rounds = out.dtype.char != dtype.char
-    source, steps = array, _steps(fold, windows, array.shape, not rounds)
-    for step in steps:
-        operand = converted(source, dtype)
-        whole = step is steps[-1] and not rounds and is_target(out, source)
-        result = out if whole else scratch_like(out, dtype)
-        _run_means(operand, step, cval, result)
-        source = result
-        if rounds:
-            store(source, out)
-            source = out
-    store(source, out)
+    plan = _plan_for(fold, array.shape, windows, array.dtype.char, out.dtype.char, team.get_num_threads())
+    compute(plan, array, (), cval, out)  # type: ignore[arg-type] # `cval` is real, as `out` is
     return repeatable(out)
 
 
-def _run_means(operand: np.ndarray, step: _Step, cval: float, result: np.ndarray) -> None:
-    finite = _run("mean", operand, step, as_fill(cval, operand.dtype), result)
-    if not finite or step.rest is not None:
+@functools.lru_cache(maxsize=REMEMBERED)
+def _plan_for(
+    fold: str, shape: tuple[int, ...], windows: tuple[Window, ...], char: str, stored: str, threads: int
+) -> Plan:
+    """The plan, under a key that is quick to hash."""
+    dtype = np.dtype(char)
+    geometry = WindowGeometry(shape, windows, fold, stored=None if char == stored else np.dtype(stored).name)
+    return planner.plan(geometry, dtype, kind=WINDOW, threads=threads)
+
+
+class Sweep(SumsDirectly):
+    """Windows along one axis, or along two neighbouring ones at once, by doubling them (kernels/simd/windows.h)."""
+
+    name = "sweep"
+
+    def refuse(self, geometry: WindowGeometry, dtype: np.dtype) -> str | None:
+        refusal = WINDOW.refuse_cast(geometry, dtype)
+        if refusal is None and len(geometry.sweeps) > 1:
+            refusal = "sweeps along one axis, or along two neighbouring ones"
+        if refusal is None and _is_reduced(geometry):
+            refusal = "takes means of up to two periods, or of windows that do not reach far past both edges"
+        return refusal
+
+    def cost(self, geometry: WindowGeometry, dtype: np.dtype) -> float:
+        """Each step of doubling reads and writes lines in L2, and starts them, which is a byte's worth per value."""
+        _, down, along = _pair(geometry)
+        steps = (down.size * along.size).bit_length()
+        return geometry.values * steps * (dtype.itemsize + 1) / (1.25 * rates().l2)
+
+    def error(self, geometry: WindowGeometry, dtype: np.dtype) -> float:
+        """That of pairwise sums, whose roundings are of equal size in each step of doubling."""
+        if geometry.fold != "mean":
+            return 0.0
+        steps = sum(window.size.bit_length() for window in geometry.windows)
+        return running_error(steps, dtype)
+
+    def workspace_bytes(self, geometry: WindowGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
+        from fastconv.kernels.slots import scratch
+
+        ints = _arguments(geometry, None, dtype, threads)[0]
+        maps: int = 8 * (ints.kh + ints.kw * ints.inner)
+        return threads * int(scratch("windows", dtype, ints)) + maps
+
+    def run(self, plan: Plan, array: np.ndarray, weights: tuple[()], cval: float, out: np.ndarray) -> None:
+        (_means if plan.geometry.fold == "mean" else _extremes)(plan, array, cval, out)
+
+
+def _means(plan: Plan, array: np.ndarray, cval: float, out: np.ndarray) -> None:
+    dtype = np.dtype(plan.dtype)
+    operand = converted(array, dtype)
+    result = out if out.dtype.char == dtype.char and is_target(out, array) else scratch_like(out, dtype)
+    if not _run(plan, operand, as_fill(cval, dtype), result):
         unrepeatable()
-    if not finite and may_overflow(operand, cval, 2.0 * max(step.down.size, step.along.size)):
-        # The mean of the largest numbers fits, but their sum overflows: scale down, take means, and scale back.
-        smaller = operand.astype(np.float64) * SMALLER
-        means = np.empty_like(smaller)
-        _run("mean", smaller, step, as_fill(cval * SMALLER, smaller.dtype), means)
-        store_finite(means, result)
-    if step.rest is not None:
-        rest = step.rest
-        seen = operand.take(rest.places, rest.axis).astype(np.float64)
-        seen *= rest.shares.reshape([-1 if axis == rest.axis else 1 for axis in range(operand.ndim)])
-        with np.errstate(over="ignore", invalid="ignore"):
-            whole = result * np.float64(rest.share) + seen.sum(rest.axis, keepdims=True)
-            if rest.share_of_constant:
-                whole += rest.share_of_constant * cval
-            np.copyto(result, whole, casting="same_kind")
+        if may_overflow(operand, cval, 2.0 * max(window.size for window in plan.geometry.windows)):
+            # The mean of the largest numbers fits, but their sum overflows: scale down, take means, and scale back.
+            smaller = operand.astype(np.float64) * SMALLER
+            means = np.empty_like(smaller)
+            _run(plan, smaller, as_fill(cval * SMALLER, smaller.dtype), means)
+            store_finite(means, result)
+    store(result, out)
 
 
-def _run_extremes(
-    fold: str, array: np.ndarray, windows: tuple[Window, ...], out: np.ndarray, cval: float
-) -> np.ndarray:
-    rounds = out.dtype.char != array.dtype.char
-    source, steps = array, _steps(fold, windows, array.shape, not rounds)
-    for step in steps:
-        counts = "constant" in (step.down.mode, step.along.mode)
-        fill = as_fill(cval, source.dtype, exactly=source.dtype.char != out.dtype.char) if counts else _NO_CONSTANT
-        if fill is None:
-            extremes_with_constant(fold, functools.partial(_extremes_of_step, step), source, cval, out)
-            source = out
-            continue
-        operand = native(source)
-        whole = step is steps[-1] and not rounds and is_target(out, source)
-        result = out.view(operand.dtype) if whole else scratch_like(out, operand.dtype)
-        _run(fold, operand, step, fill, result)
-        source = result.view(bool) if source.dtype.kind == "b" else result
-        if whole:
-            return repeatable(out)
-        if rounds:
-            store(source, out)
-            source = out
-    store(source, out)
-    return repeatable(out)
+def _extremes(plan: Plan, array: np.ndarray, cval: float, out: np.ndarray) -> None:
+    g: WindowGeometry = plan.geometry
+    same = array.dtype.char == out.dtype.char
+    fill: np.ndarray | None = _NO_CONSTANT
+    if any(window.mode == "constant" for window in g.windows):
+        fill = as_fill(cval, array.dtype, exactly=not same)
+    if fill is None:
 
+        def extremes(fold: str, array: np.ndarray, fill: np.ndarray) -> np.ndarray:
+            operand = native(array)
+            result = np.empty(array.shape, operand.dtype)
+            _run(plan, operand, fill, result, fold)
+            return result
 
-def _extremes_of_step(step: _Step, fold: str, array: np.ndarray, fill: np.ndarray) -> np.ndarray:
+        extremes_with_constant(g.fold, extremes, array, cval, out)
+        return
     operand = native(array)
-    result = np.empty(array.shape, operand.dtype)
-    _run(fold, operand, step, fill, result)
-    return result
+    whole = same and is_target(out, array)
+    result = out.view(operand.dtype) if whole else scratch_like(out, operand.dtype)
+    _run(plan, operand, fill, result)
+    if not whole:
+        store(result.view(bool) if array.dtype.kind == "b" else result, out)
 
 
-class _Rest(NamedTuple):
-    """The part of a mean along `axis` that is the same for every output of a line, besides its reduced window.
-
-    Holds the weights of the samples at `places`, of the constant past the edges, and of the reduced window's mean.
-    """
-
-    axis: int
-    places: np.ndarray
-    shares: np.ndarray
-    share_of_constant: float
-    share: float
+def _run(plan: Plan, operand: np.ndarray, fill: np.ndarray | None, out: np.ndarray, fold: str | None = None) -> bool:
+    """Run the kernel, by default of the plan's own fold, and return whether every mean is finite."""
+    g: WindowGeometry = plan.geometry
+    fold, threads = fold or g.fold, plan.threads
+    x = operand.reshape(g.planes[0].shape)
+    not_finite = team.flags(threads) if fold == "mean" else None
+    _launch(g, fold, x.strides, x.dtype, threads).run((x, out, fill, not_finite), threads)
+    return not_finite is None or not any(not_finite.tolist())
 
 
-class _Step(NamedTuple):
-    """Windows down the columns of planes and along their rows, run together."""
-
-    planes: Planes
-    down: Window
-    along: Window
-    rest: _Rest | None = None
+def _is_reduced(g: WindowGeometry) -> bool:
+    """Whether the window of a single sweep is that of a mean which is larger than its sums need be."""
+    return g.fold == "mean" and any(reduced(window, g.extent[window.axis]) is not window for window in g.windows)
 
 
-@remembered(256)
-def _steps(fold: str, windows: tuple[Window, ...], shape: tuple[int, ...], pairs: bool) -> tuple[_Step, ...]:
-    """The steps in which windows run over an array of `shape`, two axes at a time with `pairs`.
-
-    Work and memory grow with the array, not with windows far larger than it.
-    """
-    if fold != "mean":
-        return _short_steps([_narrowed(window, shape[window.axis]) for window in windows], shape, pairs)
-    steps, short = [], []
-    for window in windows:
-        kept, rest = _without_rest(window, shape[window.axis])
-        if rest is None:
-            short.append(window)
-        else:
-            (step,) = _short_steps([kept], shape, False)
-            steps += [*_short_steps(short, shape, pairs), step._replace(rest=rest)]
-            short = []
-    return (*steps, *_short_steps(short, shape, pairs))
+def _pair(g: WindowGeometry) -> tuple[Any, Window, Window]:
+    """The array as planes, and the windows down their columns and along their rows, without what changes nothing."""
+    windows = g.windows
+    if g.fold != "mean":
+        windows = tuple([narrowed(window, g.extent[window.axis]) for window in windows])
+    (planes,) = g.planes
+    down, along = [_PLACE if at is None else windows[at] for at in (planes.down, planes.along)]
+    return planes, down, along
 
 
-def _short_steps(windows: list[Window], shape: tuple[int, ...], pairs: bool) -> tuple[_Step, ...]:
-    planes = as_planes([window.axis for window in windows], shape, pairs, _NARROW)
-    return tuple(_Step(p, *(_PLACE if at is None else windows[at] for at in (p.down, p.along))) for p in planes)
-
-
-def _narrowed(window: Window, extent: int) -> Window:
-    """A smaller window with the same extremes: past the image a window sees only what it has seen already."""
-    most = period(extent, window.mode) or extent
-    before, after = (min(side, most) for side in (window.begin, window.size - 1 - window.begin))
-    return window._replace(size=before + 1 + after, begin=before)
-
-
-def _without_rest(window: Window, extent: int) -> tuple[Window, _Rest | None]:
-    """A window of at most two periods, or one that always reaches both edges, and the rest of the mean, if any."""
-    axis, size, mode, begin = window
-    repeats = period(extent, mode)
-    shares, constants = np.zeros(extent), 0
-    if repeats is not None:
-        repeats = max(2, repeats)  # a window has at least two samples, and period 1 is also period 2
-        whole = max(0, size // repeats - 1)
-        kept = window._replace(size=size - whole * repeats, begin=begin % repeats if whole else begin)
-        shares += whole / size * np.bincount(source_indices(0, repeats, extent, mode), minlength=extent)
-    else:
-        kept = _narrowed(window, extent)
-        before = begin - kept.begin
-        after = size - kept.size - before
-        if mode == "constant":
-            constants = before + after
-        else:
-            shares[0] += before / size
-            shares[-1] += after / size
-    if kept.size == size:
-        return window, None
-    places = np.flatnonzero(shares)
-    return kept, _Rest(axis, places, shares[places], constants / size, kept.size / size)
-
-
-class _Launch(NamedTuple):
-    """The kernel arguments that do not depend on values."""
-
-    addresses: tuple[Any, ...]
-    kernel: int
-    arguments: tuple[int, ...]
-    tiles: int
-    scratch: int
-    """Bytes of all workers."""
-    workers: int
-
-
-@remembered(256)
-def _launch(
-    fold: str, planes: Planes, down: Window, along: Window, strides: tuple[int, ...], dtype: np.dtype, num_threads: int
-) -> _Launch:
+def _arguments(
+    g: WindowGeometry, strides: tuple[int, ...] | None, dtype: np.dtype, threads: int
+) -> tuple[Any, int, Window, Window]:
+    """The integer arguments of the kernel, the number of tiles, and the windows; by default of a contiguous array."""
     from fastconv.kernels.cpu import cache_bytes
-    from fastconv.kernels.slots import CACHE_LINE, arguments, kernel, scratch
+    from fastconv.kernels.slots import CACHE_LINE, arguments, scratch
 
+    planes, down, along = _pair(g)
     (count, rows, columns), inner = planes.shape, planes.inner
     size, reach = dtype.itemsize, inner * (along.size - 1)
-    xn, xh, xw = strides
+    xn, xh, xw = strides or (rows * columns * size, columns * size, size)
     ints = arguments("windows")(
         size=size,
         ih=rows,
@@ -243,7 +179,7 @@ def _launch(
         xh=xh,
         xw=xw,
         kh=down.size,
-        kw=along.size,
+        kw=1,
         pt=down.begin,
         pl=along.begin * inner,
         inner=inner,
@@ -253,49 +189,134 @@ def _launch(
         across=columns,
     )
     # As many lines are worked in, whatever their length: here each of them is one cache line.
-    lines = scratch("windows", dtype, ints._replace(kw=1)) // CACHE_LINE
+    lines = scratch("windows", dtype, ints) // CACHE_LINE
     # Everything fits in L2: lines that fit in L1 would be short, and starting a line costs more than L1 gains.
     fitting = cache_bytes()[1] // 4 // (size * lines) - reach
     col_tile = min(columns, max(fitting, reach, _SHORTEST))
     across = -(-columns // col_tile)
-    workers = min(num_threads, threads_for(count * rows * columns * (down.size * along.size).bit_length()))
     # Every band of rows folds the down.size - 1 rows above it again.
-    bands = min(-(-2 * workers // (count * across)) if workers > 1 else 1, max(1, rows // (2 * down.size)))
+    bands = min(-(-2 * threads // (count * across)) if threads > 1 else 1, max(1, rows // (2 * down.size)))
     row_tile = -(-rows // bands)
-    ints = ints._replace(row_tile=row_tile, down=-(-rows // row_tile), col_tile=col_tile, across=across)
+    bands = -(-rows // row_tile)
+    ints = ints._replace(kw=along.size, row_tile=row_tile, down=bands, col_tile=col_tile, across=across)
+    return ints, count * bands * across, down, along
+
+
+@remembered(256)
+def _launch(g: WindowGeometry, fold: str, strides: tuple[int, ...], dtype: np.dtype, threads: int) -> Launch:
+    from fastconv.kernels.slots import kernel
+
+    ints, tiles, down, along = _arguments(g, strides, dtype, threads)
+    inner, samples = ints.inner, ints.iw // ints.inner
+    at = edge_indices(along.begin, samples + along.size - 1 - along.begin, samples, along.mode)
+    if inner > 1:
+        at = at[:, np.newaxis]
+        at = constant(np.where(at < 0, -1, at * inner + np.arange(inner)))
     first_fold, last_fold = ("sum", "mean") if fold == "mean" else (fold, fold)
-    samples = columns // inner
-    at = edge_indices(along.begin, samples + along.size - 1 - along.begin, samples, along.mode)[:, np.newaxis]
-    return _Launch(
-        (
-            edge_indices(down.begin, rows + down.size - 1 - down.begin, rows, down.mode),
-            constant(np.where(at < 0, -1, at * inner + np.arange(inner))),
-            kernel(first_fold, dtype),
-            kernel(last_fold, dtype),
-        ),
-        kernel("windows", dtype),
-        ints,
-        count * ints.down * across,
-        workers * scratch("windows", dtype, ints),
-        workers,
+    tables = (
+        edge_indices(down.begin, ints.ih + down.size - 1 - down.begin, ints.ih, down.mode),
+        at,
+        kernel(first_fold, dtype),
+        kernel(last_fold, dtype),
     )
+    return Launch.of("windows", dtype, ints, tiles, tables=tables)
 
 
-def _run(fold: str, operand: np.ndarray, step: _Step, fill: np.ndarray, out: np.ndarray) -> bool:
-    """Run the step, and return whether every mean is finite; extremes are not checked."""
-    x = operand.reshape(step.planes.shape)
-    launch = _launch(fold, *step[:3], x.strides, x.dtype, team.get_num_threads())
-    row_map, col_map, *folds = launch.addresses
-    size = step.down.size, step.along.size
-    note(fold, " of ", size, " over ", x.shape, ", ", x.dtype, ", by windows", threads=launch.workers)
-    workspace = team.aligned_empty(launch.scratch, _BYTE)
-    not_finite = team.flags(launch.workers) if fold == "mean" else None
-    team.run_tiles(
-        launch.kernel,
-        (x, out, fill, not_finite, row_map, col_map, *folds, workspace),
-        launch.arguments,
-        (),
-        launch.tiles,
-        launch.workers,
-    )
-    return not_finite is None or not any(not_finite.tolist())
+class Reduced(Composite):
+    """A mean whose window is far longer than the image: that of a smaller window, and a rest.
+
+    The rest is the same for every output of a line, so work and memory grow with the image, not with the window.
+    """
+
+    name = "reduced"
+
+    def __init__(self, kind: AlongAxesKind) -> None:
+        self.kind = kind
+
+    def refuse(self, geometry: WindowGeometry, dtype: np.dtype) -> str | None:
+        refusal = self.kind.refuse_cast(geometry, dtype)
+        if refusal is None and (len(geometry.windows) > 1 or not _is_reduced(geometry)):
+            refusal = "reduces one window, of a mean, that reaches far past both edges"
+        return refusal
+
+    def cost(self, geometry: WindowGeometry, dtype: np.dtype) -> float:
+        """The samples are read in float64 once for the rest, and the result once more."""
+        return 2e-5 + 4 * 8 * geometry.values / rates().memory
+
+    def workspace_bytes(self, geometry: WindowGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
+        return 3 * 8 * geometry.values
+
+    def parts(self, geometry: WindowGeometry, dtype: np.dtype, planned: Planned) -> tuple[Part, ...]:
+        (window,) = geometry.windows
+        kept = geometry.along((reduced(window, geometry.extent[window.axis]),))
+        return (Part("reduced", planned(kept, self.kind, dtype)),)
+
+    def run(self, plan: Plan, array: np.ndarray, weights: tuple[()], cval: float, out: np.ndarray) -> None:
+        unrepeatable()
+        g, dtype = plan.geometry, np.dtype(plan.dtype)
+        operand = converted(array, dtype)
+        result = out if out.dtype.char == dtype.char and is_target(out, array) else scratch_like(out, dtype)
+        part = plan.parts[0].plan
+        compute(part, operand, (), cval, result)
+        (window,), (kept,) = g.windows, part.geometry.windows
+        axis, extent = window.axis, g.extent[window.axis]
+        shares, constants = _rest(window, kept, extent)
+        places = np.flatnonzero(shares)
+        seen = operand.take(places, axis).astype(np.float64)
+        seen *= shares[places].reshape([-1 if other == axis else 1 for other in range(operand.ndim)])
+        with np.errstate(over="ignore", invalid="ignore"):
+            whole = result * np.float64(kept.size / window.size) + seen.sum(axis, keepdims=True)
+            if constants:
+                whole += constants / window.size * cval
+            np.copyto(result, whole, casting="same_kind")
+        store(result, out)
+
+
+def _rest(window: Window, kept: Window, extent: int) -> tuple[np.ndarray, int]:
+    """The weight of each sample in the rest of a mean, and how often the constant past the edges belongs to it."""
+    _, size, mode, begin = window
+    repeats = period(extent, mode)
+    if repeats is not None:
+        repeats = max(2, repeats)  # as in `reduced`
+        whole = (size - kept.size) // repeats
+        return whole / size * np.bincount(source_indices(0, repeats, extent, mode), minlength=extent), 0
+    before = begin - kept.begin
+    after = size - kept.size - before
+    shares = np.zeros(extent)
+    if mode == "constant":
+        return shares, before + after
+    shares[0] += before / size
+    shares[-1] += after / size
+    return shares, 0
+
+
+class Windows(AlongAxesKind):
+    name = "window"
+    title = "the moving"
+
+    def __init__(self) -> None:
+        self.solvers = (Sweep(), Reduced(self), Axes(self), Cast(self))
+
+    def parse(self, descriptor: str) -> WindowGeometry:
+        return WindowGeometry.parse(descriptor)
+
+    def shapes(self, geometry: WindowGeometry) -> tuple[tuple[int, ...], ...]:
+        return geometry.extent, geometry.extent
+
+    def needs_cast(self, geometry: WindowGeometry, dtype: np.dtype) -> bool:
+        if geometry.fold == "mean" and dtype.kind != "f":
+            return True
+        return geometry.stored is not None and geometry.stored != dtype.name
+
+    def cast_parts(self, geometry: WindowGeometry, dtype: np.dtype) -> list[tuple[WindowGeometry, np.dtype]]:
+        stored = np.dtype(geometry.stored or dtype)
+        if geometry.fold == "mean":
+            wide = np.dtype(np.float64)
+            if stored == wide:
+                return [(geometry.along(geometry.windows), wide)]
+            return [(geometry.along((window,)), wide) for window in geometry.windows]
+        types = [dtype] + [stored] * (len(geometry.windows) - 1)
+        return [(geometry.along((window,)), of) for window, of in zip(geometry.windows, types, strict=True)]
+
+
+WINDOW = Windows()

@@ -11,10 +11,12 @@ import numpy.typing as npt
 from fastconv.engine.convolution import CONVOLUTION
 from fastconv.engine.convolution3d import CONVOLUTION_3D
 from fastconv.engine.correlation import CORRELATION
+from fastconv.engine.geometry import AlongAxes
 from fastconv.engine.geometry.axes import Axes
 from fastconv.engine.gradients import INPUT_GRADIENT, WEIGHT_GRADIENT
 from fastconv.engine.plan import Kind, format_bytes
 from fastconv.engine.products import PRODUCT
+from fastconv.engine.windows import WINDOW
 from fastconv.errors import GeometryError
 
 KINDS: dict[str, Kind] = {
@@ -26,6 +28,7 @@ KINDS: dict[str, Kind] = {
         INPUT_GRADIENT,
         WEIGHT_GRADIENT,
         PRODUCT,
+        WINDOW,
     )
 }
 
@@ -60,6 +63,8 @@ def check_size(kind: Kind, geometry: Any, dtype: np.dtype) -> None:
     if isinstance(geometry, Axes):
         image = prod(i + sum(pads) for i, pads in zip(geometry.extent, geometry.padding, strict=True))
         padded = operands[0] // prod(geometry.extent) * image
+    elif isinstance(geometry, AlongAxes):
+        padded = geometry.continued
     wide = max(8, dtype.itemsize)
     needed = dtype.itemsize * (sum(operands) + len(kind.solvers) * out) + wide * (sum(operands) + padded + 3 * out)
     if needed > MOST_BYTES:

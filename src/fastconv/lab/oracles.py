@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import product
 from types import EllipsisType
 from typing import Literal
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from fastconv.engine.convolution.reference import convolve
 from fastconv.engine.epilogue import PLAIN
-from fastconv.engine.geometry import ConvGeometry, FilterGeometry, ProductGeometry
+from fastconv.engine.geometry import AlongAxes, ConvGeometry, FilterGeometry, ProductGeometry, WindowGeometry
 from fastconv.engine.geometry.axes import Axes
 
 Oracle = Callable[..., np.ndarray]
@@ -58,7 +60,7 @@ def _weight_gradient(g: ConvGeometry, x: np.ndarray, grad: np.ndarray) -> np.nda
     return out.reshape(g.weight_shape)
 
 
-# NumPy's names for the boundaries of a filter.
+# NumPy's names for boundaries.
 _PAD_MODES: dict[str, Literal["edge", "symmetric", "reflect", "wrap"]] = {
     "nearest": "edge",
     "reflect": "symmetric",
@@ -86,6 +88,27 @@ def _product(g: ProductGeometry, x: np.ndarray, weight: np.ndarray) -> np.ndarra
     return product
 
 
+def _by_axis(g: AlongAxes, x: np.ndarray, folds: Iterable[Callable[[np.ndarray], np.ndarray]]) -> np.ndarray:
+    """Fold what each window sees of the padded array; cast the result if it is stored in integers or another type."""
+    stored, out = np.dtype(g.stored or x.dtype), x.astype(np.float64)
+    for (axis, size, mode, begin), fold in zip(g.windows, folds, strict=True):
+        sides = [(0, 0)] * out.ndim
+        sides[axis] = begin, size - 1 - begin
+        if mode in _PAD_MODES:
+            out = np.pad(out, sides, _PAD_MODES[mode])
+        else:
+            out = np.pad(out, sides, constant_values=float(mode == "constant"))
+        out = fold(sliding_window_view(out, size, axis))
+        if stored != x.dtype or stored.kind != "f":
+            out = out.astype(stored).astype(np.float64)
+    return out
+
+
+def _window(g: WindowGeometry, x: np.ndarray) -> np.ndarray:
+    folds: dict[str, Callable[..., np.ndarray]] = {"maximum": np.max, "minimum": np.min, "mean": np.mean}
+    return _by_axis(g, x, [partial(folds[g.fold], axis=-1)] * len(g.windows))
+
+
 # By the name of the kind: functions of the geometry and the operands.
 ORACLES: dict[str, Oracle] = {
     "convolution": _convolution,
@@ -94,6 +117,7 @@ ORACLES: dict[str, Oracle] = {
     "input_gradient": _input_gradient,
     "weight_gradient": _weight_gradient,
     "product": _product,
+    "window": _window,
 }
 
 

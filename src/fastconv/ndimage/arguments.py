@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv.engine.arrays import as_array
+from fastconv.engine.geometry import Window
 from fastconv.engine.passes import Pass
-from fastconv.engine.windows import Window
 
 # SciPy's modes, and the names of boundary.py.
 _MODES = {

@@ -14,9 +14,10 @@ from fastconv.engine.boundary import folded
 from fastconv.engine.conversion import scratch_like
 from fastconv.engine.correlation import pad, run_taps
 from fastconv.engine.fills import as_fill, extremes_with_constant, native
+from fastconv.engine.geometry import Window
 from fastconv.engine.replay import repeatable, repeated, unrepeatable
 from fastconv.engine.storing import store
-from fastconv.engine.windows import Window, run_windows
+from fastconv.engine.windows import run_windows
 from fastconv.kernels.jit.lookup import tile_kernel
 from fastconv.ndimage.arguments import (
     as_axes,

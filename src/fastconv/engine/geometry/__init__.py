@@ -14,6 +14,7 @@ every field is a key and an integer. ``s``, ``d`` and ``p`` (stride, dilation, p
 for one. ``i`` and ``k`` abbreviate equal extents: ``i56 k3``.
 """
 
+from fastconv.engine.geometry.along import AlongAxes, Window, WindowGeometry
 from fastconv.engine.geometry.axes import (
     REMEMBERED,
     Padding,
@@ -38,12 +39,15 @@ from fastconv.engine.geometry.product import ProductGeometry
 __all__ = [
     "BOUNDARIES",
     "REMEMBERED",
+    "AlongAxes",
     "ConvGeometry",
     "FilterGeometry",
     "Padding",
     "Phase",
     "PoolGeometry",
     "ProductGeometry",
+    "Window",
+    "WindowGeometry",
     "adaptive_counts",
     "adaptive_extents",
     "checked_bytes",

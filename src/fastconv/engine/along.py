@@ -1,0 +1,145 @@
+"""Filters along one axis after another: what windows and passes have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastconv.engine.conversion import scratch_like
+from fastconv.engine.geometry import AlongAxes
+from fastconv.engine.plan import Composite, Kind, Part, Plan, Planned
+from fastconv.engine.rates import rates
+
+_TYPES = "?bBhHiIlLqQfd"
+
+
+def compute(plan: Plan, array: np.ndarray, weights: tuple[Any, ...], cval: float, out: np.ndarray) -> None:
+    """Filter `array` by `plan`, in the type of the plan, and store the result in `out`, whatever types both have.
+
+    `weights` are those of each window of the geometry, or none, and `cval` is the constant past the edges.
+    """
+    plan.note()
+    plan.strategy.run(plan, array, weights, cval, out)
+
+
+def refuse_type(dtype: np.dtype) -> str | None:
+    """The refusal of types that cannot be filtered as they are; the parts of complex numbers are filtered apart."""
+    return None if dtype.char in _TYPES else f"computes bool, integers, float32 and float64, not {dtype}"
+
+
+class AlongAxesKind(Kind):
+    """A kind whose only choices follow from the problem: there is one way to compute each."""
+
+    limits_workspace = False
+
+    def needs_cast(self, geometry: Any, dtype: np.dtype) -> bool:
+        """Whether arrays of `dtype` are filtered in another type, or the results are stored in another one."""
+        raise NotImplementedError
+
+    def cast_parts(self, geometry: Any, dtype: np.dtype) -> list[tuple[Any, np.dtype]]:
+        """The problems within one type, in order, after each of which results are stored."""
+        raise NotImplementedError
+
+    def refuse_cast(self, geometry: Any, dtype: np.dtype) -> str | None:
+        """The refusal of solvers that compute and store in the type of the array."""
+        refusal = refuse_type(dtype)
+        if refusal is None and self.needs_cast(geometry, dtype):
+            refusal = "computes and stores results in the type of the array"
+        return refusal
+
+    def one_image(self, geometry: Any) -> Any:
+        return geometry
+
+    def call(self, plan: Plan, operands: tuple[np.ndarray, ...]) -> Callable[[], np.ndarray]:
+        array, *weights = operands
+        out = np.empty(plan.geometry.extent, plan.geometry.stored or plan.dtype)
+
+        def call() -> np.ndarray:
+            compute(plan, array, self.weights(plan.geometry, weights), 1.0, out)
+            return out
+
+        return call
+
+    def weights(self, geometry: Any, given: list[np.ndarray]) -> tuple[Any, ...]:
+        """Weights as the solvers take them."""
+        return ()
+
+
+class Axes(Composite):
+    """One sweep over the array after another."""
+
+    name = "axes"
+
+    def __init__(self, kind: AlongAxesKind) -> None:
+        self.kind = kind
+
+    def refuse(self, geometry: Any, dtype: np.dtype) -> str | None:
+        refusal = self.kind.refuse_cast(geometry, dtype)
+        if refusal is None and len(geometry.sweeps) == 1:
+            refusal = "makes several sweeps over an array, here one suffices"
+        return refusal
+
+    def cost(self, geometry: Any, dtype: np.dtype) -> float:
+        return 0.0
+
+    def workspace_bytes(self, geometry: Any, dtype: np.dtype, threads: int, max_workspace: int) -> int:
+        """The results of two sweeps, one of which reads that of the other."""
+        results = min(2, len(geometry.sweeps) - 1)
+        return results * int(geometry.values) * dtype.itemsize
+
+    def parts(self, geometry: Any, dtype: np.dtype, planned: Planned) -> tuple[Part, ...]:
+        problems = map(geometry.along, geometry.sweeps)
+        return tuple([Part(g.label(), planned(g, self.kind, dtype)) for g in problems])
+
+    def run(self, plan: Plan, array: np.ndarray, weights: tuple[Any, ...], cval: float, out: np.ndarray) -> None:
+        at = 0
+        for part in plan.parts:
+            result = out if part is plan.parts[-1] else scratch_like(out, np.dtype(plan.dtype))
+            end = at + len(part.plan.geometry.windows)
+            compute(part.plan, array, weights[at:end], cval, result)
+            array, at = result, end
+
+
+class Cast(Composite):
+    """Sweeps in another type than that of the array or of the result, in which each of them is stored as C casts."""
+
+    name = "cast"
+
+    def __init__(self, kind: AlongAxesKind) -> None:
+        self.kind = kind
+
+    def refuse(self, geometry: AlongAxes, dtype: np.dtype) -> str | None:
+        refusal = refuse_type(dtype)
+        if refusal is None and not self.kind.needs_cast(geometry, dtype):
+            refusal = "casts from one type to another, here there is one"
+        return refusal
+
+    def cost(self, geometry: AlongAxes, dtype: np.dtype) -> float:
+        """Reading and writing each type once per sweep."""
+        problems = self.kind.cast_parts(geometry, dtype)
+        stored = np.dtype(geometry.stored or dtype)
+        return geometry.values * sum(2 * part.itemsize + 2 * stored.itemsize for _, part in problems) / rates().memory
+
+    def error(self, geometry: AlongAxes, dtype: np.dtype) -> float:
+        """That of storing floating point; the parts are computed in a type that is at least as wide."""
+        stored = np.dtype(geometry.stored or dtype)
+        return float(np.finfo(stored).eps) * len(geometry.windows) if stored.kind == "f" else 0.0
+
+    def workspace_bytes(self, geometry: AlongAxes, dtype: np.dtype, threads: int, max_workspace: int) -> int:
+        return geometry.values * sum(2 * part.itemsize for _, part in self.kind.cast_parts(geometry, dtype)[:1])
+
+    def parts(self, geometry: AlongAxes, dtype: np.dtype, planned: Planned) -> tuple[Part, ...]:
+        problems = self.kind.cast_parts(geometry, dtype)
+        if len(problems) == 1:
+            ((g, part),) = problems
+            return (Part(f"in {part}", planned(g, self.kind, part)),)
+        return tuple([Part(f"{g.label()} in {part}", planned(g, self.kind, part)) for g, part in problems])
+
+    def run(self, plan: Plan, array: np.ndarray, weights: tuple[Any, ...], cval: float, out: np.ndarray) -> None:
+        at = 0
+        for part in plan.parts:
+            end = at + len(part.plan.geometry.windows)
+            compute(part.plan, array, weights[at:end], cval, out)
+            array, at = out, end
