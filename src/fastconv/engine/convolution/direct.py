@@ -177,7 +177,7 @@ class _Lines(NamedTuple):
     line_step: int
     by_tap: bool
 
-    def count(self, rows: int, kh: int) -> int:
+    def lines_read(self, rows: int, kh: int) -> int:
         """The number of lines that `rows` output rows read."""
         from fastconv.kernels.sweep import strip_lines
 
@@ -198,7 +198,7 @@ def _lines(g: ConvGeometry, blocks: _Blocks) -> _Lines:
         return _Lines(1, 2, 1, segment=sys.maxsize, line_step=1, by_tap=False)
     dense = _Lines(g.sh, g.sh, g.dh, segment=sys.maxsize, line_step=1, by_tap=False)
     by_tap = _Lines(1, 1, 0, segment=0, line_step=g.sh, by_tap=True)
-    return min(dense, by_tap, key=lambda lines: lines.count(blocks.rows, g.kh))
+    return min(dense, by_tap, key=lambda lines: lines.lines_read(blocks.rows, g.kh))
 
 
 def _crowded(g: ConvGeometry, rows: int, stride: int, line_bytes: int, row_bytes: int) -> bool:
@@ -380,7 +380,7 @@ class Direct(SumsDirectly, KeepsWeights):
         # Each filter reads the strip of a tile, which is in L2 if there are many channels.
         if blocks.rolls:
             rows, down = ceil(g.oh / blocks.spread), blocks.spread
-        lines = down * _lines(g, blocks).count(rows, g.kh) * g.ow * columns.planes * icg * dtype.itemsize
+        lines = down * _lines(g, blocks).lines_read(rows, g.kh) * g.ow * columns.planes * icg * dtype.itemsize
         once = g.ic * lines // icg + g.oc * g.positions * dtype.itemsize
         tile = _TILE_SECONDS + (_SMALL_SECONDS if g.ow < cols else 0)
         whole = once / (_IN_PLACE_BYTES if tiling.arguments.in_place else _GATHERED_BYTES) / l2
