@@ -1,5 +1,7 @@
 """Kernels as sums of outer products: what `separable` finds, and what is computed from it."""
 
+from math import sqrt
+
 import numpy as np
 import pytest
 import scipy.ndimage
@@ -12,6 +14,7 @@ from fastconv.engine import planner
 from fastconv.engine.convolution.separable import Separable, factorise, find_factors
 from fastconv.engine.correlation import Past, plan_with
 from fastconv.engine.geometry import ConvGeometry, FilterGeometry, mode_padding
+from fastconv.engine.rounding import running_error
 
 
 def of_rank(rank, shape, dtype, seed=0):
@@ -63,10 +66,14 @@ def test_convolve2d_finds_them(dtype, mode):
     for rank in (1, 2, 3):
         kernel = of_rank(rank, (17, 15), dtype)
         expected = scipy.signal.convolve2d(image.astype("d"), kernel.astype("d"), mode)
-        error = np.abs(fastconv.signal.convolve2d(image, kernel, mode) - expected).max() / expected.std()
+        sigma = sqrt(scipy.signal.convolve2d(image**2.0, kernel**2.0, mode).max())
+        error = np.abs(fastconv.signal.convolve2d(image, kernel, mode) - expected).max() / sigma
         padding = mode_padding(mode, kernel.shape, True)
         geometry = FilterGeometry(image.shape, kernel.shape, padding).as_convolution()
-        assert error < 4 * Separable().error_of_terms(geometry, image.dtype, rank)
+        expected_error = Separable().error_of_terms(geometry, image.dtype, rank)
+        # The kernel has few weights. If the largest come first, partial sums deviate as much as the whole all along,
+        # and not half as much on average, which doubles the variance of errors.
+        assert error < sqrt(2) * expected_error + running_error(kernel.size, np.dtype("d"))
 
 
 def test_auto_weighs_them():
@@ -85,10 +92,10 @@ def test_a_plan_for_known_values_says_what_runs(boundary, rank):
     image = np.random.default_rng(0).standard_normal((600, 600)).astype("f")
     out = np.empty_like(image)
     plan.strategy.run(plan, image, kernel, out, Past("constant" if boundary == "zeros" else boundary, 0))
-    expected = scipy.ndimage.correlate(
-        image.astype("d"), kernel.astype("d"), mode="constant" if boundary == "zeros" else boundary
-    )
-    assert np.abs(out - expected).max() / expected.std() < 4 * plan.error
+    mode = "constant" if boundary == "zeros" else boundary
+    expected = scipy.ndimage.correlate(image.astype("d"), kernel.astype("d"), mode=mode)
+    sigma = sqrt(scipy.ndimage.correlate(image.astype("d") ** 2, kernel.astype("d") ** 2, mode=mode).max())
+    assert np.abs(out - expected).max() / sigma < plan.error
 
 
 def test_infinity_does_not_cancel():

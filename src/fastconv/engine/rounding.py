@@ -9,7 +9,7 @@ import numpy as np
 
 # The maximum over about 1e5 to 1e7 outputs, in deviations of the error: normal deviates reach five, and the largest
 # errors belong to outputs whose partial sums are large, too.
-_MAX_OVER_RMS = 10.0
+MAX_OVER_RMS = 10.0
 
 
 @functools.cache
@@ -28,4 +28,4 @@ def running_error(products: int, dtype: np.dtype, steps: int | None = None) -> f
     if dtype.kind not in "fc":
         return 0.0
     running = products if steps is None else steps + products / steps
-    return _MAX_OVER_RMS * unit_roundoff(dtype) * max(1.0, sqrt(running / 6))
+    return MAX_OVER_RMS * unit_roundoff(dtype) * max(1.0, sqrt(running / 6))

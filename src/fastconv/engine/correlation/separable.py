@@ -32,7 +32,7 @@ class OuterProducts(SumsDirectly):
         return found + SEPARABLE.cost_of_terms(g, dtype, geometry.terms)
 
     def error(self, geometry: FilterGeometry, dtype: np.dtype) -> float:
-        return SEPARABLE.error_of_terms(geometry.as_convolution(), dtype, geometry.terms)
+        return SEPARABLE.error_of_terms(geometry.as_convolution(), dtype, geometry.terms, geometry.exact)
 
     def workspace_bytes(self, geometry: FilterGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         return SEPARABLE.workspace_bytes(geometry.as_convolution(), dtype, threads, max_workspace)
