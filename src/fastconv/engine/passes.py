@@ -53,7 +53,7 @@ def filter_axes(array: np.ndarray, passes: tuple[Pass, ...], out: np.ndarray, cv
         return out
     dtype = working_type(array, out)
     rounds = out.dtype != dtype
-    source, fill = array, float(cval)
+    source, fill = array, float(cval.real)
     steps = _steps(passes, array.shape, dtype, fill == 0, True)
     for step in steps:
         source = converted(source, dtype)
@@ -79,8 +79,8 @@ class _Step(NamedTuple):
 
     shape: tuple[int, int, int, int]
     factors: Factors
-    padding: tuple[tuple[int, int], tuple[int, int]]
-    continuation: tuple[str, str]
+    padding: tuple[tuple[int, int], ...]
+    continuation: tuple[str, ...]
     multiplications: int
     passes: tuple[Pass, ...]
     gain: float
@@ -149,10 +149,11 @@ def _steps(
                 taps[at], begins[at] = folded(given[at], begins[at], extent, step.mode)
         shortened = [weights for weights, kept in zip(given, taps, strict=True) if len(kept) < len(weights)]
         columns, rows = (_rounded(t, dtype, step.keeps_sum) for t, step in zip(taps, pair, strict=True))
+        factors = outer_factors(columns, rows)
         steps.append(
             _Step(
                 plane,
-                Factors(*(None if part is None else constant(part) for part in outer_factors(columns, rows))),
+                factors._replace(columns=constant(factors.columns), rows=constant(factors.rows)),
                 tuple((begin, 0) for begin in begins),
                 tuple(step.mode for step in pair),
                 prod(shape) * (len(columns) + len(rows)),
@@ -183,4 +184,5 @@ def _rounded(weights: np.ndarray, dtype: np.dtype, keeps_sum: bool) -> np.ndarra
     chosen = np.arange(1 << len(other))[:, np.newaxis] >> np.arange(len(other)) & 1 == 1
     error = net @ (rounded - sizes) + chosen @ (net[few] * (other.astype(np.float64) - rounded[few]))
     rounded[few] = np.where(chosen[np.abs(error).argmin()], other, rounded[few])
-    return rounded[of] * signs.astype(dtype)
+    signed: np.ndarray = rounded[of] * signs.astype(dtype)
+    return signed
