@@ -1,4 +1,4 @@
-"""``python -m benchmarks.scaling NETWORK...``: the speed-up that tiling allows at 1 to 128 threads, and the one measured.
+"""``python -m benchmarks.scaling NETWORK...``: the speed-up that tiling allows at 1 to 128 threads, and a measured one.
 
 What tiling allows needs no threads: each layer is planned for that many, but its kernels run on one, while their tiles
 are counted. Tiles count as equal, and time outside of kernels as serial.
