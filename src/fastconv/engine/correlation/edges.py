@@ -7,7 +7,6 @@ whole, which is less work.
 from __future__ import annotations
 
 import functools
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from math import prod
 from typing import NamedTuple
@@ -79,31 +78,32 @@ class Edges(Composite):
         return refusal
 
     def cost(self, geometry: FilterGeometry, dtype: np.dtype) -> float:
+        copied = 2 * dtype.itemsize / rates().memory
         return sum(
-            count * (3e-6 + 2 * prod(patch.extent) * dtype.itemsize / rates().memory)
-            for patch, sides in _layout(geometry, dtype.itemsize).patches.items()
-            for count in sides.values()
+            sum(sides.values()) * (3e-6 + copied * prod(_seen(outputs, geometry.kernel)))
+            for outputs, sides in _layout(geometry, dtype.itemsize).patches.items()
         )
 
     def workspace_bytes(self, geometry: FilterGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         patches = _layout(geometry, dtype.itemsize).patches
-        return 2 * max((prod(patch.extent) for patch in patches), default=0) * dtype.itemsize
+        return 2 * max((prod(_seen(outputs, geometry.kernel)) for outputs in patches), default=0) * dtype.itemsize
 
     def parts(self, geometry: FilterGeometry, dtype: np.dtype, planned: Planned) -> tuple[Part, ...]:
         layout = _layout(geometry, dtype.itemsize)
-        parts = [] if layout.inside is None else [Part("inside", planned(layout.inside.geometry))]
-        for patch, sides in layout.patches.items():
-            count = sum(sides.values())
+        parts = [] if layout.inside is None else [Part("inside", planned(layout.inside))]
+        unpadded = ((0, 0),) * len(geometry.extent)
+        for outputs, sides in layout.patches.items():
+            count, patch = sum(sides.values()), geometry.of_part(_seen(outputs, geometry.kernel), unpadded)
             parts.append(Part(_label(sides), planned(patch), count, count))
         return tuple(parts)
 
     def run(self, plan: Plan, image: np.ndarray, kernel: np.ndarray, out: np.ndarray, past: Past) -> None:
-        inside, pieces = _pieces(plan.geometry, out.itemsize)
-        if inside is not None:
-            part = plan.parts[inside.part].plan
-            seen = image[inside.begins[0] : inside.begins[0] + inside.geometry.extent[0]] if image.ndim == 2 else image
-            part.strategy.run(part, seen, kernel, out[inside.target], past)
-        for piece in pieces:
+        layout = _layout(plan.geometry, out.itemsize)
+        if layout.inside is not None:
+            part, begin = plan.parts[0].plan, layout.begin
+            seen = image[begin : begin + layout.inside.extent[0]] if image.ndim == 2 else image
+            part.strategy.run(part, seen, kernel, out[layout.target], past)
+        for piece in _pieces(plan.geometry, out.itemsize):
             _run_patch(plan.parts[piece.part].plan, image, kernel, piece.begins, out[piece.target], past)
 
 
@@ -118,25 +118,19 @@ def _label(sides: dict[str, int]) -> str:
 _Target = tuple[slice, ...]
 
 
-class _Piece(NamedTuple):
-    """Some of the outputs, and the image that they see, which begins at the index `begins` of the continued image."""
-
-    target: _Target
-    begins: tuple[int, ...]
-    geometry: FilterGeometry
-    part: int
-    """The part of the plan that computes them; pieces of equal geometry share one."""
-
-
 class _Layout(NamedTuple):
     """How the outputs are divided, without the places of single patches, of which a huge image would have billions."""
 
-    inside: _Piece | None
-    """The outputs that see past no edge but those left and right."""
+    inside: FilterGeometry | None
+    """The correlation for the outputs that see past no edge but those left and right, if there are any."""
+    target: _Target
+    """These outputs."""
+    begin: int
+    """The first row, or sample of a line, that they see."""
     sides: tuple[tuple[str, _Target], ...]
     """The other outputs, which are computed from patches."""
-    patches: dict[FilterGeometry, dict[str, int]]
-    """The different patches, and how many of them there are at each side."""
+    patches: dict[tuple[int, ...], dict[str, int]]
+    """The numbers of outputs that patches have along each axis, and how many such patches there are at each side."""
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
@@ -150,15 +144,15 @@ def _layout(g: FilterGeometry, itemsize: int) -> _Layout:
         first = min(begin, o)
         within.append((first, min(o, max(first, i - k + 1 + begin))))
     target = [slice(0, o) for o in g.out_extent]
-    inside = None
+    inside, inner, top = None, tuple(target), 0
     if all(first < last for first, last in within):
         extent, padding = g.extent, g.padding
         if len(extent) == 2:
             first, last = within[0]
             extent, padding = (last - first + g.kernel[0] - 1, extent[1]), ((0, 0), padding[1])
             target[0] = slice(first, last)
-        begins = (target[0].start - g.padding[0][0], 0)[: len(extent)]
-        inside = _Piece(tuple(target), begins, g.of_part(extent, padding), 0)
+            top = first - g.padding[0][0]
+        inside, inner = g.of_part(extent, padding), tuple(target)
         target[0] = slice(0, g.out_extent[0])
     sides: list[tuple[str, _Target]] = []
     for axis, (first, last) in enumerate(within):
@@ -168,68 +162,82 @@ def _layout(g: FilterGeometry, itemsize: int) -> _Layout:
             if all(part.start < part.stop for part in target):
                 sides.append((name, tuple(target)))
         target[axis] = slice(first, last)
-    patches: dict[FilterGeometry, dict[str, int]] = {}
+    patches: dict[tuple[int, ...], dict[str, int]] = {}
     for name, side in sides:
-        outputs = tuple(part.stop - part.start for part in side)
-        for patch, count in _patch_counts(g, outputs, itemsize).items():
-            patches.setdefault(patch, {})[name] = count
-    return _Layout(inside, tuple(sides), patches)
+        for outputs, count in _patch_counts(_extents(side), g.kernel, itemsize).items():
+            patches.setdefault(outputs, {})[name] = count
+    return _Layout(inside, inner, top, tuple(sides), patches)
 
 
-def _halved_axis(outputs: Sequence[int], kernel: tuple[int, ...], itemsize: int) -> int | None:
+def _extents(target: _Target) -> tuple[int, ...]:
+    return tuple([part.stop - part.start for part in target])
+
+
+def _seen(outputs: tuple[int, ...], kernel: tuple[int, ...]) -> tuple[int, ...]:
+    """The extents of what so many outputs see."""
+    return tuple([o + k - 1 for o, k in zip(outputs, kernel, strict=True)])
+
+
+def _halved_axis(outputs: tuple[int, ...], kernel: tuple[int, ...], itemsize: int) -> int | None:
     """The axis along which a patch for so many outputs is halved, or ``None`` if it is small enough."""
-    size = prod(o + k - 1 for o, k in zip(outputs, kernel, strict=True)) * itemsize
+    if prod(_seen(outputs, kernel)) * itemsize <= _PATCH_BYTES:
+        return None
     axis = max(range(len(outputs)), key=lambda a: outputs[a] / kernel[a])
-    return axis if size > _PATCH_BYTES and outputs[axis] >= max(2, 2 * kernel[axis]) else None
+    return axis if outputs[axis] >= max(2, 2 * kernel[axis]) else None
 
 
-def _patch_of(g: FilterGeometry, outputs: Sequence[int]) -> FilterGeometry:
-    """The correlation of a patch, continued before, for so many outputs."""
-    return g.of_part(tuple(o + k - 1 for o, k in zip(outputs, g.kernel, strict=True)), ((0, 0),) * len(outputs))
-
-
-def _patch_counts(g: FilterGeometry, outputs: tuple[int, ...], itemsize: int) -> dict[FilterGeometry, int]:
-    """The patches for these outputs, and how many there are of each."""
-    counts: Counter[FilterGeometry] = Counter()
-    level = Counter({outputs: 1})
+def _patch_counts(outputs: tuple[int, ...], kernel: tuple[int, ...], itemsize: int) -> dict[tuple[int, ...], int]:
+    """The numbers of outputs that patches for so many `outputs` have, and how many such patches there are."""
+    counts: dict[tuple[int, ...], int] = {}
+    level = {outputs: 1}
     while level:
-        halves: Counter[tuple[int, ...]] = Counter()
+        halves: dict[tuple[int, ...], int] = {}
         for shape, count in level.items():
-            axis = _halved_axis(shape, g.kernel, itemsize)
+            axis = _halved_axis(shape, kernel, itemsize)
             if axis is None:
-                counts[_patch_of(g, shape)] += count
+                counts[shape] = counts.get(shape, 0) + count
                 continue
             first = shape[axis] // 2
-            for half in (first, shape[axis] - first):
-                halves[(*shape[:axis], half, *shape[axis + 1 :])] += count
+            for extent in (first, shape[axis] - first):
+                half = (*shape[:axis], extent, *shape[axis + 1 :])
+                halves[half] = halves.get(half, 0) + count
         level = halves
     return counts
 
 
-def _targets(g: FilterGeometry, target: _Target, itemsize: int) -> Iterator[_Target]:
+def _targets(target: _Target, kernel: tuple[int, ...], itemsize: int) -> Iterator[_Target]:
     """The outputs `target`, divided into those of one patch each."""
-    axis = _halved_axis([part.stop - part.start for part in target], g.kernel, itemsize)
+    axis = _halved_axis(_extents(target), kernel, itemsize)
     if axis is None:
         yield target
         return
     first, last = target[axis].start, target[axis].stop
     middle = first + (last - first) // 2
     for half in (slice(first, middle), slice(middle, last)):
-        yield from _targets(g, (*target[:axis], half, *target[axis + 1 :]), itemsize)
+        yield from _targets((*target[:axis], half, *target[axis + 1 :]), kernel, itemsize)
+
+
+class _Piece(NamedTuple):
+    """The outputs that are computed from one patch."""
+
+    target: _Target
+    begins: tuple[int, ...]
+    """The index of the continued image at which the patch begins."""
+    part: int
+    """The part of the plan that computes them: patches of equal extents share one."""
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
-def _pieces(g: FilterGeometry, itemsize: int) -> tuple[_Piece | None, tuple[_Piece, ...]]:
-    """The piece inside, if there is one, and every single patch."""
+def _pieces(g: FilterGeometry, itemsize: int) -> tuple[_Piece, ...]:
+    """Every single patch."""
     layout = _layout(g, itemsize)
-    parts = {patch: number for number, patch in enumerate(layout.patches, layout.inside is not None)}
+    parts = {outputs: number for number, outputs in enumerate(layout.patches, layout.inside is not None)}
     pieces = []
     for _, side in layout.sides:
-        for target in _targets(g, side, itemsize):
+        for target in _targets(side, g.kernel, itemsize):
             begins = tuple(part.start - begin for part, (begin, _) in zip(target, g.padding, strict=True))
-            patch = _patch_of(g, [part.stop - part.start for part in target])
-            pieces.append(_Piece(target, begins, patch, parts[patch]))
-    return layout.inside, tuple(pieces)
+            pieces.append(_Piece(target, begins, parts[_extents(target)]))
+    return tuple(pieces)
 
 
 def _run_patch(
