@@ -33,6 +33,12 @@ _INTERRUPTED, _BROKEN_PIPE = 130, 141  # 128 plus the signal, as a shell reports
 
 _DESCRIPTION = fastconv.__doc__.splitlines()[0]
 
+# Types of problems with random data; the first two are those of photographs and networks, too.
+_DTYPES = (
+    *("float32", "float64", "complex64", "complex128"),
+    *(f"{sign}int{bits}" for bits in (8, 16, 32, 64) for sign in ("", "u")),
+)
+
 # What `fastconv` alone prints, below its name.
 _HELP = """\
   fastconv compare                                every strategy on a photograph
@@ -119,7 +125,8 @@ def _parser() -> argparse.ArgumentParser:
         help="which strategy would compute a layer, and why",
         description="Print the plan of a problem: the strategy that would run, with the estimated time, workspace "
         "and error of every other one, or the reason why it was left out. Nothing is computed, unless times are to be "
-        "measured.",
+        'measured. Correlations take descriptors such as "i512 k9 p4 reflect", and "terms1 exact" behind them for a '
+        "kernel that is an outer product; fastconv.plan documents them.",
         allow_abbrev=False,
     )
     plan.add_argument("layer", metavar="DESCRIPTOR", help='such as "n1 ic64 oc64 ih56 iw56 kh3 kw3 s1 p1"')
@@ -139,7 +146,13 @@ def _parser() -> argparse.ArgumentParser:
             help=f"what DESCRIPTOR describes: {', '.join(KINDS)} (default: convolution)",
         )
         command.add_argument("--threads", metavar="N", type=_threads, help="use at most N threads")
-        command.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="default: float32")
+        command.add_argument(
+            "--dtype",
+            metavar="TYPE",
+            choices=_DTYPES,
+            default="float32",
+            help=f"{', '.join(_DTYPES)} (default: float32)",
+        )
 
     calibrate = commands.add_parser(
         "calibrate",
@@ -184,6 +197,8 @@ def _compare(options: argparse.Namespace) -> str:
     strategies = _names(options)
     if options.kind != "convolution" and options.layer is None:
         raise ValueError(f"--kind {options.kind}: expected --layer DESCRIPTOR with it")
+    if options.dtype not in _DTYPES[:2] and options.layer is None:
+        raise ValueError(f"--dtype {options.dtype}: expected --layer DESCRIPTOR with it")
     if options.plot is not None:
         _check_target(options.plot)
     network = None if options.network is None else NETWORKS[options.network]()

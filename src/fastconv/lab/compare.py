@@ -228,14 +228,14 @@ class _Convolution(_Task):
         """
         squares = []
         for array in self.operands:
-            finite = np.where(np.isfinite(array), array, 0).astype(np.float64)
-            largest = float(np.abs(finite).max(initial=0.0)) or 1.0
+            finite = np.abs(np.where(np.isfinite(array), array, 0).astype(np.result_type(array, np.float64)))
+            largest = float(finite.max(initial=0.0)) or 1.0
             squares.append(((finite / largest) ** 2, largest))
         (pixels, x_scale), (taps, weight_scale) = squares
         sums = np.empty(self.geometry.out_shape)
         planner.plan(self.geometry, "float64", tolerance=0.0).run_once(pixels, taps, PLAIN, sums)
         with np.errstate(all="ignore"):
-            means = np.where(np.isfinite(expected), expected, 0).mean(axis=(0, 2, 3)) / sigma
+            means = np.abs(np.where(np.isfinite(expected), expected, 0).mean(axis=(0, 2, 3))) / sigma
             largest = sums.max(axis=(0, 2, 3)) * (x_scale / sigma * weight_scale) ** 2 + means**2 * (2 / 3)
             factor = float(np.sqrt(largest.max(initial=0.0)))
         return max(1.0, factor) if math.isfinite(factor) else 1.0

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from fastconv.engine.arrays import as_array
 from fastconv.engine.conversion import converted
 from fastconv.engine.correlation import correlate, output_extents
+from fastconv.engine.launch import workers_for
 from fastconv.engine.planner import checked_tolerance
 from fastconv.engine.replay import constant, note, repeatable, repeated
-from fastconv.kernels import threads
 from fastconv.kernels.shield import imported
 from fastconv.signal.names import MODES, common_type, mode_padding, must_swap, named
 
@@ -315,7 +315,7 @@ def _as_filter(name: str, taps: npt.ArrayLike, dtype: np.dtype) -> np.ndarray:
 
 def _filter_planes(image: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
     """Correlate the reflected image with ``outer(column, row)``, real and imaginary parts as two channels."""
-    from fastconv.engine.convolution.separable import Factors, correlate_factors, outer_factors
+    from fastconv.engine.convolution.separable import Factors, correlate_factors, outer_factors, passes_seconds
 
     h, w = image.shape
     real = image.real.dtype
@@ -332,8 +332,8 @@ def _filter_planes(image: np.ndarray, row: np.ndarray, column: np.ndarray) -> np
         columns, rows, _ = outer_factors(column, row)
         factors, planes = Factors(constant(columns), constant(rows), None), image[np.newaxis, np.newaxis]
     out = np.empty((1, len(factors.columns), h, w), real)
-    workers = threads.get_num_threads() if out.size > 1 << 16 else 1
-    taps = column.size, row.size
+    taps, pairs = (column.size, row.size), planes.shape[1] * out.shape[1]
+    workers = workers_for(passes_seconds(pairs, (h, w), taps, factors.terms, out.itemsize))
     note("correlation with ", taps, " taps over ", image.shape, ", ", image.dtype, ", by separable", threads=workers)
     correlate_factors(
         planes,

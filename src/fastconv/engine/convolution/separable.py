@@ -305,6 +305,13 @@ def correlate_factors(
     return not any(not_finite.tolist())
 
 
+def passes_seconds(planes: int, out: tuple[int, int], taps: tuple[int, int], terms: int, itemsize: int) -> float:
+    """Estimated seconds of `correlate_factors` on one thread, for so many pairs of an input and an output plane."""
+    (oh, ow), (kh, kw) = out, taps
+    passes = 2 * terms * (kw * (oh + kh - 1) / oh / 50e9 + kh / 75e9) / ratios().float32 + 5e-10
+    return 6e-6 + planes * (oh + kh - 1) * 4e-8 * terms + planes * (oh * ow) * passes * (itemsize / 4)
+
+
 class Separable(PreparesFirst, PricedQuickly):
     name = "separable"
     local = True
@@ -325,10 +332,7 @@ class Separable(PreparesFirst, PricedQuickly):
     def cost_of_terms(self, geometry: ConvGeometry, dtype: np.dtype, terms: int) -> float:
         """`cost` for a kernel with a known number of `terms`; from the geometry alone only the most is known."""
         g = geometry
-        wide = dtype.itemsize / 4
-        passes = 2 * terms * (g.kw * (g.oh + g.kh - 1) / g.oh / 50e9 + g.kh / 75e9) / ratios().float32 + 5e-10
-        rows = g.n * g.oc * g.ic // g.g * (g.oh + g.kh - 1)
-        return 6e-6 + rows * 4e-8 * terms + g.n * g.oc * g.ic // g.g * g.positions * passes * wide
+        return passes_seconds(g.n * g.oc * g.ic // g.g, (g.oh, g.ow), (g.kh, g.kw), terms, dtype.itemsize)
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         g = geometry
