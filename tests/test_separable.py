@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import fastconv
 from fastconv.engine import planner
 from fastconv.engine.convolution.separable import Separable, factorise, find_factors
-from fastconv.engine.correlation import Past, plan_with
+from fastconv.engine.correlation import Past
 from fastconv.engine.geometry import ConvGeometry, FilterGeometry, mode_padding
 from fastconv.engine.rounding import running_error
 
@@ -86,7 +86,8 @@ def test_auto_weighs_them():
 @pytest.mark.parametrize("rank", [1, 2, 9])
 def test_a_plan_for_known_values_says_what_runs(boundary, rank):
     kernel = of_rank(rank, (9, 9), "f")
-    plan = plan_with(FilterGeometry.parse(f"i600 k9 p4 {boundary}"), kernel, tolerance=1e-5)
+    known = {1: "terms1 exact", 2: "terms2", 9: ""}[rank]
+    plan = fastconv.plan(f"i600 k9 p4 {boundary} {known}", "correlation", tolerance=1e-5, num_threads=1)
     inside = plan.parts[0].plan if boundary == "reflect" else plan
     assert (inside.strategy.name == "separable") == (rank < 9)
     image = np.random.default_rng(0).standard_normal((600, 600)).astype("f")

@@ -15,7 +15,7 @@ import fastconv
 from fastconv.engine import correlation, planner
 from fastconv.engine.correlation import edges
 from fastconv.engine.correlation.integers import working_type
-from fastconv.engine.geometry import FilterGeometry, mode_padding
+from fastconv.engine.geometry import mode_padding
 from fastconv.signal import convolve2d, correlate2d
 
 FUNCTIONS = [(convolve2d, scipy.signal.convolve2d), (correlate2d, scipy.signal.correlate2d)]
@@ -571,7 +571,8 @@ def test_integers_wrap_as_in_scipy_whatever_type_they_are_summed_in(dtype, taps,
 def test_integers_are_summed_in_the_fastest_type(dtype, taps, expected):
     image, kernel = np.ones((200, 200), dtype), np.ones(taps, dtype)
     kernel[0, 0] = 2
-    plan = correlation.plan_with(FilterGeometry(image.shape, taps, mode_padding("full", taps, True)), kernel)
+    padding = mode_padding("full", taps, True)
+    plan = correlation.plan_for(image.shape, taps, kernel.dtype.char, padding, "zeros", 0.0, "auto", 1)
     assert working_type(plan, image, kernel) == expected
     if dtype == "uint8" and taps == (9, 9):
         assert working_type(plan, image, np.ones_like(kernel)) == "float32"

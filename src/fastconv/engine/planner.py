@@ -176,6 +176,7 @@ class _Problem:
     ) -> Plan:
         """The plan of a part of the solver `whole` (see `Planned`)."""
         kind = kind or whole.part_kind or self.kind
+        # A report plans the parts of solvers that were not named, too.
         passed_on = self.strategy not in ("auto", whole.name) and self.strategy in kind.strategies()
         return plan(
             geometry,

@@ -51,8 +51,8 @@ def compare(
     Parameters
     ----------
     problem : str or geometry
-        A descriptor, such as ``"n1 ic64 oc64 ih56 iw56 kh3 kw3 s1 p1"``, or the `geometry` of a plan; the batch may not
-        be empty.
+        A descriptor, such as ``"n1 ic64 oc64 ih56 iw56 kh3 kw3 s1 p1"``, or the `geometry` of a plan (see `plan`); the
+        batch may not be empty.
     kind : str
         What to compute: "convolution", "convolution3d", "correlation", "input_gradient", "weight_gradient",
         "product" or "window".

@@ -58,7 +58,8 @@ def plan(
     dtype : dtype_like
         Type of the operands and the output.
     strategy : str
-        The solver to use, of those that the plan lists, or "auto" for the cheapest.
+        The solver to use, or the one for the parts of a solver, by one of the names that `strategies` lists; "auto" for
+        the cheapest.
     tolerance : float, optional
         Bound on the expected maximum error, in standard deviations σ of the output; it does not bind solvers that are
         componentwise accurate, and 0 admits only these. By default that of the functions that compute this kind.

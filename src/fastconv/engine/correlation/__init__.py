@@ -10,15 +10,14 @@ as a whole. More axes are correlated tap by tap, in a continued copy.
 ``integers``   the type in which integers are summed
 ``nonfinite``  NaN and infinity
 
-Whether a kernel is a sum of outer products, for which `separable` costs less, is found when its values are seen. Until
-then plans leave that open, and their reports list it; `plan_with` plans for a kernel whose values are known.
+Whether a kernel is a sum of outer products, for which `separable` costs less, is found when its values are seen. Plans
+leave that open, and their reports list it, unless the geometry says what is known of the kernel.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -28,7 +27,6 @@ from fastconv.engine import planner
 from fastconv.engine.conversion import converted
 from fastconv.engine.convolution import CONVOLUTION
 from fastconv.engine.convolution.base import DEFAULT_MAX_WORKSPACE
-from fastconv.engine.convolution.separable import find_factors
 from fastconv.engine.correlation.base import Padding, Past
 from fastconv.engine.correlation.by_convolution import ByConvolution
 from fastconv.engine.correlation.complex_parts import ComplexParts
@@ -50,7 +48,6 @@ __all__ = [
     "output_extents",
     "pad",
     "plan_for",
-    "plan_with",
     "run_taps",
 ]
 
@@ -128,29 +125,20 @@ def plan_for(
         geometry = FilterGeometry(image, kernel, padding, boundary)
     except GeometryError as error:
         raise GeometryError(f"in1 and in2 of shapes {image} and {kernel}: {error}") from None
-    return _planned(geometry, np.dtype(char), tolerance, strategy, num_threads)
-
-
-def plan_with(g: FilterGeometry, kernel: np.ndarray, tolerance: float | None = 0.0, num_threads: int = 1) -> Plan:
-    """The plan for a kernel of known values, which may be a sum of outer products."""
-    plan = _planned(g, kernel.dtype, tolerance, "auto", num_threads)
-    if len(g.extent) == 2 and kernel.dtype.kind == "f":
-        factors = find_factors(kernel, min(kernel.shape) - 1 if tolerance != 0 else 0)
-        if factors is not None:
-            exact = find_factors(kernel, 0) is not None
-            plan = _planned(replace(g, terms=factors.terms, exact=exact), kernel.dtype, tolerance, "auto", num_threads)
-    return plan
-
-
-def _planned(g: FilterGeometry, dtype: np.dtype, tolerance: float | None, strategy: str, num_threads: int) -> Plan:
-    limit = DEFAULT_MAX_WORKSPACE
+    dtype, limit = np.dtype(char), DEFAULT_MAX_WORKSPACE
     if tolerance != 0:
         # The FFT of a large kernel may take as much memory as SciPy's, which holds the spectra of both inputs and of
         # their product, and its inverse. Without an FFT, such a kernel would take hours.
-        points = prod(i + k - 1 for i, k in zip(g.extent, g.kernel, strict=True))
+        points = prod(i + k - 1 for i, k in zip(image, kernel, strict=True))
         limit = max(limit, 8 * dtype.itemsize * points)
     return planner.plan(
-        g, dtype, kind=CORRELATION, strategy=strategy, tolerance=tolerance, threads=num_threads, max_workspace=limit
+        geometry,
+        dtype,
+        kind=CORRELATION,
+        strategy=strategy,
+        tolerance=tolerance,
+        threads=num_threads,
+        max_workspace=limit,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from dataclasses import replace
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -79,48 +80,53 @@ def _whole_numbers(dtype: np.dtype) -> int:
     return 1 << (int(np.finfo(dtype).nmant) + 1)
 
 
+class _Case(NamedTuple):
+    """A type that values may choose, and what that takes."""
+
+    label: str
+    dtype: np.dtype
+    outer: bool = False
+    """Whether the kernel is an outer product."""
+
+
 def other_types(plan: Plan) -> tuple[Part, ...]:
     """The types that values may choose in place of the plan's own, as the plans of what then runs; the first counts."""
     g, dtype = plan.geometry, np.dtype(plan.dtype)
     if len(g.extent) > 2:
-        cases = {} if g.boundary == "constant" else _float_cases(g, dtype)
+        cases = [] if g.boundary == "constant" else _float_cases(g, dtype)
         block, count = g, 1
     else:
-        cases = {} if _keeps_type(plan) else _cases(g, dtype)
+        cases = [] if _keeps_type(plan) else _cases(g, dtype)
         rows = min(_block_rows(g), g.out_extent[0])
         block, count = _block(g, rows), -(-g.out_extent[0] // rows)
     blocks = f", each of {count} blocks" if count > 1 else ""
     parts = []
-    for case, work in cases.items():
-        known = replace(block, terms=1, exact=True) if case.startswith(_OUTER) else block
-        parts.append(Part(case + blocks, _block_plan(plan.kind, known, work.char, plan.threads), count, count))
+    for label, work, outer in cases:
+        known = replace(block, terms=1, exact=True) if outer else block
+        parts.append(Part(label + blocks, _block_plan(plan.kind, known, work.char, plan.threads), count, count))
     return tuple(parts)
 
 
-_OUTER = "if the kernel is an outer product"
-
-
-def _cases(g: FilterGeometry, dtype: np.dtype) -> dict[str, np.dtype]:
-    """What `working_type` may choose for many products, by what it takes."""
+def _cases(g: FilterGeometry, dtype: np.dtype) -> list[_Case]:
+    """What `working_type` may choose for many products of a line or a plane."""
     if dtype.itemsize > 2:
         return _float_cases(g, dtype)
-    cases = {}
-    if len(g.kernel) == 2 and min(g.kernel) > 1:
-        cases = {case.replace("if", f"{_OUTER} and"): work for case, work in _float_cases(g, dtype).items()}
-        cases = {case if case.startswith(_OUTER) else _OUTER: work for case, work in cases.items()}
+    cases = _float_cases(g, dtype, outer=True) if len(g.kernel) == 2 and min(g.kernel) > 1 else []
     if dtype.itemsize == 1:
-        cases["otherwise" if cases else "instead"] = _TWO_BYTES
+        cases.append(_Case("otherwise" if cases else "instead", _TWO_BYTES))
     return cases
 
 
-def _float_cases(g: FilterGeometry, dtype: np.dtype) -> dict[str, np.dtype]:
+def _float_cases(g: FilterGeometry, dtype: np.dtype, outer: bool = False) -> list[_Case]:
     """The floating-point types that may be exact, up to the first that is exact whatever the values are."""
-    cases: dict[str, np.dtype] = {}
+    cases: list[_Case] = []
     for work in _FLOATS:
-        if g.taps * _largest(dtype) ** 2 <= _whole_numbers(work):
-            cases["otherwise" if cases else "instead"] = work
+        certain = g.taps * _largest(dtype) ** 2 <= _whole_numbers(work)
+        conditions = ["the kernel is an outer product"] * outer + [f"every sum is exact in {work}"] * (not certain)
+        label = f"if {' and '.join(conditions)}" if conditions else "otherwise" if cases else "instead"
+        cases.append(_Case(label, work, outer))
+        if certain:
             break
-        cases[f"if every sum is exact in {work}"] = work
     return cases
 
 
@@ -136,8 +142,8 @@ def _block(g: FilterGeometry, rows: int) -> FilterGeometry:
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def _block_plan(kind: Kind, block: FilterGeometry, char: str, num_threads: int) -> Plan:
-    """The plan for a block in another type, in which sums are exact."""
-    # Integers keep that type.
+    """The plan for a block in another type, in which sums are exact, or wrap around as those of the whole do."""
+    # Blocks of integers look for no other type again.
     strategy = "convolution" if char == _TWO_BYTES.char else "auto"
     return planner.plan(block, np.dtype(char), kind=kind, strategy=strategy, tolerance=0.0, threads=num_threads)
 

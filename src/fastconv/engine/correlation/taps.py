@@ -44,6 +44,7 @@ class Taps(SumsDirectly):
 
     def run(self, plan: Plan, image: np.ndarray, kernel: np.ndarray, out: np.ndarray, past: Past) -> None:
         unrepeatable()
+        plan.note()
         work = out.dtype
         if work.kind in "iu" and past.fill == 0:
             work = exact_float(image, kernel) or work
