@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import import_module
@@ -398,11 +399,17 @@ class Result(NamedTuple):
         return self.theirs / self.ours
 
 
-def measure(function: str, label: str, ours: Callable[[], Any], theirs: Callable[[], Any]) -> Result:
+def measure(
+    function: str,
+    label: str,
+    ours: Callable[[], Any],
+    theirs: Callable[[], Any],
+    clock: Callable[[], float] = time.perf_counter,
+) -> Result:
     """Time both calls, after comparing their results."""
     if function not in _NOT_COMPARED:
         check(f"{function} {label}", ours, theirs)
-    contenders = [Contender(name, call) for name, call in (("ours", ours), ("theirs", theirs))]
+    contenders = [Contender(name, call, clock) for name, call in (("ours", ours), ("theirs", theirs))]
     interleave(contenders, _BURSTS)
     return Result(function, label, *(contender.seconds for contender in contenders))
 
@@ -440,8 +447,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--against", choices=ROOMS, required=True)
     parser.add_argument("--threads", type=int, default=1, help="(default: %(default)s)")
     parser.add_argument("--only", metavar="PATTERN", default="", help="functions or rows that this expression matches")
+    parser.add_argument("--cpu-time", action="store_true", help="do not count waiting for a core; for one thread")
     parser.add_argument("--verbose", action="store_true", help="print every row")
     options = parser.parse_args(arguments)
+    if options.cpu_time and options.threads > 1:
+        parser.error("--cpu-time: expected --threads 1")
+    clock = time.process_time if options.cpu_time else time.perf_counter
     fastconv.set_num_threads(options.threads)
     try:
         functions, without = discovered(options.against)
@@ -457,7 +468,7 @@ def main(arguments: list[str] | None = None) -> int:
                 continue
             ours = partial(getattr(getattr(fastconv, room), name), *case.args, **case.kwargs)
             try:
-                result = measure(function, label, ours, theirs(*case.args, **case.kwargs))
+                result = measure(function, label, ours, theirs(*case.args, **case.kwargs), clock)
             except AssertionError as error:
                 differ.append(str(error))
                 continue

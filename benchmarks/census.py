@@ -12,6 +12,7 @@ import json
 import math
 import random
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -240,6 +241,7 @@ def as_json(rows: Iterable[Measured], options: argparse.Namespace, versions: dic
             "seed": options.seed,
             "threads": options.threads,
             "isolated": options.isolate,
+            "cpu_time": options.cpu_time,
             "versions": versions,
             "comparisons": {
                 str(comparison): {kind: vars(summary) for kind, summary in summaries(rows, comparison).items()}
@@ -270,6 +272,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=fastconv.get_num_threads(), help="threads per library")
     parser.add_argument("--file", type=Path, metavar="CSV", help="layers with the columns kind,uses,models,descriptor")
     parser.add_argument("--isolate", action="store_true", help="one process per library, stopped while others run")
+    parser.add_argument("--cpu-time", action="store_true", help="do not count waiting for a core; for one thread")
     parser.add_argument("--gflop", type=float, default=8.0, help="leave larger layers out (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
     options = parser.parse_args(arguments)
@@ -277,6 +280,8 @@ def main(arguments: list[str] | None = None) -> int:
         layers = layers_of_networks() if options.file is None else layers_of_file(options.file)
         if options.sample < 1:
             raise ValueError(f"--sample {options.sample}: expected at least 1")
+        if options.cpu_time and (options.threads > 1 or options.isolate):
+            raise ValueError("--cpu-time: expected --threads 1 in one process")
     except (OSError, ValueError) as error:
         parser.error(str(error))
     small = [layer for layer in layers if layer.geometry.flops <= options.gflop * 1e9]
@@ -290,6 +295,7 @@ def main(arguments: list[str] | None = None) -> int:
     print_facts(options.threads, "float32", [planners[0], *peers], missing)
     print(f"{len(drawn)} of {len(small)} layers, seed {options.seed}; {len(layers) - len(small)} are larger\n")
     libraries = [*ours, *peers]
+    clock = time.process_time if options.cpu_time else time.perf_counter
     uses: Counter[str] = Counter()
     for layer in layers:
         uses[layer.kind] += layer.uses
@@ -300,7 +306,7 @@ def main(arguments: list[str] | None = None) -> int:
     for layer in drawn:
         problem = Problem("conv", layer.geometry)
         strategy = "/".join(dict.fromkeys(p.plan(problem).strategy.name for p in planners if p.refuse(problem) is None))
-        row = measure(problem, libraries, truth=reference(problem))
+        row = measure(problem, libraries, truth=reference(problem), clock=clock)
         rows.append(Measured(layer, strategy, row))
         times = (f"{row.seconds[a.name] * 1e6:.4g}" if a.name in row.seconds else "–" for a in libraries)
         ratios = " ".join(f"{format_ratio(ratio) if (ratio := c.ratio(row.seconds)) else '–':>5}" for c in COMPARISONS)

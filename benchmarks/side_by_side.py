@@ -81,7 +81,11 @@ class Row(Times):
 
 
 def measure(
-    problem: Problem, libraries: list[Library | Isolated], repeats: int = 7, truth: np.ndarray | None = None
+    problem: Problem,
+    libraries: list[Library | Isolated],
+    repeats: int = 7,
+    truth: np.ndarray | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Row:
     """Prepare all libraries that take part, check them against the first, then time them together."""
     arrays = problem.arrays()
@@ -92,7 +96,7 @@ def measure(
             contender = library
             result = library.enter(problem)
         else:
-            contender = Contender(library.name, library.prepare(problem, *arrays))
+            contender = Contender(library.name, library.prepare(problem, *arrays), clock)
             result = contender.call()
         if truth is not None:
             errors[library.name] = problem.error(result, truth)

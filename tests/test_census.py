@@ -90,13 +90,15 @@ def test_summaries():
 
 
 def test_json_holds_every_row():
-    options = Namespace(sample=1, seed=2, threads=1, isolate=False)
+    options = Namespace(sample=1, seed=2, threads=1, isolate=False, cpu_time=False)
     found = json.loads(census.as_json([measured("1x1", 9, 1.0, a=4.0)], options, {"a": "1.0"}))
     (row,) = found["rows"]
     assert (row["descriptor"], row["seconds"]["a"]) == ("n1 ic8 oc8 ih7 iw7 kh1 kw1 s1 p0", 4.0)
 
 
-@pytest.mark.parametrize("arguments", [["--sample", "0"], ["--file", "nowhere.csv"], ["--gflop", "0"]])
+@pytest.mark.parametrize(
+    "arguments", [["--sample", "0"], ["--file", "nowhere.csv"], ["--gflop", "0"], ["--threads", "2", "--cpu-time"]]
+)
 def test_arguments_that_select_nothing(arguments, capsys):
     with pytest.raises(SystemExit):
         census.main(arguments)
