@@ -447,6 +447,10 @@ cdef bint find(cnp.ndarray array, list arrays, list scratch, int64_t first, Bind
     return True
 
 
+cdef bint holds(bytes key, const char *words, Py_ssize_t size) noexcept:
+    return len(key) == size and memcmp(<const char *> key, words, size) == 0
+
+
 cdef class Repeated:
     """The calls of one function, of which those that repeat others are played from recordings."""
 
@@ -456,6 +460,7 @@ cdef class Repeated:
     cdef Py_ssize_t first             # of these that tell calls apart: a method is one object's
     cdef Py_ssize_t held              # bytes of constants
     cdef dict kinds                   # recordings, or how many calls without one there have been
+    cdef tuple latest                 # the key of the last one played, and its recording
 
     def __init__(self, function, tuple names, operands, is_method=False):
         self.function = function
@@ -488,6 +493,8 @@ cdef class Repeated:
 
     cdef played_or_called(self, tuple args, dict kwargs):
         cdef Kind kind
+        cdef Py_ssize_t size
+        cdef tuple latest
         cdef int64_t first
         cdef Recording recording = None
         cdef list launched = recorded()
@@ -497,10 +504,17 @@ cdef class Repeated:
             return result
         if not self.describe(args, kwargs, &kind):
             return self.function(*args, **kwargs)
-        key = PyBytes_FromStringAndSize(<char *> kind.words, kind.count * sizeof(int64_t))
-        known = self.kinds.get(key, 0)
+        size = kind.count * sizeof(int64_t)
+        latest = self.latest
+        if latest is not None and holds(<bytes> latest[0], <const char *> kind.words, size):
+            known = latest[1]  # comparing keys is quicker than looking one up
+        else:
+            key = PyBytes_FromStringAndSize(<char *> kind.words, size)
+            known = self.kinds.get(key, 0)
         if type(known) is Recording:
             recording = known
+            if latest is None or latest[1] is not known:
+                self.latest = key, known
             result = recording.play(&kind)
             if result is None:
                 return self.function(*args, **kwargs)
@@ -512,6 +526,7 @@ cdef class Repeated:
         if known == 0:
             if len(self.kinds) >= MOST_KINDS:
                 self.kinds.pop(next(iter(self.kinds)), None)
+                self.latest = None
             self.kinds[key] = 1
             return self.function(*args, **kwargs)
         launched = [None]
@@ -543,6 +558,7 @@ cdef class Repeated:
         self.held += recording.held
         if self.held > MOST_HELD:
             self.kinds.clear()
+            self.latest = None
             self.held = recording.held
         return True
 
