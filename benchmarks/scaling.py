@@ -41,6 +41,7 @@ class Region(NamedTuple):
     """What one launch took on one thread, and how it is shared."""
 
     seconds: float
+    """The processor's time, which others on the machine disturb least."""
     tiles: int
     threads: int
     grain: int
@@ -77,9 +78,9 @@ def listed_regions() -> Iterator[list[Region]]:
     run_tiles = team.run_tiles
 
     def listing(kernel: Any, arrays: Any, ints: Any, scalars: Any, tiles: int, threads: int, grain: int = 1) -> None:
-        start = time.perf_counter()
+        start = time.process_time()
         run_tiles(kernel, arrays, ints, scalars, tiles, 1, grain)
-        regions.append(Region(time.perf_counter() - start, tiles, threads, grain))
+        regions.append(Region(time.process_time() - start, tiles, threads, grain))
 
     team.run_tiles = listing
     try:
@@ -111,9 +112,9 @@ def planned_layer(geometry: ConvGeometry, threads: int) -> Layer:
     layers = []
     for _ in range(_CALLS):
         with listed_regions() as regions:
-            start = time.perf_counter()
+            start = time.process_time()
             call()
-            seconds = time.perf_counter() - start
+            seconds = time.process_time() - start
         layers.append(Layer(plan, tuple(regions), seconds - sum(region.seconds for region in regions)))
     return min(layers, key=lambda layer: layer.seconds)
 
