@@ -24,6 +24,12 @@ _ORDERED = {char: np.dtype(char) for char in "bBhHiIlLqQfd"}
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
+@functools.cache
+def type_name(dtype: np.dtype) -> str:
+    """``dtype.name``, which NumPy composes anew each time."""
+    return str(dtype.name)
+
+
 def named_input(function: _Function) -> _Function:
     """Let `function` accept its argument `x` under torch's name, ``input=``, as well.
 

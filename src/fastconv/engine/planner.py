@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from heapq import heapify, heappop, heappush
 from numbers import Real
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastconv.engine.arrays import type_name
 from fastconv.engine.convolution import CONVOLUTION, SEPARABLE
 from fastconv.engine.convolution.base import DEFAULT_MAX_WORKSPACE
 from fastconv.engine.convolution.separable import FIND_SECONDS
@@ -92,12 +93,6 @@ def separable_terms(plan: Plan) -> int | None:
     return terms
 
 
-@cache
-def _name(dtype: np.dtype) -> str:
-    """``dtype.name``, which NumPy composes anew each time."""
-    return str(dtype.name)
-
-
 @lru_cache(maxsize=REMEMBERED)
 def _plan(*problem: Any) -> Plan:
     """What `plan` remembers."""
@@ -153,7 +148,7 @@ class _Problem:
         return Plan(
             kind=self.kind,
             geometry=self.geometry,
-            dtype=_name(self.dtype),
+            dtype=type_name(self.dtype),
             strategy=solver,
             threads=workers_for(self._price(solver), self.threads),
             parts=self._parts(solver),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from math import prod
+from operator import attrgetter
 from typing import Any, Protocol
 
 import numpy as np
@@ -121,16 +123,17 @@ def element_strides(x: np.ndarray) -> tuple[int, int, int, int]:
 
 def window(geometry: ConvGeometry, strides: tuple[int, int, int, int]) -> dict[str, int]:
     """The arguments WINDOW_FIELDS of kernels/simd/simd.h, for images with these `element_strides`."""
-    fields = {name: getattr(geometry, name) for name in _window_fields()}
-    return fields | dict(zip(STRIDES, strides, strict=True))
+    names, values = _window_fields()
+    return dict(zip((*names, *STRIDES), (*values(geometry), *strides), strict=True))
 
 
 @functools.cache
-def _window_fields() -> tuple[str, ...]:
-    """What a geometry says of a window."""
+def _window_fields() -> tuple[tuple[str, ...], Callable[[ConvGeometry], tuple[int, ...]]]:
+    """The names of what a geometry says of a window, and a function that reads it."""
     from fastconv.kernels.slots import arguments
 
-    return tuple(name for name in arguments("im2col")._fields if name not in STRIDES)
+    names = tuple(name for name in arguments("im2col")._fields if name not in STRIDES)
+    return names, attrgetter(*names)
 
 
 def is_pixelwise(geometry: ConvGeometry) -> bool:

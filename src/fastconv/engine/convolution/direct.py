@@ -115,15 +115,21 @@ def _columns(g: ConvGeometry, dtype: np.dtype) -> _Columns:
     return split
 
 
-def _places(g: ConvGeometry, columns: _Columns, plane_pitch: int, unit: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where each tap lies in a line of a strip, in items, and the column of the image at which each plane starts."""
-    taps = np.arange(g.kw, dtype=np.int64) * g.dw
+@remembered(REMEMBERED)
+def _places(kw: int, dw: int, columns: _Columns, plane_pitch: int, unit: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where each tap lies in a line of a strip, in items, and the column of the image at which each plane starts.
+
+    The distance between planes does not matter if there is only one.
+    """
+    taps = np.arange(kw, dtype=np.int64) * dw
     if columns.by_tap:
-        return np.arange(g.kw, dtype=np.int64) * plane_pitch, taps
-    if columns.planes == 1:
-        return taps // columns.step * unit, taps[:1]
-    starts, plane = np.unique(taps % columns.step, return_inverse=True)
-    return plane * plane_pitch + taps // columns.step * unit, starts
+        shift, starts = np.arange(kw, dtype=np.int64) * plane_pitch, taps
+    elif columns.planes == 1:
+        shift, starts = taps // columns.step * unit, taps[:1]
+    else:
+        starts, plane = np.unique(taps % columns.step, return_inverse=True)
+        shift = plane * plane_pitch + taps // columns.step * unit
+    return constant(shift), constant(starts)
 
 
 def _rolls(g: ConvGeometry, dtype: np.dtype) -> bool:
@@ -342,14 +348,15 @@ def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, ...], activati
     by_item = (stride // size for stride in strides)
     arguments = tiling.arguments._replace(**dict(zip(STRIDES, by_item, strict=True)), activation=activation)
     sweep = kernel("rolling" if _rolls(g, dtype) else "filter", _kind(dtype))
-    places = _places(g, _columns(g, dtype), arguments.plane_pitch, unit)
+    columns = _columns(g, dtype)
+    places = _places(g.kw, g.dw, columns, arguments.plane_pitch if columns.planes > 1 else 0, unit)
     return Launch(
         kernel("sweep", f"V{size}"),
         arguments,
         tiling.tiles,
         grain=max(1, _PRODUCTS_AT_A_TIME * tiling.tiles // max(1, g.n * g.oc * g.positions * g.reduction)),
         scratch=tiling.scratch,
-        tables=(sweep, kernel("epilogue", dtype) if dtype.char in "fd" else None, *map(constant, places)),
+        tables=(sweep, kernel("epilogue", dtype) if dtype.char in "fd" else None, *places),
     )
 
 

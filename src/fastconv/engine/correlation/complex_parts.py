@@ -6,6 +6,7 @@ from math import prod
 
 import numpy as np
 
+from fastconv.engine.arrays import type_name
 from fastconv.engine.correlation.base import FEW_PRODUCTS, Past, has_many_products, refuse_unless_inside
 from fastconv.engine.geometry import FilterGeometry
 from fastconv.engine.plan import Composite, Part, Plan, Planned
@@ -18,7 +19,7 @@ class ComplexParts(Composite):
 
     def refuse(self, geometry: FilterGeometry, dtype: np.dtype) -> str | None:
         if dtype.kind != "c":
-            return f"computes complex numbers, not {dtype}"
+            return f"computes complex numbers, not {type_name(dtype)}"
         if not has_many_products(geometry):
             return f"computes more than {FEW_PRODUCTS} products"
         return refuse_unless_inside(geometry)

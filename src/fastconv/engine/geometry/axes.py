@@ -74,6 +74,8 @@ def padding_pairs(
 ) -> tuple[tuple[int, int], ...]:
     """`padding` as (begin, end) per axis."""
     ndim = len(kernel)
+    if type(padding) is int and padding >= 0:  # the usual case, for which there is nothing to check
+        return ((padding, padding),) * ndim
     if isinstance(padding, str):
         if padding == "valid":
             return ((0, 0),) * ndim

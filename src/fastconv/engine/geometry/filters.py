@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Self
 
@@ -100,7 +100,7 @@ class FilterGeometry(Axes):
 
     def of_part(self, extent: tuple[int, ...], padding: tuple[tuple[int, int], ...]) -> FilterGeometry:
         """The same kernel on a part of the image, or on a part that was continued before."""
-        return replace(self, extent=extent, padding=padding, boundary="zeros")
+        return FilterGeometry(extent, self.kernel, padding, terms=self.terms, exact=self.exact)
 
     def as_convolution(self) -> ConvGeometry:
         """As a convolution of one channel, with zeros past the edges."""
