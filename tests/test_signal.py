@@ -292,6 +292,13 @@ def misaligned(array):
     return view
 
 
+def field(array):
+    """With strides that are no multiples of the item size."""
+    records = np.zeros(array.shape, [("number", array.dtype), ("flag", np.bool_)])
+    records["number"] = array
+    return records["number"]
+
+
 def read_only(array):
     array = array.copy()
     array.flags.writeable = False
@@ -310,6 +317,7 @@ LAYOUTS = {
     "reversed": lambda array: array[::-1, ::-1].copy()[::-1, ::-1],
     "byte-swapped": lambda array: array.astype(array.dtype.newbyteorder()),
     "misaligned": misaligned,
+    "field of records": field,
     "read-only": read_only,
     "list": lambda array: array.tolist(),
     "matrix": np.asmatrix,

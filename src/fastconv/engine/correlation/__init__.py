@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.engine import planner
+from fastconv.engine.arrays import as_operand
 from fastconv.engine.conversion import converted
 from fastconv.engine.convolution import CONVOLUTION
 from fastconv.engine.convolution.base import DEFAULT_MAX_WORKSPACE
@@ -168,6 +169,8 @@ def correlate(
     fits = integers and image.dtype.kind in "iu" and image.dtype.isnative
     if not fits or (continuation == "constant" and image.dtype != dtype and not _holds(image.dtype, fill)):
         image = converted(image, dtype)
+    else:
+        image = as_operand(image, image.dtype)
     # A zero of the padding times infinity is NaN, but strategies skip taps that fall on padding.
     zeros = continuation == "constant" and fill == 0
     sees_zeros = not any(map(any, padding)) or (zeros and (integers or is_finite(kernel)))
