@@ -47,6 +47,13 @@ DESCRIPTORS = {
         "mean ih12 iw9 kw40 kh3 bw7 wraph nearestw",
         "maximum ia2 ib3 ic4 id5 kb2 kd9 wrap",
     ),
+    "passes": (
+        "ih31 iw40 kh5 kw4 reflect",
+        "id5 ih9 iw12 kd3 kh2 kw5 constant",
+        "ih20 iw30 kw7 kh3 bw0 wrapw zerosh",
+        "ih12 iw9 kh3 kw40 mirror",
+        "ia2 ib3 ic4 id5 ka2 kd1 nearest",
+    ),
 }
 
 CASES = [pytest.param(kind, text, id=f"{kind} {text}") for kind, texts in DESCRIPTORS.items() for text in texts]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastconv.engine.conversion import scratch_like
-from fastconv.engine.geometry import AlongAxes
+from fastconv.engine.geometry import AlongAxes, Window
 from fastconv.engine.plan import Composite, Kind, Part, Plan, Planned
 from fastconv.engine.rates import rates
 
 _TYPES = "?bBhHiIlLqQfd"
+
+_FLOAT64 = np.dtype(np.float64)
+
+# NumPy composes them anew each time.
+_NAMES = {np.dtype(char): np.dtype(char).name for char in _TYPES}
 
 
 def compute(plan: Plan, array: np.ndarray, weights: tuple[Any, ...], cval: float, out: np.ndarray) -> None:
@@ -29,17 +34,34 @@ def refuse_type(dtype: np.dtype) -> str | None:
     return None if dtype.char in _TYPES else f"computes bool, integers, float32 and float64, not {dtype}"
 
 
+def stored_type(geometry: AlongAxes, dtype: np.dtype) -> np.dtype:
+    """The type of the result for an array of `dtype`."""
+    return dtype if geometry.stored is None else np.dtype(geometry.stored)
+
+
 class AlongAxesKind(Kind):
     """A kind whose only choices follow from the problem: there is one way to compute each."""
 
     limits_workspace = False
 
     def needs_cast(self, geometry: Any, dtype: np.dtype) -> bool:
-        """Whether arrays of `dtype` are filtered in another type, or the results are stored in another one."""
-        raise NotImplementedError
+        """Whether arrays of `dtype` are filtered in another type, or the results are stored in another one.
+
+        Sums of integers are floating point.
+        """
+        return dtype.kind != "f" or stored_type(geometry, dtype) != dtype
 
     def cast_parts(self, geometry: Any, dtype: np.dtype) -> list[tuple[Any, np.dtype]]:
-        """The problems within one type, in order, after each of which results are stored."""
+        """The problems within one type, in order, after each of which results are stored.
+
+        Sums are computed in float64, and those that it stores are not rounded between two axes.
+        """
+        if stored_type(geometry, dtype) == _FLOAT64:
+            return [(geometry.along(geometry.windows), _FLOAT64)]
+        return [(geometry.along((window,)), _FLOAT64) for window in geometry.windows]
+
+    def sweeps(self, geometry: Any, dtype: np.dtype) -> tuple[tuple[Window, ...], ...]:
+        """The windows of each sweep over the array."""
         raise NotImplementedError
 
     def refuse_cast(self, geometry: Any, dtype: np.dtype) -> str | None:
@@ -53,16 +75,19 @@ class AlongAxesKind(Kind):
         return geometry
 
     def call(self, plan: Plan, operands: tuple[np.ndarray, ...]) -> Callable[[], np.ndarray]:
-        array, *weights = operands
-        out = np.empty(plan.geometry.extent, plan.geometry.stored or plan.dtype)
+        array, *given = operands
+        g = plan.geometry
+        weights = self.weights(g, given)
+        cval = float(any(window.mode == "constant" for window in g.windows))
+        out = np.empty(g.extent, g.stored or plan.dtype)
 
         def call() -> np.ndarray:
-            compute(plan, array, self.weights(plan.geometry, weights), 1.0, out)
+            compute(plan, array, weights, cval, out)
             return out
 
         return call
 
-    def weights(self, geometry: Any, given: list[np.ndarray]) -> tuple[Any, ...]:
+    def weights(self, geometry: Any, given: Sequence[np.ndarray]) -> tuple[Any, ...]:
         """Weights as the solvers take them."""
         return ()
 
@@ -77,7 +102,7 @@ class Axes(Composite):
 
     def refuse(self, geometry: Any, dtype: np.dtype) -> str | None:
         refusal = self.kind.refuse_cast(geometry, dtype)
-        if refusal is None and len(geometry.sweeps) == 1:
+        if refusal is None and len(self.kind.sweeps(geometry, dtype)) == 1:
             refusal = "makes several sweeps over an array, here one suffices"
         return refusal
 
@@ -86,11 +111,11 @@ class Axes(Composite):
 
     def workspace_bytes(self, geometry: Any, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         """The results of two sweeps, one of which reads that of the other."""
-        results = min(2, len(geometry.sweeps) - 1)
+        results = min(2, len(self.kind.sweeps(geometry, dtype)) - 1)
         return results * int(geometry.values) * dtype.itemsize
 
     def parts(self, geometry: Any, dtype: np.dtype, planned: Planned) -> tuple[Part, ...]:
-        problems = map(geometry.along, geometry.sweeps)
+        problems = map(geometry.along, self.kind.sweeps(geometry, dtype))
         return tuple([Part(g.label(), planned(g, self.kind, dtype)) for g in problems])
 
     def run(self, plan: Plan, array: np.ndarray, weights: tuple[Any, ...], cval: float, out: np.ndarray) -> None:
@@ -117,14 +142,13 @@ class Cast(Composite):
         return refusal
 
     def cost(self, geometry: AlongAxes, dtype: np.dtype) -> float:
-        """Reading and writing each type once per sweep."""
-        problems = self.kind.cast_parts(geometry, dtype)
-        stored = np.dtype(geometry.stored or dtype)
-        return geometry.values * sum(2 * part.itemsize + 2 * stored.itemsize for _, part in problems) / rates().memory
+        """Reading and writing each axis in both types."""
+        bytes_per_value = 2 * (dtype.itemsize + stored_type(geometry, dtype).itemsize)
+        return len(geometry.windows) * geometry.values * bytes_per_value / rates().memory
 
     def error(self, geometry: AlongAxes, dtype: np.dtype) -> float:
         """That of storing floating point; the parts are computed in a type that is at least as wide."""
-        stored = np.dtype(geometry.stored or dtype)
+        stored = stored_type(geometry, dtype)
         return float(np.finfo(stored).eps) * len(geometry.windows) if stored.kind == "f" else 0.0
 
     def workspace_bytes(self, geometry: AlongAxes, dtype: np.dtype, threads: int, max_workspace: int) -> int:
@@ -134,8 +158,8 @@ class Cast(Composite):
         problems = self.kind.cast_parts(geometry, dtype)
         if len(problems) == 1:
             ((g, part),) = problems
-            return (Part(f"in {part}", planned(g, self.kind, part)),)
-        return tuple([Part(f"{g.label()} in {part}", planned(g, self.kind, part)) for g, part in problems])
+            return (Part(f"in {_NAMES[part]}", planned(g, self.kind, part)),)
+        return tuple([Part(f"{g.label()} in {_NAMES[part]}", planned(g, self.kind, part)) for g, part in problems])
 
     def run(self, plan: Plan, array: np.ndarray, weights: tuple[Any, ...], cval: float, out: np.ndarray) -> None:
         at = 0

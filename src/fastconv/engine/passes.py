@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from math import prod
+import functools
+from collections.abc import Sequence
+from math import prod, sqrt
 from typing import NamedTuple
 
 import numpy as np
 
+from fastconv.engine import planner
+from fastconv.engine.along import AlongAxesKind, Axes, Cast, compute
 from fastconv.engine.arrays import is_target
 from fastconv.engine.boundary import folded
 from fastconv.engine.conversion import converted, scratch_like
-from fastconv.engine.convolution.separable import Factors, correlate_factors, outer_factors
-from fastconv.engine.remembering import remembered
-from fastconv.engine.replay import constant, note, repeatable, unrepeatable
-from fastconv.engine.storing import (
-    SMALLER,
-    filter_parts,
-    may_overflow,
-    store,
-    store_finite,
-    threads_for,
-    working_type,
+from fastconv.engine.convolution.separable import (
+    Factors,
+    correlate_factors,
+    outer_factors,
+    passes_scratch,
+    passes_seconds,
 )
+from fastconv.engine.geometry import REMEMBERED, PassesGeometry, Window
+from fastconv.engine.geometry.along import narrowed
+from fastconv.engine.plan import Plan, SumsDirectly
+from fastconv.engine.remembering import remembered
+from fastconv.engine.replay import constant, repeatable, unrepeatable
+from fastconv.engine.rounding import running_error
+from fastconv.engine.storing import SMALLER, filter_parts, may_overflow, store, store_finite
+from fastconv.kernels import threads as team
+
+_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
 
 class Pass(NamedTuple):
@@ -37,8 +46,8 @@ class Pass(NamedTuple):
     """Whether rounding to float32 should preserve the sum of the weights, rather than round each to the nearest."""
 
 
-# The factor along an axis of the plane that is not filtered.
-_NOTHING = Pass(-1, np.ones(1).tobytes(), "nearest", 0)
+# The weights along an axis of the plane that is not filtered.
+_NOTHING = constant(np.ones(1))
 
 # How many weights, largest first, have both of their float32 neighbours tried.
 _CHOICES = 10
@@ -51,27 +60,64 @@ def filter_axes(array: np.ndarray, passes: tuple[Pass, ...], out: np.ndarray, cv
     if not array.size or not passes:
         store(array, out)
         return out
-    dtype = working_type(array, out)
-    rounds = out.dtype != dtype
-    source, fill = array, float(cval.real)
-    steps = _steps(passes, array.shape, dtype, fill == 0, True)
-    for step in steps:
-        source = converted(source, dtype)
-        target = out if step is steps[-1] and not rounds and is_target(out, source) else scratch_like(out, dtype)
-        if not _run(step, source, target, fill):
+    fill = float(cval.real)  # as `out` is
+    windows = tuple([_window(step, fill == 0) for step in passes])
+    plan = _plan_for(array.shape, windows, array.dtype.char, out.dtype.char, team.get_num_threads())
+    compute(plan, array, passes, fill, out)
+    return repeatable(out)
+
+
+def _window(step: Pass, zeros: bool) -> Window:
+    """What a plan knows of a pass; the constant past the edges may be zero or not."""
+    size = len(step.weights) // _FLOAT64.itemsize
+    mode = "zeros" if zeros and step.mode == "constant" else step.mode
+    return Window(step.axis, size, mode, size // 2 + step.origin)
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _plan_for(shape: tuple[int, ...], windows: tuple[Window, ...], char: str, stored: str, threads: int) -> Plan:
+    """The plan, under a key that is quick to hash."""
+    geometry = PassesGeometry(shape, windows, stored=None if char == stored else np.dtype(stored).name)
+    return planner.plan(geometry, np.dtype(char), kind=PASSES, threads=threads)
+
+
+class Sweep(SumsDirectly):
+    """A pass along one axis, or along the last two at once (kernels/simd/separable.h)."""
+
+    name = "sweep"
+
+    def refuse(self, geometry: PassesGeometry, dtype: np.dtype) -> str | None:
+        refusal = PASSES.refuse_cast(geometry, dtype)
+        if refusal is None and len(PASSES.sweeps(geometry, dtype)) > 1:
+            refusal = "sweeps along one axis, or in float32 along the last two, unless they end in a constant"
+        return refusal
+
+    def cost(self, geometry: PassesGeometry, dtype: np.dtype) -> float:
+        (planes, _, rows, columns), taps = _plane(geometry), _taps(geometry)
+        return passes_seconds(planes, (rows, columns), taps, 1, dtype.itemsize)
+
+    def error(self, geometry: PassesGeometry, dtype: np.dtype) -> float:
+        """That of running sums, and of rounding the weights."""
+        return running_error(1, dtype) * (2.0 + max(1.0, sqrt(sum(_taps(geometry)) / 6)))
+
+    def workspace_bytes(self, geometry: PassesGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
+        plane, (kh, kw) = _plane(geometry), _taps(geometry)
+        maps = 8 * (kh + kw)
+        return passes_scratch(plane, (1, 1, kh, 1), kw, plane, ((0, 0), (0, 0)), dtype, threads) + maps
+
+    def run(self, plan: Plan, array: np.ndarray, weights: tuple[Pass, ...], cval: float, out: np.ndarray) -> None:
+        dtype = np.dtype(plan.dtype)
+        source = converted(array, dtype)
+        result = out if out.dtype.char == dtype.char and is_target(out, source) else scratch_like(out, dtype)
+        step = _step(plan.geometry, weights, dtype, True)
+        if not _run(plan, step, source, result, cval):
             unrepeatable()
-            if may_overflow(source, fill, step.gain):
-                _run_scaled(step, source, target, fill)
+            if may_overflow(source, cval, step.gain):
+                _run_scaled(plan, weights, source, result, cval)
             elif step.mixes_signs:
                 # Infinity times the sum of the weights is not the sum of the products.
-                for plain in _steps(step.passes, array.shape, dtype, fill == 0, False):
-                    _run(plain, source, target, fill)
-        source = target
-        if rounds:
-            store(target, out)
-            source = out
-    store(source, out)
-    return repeatable(out)
+                _run(plan, _step(plan.geometry, weights, dtype, False), source, result, cval)
+        store(result, out)
 
 
 class _Step(NamedTuple):
@@ -81,98 +127,96 @@ class _Step(NamedTuple):
     factors: Factors
     padding: tuple[tuple[int, int], ...]
     continuation: tuple[str, ...]
-    multiplications: int
-    passes: tuple[Pass, ...]
     gain: float
     """Bound on intermediate sums, as a multiple of the largest sample."""
     mixes_signs: bool
     """Whether weights of both signs, or zeros and others, were merged into one."""
 
 
-def _run(step: _Step, source: np.ndarray, target: np.ndarray, fill: float) -> bool:
+def _run(plan: Plan, step: _Step, source: np.ndarray, target: np.ndarray, fill: float) -> bool:
     """Run the step, and return whether every sum was finite."""
-    threads = threads_for(step.multiplications)
-    taps = step.factors.columns.shape[2], step.factors.rows.shape[3]
-    note("correlation with ", taps, " taps over ", step.shape, ", ", source.dtype, ", by separable", threads=threads)
     return correlate_factors(
         source.reshape(step.shape),
         step.factors,
         target.reshape(step.shape),
         step.padding,
-        threads,
+        plan.threads,
         continuation=step.continuation,
         fill=fill,
     )
 
 
-def _run_scaled(step: _Step, source: np.ndarray, target: np.ndarray, fill: float) -> None:
+def _run_scaled(plan: Plan, weights: tuple[Pass, ...], source: np.ndarray, target: np.ndarray, fill: float) -> None:
     """Recompute what is not finite in float64, from scaled-down values: no mean of the largest numbers may overflow.
 
     Nothing else changes: an output depends only on what its window contains.
     """
     with np.errstate(invalid="ignore"):
-        values = source.astype(np.float64) * SMALLER
-    for wide in _steps(step.passes, source.shape, values.dtype, fill == 0, True):
+        values = source.astype(_FLOAT64) * SMALLER
+    g: PassesGeometry = plan.geometry
+    for window, step in zip(g.windows, weights, strict=True):
         result = np.empty_like(values)
-        _run(wide, values, result, fill * SMALLER)
+        _run(plan, _step(g.along((window,)), (step,), _FLOAT64, True), values, result, fill * SMALLER)
         values = result
     store_finite(values, target)
 
 
+def _plane(g: PassesGeometry) -> tuple[int, int, int, int]:
+    """The array as planes, whose columns, rows or both are filtered."""
+    axis = g.windows[0].axis
+    before, n, after = prod(g.extent[:axis]), g.extent[axis], prod(g.extent[axis + 1 :])
+    return (1, 1, before, n) if _runs_along_rows(g) else (before, 1, n, after)
+
+
+def _runs_along_rows(g: PassesGeometry) -> bool:
+    """Whether a single pass filters contiguous lines."""
+    return len(g.windows) == 1 and prod(g.extent[g.windows[0].axis + 1 :]) == 1
+
+
+def _taps(g: PassesGeometry) -> tuple[int, int]:
+    """The weights down the columns and along the rows that count: past the image the same samples are seen again."""
+    sizes = [narrowed(window, g.extent[window.axis]).size for window in g.windows]
+    if len(sizes) == 2:
+        return sizes[0], sizes[1]
+    return (1, sizes[0]) if _runs_along_rows(g) else (sizes[0], 1)
+
+
 @remembered(256)
-def _steps(
-    passes: tuple[Pass, ...], shape: tuple[int, ...], dtype: np.dtype, zeros: bool, folds: bool
-) -> tuple[_Step, ...]:
-    """The steps in which `passes` run over an array of `shape`; the constant past the edges may be zero or not.
-
-    With `folds`, weights that see the same sample past an edge are merged (see boundary.py).
-    """
-    # Fused passes run along the rows first. In float64 the order of the axes is kept, and with it the bits of filters
-    # along one axis. A nonzero constant past the edges also fixes the order: it is part of every sum.
-    fusing = dtype == np.float32 and (zeros or all(step.mode != "constant" for step in passes))
-    steps = []
-    while passes:
-        axis = passes[0].axis
-        before, n, after = prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])
-        plane = (before, 1, n, after)
-        if fusing and [step.axis for step in passes[:2]] == [len(shape) - 2, len(shape) - 1]:
-            pair, passes = passes[:2], passes[2:]
-        else:
-            pair, passes = (passes[0], _NOTHING), passes[1:]
-            if after == 1:
-                plane, pair = (1, 1, before, n), pair[::-1]
-        given = [np.frombuffer(step.weights) for step in pair]
-        begins = [len(weights) // 2 + step.origin for weights, step in zip(given, pair, strict=True)]
-        taps = list(given)
-        if folds:
-            for at, (step, extent) in enumerate(zip(pair, plane[2:], strict=True)):
-                taps[at], begins[at] = folded(given[at], begins[at], extent, step.mode)
-        shortened = [weights for weights, kept in zip(given, taps, strict=True) if len(kept) < len(weights)]
-        columns, rows = (_rounded(t, dtype, step.keeps_sum) for t, step in zip(taps, pair, strict=True))
-        factors = outer_factors(columns, rows)
-        steps.append(
-            _Step(
-                plane,
-                factors._replace(columns=constant(factors.columns), rows=constant(factors.rows)),
-                tuple((begin, 0) for begin in begins),
-                tuple(step.mode for step in pair),
-                prod(shape) * (len(columns) + len(rows)),
-                tuple(step for step in pair if step is not _NOTHING),
-                1.01 * prod(max(2.0, float(np.abs(t).sum())) for t in taps),
-                any(weights.min() <= 0 <= weights.max() for weights in shortened),
-            )
-        )
-    return tuple(steps)
+def _step(g: PassesGeometry, passes: tuple[Pass, ...], dtype: np.dtype, folds: bool) -> _Step:
+    """With `folds`, weights that see the same sample past an edge are merged (see boundary.py)."""
+    factors, padding, continuation, gain, mixes_signs = [], [], [], 1.01, False
+    for window, step in zip(g.windows, passes, strict=True):
+        axis, _, mode, begin = window
+        weights = np.frombuffer(step.weights)
+        extent = g.extent[axis]
+        if folds and narrowed(window, extent) is not window:
+            given = weights
+            weights, begin = folded(given, begin, extent, mode)
+            mixes_signs |= bool(given.min() <= 0 <= given.max())
+        factors.append(_rounded(weights.tobytes(), dtype, step.keeps_sum))
+        padding.append((begin, 0))
+        continuation.append("constant" if mode == "zeros" else mode)
+        gain *= max(2.0, float(np.abs(weights).sum()))
+    if len(factors) == 1:
+        at = 0 if _runs_along_rows(g) else 1
+        factors.insert(at, _NOTHING.astype(dtype))
+        padding.insert(at, (0, 0))
+        continuation.insert(at, "nearest")
+        gain *= 2.0
+    column, row, _ = outer_factors(*factors)
+    found = Factors(constant(column), constant(row), None)
+    return _Step(_plane(g), found, tuple(padding), tuple(continuation), gain, mixes_signs)
 
 
-def _rounded(weights: np.ndarray, dtype: np.dtype, keeps_sum: bool) -> np.ndarray:
+@remembered(256)
+def _rounded(given: bytes, dtype: np.dtype, keeps_sum: bool) -> np.ndarray:
     """The weights in `dtype`: each rounded to the nearest, or to whichever neighbour best preserves the sum.
 
     Rounded to the nearest, a Gaussian would make images brighter or darker by about 1e-8. Equal weights stay equal.
     """
-    nearest = weights.astype(dtype)
+    weights = np.frombuffer(given)
     if not keeps_sum or dtype == np.float64 or not np.isfinite(weights).all():
-        return nearest
+        return constant(weights.astype(dtype))
     sizes, of = np.unique(np.abs(weights), return_inverse=True)
     signs = np.sign(weights)
     rounded = sizes.astype(dtype)
@@ -184,5 +228,45 @@ def _rounded(weights: np.ndarray, dtype: np.dtype, keeps_sum: bool) -> np.ndarra
     chosen = np.arange(1 << len(other))[:, np.newaxis] >> np.arange(len(other)) & 1 == 1
     error = net @ (rounded - sizes) + chosen @ (net[few] * (other.astype(np.float64) - rounded[few]))
     rounded[few] = np.where(chosen[np.abs(error).argmin()], other, rounded[few])
-    signed: np.ndarray = rounded[of] * signs.astype(dtype)
-    return signed
+    nearby: np.ndarray = rounded[of] * signs.astype(dtype)
+    return constant(nearby)
+
+
+class Passes(AlongAxesKind):
+    name = "passes"
+    title = "the passes"
+
+    def __init__(self) -> None:
+        self.solvers = (Sweep(), Axes(self), Cast(self))
+
+    def parse(self, descriptor: str) -> PassesGeometry:
+        return PassesGeometry.parse(descriptor)
+
+    def shapes(self, geometry: PassesGeometry) -> tuple[tuple[int, ...], ...]:
+        return geometry.extent, *((window.size,) for window in geometry.windows), geometry.extent
+
+    def sweeps(self, geometry: PassesGeometry, dtype: np.dtype) -> tuple[tuple[Window, ...], ...]:
+        """Fused passes run along the rows first.
+
+        In float64 the order of the axes is kept, and with it the bits of filters along one axis. A nonzero constant
+        past the edges also fixes the order: it is part of every sum.
+        """
+        windows, last = geometry.windows, len(geometry.extent) - 1
+        fuses = dtype == _FLOAT32 and all(window.mode != "constant" for window in windows)
+        sweeps, at = [], 0
+        while at < len(windows):
+            pair = fuses and [window.axis for window in windows[at : at + 2]] == [last - 1, last]
+            sweeps.append(windows[at : at + 1 + pair])
+            at += 1 + pair
+        return tuple(sweeps)
+
+    def weights(self, geometry: PassesGeometry, given: Sequence[np.ndarray]) -> tuple[Pass, ...]:
+        return tuple(
+            [
+                Pass(axis, of.astype(_FLOAT64).tobytes(), mode, begin - size // 2)
+                for (axis, size, mode, begin), of in zip(geometry.windows, given, strict=True)
+            ]
+        )
+
+
+PASSES = Passes()

@@ -10,7 +10,6 @@ import numpy as np
 from fastconv.engine.arrays import pieces
 from fastconv.engine.conversion import convert
 from fastconv.engine.replay import unrepeatable
-from fastconv.kernels import threads
 
 
 def working_type(array: np.ndarray, out: np.ndarray) -> np.dtype:
@@ -64,11 +63,3 @@ def store_finite(scaled: np.ndarray, out: np.ndarray) -> None:
     """Replace what is not finite in `out` by results that were computed scaled by `SMALLER`."""
     with np.errstate(over="ignore", invalid="ignore"):
         np.copyto(out, scaled / SMALLER, casting="same_kind", where=~np.isfinite(out))
-
-
-# With fewer steps than this, work stays on the calling thread.
-_STEPS_A_THREAD = 1 << 18
-
-
-def threads_for(steps: int) -> int:
-    return max(1, min(threads.get_num_threads(), steps // _STEPS_A_THREAD))

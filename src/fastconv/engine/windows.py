@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.engine import planner
-from fastconv.engine.along import AlongAxesKind, Axes, Cast, compute
+from fastconv.engine.along import AlongAxesKind, Axes, Cast, compute, stored_type
 from fastconv.engine.arrays import is_target
 from fastconv.engine.boundary import edge_indices, period, source_indices
 from fastconv.engine.conversion import converted, scratch_like
@@ -45,7 +45,7 @@ def run_windows(
         store(array, out)
         return out
     plan = _plan_for(fold, array.shape, windows, array.dtype.char, out.dtype.char, team.get_num_threads())
-    compute(plan, array, (), cval, out)  # type: ignore[arg-type] # `cval` is real, as `out` is
+    compute(plan, array, (), cval.real, out)
     return repeatable(out)
 
 
@@ -300,22 +300,21 @@ class Windows(AlongAxesKind):
     def parse(self, descriptor: str) -> WindowGeometry:
         return WindowGeometry.parse(descriptor)
 
+    def sweeps(self, geometry: WindowGeometry, dtype: np.dtype) -> tuple[tuple[Window, ...], ...]:
+        return geometry.sweeps
+
     def shapes(self, geometry: WindowGeometry) -> tuple[tuple[int, ...], ...]:
         return geometry.extent, geometry.extent
 
     def needs_cast(self, geometry: WindowGeometry, dtype: np.dtype) -> bool:
-        if geometry.fold == "mean" and dtype.kind != "f":
-            return True
-        return geometry.stored is not None and geometry.stored != dtype.name
+        if geometry.fold == "mean":
+            return super().needs_cast(geometry, dtype)
+        return stored_type(geometry, dtype) != dtype
 
     def cast_parts(self, geometry: WindowGeometry, dtype: np.dtype) -> list[tuple[WindowGeometry, np.dtype]]:
-        stored = np.dtype(geometry.stored or dtype)
         if geometry.fold == "mean":
-            wide = np.dtype(np.float64)
-            if stored == wide:
-                return [(geometry.along(geometry.windows), wide)]
-            return [(geometry.along((window,)), wide) for window in geometry.windows]
-        types = [dtype] + [stored] * (len(geometry.windows) - 1)
+            return super().cast_parts(geometry, dtype)
+        types = [dtype] + [stored_type(geometry, dtype)] * (len(geometry.windows) - 1)
         return [(geometry.along((window,)), of) for window, of in zip(geometry.windows, types, strict=True)]
 
 

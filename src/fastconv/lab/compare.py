@@ -55,7 +55,7 @@ def compare(
         batch may not be empty.
     kind : str
         What to compute: "convolution", "convolution3d", "correlation", "input_gradient", "weight_gradient",
-        "product" or "window".
+        "product", "window" or "passes".
     dtype : dtype_like
         Type of the operands and the output.
     strategies : sequence of str, optional

@@ -14,6 +14,7 @@ from fastconv.engine.correlation import CORRELATION
 from fastconv.engine.geometry import AlongAxes
 from fastconv.engine.geometry.axes import Axes
 from fastconv.engine.gradients import INPUT_GRADIENT, WEIGHT_GRADIENT
+from fastconv.engine.passes import PASSES
 from fastconv.engine.plan import Kind, format_bytes
 from fastconv.engine.products import PRODUCT
 from fastconv.engine.windows import WINDOW
@@ -29,6 +30,7 @@ KINDS: dict[str, Kind] = {
         WEIGHT_GRADIENT,
         PRODUCT,
         WINDOW,
+        PASSES,
     )
 }
 

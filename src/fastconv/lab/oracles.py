@@ -13,7 +13,14 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from fastconv.engine.convolution.reference import convolve
 from fastconv.engine.epilogue import PLAIN
-from fastconv.engine.geometry import AlongAxes, ConvGeometry, FilterGeometry, ProductGeometry, WindowGeometry
+from fastconv.engine.geometry import (
+    AlongAxes,
+    ConvGeometry,
+    FilterGeometry,
+    PassesGeometry,
+    ProductGeometry,
+    WindowGeometry,
+)
 from fastconv.engine.geometry.axes import Axes
 
 Oracle = Callable[..., np.ndarray]
@@ -100,13 +107,17 @@ def _by_axis(g: AlongAxes, x: np.ndarray, folds: Iterable[Callable[[np.ndarray],
             out = np.pad(out, sides, constant_values=float(mode == "constant"))
         out = fold(sliding_window_view(out, size, axis))
         if stored != x.dtype or stored.kind != "f":
-            out = out.astype(stored).astype(np.float64)
+            out = (out.astype(np.int64) if stored.kind in "iu" else out).astype(stored).astype(np.float64)
     return out
 
 
 def _window(g: WindowGeometry, x: np.ndarray) -> np.ndarray:
     folds: dict[str, Callable[..., np.ndarray]] = {"maximum": np.max, "minimum": np.min, "mean": np.mean}
     return _by_axis(g, x, [partial(folds[g.fold], axis=-1)] * len(g.windows))
+
+
+def _passes(g: PassesGeometry, x: np.ndarray, *weights: np.ndarray) -> np.ndarray:
+    return _by_axis(g, x, [partial(np.dot, b=of.astype(np.float64)) for of in weights])
 
 
 # By the name of the kind: functions of the geometry and the operands.
@@ -118,6 +129,7 @@ ORACLES: dict[str, Oracle] = {
     "weight_gradient": _weight_gradient,
     "product": _product,
     "window": _window,
+    "passes": _passes,
 }
 
 

@@ -54,7 +54,7 @@ def plan(
         correlations.
     kind : str
         What to compute: "convolution", "convolution3d", "correlation", "input_gradient", "weight_gradient",
-        "product" or "window".
+        "product", "window" or "passes".
     dtype : dtype_like
         Type of the operands and the output.
     strategy : str

@@ -312,6 +312,23 @@ def passes_seconds(planes: int, out: tuple[int, int], taps: tuple[int, int], ter
     return 6e-6 + planes * (oh + kh - 1) * 4e-8 * terms + planes * (oh * ow) * passes * (itemsize / 4)
 
 
+def passes_scratch(
+    extent: tuple[int, ...],
+    filters: tuple[int, ...],
+    kw: int,
+    out: tuple[int, ...],
+    padding: tuple[tuple[int, int], ...],
+    dtype: np.dtype,
+    threads: int,
+    groups: int = 1,
+) -> int:
+    """Bytes of scratch memory of `correlate_factors` for images and filters of these shapes."""
+    from fastconv.kernels.slots import scratch
+
+    ints, _ = _arguments(extent, (0,) * 4, filters, kw, out, padding, dtype, threads, groups, 0)
+    return threads * int(scratch("separable", dtype, ints))
+
+
 class Separable(PreparesFirst, PricedQuickly):
     name = "separable"
     local = True
@@ -361,15 +378,13 @@ class Separable(PreparesFirst, PricedQuickly):
         return MAX_OVER_RMS * unit * sqrt(variance)
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        from fastconv.kernels.slots import scratch
-
         g = geometry
         terms = min(g.kernel)
         filters = (g.oc, g.ic // g.g, g.kh, terms)
-        ints, _ = _arguments(g.x_shape, (0,) * 4, filters, g.kw, g.out_shape, g.padding, dtype, threads, g.g, 0)
         factors = g.oc * g.reduction // g.taps * terms * (g.kh + g.kw) * dtype.itemsize
         maps = 8 * (g.kh + g.kw + sum(map(sum, g.padding)))
-        return threads * scratch("separable", dtype, ints) + factors + maps
+        scratch = passes_scratch(g.x_shape, filters, g.kw, g.out_shape, g.padding, dtype, threads, g.g)
+        return scratch + factors + maps
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> Factors:
         return self.prepare_weight(weight)

@@ -14,7 +14,7 @@ every field is a key and an integer. ``s``, ``d`` and ``p`` (stride, dilation, p
 for one. ``i`` and ``k`` abbreviate equal extents: ``i56 k3``.
 """
 
-from fastconv.engine.geometry.along import AlongAxes, Window, WindowGeometry
+from fastconv.engine.geometry.along import AlongAxes, PassesGeometry, Window, WindowGeometry
 from fastconv.engine.geometry.axes import (
     REMEMBERED,
     Padding,
@@ -43,6 +43,7 @@ __all__ = [
     "ConvGeometry",
     "FilterGeometry",
     "Padding",
+    "PassesGeometry",
     "Phase",
     "PoolGeometry",
     "ProductGeometry",

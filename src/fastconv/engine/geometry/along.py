@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain, count, islice, product
 from math import prod
 from string import ascii_lowercase
@@ -121,13 +121,32 @@ class AlongAxes:
 
     def along(self, windows: tuple[Window, ...]) -> Self:
         """The same along some of the axes, within one type."""
-        return self if windows == self.windows and self.stored is None else replace(self, windows=windows, stored=None)
+        return type(self)(self.extent, windows)
 
     def label(self) -> str:
         """``axis w``, ``axes h, w``"""
         names = _axis_names(len(self.extent))
         listed = ", ".join(names[window.axis] for window in self.windows)
         return f"{'axis' if len(self.windows) == 1 else 'axes'} {listed}"
+
+
+@dataclass(frozen=True)
+class PassesGeometry(AlongAxes):
+    """Correlations along one axis after another; mode "constant" is one other than zero, and "zeros" is zero.
+
+    Examples
+    --------
+    >>> g = PassesGeometry.parse("iw30 ih20 kh9 kw7 mirror")
+    >>> str(g), g.windows[0]
+    ('ih20 iw30 kh9 kw7 mirror', Window(axis=0, size=9, mode='mirror', begin=4))
+    """
+
+    modes: ClassVar[tuple[str, ...]] = ("zeros", *NAMES)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if {"zeros", "constant"} <= {window.mode for window in self.windows}:
+            raise GeometryError("modes zeros and constant: expected one of them, as there is one constant for all axes")
 
 
 @dataclass(frozen=True)
@@ -186,6 +205,9 @@ class WindowGeometry(AlongAxes):
 
     def __str__(self) -> str:
         return f"{self.fold} {super().__str__()}"
+
+    def along(self, windows: tuple[Window, ...]) -> Self:
+        return type(self)(self.extent, windows, self.fold)
 
 
 def narrowed(window: Window, extent: int) -> Window:
