@@ -21,6 +21,15 @@ PLANES = (
     "n2 g8 ic8 oc8 ih20 iw9 kh3 kw3 s2 pt0 pb1 pl2 pr0",
     "n1 ic5 oc7 ih12 iw13 kh1 kw1 s1 p0",
 )
+POOLS = (
+    "n2 c3 ih19 iw21 k3 s2 p1",
+    "n1 c2 ih20 iw15 kh5 kw3 sh5 sw3",
+    "n2 c4 ih40 iw9 kh7 kw6 s1 p3 ceil",
+    "n1 c3 iw200 kw40 sw30 pl5 pr5",
+    "n2 c3 i14 k14 s14",
+    "n1 c2 id6 ih9 iw8 k2 s2 p1",
+    "n2 c3 ih13 iw18 o5 adaptive",
+)
 VOLUMES = ("n2 ic2 oc3 id6 ih9 iw8 kd3 kh3 kw3 s1 p1", "n1 g2 ic4 oc2 id7 ih8 iw9 kd2 kh3 kw1 sd1 sh2 sw1 p1")
 
 FILTERS = (
@@ -54,6 +63,9 @@ DESCRIPTORS = {
         "ih12 iw9 kh3 kw40 mirror",
         "ia2 ib3 ic4 id5 ka2 kd1 nearest",
     ),
+    "max_pool": (*POOLS, "n1 c2 i15 k4 s2 d2 p2", "n2 c3 iw30 ow7 adaptive", "n2 c3 ih11 iw20 o4 k3 drawn"),
+    "max_pool_indices": (*POOLS, "n2 c3 ih11 iw20 o4 k3 drawn"),
+    "avg_pool": POOLS,
 }
 
 CASES = [pytest.param(kind, text, id=f"{kind} {text}") for kind, texts in DESCRIPTORS.items() for text in texts]
@@ -67,8 +79,9 @@ def largest_error(name, geometry, operands, error):
     and small filters make it larger than the deviation of all outputs. An expected error is ten root mean squares of
     what an output errs by, so none is larger. The oracle is a plain sum in float64, whose own errors are added.
     """
-    ones = (np.ones(operand.shape) for operand in operands)
-    squares = (np.square(np.abs(operand).astype(float)) for operand in operands)
+    of_values = [operand.dtype == operands[0].dtype for operand in operands]  # others say where windows start
+    ones = (np.ones(x.shape) if value else x for x, value in zip(operands, of_values, strict=True))
+    squares = (np.square(np.abs(x).astype(float)) if value else x for x, value in zip(operands, of_values, strict=True))
     products, variance = (float(ORACLES[name](geometry, *values).max()) for values in (ones, squares))
     oracle = running_error(round(products), np.dtype(np.float64)) if operands[0].dtype.kind in "fc" else 0.0
     return (error + oracle) * math.sqrt(variance)

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 import fastconv
 from fastconv import GeometryError, avg_pool2d, max_pool2d
-from fastconv.engine import pooling as planar
+from fastconv.engine import pooling
 from fastconv.engine.geometry import PoolGeometry
+from fastconv.engine.pooling import base, direct
 from fastconv.kernels.jit.pools.planes import PIECE
 
 NAN, INF = float("nan"), float("inf")
@@ -757,11 +758,11 @@ def test_an_image_pools_alike_in_any_batch(window):
 @pytest.fixture
 def small_cuts(monkeypatch):
     """Strips for one row, tiles of few rows; calls that were cut otherwise are forgotten, before and after."""
-    monkeypatch.setattr(planar, "_STRIP_BYTES", 1)
-    monkeypatch.setattr(planar, "_GRAIN_VALUES", 32)
-    planar._plan.cache_clear()
+    monkeypatch.setattr(direct, "_STRIP_BYTES", 1)
+    monkeypatch.setattr(base, "GRAIN_VALUES", 32)
+    pooling._regular.cache_clear()
     yield
-    planar._plan.cache_clear()
+    pooling._regular.cache_clear()
 
 
 @pytest.mark.usefixtures("small_cuts")

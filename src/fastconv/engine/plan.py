@@ -151,11 +151,13 @@ class Composite(SumsDirectly):
 class Kind:
     """A kind of problem: its solvers, in order, and how to make and compute problems of it."""
 
-    name: ClassVar[str]
+    name: str
     """As `fastconv.plan` calls it."""
-    title: ClassVar[str]
+    title: str
     """As reports call it."""
     solvers: Sequence[Solver]
+    by_price: ClassVar[bool] = True
+    """Whether estimates choose the cheapest solver; otherwise the first one that is not `declined`."""
     limits_workspace: ClassVar[bool] = True
     """Whether a solver is refused for its scratch memory; not where there is no other way."""
 
@@ -180,6 +182,10 @@ class Kind:
     def alternatives(self, plan: Plan) -> tuple[Part, ...]:
         """What a call runs instead if its values allow it, which no plan knows; reports list it after the parts."""
         return ()
+
+    def declined(self, solver: Solver, geometry: Any, dtype: np.dtype) -> str | None:
+        """Why a problem that `solver` could compute is left to those after it, unless solvers are chosen by price."""
+        return None
 
     def one_image(self, geometry: Any) -> Any:
         """The problem for one image, by which solvers are priced: any batch then gets the bits of its images."""
@@ -322,10 +328,12 @@ class Plan:
         accuracy = "componentwise" if self.componentwise else f"expected error at most {self.bound:.1e} σ"
         word = "estimated" if self.mode == "estimate" else "measured"
         limit = f", workspace at most {format_bytes(self.max_workspace)}" if self.kind.limits_workspace else ""
+        in_order = not self.kind.by_price and self.mode == "estimate" and self.request == "auto"
+        first = ", the first that is not left out," if in_order else ""
         width = max(12, *(len(c.name) for c in self.candidates))
         lines = [
             f"Plan for {self.kind.describe(self.geometry)}, {self.dtype}{', weight prepared' if self.prepared else ''}",
-            f"  {self._solvers()} on {_threads(self.threads)}, accuracy: {accuracy}{limit}",
+            f"  {self._solvers()}{first} on {_threads(self.threads)}, accuracy: {accuracy}{limit}",
             f"  {'strategy':<{width}}{word:>9}  {'workspace':>9}  {'error/σ':>7}  {'accuracy':<13}  {'NaN':<7}",
         ]
         for c in self.candidates:

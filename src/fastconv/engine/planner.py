@@ -1,4 +1,7 @@
-"""Choosing a solver: the cheapest that can compute the problem within the tolerance and the workspace."""
+"""Choosing a solver: the cheapest that can compute the problem within the tolerance and the workspace.
+
+Kinds of problems whose solvers are not chosen by price have them in order of preference instead.
+"""
 
 from __future__ import annotations
 
@@ -128,17 +131,20 @@ class _Problem:
         A new extent should cost little: only solvers that qualify are priced, and only the cheapest of those are asked
         for their workspace, which requires their tiling. The report asks for the rest.
         """
-        image_geometry = self.kind.one_image(self.geometry)
-        image = self if image_geometry is self.geometry else replace(self, geometry=image_geometry)
-        solvers = [s for s in self.kind.solvers if self._qualifies(s)]
+        measured = None
         if self.mode == "measure":
+            image = self._of_one_image()
             images = 1 if image is self else self.geometry.n
-            measured = {name: taken * images for name, taken in image._measured(filter(self._fits, solvers)).items()}
-            able = [s for s in solvers if s.name in measured]
+            taken = image._measured(s for s in self.kind.solvers if self._qualifies(s) and self._fits(s))
+            measured = {name: seconds * images for name, seconds in taken.items()}
+            able = [s for s in self.kind.solvers if s.name in measured]
             chosen = min(able, key=lambda s: measured[s.name], default=None)
+        elif self.kind.by_price:
+            solvers = [s for s in self.kind.solvers if self._qualifies(s)]
+            chosen = next(filter(self._fits, self._of_one_image()._by_price(solvers)), None)
         else:
-            measured = None
-            chosen = next(filter(self._fits, image._by_price(solvers)), None)
+            wanted = (s for s in self.kind.solvers if self._declined(s) is None and self._qualifies(s))
+            chosen = next(filter(self._fits, wanted), None)
         if chosen is None:
             raise self._error(self._candidates(measured))
         seconds = self._price(chosen) if measured is None else measured[chosen.name]
@@ -160,6 +166,11 @@ class _Problem:
             seconds=seconds,
             list_candidates=candidates,
         )
+
+    def _of_one_image(self) -> _Problem:
+        """The problem for one image, by which solvers are priced and measured."""
+        geometry = self.kind.one_image(self.geometry)
+        return self if geometry is self.geometry else replace(self, geometry=geometry)
 
     def _part(
         self,
@@ -243,6 +254,12 @@ class _Problem:
             componentwise or limit is None or solver.error(self.geometry, self.dtype) <= limit
         )
 
+    def _declined(self, solver: Solver) -> str | None:
+        """Why `solver` leaves the problem to those after it; a caller who names one, or measures, wants to know."""
+        if self.strategy != "auto" or self.mode == "measure":
+            return None
+        return self.kind.declined(solver, self.geometry, self.dtype)
+
     def _by_price(self, solvers: list[Solver]) -> Iterator[Solver]:
         """Solvers, cheapest first, the earlier first among equals; none is priced if its lower bound excludes it."""
         if len(solvers) == 1:
@@ -281,6 +298,8 @@ class _Problem:
                     found = self._with_parts(found, self._parts(s))
                 else:
                     found = Candidate(s.name, str(self.part_errors[-1]))
+            if found.refusal is None:
+                found = replace(found, refusal=self._declined(s))
             if measured is not None:
                 found = replace(found, seconds=measured.get(s.name))
             listed.append(found)

@@ -26,7 +26,7 @@ from fastconv.engine.plan import Candidate, Kind, Plan
 from fastconv.engine.timing import Contender, interleave
 from fastconv.errors import GeometryError, UnsupportedError
 from fastconv.lab.comparison import Comparison, Measurement
-from fastconv.lab.kinds import check_size, checked_dtype, checked_kind, parsed
+from fastconv.lab.kinds import check_size, checked_dtype, checked_kind, naming_kinds, parsed
 from fastconv.lab.oracles import ORACLES, deviation, max_error
 from fastconv.lab.yardstick import SCIPY, Yardstick
 from fastconv.nn.operands import conv_operands
@@ -34,6 +34,7 @@ from fastconv.nn.operands import conv_operands
 Progress = Callable[[int, int, str], None]
 
 
+@naming_kinds
 def compare(
     problem: str | object,
     kind: str = "convolution",
@@ -54,8 +55,7 @@ def compare(
         A descriptor, such as ``"n1 ic64 oc64 ih56 iw56 kh3 kw3 s1 p1"``, or the `geometry` of a plan (see `plan`); the
         batch may not be empty.
     kind : str
-        What to compute: "convolution", "convolution3d", "correlation", "input_gradient", "weight_gradient",
-        "product", "window" or "passes".
+        What to compute, one of {kinds}.
     dtype : dtype_like
         Type of the operands and the output.
     strategies : sequence of str, optional

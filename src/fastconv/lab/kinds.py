@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Callable
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,7 @@ from fastconv.engine.geometry.axes import Axes
 from fastconv.engine.gradients import INPUT_GRADIENT, WEIGHT_GRADIENT
 from fastconv.engine.passes import PASSES
 from fastconv.engine.plan import Kind, format_bytes
+from fastconv.engine.pooling import KINDS as POOLS
 from fastconv.engine.products import PRODUCT
 from fastconv.engine.windows import WINDOW
 from fastconv.errors import GeometryError
@@ -31,11 +34,23 @@ KINDS: dict[str, Kind] = {
         PRODUCT,
         WINDOW,
         PASSES,
+        *POOLS,
     )
 }
 
 # Limit on the arrays of a problem with random data, the float64 reference included.
 MOST_BYTES = 4 << 30
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def naming_kinds(function: _Function) -> _Function:
+    """Decorator: name every kind in the docstring of `function`, in place of ``{kinds}``."""
+    names = ", ".join(f'"{name}"' for name in KINDS)
+    if function.__doc__ is not None:  # as it is under -OO
+        function.__doc__ = function.__doc__.replace("{kinds}", textwrap.fill(names, 110).replace("\n", f"\n{8 * ' '}"))
+    return function
 
 
 def checked_kind(name: str) -> Kind:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import product
 from types import EllipsisType
@@ -18,7 +18,9 @@ from fastconv.engine.geometry import (
     ConvGeometry,
     FilterGeometry,
     PassesGeometry,
+    PoolGeometry,
     ProductGeometry,
+    UnevenGeometry,
     WindowGeometry,
 )
 from fastconv.engine.geometry.axes import Axes
@@ -120,6 +122,60 @@ def _passes(g: PassesGeometry, x: np.ndarray, *weights: np.ndarray) -> np.ndarra
     return _by_axis(g, x, [partial(np.dot, b=of.astype(np.float64)) for of in weights])
 
 
+_Windows = Sequence[Sequence[int]]
+
+
+def _pool_windows(g: PoolGeometry | UnevenGeometry) -> list[_Windows]:
+    """For each axis, the taps of each window, also those outside the image."""
+    if isinstance(g, UnevenGeometry):
+        divided = zip(g.extent, g.out_extent, strict=True)
+        return [[range(w * i // o, -(-(w + 1) * i // o)) for w in range(o)] for i, o in divided]
+    axes = zip(g.out_extent, g.kernel, g.stride, g.dilation, g.padding, strict=True)
+    return [[range(w * s - p, w * s - p + k * d, d) for w in range(o)] for o, k, s, d, (p, _) in axes]
+
+
+def _folded(fold: np.ufunc, none: float, x: np.ndarray, windows: Sequence[_Windows]) -> np.ndarray:
+    """Fold the last axes of `x` one after another, over the taps inside; `none` is the fold of a window without any."""
+    for axis, of_axis in enumerate(windows, x.ndim - len(windows)):
+        inside = (np.array([t for t in taps if 0 <= t < x.shape[axis]], np.intp) for taps in of_axis)
+        x = np.stack([fold.reduce(x.take(taps, axis), axis, initial=none) for taps in inside], axis)
+    return x
+
+
+def _extreme(fold: np.ufunc, none: Callable[[np.dtype], float]) -> Oracle:
+    """Pooling that takes one of the values of a window, which may start at random."""
+
+    def extreme(g: PoolGeometry | UnevenGeometry, x: np.ndarray, *starts: np.ndarray) -> np.ndarray:
+        wide, empty = x.astype(np.float64), none(x.dtype)
+        if not starts:
+            return _folded(fold, empty, wide, _pool_windows(g))
+        planes = wide.reshape(-1, *g.extent)
+        drawn = [
+            [[range(s, s + k) for s in of_axis[plane].tolist()] for of_axis, k in zip(starts, g.kernel, strict=True)]
+            for plane in range(len(planes))
+        ]
+        results = [_folded(fold, empty, *case) for case in zip(planes, drawn, strict=True)]
+        return np.stack(results).reshape(g.out_shape)
+
+    return extreme
+
+
+def _lowest(dtype: np.dtype) -> float:
+    return -np.inf if dtype.kind == "f" else float(np.iinfo(dtype).min)
+
+
+def _mean(g: PoolGeometry | UnevenGeometry, x: np.ndarray) -> np.ndarray:
+    windows = _pool_windows(g)
+    counted = [
+        [sum(-begin <= t < i + end for t in taps) for taps in of_axis]
+        for of_axis, i, (begin, end) in zip(windows, g.extent, g.padding, strict=True)
+    ]
+    sums = _folded(np.add, 0, x.astype(np.float64), windows)
+    for axis, counts in enumerate(counted, sums.ndim - len(counted)):
+        sums /= np.expand_dims(counts, [*range(axis), *range(axis + 1, sums.ndim)])
+    return sums
+
+
 # By the name of the kind: functions of the geometry and the operands.
 ORACLES: dict[str, Oracle] = {
     "convolution": _convolution,
@@ -130,6 +186,9 @@ ORACLES: dict[str, Oracle] = {
     "product": _product,
     "window": _window,
     "passes": _passes,
+    "max_pool": _extreme(np.maximum, _lowest),
+    "max_pool_indices": _extreme(np.maximum, _lowest),
+    "avg_pool": _mean,
 }
 
 

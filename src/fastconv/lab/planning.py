@@ -14,7 +14,7 @@ from fastconv.engine.geometry import ConvGeometry, Padding, checked_shape
 from fastconv.engine.launch import available_threads
 from fastconv.engine.plan import Plan
 from fastconv.errors import GeometryError
-from fastconv.lab.kinds import check_size, checked_dtype, checked_kind, parsed
+from fastconv.lab.kinds import check_size, checked_dtype, checked_kind, naming_kinds, parsed
 
 
 def strategies(kind: str = "convolution") -> tuple[str, ...]:
@@ -34,6 +34,7 @@ def strategies(kind: str = "convolution") -> tuple[str, ...]:
     return checked_kind(kind).strategies()
 
 
+@naming_kinds
 def plan(
     problem: str | object,
     kind: str = "convolution",
@@ -53,8 +54,7 @@ def plan(
         A descriptor, such as ``"n1 ic64 oc64 ih56 iw56 kh3 kw3 s1 p1"``, or the `geometry` of a plan. See the notes for
         correlations.
     kind : str
-        What to compute: "convolution", "convolution3d", "correlation", "input_gradient", "weight_gradient",
-        "product", "window" or "passes".
+        What to compute, one of {kinds}.
     dtype : dtype_like
         Type of the operands and the output.
     strategy : str

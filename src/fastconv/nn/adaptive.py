@@ -10,7 +10,9 @@ import numpy.typing as npt
 
 from fastconv.engine.arrays import as_array, common_float, named_input, ordered_dtype
 from fastconv.engine.geometry import adaptive_extents, fractional_extents
-from fastconv.engine.pooling import Pooled, pool, pool_uneven
+from fastconv.engine.pooling import AVG_POOL, MAX_POOL, MAX_POOL_INDICES, pool_uneven
+from fastconv.engine.pooling.base import Pooled
+from fastconv.engine.pooling.kinds import Pool
 from fastconv.engine.replay import repeated
 from fastconv.errors import GeometryError
 
@@ -360,26 +362,23 @@ def fractional_max_pool2d(
     starts = [
         _drawn_starts(samples[..., 1 - axis], x.shape[axis - 2], kernel[axis], out_extent[axis]) for axis in (0, 1)
     ]
-    return pool_uneven(x, dtype, "indices" if return_indices else "max", "drawn", kernel, out_extent, starts)
+    kind = MAX_POOL_INDICES if return_indices else MAX_POOL
+    return pool_uneven(x, dtype, kind, "drawn", kernel, out_extent, starts)
 
 
 def _adaptive_max_pool(ndim: int, x: npt.ArrayLike, output_size: Any, return_indices: bool) -> Pooled:
     x = as_array("x", x)
-    return _adaptive_pool(ndim, x, ordered_dtype("x", x), "indices" if return_indices else "max", output_size)
+    return _adaptive_pool(ndim, x, ordered_dtype("x", x), MAX_POOL_INDICES if return_indices else MAX_POOL, output_size)
 
 
 def _adaptive_avg_pool(ndim: int, x: npt.ArrayLike, output_size: Any) -> np.ndarray:
     x = as_array("x", x)
-    return _adaptive_pool(ndim, x, common_float(x=x), "mean", output_size)
+    return _adaptive_pool(ndim, x, common_float(x=x), AVG_POOL, output_size)
 
 
-def _adaptive_pool(ndim: int, x: np.ndarray, dtype: np.dtype, kind: str, output_size: Any) -> Pooled:
-    """Pool over windows that partition the image; they are all alike where the output's extents divide the image's."""
-    extent, out_extent = adaptive_extents(x.shape, output_size, ndim)
-    if any(i % o for i, o in zip(extent, out_extent, strict=True)):
-        return pool_uneven(x, dtype, kind, "adaptive", (1,) * ndim, out_extent)
-    kernel = tuple(i // o for i, o in zip(extent, out_extent, strict=True))
-    return pool(x, dtype, kind, ndim, (kernel, None, 0, 1, False))
+def _adaptive_pool(ndim: int, x: np.ndarray, dtype: np.dtype, kind: Pool, output_size: Any) -> Pooled:
+    _, out_extent = adaptive_extents(x.shape, output_size, ndim)
+    return pool_uneven(x, dtype, kind, "adaptive", (), out_extent)
 
 
 def _drawn_starts(samples: np.ndarray, extent: int, kernel: int, outputs: int) -> np.ndarray:

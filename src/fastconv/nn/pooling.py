@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import isfinite, prod
 from numbers import Real
 from operator import index
@@ -11,10 +11,10 @@ from typing import Any, Literal, overload
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.engine import pooling as planar
 from fastconv.engine.arrays import as_array, common_float, named_input, ordered_dtype, pieces
 from fastconv.engine.geometry import PoolGeometry
-from fastconv.engine.pooling import Pooled, volumes
+from fastconv.engine.pooling import AVG_POOL, MAX_POOL, MAX_POOL_INDICES, pool
+from fastconv.engine.pooling.base import Pooled, Scaling
 from fastconv.engine.replay import repeated
 from fastconv.errors import GeometryError
 
@@ -438,7 +438,7 @@ def lp_pool2d(
 
 def _max_pool(ndim: int, x: npt.ArrayLike, return_indices: bool, window: tuple[Any, ...]) -> Pooled:
     x = as_array("x", x)
-    return _pool_of(ndim)(x, ordered_dtype("x", x), "indices" if return_indices else "max", ndim, window)
+    return pool(x, ordered_dtype("x", x), MAX_POOL_INDICES if return_indices else MAX_POOL, ndim, window)
 
 
 def _avg_pool(
@@ -446,12 +446,7 @@ def _avg_pool(
 ) -> np.ndarray:
     x = as_array("x", x)
     divisor = 0 if divisor_override is None else _checked_divisor(divisor_override)
-    include = bool(count_include_pad)
-    return _pool_of(ndim)(x, common_float(x=x), "mean", ndim, window, count_include_pad=include, divisor=divisor)
-
-
-def _pool_of(ndim: int) -> Callable[..., Any]:
-    return volumes.pool if ndim == 3 else planar.pool
+    return pool(x, common_float(x=x), AVG_POOL, ndim, window, Scaling(bool(count_include_pad), divisor))
 
 
 def _checked_divisor(divisor: Any) -> int:

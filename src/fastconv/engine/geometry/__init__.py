@@ -29,8 +29,10 @@ from fastconv.engine.geometry.convolution import ConvGeometry, Phase
 from fastconv.engine.geometry.filters import BOUNDARIES, FilterGeometry
 from fastconv.engine.geometry.pooling import (
     PoolGeometry,
+    UnevenGeometry,
     adaptive_counts,
     adaptive_extents,
+    adaptive_geometry,
     fractional_extents,
     unpooled_extents,
 )
@@ -47,10 +49,12 @@ __all__ = [
     "Phase",
     "PoolGeometry",
     "ProductGeometry",
+    "UnevenGeometry",
     "Window",
     "WindowGeometry",
     "adaptive_counts",
     "adaptive_extents",
+    "adaptive_geometry",
     "checked_bytes",
     "checked_shape",
     "exact",

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
-from math import prod
+from math import gcd, prod
 from operator import index
 from typing import Any, Self
 
-from fastconv.engine.geometry.axes import MAX_ELEMENTS, Axes, integers, output_extent, times
+from fastconv.engine.geometry.axes import AXES, MAX_ELEMENTS, Axes, integers, output_extent, times
 from fastconv.engine.geometry.convolution import ConvGeometry
 from fastconv.engine.geometry.descriptors import Fields, format_axes, format_each, format_padding
 from fastconv.errors import GeometryError
@@ -23,8 +23,28 @@ def pool_strides(stride: Any, kernel: tuple[int, ...]) -> tuple[int, ...]:
     return integers("stride", stride, len(kernel), 1)
 
 
+class _Images(Axes):
+    """Accessors of a batch of multi-channel images, and of what is pooled from them."""
+
+    n: int
+    c: int
+
+    @property
+    def batch_and_channels(self) -> tuple[int, int]:
+        """The leading extents of the output."""
+        return self.n, self.c
+
+    @cached_property
+    def x_shape(self) -> tuple[int, ...]:
+        return (self.n, self.c, *self.extent)
+
+    @cached_property
+    def out_shape(self) -> tuple[int, ...]:
+        return (self.n, self.c, *self.out_extent)
+
+
 @dataclass(frozen=True)
-class PoolGeometry(Axes):
+class PoolGeometry(_Images):
     """One pooling problem of 1, 2 or 3 spatial axes; padding is equal on both sides of an axis.
 
     With `ceil_mode` the output extent is rounded up, except that a window never starts past the input
@@ -137,6 +157,56 @@ class PoolGeometry(Axes):
             ceil_mode=self.ceil_mode,
         )
 
+    def as_row(self) -> PoolGeometry:
+        """A plane that is its own only window as a row, which it is in memory if its rows follow one another."""
+        if self.ndim != 2 or self.kernel != self.extent or self.positions != 1 or self.has_gaps:
+            return self
+        return PoolGeometry(
+            n=self.n,
+            c=self.c,
+            extent=(self.ih * self.iw,),
+            kernel=(self.ih * self.iw,),
+            stride=(self.ih * self.iw,),
+            dilation=(1,),
+            padding=((0, 0),),
+        )
+
+    @cached_property
+    def passes(self) -> tuple[PoolGeometry, PoolGeometry]:
+        """A volume as two problems of planes: within its maps, and along the depth, between values of pooled maps."""
+        maps = PoolGeometry(
+            n=self.n,
+            c=self.c * self.extent[0],
+            extent=self.extent[1:],
+            kernel=self.kernel[1:],
+            stride=self.stride[1:],
+            dilation=self.dilation[1:],
+            padding=self.padding[1:],
+            ceil_mode=self.ceil_mode,
+        )
+        columns = PoolGeometry(
+            n=self.n,
+            c=self.c,
+            extent=(self.extent[0], prod(self.out_extent[1:])),
+            kernel=(self.kernel[0], 1),
+            stride=(self.stride[0], 1),
+            dilation=(self.dilation[0], 1),
+            padding=(self.padding[0], (0, 0)),
+            ceil_mode=self.ceil_mode,
+        )
+        return maps, columns
+
+    @cached_property
+    def has_gaps(self) -> bool:
+        """Whether windows are dilated or the input is padded."""
+        return max(self.dilation) > 1 or any(begin for begin, _ in self.padding)
+
+    @cached_property
+    def is_partition(self) -> bool:
+        """Whether the windows divide the input, without gaps or overlaps, as adaptive windows of equal extent do."""
+        parts = zip(self.extent, self.kernel, self.out_extent, strict=True)
+        return self.kernel == self.stride and not self.has_gaps and all(i == k * o for i, k, o in parts)
+
     def as_sum(self) -> ConvGeometry:
         """The depthwise convolution with windows of ones; its padding may be negative, which only an adjoint allows."""
         ends = (
@@ -178,18 +248,85 @@ class PoolGeometry(Axes):
         axes = zip(self.extent, self.out_extent, self.kernel, self.stride, self.padding, strict=True)
         return tuple(of_axis(*axis) for axis in axes)
 
+
+@dataclass(frozen=True)
+class UnevenGeometry(_Images):
+    """Pooling of signals or planes to a given extent, over windows that differ.
+
+    "adaptive" windows divide the input as evenly as possible. "drawn" ones have the extents `kernel`, and start at
+    random.
+
+    Examples
+    --------
+    >>> UnevenGeometry.parse("n1 c64 i7 o3 adaptive").out_shape
+    (1, 64, 3, 3)
+    """
+
+    n: int
+    c: int
+    extent: tuple[int, ...]
+    out_extent: tuple[int, ...]
+    windows: str
+    kernel: tuple[int, ...] = ()
+    """The extents of drawn windows, and of the largest adaptive one."""
+    stride: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    dilation: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    padding: tuple[tuple[int, int], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.n < 0:
+            raise GeometryError(f"n={self.n}: expected a batch of at least 0")
+        ones = (1,) * len(self.extent)
+        derived: dict[str, Any] = {"stride": ones, "dilation": ones, "padding": tuple((0, 0) for _ in ones)}
+        if self.windows == "adaptive":
+            # A window that neither begins nor ends where a value does reaches into one more value.
+            axes = ((i, o, i % o // gcd(i, o)) for i, o in zip(self.extent, self.out_extent, strict=True))
+            derived["kernel"] = tuple(-(-i // o) + (rest > 1) for i, o, rest in axes)
+        self.__dict__.update(derived)
+        self._complete(self.out_extent, (self.x_shape,))
+
+    @classmethod
+    def parse(cls, descriptor: str) -> Self:
+        """Read a descriptor; the inverse of `str`."""
+        fields = Fields(descriptor)
+        axes = AXES[1:] if {"i", "ih"} & fields.fields.keys() else AXES[2:]
+        windows = next((word for word in ("adaptive", "drawn") if fields.take_word(word)), None)
+        if windows is None:
+            fields.fail("the windows are missing: expected 'adaptive' or 'drawn'")
+        n, c = fields.take("n", 1), fields.take("c")
+        shape, sizes = (n, c, *fields.take_axes("i", axes)), fields.take_axes("o", axes)
+        kernel: tuple[int, ...] = ()
+        if windows == "drawn":
+            kernel, _ = fractional_extents(shape, fields.take_axes("k", axes), sizes, None)
+        else:
+            adaptive_extents(shape, sizes, len(axes))
+        return fields.build(cls, n=n, c=c, extent=shape[2:], out_extent=sizes, windows=windows, kernel=kernel)
+
+    def __str__(self) -> str:
+        kernel = format_each("k", self.kernel) if self.windows == "drawn" else []
+        extents = format_each("i", self.extent) + format_each("o", self.out_extent)
+        return " ".join([f"n{self.n}", f"c{self.c}", *extents, *kernel, self.windows])
+
     @property
-    def batch_and_channels(self) -> tuple[int, int]:
-        """The leading extents of the output."""
-        return self.n, self.c
+    def starts_shapes(self) -> tuple[tuple[int, int], ...]:
+        """The shapes of the random starts of windows, one array per axis; adaptive windows need none."""
+        return tuple((self.n * self.c, o) for o in self.out_extent) if self.windows == "drawn" else ()
 
-    @cached_property
-    def x_shape(self) -> tuple[int, ...]:
-        return (self.n, self.c, *self.extent)
 
-    @cached_property
-    def out_shape(self) -> tuple[int, ...]:
-        return (self.n, self.c, *self.out_extent)
+def adaptive_geometry(
+    n: int, c: int, extent: tuple[int, ...], out_extent: tuple[int, ...]
+) -> PoolGeometry | UnevenGeometry:
+    """Adaptive pooling, which is ordinary pooling if its windows are of equal extents.
+
+    Examples
+    --------
+    >>> print(adaptive_geometry(1, 8, (12, 12), (4, 6)))
+    n1 c8 ih12 iw12 kh3 kw2 sh3 sw2 p0
+    """
+    if any(i % o for i, o in zip(extent, out_extent, strict=True)):
+        return UnevenGeometry(n, c, extent, out_extent, "adaptive")
+    kernel = tuple(i // o for i, o in zip(extent, out_extent, strict=True))
+    return PoolGeometry(n, c, extent, kernel, kernel, (1,) * len(extent), ((0, 0),) * len(extent))
 
 
 def _checked_pool_input(x_shape: Sequence[int], ndim: int) -> None:

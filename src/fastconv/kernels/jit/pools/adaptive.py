@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fastconv.kernels.jit.pools.planes import PIECE, STRETCH
-from fastconv.kernels.jit.pools.shared import adaptive, planes_and_tiles, rows_of
+from fastconv.kernels.jit.pools.shared import ACROSS, DOWN, OUT, SCRATCH, X, adaptive, planes_and_tiles, rows_of
 from fastconv.kernels.jit.stopping import stops
 from fastconv.kernels.jit.vector import as_float64
 
@@ -25,12 +25,12 @@ from fastconv.kernels.jit.vector import as_float64
 def adaptive_kernel(dtype: np.dtype) -> Callable[..., None]:
     """The tile kernel of means of adaptive windows.
 
-    ``arrays``: x, out (C-contiguous), scratch memory for `PIECE` values of double precision, and the numbers of rows
-    and of columns by which means are divided. ``ints``: `Planes`, `Tiles`.
+    ``arrays``: as in shared.py, with scratch memory for `PIECE` values of double precision. ``ints``: `Planes` and
+    `Tiles`.
     """
 
     def loop(arrays, ints, scalars, begin, end, worker):
-        x, out, line = arrays[0], arrays[1], as_float64(arrays[2])
+        x, out, line = arrays[X], arrays[OUT], as_float64(arrays[SCRATCH])
         p, tiles = planes_and_tiles(ints)
         asked = 0  # values since the last check whether to stop
         zero = worker * PIECE
@@ -64,6 +64,6 @@ def adaptive_kernel(dtype: np.dtype) -> Callable[..., None]:
                         for j in range(zero + t - first, zero + ends - first):
                             value += line[j]
                         t = ends
-                    out[(plane * p.oh + r) * p.ow + q] = value / (arrays[3][r] * arrays[4][q])
+                    out[(plane * p.oh + r) * p.ow + q] = value / (arrays[DOWN][r] * arrays[ACROSS][q])
 
     return loop

@@ -16,6 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastconv.kernels.jit.pools.folds import FOLDS, Fold
 from fastconv.kernels.jit.vector import Emitter
 
 INT64 = ir.IntType(64)
@@ -31,7 +32,7 @@ class _Block:
         self,
         builder: ir.IRBuilder,
         scalar: types.Number,
-        mean: int,
+        fold: Fold,
         KH: int,
         KW: int,
         STEP: int,
@@ -40,13 +41,9 @@ class _Block:
         DOWN: int,
     ) -> None:
         self.builder, self.KH, self.KW, self.STEP = builder, KH, KW, STEP
-        self.rows, self.SH, self.DOWN, self.mean = rows, SH, DOWN, mean
+        self.rows, self.SH, self.DOWN, self.averages = rows, SH, DOWN, fold.averages
         self.vector = Emitter(builder, scalar)
-        # Of equal values (zeros of either sign) the first stays.
-        self.fold = (lambda best, value: self.vector.add(best, value)) if mean else self._larger
-
-    def _larger(self, best: ir.Value, value: ir.Value) -> ir.Value:
-        return self.vector.maximum(value, best)
+        self.fold = functools.partial(fold.emit, self.vector)
 
     def moved(self, pointer: ir.Value, steps: int | ir.Value, step: ir.Value) -> ir.Value:
         steps = INT64(steps) if isinstance(steps, int) else steps
@@ -123,7 +120,7 @@ class _Block:
             folds = [self.folded(self.picked(row)) for row in columns]
         elif self.DOWN:
             folds = [self.folded(self.picked(self.folded_at_run_time(kh, seen)))]
-        elif self.mean and not self.KW:
+        elif self.averages and not self.KW:
             folds = [self.summed_at_run_time(kh, row)]
         elif not self.KH:
             folds = self.folded_at_run_time(kh, lambda line: [row(line)])
@@ -150,11 +147,12 @@ def fold_block(typingctx, spec, x, at, line_step, tap_step, kh, kw, out, to, out
 
     def codegen(context, builder, signature, arguments):
         (_, x, at, line_step, tap_step, kh, kw, out, to, out_step, heights, row, widths, column) = arguments
-        mean, times, *shape = map(int, spec.literal_value.split())
-        block = _Block(builder, signature.args[1].dtype, mean, *shape)
+        name, *numbers = spec.literal_value.split()
+        times, *shape = map(int, numbers)
+        block = _Block(builder, signature.args[1].dtype, FOLDS[name], *shape)
         vector = block.vector
         folds = block.compute(builder.gep(x, [at]), line_step, tap_step, kh, kw)
-        if mean:
+        if block.averages:
             scale = vector.mul if times else builder.fdiv
             across = vector.load(builder.gep(widths, [column]))
             for r, fold in enumerate(folds):

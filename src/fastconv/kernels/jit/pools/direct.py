@@ -15,7 +15,19 @@ from collections.abc import Callable
 import numpy as np
 
 from fastconv.kernels.jit.pools.blocks import fold_block
-from fastconv.kernels.jit.pools.shared import BESIDE, gatherer, inside, neutral_value, planes_and_tiles, rows_of
+from fastconv.kernels.jit.pools.folds import FOLDS
+from fastconv.kernels.jit.pools.shared import (
+    ACROSS,
+    BESIDE,
+    DOWN,
+    OUT,
+    SCRATCH,
+    X,
+    gatherer,
+    inside,
+    planes_and_tiles,
+    rows_of,
+)
 from fastconv.kernels.jit.stopping import stops
 from fastconv.kernels.jit.target import lanes
 from fastconv.kernels.jit.vector import broadcast, store
@@ -24,28 +36,25 @@ from fastconv.kernels.jit.vector import broadcast, store
 TAPS = 1 << 14
 
 
-def direct_kernel(
-    dtype: np.dtype, mean: bool, times: bool, KH: int, KW: int, STEP: int, SH: int
-) -> Callable[..., None]:
+def direct_kernel(dtype: np.dtype, fold: str, times: bool, KH: int, KW: int, STEP: int, SH: int) -> Callable[..., None]:
     """The tile kernel that folds tap by tap.
 
-    `KH` and `KW` come from `unrolled`. `STEP` is 2 if windows use every second column of a line, else 1. `SH` is the
-    stride of rows if windows skip no line, or 0.
+    `KH` and `KW` are the extents of the window, or 0 if they are read at run time. `STEP` is 2 if windows use every
+    second column of a line, else 1. `SH` is the stride of rows if windows skip no line, or 0.
 
-    ``arrays``: x, out (C-contiguous), scratch of the workers; for means one number per row and one per column, by whose
-    product sums are divided, or with `times` multiplied (LANES more can be read). ``ints``: `Planes`, `Tiles`, and
-    then: rows of a strip; the first and the last column for which x is read in place; whether strips hold neighbouring
-    columns.
+    ``arrays``: as in shared.py; with `times` sums are multiplied and not divided, and LANES numbers more can be read
+    across. ``ints``: `Planes`, `Tiles`, and then: rows of a strip; the first and the last column for which x is read in
+    place; whether strips hold neighbouring columns.
     """
-    neutral, LANES = neutral_value(dtype, mean), lanes(dtype)
-    MEAN = f"{int(mean)} {int(times)}"
-    DOWN = int(mean and STEP == 2 and SH == KH > 0)
-    ROWS = 1 if not SH else 4 if SH == 1 or DOWN else 2
-    SPEC, SINGLE = f"{MEAN} {KH} {KW} {STEP} {ROWS} {SH} {DOWN}", f"{MEAN} 0 {KW} {STEP} 1 0 {DOWN}"
+    neutral, LANES = FOLDS[fold].neutral(dtype), lanes(dtype)
+    FOLD = f"{fold} {int(times)}"
+    COLUMNS = int(FOLDS[fold].averages and STEP == 2 and SH == KH > 0)
+    ROWS = 1 if not SH else 4 if SH == 1 or COLUMNS else 2
+    SPEC, SINGLE = f"{FOLD} {KH} {KW} {STEP} {ROWS} {SH} {COLUMNS}", f"{FOLD} 0 {KW} {STEP} 1 0 {COLUMNS}"
     gather = gatherer(dtype, neutral)
 
     def loop(arrays, ints, scalars, begin, end, worker):
-        x, out, scratch, heights, widths = arrays[0], arrays[1], arrays[2], arrays[3], arrays[4]
+        x, out, heights, widths, scratch = arrays[X], arrays[OUT], arrays[DOWN], arrays[ACROSS], arrays[SCRATCH]
         p, tiles = planes_and_tiles(ints)
         group, left, right, kept = ints[BESIDE], ints[BESIDE + 1], ints[BESIDE + 2], ints[BESIDE + 3]
         kh, kw = KH or p.kh, KW or p.kw

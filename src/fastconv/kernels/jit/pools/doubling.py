@@ -18,7 +18,8 @@ from collections.abc import Callable
 import numpy as np
 from numba.extending import register_jitable
 
-from fastconv.kernels.jit.pools.shared import gatherer, later_or_larger, neutral_value, planes_and_tiles, rows_of, total
+from fastconv.kernels.jit.pools.folds import FOLDS
+from fastconv.kernels.jit.pools.shared import ACROSS, DOWN, OUT, SCRATCH, X, gatherer, planes_and_tiles, rows_of
 from fastconv.kernels.jit.stopping import stops
 from fastconv.kernels.jit.target import lanes
 from fastconv.kernels.jit.vector import load, store
@@ -33,28 +34,28 @@ def top_bit(value):
     return bit
 
 
-def doubling_kernel(dtype: np.dtype, mean: bool) -> Callable[..., None]:
+def doubling_kernel(dtype: np.dtype, fold: str) -> Callable[..., None]:
     """The tile kernel that doubles windows, for dilation 1.
 
-    ``arrays``: as for `direct_kernel`. ``ints``: `Planes`, `Tiles`.
+    ``arrays``: as in shared.py. ``ints``: `Planes`, `Tiles`.
     """
-    neutral, LANES = neutral_value(dtype, mean), lanes(dtype)
+    neutral, LANES = FOLDS[fold].neutral(dtype), lanes(dtype)
     gather = gatherer(dtype, neutral)
-    MEAN, fold = int(mean), total if mean else later_or_larger
+    MEAN, folded = int(FOLDS[fold].averages), FOLDS[fold].vectors
 
     @register_jitable
     def widen(lines, lone, width, more, source, step, target, count):
         """From windows of `width` in `source` make those of 2 * width, or 2 * width + 1 with the `lone` values."""
         q = 0
         while q < count:
-            best = fold(load(lines, source + q), load(lines, source + q + width * step))
+            best = folded(load(lines, source + q), load(lines, source + q + width * step))
             if more:
-                best = fold(best, load(lines, lone + q + 2 * width * step))
+                best = folded(best, load(lines, lone + q + 2 * width * step))
             store(lines, target + q, best)
             q += LANES
 
     def loop(arrays, ints, scalars, begin, end, worker):
-        x, out, scratch, heights, widths = arrays[0], arrays[1], arrays[2], arrays[3], arrays[4]
+        x, out, heights, widths, scratch = arrays[X], arrays[OUT], arrays[DOWN], arrays[ACROSS], arrays[SCRATCH]
         p, tiles = planes_and_tiles(ints)
         span = (p.ow - 1) * p.sw + p.kw
         pitch = (p.ow + LANES - 1) // LANES * LANES

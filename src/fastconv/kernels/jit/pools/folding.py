@@ -12,17 +12,18 @@ from collections.abc import Callable
 import numpy as np
 from numba.extending import register_jitable
 
+from fastconv.kernels.jit.pools.folds import FOLDS
 from fastconv.kernels.jit.pools.planes import STRETCH
 from fastconv.kernels.jit.pools.shared import (
+    ACROSS,
+    DOWN,
+    OUT,
+    SCRATCH,
+    X,
     gatherer,
-    larger,
-    larger_or_nan,
-    later_or_larger,
-    neutral_value,
     planes_and_tiles,
     regular,
     rows_of,
-    total,
 )
 from fastconv.kernels.jit.stopping import stops
 from fastconv.kernels.jit.target import lanes
@@ -32,17 +33,16 @@ from fastconv.kernels.jit.vector import broadcast, load, store
 _BLOCK = 64
 
 
-def folding_kernel(dtype: np.dtype, mean: bool) -> Callable[..., None]:
+def folding_kernel(dtype: np.dtype, fold: str) -> Callable[..., None]:
     """The tile kernel for windows with column dilation 1.
 
-    ``arrays``, ``ints``: as for `doubling_kernel`; scratch memory for a vector and `STRETCH` values of a line.
+    ``arrays``, ``ints``: as for `doubling_kernel`, with scratch memory for a vector and `STRETCH` values of a line.
     """
-    neutral, LANES, MEAN = neutral_value(dtype, mean), lanes(dtype), int(mean)
+    neutral, LANES, MEAN = FOLDS[fold].neutral(dtype), lanes(dtype), int(FOLDS[fold].averages)
     # A block of one row; maxima need none.
     PIECE = 4 * LANES * _BLOCK
     gather = gatherer(dtype, neutral)
-    fold = total if mean else later_or_larger
-    fold_lanes = total if mean else larger_or_nan if dtype.kind == "f" else larger
+    fold_vectors, fold_values = FOLDS[fold].vectors, FOLDS[fold].values
 
     @register_jitable
     def folded(lines, at, count, vectors, rest):
@@ -50,27 +50,28 @@ def folding_kernel(dtype: np.dtype, mean: bool) -> Callable[..., None]:
         a, b, c, d = vectors
         j = 0
         while j + 4 * LANES <= count:
-            a, b = fold(a, load(lines, at + j)), fold(b, load(lines, at + j + LANES))
-            c, d = fold(c, load(lines, at + j + 2 * LANES)), fold(d, load(lines, at + j + 3 * LANES))
+            a, b = fold_vectors(a, load(lines, at + j)), fold_vectors(b, load(lines, at + j + LANES))
+            c = fold_vectors(c, load(lines, at + j + 2 * LANES))
+            d = fold_vectors(d, load(lines, at + j + 3 * LANES))
             j += 4 * LANES
         while j + LANES <= count:
-            a = fold(a, load(lines, at + j))
+            a = fold_vectors(a, load(lines, at + j))
             j += LANES
         for k in range(j, count):
-            rest = fold_lanes(rest, lines[at + k])
+            rest = fold_values(rest, lines[at + k])
         return (a, b, c, d), rest
 
     @register_jitable
     def gathered(scratch, own, vectors, rest):
         """Fold all lanes into one value."""
         a, b, c, d = vectors
-        store(scratch, own, fold(fold(a, b), fold(c, d)))
+        store(scratch, own, fold_vectors(fold_vectors(a, b), fold_vectors(c, d)))
         for lane in range(LANES):
-            rest = fold_lanes(rest, scratch[own + lane])
+            rest = fold_values(rest, scratch[own + lane])
         return rest
 
     def loop(arrays, ints, scalars, begin, end, worker):
-        x, out, scratch = arrays[0], arrays[1], arrays[2]
+        x, out, scratch = arrays[X], arrays[OUT], arrays[SCRATCH]
         p, tiles = planes_and_tiles(ints)
         asked = 0  # values since the last check whether to stop
         own = worker * tiles.scratch
@@ -104,7 +105,7 @@ def folding_kernel(dtype: np.dtype, mean: bool) -> Callable[..., None]:
                                     vectors, rest, held = (none, none, none, none), neutral, 0
                     value = gathered(scratch, own, vectors, rest)
                     if MEAN:
-                        value = (blocks + value) / (arrays[3][r] * arrays[4][q])
+                        value = (blocks + value) / (arrays[DOWN][r] * arrays[ACROSS][q])
                     out[(plane * p.oh + r) * p.ow + q] = value
 
     return loop

@@ -1,4 +1,4 @@
-"""Maxima of equal windows and their positions, tap by tap along the rows of the output.
+"""Extremes of equal windows and their positions, tap by tap along the rows of the output.
 
 Neighbouring outputs are compared with one tap each, without branches that depend on values: going from window to window
 took four times as long, mostly because of mispredicted branches.
@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fastconv.kernels.jit.pools.folds import FOLDS
 from fastconv.kernels.jit.pools.planes import STRETCH
-from fastconv.kernels.jit.pools.shared import inside, neutral_value, planes_and_tiles, rows_of
+from fastconv.kernels.jit.pools.shared import OUT, POSITIONS, X, inside, planes_and_tiles, rows_of
 from fastconv.kernels.jit.stopping import stops
 from fastconv.kernels.jit.vector import as_int64
 
@@ -19,15 +20,15 @@ from fastconv.kernels.jit.vector import as_int64
 LINE = 16
 
 
-def places_kernel(dtype: np.dtype) -> Callable[..., None]:
-    """The tile kernel of maxima and their positions in the plane: the first of equal values, but the last NaN.
+def places_kernel(dtype: np.dtype, fold: str) -> Callable[..., None]:
+    """The tile kernel of extremes and their positions in the plane: the first of equal values, but the last NaN.
 
-    ``arrays``: x, out (C-contiguous), places (int64). ``ints``: `Planes`, `Tiles`.
+    ``arrays``: as in shared.py. ``ints``: `Planes`, `Tiles`.
     """
-    neutral = neutral_value(dtype, mean=False)
+    neutral, replaces = FOLDS[fold].neutral(dtype), FOLDS[fold].replaces
 
     def loop(arrays, ints, scalars, begin, end, worker):
-        x, out, places = arrays[0], arrays[1], as_int64(arrays[2])
+        x, out, places = arrays[X], arrays[OUT], as_int64(arrays[POSITIONS])
         p, tiles = planes_and_tiles(ints)
         asked = 0  # values since the last check whether to stop
         step, reach = p.sw * p.xw, (p.ow - 1) * p.sw
@@ -54,7 +55,7 @@ def places_kernel(dtype: np.dtype) -> Callable[..., None]:
                         at, place = image + y * p.xh + column * p.xw, y * p.iw + column
                         for q in range(first, last):
                             value, best, found = x[at + q * step], out[to + q], places[to + q]
-                            better = (value > best) | (value != value) | (found < 0)
+                            better = replaces(best, value) | (found < 0)
                             out[to + q] = value if better else best
                             places[to + q] = place + q * p.sw if better else found
 

@@ -39,12 +39,3 @@ class Tiles(NamedTuple):
     rows: int
     per_plane: int
     scratch: int
-
-
-def unrolled(p: Planes) -> tuple[int, int]:
-    """The extents of a window that are compiled in; 0 means "read at run time".
-
-    Windows of up to 3 × 3 with both strides 1 or both 2 have a kernel of their own for every type.
-    """
-    is_small = max(p.kh, p.kw) <= 3 and p.sw <= 2 and (p.kh == 1 or p.sh == p.sw)
-    return (p.kh, p.kw) if is_small and p.dh == p.dw == 1 else (0, 0)

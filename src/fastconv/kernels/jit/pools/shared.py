@@ -1,4 +1,4 @@
-"""Shared by pooling kernels: their integers, tiles, taps inside the image, and neutral values."""
+"""Shared by pooling kernels: their integers and arrays, tiles, taps inside the image, and strips."""
 
 from __future__ import annotations
 
@@ -13,17 +13,15 @@ from numba.extending import intrinsic, register_jitable
 
 from fastconv.kernels.jit.pools.planes import Planes, Tiles
 from fastconv.kernels.jit.target import lanes
-from fastconv.kernels.jit.vector import load, maximum, store
+from fastconv.kernels.jit.vector import load, store
 
 # Index of the first integer that is specific to a kernel.
 BESIDE = len(Planes._fields) + len(Tiles._fields)
 
-
-def neutral_value(dtype: np.dtype, mean: bool) -> Any:
-    """The neutral value of a fold; for sums -0, which preserves even the sign of a zero."""
-    if mean:
-        return dtype.type(-0.0)
-    return dtype.type(-np.inf if dtype.kind == "f" else np.iinfo(dtype).min)
+# The `arrays` of a kernel: the input; the output, which is C-contiguous; the position of each extreme in its plane
+# (int64); for means one number per row and one per column, by whose product sums are divided, or the random starts of
+# windows (int64), down and across; scratch memory.
+X, OUT, POSITIONS, DOWN, ACROSS, SCRATCH = range(6)
 
 
 @intrinsic
@@ -46,26 +44,6 @@ def rows_of(tile, planes, tiles):
     image = plane // planes.channels * planes.xn + plane % planes.channels * planes.xc
     row = tile % tiles.per_plane * tiles.rows
     return plane, image, row, min(row + tiles.rows, planes.oh)
-
-
-@register_jitable
-def total(best, value):
-    return best + value
-
-
-@register_jitable
-def larger(best, value):
-    return value if value > best else best
-
-
-@register_jitable
-def larger_or_nan(best, value):
-    return value if (value > best) | (value != value) else best
-
-
-@register_jitable
-def later_or_larger(best, value):
-    return maximum(value, best)
 
 
 @register_jitable

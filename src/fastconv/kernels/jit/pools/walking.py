@@ -7,16 +7,18 @@ from collections.abc import Callable
 import numpy as np
 from numba.extending import register_jitable
 
+from fastconv.kernels.jit.pools.folds import FOLDS
 from fastconv.kernels.jit.pools.planes import STRETCH
 from fastconv.kernels.jit.pools.shared import (
+    ACROSS,
+    DOWN,
+    OUT,
+    POSITIONS,
+    X,
     adaptive,
-    larger,
-    larger_or_nan,
-    neutral_value,
     planes_and_tiles,
     regular,
     rows_of,
-    total,
 )
 from fastconv.kernels.jit.stopping import stops
 from fastconv.kernels.jit.vector import as_int64
@@ -31,21 +33,21 @@ def drawn(at, extent, outputs, taps, stride, dilation, pad, starts, plane):
 WINDOWS = {"regular": regular, "adaptive": adaptive, "drawn": drawn}
 
 
-def walking_kernel(dtype: np.dtype, mean: bool, windows: str, INDICES: bool, LONG: bool) -> Callable[..., None]:
+def walking_kernel(dtype: np.dtype, fold: str, windows: str, INDICES: bool, LONG: bool) -> Callable[..., None]:
     """The tile kernel that goes from window to window, for one kind of `WINDOWS`.
 
-    ``arrays``: x, out (C-contiguous); with `INDICES` the position of each maximum in its plane (int64), that of the
-    first of equal values, but of the last NaN, as in torch; and the divisors of means, as for `direct_kernel`, or the
-    random starts of windows, down and across (int64). ``ints``: `Planes`, `Tiles`. `LONG` kernels check whether to stop
-    within a row as well; the others would take a third longer if they did.
+    ``arrays``: as in shared.py; with `INDICES` positions are those of the first of equal values, but of the last NaN,
+    as in torch. ``ints``: `Planes`, `Tiles`. `LONG` kernels check whether to stop within a row as well; the others
+    would take a third longer if they did.
     """
     # Sums in single precision are taken in double: value by value, their error would grow with the window.
-    neutral, window, MEAN = -0.0 if mean else neutral_value(dtype, mean), WINDOWS[windows], int(mean)
-    fold = total if mean else larger_or_nan if dtype.kind == "f" else larger
+    window, MEAN = WINDOWS[windows], int(FOLDS[fold].averages)
+    neutral = -0.0 if MEAN else FOLDS[fold].neutral(dtype)
+    folded, replaces = FOLDS[fold].values, FOLDS[fold].replaces
 
     def loop(arrays, ints, scalars, begin, end, worker):
-        x, out, out_at = arrays[0], arrays[1], as_int64(arrays[2])
-        row_starts, column_starts = as_int64(arrays[3]), as_int64(arrays[4])
+        x, out, out_at = arrays[X], arrays[OUT], as_int64(arrays[POSITIONS])
+        row_starts, column_starts = as_int64(arrays[DOWN]), as_int64(arrays[ACROSS])
         p, tiles = planes_and_tiles(ints)
         asked = 0  # values since the last check whether to stop
         for tile in range(begin, end):
@@ -72,15 +74,15 @@ def walking_kernel(dtype: np.dtype, mean: bool, windows: str, INDICES: bool, LON
                                         return
                             value = x[row + (left + j * p.dw) * p.xw]
                             if not INDICES:
-                                of_row = fold(of_row, value)
-                            elif (value > best) | (value != value) | (at < 0):
+                                of_row = folded(of_row, value)
+                            elif replaces(best, value) | (at < 0):
                                 best, at = value, (top + i * p.dh) * p.iw + left + j * p.dw
                         if not INDICES:
-                            best = fold(best, of_row)
+                            best = folded(best, of_row)
                     if INDICES:
                         out_at[to] = at
                     if MEAN:
-                        best /= arrays[3][r] * arrays[4][q]
+                        best /= arrays[DOWN][r] * arrays[ACROSS][q]
                     out[to] = best
 
     return loop

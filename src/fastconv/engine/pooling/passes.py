@@ -1,0 +1,134 @@
+"""Volumes in two passes, since folds are separable: first within maps, then along the depth.
+
+The second pass pools planes whose rows are maps, and whose columns are all positions of a map.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastconv.engine import planner
+from fastconv.engine.geometry import REMEMBERED, PoolGeometry
+from fastconv.engine.launch import Launch, workers_for
+from fastconv.engine.plan import Composite, Part, Plan, Planned
+from fastconv.engine.pooling.base import PLAIN, Call, Geometry, Scaling, Strides, joined, refuse_fold
+from fastconv.engine.rates import rates
+from fastconv.engine.remembering import remembered
+from fastconv.engine.replay import constant, unrepeatable
+from fastconv.engine.rounding import running_error
+
+if TYPE_CHECKING:
+    from fastconv.engine.pooling.kinds import Pool
+
+# Sums are divided once, at the end.
+_UNDIVIDED = Scaling(divisor=1)
+
+_INDEX_BYTES = np.dtype(np.int64).itemsize
+
+
+class Passes(Composite):
+    name = "passes"
+
+    def __init__(self, kind: Pool) -> None:
+        self.kind = kind
+
+    def refuse(self, g: Geometry, dtype: np.dtype) -> str | None:
+        return refuse_fold(self.kind, g, dtype) if g.ndim == 3 else f"splits 3 spatial axes, not {g.ndim}"
+
+    def declines(self, g: Geometry) -> None:
+        return None
+
+    def parts(self, geometry: PoolGeometry, dtype: np.dtype, planned: Planned) -> tuple[Part, ...]:
+        maps, columns = geometry.passes
+        return (
+            Part("within maps", planned(maps.as_row())),
+            Part("along the depth", planned(columns.as_row())),
+        )
+
+    def cost(self, g: PoolGeometry, dtype: np.dtype) -> float:
+        seconds = 0.0
+        if self.kind.averages:
+            seconds += _dividing_seconds(g, dtype)
+        if self.kind.positions:  # NumPy looks up where the second pass found its values
+            seconds += 2e-5 + 6 * prod(g.out_shape) * _INDEX_BYTES / rates().memory
+        return seconds
+
+    def error(self, g: PoolGeometry, dtype: np.dtype) -> float:
+        """Of the division."""
+        return running_error(1, dtype) if self.kind.averages else 0.0
+
+    def workspace_bytes(self, g: PoolGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
+        """What the first pass leaves to the second."""
+        between = prod(g.passes[1].x_shape) * (dtype.itemsize + self.kind.positions * _INDEX_BYTES)
+        return between + self.kind.positions * 4 * prod(g.out_shape) * _INDEX_BYTES
+
+    def bind(self, plan: Plan, strides: Strides, out_shape: tuple[int, ...], scaling: Scaling = PLAIN) -> VolumeCall:
+        divisors = _divisors(plan.geometry, np.dtype(plan.dtype), scaling) if self.kind.averages else None
+        return VolumeCall(plan, out_shape, self.kind.positions, divisors)
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeCall(Call):
+    """A call of two passes; the strides of the maps are seen when it runs."""
+
+    divisors: np.ndarray | None
+
+    @property
+    def nbytes(self) -> int:
+        return 0 if self.divisors is None else self.divisors.nbytes
+
+    def into(
+        self, out: np.ndarray, positions: np.ndarray | None, x: np.ndarray, starts: tuple[np.ndarray, ...] = ()
+    ) -> None:
+        plan = self.plan
+        plan.note()
+        g, (first, second) = plan.geometry, (part.plan for part in plan.parts)
+        within, along = g.passes
+        maps = x.reshape(within.x_shape)
+        found = _pass(first, within, maps.strides)(maps, in_scratch=positions is None)
+        maps, taken = (found, None) if positions is None else found
+        columns = maps.reshape(along.x_shape)
+        levels = None if positions is None else np.empty(along.out_shape, np.int64)
+        _pass(second, along, columns.strides).into(out.reshape(along.out_shape), levels, columns)
+        if self.divisors is not None:
+            _divide(out, self.divisors, plan.threads)
+        if positions is None:
+            return
+        unrepeatable()
+        # `levels` are flat indices into (depth, positions of a map), like `taken`; a window without a tap has neither.
+        flat = np.maximum(levels, 0).reshape(g.n, g.c, -1)
+        taken = np.take_along_axis(taken.reshape(g.n, g.c, -1), flat, axis=2)
+        found = flat // along.extent[1] * prod(g.extent[1:]) + taken
+        positions[...] = np.where((levels.reshape(flat.shape) < 0) | (taken < 0), -1, found).reshape(positions.shape)
+
+
+@remembered(REMEMBERED)
+def _pass(part: Plan, g: PoolGeometry, strides: Strides) -> Call:
+    """The call of `part` on planes `g`, which are rows in the plan unless their strides keep rows apart."""
+    of, strides = joined(g, strides)
+    if of != part.geometry:
+        part = planner.plan(of, part.dtype, kind=part.kind, strategy=part.request, threads=part.threads)
+    return part.strategy.bind(part, strides, g.out_shape, _UNDIVIDED)
+
+
+@remembered(REMEMBERED)
+def _divisors(g: PoolGeometry, dtype: np.dtype, scaling: Scaling) -> np.ndarray:
+    """What the sums of a volume are divided by."""
+    counts = functools.reduce(np.multiply.outer, g.counts(scaling.count_include_pad))
+    return constant(np.array(np.full(counts.shape, scaling.divisor) if scaling.divisor else counts, dtype))
+
+
+def _dividing_seconds(g: PoolGeometry, dtype: np.dtype) -> float:
+    return 2 * prod(g.out_shape) * dtype.itemsize / rates().memory
+
+
+def _divide(sums: np.ndarray, counts: np.ndarray, threads: int) -> None:
+    from fastconv.kernels.slots import arguments
+
+    launch = Launch.of("divide", sums.dtype, arguments("divide")(positions=counts.size), sums.size // counts.size)
+    launch.run((sums, counts), workers_for(2 * sums.nbytes / rates().memory, threads))
