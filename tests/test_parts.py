@@ -96,6 +96,19 @@ def test_errors_of_weight_gradients_are_not_overstated(solver, descriptor):
     assert plan.error / 8 <= measured <= plan.error
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("strategy", ["auto", "implicit", "direct", "winograd2", "fft"])
+def test_depths_at_once_have_the_bits_of_each_alone(monkeypatch, strategy, dtype):
+    rng = np.random.default_rng(0)
+    x, weight = (rng.standard_normal(shape).astype(dtype) for shape in ((2, 3, 6, 9, 8), (4, 3, 3, 3, 3)))
+    conv3d = fastconv.conv3d.__wrapped__
+
+    options = {"stride": (2, 1, 1), "padding": 1, "strategy": strategy, "tolerance": 1.0}
+    together = conv3d(x, weight, **options)
+    monkeypatch.setattr("fastconv.engine.convolution3d._BATCH_BYTES", 0)
+    np.testing.assert_array_equal(conv3d(x, weight, **options), together)
+
+
 def test_parts_are_what_runs():
     """The lines about calls name the geometry, strategy and threads of each part, in order."""
     code = """
