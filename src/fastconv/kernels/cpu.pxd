@@ -28,4 +28,9 @@ cdef extern from "simd/simd.h":
                            int64_t lines, int64_t n) noexcept nogil
 
 cdef const simd_kernels *picked
+
+cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
+    """a / b rounded up; b is positive, and division is that of C."""
+    return (a + b - 1) // b if a > 0 else -(-a // b)
+
 cdef const kernel_slot *found(const char *name, const char *type) except NULL

@@ -17,7 +17,7 @@ from collections import namedtuple
 from libc.stdint cimport int32_t, int64_t, intptr_t
 from libc.string cimport memcpy, memset
 
-from fastconv.kernels.cpu cimport Window, stops
+from fastconv.kernels.cpu cimport Window, ceil_div, stops
 
 from fastconv.kernels.slots import Slot
 
@@ -42,10 +42,6 @@ ctypedef fused real:
 
 cdef inline int64_t clip(int64_t value, int64_t low, int64_t high) noexcept nogil:
     return low if value < low else high if value > high else value
-
-
-cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
-    return -(-a // b) if a < 0 else (a + b - 1) // b
 
 
 cdef inline void inside(int64_t extent, int64_t outputs, int64_t stride, int64_t offset,

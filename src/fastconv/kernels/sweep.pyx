@@ -20,7 +20,7 @@ from collections import namedtuple
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, intptr_t
 
-from fastconv.kernels.cpu cimport picked, stops
+from fastconv.kernels.cpu cimport ceil_div, picked, stops
 
 from fastconv.kernels.slots import Slot
 
@@ -101,10 +101,6 @@ cdef struct Place:
 # A part of an output axis.
 cdef struct Part:
     int64_t begin, count, inside
-
-
-cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
-    return (a + b - 1) // b if a > 0 else -(-a // b)
 
 
 cpdef int64_t pitch_of(int64_t width, int64_t size) noexcept nogil:
