@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from fastconv.engine.fills import as_fill, extremes_with_constant, native
 from fastconv.engine.geometry import REMEMBERED, Window, WindowGeometry
 from fastconv.engine.geometry.along import narrowed, reduced
 from fastconv.engine.launch import Launch
-from fastconv.engine.plan import Composite, Part, Plan, Planned, SumsDirectly
+from fastconv.engine.plan import Composite, Part, Plan, Planned, Solver, SumsDirectly
 from fastconv.engine.rates import rates
 from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import constant, repeatable, unrepeatable
@@ -295,7 +296,7 @@ class Windows(AlongAxesKind):
     title = "the moving"
 
     def __init__(self) -> None:
-        self.solvers = (Sweep(), Reduced(self), Axes(self), Cast(self))
+        self.solvers: Sequence[Solver] = (Sweep(), Reduced(self), Axes(self), Cast(self))
 
     def parse(self, descriptor: str) -> WindowGeometry:
         return WindowGeometry.parse(descriptor)

@@ -17,7 +17,7 @@ leave that open, and their reports list it, unless the geometry says what is kno
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -36,7 +36,7 @@ from fastconv.engine.correlation.nonfinite import is_finite, leave_zeros_out
 from fastconv.engine.correlation.separable import OuterProducts
 from fastconv.engine.correlation.taps import Taps, pad, run_taps
 from fastconv.engine.geometry import REMEMBERED, FilterGeometry, output_extent
-from fastconv.engine.plan import Kind, Part, Plan
+from fastconv.engine.plan import Kind, Part, Plan, Solver
 from fastconv.errors import GeometryError
 from fastconv.kernels import threads
 
@@ -58,7 +58,7 @@ class Correlation(Kind):
 
     name = "correlation"
     title = "the correlation"
-    solvers = (ByConvolution(), OuterProducts(), ComplexParts(), Whole(), Edges(), Taps())
+    solvers: Sequence[Solver] = (ByConvolution(), OuterProducts(), ComplexParts(), Whole(), Edges(), Taps())
 
     def parse(self, descriptor: str) -> FilterGeometry:
         return FilterGeometry.parse(descriptor)

@@ -20,13 +20,13 @@ from fastconv.engine.correlation.integers import correlate_blocks, other_types, 
 from fastconv.engine.correlation.separable import run_factors
 from fastconv.engine.epilogue import PLAIN
 from fastconv.engine.geometry import REMEMBERED, FilterGeometry
-from fastconv.engine.plan import Composite, Part, Plan, Planned
+from fastconv.engine.plan import Composite, Kind, Part, Plan, Planned
 from fastconv.engine.replay import unrepeatable
 
 
 class ByConvolution(Composite):
     name = "convolution"
-    part_kind = CONVOLUTION
+    part_kind: Kind = CONVOLUTION
 
     def refuse(self, geometry: FilterGeometry, dtype: np.dtype) -> str | None:
         if dtype.kind == "c" and has_many_products(geometry):

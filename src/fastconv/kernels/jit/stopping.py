@@ -12,11 +12,7 @@ from numba.extending import intrinsic
 from fastconv.kernels.cpu import MOST_ARRAYS
 
 if TYPE_CHECKING:
-    from numba.core.base import BaseContext
-    from numba.core.typing.context import Context
-    from numba.core.typing.templates import Signature
-
-    from fastconv.kernels.jit.vector import Answer
+    from fastconv.kernels.jit.vector import Answer, BaseContext, Context, Signature
 
 
 @intrinsic

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from llvmlite import ir
 from numba import types
@@ -26,10 +26,11 @@ from numba.extending import intrinsic, lower_builtin, models, register_model, ty
 from fastconv.kernels.jit.target import register_bytes
 
 if TYPE_CHECKING:
-    from numba.core.base import BaseContext
-    from numba.core.datamodel.manager import DataModelManager
-    from numba.core.typing.context import Context
-    from numba.core.typing.templates import Signature
+    # Numba's, which type checkers cannot follow.
+    BaseContext: TypeAlias = Any
+    Context: TypeAlias = Any
+    DataModelManager: TypeAlias = Any
+    Signature: TypeAlias = Any
 
     # What an intrinsic answers Numba: its signature, and what writes its instructions; `None` for types it cannot take.
     Codegen = Callable[[BaseContext, ir.IRBuilder, Signature, Sequence[ir.Value]], ir.Value]
