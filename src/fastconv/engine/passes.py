@@ -109,14 +109,14 @@ class Sweep(SumsDirectly):
         dtype = np.dtype(plan.dtype)
         source = converted(array, dtype)
         result = out if out.dtype.char == dtype.char and is_target(out, source) else scratch_like(out, dtype)
-        step = _step(plan.geometry, weights, dtype, True)
+        step = _step_for(plan.geometry, weights, dtype, True)
         if not _run(plan, step, source, result, cval):
             unrepeatable()
             if may_overflow(source, cval, step.gain):
                 _run_scaled(plan, weights, source, result, cval)
             elif step.mixes_signs:
                 # Infinity times the sum of the weights is not the sum of the products.
-                _run(plan, _step(plan.geometry, weights, dtype, False), source, result, cval)
+                _run(plan, _step_for(plan.geometry, weights, dtype, False), source, result, cval)
         store(result, out)
 
 
@@ -156,7 +156,7 @@ def _run_scaled(plan: Plan, weights: tuple[Pass, ...], source: np.ndarray, targe
     g: PassesGeometry = plan.geometry
     for window, step in zip(g.windows, weights, strict=True):
         result = np.empty_like(values)
-        _run(plan, _step(g.along((window,)), (step,), _FLOAT64, True), values, result, fill * SMALLER)
+        _run(plan, _step_for(g.along((window,)), (step,), _FLOAT64, True), values, result, fill * SMALLER)
         values = result
     store_finite(values, target)
 
@@ -181,19 +181,23 @@ def _taps(g: PassesGeometry) -> tuple[int, int]:
     return (1, sizes[0]) if _runs_along_rows(g) else (sizes[0], 1)
 
 
-@remembered(256)
-def _step(g: PassesGeometry, passes: tuple[Pass, ...], dtype: np.dtype, folds: bool) -> _Step:
+def _step_for(g: PassesGeometry, passes: tuple[Pass, ...], dtype: np.dtype, folds: bool) -> _Step:
     """With `folds`, weights that see the same sample past an edge are merged (see boundary.py)."""
+    return _step(g, dtype, folds, tuple([step.keeps_sum for step in passes]), *[step.weights for step in passes])
+
+
+@remembered(256)
+def _step(g: PassesGeometry, dtype: np.dtype, folds: bool, keeps_sums: tuple[bool, ...], *given: bytes) -> _Step:
+    """What `_step_for` remembers; large weights count as arguments of their own."""
     factors, padding, continuation, gain, mixes_signs = [], [], [], 1.01, False
-    for window, step in zip(g.windows, passes, strict=True):
+    for window, of, keeps_sum in zip(g.windows, given, keeps_sums, strict=True):
         axis, _, mode, begin = window
-        weights = np.frombuffer(step.weights)
-        extent = g.extent[axis]
+        weights, extent = np.frombuffer(of), g.extent[axis]
         if folds and narrowed(window, extent) is not window:
-            given = weights
-            weights, begin = folded(given, begin, extent, mode)
-            mixes_signs |= bool(given.min() <= 0 <= given.max())
-        factors.append(_rounded(weights.tobytes(), dtype, step.keeps_sum))
+            mixes_signs |= bool(weights.min() <= 0 <= weights.max())
+            weights, begin = folded(weights, begin, extent, mode)
+            of = weights.tobytes()
+        factors.append(_rounded(of, dtype, keeps_sum))
         padding.append((begin, 0))
         continuation.append("constant" if mode == "zeros" else mode)
         gain *= max(2.0, float(np.abs(weights).sum()))

@@ -53,7 +53,7 @@ def remembered(
     most : int
         Limit on the number of entries.
     most_bytes : int
-        Limit on the size of values, and of the arguments, as counted by `held_bytes`.
+        Limit on the size of values, as counted by `held_bytes`, and of arguments that are bytes.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def remembered(
         def compute(arguments: tuple[Any, ...]) -> _Value:
             nonlocal held
             value = function(*arguments)  # type: ignore[call-arg] # by position, which ParamSpec cannot say
-            size = held_bytes((value, arguments))
+            size = held_bytes(value) + sum([len(part) for part in arguments if type(part) is bytes])
             if size > most_bytes:
                 return value
             with _adding:
