@@ -76,10 +76,11 @@ CALLS = {
     "inner": lambda dtype: nn.linear(values(dtype, 5, 33), values(dtype, 17, 33), values(dtype, 17)),
     "pack_left": convolutions("implicit", ((1, 9, 9, 13), (17, 9, 1, 1))),
     "implicit": convolutions("implicit", ((2, 3, 9, 13), (5, 3, 3, 3)), ((1, 17, 31, 7), (9, 17, 5, 5)), padding=2),
-    "pack_columns": convolutions("im2row", ((1, 9, 9, 13), (29, 9, 1, 1))),
+    "pack_columns": convolutions("im2row", ((1, 9, 9, 13), (29, 9, 3, 3))),
     "im2row": convolutions(
         "im2row", ((2, 3, 9, 13), (5, 3, 3, 3)), ((1, 17, 31, 7), (33, 17, 2, 2)), padding=1, stride=2
     ),
+    "turn_images": convolutions("inner", ((2, 19, 5, 7), (9, 19, 1, 1))),
     "rolling": convolutions("direct", ((1, 6, 14, 14), (6, 1, 3, 3)), groups=6, padding=1),
     "separable": convolutions("separable", ((1, 2, 9, 65), (3, 2, 5, 3)), ((2, 1, 31, 17), (1, 1, 9, 9)), padding=2),
     "weight_gradient": weight_gradients(33),
@@ -151,7 +152,7 @@ def test_scratch_is_that_of_the_kernel_s_own_arguments():
     ints = slots.arguments("windows")(**window)
     assert slots.scratch("windows", "f4", ints) % slots.CACHE_LINE == 0
     assert slots.scratch("windows", "f4", ints) > 5 * 100 * 4
-    assert slots.scratch("inner", "f4", slots.arguments("inner")(*[1] * 7)) == 0
+    assert slots.scratch("inner", "f4", slots.arguments("inner")(*[1] * 10)) == 0
     for other in (tuple(ints), slots.arguments("softmax")(1, 1, 1, 1)):
         with pytest.raises(TypeError, match="windows takes size, ih, iw"):
             slots.scratch("windows", "f4", other)

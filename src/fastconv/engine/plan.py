@@ -191,6 +191,10 @@ class Kind:
         """The problem for one image, by which solvers are priced: any batch then gets the bits of its images."""
         return geometry if geometry.n <= 1 else replace(geometry, n=1)
 
+    def overhead(self, solver: Any, geometry: Any, dtype: np.dtype) -> float:
+        """Estimated seconds of what has to be done around a solver."""
+        return 0.0
+
     def operations(self, geometry: Any) -> int | None:
         """Multiplications and additions of the direct algorithm; ``None`` if a share of the peak would say nothing."""
         return None

@@ -220,6 +220,7 @@ class _Problem:
         seconds = self.prices.get(solver.name)
         if seconds is None:
             seconds = solver.cost(self.geometry, self.dtype)
+            seconds += self.kind.overhead(solver, self.geometry, self.dtype)
             if not self.prepared:
                 seconds += solver.prepare_cost(self.geometry, self.dtype)
             for part in self._parts(solver):
@@ -293,6 +294,8 @@ class _Problem:
             named = self.strategy != "auto" and self._names(s)
             limit = self._workspace_limit(s)
             found = candidate(s, self.geometry, self.dtype, self.limit, self.threads, limit, named, self.prepared)
+            if found.seconds is not None:
+                found = replace(found, seconds=found.seconds + self.kind.overhead(s, self.geometry, self.dtype))
             if isinstance(s, Composite) and found.refusal is None:
                 if self._has_parts(s):
                     found = self._with_parts(found, self._parts(s))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from fastconv.engine.epilogue import PLAIN, Epilogue
 from fastconv.engine.geometry import REMEMBERED, ProductGeometry
 from fastconv.engine.launch import Launch
 from fastconv.engine.plan import Kind, Plan, Solver, SumsDirectly
@@ -24,7 +25,10 @@ _SHARE = 0.25
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
-def _launch(g: ProductGeometry, dtype: np.dtype, threads: int) -> Launch:
+def _launch(
+    g: ProductGeometry, dtype: np.dtype, threads: int, x_apart: int, out_apart: int, activation: int = 0
+) -> Launch:
+    """The launch for rows of x and of the output that are `x_apart` and `out_apart` elements from each other."""
     from fastconv.kernels.cpu import cache_bytes
     from fastconv.kernels.slots import MR, arguments
 
@@ -32,9 +36,36 @@ def _launch(g: ProductGeometry, dtype: np.dtype, threads: int) -> Launch:
     steps = max(1, cache_bytes()[1] // 2 // (dtype.itemsize * _STEPS))  # blocks of steps that L2 holds, of all rows
     rows = max(1, min(g.n, steps))
     ints = arguments("inner")(
-        N=g.n, M=g.oc, K=g.ic, block=block, kc=_STEPS, at_a_time=max(1, steps // rows) * _STEPS, block_rows=rows
+        N=g.n,
+        M=g.oc,
+        K=g.ic,
+        x_apart=x_apart,
+        out_apart=out_apart,
+        block=block,
+        kc=_STEPS,
+        at_a_time=max(1, steps // rows) * _STEPS,
+        block_rows=rows,
+        activation=activation,
     )
     return Launch.of("inner", dtype, ints, -(-g.oc // block) * -(-g.n // rows))
+
+
+def multiply_rows(
+    x: np.ndarray, weight: np.ndarray, out: np.ndarray, threads: int, epilogue: Epilogue = PLAIN
+) -> None:
+    """Compute ``x @ weight.T`` for matrices of one type: a contiguous `weight`, and contiguous rows of `x` and `out`."""
+    g = ProductGeometry(len(x), x.shape[1], len(weight))
+    apart = x.strides[0] // x.itemsize, out.strides[0] // out.itemsize
+    launch = _launch(g, x.dtype, threads, *apart, epilogue.activation)
+    launch.run((x, weight, epilogue.bias, out), threads, (epilogue.parameter,))
+
+
+def inner_error(steps: int, dtype: np.dtype) -> float:
+    """Expected maximum error of inner products, in σ of the output.
+
+    That of running sums of a block of steps, and of the sum of blocks.
+    """
+    return running_error(steps, dtype, min(steps, _STEPS) or 1)
 
 
 class Inner(SumsDirectly):
@@ -49,15 +80,14 @@ class Inner(SumsDirectly):
         return geometry.flops / (_SHARE * rates().flops(dtype.itemsize))
 
     def error(self, geometry: ProductGeometry, dtype: np.dtype) -> float:
-        """That of running sums of a block of steps, and of the sum of blocks."""
-        return running_error(geometry.ic, dtype, min(geometry.ic, _STEPS) or 1)
+        return inner_error(geometry.ic, dtype)
 
     def workspace_bytes(self, geometry: ProductGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         return 0
 
     def run(self, plan: Plan, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, out: np.ndarray) -> None:
         """Compute ``x @ weight.T + bias`` for C-contiguous matrices of one type."""
-        _launch(plan.geometry, x.dtype, plan.threads).run((x, weight, bias, out), plan.threads)
+        multiply_rows(x, weight, out, plan.threads, Epilogue(bias))
 
 
 class Product(Kind):

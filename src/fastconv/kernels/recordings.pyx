@@ -35,6 +35,8 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport int64_t, uintptr_t
 from libc.string cimport memcmp, memcpy, memset
 
+import numpy as np
+
 cimport numpy as cnp
 
 from fastconv.kernels.threads cimport (
@@ -279,14 +281,29 @@ cdef class Result:
 
     cdef int operand  # -1: it is new
     cdef int number, ndim
-    cdef cnp.npy_intp shape[MOST_AXES]
+    cdef bint channels_last
+    cdef cnp.npy_intp shape[MOST_AXES]  # as it is in memory
 
     def __cinit__(self, cnp.ndarray array, list operands):
         cdef int axis
         self.operand = next((at for at, operand in enumerate(operands) if array is operand), -1)
         self.number, self.ndim = cnp.PyArray_TYPE(array), cnp.PyArray_NDIM(array)
+        self.channels_last = not cnp.PyArray_IS_C_CONTIGUOUS(array) and has_channels_last(array)
+        if self.channels_last:
+            array = np.moveaxis(array, 1, -1)
         for axis in range(self.ndim):
             self.shape[axis] = cnp.PyArray_DIM(array, axis)
+
+    cdef cnp.ndarray new(self):
+        """An array like it."""
+        cdef cnp.npy_intp order[4]
+        cdef cnp.PyArray_Dims axes
+        cdef cnp.ndarray array = cnp.PyArray_EMPTY(self.ndim, self.shape, self.number, 0)
+        if not self.channels_last:
+            return array
+        order[0], order[1], order[2], order[3] = 0, 3, 1, 2
+        axes.ptr, axes.len = order, 4
+        return cnp.PyArray_Transpose(array, &axes)
 
 
 cdef class Recording:
@@ -319,7 +336,7 @@ cdef class Recording:
             bases[i] = cnp.PyArray_BYTES(<cnp.ndarray> kind.operands[i])
         for result in self.results:
             if result.operand < 0:
-                array = cnp.PyArray_EMPTY(result.ndim, result.shape, result.number, 0)
+                array = result.new()
                 if spoiled:
                     memset(cnp.PyArray_BYTES(array), SPOILT, cnp.PyArray_NBYTES(array))
             else:
@@ -412,13 +429,26 @@ cdef Recording recording_of(Kind *kind, list launched, result, int64_t first):
     return recording
 
 
+cdef bint has_channels_last(cnp.ndarray array) noexcept:
+    """Whether its memory holds batches of images (N, C, H, W) without gaps in the order (N, H, W, C)."""
+    cdef cnp.npy_intp apart = cnp.PyArray_ITEMSIZE(array)
+    cdef int axis
+    if cnp.PyArray_NDIM(array) != 4:
+        return False
+    for axis in (1, 3, 2, 0):
+        if cnp.PyArray_DIM(array, axis) != 1 and cnp.PyArray_STRIDE(array, axis) != apart:
+            return False
+        apart *= cnp.PyArray_DIM(array, axis)
+    return True
+
+
 cdef bint may_be_result(array, list operands):
     """Whether a call can make `array` anew, or is to write to it."""
     if any(array is operand for operand in operands):
         return True
     return (
         type(array) is cnp.ndarray
-        and cnp.PyArray_IS_C_CONTIGUOUS(array)
+        and (cnp.PyArray_IS_C_CONTIGUOUS(array) or has_channels_last(array))
         and cnp.PyArray_SIZE(array) > 0
         and cnp.PyArray_NDIM(array) <= MOST_AXES
         and not any(overlap(array, operand) for operand in operands)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from fastconv.engine import planner
 from fastconv.engine.convolution import CONVOLUTION
 from fastconv.engine.convolution.base import DEFAULT_MAX_WORKSPACE
+from fastconv.engine.convolution.layouts import empty
 from fastconv.engine.convolution.reference import convolve
 from fastconv.engine.epilogue import PLAIN, Activation, Epilogue
 from fastconv.engine.geometry import ConvGeometry, Padding
@@ -165,7 +166,9 @@ def compare_conv2d(
     >>> comparison.measurements[0].measured_error < 1e-14
     True
     """
-    geometry, _, x, weight, epilogue = conv_operands(2, x, weight, bias, stride, padding, dilation, groups, activation)
+    geometry, _, x, weight, epilogue = conv_operands(
+        2, x, weight, bias, stride, padding, dilation, groups, activation, "NCHW"
+    )
     task = _Convolution(geometry, x.reshape(geometry.x_shape), weight.reshape(geometry.weight_shape), epilogue)
     return _compare(task, strategies, tolerance, num_threads, max_workspace, repeats, progress)
 
@@ -204,7 +207,7 @@ class _Convolution(_Task):
     def __init__(self, geometry: ConvGeometry, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue) -> None:
         super().__init__(CONVOLUTION, geometry, (x, weight))
         self.x, self.weight, self.epilogue = x, weight, epilogue
-        self.out = np.empty(geometry.out_shape, x.dtype)
+        self.out = empty(geometry, geometry.out_shape, x.dtype)
 
     def expected(self) -> np.ndarray:
         return convolve(self.geometry, self.x, self.weight, self.epilogue)

@@ -15,6 +15,7 @@ from fastconv.engine.launch import available_threads
 from fastconv.engine.plan import Plan
 from fastconv.errors import GeometryError
 from fastconv.lab.kinds import check_size, checked_dtype, checked_kind, naming_kinds, parsed
+from fastconv.nn.operands import channels_first, checked_layout
 
 
 def strategies(kind: str = "convolution") -> tuple[str, ...]:
@@ -136,13 +137,14 @@ def plan_conv2d(
     num_threads: int | None = None,
     max_workspace: int = DEFAULT_MAX_WORKSPACE,
     mode: str = "estimate",
+    layout: str = "NCHW",
 ) -> Plan:
     """How `conv2d` would compute a problem, and why; its repr is the report.
 
     Parameters
     ----------
     x_shape, weight_shape : sequence of int
-        As `conv2d`'s arrays.
+        As `conv2d`'s arrays; `x_shape` in the order of `layout`.
     dtype : dtype_like
         float32 or float64.
     stride, padding, dilation, groups, strategy, tolerance, num_threads
@@ -151,6 +153,8 @@ def plan_conv2d(
         Bound on scratch memory, in bytes.
     mode : {"estimate", "measure"}
         Choose by estimated costs, or by timing the candidates once on random data.
+    layout : {"NCHW", "NHWC"}
+        As `conv2d`.
 
     Returns
     -------
@@ -170,13 +174,15 @@ def plan_conv2d(
     """
     if len(weight_shape) != 4:
         raise GeometryError(f"weight of shape {tuple(weight_shape)}: expected 4 axes (oc, ic / groups, kh, kw)")
+    shape, channels_last = checked_shape("x_shape", x_shape), checked_layout(layout) == "NHWC"
     geometry = ConvGeometry.from_shapes(
-        checked_shape("x_shape", x_shape),
+        channels_first(shape) if channels_last else shape,
         checked_shape("weight_shape", weight_shape),
         stride=stride,
         padding=padding,
         dilation=dilation,
         groups=groups,
+        channels_last=channels_last,
     )
     return planner.plan(
         geometry,

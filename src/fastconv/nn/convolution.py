@@ -15,7 +15,7 @@ from fastconv.engine.epilogue import Activation
 from fastconv.engine.geometry import Padding
 from fastconv.engine.launch import available_threads
 from fastconv.engine.replay import repeatable, repeated
-from fastconv.nn.operands import conv_operands, delivered, result_and_target
+from fastconv.nn.operands import checked_layout, conv_operands, delivered, image_result
 
 __all__ = ["conv1d", "conv2d", "conv3d"]
 
@@ -36,6 +36,7 @@ def conv2d(
     tolerance: float | None = None,
     num_threads: int | None = None,
     out: np.ndarray | None = None,
+    layout: str = "NCHW",
 ) -> np.ndarray:
     """Two-dimensional convolution (cross-correlation) of a batch of multi-channel images.
 
@@ -70,10 +71,15 @@ def conv2d(
         Maximum number of threads; default `fastconv.get_num_threads`. Results do not depend on it.
     out : ndarray, optional
         Array for the result.
+    layout : {"NCHW", "NHWC"}
+        Order of the axes of `x`, `out` and the result. "NHWC" has channels last: ``x (N, H, W, C)`` or ``(H, W, C)``.
+        The weight keeps its order.
 
     Returns
     -------
-    ndarray, shape (N, OC, OH, OW) or (OC, OH, OW)
+    ndarray, shape (N, OC, OH, OW) or (OC, OH, OW), or with channels last
+        C-contiguous. If `x` is a batch in "NCHW" that lies in memory with channels last, a transposed view of an image
+        with channels last, then so is the result, unless `out` is given.
 
     Raises
     ------
@@ -105,6 +111,8 @@ def conv2d(
     >>> fastconv.conv2d(x, np.ones((1, 1, 3, 3), np.float32))
     array([[[[45., 54.],
              [81., 90.]]]], dtype=float32)
+    >>> fastconv.conv2d(x.reshape(1, 4, 4, 1), np.ones((1, 1, 3, 3), np.float32), layout="NHWC").shape
+    (1, 2, 2, 1)
     """
     return _conv(
         2,
@@ -120,6 +128,7 @@ def conv2d(
         tolerance,
         num_threads,
         out,
+        layout,
     )
 
 
@@ -254,10 +263,12 @@ def _conv(
     tolerance: float | None,
     num_threads: int | None,
     out: np.ndarray | None,
+    layout: str = "NCHW",
 ) -> np.ndarray:
     """`conv1d`, `conv2d` and `conv3d`: make operands of the arrays, look up the plan, run it."""
+    follows_x = ndim == 2 and checked_layout(layout) == "NCHW" and out is None
     geometry, shape, x, weight, epilogue = conv_operands(
-        ndim, x, weight, bias, stride, padding, dilation, groups, activation
+        ndim, x, weight, bias, stride, padding, dilation, groups, activation, None if follows_x else layout
     )
     plan = planner.plan(
         geometry,
@@ -267,6 +278,6 @@ def _conv(
         tolerance=tolerance,
         threads=available_threads(num_threads),
     )
-    result, target = result_and_target(out, shape, x, weight, epilogue)
-    plan.run_once(x, weight, epilogue, target)
+    result, target, images = image_result(out, shape, layout, geometry.channels_last, x, weight, epilogue.bias)
+    plan.run_once(x, weight, epilogue, images)
     return repeatable(delivered(result, target))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastconv.engine.arrays import as_array, as_operand, checked_out, common_float, is_target
+from fastconv.engine.convolution.layouts import is_channels_last
 from fastconv.engine.epilogue import PLAIN, Activation, Epilogue, parse_activation
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry, Padding, exact
 from fastconv.errors import GeometryError
@@ -23,12 +25,19 @@ def _geometry(
     padding: Padding,
     dilation: int | Sequence[int],
     groups: int,
+    channels_last: bool = False,
 ) -> tuple[ConvGeometry, tuple[int, ...]]:
     """The planar geometry of a call and the shape of its result, cached for repeated calls."""
     if len(weight_shape) != ndim + 2:
         raise GeometryError(f"weight of shape {weight_shape}: expected {ndim + 2} axes (oc, ic / groups, *kernel)")
     geometry = ConvGeometry.from_shapes(
-        x_shape, weight_shape, stride=stride, padding=padding, dilation=dilation, groups=groups
+        x_shape,
+        weight_shape,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        channels_last=channels_last,
     )
     return geometry.as_2d(), geometry.out_shape[ndim + 2 - len(x_shape) :]
 
@@ -43,11 +52,16 @@ def conv_operands(
     dilation: int | Sequence[int],
     groups: int,
     activation: Activation,
+    layout: str | None = None,
 ) -> tuple[ConvGeometry, tuple[int, ...], np.ndarray, np.ndarray, Epilogue]:
-    """Check the arguments of a convolution; returns its geometry, the shape of the result, and arrays for kernels."""
+    """Check the arguments of a convolution; returns its geometry, the shape of the result, and arrays for kernels.
+
+    Arrays and shapes are in the order (N, C, H, W), also those of `layout` "NHWC". Without a layout, it is that of `x`.
+    """
     x, weight = as_array("x", x), as_array("weight", weight)
     bias = None if bias is None else as_array("bias", bias)
     dtype = common_float(x=x, weight=weight, bias=bias)
+    x, channels_last = in_channel_order(x, layout)
     window = (stride, padding, dilation, groups)
     lookup: Callable[..., tuple[ConvGeometry, tuple[int, ...]]]
     key: Sequence[object]
@@ -55,9 +69,32 @@ def conv_operands(
         lookup, key = _geometry, [value if type(value) is int else exact(value) for value in window]
     except TypeError:  # not hashable: building the geometry names the argument that is wrong
         lookup, key = _geometry.__wrapped__, window
-    geometry, shape = lookup(ndim, x.shape, weight.shape, *key)
+    geometry, shape = lookup(ndim, x.shape, weight.shape, *key, channels_last)
     epilogue = checked_epilogue(bias, geometry.oc, dtype, activation)
     return geometry, shape, as_operand(x, dtype), as_operand(weight, dtype), epilogue
+
+
+def checked_layout(layout: str) -> str:
+    if layout not in ("NCHW", "NHWC"):
+        raise ValueError(f"layout={layout!r}: expected 'NCHW' or 'NHWC'")
+    return layout
+
+
+def channels_first(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape (N, H, W, C) or (H, W, C) in the order (N, C, H, W) or (C, H, W); others, which are errors, as they are."""
+    if len(shape) not in (3, 4):
+        return shape
+    *batch, height, width, channels = shape
+    return (*batch, channels, height, width)
+
+
+def in_channel_order(x: np.ndarray, layout: str | None) -> tuple[np.ndarray, bool]:
+    """`x` in the order (N, C, H, W) or (C, H, W), and whether it is computed with channels last."""
+    if layout is None:
+        return x, x.ndim == 4 and is_channels_last(x)
+    if layout == "NHWC" and x.ndim in (3, 4):  # any other shape is an error, which is raised with the others
+        return np.moveaxis(x, -1, -3), True
+    return x, False
 
 
 def checked_epilogue(bias: np.ndarray | None, channels: int, dtype: np.dtype, activation: Activation) -> Epilogue:
@@ -70,14 +107,28 @@ def checked_epilogue(bias: np.ndarray | None, channels: int, dtype: np.dtype, ac
 
 
 def result_and_target(
-    out: np.ndarray | None, shape: tuple[int, ...], x: np.ndarray, weight: np.ndarray, epilogue: Epilogue
+    out: np.ndarray | None, shape: tuple[int, ...], x: np.ndarray, *others: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The array to return and the array that kernels write; the same one if kernels can write into `out`."""
     if out is None:
         result = np.empty(shape, x.dtype)
         return result, result
     result = checked_out(out, shape, x.dtype)
-    return result, result if is_target(out, x, weight, epilogue.bias) else np.empty(shape, x.dtype)
+    return result, result if is_target(out, x, *others) else np.empty(shape, x.dtype)
+
+
+def image_result(
+    out: np.ndarray | None, shape: tuple[int, ...], layout: str, channels_last: bool, *operands: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `result_and_target`, for images in either layout; and third, what kernels write in the order (N, C, H, W)."""
+    if not channels_last:
+        result, target = result_and_target(out, shape, *operands)
+        return result, target, target
+    *batch, channels, height, width = shape
+    result, target = result_and_target(out, (*batch, height, width, channels), *operands)
+    planes = np.moveaxis(target, -1, -3)
+    # A view with channels last has a result like it.
+    return (result, target, planes) if layout == "NHWC" else (planes, planes, planes)
 
 
 def delivered(result: np.ndarray, target: np.ndarray) -> np.ndarray:

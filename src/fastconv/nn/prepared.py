@@ -11,13 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv.engine import planner
-from fastconv.engine.arrays import as_array, as_operand, checked_out, common_float, is_target
+from fastconv.engine.arrays import as_array, as_operand, common_float
+from fastconv.engine.convolution.layouts import laid_out
 from fastconv.engine.epilogue import Activation, Epilogue, parse_activation
 from fastconv.engine.geometry import ConvGeometry, Padding, checked_shape
 from fastconv.engine.launch import available_threads
 from fastconv.engine.plan import Plan, format_bytes
 from fastconv.errors import GeometryError
 from fastconv.kernels.recordings import Repeated, constant, note, repeatable
+from fastconv.nn.operands import channels_first, checked_layout, delivered, image_result, in_channel_order
 
 __all__ = ["PreparedConv", "prepare_conv2d"]
 
@@ -57,6 +59,7 @@ class _Call(NamedTuple):
     max_workspace: int
     dtype: np.dtype
     shape: tuple[int, ...]
+    """Of the result, in the order (N, C, H, W) or (C, H, W)."""
     batched: bool
 
 
@@ -94,6 +97,7 @@ class PreparedConv:
         "_calls",
         "_forms",
         "_known",
+        "_layout",
         "_num_threads",
         "_strategy",
         "_tolerance",
@@ -113,7 +117,9 @@ class PreparedConv:
         strategy: str,
         tolerance: float | None,
         num_threads: int | None,
+        layout: str = "NCHW",
     ) -> None:
+        self._layout = checked_layout(layout)
         weight, bias = as_array("weight", weight), None if bias is None else as_array("bias", bias)
         # If images of the smallest type cannot be convolved, no images can.
         common_float(x=np.empty(0, np.float32), weight=weight, bias=bias)
@@ -134,21 +140,21 @@ class PreparedConv:
         self._num_threads = num_threads
         self._calls = Repeated(PreparedConv._call, ("self", "x", "out"), ("x", "out"), is_method=True)
         self._forms: dict[tuple[str, str], _Form] = {}
-        self._known: dict[tuple[tuple[int, ...], np.dtype, int], _Call] = {}
+        self._known: dict[tuple[tuple[int, ...], np.dtype, int, bool], _Call] = {}
 
     def __call__(self, x: npt.ArrayLike, out: np.ndarray | None = None) -> np.ndarray:
         """The convolution of `x`, as `conv2d` returns it.
 
         Parameters
         ----------
-        x : array_like, shape (N, C, H, W) or (C, H, W)
+        x : array_like, shape (N, C, H, W) or (C, H, W); (N, H, W, C) or (H, W, C) in layout "NHWC"
             Images; any strides. float32 or float64 after NumPy's promotion with the weight and the bias.
         out : ndarray, optional
             Array for the result.
 
         Returns
         -------
-        ndarray, shape (N, OC, OH, OW) or (OC, OH, OW)
+        ndarray, shape (N, OC, OH, OW) or (OC, OH, OW); (N, OH, OW, OC) or (OH, OW, OC) in layout "NHWC"
 
         Raises
         ------
@@ -158,34 +164,32 @@ class PreparedConv:
         return self._calls.call((self, x, out), {})
 
     def _call(self, x: npt.ArrayLike, out: np.ndarray | None) -> np.ndarray:
-        x = as_array("x", x)
-        key = x.shape, x.dtype, available_threads(self._num_threads)
+        follows_x = self._layout == "NCHW" and out is None
+        x, channels_last = in_channel_order(as_array("x", x), None if follows_x else self._layout)
+        key = x.shape, x.dtype, available_threads(self._num_threads), channels_last
         known = self._known.get(key) or self._plan_call(x, *key)
         strategy, run, geometry, weight, epilogue, threads, max_workspace, dtype, shape, batched = known
         note("convolution ", geometry, ", ", dtype, ", weight prepared, by ", strategy, threads=threads)
         x = as_operand(x, dtype)
-        if out is None:
-            result = target = np.empty(shape, dtype)
-        else:
-            result = checked_out(out, shape, dtype)
-            target = out if is_target(out, x) else np.empty(shape, dtype)
+        result, target, images = image_result(out, shape, self._layout, channels_last, x)
         run(
             geometry,
             x if batched else x[None],
             weight,
-            target if batched else target[None],
+            images if batched else images[None],
             epilogue,
             threads,
             max_workspace,
         )
-        if target is not result:
-            result[...] = target
-        return repeatable(result)
+        return repeatable(delivered(result, target))
 
     def plan(self, x_shape: Sequence[int], dtype: npt.DTypeLike = np.float32) -> Plan:
         """The plan for images of that shape and type; its repr is the report."""
-        dtype = self._common_float(np.empty(0, dtype))
-        return self._plan(checked_shape("x_shape", x_shape), dtype, available_threads(self._num_threads))
+        dtype, shape = self._common_float(np.empty(0, dtype)), checked_shape("x_shape", x_shape)
+        channels_last = self._layout == "NHWC"
+        if channels_last:
+            shape = channels_first(shape)
+        return self._plan(shape, dtype, available_threads(self._num_threads), channels_last)
 
     @property
     def nbytes(self) -> int:
@@ -201,6 +205,8 @@ class PreparedConv:
         if self._bias is not None:
             facts.append("bias")
         options = ("activation", "strategy", "tolerance", "num_threads")
+        if self._layout != "NCHW":
+            facts.append(f"layout={self._layout!r}")
         facts += [f"{name}={value!r}" for name in options if (value := getattr(self, f"_{name}")) is not None]
         forms = ", ".join(f"{dtype} for {strategy}" for strategy, dtype in tuple(self._forms))
         return f"PreparedConv({', '.join(facts)}; {format_bytes(self.nbytes)}, {forms or 'not yet called'})"
@@ -218,12 +224,13 @@ class PreparedConv:
             self._strategy,
             self._tolerance,
             self._num_threads,
+            self._layout,
         )
 
     def _common_float(self, x: np.ndarray) -> np.dtype:
         return common_float(x=x, weight=self._weight, bias=self._bias)
 
-    def _plan(self, x_shape: tuple[int, ...], dtype: np.dtype, threads: int) -> Plan:
+    def _plan(self, x_shape: tuple[int, ...], dtype: np.dtype, threads: int, channels_last: bool) -> Plan:
         window = self._window
         geometry = ConvGeometry.from_shapes(
             x_shape,
@@ -232,6 +239,7 @@ class PreparedConv:
             padding=window.padding,
             dilation=window.dilation,
             groups=window.g,
+            channels_last=channels_last,
         )
         return planner.plan(
             geometry, dtype, strategy=self._strategy, tolerance=self._tolerance, threads=threads, prepared=True
@@ -239,9 +247,9 @@ class PreparedConv:
 
     def _plan_call(self, x: np.ndarray, *key: Any) -> _Call:
         """The entry that calls with an array like `x` look up under `key`."""
-        shape, _, threads = key
+        shape, _, threads, channels_last = key
         dtype = self._common_float(x)
-        plan = self._plan(shape, dtype, threads)
+        plan = self._plan(shape, dtype, threads, channels_last)
         geometry, strategy = plan.geometry, plan.strategy
         with _preparing:
             form = self._forms.get((strategy.name, dtype.name))
@@ -260,7 +268,7 @@ class PreparedConv:
                 self._known.clear()
             call = _Call(
                 strategy.name,
-                strategy.run,
+                laid_out(strategy, strategy.run, geometry),
                 geometry,
                 *form,
                 plan.threads,
@@ -285,6 +293,7 @@ def prepare_conv2d(
     strategy: str = "auto",
     tolerance: float | None = None,
     num_threads: int | None = None,
+    layout: str = "NCHW",
 ) -> PreparedConv:
     """`conv2d` with a constant weight, which is converted to the kernels' form once instead of in every call.
 
@@ -297,7 +306,7 @@ def prepare_conv2d(
         Filters; copied.
     bias : array_like, shape (OC,), optional
         Added to every output of a channel; copied.
-    stride, padding, dilation, groups, activation, strategy, tolerance, num_threads
+    stride, padding, dilation, groups, activation, strategy, tolerance, num_threads, layout
         As `conv2d`.
 
     Returns
@@ -323,4 +332,4 @@ def prepare_conv2d(
     >>> prepared(np.ones((2, 1, 5, 9))).shape
     (2, 1, 5, 8)
     """
-    return PreparedConv(weight, bias, stride, padding, dilation, groups, activation, strategy, tolerance, num_threads)
+    return PreparedConv(weight, bias, stride, padding, dilation, groups, activation, strategy, tolerance, num_threads, layout)

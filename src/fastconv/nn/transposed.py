@@ -215,6 +215,6 @@ def _conv_transpose(
     plan = planner.plan(
         geometry.as_2d(), dtype, kind=INPUT_GRADIENT, tolerance=tolerance, threads=available_threads(num_threads)
     )
-    result, target = result_and_target(out, geometry.x_shape[ndim + 2 - x.ndim :], x, weight, epilogue)
+    result, target = result_and_target(out, geometry.x_shape[ndim + 2 - x.ndim :], x, weight, epilogue.bias)
     plan.run_once(x, weight, epilogue, target)
     return repeatable(delivered(result, target))

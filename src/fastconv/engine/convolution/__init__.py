@@ -16,6 +16,8 @@ from fastconv.engine.convolution.fft import Fft
 from fastconv.engine.convolution.im2col import Im2col
 from fastconv.engine.convolution.im2row import Im2row
 from fastconv.engine.convolution.implicit import Implicit
+from fastconv.engine.convolution.inner import Inner
+from fastconv.engine.convolution.layouts import empty, laid_out, turning_seconds
 from fastconv.engine.convolution.reference import Reference
 from fastconv.engine.convolution.separable import Separable
 from fastconv.engine.convolution.toeplitz import Toeplitz
@@ -32,6 +34,7 @@ SEPARABLE = Separable()
 STRATEGIES: list[Strategy] = [
     Implicit(),
     Im2row(),
+    Inner(),
     Winograd(2),
     Winograd(3),
     Winograd(4),
@@ -71,18 +74,30 @@ class Convolution(Kind):
     def shapes(self, geometry: ConvGeometry) -> tuple[tuple[int, ...], ...]:
         return geometry.x_shape, geometry.weight_shape, geometry.out_shape
 
+    def overhead(self, solver: Strategy, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        return turning_seconds(solver, geometry, dtype)
+
+    def operands(self, geometry: ConvGeometry, dtype: np.dtype, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        x, weight = super().operands(geometry, dtype, rng)
+        images = empty(geometry, x.shape, x.dtype)
+        images[...] = x
+        return images, weight
+
     def run(self, plan: Plan, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
-        plan.strategy.run_once(plan.geometry, x, weight, out, epilogue, plan.threads, plan.max_workspace)
+        run = laid_out(plan.strategy, plan.strategy.run_once, plan.geometry)
+        run(plan.geometry, x, weight, out, epilogue, plan.threads, plan.max_workspace)
 
     def call(self, plan: Plan, operands: tuple[np.ndarray, ...]) -> Callable[[], np.ndarray]:
-        if not plan.prepared:
-            return super().call(plan, operands)
         g, (x, weight) = plan.geometry, operands
-        out = np.empty(g.out_shape, x.dtype)
-        prepared = plan.strategy.prepare(g, weight, plan.threads)
+        out = empty(g, g.out_shape, x.dtype)
+        prepared = plan.strategy.prepare(g, weight, plan.threads) if plan.prepared else None
+        run = laid_out(plan.strategy, plan.strategy.run, g)
 
         def call() -> np.ndarray:
-            plan.strategy.run(g, x, prepared, out, PLAIN, plan.threads, plan.max_workspace)
+            if plan.prepared:
+                run(g, x, prepared, out, PLAIN, plan.threads, plan.max_workspace)
+            else:
+                plan.run_once(x, weight, PLAIN, out)
             return out
 
         return call

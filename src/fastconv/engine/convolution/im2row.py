@@ -13,7 +13,6 @@ import numpy as np
 
 from fastconv.engine.arrays import as_contiguous
 from fastconv.engine.convolution.base import (
-    PreparesFirst,
     element_strides,
     is_pixelwise,
     refuse_unless_real_2d,
@@ -40,8 +39,8 @@ _BLOCK_FILTERS = 96
 # Seconds to pack one step of MR positions that are neighbours in the image, and of MR that are not.
 _NEAR_SECONDS, _APART_SECONDS = 0.6e-9, 1.6e-9
 
-# Seconds to pack one value of a filter.
-_FILTER_SECONDS = 1.2e-9
+# Seconds to pack one value of a filter into memory, and into L1 where it is used.
+_FILTER_SECONDS, _IN_PLACE_SECONDS = 1e-9, 0.2e-9
 
 # Seconds per output to write it in its place.
 _PLACE_SECONDS = 0.5e-9
@@ -59,6 +58,7 @@ def _launch(
     strides: tuple[int, int, int, int] = (0, 0, 0, 0),
     out_strides: tuple[int, int, int] = (0, 0, 0),
     activation: int = 0,
+    in_place: bool = False,
 ) -> Launch:
     """The launch for images with these strides, and an output with those from image, channel and position to the next.
 
@@ -81,6 +81,7 @@ def _launch(
         blocks=blocks,
         block_panels=block_panels,
         channel_blocks=-(-panels // block_panels),
+        in_place=in_place,
         activation=activation,
         out_image=out_image,
         out_plane=out_plane,
@@ -104,8 +105,9 @@ def _joined(g: ConvGeometry, x: np.ndarray) -> ConvGeometry:
     return replace(g, extent=(1, g.positions)) if is_pixelwise(g) and x.strides[2] == g.iw * x.strides[3] else g
 
 
-class Im2row(SumsDirectly, PreparesFirst):
+class Im2row(SumsDirectly):
     name = "im2row"
+    takes_channels_last = True
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
         return refuse_unless_real_2d(geometry, dtype)
@@ -124,7 +126,10 @@ class Im2row(SumsDirectly, PreparesFirst):
         return 3e-6 + 1.1 * products + (packed + placed) / ratios().l2 * dtype.itemsize / 4
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        values = geometry.oc * geometry.reduction
+        g = geometry
+        values = g.oc * g.reduction
+        if _in_place(g):
+            return values * -(-g.n * g.positions // _ROWS) * _IN_PLACE_SECONDS / ratios().l2
         return 3e-6 + values * max(_FILTER_SECONDS / ratios().l2, dtype.itemsize / rates().memory)
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
@@ -149,7 +154,40 @@ class Im2row(SumsDirectly, PreparesFirst):
         threads: int,
         max_workspace: int,
     ) -> None:
-        image, plane, _, position = element_strides(out)
-        g, placed = _joined(geometry, x), (image, plane, position)
-        launch = _launch(g, x.dtype, threads, element_strides(x), placed, epilogue.activation)
-        launch.run((x, prepared, epilogue.bias, out), threads, (epilogue.parameter,))
+        _multiply(geometry, x, prepared, out, epilogue, threads)
+
+    def run_once(
+        self,
+        geometry: ConvGeometry,
+        x: np.ndarray,
+        weight: np.ndarray,
+        out: np.ndarray,
+        epilogue: Epilogue,
+        threads: int,
+        max_workspace: int,
+    ) -> None:
+        """Packs filters of one tap panel by panel, in each tile."""
+        weight = as_contiguous(weight)
+        in_place = _in_place(geometry)
+        filters = weight if in_place else self.prepare(geometry, weight, threads)
+        _multiply(geometry, x, filters, out, epilogue, threads, in_place)
+
+
+def _in_place(g: ConvGeometry) -> bool:
+    return g.taps == 1
+
+
+def _multiply(
+    geometry: ConvGeometry,
+    x: np.ndarray,
+    filters: np.ndarray,
+    out: np.ndarray,
+    epilogue: Epilogue,
+    threads: int,
+    in_place: bool = False,
+) -> None:
+    """Convolve with packed `filters`, or with those of a weight `in_place`."""
+    image, plane, _, position = element_strides(out)
+    g, placed = _joined(geometry, x), (image, plane, position)
+    launch = _launch(g, x.dtype, threads, element_strides(x), placed, epilogue.activation, in_place)
+    launch.run((x, filters, epilogue.bias, out), threads, (epilogue.parameter,))

@@ -47,6 +47,7 @@ def activate(x: np.ndarray, code: int, parameter: float) -> np.ndarray:
 
 class Reference(SumsDirectly, KeepsWeights):
     name = "reference"
+    takes_channels_last = True
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
         return None

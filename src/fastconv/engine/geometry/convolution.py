@@ -28,7 +28,8 @@ class ConvGeometry(Axes):
     """One convolution problem of 1, 2 or 3 spatial axes.
 
     Build it with `from_shapes` or `parse`; every instance is valid. Tuples hold one entry per axis;
-    `padding` holds ``(begin, end)`` per axis.
+    `padding` holds ``(begin, end)`` per axis. With `channels_last`, images and the output lie in memory as (N, H, W, C);
+    shapes are in the order (N, C, H, W) nevertheless.
 
     Examples
     --------
@@ -48,6 +49,7 @@ class ConvGeometry(Axes):
     stride: tuple[int, ...]
     dilation: tuple[int, ...]
     padding: tuple[tuple[int, int], ...]
+    channels_last: bool = False
     out_extent: tuple[int, ...] = field(init=False, repr=False, compare=False)
     x_shape: tuple[int, ...] = field(init=False, repr=False, compare=False)
     weight_shape: tuple[int, ...] = field(init=False, repr=False, compare=False)
@@ -78,7 +80,12 @@ class ConvGeometry(Axes):
             out_shape=(self.n, self.oc, *self.out_extent),
             reduction=weight_shape[1] * self.taps,
             # Looked up several times in every call.
-            _hash=hash((self.n, self.g, weight_shape, self.extent, self.stride, self.dilation, self.padding)),
+            _hash=hash(
+                (
+                    *(self.n, self.g, weight_shape, self.extent, self.stride, self.dilation, self.padding),
+                    self.channels_last,
+                )
+            ),
         )
 
     def __hash__(self) -> int:
@@ -94,6 +101,7 @@ class ConvGeometry(Axes):
         padding: Padding = 0,
         dilation: int | Sequence[int] = 1,
         groups: int = 1,
+        channels_last: bool = False,
     ) -> Self:
         """The geometry of ``conv(x, weight)`` for ``x (N, C, *extent)`` or ``(C, *extent)``."""
         ndim = len(weight_shape) - 2
@@ -131,6 +139,7 @@ class ConvGeometry(Axes):
                 stride=strides,
                 dilation=dilations,
                 padding=padding_pairs(padding, kernel, strides, dilations),
+                channels_last=channels_last,
             )
         except GeometryError as error:
             raise GeometryError(f"{_named(x_shape, weight_shape)}: {error}") from None
@@ -323,6 +332,7 @@ class ConvGeometry(Axes):
             g=fields.take("g", 1),
             ic=fields.take("ic"),
             oc=fields.take("oc"),
+            channels_last=fields.take_word("nhwc"),
             **window,
         )
 
@@ -340,8 +350,14 @@ class ConvGeometry(Axes):
                 *format_axes("s", self.stride),
                 *dilation,
                 *format_padding(self.padding),
+                *(["nhwc"] if self.channels_last else []),
             ]
         )
+
+    @cached_property
+    def in_planes(self) -> ConvGeometry:
+        """The same problem for images and an output of planes."""
+        return replace(self, channels_last=False)
 
     def as_2d(self) -> ConvGeometry:
         """A 1-D problem as the 2-D one of height 1."""

@@ -158,14 +158,14 @@ static void NAME(pack_left)(void **arrays, const int64_t *ints, const double *sc
                 return;
             const int64_t steps = K - k0 < kc ? K - k0 : kc;
             REAL *target = (REAL *)arrays[1] + (group * K + k0) * panels * MR + panel * MR * steps;
+            int64_t k = 0;
             if (rows == MR)
-                for (int64_t k = 0; k < steps; k++)
-                    for (int i = 0; i < MR; i++)
-                        target[k * MR + i] = source[i * K + k0 + k];
-            else
-                for (int64_t k = 0; k < steps; k++)
-                    for (int i = 0; i < MR; i++)
-                        target[k * MR + i] = i < rows ? source[i * K + k0 + k] : 0;
+                for (; k + 4 <= steps; k += 4)
+                    for (int i = 0; i < MR; i += 4)
+                        NAME(transpose)(source + i * K + k0 + k, K, target + k * MR + i, MR);
+            for (; k < steps; k++)
+                for (int i = 0; i < MR; i++)
+                    target[k * MR + i] = i < rows ? source[i * K + k0 + k] : 0;
         }
     }
 }

@@ -5,7 +5,7 @@
  * implicit.h has it the other way around: its columns are positions, of which small maps have too few to fill tiles. A
  * position here is one row of MR, and positions follow each other across the images of a batch. Their values are packed
  * from the image, whatever its strides, once per block of kc steps; a panel of filters is in L1 while all of these rows
- * are multiplied with it. Sums are (p, m)-ordered like channels-last images; `place_rows` writes them to planes.
+ * are multiplied with it. Sums are (p, m)-ordered like channels-last images; `turn_rows` writes them to planes.
  */
 #define PACK_COLUMNS_ARGUMENTS(X)         \
     X(M)      /* filters of a group */    \
@@ -22,11 +22,39 @@ static int64_t NAME(pack_columns_packed)(const int64_t *ints)
     return a->C * a->taps * a->panels * NR * sizeof(REAL);
 }
 
+/* Pack `count` neighbouring values of NR filters, which are `apart`, of which `columns` exist: value k of all of them at
+ * target + at[k]. Four filters at a time: more would compete for the same sets of L1 if `apart` is a power of two. */
+static void NAME(pack_filters)(const REAL *source, int64_t apart, int64_t columns, int64_t count, const int64_t *at,
+                               REAL *target)
+{
+    int64_t j = 0;
+    for (; j + 4 <= columns; j += 4, source += 4 * apart) {
+        int64_t k = 0;
+        for (; k + 4 <= count; k += 4) {
+            NAME(quad) row[4];
+            UNROLL
+            for (int i = 0; i < 4; i++)
+                row[i] = *(const NAME(quad) *)(source + i * apart + k);
+            NAME(turn_quads)(row);
+            UNROLL
+            for (int i = 0; i < 4; i++)
+                *(NAME(quad) *)(target + at[k + i] + j) = row[i];
+        }
+        for (; k < count; k++)
+            for (int i = 0; i < 4; i++)
+                target[at[k] + j + i] = source[i * apart + k];
+    }
+    for (; j < NR; j++, source += apart)
+        for (int64_t k = 0; k < count; k++)
+            target[at[k] + j] = j < columns ? source[k] : 0;
+}
+
 /* Pack filters (groups * M, C, taps) into blocks of kc steps k = (tap, c), each made of panels of NR filters. Filters
  * past M are zeros. Tile: one panel. arrays: weight, packed. */
 static void NAME(pack_columns)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                                int64_t worker)
 {
+    enum { AT_ONCE = 256 };
     const PackColumns *a = (const PackColumns *)ints;
     const int64_t K = a->C * a->taps, panels = a->panels;
     for (int64_t tile = begin; tile < end; tile++) {
@@ -35,16 +63,17 @@ static void NAME(pack_columns)(void **arrays, const int64_t *ints, const double 
         const int64_t start = NAME(panel_first)(panel, width), past = NAME(panel_first)(panel + 1, width);
         const int64_t columns = past < a->M ? past - start : a->M - start;
         const REAL *source = (const REAL *)arrays[0] + (group * a->M + start) * K;
-        for (int64_t k0 = 0; k0 < K; k0 += a->kc) {
+        for (int64_t first = 0; first < K; first += AT_ONCE) {
             if (stops(arrays, worker))
                 return;
-            const int64_t steps = K - k0 < a->kc ? K - k0 : a->kc;
-            REAL *target = (REAL *)arrays[1] + ((group * K + k0) * panels + panel * steps) * NR;
-            for (int64_t k = k0; k < k0 + steps; k++, target += NR) {
-                const REAL *first = source + k % a->C * a->taps + k / a->C;
-                for (int64_t j = 0; j < NR; j++)
-                    target[j] = j < columns ? first[j * K] : 0;
+            const int64_t count = K - first < AT_ONCE ? K - first : AT_ONCE;
+            int64_t at[AT_ONCE];
+            for (int64_t i = 0; i < count; i++) {
+                const int64_t k = (first + i) % a->taps * a->C + (first + i) / a->taps, k0 = k / a->kc * a->kc;
+                const int64_t steps = K - k0 < a->kc ? K - k0 : a->kc;
+                at[i] = (k0 * panels + panel * steps + k - k0) * NR;
             }
+            NAME(pack_filters)(source + first, K, columns, count, at, (REAL *)arrays[1] + group * K * panels * NR);
         }
     }
 }
@@ -56,15 +85,24 @@ static void NAME(pack_columns)(void **arrays, const int64_t *ints, const double 
     X(blocks)         /* blocks of positions */                                \
     X(block_panels)   /* panels of a block of filters */                       \
     X(channel_blocks) /* blocks of filters */                                  \
+    X(in_place)       /* whether filters are not packed; they have one tap */  \
     X(activation)     /* code of the activation */                             \
     X(out_image)      /* values of the output from one image to the next */    \
     X(out_plane)      /* values of the output from one channel to the next */  \
     X(out_position)   /* values of the output from one position to the next */
 ARGUMENTS(Im2row, IM2ROW_ARGUMENTS);
 
+/* Whether sums are added up in the output itself: it has channels last, and equal distances between all positions. */
+static inline int NAME(im2row_direct)(const Im2row *a)
+{
+    const int64_t positions = a->oh * a->ow;
+    return a->out_plane == 1 && (a->n == 1 || a->out_image == positions * a->out_position);
+}
+
 typedef struct {
     REAL *packed; /* rows: groups of MR positions */
-    REAL *sums;   /* of the block, position by position */
+    REAL *sums;   /* of the block, position by position, unless they are added up in the output */
+    REAL *panel;  /* of filters, if they are not packed before */
     int64_t *panel_shift; /* of the steps in a panel */
     int64_t *shift;       /* of the steps in the image */
     int64_t bytes;
@@ -76,7 +114,8 @@ static NAME(im2row_parts) NAME(im2row_layout)(const Im2row *a, char *memory)
     NAME(im2row_parts) parts;
     const int64_t groups = (a->rows + MR - 1) / MR;
     parts.packed = take(&s, groups * MR * a->kc * sizeof(REAL));
-    parts.sums = take(&s, groups * MR * a->block_panels * NR * sizeof(REAL));
+    parts.sums = take(&s, NAME(im2row_direct)(a) ? 0 : groups * MR * a->block_panels * NR * sizeof(REAL));
+    parts.panel = take(&s, a->in_place ? a->kc * NR * sizeof(REAL) : 0);
     parts.panel_shift = take(&s, a->kc * sizeof(int64_t));
     parts.shift = take(&s, a->kc * sizeof(int64_t));
     parts.bytes = s.bytes;
@@ -172,25 +211,9 @@ static void NAME(pack_rows)(const Window *w, const REAL *x, int64_t p, int64_t c
     }
 }
 
-/* Write `rows` sums of filters m0 to m1, `ld` apart from position to position, to planes. */
-static void NAME(place_rows)(const REAL *sums, int64_t ld, int64_t rows, int64_t channels, REAL *out, int64_t plane)
-{
-    int64_t i = 0;
-    for (; i + 4 <= rows; i += 4) {
-        int64_t m = 0;
-        for (; m + 4 <= channels; m += 4)
-            NAME(transpose)(sums + i * ld + m, ld, out + m * plane + i, plane);
-        for (; m < channels; m++)
-            for (int j = 0; j < 4; j++)
-                out[m * plane + i + j] = sums[(i + j) * ld + m];
-    }
-    for (; i < rows; i++)
-        for (int64_t m = 0; m < channels; m++)
-            out[m * plane + i] = sums[i * ld + m];
-}
-
 /* Tile: a block of positions, of all images, for a block of filters of a group. arrays: x, packed weight
- * (pack_columns), bias or null, out, scratch. scalars: the activation's parameter. */
+ * (pack_columns), bias or null, out, scratch. scalars: the activation's parameter. A weight `in_place` is packed panel
+ * by panel into L1, in every tile: for few positions, writing all of it and reading it again would take longer. */
 static void NAME(im2row)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                          int64_t worker)
 {
@@ -198,7 +221,8 @@ static void NAME(im2row)(void **arrays, const int64_t *ints, const double *scala
     const Window *w = (const Window *)ints;
     const int64_t icg = w->ic / w->g, ocg = w->oc / w->g, K = icg * w->kh * w->kw, kc = a->kc;
     const int64_t panels = (ocg + NR - 1) / NR, width = NAME(ceil_div)(ocg, LANES) * LANES;
-    const int64_t positions = w->oh * w->ow, ld = a->block_panels * NR;
+    const int64_t positions = w->oh * w->ow, direct = NAME(im2row_direct)(a);
+    const int64_t ld = direct ? a->out_position : a->block_panels * NR;
     const NAME(im2row_parts) own = NAME(im2row_layout)(a, (char *)arrays[4] + worker * NAME(im2row_scratch)(ints));
     for (int64_t k = 0; k < kc; k++)
         own.panel_shift[k] = k * NR;
@@ -211,6 +235,7 @@ static void NAME(im2row)(void **arrays, const int64_t *ints, const double *scala
         const int64_t m0 = NAME(panel_first)(panel0, width), past = NAME(panel_first)(panel1, width);
         const int64_t m1 = past < ocg ? past : ocg;
         const REAL *x = (const REAL *)arrays[0] + g * icg * w->xc;
+        REAL *sums = direct ? (REAL *)arrays[3] + p0 * ld + g * ocg + m0 : own.sums;
         for (int64_t k0 = 0; k0 < K; k0 += kc) {
             const int64_t k1 = k0 + kc < K ? k0 + kc : K, steps = k1 - k0;
             for (int64_t k = k0; k < k1; k++) {
@@ -224,30 +249,37 @@ static void NAME(im2row)(void **arrays, const int64_t *ints, const double *scala
                 if (stops(arrays, worker))
                     return;
                 const int64_t start = NAME(panel_first)(panel, width);
-                const int64_t columns = NAME(panel_first)(panel + 1, width) - start;
+                const int64_t width_of_panel = NAME(panel_first)(panel + 1, width) - start;
+                const int64_t filters = width_of_panel < ocg - start ? width_of_panel : ocg - start;
+                const int64_t columns = direct ? filters : width_of_panel; /* sums have room for whole vectors */
+                const REAL *right = block + panel * steps * NR;
+                if (a->in_place) {
+                    const REAL *source = (const REAL *)arrays[1] + (g * ocg + start) * K + k0;
+                    NAME(pack_filters)(source, K, filters, steps, own.panel_shift, own.panel);
+                    right = own.panel;
+                }
                 for (int64_t i = 0; i < rows; i += MR)
-                    NAME(gemm_tile)(rows - i < MR ? rows - i : MR, columns, steps, own.packed + i * steps,
-                                    block + panel * steps * NR, own.panel_shift, own.sums + i * ld + start - m0,
-                                    ld, k0 > 0, 0);
+                    NAME(gemm_tile)(rows - i < MR ? rows - i : MR, columns, steps, own.packed + i * steps, right,
+                                    own.panel_shift, sums + i * ld + start - m0, ld, k0 > 0, 0);
             }
         }
         const REAL *bias = arrays[2] ? (const REAL *)arrays[2] + g * ocg : 0;
+        if (direct) {
+            for (int64_t i = 0; i < rows && (bias || a->activation); i++) {
+                for (int64_t m = 0; m < m1 - m0 && bias; m++)
+                    sums[i * ld + m] += bias[m0 + m];
+                NAME(epilogue)(sums + i * ld, m1 - m0, 0, 0, a->activation, scalars[0]);
+            }
+            continue;
+        }
         for (int64_t i = 0, run; i < rows; i += run) {
             const int64_t at = (p0 + i) % positions;
             run = positions - at < rows - i ? positions - at : rows - i;
-            REAL *out = (REAL *)arrays[3] + (p0 + i) / positions * a->out_image + (g * ocg + m0) * a->out_plane + at * a->out_position;
-            const REAL *sums = own.sums + i * ld;
-            if (a->out_plane == 1)
-                for (int64_t j = 0; j < run; j++) {
-                    for (int64_t m = 0; m < m1 - m0; m++)
-                        out[j * a->out_position + m] = bias ? sums[j * ld + m] + bias[m0 + m] : sums[j * ld + m];
-                    NAME(epilogue)(out + j * a->out_position, m1 - m0, 0, 0, a->activation, scalars[0]);
-                }
-            else {
-                NAME(place_rows)(sums, ld, run, m1 - m0, out, a->out_plane);
-                for (int64_t m = m0; m < m1; m++)
-                    NAME(epilogue)(out + (m - m0) * a->out_plane, run, bias, m, a->activation, scalars[0]);
-            }
+            REAL *out = (REAL *)arrays[3] + (p0 + i) / positions * a->out_image + (g * ocg + m0) * a->out_plane +
+                        at * a->out_position;
+            NAME(turn_rows)(sums + i * ld, ld, run, m1 - m0, out, a->out_plane);
+            for (int64_t m = m0; m < m1; m++)
+                NAME(epilogue)(out + (m - m0) * a->out_plane, run, bias, m, a->activation, scalars[0]);
         }
     }
 }

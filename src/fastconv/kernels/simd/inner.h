@@ -37,12 +37,13 @@ static inline NAME(quad) NAME(four_totals)(VECTOR a, VECTOR b, VECTOR c, VECTOR 
     return (row[0] + row[2]) + (row[1] + row[3]);
 }
 
-typedef void NAME(products_kernel)(int64_t k, const REAL *weight, const REAL *x, int64_t apart, REAL *out, int64_t ldc,
-                                   int accumulate, const REAL *bias);
+typedef void NAME(products_kernel)(int64_t k, const REAL *weight, int64_t apart, const REAL *x, int64_t ldx, REAL *out,
+                                   int64_t ldc, int accumulate, const REAL *bias);
 
 static inline __attribute__((always_inline)) void NAME(products)(const int m, const int nv, int64_t k,
-                                                                 const REAL *restrict weight, const REAL *restrict x,
-                                                                 int64_t apart, REAL *restrict out, int64_t ldc,
+                                                                 const REAL *restrict weight, int64_t apart,
+                                                                 const REAL *restrict x, int64_t ldx,
+                                                                 REAL *restrict out, int64_t ldc,
                                                                  int accumulate, const REAL *bias)
 {
     VECTOR sum[MR][NV];
@@ -56,7 +57,7 @@ static inline __attribute__((always_inline)) void NAME(products)(const int m, co
         VECTOR right[NV];
         UNROLL
         for (int v = 0; v < nv; v++)
-            right[v] = NAME(load)(x + v * apart + p);
+            right[v] = NAME(load)(x + v * ldx + p);
         UNROLL
         for (int i = 0; i < m; i++) {
             if (nv == 1)
@@ -69,7 +70,7 @@ static inline __attribute__((always_inline)) void NAME(products)(const int m, co
     }
     UNROLL
     for (int v = 0; v < nv; v++) {
-        const REAL *row = x + v * apart;
+        const REAL *row = x + v * ldx;
         REAL *target = out + v * ldc;
         if (m == 1) {
             REAL value = NAME(total)(sum[0][v]);
@@ -94,10 +95,10 @@ static inline __attribute__((always_inline)) void NAME(products)(const int m, co
     }
 }
 
-#define PRODUCTS(m, nv)                                                                                          \
-    static void NAME(products_##m##x##nv)(int64_t k, const REAL *weight, const REAL *x, int64_t apart, REAL *out, \
-                                          int64_t ldc, int accumulate, const REAL *bias)                         \
-    { NAME(products)(m, nv, k, weight, x, apart, out, ldc, accumulate, bias); }
+#define PRODUCTS(m, nv)                                                                                             \
+    static void NAME(products_##m##x##nv)(int64_t k, const REAL *weight, int64_t apart, const REAL *x, int64_t ldx, \
+                                          REAL *out, int64_t ldc, int accumulate, const REAL *bias)                 \
+    { NAME(products)(m, nv, k, weight, apart, x, ldx, out, ldc, accumulate, bias); }
 #if NV == 3
 #define ROW_OF_PRODUCTS(m) {NAME(products_##m##x1), NAME(products_##m##x2), NAME(products_##m##x3)}
 PRODUCTS(1, 3) PRODUCTS(MR, 3)
@@ -109,29 +110,33 @@ PRODUCTS(1, 1) PRODUCTS(1, 2) PRODUCTS(MR, 1) PRODUCTS(MR, 2)
 /* By whether a panel is whole, and by the number of rows of x minus one. */
 static NAME(products_kernel) *const NAME(products_of)[2][NV] = {ROW_OF_PRODUCTS(1), ROW_OF_PRODUCTS(MR)};
 
-#define INNER_ARGUMENTS(X)                                               \
-    X(N)          /* rows of x */                                        \
-    X(M)          /* rows of the weight, which are outputs */            \
-    X(K)          /* steps: columns of both */                           \
-    X(block)      /* outputs of a block */                               \
-    X(kc)         /* steps of a block */                                 \
-    X(at_a_time)  /* steps that are taken at a time: a multiple of kc */ \
-    X(block_rows) /* rows of x in a block, of which at_a_time steps stay in L2 */
+#define INNER_ARGUMENTS(X)                                                        \
+    X(N)          /* rows of x */                                                 \
+    X(M)          /* rows of the weight, which are outputs */                     \
+    X(K)          /* steps: columns of both */                                    \
+    X(x_apart)    /* values from one row of x to the next */                      \
+    X(out_apart)  /* values of the output from one row to the next */             \
+    X(block)      /* outputs of a block */                                        \
+    X(kc)         /* steps of a block */                                          \
+    X(at_a_time)  /* steps that are taken at a time: a multiple of kc */          \
+    X(block_rows) /* rows of x in a block, of which at_a_time steps stay in L2 */ \
+    X(activation) /* code of the activation */
 ARGUMENTS(Inner, INNER_ARGUMENTS);
 
-/* Tile: a block of outputs for a block of rows of x. arrays: x, weight, bias or null, out. */
+/* Tile: a block of outputs for a block of rows of x. arrays: x, weight, bias or null, out. scalars: the activation's
+ * parameter. */
 static void NAME(inner)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                         int64_t worker)
 {
     const Inner *a = (const Inner *)ints;
     const int64_t N = a->N, M = a->M, K = a->K, block = a->block, kc = a->kc, at_a_time = a->at_a_time;
-    const int64_t block_rows = a->block_rows, across = (M + block - 1) / block;
+    const int64_t block_rows = a->block_rows, ldx = a->x_apart, ldc = a->out_apart, across = (M + block - 1) / block;
     const REAL *weight = arrays[1], *bias = arrays[2];
     for (int64_t tile = begin; tile < end; tile++) {
         const int64_t first = tile % across * block, past = first + block < M ? first + block : M;
         const int64_t row0 = tile / across * block_rows, count = N - row0 < block_rows ? N - row0 : block_rows;
-        const REAL *x = (const REAL *)arrays[0] + row0 * K;
-        REAL *out = (REAL *)arrays[3] + row0 * M;
+        const REAL *x = (const REAL *)arrays[0] + row0 * ldx;
+        REAL *out = (REAL *)arrays[3] + row0 * ldc;
         for (int64_t begun = 0; begun < K || begun == 0; begun += at_a_time) {
             const int64_t done = begun + at_a_time < K ? begun + at_a_time : K;
             for (int64_t m = first, rows; m < past; m += rows) {
@@ -142,12 +147,15 @@ static void NAME(inner)(void **arrays, const int64_t *ints, const double *scalar
                     few = count - n < NV ? count - n : count - n == NV + 1 ? 2 : NV;
                     for (int64_t k = begun; k < done || k == 0; k += kc) {
                         const int64_t steps = done - k < kc ? done - k : kc;
-                        NAME(products_of)[rows == MR][few - 1](steps, weight + m * K + k, x + n * K + k, K,
-                                                               out + n * M + m, M, k > 0,
+                        NAME(products_of)[rows == MR][few - 1](steps, weight + m * K + k, K, x + n * ldx + k, ldx,
+                                                               out + n * ldc + m, ldc, k > 0,
                                                                bias && k + steps == K ? bias + m : 0);
                     }
                 }
             }
         }
+        if (a->activation)
+            for (int64_t n = 0; n < count; n++)
+                NAME(epilogue)(out + n * ldc + first, past - first, 0, 0, a->activation, scalars[0]);
     }
 }

@@ -11,6 +11,8 @@
 
 #include "implicit.h"
 
+#include "turn.h"
+
 #include "im2row.h"
 
 #include "weight_gradient.h"
@@ -48,6 +50,7 @@
     X(implicit, IMPLICIT_ARGUMENTS, NAME(implicit_scratch), 0)                        \
     X(pack_columns, PACK_COLUMNS_ARGUMENTS, 0, NAME(pack_columns_packed))             \
     X(im2row, IM2ROW_ARGUMENTS, NAME(im2row_scratch), 0)                              \
+    X(turn_images, TURN_IMAGES_ARGUMENTS, 0, 0)                                           \
     X(rolling, SWEEP_ARGUMENTS, 0, 0)                                                 \
     X(separable, SEPARABLE_ARGUMENTS, NAME(separable_scratch), 0)                     \
     X(weight_gradient, WEIGHT_GRADIENT_ARGUMENTS, NAME(weight_gradient_scratch), 0)   \
