@@ -176,7 +176,7 @@ def test_bad_layouts():
         lambda layout: fastconv.plan_conv2d(x.shape, weight.shape, layout=layout),
     ):
         for layout in ("nhwc", "CHWN", None, 3):
-            with pytest.raises(ValueError, match="layout=.*: expected 'NCHW' or 'NHWC'"):
+            with pytest.raises(ValueError, match=r"layout=.*: expected 'NCHW' or 'NHWC'"):
                 call(layout)
     with pytest.raises(GeometryError, match="expected x of 4 axes"):
         fastconv.conv2d(x[0, 0], weight, layout="NHWC")

@@ -191,9 +191,9 @@ class Kind:
         """The problem for one image, by which solvers are priced: any batch then gets the bits of its images."""
         return geometry if geometry.n <= 1 else replace(geometry, n=1)
 
-    def overhead(self, solver: Any, geometry: Any, dtype: np.dtype) -> float:
-        """Estimated seconds of what has to be done around a solver."""
-        return 0.0
+    def overhead(self, solver: Any, geometry: Any, dtype: np.dtype) -> tuple[float, int]:
+        """Estimated seconds and scratch bytes of what has to be done around a solver."""
+        return 0.0, 0
 
     def operations(self, geometry: Any) -> int | None:
         """Multiplications and additions of the direct algorithm; ``None`` if a share of the peak would say nothing."""
@@ -306,7 +306,8 @@ class Plan:
         """Scratch bytes of a call: those of the solver, and the most that one of its parts takes at a time."""
         limits = np.dtype(self.dtype), self.threads, self.max_workspace
         own: int = self.strategy.workspace_bytes(self.geometry, *limits)
-        return own + max((part.plan.workspace_bytes for part in self.parts), default=0)
+        _, around = self.kind.overhead(self.strategy, self.geometry, limits[0])
+        return own + around + max((part.plan.workspace_bytes for part in self.parts), default=0)
 
     def note(self, by: str = "") -> None:
         """Have the line that `FASTCONV_VERBOSE` asks for say that the call under way is computed by this plan.

@@ -220,7 +220,7 @@ class _Problem:
         seconds = self.prices.get(solver.name)
         if seconds is None:
             seconds = solver.cost(self.geometry, self.dtype)
-            seconds += self.kind.overhead(solver, self.geometry, self.dtype)
+            seconds += self.kind.overhead(solver, self.geometry, self.dtype)[0]
             if not self.prepared:
                 seconds += solver.prepare_cost(self.geometry, self.dtype)
             for part in self._parts(solver):
@@ -295,7 +295,9 @@ class _Problem:
             limit = self._workspace_limit(s)
             found = candidate(s, self.geometry, self.dtype, self.limit, self.threads, limit, named, self.prepared)
             if found.seconds is not None:
-                found = replace(found, seconds=found.seconds + self.kind.overhead(s, self.geometry, self.dtype))
+                seconds, size = self.kind.overhead(s, self.geometry, self.dtype)
+                workspace = (found.workspace_bytes or 0) + size
+                found = replace(found, seconds=found.seconds + seconds, workspace_bytes=workspace)
             if isinstance(s, Composite) and found.refusal is None:
                 if self._has_parts(s):
                     found = self._with_parts(found, self._parts(s))

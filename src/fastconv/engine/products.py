@@ -50,10 +50,11 @@ def _launch(
     return Launch.of("inner", dtype, ints, -(-g.oc // block) * -(-g.n // rows))
 
 
-def multiply_rows(
-    x: np.ndarray, weight: np.ndarray, out: np.ndarray, threads: int, epilogue: Epilogue = PLAIN
-) -> None:
-    """Compute ``x @ weight.T`` for matrices of one type: a contiguous `weight`, and contiguous rows of `x` and `out`."""
+def multiply_rows(x: np.ndarray, weight: np.ndarray, out: np.ndarray, threads: int, epilogue: Epilogue = PLAIN) -> None:
+    """Compute ``x @ weight.T`` for matrices of one type.
+
+    `weight` is contiguous, and so is each row of `x` and `out`.
+    """
     g = ProductGeometry(len(x), x.shape[1], len(weight))
     apart = x.strides[0] // x.itemsize, out.strides[0] // out.itemsize
     launch = _launch(g, x.dtype, threads, *apart, epilogue.activation)

@@ -81,7 +81,7 @@ def checked_layout(layout: str) -> str:
 
 
 def channels_first(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A shape (N, H, W, C) or (H, W, C) in the order (N, C, H, W) or (C, H, W); others, which are errors, as they are."""
+    """A shape (N, H, W, C) or (H, W, C) in the order (N, C, H, W) or (C, H, W); others, as they are, raise later."""
     if len(shape) not in (3, 4):
         return shape
     *batch, height, width, channels = shape

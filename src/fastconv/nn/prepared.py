@@ -332,4 +332,6 @@ def prepare_conv2d(
     >>> prepared(np.ones((2, 1, 5, 9))).shape
     (2, 1, 5, 8)
     """
-    return PreparedConv(weight, bias, stride, padding, dilation, groups, activation, strategy, tolerance, num_threads, layout)
+    return PreparedConv(
+        weight, bias, stride, padding, dilation, groups, activation, strategy, tolerance, num_threads, layout
+    )

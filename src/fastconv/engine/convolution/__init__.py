@@ -17,7 +17,7 @@ from fastconv.engine.convolution.im2col import Im2col
 from fastconv.engine.convolution.im2row import Im2row
 from fastconv.engine.convolution.implicit import Implicit
 from fastconv.engine.convolution.inner import Inner
-from fastconv.engine.convolution.layouts import empty, laid_out, turning_seconds
+from fastconv.engine.convolution.layouts import empty, laid_out, turning
 from fastconv.engine.convolution.reference import Reference
 from fastconv.engine.convolution.separable import Separable
 from fastconv.engine.convolution.toeplitz import Toeplitz
@@ -74,8 +74,8 @@ class Convolution(Kind):
     def shapes(self, geometry: ConvGeometry) -> tuple[tuple[int, ...], ...]:
         return geometry.x_shape, geometry.weight_shape, geometry.out_shape
 
-    def overhead(self, solver: Strategy, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        return turning_seconds(solver, geometry, dtype)
+    def overhead(self, solver: Strategy, geometry: ConvGeometry, dtype: np.dtype) -> tuple[float, int]:
+        return turning(solver, geometry, dtype)
 
     def operands(self, geometry: ConvGeometry, dtype: np.dtype, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         x, weight = super().operands(geometry, dtype, rng)

@@ -1,8 +1,8 @@
 """Inner products with the weight where it lies, for 1×1 kernels, and for windows that cover the whole image.
 
-Pixels, with their channels last, are the rows of one operand, and filters those of the other. Where rows are few, as in
-squeeze-and-excitation blocks and classifying heads, packing the weight would take longer than multiplying by it: one row
-reads it as fast as memory delivers it.
+Pixels, with their channels last, are the rows of one operand, and filters those of the other. Where rows are few, as
+in squeeze-and-excitation blocks and classifying heads, packing the weight would take longer than multiplying by it: one
+row reads it as fast as memory delivers it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from fastconv.kernels import threads as team
 _SHARE = 0.6
 
 # Seconds to add up the lanes of a sum.
-_SUM_SECONDS = 1e-9
+_SUM_SECONDS = 2e-9
 
 
 class Inner(SumsDirectly, KeepsWeights):
@@ -42,9 +42,9 @@ class Inner(SumsDirectly, KeepsWeights):
         g, itemsize = geometry, dtype.itemsize
         rows = g.n * g.positions
         weight = g.oc * g.reduction * itemsize
-        products = max(weight / rates().l3, 2 * g.oc * g.reduction * rows / (_SHARE * rates().flops(itemsize)))
+        products = max(weight / (1.5 * rates().l3), 2 * g.oc * g.reduction * rows / (_SHARE * rates().flops(itemsize)))
         # The lanes of each sum are added up.
-        seconds = 1.5e-6 + products + g.oc * rows * _SUM_SECONDS
+        seconds = 1.2e-6 + products + g.oc * rows * _SUM_SECONDS
         if not _sees_all(g) and not g.channels_last:
             seconds += 2e-6 + rows * (g.ic + g.oc) * itemsize / rates().memory
         return seconds

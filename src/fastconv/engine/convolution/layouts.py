@@ -24,12 +24,12 @@ def takes_channels_last(strategy: Strategy) -> bool:
     return getattr(strategy, "takes_channels_last", False)
 
 
-def turning_seconds(strategy: Strategy, geometry: ConvGeometry, dtype: np.dtype) -> float:
-    """What it costs to turn images into planes for a strategy, and its output back."""
+def turning(strategy: Strategy, geometry: ConvGeometry, dtype: np.dtype) -> tuple[float, int]:
+    """The seconds and scratch bytes that it takes to turn images into planes for a strategy, and its output back."""
     if not geometry.channels_last or takes_channels_last(strategy):
-        return 0.0
-    values = prod(geometry.x_shape) + prod(geometry.out_shape)
-    return 3e-6 + 2 * values * dtype.itemsize / rates().memory
+        return 0.0, 0
+    size = (prod(geometry.x_shape) + prod(geometry.out_shape)) * dtype.itemsize
+    return 3e-6 + 2 * size / rates().memory, size
 
 
 def laid_out(strategy: Strategy, run: Callable[..., None], geometry: ConvGeometry) -> Callable[..., None]:

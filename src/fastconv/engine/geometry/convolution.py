@@ -28,8 +28,8 @@ class ConvGeometry(Axes):
     """One convolution problem of 1, 2 or 3 spatial axes.
 
     Build it with `from_shapes` or `parse`; every instance is valid. Tuples hold one entry per axis;
-    `padding` holds ``(begin, end)`` per axis. With `channels_last`, images and the output lie in memory as (N, H, W, C);
-    shapes are in the order (N, C, H, W) nevertheless.
+    `padding` holds ``(begin, end)`` per axis. With `channels_last`, images and the output lie in memory as
+    (N, H, W, C); shapes are in the order (N, C, H, W) nevertheless.
 
     Examples
     --------

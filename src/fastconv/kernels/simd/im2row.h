@@ -22,7 +22,7 @@ static int64_t NAME(pack_columns_packed)(const int64_t *ints)
     return a->C * a->taps * a->panels * NR * sizeof(REAL);
 }
 
-/* Pack `count` neighbouring values of NR filters, which are `apart`, of which `columns` exist: value k of all of them at
+/* Pack `count` neighbouring values of NR filters that are `apart`, of which `columns` exist: value k of each of them at
  * target + at[k]. Four filters at a time: more would compete for the same sets of L1 if `apart` is a power of two. */
 static void NAME(pack_filters)(const REAL *source, int64_t apart, int64_t columns, int64_t count, const int64_t *at,
                                REAL *target)
