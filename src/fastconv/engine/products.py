@@ -87,8 +87,9 @@ class Inner(SumsDirectly):
         return 0
 
     def run(self, plan: Plan, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, out: np.ndarray) -> None:
-        """Compute ``x @ weight.T + bias`` for C-contiguous matrices of one type."""
-        multiply_rows(x, weight, out, plan.threads, Epilogue(bias))
+        """Compute ``x @ weight.T + bias`` for C-contiguous arrays of one type; rows may have several axes."""
+        g = plan.geometry
+        multiply_rows(x.reshape(g.x_shape), weight, out.reshape(g.out_shape), plan.threads, Epilogue(bias))
 
 
 class Product(Kind):
