@@ -10,6 +10,7 @@ import functools
 import itertools
 import warnings
 from fractions import Fraction
+from operator import attrgetter
 
 import numpy as np
 import pytest
@@ -18,10 +19,11 @@ from hypothesis import strategies as st
 
 import fastconv
 from fastconv import GeometryError, avg_pool2d, max_pool2d
-from fastconv.engine import pooling
-from fastconv.engine.geometry import PoolGeometry
+from fastconv.engine import planner, pooling, rates
+from fastconv.engine.geometry import PoolGeometry, adaptive_geometry
 from fastconv.engine.pooling import base, direct
 from fastconv.kernels.jit.pools.planes import PIECE
+from fastconv.lab.kinds import KINDS
 
 NAN, INF = float("nan"), float("inf")
 
@@ -753,6 +755,94 @@ def test_an_image_pools_alike_in_any_batch(window):
     batches = avg_pool2d(x, *window), *max_pool2d(x, *window, return_indices=True)
     alone = avg_pool2d(x[3:4], *window), *max_pool2d(x[3:4], *window, return_indices=True)
     assert [out[3].tobytes() for out in batches] == [out.tobytes() for out in alone]
+
+
+SOLVED = (
+    "n2 c3 ih13 iw17 k3 s2 p1",
+    "n1 c2 ih24 iw20 kh4 kw5 sh4 sw5",
+    "n1 c2 ih9 iw70 kh2 kw33 sh3 sw18",
+    "n2 c2 ih16 iw18 k7 s1 p3 ceil",
+    "n1 c3 i12 k12 s12",
+)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+@pytest.mark.parametrize("layout", ["contiguous", "transposed"])
+@pytest.mark.parametrize("descriptor", SOLVED)
+@pytest.mark.parametrize("kind", pooling.KINDS, ids=attrgetter("name"))
+def test_every_solver_finds_the_same(kind, descriptor, layout, dtype):
+    g = PoolGeometry.parse(descriptor)
+    x = integers(g.x_shape, dtype)
+    if layout == "transposed":
+        x = np.ascontiguousarray(x.transpose(0, 1, 3, 2)).transpose(0, 1, 3, 2)
+    window = g.kernel, g.stride, [begin for begin, _ in g.padding]
+    able = [solver for solver in kind.solvers if solver.refuse(g, x.dtype) is None]
+    assert bool(able) == (not kind.averages or dtype == "float32")
+    for solver in able:
+        plan = planner.plan(g, dtype, kind=kind, strategy=solver.name)
+        found = plan.strategy.bind(plan, x.strides, g.out_shape)(x)
+        if kind.averages:
+            sums, _, divisors = oracle_mean(x, *window, g.ceil_mode)
+            assert_same(found, sums.astype(dtype) / divisors.astype(dtype))
+        else:
+            maxima, indices = oracle_max(x, *window, 1, g.ceil_mode)
+            assert_same(found[0] if kind.positions else found, maxima)
+            if kind.positions:
+                assert_same(found[1], indices)
+
+
+@pytest.mark.parametrize(
+    ("kind", "descriptor", "solver"),
+    [
+        ("max_pool", "c8 i56 k3 s2 p1", "direct"),
+        ("max_pool", "c8 i56 k13 p6", "doubling"),
+        ("max_pool", "c8 i7 k7 s7", "folding"),
+        ("max_pool", "c8 i6 k5 s1 p2 d2", "direct"),
+        ("max_pool", "c8 ih20 iw5 kh3 kw5", "walking"),
+        ("max_pool", "c8 iw500 kw50 sw20", "direct"),
+        ("avg_pool", "c8 iw500 kw50 sw20", "folding"),
+        ("avg_pool", "c8 i28 k4 s4", "adaptive"),
+        ("avg_pool", "c8 i28 k3 s3", "direct"),
+        ("avg_pool", "c8 i7 o3 adaptive", "adaptive"),
+        ("max_pool", "c8 i7 o3 adaptive", "walking"),
+        ("max_pool_indices", "c8 i56 k13 p6", "places"),
+        ("max_pool_indices", "c8 i9 o4 k2 drawn", "walking"),
+        ("avg_pool", "c8 i9 id9 k2", "passes"),
+    ],
+)
+def test_the_first_solver_that_does_not_decline_is_chosen(kind, descriptor, solver):
+    """Whatever this machine's rates, which change estimates: means then have the same bits everywhere."""
+    plans = [fastconv.plan(descriptor, kind)]
+    with rates.substituted(rates.Rates(*(1000 * rate for rate in rates.REFERENCE))):
+        planner.forget_plans()
+        plans.append(fastconv.plan(descriptor, kind))
+    planner.forget_plans()
+    assert {plan.strategy.name for plan in plans} == {solver}
+    assert f"{solver}, the first that is not left out, on " in str(plans[0])
+    refusals = {c.name: c.refusal for c in plans[0].candidates}
+    assert refusals.pop(solver) is None
+    before = list(refusals)[: [s.name for s in KINDS[kind].solvers].index(solver)]
+    assert all(refusals[name] for name in before)
+
+
+def test_means_of_dilated_windows_have_no_solver():
+    with pytest.raises(fastconv.UnsupportedError, match="means of dilated windows are not defined"):
+        fastconv.plan("c8 i56 k3 d2", "avg_pool")
+
+
+@pytest.mark.parametrize("extent", range(1, 14))
+@pytest.mark.parametrize("outputs", range(1, 9))
+def test_the_largest_adaptive_window(extent, outputs):
+    windows = [range(w * extent // outputs, -(-(w + 1) * extent // outputs)) for w in range(outputs)]
+    assert adaptive_geometry(1, 1, (extent,), (outputs,)).kw == max(map(len, windows))
+
+
+@pytest.mark.parametrize(
+    "descriptor", ["c3 i9 o4 k7 drawn", "c3 i9 o0 adaptive", "c3 i9 o4 k2", "c3 i9 o4 drawn adaptive"]
+)
+def test_uneven_windows_that_do_not_exist(descriptor):
+    with pytest.raises(GeometryError):
+        fastconv.plan(descriptor, "max_pool")
 
 
 @pytest.fixture
