@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, overload
+from typing import Any, Literal, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -227,7 +227,7 @@ def global_max_pool2d(x: npt.ArrayLike) -> np.ndarray:
     <BLANKLINE>
            [[7]]])
     """
-    return _adaptive_max_pool(2, x, 1, False)
+    return cast(np.ndarray, _adaptive_max_pool(2, x, 1, False))
 
 
 @repeated()
@@ -359,9 +359,9 @@ def fractional_max_pool2d(
                 f"_random_samples of shape {samples.shape} and dtype {samples.dtype}: expected floats of shape {shape}"
                 ", at least 0 and below 1"
             )
-    starts = [
+    starts = tuple(
         _drawn_starts(samples[..., 1 - axis], x.shape[axis - 2], kernel[axis], out_extent[axis]) for axis in (0, 1)
-    ]
+    )
     kind = MAX_POOL_INDICES if return_indices else MAX_POOL
     return pool_uneven(x, dtype, kind, "drawn", kernel, out_extent, starts)
 
@@ -373,7 +373,7 @@ def _adaptive_max_pool(ndim: int, x: npt.ArrayLike, output_size: Any, return_ind
 
 def _adaptive_avg_pool(ndim: int, x: npt.ArrayLike, output_size: Any) -> np.ndarray:
     x = as_array("x", x)
-    return _adaptive_pool(ndim, x, common_float(x=x), AVG_POOL, output_size)
+    return cast(np.ndarray, _adaptive_pool(ndim, x, common_float(x=x), AVG_POOL, output_size))
 
 
 def _adaptive_pool(ndim: int, x: np.ndarray, dtype: np.dtype, kind: Pool, output_size: Any) -> Pooled:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import isfinite, prod
 from numbers import Real
 from operator import index
-from typing import Any, Literal, overload
+from typing import Any, Literal, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -446,7 +446,8 @@ def _avg_pool(
 ) -> np.ndarray:
     x = as_array("x", x)
     divisor = 0 if divisor_override is None else _checked_divisor(divisor_override)
-    return pool(x, common_float(x=x), AVG_POOL, ndim, window, Scaling(bool(count_include_pad), divisor))
+    scaling = Scaling(bool(count_include_pad), divisor)
+    return cast(np.ndarray, pool(x, common_float(x=x), AVG_POOL, ndim, window, scaling))
 
 
 def _checked_divisor(divisor: Any) -> int:

@@ -6,6 +6,7 @@ here; a new kind is a fold in kernels/jit/pools/folds.py and a line here.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,8 @@ def pool(
     an invalid window.
     """
     *extents, ceil_mode = window
+    lookup: Callable[..., Call]
+    key: Sequence[object]
     try:
         lookup, key = _regular, [value if type(value) is int else exact(value) for value in (*extents, bool(ceil_mode))]
     except TypeError:  # the geometry says which is no int
@@ -120,4 +123,5 @@ def _call(
 ) -> Call:
     g, strides = joined(g, strides)
     plan = planner.plan(g, dtype, kind=kind, threads=threads)
-    return plan.strategy.bind(plan, strides, out_shape, scaling)
+    call: Call = plan.strategy.bind(plan, strides, out_shape, scaling)
+    return call

@@ -6,9 +6,10 @@ The second pass pools planes whose rows are maps, and whose columns are all posi
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -91,13 +92,13 @@ class VolumeCall(Call):
         within, along = g.passes
         maps = x.reshape(within.x_shape)
         found = _pass(first, within, maps.strides)(maps, in_scratch=positions is None)
-        maps, taken = (found, None) if positions is None else found
+        maps, taken = found if isinstance(found, tuple) else (found, None)
         columns = maps.reshape(along.x_shape)
-        levels = None if positions is None else np.empty(along.out_shape, np.int64)
+        levels = None if taken is None else np.empty(along.out_shape, np.int64)
         _pass(second, along, columns.strides).into(out.reshape(along.out_shape), levels, columns)
         if self.divisors is not None:
             _divide(out, self.divisors, plan.threads)
-        if positions is None:
+        if positions is None or taken is None or levels is None:
             return
         unrepeatable()
         # `levels` are flat indices into (depth, positions of a map), like `taken`; a window without a tap has neither.
@@ -113,13 +114,15 @@ def _pass(part: Plan, g: PoolGeometry, strides: Strides) -> Call:
     of, strides = joined(g, strides)
     if of != part.geometry:
         part = planner.plan(of, part.dtype, kind=part.kind, strategy=part.request, threads=part.threads)
-    return part.strategy.bind(part, strides, g.out_shape, _UNDIVIDED)
+    call: Call = part.strategy.bind(part, strides, g.out_shape, _UNDIVIDED)
+    return call
 
 
 @remembered(REMEMBERED)
 def _divisors(g: PoolGeometry, dtype: np.dtype, scaling: Scaling) -> np.ndarray:
     """What the sums of a volume are divided by."""
-    counts = functools.reduce(np.multiply.outer, g.counts(scaling.count_include_pad))
+    per_axis: Sequence[Any] = g.counts(scaling.count_include_pad)
+    counts = functools.reduce(np.multiply.outer, per_axis)
     return constant(np.array(np.full(counts.shape, scaling.divisor) if scaling.divisor else counts, dtype))
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from llvmlite import ir
 from numba import types
@@ -19,7 +20,10 @@ from numba.extending import intrinsic
 from fastconv.kernels.jit.pools.folds import FOLDS, Fold
 from fastconv.kernels.jit.vector import Emitter
 
-INT64 = ir.IntType(64)
+if TYPE_CHECKING:
+    from fastconv.kernels.jit.vector import Answer, BaseContext, Context, Signature
+
+INT64: ir.IntType = ir.IntType(64)
 
 # Sums of many rows are taken in blocks of this many, which are summed in blocks again, and so on.
 _BLOCK, _LEVELS = 64, 3
@@ -108,10 +112,10 @@ class _Block:
     ) -> list[ir.Value]:
         """The folds of the block's rows."""
 
-        def row(line):
+        def row(line: int | ir.Value) -> ir.Value:
             return self.row(self.moved(source, line, line_step), tap_step, kw)
 
-        def seen(line):
+        def seen(line: int | ir.Value) -> list[ir.Value]:
             return self.seen(self.moved(source, line, line_step), tap_step)
 
         if self.DOWN and self.KH:
@@ -137,7 +141,23 @@ class _Block:
 
 
 @intrinsic(prefer_literal=True)
-def fold_block(typingctx, spec, x, at, line_step, tap_step, kh, kw, out, to, out_step, heights, row, widths, column):
+def fold_block(
+    typingctx: Context,
+    spec: types.Type,
+    x: types.CPointer,
+    at: types.Integer,
+    line_step: types.Integer,
+    tap_step: types.Integer,
+    kh: types.Integer,
+    kw: types.Integer,
+    out: types.CPointer,
+    to: types.Integer,
+    out_step: types.Integer,
+    heights: types.CPointer,
+    row: types.Integer,
+    widths: types.CPointer,
+    column: types.Integer,
+) -> Answer:
     """Fold the windows of one block, of which the first starts at ``x[at]``, into ``out[to]``.
 
     A mean is divided (or multiplied) by ``heights[row]``, of the block's first row, times ``widths[column]``.
@@ -145,7 +165,9 @@ def fold_block(typingctx, spec, x, at, line_step, tap_step, kh, kw, out, to, out
     if not isinstance(spec, types.StringLiteral):
         return None
 
-    def codegen(context, builder, signature, arguments):
+    def codegen(
+        context: BaseContext, builder: ir.IRBuilder, signature: Signature, arguments: Sequence[ir.Value]
+    ) -> ir.Value:
         (_, x, at, line_step, tap_step, kh, kw, out, to, out_step, heights, row, widths, column) = arguments
         name, *numbers = spec.literal_value.split()
         times, *shape = map(int, numbers)

@@ -26,7 +26,7 @@ from fastconv.kernels.jit.vector import load, store
 
 
 @register_jitable
-def top_bit(value):
+def top_bit(value: int) -> int:
     """The largest power of 2 that is at most `value`."""
     bit = 1
     while 2 * bit <= value:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from llvmlite import ir
@@ -14,6 +15,9 @@ from numba.extending import intrinsic, register_jitable
 from fastconv.kernels.jit.pools.planes import Planes, Tiles
 from fastconv.kernels.jit.target import lanes
 from fastconv.kernels.jit.vector import load, store
+
+if TYPE_CHECKING:
+    from fastconv.kernels.jit.vector import Answer, BaseContext, Context, Signature
 
 # Index of the first integer that is specific to a kernel.
 BESIDE = len(Planes._fields) + len(Tiles._fields)
@@ -25,11 +29,13 @@ X, OUT, POSITIONS, DOWN, ACROSS, SCRATCH = range(6)
 
 
 @intrinsic
-def planes_and_tiles(typingctx, ints):
+def planes_and_tiles(typingctx: Context, ints: types.CPointer) -> Answer:
     """The `Planes` and `Tiles` at the beginning of a kernel's integers."""
     tuples = [types.NamedUniTuple(types.int64, len(fields._fields), fields) for fields in (Planes, Tiles)]
 
-    def codegen(context, builder, signature, arguments):
+    def codegen(
+        context: BaseContext, builder: ir.IRBuilder, signature: Signature, arguments: Sequence[ir.Value]
+    ) -> ir.Value:
         values = (builder.load(builder.gep(arguments[0], [ir.IntType(64)(at)])) for at in range(BESIDE))
         made = [context.make_tuple(builder, of, list(islice(values, of.count))) for of in tuples]
         return context.make_tuple(builder, signature.return_type, made)
@@ -38,7 +44,7 @@ def planes_and_tiles(typingctx, ints):
 
 
 @register_jitable
-def rows_of(tile, planes, tiles):
+def rows_of(tile: int, planes: Planes, tiles: Tiles) -> tuple[int, int, int, int]:
     """The plane of a tile, its offset in the input, and the tile's first output row and the row after its last."""
     plane = tile // tiles.per_plane
     image = plane // planes.channels * planes.xn + plane % planes.channels * planes.xc
@@ -47,7 +53,7 @@ def rows_of(tile, planes, tiles):
 
 
 @register_jitable
-def inside(start, step, count, extent):
+def inside(start: int, step: int, count: int, extent: int) -> tuple[int, int]:
     """The interval of t < count for which ``0 <= start + t * step < extent``."""
     if start >= 0 and start + (count - 1) * step < extent:
         return 0, count
@@ -59,13 +65,17 @@ def inside(start, step, count, extent):
 
 
 @register_jitable
-def regular(at, extent, outputs, taps, stride, dilation, pad, starts, plane):
+def regular(
+    at: int, extent: int, outputs: int, taps: int, stride: int, dilation: int, pad: int, starts: Any, plane: int
+) -> tuple[int, int]:
     begin, end = inside(at * stride - pad, dilation, taps, extent)
     return at * stride - pad + begin * dilation, end - begin
 
 
 @register_jitable
-def adaptive(at, extent, outputs, taps, stride, dilation, pad, starts, plane):
+def adaptive(
+    at: int, extent: int, outputs: int, taps: int, stride: int, dilation: int, pad: int, starts: Any, plane: int
+) -> tuple[int, int]:
     start = at * extent // outputs
     return start, ((at + 1) * extent + outputs - 1) // outputs - start
 

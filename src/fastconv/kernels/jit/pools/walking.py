@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numba.extending import register_jitable
@@ -25,12 +26,15 @@ from fastconv.kernels.jit.vector import as_int64
 
 
 @register_jitable
-def drawn(at, extent, outputs, taps, stride, dilation, pad, starts, plane):
-    return starts[plane * outputs + at], taps
+def drawn(
+    at: int, extent: int, outputs: int, taps: int, stride: int, dilation: int, pad: int, starts: Any, plane: int
+) -> tuple[int, int]:
+    start: int = starts[plane * outputs + at]
+    return start, taps
 
 
 # The start of a window inside the image, and its number of taps there.
-WINDOWS = {"regular": regular, "adaptive": adaptive, "drawn": drawn}
+WINDOWS: dict[str, Callable[..., tuple[int, int]]] = {"regular": regular, "adaptive": adaptive, "drawn": drawn}
 
 
 def walking_kernel(dtype: np.dtype, fold: str, windows: str, INDICES: bool, LONG: bool) -> Callable[..., None]:
