@@ -12,6 +12,7 @@ from fastconv.engine.geometry import AlongAxes, Window
 from fastconv.engine.plan import Composite, Kind, Part, Plan, Planned
 from fastconv.engine.rates import rates
 
+# The types of arrays and results, as NumPy's characters.
 _TYPES = "?bBhHiIlLqQfd"
 
 _FLOAT64 = np.dtype(np.float64)
@@ -40,7 +41,7 @@ def stored_type(geometry: AlongAxes, dtype: np.dtype) -> np.dtype:
 
 
 class AlongAxesKind(Kind):
-    """A kind whose only choices follow from the problem: there is one way to compute each."""
+    """A kind whose problems have one solver each, which follows from their axes and types."""
 
     limits_workspace = False
 
@@ -128,7 +129,7 @@ class Axes(Composite):
 
 
 class Cast(Composite):
-    """Sweeps in another type than that of the array or of the result, in which each of them is stored as C casts."""
+    """Filters computed in one type and stored, after each axis, in another, as C casts."""
 
     name = "cast"
 
@@ -142,7 +143,7 @@ class Cast(Composite):
         return refusal
 
     def cost(self, geometry: AlongAxes, dtype: np.dtype) -> float:
-        """Reading and writing each axis in both types."""
+        """Each axis reads and writes both types."""
         bytes_per_value = 2 * (dtype.itemsize + stored_type(geometry, dtype).itemsize)
         return len(geometry.windows) * geometry.values * bytes_per_value / rates().memory
 
