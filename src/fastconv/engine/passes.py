@@ -89,7 +89,7 @@ class Sweep(SumsDirectly):
     def refuse(self, geometry: PassesGeometry, dtype: np.dtype) -> str | None:
         refusal = PASSES.refuse_cast(geometry, dtype)
         if refusal is None and len(PASSES.sweeps(geometry, dtype)) > 1:
-            refusal = "sweeps along one axis, or in float32 along the last two, unless a constant other than zero lies past an edge"
+            refusal = "sweeps along one axis, or in float32 along the last two if no constant but zero lies past them"
         return refusal
 
     def cost(self, geometry: PassesGeometry, dtype: np.dtype) -> float:
