@@ -23,7 +23,7 @@ from fastconv.engine.convolution.separable import (
 )
 from fastconv.engine.geometry import REMEMBERED, PassesGeometry, Window
 from fastconv.engine.geometry.along import narrowed
-from fastconv.engine.plan import Plan, SumsDirectly
+from fastconv.engine.plan import Plan, Solver, SumsDirectly
 from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import constant, repeatable, unrepeatable
 from fastconv.engine.rounding import running_error
@@ -241,7 +241,7 @@ class Passes(AlongAxesKind):
     title = "the passes"
 
     def __init__(self) -> None:
-        self.solvers = (Sweep(), Axes(self), Cast(self))
+        self.solvers: Sequence[Solver] = (Sweep(), Axes(self), Cast(self))
 
     def parse(self, descriptor: str) -> PassesGeometry:
         return PassesGeometry.parse(descriptor)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from fastconv.engine.geometry import UnevenGeometry
@@ -17,7 +19,7 @@ _DOUBLE = np.dtype(np.float64)
 
 class Adaptive(PoolSolver):
     name = "adaptive"
-    NANOSECONDS = (60.0, 2.3, 0.55, 4.6, 1.1)
+    NANOSECONDS: ClassVar[tuple[float, ...]] = (60.0, 2.3, 0.55, 4.6, 1.1)
 
     def refuse(self, g: Geometry, dtype: np.dtype) -> str | None:
         if not self.kind.averages:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from fastconv.engine.pooling.base import (
@@ -25,7 +27,7 @@ _MOST_TAPS = 2**20
 
 class Direct(RegularSolver):
     name = "direct"
-    NANOSECONDS = (100.0, 9.4, 1.8, 0.1, 0.5, 0.3, 0.2, 0.9)
+    NANOSECONDS: ClassVar[tuple[float, ...]] = (100.0, 9.4, 1.8, 0.1, 0.5, 0.3, 0.2, 0.9)
 
     def refuse(self, g: Geometry, dtype: np.dtype) -> str | None:
         if g.taps > _MOST_TAPS:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from fastconv.engine.pooling.base import (
@@ -21,7 +23,7 @@ _TAPS, _STRIDES = 30, 4
 
 class Doubling(RegularSolver):
     name = "doubling"
-    NANOSECONDS = (90.0, 43.0, 0.58, 0.35, 0.13, 0.24)
+    NANOSECONDS: ClassVar[tuple[float, ...]] = (90.0, 43.0, 0.58, 0.35, 0.13, 0.24)
 
     def refuse(self, g: Geometry, dtype: np.dtype) -> str | None:
         if max(g.dilation) > 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from fastconv.engine.pooling.base import Cut, Geometry, RegularSolver, tile_rows
@@ -15,7 +17,7 @@ _TAPS = 32
 
 class Folding(RegularSolver):
     name = "folding"
-    NANOSECONDS = (70.0, 4.9, 0.43, 6.5, 0.56, 0.31)
+    NANOSECONDS: ClassVar[tuple[float, ...]] = (70.0, 4.9, 0.43, 6.5, 0.56, 0.31)
 
     def refuse(self, g: Geometry, dtype: np.dtype) -> str | None:
         if g.dw > 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,10 @@ class Pool(Kind):
     def __init__(
         self, name: str, fold: str, solvers: Iterable[Callable[[Pool], Any]], title: str, *, positions: bool = False
     ) -> None:
-        self.name, self.fold, self.title, self.positions = name, fold, title, positions
-        self.solvers = tuple(solver(self) for solver in solvers)
+        self.name, self.title = name, title
+        self.fold: str = fold
+        self.positions: bool = positions
+        self.solvers: Sequence[Solver] = tuple(solver(self) for solver in solvers)
 
     def parse(self, descriptor: str) -> Geometry:
         """As planes without gaps in memory are pooled: if they are their own only window, as rows."""

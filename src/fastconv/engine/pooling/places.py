@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from fastconv.engine.geometry import UnevenGeometry
@@ -10,7 +12,7 @@ from fastconv.engine.pooling.base import Geometry, PoolSolver
 
 class Places(PoolSolver):
     name = "places"
-    NANOSECONDS = (100.0, 0.64, 4.8, 1.06)
+    NANOSECONDS: ClassVar[tuple[float, ...]] = (100.0, 0.64, 4.8, 1.06)
 
     def refuse(self, g: Geometry, dtype: np.dtype) -> str | None:
         if isinstance(g, UnevenGeometry):

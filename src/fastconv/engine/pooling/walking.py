@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from fastconv.engine.geometry import UnevenGeometry
@@ -12,7 +14,7 @@ from fastconv.kernels.jit.pools.planes import STRETCH
 
 class Walking(PoolSolver):
     name = "walking"
-    NANOSECONDS = (60.0, 6.4, 3.6, 0.63)
+    NANOSECONDS: ClassVar[tuple[float, ...]] = (60.0, 6.4, 3.6, 0.63)
 
     def refuse(self, g: Geometry, dtype: np.dtype) -> str | None:
         if self.kind.averages and _windows(g) == "drawn":

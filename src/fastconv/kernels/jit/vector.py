@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     Signature: TypeAlias = Any
 
     # What an intrinsic answers Numba: its signature, and what writes its instructions; `None` for types it cannot take.
-    Codegen = Callable[[BaseContext, ir.IRBuilder, Signature, Sequence[ir.Value]], ir.Value]
-    Answer = tuple[Signature, Codegen] | None
+    Answer: TypeAlias = tuple[Signature, Callable[..., ir.Value]] | None
 
 # An integer or floating-point type of Numba, whose attributes it does not declare.
 Scalar = Any
