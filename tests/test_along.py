@@ -51,19 +51,19 @@ SWEEP = ("sweep",)
         ("window", "maximum id9 ih30 iw20 k3", "float32", ("axes", ("axis d", SWEEP), ("axes h, w", SWEEP))),
         ("window", "mean ih30 iw20 kw3 kh3", "float32", ("axes", ("axis w", SWEEP), ("axis h", SWEEP))),
         ("window", "mean ih30 iw20 kw90", "float32", ("reduced", ("reduced", SWEEP))),
-        ("window", "mean i20 k3", "uint8", ("cast", ("axis h in float64", SWEEP), ("axis w in float64", SWEEP))),
-        ("window", "mean i20 k3 asfloat64", "uint8", ("cast", ("in float64", SWEEP))),
+        ("window", "mean i20 k3", "uint8", ("cast", ("axis h", SWEEP), ("axis w", SWEEP))),
+        ("window", "mean i20 k3 asfloat64", "uint8", ("cast", ("axes h, w", SWEEP))),
         (
             "window",
             "minimum i20 k3 asfloat64",
             "int16",
-            ("cast", ("axis h in int16", SWEEP), ("axis w in float64", SWEEP)),
+            ("cast", ("axis h", SWEEP), ("axis w", SWEEP)),
         ),
         ("passes", "i20 k3", "float32", SWEEP),
         ("passes", "i20 k3 zeros", "float32", SWEEP),
         ("passes", "i20 k3 constant", "float32", ("axes", ("axis h", SWEEP), ("axis w", SWEEP))),
         ("passes", "i20 k3", "float64", ("axes", ("axis h", SWEEP), ("axis w", SWEEP))),
-        ("passes", "i20 k3", "uint8", ("cast", ("axis h in float64", SWEEP), ("axis w in float64", SWEEP))),
+        ("passes", "i20 k3", "uint8", ("cast", ("axis h", SWEEP), ("axis w", SWEEP))),
     ],
 )
 def test_trees(kind, descriptor, dtype, expected):

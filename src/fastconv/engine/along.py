@@ -17,9 +17,6 @@ _TYPES = "?bBhHiIlLqQfd"
 
 _FLOAT64 = np.dtype(np.float64)
 
-# NumPy composes them anew each time.
-_NAMES = {np.dtype(char): np.dtype(char).name for char in _TYPES}
-
 
 def compute(plan: Plan, array: np.ndarray, weights: tuple[Any, ...], cval: float, out: np.ndarray) -> None:
     """Filter `array` by `plan`, in the type of the plan, and store the result in `out`, whatever types both have.
@@ -157,10 +154,7 @@ class Cast(Composite):
 
     def parts(self, geometry: AlongAxes, dtype: np.dtype, planned: Planned) -> tuple[Part, ...]:
         problems = self.kind.cast_parts(geometry, dtype)
-        if len(problems) == 1:
-            ((g, part),) = problems
-            return (Part(f"in {_NAMES[part]}", planned(g, self.kind, part)),)
-        return tuple([Part(f"{g.label()} in {_NAMES[part]}", planned(g, self.kind, part)) for g, part in problems])
+        return tuple([Part(g.label(), planned(g, self.kind, part)) for g, part in problems])
 
     def run(self, plan: Plan, array: np.ndarray, weights: tuple[Any, ...], cval: float, out: np.ndarray) -> None:
         at = 0
