@@ -26,7 +26,8 @@ class Pool(Kind):
     def __init__(
         self, name: str, fold: str, solvers: Iterable[Callable[[Pool], Any]], title: str, *, positions: bool = False
     ) -> None:
-        self.name, self.title = name, title
+        self.name: str = name
+        self.title: str = title
         self.fold: str = fold
         self.positions: bool = positions
         self.solvers: Sequence[Solver] = tuple(solver(self) for solver in solvers)

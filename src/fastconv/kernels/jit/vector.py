@@ -31,15 +31,19 @@ if TYPE_CHECKING:
     Context: TypeAlias = Any
     DataModelManager: TypeAlias = Any
     Signature: TypeAlias = Any
+    NumbaType: TypeAlias = Any
 
     # What an intrinsic answers Numba: its signature, and what writes its instructions; `None` for types it cannot take.
-    Answer: TypeAlias = tuple[Signature, Callable[..., ir.Value]] | None
+    Answer: TypeAlias = tuple[Signature, Callable[..., Any]] | None
+
+else:
+    NumbaType = types.Type
 
 # An integer or floating-point type of Numba, whose attributes it does not declare.
 Scalar = Any
 
 
-class Vector(types.Type):
+class Vector(NumbaType):
     """As many values of the Numba type `scalar` as a register holds."""
 
     def __init__(self, scalar: Scalar) -> None:
