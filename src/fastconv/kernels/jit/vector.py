@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     Context: TypeAlias = Any
     DataModelManager: TypeAlias = Any
     Signature: TypeAlias = Any
-    NumbaType: TypeAlias = Any
+
+    class NumbaType:
+        def __init__(self, name: str) -> None: ...
+        def __call__(self, *arguments: Any) -> Signature: ...
 
     # What an intrinsic answers Numba: its signature, and what writes its instructions; `None` for types it cannot take.
     Answer: TypeAlias = tuple[Signature, Callable[..., Any]] | None
