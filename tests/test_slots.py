@@ -82,6 +82,10 @@ CALLS = {
     ),
     "turn_images": convolutions("inner", ((2, 19, 5, 7), (9, 19, 1, 1))),
     "rolling": convolutions("direct", ((1, 6, 14, 14), (6, 1, 3, 3)), groups=6, padding=1),
+    "interleaved": lambda dtype: [
+        convolutions("interleaved", ((2, 18, 9, 13), (18, 1, 3, 3)), groups=18, padding=1, stride=stride)(dtype)
+        for stride in (1, 2, 3)
+    ],
     "separable": convolutions("separable", ((1, 2, 9, 65), (3, 2, 5, 3)), ((2, 1, 31, 17), (1, 1, 9, 9)), padding=2),
     "weight_gradient": weight_gradients(33),
     "tap_gradient": weight_gradients(1),

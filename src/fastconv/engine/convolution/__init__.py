@@ -17,6 +17,7 @@ from fastconv.engine.convolution.im2col import Im2col
 from fastconv.engine.convolution.im2row import Im2row
 from fastconv.engine.convolution.implicit import Implicit
 from fastconv.engine.convolution.inner import Inner
+from fastconv.engine.convolution.interleaved import Interleaved
 from fastconv.engine.convolution.layouts import empty, laid_out, turning
 from fastconv.engine.convolution.reference import Reference
 from fastconv.engine.convolution.separable import Separable
@@ -40,6 +41,7 @@ STRATEGIES: list[Strategy] = [
     Winograd(4),
     Winograd(6),
     Direct(),
+    Interleaved(),
     SEPARABLE,
     Im2col(),
     Toeplitz(),

@@ -1,6 +1,6 @@
 """Direct loops on vectors: sums in registers share every line of the image.
 
-Narrow planes with 3 × 3 filters, those of depthwise layers, are swept by sums that roll down the columns
+Planes of depthwise layers with 3 × 3 filters that are not wide are swept by sums that roll down the columns
 (kernels/simd/rolling.h); all others by blocks of sums (kernels/simd/filter.h).
 """
 
@@ -35,7 +35,7 @@ _PRODUCTS_AT_A_TIME = 1 << 16
 _ROWS = 64
 
 # Share of the multiply-add peak that blocks reach, by their vectors across and, of one, their rows.
-_WIDE_EFFICIENCY, _HIGH_EFFICIENCY, _ROLLING_EFFICIENCY = 0.95, {8: 0.86, 7: 0.8, 4: 0.58}, 0.8
+_WIDE_EFFICIENCY, _HIGH_EFFICIENCY = 0.95, {8: 0.86, 7: 0.8, 4: 0.58}
 
 # Planes of fewer rows are swept along their rows.
 _LEAST_ROWS = min(_HIGH_EFFICIENCY)
@@ -56,9 +56,20 @@ _WINDOW = ("ih", "iw", "oh", "ow", "kh", "kw", "sh", "sw", "dh", "pt", "pl")
 _L2_BYTES, _IN_PLACE_BYTES, _GATHERED_BYTES = 6e10, 8e10, 3.5e10
 
 # Seconds on top of the multiply-adds: per tile, and more if it is narrower than a block; per block, per channel of a
-# block, and per column of weights; per vector of rolling sums.
+# block, and per column of weights.
 _TILE_SECONDS, _SMALL_SECONDS = 1e-7, 5e-8
-_BLOCK_SECONDS, _CHANNEL_SECONDS, _COLUMN_SECONDS, _ROLLING_SECONDS = 5e-9, 3e-9, 1e-9, 1e-9
+_BLOCK_SECONDS, _CHANNEL_SECONDS, _COLUMN_SECONDS = 5e-9, 3e-9, 1e-9
+
+
+class _Rolling(NamedTuple):
+    """What rolling sums cost."""
+
+    efficiency: float  # share of the multiply-add peak
+    seconds: float  # on top of these, per vector
+    bytes: float  # per second, to read an image by way of a strip and write the output
+
+
+_ROLLING = {1: _Rolling(1.0, 0.5e-9, 7e10), 2: _Rolling(0.4, 1e-9, _GATHERED_BYTES)}
 
 
 class _Blocks(NamedTuple):
@@ -83,7 +94,9 @@ class _Blocks(NamedTuple):
 
     def efficiency(self) -> float:
         """Share of the multiply-add peak."""
-        share = _ROLLING_EFFICIENCY if self.rolls else _efficiency(self.rows, self.across)
+        if self.rolls:
+            return _ROLLING[self.stride].efficiency
+        share = _efficiency(self.rows, self.across)
         return share if self.stride == 1 else share / 2  # otherwise more loads than multiply-adds, or shuffles
 
 
@@ -383,14 +396,17 @@ class Direct(SumsDirectly, KeepsWeights):
             rate /= 2
         runs = ceil(g.kh / RUN[_kind(dtype)[0]])
         block = _BLOCK_SECONDS + icg * (_CHANNEL_SECONDS + runs * g.kw * _COLUMN_SECONDS)
-        sums = down * across * ((_ROLLING_SECONDS if blocks.rolls else block) + 2 * rows * cols * g.reduction / rate)
-        # Each filter reads the strip of a tile, which is in L2 if there are many channels.
         if blocks.rolls:
-            rows, down = ceil(g.oh / blocks.spread), blocks.spread
+            block = _ROLLING[blocks.stride].seconds
+        sums = down * across * (block + 2 * rows * cols * g.reduction / rate)
+        # Each filter reads the strip of a tile, which is in L2 if there are many channels.
+        gathered = _GATHERED_BYTES
+        if blocks.rolls:
+            rows, down, gathered = ceil(g.oh / blocks.spread), blocks.spread, _ROLLING[blocks.stride].bytes
         lines = down * _lines(g, blocks).lines_read(rows, g.kh) * g.ow * columns.planes * icg * dtype.itemsize
         once = g.ic * lines // icg + g.oc * g.positions * dtype.itemsize
         tile = _TILE_SECONDS + (_SMALL_SECONDS if g.ow < cols else 0)
-        whole = once / (_IN_PLACE_BYTES if tiling.arguments.in_place else _GATHERED_BYTES) / l2
+        whole = once / (_IN_PLACE_BYTES if tiling.arguments.in_place else gathered) / l2
         return 2e-6 + tiling.tiles * tile + g.n * (g.oc * max(sums, lines / _L2_BYTES / l2) + whole)
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:

@@ -82,6 +82,36 @@
 #define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (__typeof__(a > b)){__VA_ARGS__})
 #endif
 
+/* Two vectors as one of twice the length. GCC before 12 has no such shuffle. */
+#if defined(__clang__) || __GNUC__ >= 12
+#define JOINED(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#endif
+
+/* Of two vectors in turn, the values of the LOWER or the UPPER half of each 16 bytes; and for JOINED, all VALUES of a
+ * vector, or those of HALF of one. */
+#if SIMD_BYTES == 64
+#define LOWER_f32 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29
+#define UPPER_f32 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31
+#define LOWER_f64 0, 8, 2, 10, 4, 12, 6, 14
+#define UPPER_f64 1, 9, 3, 11, 5, 13, 7, 15
+#define VALUES_f32 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+#define VALUES_f64 0, 1, 2, 3, 4, 5, 6, 7
+#define HALF_f32 0, 1, 2, 3, 4, 5, 6, 7
+#define HALF_f64 0, 1, 2, 3
+#elif SIMD_BYTES == 32
+#define LOWER_f32 0, 8, 1, 9, 4, 12, 5, 13
+#define UPPER_f32 2, 10, 3, 11, 6, 14, 7, 15
+#define LOWER_f64 0, 4, 2, 6
+#define UPPER_f64 1, 5, 3, 7
+#define VALUES_f32 0, 1, 2, 3, 4, 5, 6, 7
+#define VALUES_f64 0, 1, 2, 3
+#else
+#define LOWER_f32 0, 4, 1, 5
+#define UPPER_f32 2, 6, 3, 7
+#define LOWER_f64 0, 2
+#define UPPER_f64 1, 3
+#endif
+
 /* The even and the odd values of two neighbouring vectors, within each 16 bytes; or the even ones, if the second vector
  * begins a value sooner. Pieces of 8 bytes in ORDER are in order. Complex numbers that are TURNED have their parts
  * swapped. */

@@ -27,6 +27,8 @@
 
 #include "rolling.h"
 
+#include "interleaved.h"
+
 #include "separable.h"
 
 #include "layers.h"
@@ -52,6 +54,7 @@
     X(im2row, IM2ROW_ARGUMENTS, NAME(im2row_scratch), 0)                              \
     X(turn_images, TURN_IMAGES_ARGUMENTS, 0, 0)                                           \
     X(rolling, SWEEP_ARGUMENTS, 0, 0)                                                 \
+    X(interleaved, INTERLEAVED_ARGUMENTS, NAME(interleaved_scratch), 0)               \
     X(separable, SEPARABLE_ARGUMENTS, NAME(separable_scratch), 0)                     \
     X(weight_gradient, WEIGHT_GRADIENT_ARGUMENTS, NAME(weight_gradient_scratch), 0)   \
     X(tap_gradient, TAP_GRADIENT_ARGUMENTS, NAME(tap_gradient_scratch), 0)            \

@@ -1,0 +1,142 @@
+"""Depthwise layers by vectors across channels: as many planes as a vector has lanes are interleaved.
+
+`direct` has its vectors across the columns. Small planes do not fill them, and strides take shuffles. Here a tap is one
+multiply-add per position, whatever the extents, stride and dilation (kernels/simd/interleaved.h).
+"""
+
+from __future__ import annotations
+
+import functools
+from math import ceil
+from typing import NamedTuple
+
+import numpy as np
+
+from fastconv.engine.convolution.base import (
+    KeepsWeights,
+    element_strides,
+    refuse_unless_real_2d,
+    sum_error,
+    window,
+)
+from fastconv.engine.epilogue import Epilogue
+from fastconv.engine.geometry import REMEMBERED, ConvGeometry
+from fastconv.engine.launch import Launch
+from fastconv.engine.plan import SumsDirectly
+from fastconv.engine.rates import rates, ratios
+
+# Bytes of the strip and the sums of a tile, in L1 or close to it, and the columns that fill a block (interleaved.h).
+_TILE_BYTES, _COLUMNS = 1 << 16, 14
+
+# Tiles of fewer products are handed out several at a time: handing out takes as long as a small one.
+_PRODUCTS_AT_A_TIME = 1 << 16
+
+# Share of the multiply-add peak that blocks reach.
+_EFFICIENCY = 0.62
+
+# Seconds per tile; to interleave a vector of the image, and to write one of the output.
+_TILE_SECONDS, _READ_SECONDS, _WRITE_SECONDS = 8e-8, 0.9e-9, 1.1e-9
+
+# Planes that lie a multiple of a page apart share places in L1: reading and writing them takes as many times as long.
+_PAGE, _CROWDED = 4096, 2.0
+
+
+class _Tile(NamedTuple):
+    """The extents of a tile, and of the strip that it reads."""
+
+    rows: int
+    cols: int
+    lines: int
+    pitch: int
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _tile(g: ConvGeometry) -> _Tile:
+    """Parts of a plane of about equal extents, each with a strip that stays in the cache; whole planes if these do."""
+    from fastconv.kernels.slots import VECTOR_BYTES
+
+    icg, most = g.ic // g.g, _TILE_BYTES // VECTOR_BYTES
+    high, wide = (g.kh - 1) * g.dh + 1, (g.kw - 1) * g.dw + 1
+
+    def share(extent: int, once: int, each: int, least: int) -> int:
+        """Of an axis, if a tile takes `once` vectors and `each` per step along it."""
+        fitting = max(least, (most - once) // each)
+        return -(-extent // -(-extent // fitting))
+
+    lines = (min(g.oh, 4) - 1) * g.sh + high
+    cols = share(g.ow, icg * lines * (wide - g.sw), icg * lines * g.sw + min(g.oh, 4), _COLUMNS)
+    pitch = (cols - 1) * g.sw + wide
+    rows = share(g.oh, icg * pitch * (high - g.sh), icg * pitch * g.sh + cols, 1)
+    return _Tile(rows, cols, (rows - 1) * g.sh + high, pitch)
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _launch(
+    g: ConvGeometry,
+    dtype: np.dtype,
+    strides: tuple[int, int, int, int] = (0, 0, 0, 0),
+    out_strides: tuple[int, int, int, int] = (0, 0, 0, 0),
+    activation: int = 0,
+) -> Launch:
+    """The launch for images and outputs with these `element_strides`."""
+    from fastconv.kernels.slots import LANES, arguments
+
+    rows, cols, _, _ = _tile(g)
+    down, across = -(-g.oh // rows), -(-g.ow // cols)
+    image, plane, row, position = out_strides
+    ints = arguments("interleaved")(
+        **window(g, strides),
+        rows=rows,
+        cols=cols,
+        down=down,
+        across=across,
+        activation=activation,
+        out_image=image,
+        out_plane=plane,
+        out_row=row,
+        out_position=position,
+    )
+    tiles = g.n * -(-g.oc // LANES[dtype.itemsize]) * down * across
+    grain = max(1, _PRODUCTS_AT_A_TIME * tiles // max(1, g.n * g.oc * g.positions * g.reduction))
+    return Launch.of("interleaved", dtype, ints, tiles, grain)
+
+
+class Interleaved(SumsDirectly, KeepsWeights):
+    name = "interleaved"
+
+    def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
+        return refuse_unless_real_2d(geometry, dtype)
+
+    def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        from fastconv.kernels.slots import LANES
+
+        g, lanes, tile = geometry, LANES[dtype.itemsize], _tile(geometry)
+        blocks = g.n * ceil(g.oc / lanes)
+        tiles = blocks * ceil(g.oh / tile.rows) * ceil(g.ow / tile.cols)
+        products = 2 * blocks * lanes * g.positions * g.reduction / (rates().flops(dtype.itemsize) * _EFFICIENCY)
+        read = tiles * g.ic // g.g * min(tile.lines, g.ih) * min(tile.pitch, g.iw) * _READ_SECONDS
+        written = blocks * g.positions * _WRITE_SECONDS
+        if g.ih * g.iw * dtype.itemsize % _PAGE == 0:
+            read *= _CROWDED
+        if g.positions * dtype.itemsize % _PAGE == 0:
+            written *= _CROWDED
+        return 2e-6 + tiles * _TILE_SECONDS + products + (read + written) / ratios().l2
+
+    def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        return sum_error(geometry, dtype)
+
+    def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
+        return threads * _launch(geometry, dtype).scratch
+
+    def run(
+        self,
+        geometry: ConvGeometry,
+        x: np.ndarray,
+        prepared: np.ndarray,
+        out: np.ndarray,
+        epilogue: Epilogue,
+        threads: int,
+        max_workspace: int,
+    ) -> None:
+        launch = _launch(geometry, x.dtype, element_strides(x), element_strides(out), epilogue.activation)
+        launch.run((x, prepared, epilogue.bias, out), threads, (epilogue.parameter,))
