@@ -103,6 +103,7 @@ def _launch(
 
 class Interleaved(SumsDirectly, KeepsWeights):
     name = "interleaved"
+    takes_channels_last = True
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
         return refuse_unless_real_2d(geometry, dtype)
