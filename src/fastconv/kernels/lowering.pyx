@@ -184,10 +184,12 @@ cdef void swap_f64(void **arrays, const int64_t *ints, const double *scalars,
 
 cdef struct Place:
     int64_t phases
-    int64_t height  # rows of a plane of out
-    int64_t width   # columns of a plane of out
-    int64_t sh      # stride down
-    int64_t sw      # stride across
+    int64_t depth   # planes of a volume of out, rows of a plane, columns
+    int64_t height
+    int64_t width
+    int64_t sd      # strides
+    int64_t sh
+    int64_t sw
 
 cdef Place no_place
 
@@ -195,26 +197,27 @@ cdef Place no_place
 cdef inline void place_tiles(const real *source, real *out, const int64_t *phases, const int64_t *ints,
                              int64_t begin, int64_t end) noexcept nogil:
     cdef const Place *p = <const Place *> ints
-    cdef int64_t count = p.phases, height = p.height, width = p.width, sh = p.sh, sw = p.sw
-    cdef int64_t tile, phase, rows, cols, q
+    cdef int64_t height = p.height, width = p.width, sh = p.sh, sw = p.sw
+    cdef int64_t tile, phase, depths, rows, cols, z, q
     cdef const int64_t *fields
     cdef const real *line
     cdef real *target
     for tile in range(begin, end):
-        for phase in range(count):
-            fields = phases + phase * 5
-            rows, cols = fields[1], fields[2]
-            line = source + fields[0] + tile * rows * cols
-            target = out + (tile * height + fields[3]) * width + fields[4]
-            for _ in range(rows):
-                if sw == 2:
-                    for q in range(cols):
-                        target[2 * q] = line[q]
-                else:
-                    for q in range(cols):
-                        target[sw * q] = line[q]
-                line += cols
-                target += sh * width
+        for phase in range(p.phases):
+            fields = phases + phase * 7
+            depths, rows, cols = fields[1], fields[2], fields[3]
+            line = source + fields[0] + tile * depths * rows * cols
+            for z in range(depths):
+                target = out + ((tile * p.depth + fields[4] + z * p.sd) * height + fields[5]) * width + fields[6]
+                for _ in range(rows):
+                    if sw == 2:
+                        for q in range(cols):
+                            target[2 * q] = line[q]
+                    else:
+                        for q in range(cols):
+                            target[sw * q] = line[q]
+                    line += cols
+                    target += sh * width
 
 
 cdef void place_f32(void **arrays, const int64_t *ints, const double *scalars,
@@ -275,8 +278,9 @@ KERNELS = {
     # kept, the number of taps per phase; those taps.
     "swap_filters": Slot(namedtuple("Swap", no_swap), {"f4": <intptr_t> &swap_f32, "f8": <intptr_t> &swap_f64}),
     # Writes the results of an adjoint's phases to their positions in the input, which are a stride apart. Tile: one
-    # plane, whose phases are all placed while it is in L1. `arrays`: the results, (planes, rows, cols) per phase; out;
-    # and per phase the index of its first result, rows, cols, and its first row and column in out.
+    # volume of a channel, whose phases are placed one after another. `arrays`: the results, (channels, depths, rows,
+    # cols) per phase; out; and per phase the index of its first result, depths, rows, cols, and its first depth, row and
+    # column in out.
     "place": Slot(namedtuple("Place", no_place), {"f4": <intptr_t> &place_f32, "f8": <intptr_t> &place_f64}),
     # Tile: one output row of one output channel, which makes `ow` rows of the matrix. `arrays`: weight, indptr (int64),
     # indices (int32), values. The entries of a row of the matrix are in the order of the image.

@@ -72,8 +72,8 @@ cdef enum:
     MOST_TEXT = 256
     MOST_CONTENTS = 2048
     MOST_RESULTS = 2
-    MOST_SCRATCH = 24
-    MOST_LAUNCHES = 32
+    MOST_SCRATCH = 128  # the 27 phases of a volume have four each
+    MOST_LAUNCHES = 160
     SPOILT = 0xA5
 
 # In seconds. Calls that take longer gain nothing from recordings, and checking a recording would take as long again.

@@ -342,6 +342,8 @@ def rrelu(
     lower, upper = checked_real("lower", lower), checked_real("upper", upper)
     if not -np.inf < lower <= upper < np.inf:
         raise ValueError(f"lower={lower!r}, upper={upper!r}: expected finite bounds in order")
+    if not training and not return_slopes:
+        return leaky_relu(x, (lower + upper) / 2, inplace, out=out)
     x, result = operand_and_result(x, in_place(x, inplace, out))
     slopes = np.full(x.shape, (lower + upper) / 2, x.dtype)
     if training:

@@ -101,9 +101,14 @@ def _packing(g: ConvGeometry, dtype: np.dtype) -> tuple[Launch, int]:
     return Launch.of("pack_columns", dtype, ints, g.g * panels), g.g * packed("pack_columns", dtype, ints)
 
 
+@functools.lru_cache(maxsize=REMEMBERED)
+def _in_one_row(g: ConvGeometry) -> ConvGeometry:
+    return replace(g, extent=(1, g.positions))
+
+
 def _joined(g: ConvGeometry, x: np.ndarray) -> ConvGeometry:
     """A 1×1 kernel sees one row of positions if the rows of the image follow each other."""
-    return replace(g, extent=(1, g.positions)) if is_pixelwise(g) and x.strides[2] == g.iw * x.strides[3] else g
+    return _in_one_row(g) if is_pixelwise(g) and x.strides[2] == g.iw * x.strides[3] else g
 
 
 class Im2row(SumsDirectly):

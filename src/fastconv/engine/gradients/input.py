@@ -48,7 +48,7 @@ class _Phases(NamedTuple):
     starts: tuple[int, ...]
     """Offsets at which the results of each phase begin, and the end of the last."""
     places: np.ndarray
-    """Positions of the results along the input's last two axes (see "place" in kernels/lowering.pyx)."""
+    """Extents and positions of the results (see "place" in kernels/lowering.pyx)."""
 
     @property
     def alone(self) -> bool:
@@ -68,7 +68,7 @@ def _phases(g: ConvGeometry) -> _Phases:
     taps = [numbers[phase.taps].ravel() for phase in phases]
     starts = (0, *itertools.accumulate(prod(phase.geometry.out_shape) for phase in phases))
     places = [
-        (start, *phase.geometry.out_extent[-2:], *(side.start for side in phase.target[-2:]))
+        (start, *_three(phase.geometry.out_extent, 1), *_three([side.start for side in phase.target], 0))
         for start, phase in zip(starts, phases, strict=False)
     ]
     return _Phases(
@@ -80,6 +80,11 @@ def _phases(g: ConvGeometry) -> _Phases:
         starts=starts,
         places=constant(np.array(places, np.int64)),
     )
+
+
+def _three(values: Sequence[int], depth: int) -> tuple[int, ...]:
+    """The values of a volume's axes: of its last two axes, those of a plane, whose first is `depth`."""
+    return (depth, *values)[-3:]
 
 
 class Phases(Composite):
@@ -180,13 +185,9 @@ def _swapped(g: ConvGeometry, of: _Phases, weight: np.ndarray, threads: int) -> 
 
 def _place(g: ConvGeometry, of: _Phases, results: np.ndarray, out: np.ndarray, threads: int) -> None:
     """Write the results of all phases to their positions in the input."""
-    if g.ndim == 3:
-        unrepeatable()
-        for phase, start, end in zip(of.phases, of.starts, of.starts[1:], strict=False):
-            out[:, :, *phase.target] = results[start:end].reshape(phase.geometry.out_shape)
-        return
     from fastconv.kernels.slots import arguments
 
-    ints = arguments("place")(phases=len(of.phases), height=g.ih, width=g.iw, sh=g.sh, sw=g.sw)
+    (depth, height, width), (sd, sh, sw) = _three(g.extent, 1), _three(g.stride, 1)
+    ints = arguments("place")(phases=len(of.phases), depth=depth, height=height, width=width, sd=sd, sh=sh, sw=sw)
     launch = Launch.of("place", out.dtype, ints, g.n * g.ic, grain=8)
     launch.run((results, out, of.places), workers_for(results.nbytes / rates().memory, threads))
