@@ -279,8 +279,8 @@ KERNELS = {
     "swap_filters": Slot(namedtuple("Swap", no_swap), {"f4": <intptr_t> &swap_f32, "f8": <intptr_t> &swap_f64}),
     # Writes the results of an adjoint's phases to their positions in the input, which are a stride apart. Tile: one
     # volume of a channel, whose phases are placed one after another. `arrays`: the results, (channels, depths, rows,
-    # cols) per phase; out; and per phase the index of its first result, depths, rows, cols, and its first depth, row and
-    # column in out.
+    # cols) per phase; out; and per phase the index of its first result, depths, rows, cols, and its first depth, row
+    # and column in out.
     "place": Slot(namedtuple("Place", no_place), {"f4": <intptr_t> &place_f32, "f8": <intptr_t> &place_f64}),
     # Tile: one output row of one output channel, which makes `ow` rows of the matrix. `arrays`: weight, indptr (int64),
     # indices (int32), values. The entries of a row of the matrix are in the order of the image.

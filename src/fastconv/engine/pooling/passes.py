@@ -102,8 +102,8 @@ class VolumeCall(Call):
             return
         unrepeatable()
         # `levels` are flat indices into (depth, positions of a map), like `taken`; a window without a tap has neither.
-        flat = np.maximum(levels, 0).reshape(g.n, g.c, -1)
-        taken = np.take_along_axis(taken.reshape(g.n, g.c, -1), flat, axis=2)
+        flat = np.maximum(levels, 0).reshape(g.n, g.c, prod(g.out_extent))
+        taken = np.take_along_axis(taken.reshape(g.n, g.c, prod(along.extent)), flat, axis=2)
         found = flat // along.extent[1] * prod(g.extent[1:]) + taken
         positions[...] = np.where((levels.reshape(flat.shape) < 0) | (taken < 0), -1, found).reshape(positions.shape)
 
