@@ -26,6 +26,7 @@ from math import prod
 from operator import add, sub
 
 from fastconv.engine.geometry import ConvGeometry, PoolGeometry
+from fastconv.engine.geometry.axes import times
 from fastconv.errors import GeometryError
 
 Geometry = ConvGeometry | PoolGeometry
@@ -192,11 +193,11 @@ class Network:
         kind = "pool k" if isinstance(g, PoolGeometry) else f"g{g.g} k" if g.g > 1 else "k"
         return (
             layer.name,
-            _times(g.x_shape[1:]),
+            times(g.x_shape[1:]),
             kind + str(g).split(" k", 1)[1],
-            _times(g.out_shape[1:]),
-            _times(field.size),
-            _times(field.jump if len(set(field.jump)) > 1 else field.jump[:1]),
+            times(g.out_shape[1:]),
+            times(field.size),
+            times(field.jump if len(set(field.jump)) > 1 else field.jump[:1]),
             f"{layer.parameters:,}",
             f"{layer.flops / 1e6:,.1f}",
         )
@@ -280,13 +281,9 @@ def _check_fit(layer: Layer, sources: Sequence[Layer]) -> None:
     for source in sources:
         if source.geometry.out_extent != layer.geometry.extent:
             raise GeometryError(
-                f"layer {layer.name!r}: reads maps of {_times(layer.geometry.extent)}, "
-                f"but {source.name!r} produces {_times(source.geometry.out_extent)}"
+                f"layer {layer.name!r}: reads maps of {times(layer.geometry.extent)}, "
+                f"but {source.name!r} produces {times(source.geometry.out_extent)}"
             )
     wanted, given = layer.geometry.x_shape[1], [source.geometry.out_shape[1] for source in sources]
     if given and sum(given) != wanted and set(given) != {wanted}:
         raise GeometryError(f"layer {layer.name!r}: reads {wanted} channels, but {layer.after} produce {given}")
-
-
-def _times(values: Iterable[int]) -> str:
-    return "×".join(map(str, values))

@@ -39,7 +39,7 @@ from operator import index
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import numpy as np
+    pass
 
 Matrix = tuple[tuple[Fraction, ...], ...]
 
@@ -96,17 +96,6 @@ class CookToom:
         return self.m + self.r - 1
 
     @property
-    def pairs(self) -> tuple[tuple[int, int], ...]:
-        """Rows (p, q) of points a and -a; empty unless all points but 0 are paired.
-
-        ``AT[i][q] = (-1)^i AT[i][p]``, ``G[q][j] = (-1)^(t + j) G[p][j]`` and ``BT[q][k] = (-1)^(t + k) BT[p][k]``: the
-        terms of one parity are summed once, and added for one row, subtracted for the other.
-        """
-        if {-a for a in self.points} != set(self.points):
-            return ()
-        return tuple((p, self.points.index(-a)) for p, a in enumerate(self.points) if p < self.points.index(-a))
-
-    @property
     def amplification(self) -> float:
         """By how much the output amplifies the rounding of products, compared with a direct sum; axes multiply.
 
@@ -122,13 +111,6 @@ class CookToom:
         ]
         worst = max(sum(a * a * v for a, v in zip(row, variances, strict=True)) for row in self.AT)
         return sqrt(worst / self.r)
-
-    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """AT, G and BT in float64, each entry rounded once."""
-        import numpy as np
-
-        AT, G, BT = (np.array([[float(x) for x in row] for row in matrix]) for matrix in (self.AT, self.G, self.BT))
-        return AT, G, BT
 
 
 def rms_error(axes: Sequence[CookToom], channels: int, steps: int) -> float:

@@ -74,12 +74,6 @@ class Emitter:
         floats = {32: ir.FloatType(), 64: ir.DoubleType()}
         self.element: ir.Type = floats[self.bits] if self.is_float else ir.IntType(self.bits)
         self.type: ir.VectorType = ir.VectorType(self.element, self.lanes)
-        # LLVM's masks are vectors of bits. Lanes are numbered in integers as wide as the elements, because on x86
-        # comparing those yields the mask without a conversion.
-        self.counter: ir.VectorType = ir.VectorType(ir.IntType(self.bits), self.lanes)
-
-    def zero(self) -> ir.Value:
-        return ir.Constant(self.type, 0.0 if self.is_float else 0)
 
     def broadcast(self, value: ir.Value) -> ir.Value:
         return self._splat(value, self.type)
@@ -90,15 +84,10 @@ class Emitter:
     def store(self, pointer: ir.Value, vector: ir.Value) -> None:
         self.builder.store(vector, self._cast(pointer), align=self.bits // 8)
 
-    def load_even(self, pointer: ir.Value) -> ir.Value:
-        """Every second value, nothing past the last of them."""
-        step = ir.IntType(64)(self.lanes - 1)
-        evens = [2 * lane for lane in range(self.lanes)]
-        picked = [at if at < self.lanes else at + 1 for at in evens]
-        return self.shuffle(self.load(pointer), self.load(self.builder.gep(pointer, [step])), picked)
-
     def load_even_unordered(self, pointer: ir.Value) -> ir.Value:
-        """As `load_even`, in the order left by a single instruction that shuffles within 16 bytes; see `ordered`."""
+        """Every second value, nothing past the last of them, in the order left by a single instruction that shuffles
+        within 16 bytes; see `ordered`.
+        """
         step = ir.IntType(64)(self.lanes - 1)
         return self.even_unordered(self.load(pointer), self.load(self.builder.gep(pointer, [step])))
 
@@ -108,7 +97,7 @@ class Emitter:
         return self.shuffle(a, b, [at if at < self.lanes else at + 1 for at in picked])
 
     def deinterleave_unordered(self, a: ir.Value, b: ir.Value) -> tuple[ir.Value, ir.Value]:
-        """As `deinterleave`, in the order of `load_even_unordered`."""
+        """The even and the odd values of `a` and then `b`, in the order of `load_even_unordered`."""
         even = [2 * lane for lane in self._even_order()]
         return self.shuffle(a, b, even), self.shuffle(a, b, [at + 1 for at in even])
 
@@ -123,16 +112,6 @@ class Emitter:
         from_first = range(self.lanes // 2)
         groups = [from_first[at : at + half] for at in range(0, self.lanes // 2, half)]
         return [at + offset for group in groups for offset in (0, self.lanes // 2) for at in group]
-
-    def load_part(self, pointer: ir.Value, begin: ir.Value, end: ir.Value) -> ir.Value:
-        """Lanes from `begin` to `end`, zero in the others, whose memory is not touched."""
-        arguments = [self._cast(pointer), ir.IntType(32)(self.bits // 8), self._inside(begin, end), self.zero()]
-        return self._call("llvm.masked.load", f"{self._suffix()}.p0{self._suffix()}", self.type, arguments)
-
-    def store_part(self, pointer: ir.Value, vector: ir.Value, begin: ir.Value, end: ir.Value) -> None:
-        """Lanes from `begin` to `end`; the memory of the others is not touched."""
-        arguments = [vector, self._cast(pointer), ir.IntType(32)(self.bits // 8), self._inside(begin, end)]
-        self._call("llvm.masked.store", f"{self._suffix()}.p0{self._suffix()}", ir.VoidType(), arguments)
 
     def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
         """``a * b + c``, rounded once where the CPU does that as fast as rounding twice."""
@@ -161,11 +140,6 @@ class Emitter:
         """Select lanes of `a` and `b`; the numbers of `b` follow those of `a`."""
         return self.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), len(picked)), list(picked)))
 
-    def deinterleave(self, a: ir.Value, b: ir.Value) -> tuple[ir.Value, ir.Value]:
-        """The even and the odd values of `a` and then `b`."""
-        even = range(0, 2 * self.lanes, 2)
-        return self.shuffle(a, b, even), self.shuffle(a, b, [at + 1 for at in even])
-
     def _extreme(self, order: str, a: ir.Value, b: ir.Value) -> ir.Value:
         if not self.is_float:
             compare = self.builder.icmp_signed if self.is_signed else self.builder.icmp_unsigned
@@ -173,19 +147,6 @@ class Emitter:
         # One x86 instruction, which returns b if either is NaN; LLVM's own llvm.maximum takes three times as long.
         extreme = self.builder.select(self.builder.fcmp_ordered(order, a, b), a, b)
         return self.builder.select(self.builder.fcmp_unordered("uno", a, a), a, extreme)
-
-    def _inside(self, begin: ir.Value, end: ir.Value) -> ir.Value:
-        lane = ir.Constant(self.counter, list(range(self.lanes)))
-        begin, end = (self._splat(self._clipped(bound), self.counter) for bound in (begin, end))
-        compare = self.builder.icmp_signed
-        return self.builder.and_(compare("<=", begin, lane), compare("<", lane, end))
-
-    def _clipped(self, bound: ir.Value) -> ir.Value:
-        """Clip a bound to the range of the lane counter, which is only as wide as a value."""
-        low, high = bound.type(0), bound.type(self.lanes)
-        bound = self.builder.select(self.builder.icmp_signed("<", bound, low), low, bound)
-        bound = self.builder.select(self.builder.icmp_signed(">", bound, high), high, bound)
-        return self.builder.trunc(bound, self.counter.element) if self.bits < bound.type.width else bound
 
     def _splat(self, value: ir.Value, vector: ir.VectorType) -> ir.Value:
         undefined = ir.Constant(vector, ir.Undefined)
@@ -266,36 +227,9 @@ def load(typingctx: Context, pointer: types.CPointer, offset: types.Integer) -> 
 
 
 @intrinsic
-def load_part(
-    typingctx: Context, pointer: types.CPointer, offset: types.Integer, begin: types.Integer, end: types.Integer
-) -> Answer:
-    """As `load` for lanes from `begin` to `end`; zero in the others, whose memory is not touched."""
-    return _returning_vector(Emitter.load_part, pointer, offset, begin, end)
-
-
-@intrinsic
-def load_even(typingctx: Context, pointer: types.CPointer, offset: types.Integer) -> Answer:
-    """Every second value from ``pointer[offset]`` on; nothing past the last of them is touched."""
-    return _returning_vector(Emitter.load_even, pointer, offset)
-
-
-@intrinsic
 def store(typingctx: Context, pointer: types.CPointer, offset: types.Integer, vector: Vector) -> Answer:
     """Write `vector` from ``pointer[offset]`` on."""
     return _returning_nothing(Emitter.store, pointer, offset, vector)
-
-
-@intrinsic
-def store_part(
-    typingctx: Context,
-    pointer: types.CPointer,
-    offset: types.Integer,
-    vector: Vector,
-    begin: types.Integer,
-    end: types.Integer,
-) -> Answer:
-    """As `store` for lanes from `begin` to `end`; the memory of the others is not touched."""
-    return _returning_nothing(Emitter.store_part, pointer, offset, vector, begin, end)
 
 
 @intrinsic
@@ -314,19 +248,6 @@ def maximum(typingctx: Context, a: Vector, b: Vector) -> Answer:
 def minimum(typingctx: Context, a: Vector, b: Vector) -> Answer:
     """The smaller value of every lane; NaN if either is NaN."""
     return _lane_by_lane(Emitter.minimum, a, b)
-
-
-@intrinsic
-def deinterleave(typingctx: Context, a: Vector, b: Vector) -> Answer:
-    """The even and the odd values of `a` and then `b`."""
-
-    def codegen(
-        context: BaseContext, builder: ir.IRBuilder, signature: Signature, arguments: Sequence[ir.Value]
-    ) -> ir.Value:
-        pair = Emitter(builder, a.scalar).deinterleave(*arguments)
-        return context.make_tuple(builder, signature.return_type, pair)
-
-    return types.UniTuple(a, 2)(a, b), codegen
 
 
 def _operator(function: Callable[[Any, Any], Any], emit: Callable[..., ir.Value]) -> None:
