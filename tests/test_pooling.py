@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import warnings
 from fractions import Fraction
 from operator import attrgetter
@@ -489,7 +490,7 @@ def test_large_windows_keep_infinities_apart():
 def even_parts(extent, outputs):
     """The parts of adaptive pooling: every position that touches the o-th of equal parts of the axis."""
     edges = [Fraction(o * extent, outputs) for o in range(outputs + 1)]
-    return [[i for i in range(extent) if i + 1 > low and i < high] for low, high in itertools.pairwise(edges)]
+    return [range(math.floor(low), math.ceil(high)) for low, high in itertools.pairwise(edges)]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, (4, None), (None, 7), (13, 1), (20, 30)])

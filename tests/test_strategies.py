@@ -442,7 +442,7 @@ def test_prepared_weights_serve_every_image(strategy, dtype, weight_side):
     """What is prepared for one image, window and number of threads gives the bits of what is prepared for another."""
     small, wide, skipping = (
         ConvGeometry.parse(f"{weight_side} {rest}")
-        for rest in ("n1 i3", "n2 ih40 iw75 p3", "n2 ih40 iw75 sh1 sw2 dh2 dw1 p3")
+        for rest in ("n1 i3", "n2 ih20 iw75 p3", "n2 ih20 iw75 sh1 sw2 dh2 dw1 p3")
     )
     large = skipping if strategy.refuse(skipping, np.dtype(dtype)) is None else wide
     _, weight = normals(small, dtype)

@@ -37,7 +37,8 @@ _EFFICIENCY = 0.62
 # Seconds per tile; to interleave a vector of the image, and to write one of the output.
 _TILE_SECONDS, _READ_SECONDS, _WRITE_SECONDS = 8e-8, 0.9e-9, 1.1e-9
 
-# Planes that lie a multiple of a page apart share places in L1: reading and writing them takes as many times as long.
+# Reading and writing takes as many times as long where planes lie a multiple of a page apart, and so share places in
+# L1, and where each of them has pages of its own.
 _PAGE, _CROWDED = 4096, 2.0
 
 
@@ -101,6 +102,11 @@ def _launch(
     return Launch.of("interleaved", dtype, ints, tiles, grain)
 
 
+def _crowding(plane_bytes: int) -> float:
+    """By how much the distance between planes slows down reading or writing several at a time."""
+    return _CROWDED if plane_bytes % _PAGE == 0 or plane_bytes > 2 * _PAGE else 1.0
+
+
 class Interleaved(SumsDirectly, KeepsWeights):
     name = "interleaved"
     takes_channels_last = True
@@ -117,10 +123,8 @@ class Interleaved(SumsDirectly, KeepsWeights):
         products = 2 * blocks * lanes * g.positions * g.reduction / (rates().flops(dtype.itemsize) * _EFFICIENCY)
         read = tiles * g.ic // g.g * min(tile.lines, g.ih) * min(tile.pitch, g.iw) * _READ_SECONDS
         written = blocks * g.positions * _WRITE_SECONDS
-        if g.ih * g.iw * dtype.itemsize % _PAGE == 0:
-            read *= _CROWDED
-        if g.positions * dtype.itemsize % _PAGE == 0:
-            written *= _CROWDED
+        read *= _crowding(g.ih * g.iw * dtype.itemsize)
+        written *= _crowding(g.positions * dtype.itemsize)
         return 2e-6 + tiles * _TILE_SECONDS + products + (read + written) / ratios().l2
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
