@@ -107,3 +107,9 @@ def geometries(draw, ndim=2, max_extent=14):
         dilation=dilation,
         padding=padding,
     )
+
+
+def rounded_transforms(transforms):
+    """The matrices AT, G and BT of Cook-Toom `transforms` in float64, each entry rounded once."""
+    matrices = transforms.AT, transforms.G, transforms.BT
+    return tuple(np.array([[float(x) for x in row] for row in matrix]) for matrix in matrices)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cases import rounded_transforms
 from fastconv.kernels.cook_toom import POINTS, rms_error, transforms
 
 CHOSEN = {size: transforms(*size, points) for size, points in POINTS.items()}
@@ -81,7 +82,7 @@ def test_data_and_output_transforms_are_cheap(f):
 def convolved(f, channels, steps, rng):
     """Outputs of a tile in float32, transformed down and across, and the same in float64."""
     filters, tiles = 16, 64
-    AT, G, BT = (np.array([[float(x) for x in row] for row in matrix]) for matrix in (f.AT, f.G, f.BT))
+    AT, G, BT = rounded_transforms(f)
     g = rng.standard_normal((f.r, f.r, filters, channels)).astype(np.float32)
     d = rng.standard_normal((f.t, f.t, channels, tiles)).astype(np.float32)
     U = np.einsum("pa,qb,abkc->pqkc", G, G, g.astype(float), optimize=True).astype(np.float32)
