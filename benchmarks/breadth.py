@@ -122,6 +122,8 @@ def _elementwise(name: str, data: Data, shape: Shape) -> Iterator[Case]:
         yield _call("tanh", data(*shape), approximate="tanh")
     if name == "relu":
         yield _call("in place", data(*shape), inplace=True)
+    if name == "rrelu":
+        yield _call("training", data(*shape), 0.25, 0.25, training=True)  # slopes that both sides draw alike
 
 
 @makes("nn.softmax", "nn.log_softmax")
@@ -137,6 +139,7 @@ def _batch_norm(name: str, data: Data, shape: Shape) -> Iterator[Case]:
     yield _call("statistics", data(*shape), mean, var)
     yield _call("affine", data(*shape), mean, var, weight, bias)
     yield _call("training", data(*shape), None, None, weight, bias, training=True)
+    yield _call("training, running", data(*shape), mean.copy(), var.copy(), weight, bias, training=True)
 
 
 @makes("nn.local_response_norm")
@@ -161,8 +164,11 @@ def _cross_entropy(name: str, data: Data, shape: Shape) -> Iterator[Case]:
     yield _call("maps", x, target)
     yield _call("maps, none", x, target, reduction="none")
     yield _call("maps, weights, smoothed", x, target, 1 + data(c) ** 2, label_smoothing=0.1)
+    yield _call("maps, probabilities", x, fastconv.nn.softmax(data(*shape), 1))
     rows = x.reshape(n * c, -1)
-    yield _call("rows", rows, data.classes(rows.shape[1], n * c))
+    classes, weights = data.classes(rows.shape[1], n * c), 1 + data(rows.shape[1]) ** 2
+    yield _call("rows", rows, classes)
+    yield _call("rows, weights, smoothed", rows, classes, weights, label_smoothing=0.1)
 
 
 # torch: pooling
@@ -247,6 +253,10 @@ _MORE_WINDOWS = (
     _Window("3 d2 p2", 3, {"padding": 2, "dilation": 2}),
     _Window("depthwise 3 p1", 3, {"padding": 1}, depthwise=True),
 )
+_TRANSPOSED_WINDOWS = (
+    _Window("4 s2 p1", 4, {"stride": 2, "padding": 1}),
+    _Window("3 s2 p1, extended", 3, {"stride": 2, "padding": 1, "output_padding": 1}),
+)
 
 
 def _fitting(
@@ -273,8 +283,10 @@ def _convolutions(name: str, data: Data, shape: Shape) -> Iterator[Case]:
 
 @makes("nn.conv_transpose1d", "nn.conv_transpose2d", "nn.conv_transpose3d")
 def _transposed(name: str, data: Data, shape: Shape) -> Iterator[Case]:
-    for label, x, weight, options in _fitting(name, data, shape, _WINDOWS):
+    for label, x, weight, options in _fitting(name, data, shape, _WINDOWS + _TRANSPOSED_WINDOWS):
         yield _call(label, x, weight, **options)
+        if label == "2 s2":
+            yield _call(f"{label}, bias", x, weight, data(len(weight)), **options)
 
 
 @makes(*(f"grad.conv{d}d_{operand}" for d in (1, 2, 3) for operand in ("input", "weight")))

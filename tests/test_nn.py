@@ -30,13 +30,13 @@ ACTIVATIONS = {
     "tanh": ((), np.tanh),
     "silu": ((), lambda x: x / (1 + np.exp(-x))),
     "gelu": ((), lambda x: x * (1 + wide_erf(x / np.sqrt(L(2)))) / 2),
-    "gelu tanh": (("tanh",), lambda x: x * (1 + np.tanh(np.sqrt(2 / L(np.pi)) * (x + L("0.044715") * x**3))) / 2),
+    "gelu_tanh": (("tanh",), lambda x: x * (1 + np.tanh(np.sqrt(2 / L(np.pi)) * (x + L("0.044715") * x**3))) / 2),
     "hardswish": ((), lambda x: x * np.clip(x + 3, 0, 6) / 6),
 }
 
 
 def function(name):
-    return getattr(nn, name.split()[0])
+    return getattr(nn, name.removesuffix("_tanh"))
 
 
 def normals(shape, dtype="float64", seed=0, scale=1.0):
@@ -61,9 +61,10 @@ def test_activation_is_its_definition(name, dtype):
 @pytest.mark.parametrize("name", epilogue.ACTIVATIONS)
 def test_activation_alone_and_inside_a_convolution_are_the_same_bits(name, dtype):
     arguments, _ = ACTIVATIONS[name]
+    parameters = () if name == "gelu_tanh" else arguments
     x, eye = normals((2, 3, 9, 7), dtype, scale=4), np.eye(3, dtype=dtype).reshape(3, 3, 1, 1)
     for strategy in ("implicit", "im2col"):
-        fused = fastconv.conv2d(x, eye, activation=(name, *arguments), strategy=strategy)
+        fused = fastconv.conv2d(x, eye, activation=(name, *parameters), strategy=strategy)
         np.testing.assert_array_equal(fused, function(name)(fastconv.conv2d(x, eye, strategy=strategy), *arguments))
 
 
@@ -397,6 +398,62 @@ def test_batch_norm(shape, dtype):
     np.testing.assert_allclose(running_var, unbiased.astype(float), rtol=1e-11 if dtype == "float64" else 1e-6)
     tested = nn.batch_norm(x, mean.astype(dtype), var.astype(dtype), weight.astype(dtype), bias.astype(dtype), eps=1e-3)
     np.testing.assert_allclose(tested, got, rtol=1e-3 if dtype == "float32" else 1e-11, atol=1e-3)
+
+
+@pytest.mark.per_isa
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(2, 3, 5000), (700, 2, 9), (3000, 70), (2, 130), (5, 1, 64, 65)])
+def test_statistics_of_a_batch(shape, dtype):
+    """Of blocks that end anywhere, of any size, with means far from 0, and on any number of threads."""
+    centres = np.linspace(-1000, 3000, shape[1]).reshape(-1, *(1,) * (len(shape) - 2))
+    x = (normals(shape, seed=3) + centres).astype(dtype)
+    axes, count = (0, *range(2, len(shape))), x.size // shape[1]
+    running = np.zeros((2, shape[1]))
+    results = []
+    for threads in (1, 2):
+        with fastconv.num_threads(threads):
+            results.append(nn.batch_norm(x, *running, training=True, momentum=1.0))
+        exact = x.astype(L)
+        # Running sums in double precision; a mean's error counts squared in the variance.
+        np.testing.assert_allclose(running[0], exact.mean(axes).astype(float), rtol=1e-12, atol=1e-10)
+        np.testing.assert_allclose(running[1], (exact.var(axes) * count / (count - 1)).astype(float), rtol=1e-11)
+    np.testing.assert_array_equal(*results)
+    assert nn.batch_norm(x, None, None, training=True, out=x) is x
+    np.testing.assert_array_equal(x, results[0])
+
+
+def test_batch_norm_in_training_is_played_while_its_weight_changes():
+    x, weight = normals((2, 3, 8), "float32"), np.ones(3, "float32")
+    for factor in range(1, 6):
+        weight[:] = factor
+        running = np.zeros(3), np.ones(3)
+        got = nn.batch_norm(x, *running, weight, training=True, momentum=1.0, eps=0.0)
+        np.testing.assert_allclose(got.std((0, 2)), factor, rtol=1e-5)
+        np.testing.assert_allclose(running[0], x.astype(float).mean((0, 2)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 2), (70, 14), (5, 256), (5, 257), (2, 5, 130), (1000, 3)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_and_columns_give_the_same_softmax_and_loss(shape, dtype):
+    """Short rows share a loop, long ones have their own, and columns are summed side by side."""
+    x, classes = normals(shape, dtype, scale=5), shape[1]
+    target = np.random.default_rng(1).integers(0, classes, (shape[0], *shape[2:]))
+    weight, options = 1.0 + np.arange(classes) % 3, {"label_smoothing": 0.2, "reduction": "none"}
+    bound = {"rtol": 40 * np.finfo(dtype).eps, "atol": 40 * np.finfo(dtype).eps}
+    rows = np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    for function in (nn.softmax, nn.log_softmax):
+        np.testing.assert_allclose(np.moveaxis(function(rows, -1), -1, 1), function(x, 1), **bound)
+    flat = rows.reshape(-1, classes)
+    got = nn.cross_entropy(x, target, weight, **options)
+    shares = (0.8 * np.eye(classes)[target.ravel()] + 0.2 / classes) * weight
+    wide = flat.astype(L)
+    peaks = wide.max(1, keepdims=True)
+    logs = wide - peaks - np.log(np.exp(wide - peaks).sum(1, keepdims=True))
+    expected = -(shares * logs).sum(1).astype(float)
+    np.testing.assert_allclose(got.ravel(), expected, **bound)
+    np.testing.assert_allclose(nn.cross_entropy(flat, target.ravel(), weight, **options), expected, **bound)
+    given_shares = nn.cross_entropy(flat, np.eye(classes)[target.ravel()], weight, **options)
+    np.testing.assert_allclose(given_shares, expected, **bound)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

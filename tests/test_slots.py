@@ -72,7 +72,15 @@ CALLS = {
     "epilogue": convolutions("direct", ((1, 2, 9, 31), (3, 2, 3, 3)), activation="gelu"),
     "activation": lambda dtype: nn.gelu(values(dtype, 3, 41)),
     "channels": lambda dtype: nn.prelu(values(dtype, 2, 5, 41), values(dtype, 5)),
-    "softmax": lambda dtype: [nn.softmax(values(dtype, 3, 71, 5), axis) for axis in (1, 2)],
+    "normalise": lambda dtype: [
+        nn.batch_norm(values(dtype, *shape), None, None, values(dtype, shape[1]), training=True)
+        for shape in ((3, 71), (2, 5, 41))
+    ],
+    "spread": lambda dtype: [
+        nn.cross_entropy(x, np.abs(x), values(dtype, 7) ** 2, label_smoothing=0.1)
+        for x in (values(dtype, 5, 7), values(dtype, 2, 7, 71))
+    ],
+    "softmax": lambda dtype: [nn.softmax(values(dtype, 3, 371, 5), axis) for axis in (0, 1, 2)],
     "inner": lambda dtype: nn.linear(values(dtype, 5, 33), values(dtype, 17, 33), values(dtype, 17)),
     "pack_left": convolutions("implicit", ((1, 9, 9, 13), (17, 9, 1, 1))),
     "implicit": convolutions("implicit", ((2, 3, 9, 13), (5, 3, 3, 3)), ((1, 17, 31, 7), (9, 17, 5, 5)), padding=2),

@@ -1,4 +1,4 @@
-"""The cross entropy of classes, from the softmax kernel's peak and logarithm of each sample."""
+"""The cross entropy, from the softmax kernel's peak and logarithm of each sample."""
 
 from collections import namedtuple
 
@@ -29,8 +29,8 @@ cdef enum:
 
 
 cdef void sum_losses(const real *x, const real *peak, const real *logarithm, const int64_t *target,
-                     const double *weight, real *out, int64_t *flag, const int64_t *ints,
-                     void **arrays, int64_t worker) noexcept nogil:
+                     const double *weight, const double *spread, real *out, int64_t *flag, const int64_t *ints,
+                     double kept, void **arrays, int64_t worker) noexcept nogil:
     cdef const Losses *of = <const Losses *> ints
     cdef int64_t classes = of.classes, inner = of.inner, samples = of.samples, ignored = of.ignored, i, own
     cdef bint each = of.each, mean = of.mean
@@ -38,15 +38,20 @@ cdef void sum_losses(const real *x, const real *peak, const real *logarithm, con
     for i in range(samples):
         if i % STRETCH == STRETCH - 1 and stops(arrays, worker):
             return
-        own = target[i]
         loss = counts = 0
-        if own != ignored:
+        if target is NULL:
+            counts, loss = 1, spread[i]
+        elif target[i] != ignored:
+            own = target[i]
             if own < 0 or own >= classes:
                 flag[0] = 1
                 return
             counts = weight[own] if weight is not NULL else 1
-            if counts != 0:
-                loss = (<double> peak[i] - x[(i // inner * classes + own) * inner + i % inner] + logarithm[i]) * counts
+            if kept * counts != 0:
+                loss = <double> peak[i] - x[(i // inner * classes + own) * inner + i % inner] + logarithm[i]
+                loss *= kept * counts
+            if spread is not NULL:
+                loss += spread[i]
         if each:
             out[i] = <real> loss
             continue
@@ -63,20 +68,21 @@ cdef void sum_losses(const real *x, const real *peak, const real *logarithm, con
 cdef void losses_f32(void **arrays, const int64_t *ints, const double *scalars,
                      int64_t begin, int64_t end, int64_t worker) noexcept nogil:
     sum_losses(<const float *> arrays[0], <const float *> arrays[1], <const float *> arrays[2],
-               <const int64_t *> arrays[3], <const double *> arrays[4], <float *> arrays[5], <int64_t *> arrays[6],
-               ints, arrays, worker)
+               <const int64_t *> arrays[3], <const double *> arrays[4], <const double *> arrays[5],
+               <float *> arrays[6], <int64_t *> arrays[7], ints, scalars[0], arrays, worker)
 
 
 cdef void losses_f64(void **arrays, const int64_t *ints, const double *scalars,
                      int64_t begin, int64_t end, int64_t worker) noexcept nogil:
     sum_losses(<const double *> arrays[0], <const double *> arrays[1], <const double *> arrays[2],
-               <const int64_t *> arrays[3], <const double *> arrays[4], <double *> arrays[5], <int64_t *> arrays[6],
-               ints, arrays, worker)
+               <const int64_t *> arrays[3], <const double *> arrays[4], <const double *> arrays[5],
+               <double *> arrays[6], <int64_t *> arrays[7], ints, scalars[0], arrays, worker)
 
 
 KERNELS = {
     # One tile. `arrays`: scores (n, classes, inner); the largest score of each sample, and the logarithm of the sum of
-    # the powers of its scores less that; the samples' classes (int64); weights of the classes (float64) or null; a loss
-    # for each sample, or their sum or mean; a flag, which is set if a sample's class does not exist.
+    # the powers of its scores less that; the samples' classes (int64), or null if targets are probabilities; weights
+    # of the classes (float64) or null; what the kernel "spread" finds or null; a loss for each sample, or their sum or
+    # mean; a flag, which is set if a sample's class does not exist. `scalars`: the share of a sample's class.
     "losses": Slot(namedtuple("Losses", no_losses), {"f4": <intptr_t> &losses_f32, "f8": <intptr_t> &losses_f64}),
 }

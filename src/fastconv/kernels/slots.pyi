@@ -39,7 +39,7 @@ NR: dict[int, int]
 MOST_SHARING: int
 AXES: dict[tuple[int, int], int]
 ABREAST: int
-SOFTMAX_COLUMNS: int
+NEIGHBOURS: int
 
 def table() -> dict[str, Slot]: ...
 def kernel(name: str, dtype: npt.DTypeLike) -> int: ...

@@ -48,9 +48,9 @@ MOST_SHARING = MOST_SHARING_
 # Of Winograd's transforms: the axes F(m, r) that kernels are compiled for, with their numbers.
 AXES = {(axes[i][1], axes[i][0] - axes[i][1] + 1): i for i in range(AXIS_COUNT)}
 
-# Vectors that a separable filter sums side by side, and neighbouring columns of a tile of softmax.
+# Vectors that a separable filter sums side by side, and neighbouring columns of a tile of layers.h.
 ABREAST = ABREAST_
-SOFTMAX_COLUMNS = AT_A_TIME
+NEIGHBOURS = AT_A_TIME
 
 
 # A function that counts bytes, given the integers of a kernel.

@@ -178,7 +178,6 @@ def silu(x: npt.ArrayLike, inplace: bool = False, *, out: np.ndarray | None = No
 
 @repeated()
 @named_input
-@quiet
 def gelu(x: npt.ArrayLike, approximate: str = "none", *, out: np.ndarray | None = None) -> np.ndarray:
     """``x * Phi(x)``, with the cumulative normal distribution; NaN at minus infinity, as in torch.
 
@@ -209,11 +208,8 @@ def gelu(x: npt.ArrayLike, approximate: str = "none", *, out: np.ndarray | None 
     >>> gelu([-1000.0, 0.0, 1000.0])
     array([  -0.,    0., 1000.])
     """
-    if not checked_choice("approximate", approximate, "none", "tanh"):
-        return _activated("gelu", x, out)
-    x, result = operand_and_result(x, out)
-    # (1 + tanh(u)) / 2 = sigmoid(2 u), which has no cancellation for large negative u.
-    return _stored(result, x * sigmoid(gelu_argument(x)))
+    in_tanh = checked_choice("approximate", approximate, "none", "tanh")
+    return _activated("gelu_tanh" if in_tanh else "gelu", x, out)
 
 
 @quiet

@@ -61,7 +61,7 @@ def conv2d(
         Number of groups of input and output channels, which are convolved separately.
     activation : str or (str, float), optional
         Applied to the result: "relu", "leaky_relu" (slope 0.01), "elu" (1.0), "sigmoid", "tanh", "silu", "gelu",
-        "hardswish"; ``(name, parameter)`` sets the parameter.
+        "gelu_tanh", "hardswish"; ``(name, parameter)`` sets the parameter.
     strategy : str
         One of `fastconv.engine.convolution`, or "auto": the cheapest within `tolerance`.
     tolerance : float, optional

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.engine.arrays import as_array, common_float, named_input
-from fastconv.engine.replay import constant, repeated, unrepeatable
+from fastconv.engine.arrays import as_array, as_contiguous, as_operand, common_float, named_input
+from fastconv.engine.launch import Launch
+from fastconv.engine.replay import constant, repeatable, repeated, unrepeatable
 from fastconv.errors import GeometryError
+from fastconv.kernels import threads as team
 from fastconv.nn.arguments import (
     channelwise,
     checked_channels,
@@ -17,11 +20,14 @@ from fastconv.nn.arguments import (
     checked_eps,
     checked_integer,
     checked_real,
+    launched,
     operand_and_result,
     quiet,
 )
 
 __all__ = ["batch_norm", "conv_bn_fold", "local_response_norm"]
+
+_MOMENT = np.dtype(np.float64)
 
 
 @repeated(by_value=("weight", "bias"))
@@ -78,50 +84,102 @@ def batch_norm(
     array([[-1., -1.],
            [ 1.,  1.]])
     """
-    x, result = operand_and_result(x, out)
-    momentum = checked_real("momentum", momentum)
-    running = {"running_mean": running_mean, "running_var": running_var}
     if training:
-        for name, array in running.items():
+        momentum = checked_real("momentum", momentum)
+        running = {"running_mean": running_mean, "running_var": running_var}
+        x = _checked_batch(x, running)
+        result, moments = _normalised_by_batch(x, weight, bias, eps, out=out)
+        count = x.size // x.shape[1]
+        for array, batch, factor in zip(running.values(), moments, (1, count / (count - 1)), strict=True):
             if array is not None:
-                checked_channels(name, array, x)
-                if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or not array.flags.writeable:
-                    raise TypeError(f"{name}: expected a writeable float array, which training updates in place")
+                unrepeatable()
+                array += momentum * (batch * factor - array)
+        return repeatable(result)
+    x, result = operand_and_result(x, out)
+    checked_real("momentum", momentum)
     mean, var = batch_statistics(x, running_mean, running_var, training)
     scale = checked_channels("weight", weight, x, 1) / np.sqrt(var + checked_eps(eps))
     # From here on the type is that of `x`; what the mean loses by it goes into the shift.
     near = mean.astype(x.dtype)
     shift = checked_channels("bias", bias, x, 0) + (near - mean) * scale
-    channelwise(x, result, *(constant(array.astype(x.dtype)) for array in (scale, shift, near)))
-    if training:
-        unrepeatable()
-        count = x.size // x.shape[1]
-        for array, batch in ((running_mean, mean), (running_var, var * (count / (count - 1)))):
-            if isinstance(array, np.ndarray):
-                array += momentum * (batch - array)
-    return result
+    return channelwise(x, result, *(constant(array.astype(x.dtype)) for array in (scale, shift, near)))
+
+
+def _checked_batch(x: npt.ArrayLike, running: dict[str, Any]) -> np.ndarray:
+    """`x`, if it has statistics, and running ones can be updated by them."""
+    x = as_array("x", x)
+    if x.ndim < 2:
+        raise GeometryError(f"x of shape {x.shape}: expected at least 2 axes (batch, channels, ...)")
+    for name, array in running.items():
+        if array is not None:
+            checked_channels(name, array, x)
+            if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or not array.flags.writeable:
+                raise TypeError(f"{name}: expected a writeable float array, which training updates in place")
+    if x.size <= x.shape[1]:
+        raise ValueError(f"x of shape {x.shape}: expected more than one value per channel when training")
+    return x
+
+
+@repeated()
+def _normalised_by_batch(
+    x: np.ndarray,
+    weight: npt.ArrayLike | None,
+    bias: npt.ArrayLike | None,
+    eps: float,
+    *,
+    out: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """`batch_norm` in training, and the mean and biased variance of each channel.
+
+    It is repeated apart from what updates running statistics, which no recording may.
+    """
+    x, result = operand_and_result(x, out)
+    constants = (_channel_operand(name, value, x) for name, value in (("weight", weight), ("bias", bias)))
+    launch, moments = _normalising(x), _no_moments(x)
+    launched(launch, x, result, (*constants, *moments), (checked_eps(eps),))
+    return repeatable((result, moments))
+
+
+def _channel_operand(name: str, value: Any, x: np.ndarray) -> np.ndarray | None:
+    """`value`, one number per channel, as kernels read it: in the type of `x`."""
+    if value is None:
+        return None
+    value = as_array(name, value)
+    common_float(**{name: value})
+    if value.shape != x.shape[1:2]:
+        raise GeometryError(f"{name} of shape {value.shape}: expected {x.shape[1:2]}, one value per channel")
+    return as_contiguous(as_operand(value, x.dtype))
+
+
+def _normalising(x: np.ndarray) -> Launch:
+    """The launch that finds the statistics of each channel, and normalises by them."""
+    from fastconv.kernels.slots import NEIGHBOURS, arguments
+
+    images, channels, *extent = x.shape
+    inner = prod(extent)
+    ints = arguments("normalise")(images=images, channels=channels, inner=inner)
+    return Launch.of("normalise", x.dtype, ints, -(-channels // NEIGHBOURS) if inner == 1 else channels)
+
+
+def _no_moments(x: np.ndarray) -> np.ndarray:
+    """Memory for the mean and the variance of each channel."""
+    return team.aligned_empty(2 * x.shape[1], _MOMENT).reshape(2, x.shape[1])
 
 
 def batch_statistics(
     x: np.ndarray, running_mean: Any, running_var: Any, training: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """The mean and biased variance of each channel with which `batch_norm` normalises, in float64."""
+    if training:
+        x = as_contiguous(_checked_batch(x, {}))
+        moments = _no_moments(x)
+        _normalising(x).run((x, None, None, None, *moments), team.get_num_threads(), (0.0,))
+        return moments[0], moments[1]
     if x.ndim < 2:
         raise GeometryError(f"x of shape {x.shape}: expected at least 2 axes (batch, channels, ...)")
-    if not training:
-        if running_mean is None or running_var is None:
-            raise ValueError("running_mean and running_var are needed unless training=True")
-        return checked_channels("running_mean", running_mean, x), checked_channels("running_var", running_var, x)
-    if x.size <= x.shape[1]:
-        raise ValueError(f"x of shape {x.shape}: expected more than one value per channel when training")
-    axes = (0, *range(2, x.ndim))
-    mean = x.mean(axes, np.float64)
-    return mean, np.square(x - _along_channels(mean, x)).mean(axes)
-
-
-def _along_channels(values: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """`values`, one per channel, shaped so that they broadcast against ``x (N, C, ...)``."""
-    return values.reshape(-1, *(1,) * (x.ndim - 2))
+    if running_mean is None or running_var is None:
+        raise ValueError("running_mean and running_var are needed unless training=True")
+    return checked_channels("running_mean", running_mean, x), checked_channels("running_var", running_var, x)
 
 
 @quiet

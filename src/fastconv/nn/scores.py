@@ -26,7 +26,7 @@ from fastconv.nn.arguments import (
 
 __all__ = ["cross_entropy", "log_softmax", "softmax"]
 
-_CLASS = np.dtype(np.int64)
+_CLASS, _SUM = np.dtype(np.int64), np.dtype(np.float64)
 
 # Slices of about as many values together are handed out at a time: handing out takes as long as some 30 powers.
 _GRAIN_VALUES = 4096
@@ -124,10 +124,10 @@ def _converted(x: npt.ArrayLike, dtype: npt.DTypeLike) -> np.ndarray:
 
 def _slices(x: np.ndarray, axis: int, logarithm: bool) -> Launch:
     """The launch of the softmax kernel for slices along an axis."""
-    from fastconv.kernels.slots import SOFTMAX_COLUMNS, arguments
+    from fastconv.kernels.slots import NEIGHBOURS, arguments
 
     inner = prod(x.shape[axis + 1 :])
-    blocks = -(-inner // SOFTMAX_COLUMNS)
+    blocks = -(-inner // NEIGHBOURS)
     tiles = prod(x.shape[:axis]) * blocks
     ints = arguments("softmax")(classes=x.shape[axis], inner=inner, blocks=blocks, logarithm=logarithm)
     return Launch.of("softmax", x.dtype, ints, tiles, max(1, _GRAIN_VALUES * tiles // max(1, x.size)))
@@ -190,44 +190,49 @@ def cross_entropy(
     >>> cross_entropy([[1000.0, 0.0], [1000.0, 0.0]], [0, 1], reduction="none")
     array([   0., 1000.])
     """
-    x, target = as_array("x", x), as_array("target", target)
-    dtype = common_float(x=x)
-    if size_average is not None or reduce is not None:
-        reduction = "none" if reduce is False else "sum" if size_average is False else "mean"
-    if target.dtype.kind in "iu" and label_smoothing == 0:
-        return _cross_entropy(as_contiguous(as_operand(x, dtype)), target, weight, ignore_index, reduction)
-    shares, divisor = target_shares(x, target, weight, ignore_index, reduction, label_smoothing)
-    # A class with probability 0 does not count, even if its logarithm is minus infinity.
-    losses = np.where(shares == 0, 0, -shares * log_softmax(x, class_axis(x))).sum(class_axis(x))
-    return np.asarray(losses if reduction == "none" else np.divide(losses.sum(), divisor), dtype)
-
-
-def _cross_entropy(x: np.ndarray, target: np.ndarray, weight: Any, ignore_index: int, reduction: str) -> np.ndarray:
-    """The usual case, which needs one logarithm for each sample and not one for each class."""
     from fastconv.kernels.slots import arguments
 
+    x, target = as_array("x", x), as_array("target", target)
+    x = as_contiguous(as_operand(x, common_float(x=x)))
+    if size_average is not None or reduce is not None:
+        reduction = "none" if reduce is False else "sum" if size_average is False else "mean"
     _check_loss(x, reduction)
-    _check_classes(x, target)
-    ignored = checked_integer("ignore_index", ignore_index)
+    smoothing, ignored = _checked_smoothing(label_smoothing), checked_integer("ignore_index", ignore_index)
+    axis = class_axis(x)
+    shape = x.shape[:axis] + x.shape[axis + 1 :]
+    are_shares = target.dtype.kind == "f"
+    if are_shares:
+        _check_shares(x, target)
+    else:
+        _check_classes(x, target)
     weights = None if weight is None else constant(_class_weights(x, weight))
-    out = np.empty(target.shape if reduction == "none" else (), x.dtype)
-    if not target.size:
+    out = np.empty(shape if reduction == "none" else (), x.dtype)
+    if not x.size:
         out[...] = np.nan if reduction == "mean" else 0
         return out
-    slices = _slices(x, class_axis(x), True)
-    peaks, logarithms = (team.aligned_empty(target.size, x.dtype) for _ in range(2))
-    slices.run((x, None, peaks, logarithms), team.get_num_threads())
-    flag, chosen = team.flags(1), as_contiguous(converted(target, _CLASS))
+    samples, threads = prod(shape), team.get_num_threads()
+    slices = _slices(x, axis, True)
+    peaks, logarithms = (team.aligned_empty(samples, x.dtype) for _ in range(2))
+    slices.run((x, None, peaks, logarithms), threads)
+    spread = None
+    if are_shares or smoothing:
+        shares = as_contiguous(as_operand(target, x.dtype)) if are_shares else None
+        spread = team.aligned_empty(samples, _SUM)
+        spreading = slices.arguments.classes, slices.arguments.inner, slices.arguments.blocks
+        launch = Launch.of("spread", x.dtype, arguments("spread")(*spreading), slices.tiles, slices.grain)
+        scalars = 1 - smoothing, smoothing / x.shape[axis]
+        launch.run((x, peaks, logarithms, shares, weights, spread), threads, scalars)
+    flag, chosen = team.flags(1), None if are_shares else as_contiguous(converted(target, _CLASS))
     ints = arguments("losses")(
         classes=slices.arguments.classes,
         inner=slices.arguments.inner,
-        samples=target.size,
+        samples=samples,
         ignored=ignored,
         each=reduction == "none",
         mean=reduction == "mean",
     )
     launch = Launch.of("losses", x.dtype, ints, tiles=1)
-    launch.run((x, peaks, logarithms, chosen, weights, out, flag), 1)
+    launch.run((x, peaks, logarithms, chosen, weights, spread, out, flag), 1, (1 - smoothing,))
     if flag[0]:
         _check_chosen(target, target != ignored, ints.classes)
     return repeatable(out)
@@ -243,16 +248,13 @@ def target_shares(
 ) -> tuple[np.ndarray, float]:
     """What each class counts in the loss, in float64 and the shape of `x`; and what the sum is divided by."""
     _check_loss(x, reduction)
-    smoothing = checked_real("label_smoothing", label_smoothing)
-    if not 0 <= smoothing <= 1:
-        raise ValueError(f"label_smoothing={label_smoothing!r}: expected a number from 0 to 1")
+    smoothing = _checked_smoothing(label_smoothing)
     axis, target = class_axis(x), as_array("target", target)
     classes = x.shape[axis]
     weights = _class_weights(x, weight)
     spread = weights.reshape(-1, *(1,) * (x.ndim - 1 - axis))
     if target.dtype.kind == "f":
-        if target.shape != x.shape:
-            raise GeometryError(f"target of shape {target.shape}: expected probabilities of the shape of x, {x.shape}")
+        _check_shares(x, target)
         shares = (target.astype(np.float64) * (1 - smoothing) + smoothing / classes) * spread
         count = x.size // classes
     else:
@@ -271,6 +273,18 @@ def _check_loss(x: np.ndarray, reduction: str) -> None:
         raise GeometryError(f"x of shape {x.shape}: expected (C,), (N, C) or (N, C, ...) with at least one class")
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction={reduction!r}: expected 'mean', 'sum' or 'none'")
+
+
+def _checked_smoothing(label_smoothing: Any) -> float:
+    smoothing = checked_real("label_smoothing", label_smoothing)
+    if not 0 <= smoothing <= 1:
+        raise ValueError(f"label_smoothing={label_smoothing!r}: expected a number from 0 to 1")
+    return smoothing
+
+
+def _check_shares(x: np.ndarray, target: np.ndarray) -> None:
+    if target.shape != x.shape:
+        raise GeometryError(f"target of shape {target.shape}: expected probabilities of the shape of x, {x.shape}")
 
 
 def _class_weights(x: np.ndarray, weight: Any) -> np.ndarray:

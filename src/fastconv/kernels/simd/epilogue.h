@@ -22,6 +22,14 @@ static inline REAL NAME(hardswish)(REAL x)
     return x * (share * (REAL)(1. / 6));
 }
 
+/* x (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x**3), as x / (1 + exp(-2 u)): nothing cancels where u is far
+ * below 0. */
+static inline REAL NAME(gelu_tanh)(REAL x)
+{
+    const REAL inner = NAME(MULADD)(x * x, (REAL)0.044715, 1);
+    return x / (1 + NAME(vector_exp)(x * inner * (REAL)-1.5957691216057307118));
+}
+
 /* `x < 0 ? 0 : x` lets a NaN through, as the maximum of NumPy and torch does. */
 static void NAME(activate)(const REAL *source, REAL *target, int64_t n, REAL b, int64_t code, double parameter)
 {
@@ -36,6 +44,7 @@ static void NAME(activate)(const REAL *source, REAL *target, int64_t n, REAL b, 
     case 6: EACH(x / (1 + NAME(vector_exp)(-x)))
     case 7: EACH(x * NAME(vector_normal)(x))
     case 8: EACH(NAME(hardswish)(x))
+    case 9: EACH(NAME(gelu_tanh)(x))
     }
 }
 

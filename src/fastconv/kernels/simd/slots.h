@@ -46,7 +46,9 @@
     X(epilogue, NO_ARGUMENTS, 0, 0)                                                   \
     X(activation, ACTIVATION_ARGUMENTS, 0, 0)                                         \
     X(channels, CHANNELS_ARGUMENTS, 0, 0)                                             \
+    X(normalise, NORMALISE_ARGUMENTS, 0, 0)                                           \
     X(softmax, SOFTMAX_ARGUMENTS, 0, 0)                                               \
+    X(spread, SPREAD_ARGUMENTS, 0, 0)                                                 \
     X(inner, INNER_ARGUMENTS, 0, 0)                                                   \
     X(pack_left, PACK_LEFT_ARGUMENTS, 0, NAME(pack_left_packed))                      \
     X(implicit, IMPLICIT_ARGUMENTS, NAME(implicit_scratch), 0)                        \
