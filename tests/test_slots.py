@@ -6,6 +6,10 @@ import pytest
 import fastconv
 from fastconv import grad, ndimage, nn, signal
 from fastconv.engine.conversion import convert
+from fastconv.engine.convolution import BY_NAME
+from fastconv.engine.convolution.base import DEFAULT_MAX_WORKSPACE
+from fastconv.engine.epilogue import Epilogue
+from fastconv.engine.geometry import ConvGeometry
 from fastconv.kernels import slots, threads
 from guards import guarded
 
@@ -57,6 +61,14 @@ def prepared(dtype):
     fastconv.prepare_conv2d(values(dtype, 17, 9, 3, 3), strategy="winograd4")(values(dtype, 2, 9, 13, 31))
 
 
+def shared_transforms(dtype):
+    geometry = ConvGeometry.parse("n2 g2 ic400 oc98 i7 k3 p1")
+    x, weight, out = (values(dtype, *s) for s in (geometry.x_shape, geometry.weight_shape, geometry.out_shape))
+    winograd = BY_NAME["winograd4"]
+    prepared, epilogue = winograd.prepare(geometry, weight, 1), Epilogue(values(dtype, geometry.oc))
+    winograd.run(geometry, x, prepared, out, epilogue, 64, DEFAULT_MAX_WORKSPACE)
+
+
 def lines(fold):
     def run(dtype):
         for size in (2, 3, 13):
@@ -99,6 +111,7 @@ CALLS = {
     "tap_gradient": weight_gradients(1),
     "winograd_weight": prepared,
     "winograd": convolutions("winograd4", ((1, 9, 13, 31), (17, 9, 3, 3)), ((1, 3, 5, 5), (2, 3, 3, 1)), padding=1),
+    **dict.fromkeys(("winograd_in", "winograd_sums", "winograd_out"), shared_transforms),
     "fft_weight": convolutions("fft", ((1, 2, 9, 13), (3, 2, 5, 5)), ((1, 1, 1, 129), (1, 1, 1, 17))),
     "fft": convolutions("fft", ((2, 2, 9, 13), (3, 2, 5, 5)), ((1, 1, 1, 129), (1, 1, 1, 17))),
     "filter": lambda dtype: signal.convolve2d(values(dtype, 17, 41), values(dtype, 3, 4)),

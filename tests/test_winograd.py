@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 import fastconv
 from cases import DTYPES, normals, rounded_transforms, window
 from fastconv.engine import correlation, planner
-from fastconv.engine.convolution import BY_NAME, winograd
+from fastconv.engine.convolution import BY_NAME, winograd, winograd_blocks
 from fastconv.engine.convolution.base import DEFAULT_MAX_WORKSPACE
 from fastconv.engine.convolution.reference import convolve
 from fastconv.engine.epilogue import ACTIVATIONS, Epilogue
 from fastconv.engine.geometry import ConvGeometry
+from fastconv.engine.launch import Launch
 from fastconv.kernels import cook_toom, slots
 
 AXES = ((4, 2), (2, 3), (4, 3), (6, 3), (2, 5), (3, 5), (4, 5), (2, 7))
@@ -248,7 +249,7 @@ def test_odd_shapes(m, kernel, descriptor, dtype):
     x, weight = normals(geometry, dtype)
     out = run(m, geometry, x, weight)
     assert_close(m, geometry, x, weight, out)
-    for threads in (2, 3):
+    for threads in (2, 3, 8, 64):
         assert run(m, geometry, x, weight, threads=threads).tobytes() == out.tobytes()
     assert run(m, replace(geometry, n=1), x[-1:], weight).tobytes() == out[-1:].tobytes()
 
@@ -329,8 +330,9 @@ def test_any_geometry(problem, dtype, threads):
 
 
 def forget():
-    for function in (winograd._blocks, winograd._launch, winograd._rms_error):
+    for function in (winograd._work, winograd._launch, winograd._rms_error, winograd_blocks.by_blocks):
         function.cache_clear()
+    winograd_blocks.divide.cache_clear()
 
 
 @pytest.fixture
@@ -338,13 +340,74 @@ def blocks(monkeypatch):
     """Sets the extents of a block; what was remembered of others is forgotten."""
 
     def choose(tiles, steps):
-        monkeypatch.setattr(winograd, "_tiles_of_block", lambda channels, tile_bytes: tiles)
+        monkeypatch.setattr(winograd_blocks, "tiles_of_block", lambda channels, tile_bytes: tiles)
         monkeypatch.setattr(winograd, "_SUMS", dict.fromkeys(winograd._SUMS, (steps, 1)))
-        monkeypatch.setattr(winograd, "_BLOCK_CHANNELS", slots.MR)
+        monkeypatch.setattr(winograd_blocks, "_BLOCK_CHANNELS", slots.MR)
         forget()
 
     yield choose
     forget()
+
+
+@pytest.fixture
+def division(monkeypatch):
+    """Sets how work is divided; what was remembered of others is forgotten."""
+
+    def choose(of):
+        monkeypatch.setattr(winograd, "divide", lambda work, threads, once, limit: of)
+        winograd._launch.cache_clear()
+
+    yield choose
+    winograd._launch.cache_clear()
+
+
+def divisions(work):
+    """All divisions that are compared for any number of threads, once each."""
+    few = winograd_blocks.by_blocks(work, 1)
+    return list(dict.fromkeys(of for n in (3, 8, 64) for _, of in winograd_blocks._divisions(work, few, n, 1 << 40)))
+
+
+@pytest.mark.per_isa
+@EACH_DTYPE
+@pytest.mark.parametrize(("m", "kernel"), [(2, (3, 3)), (4, (3, 3)), (3, (5, 5)), (4, (1, 3)), (4, (3, 1))])
+@pytest.mark.parametrize("descriptor", ["n2 g2 ic42 oc66 ih13 iw29", "ic7 oc3 ih7 iw70", "ic67 oc50 ih27 iw6"])
+def test_no_division_changes_a_bit(division, m, kernel, descriptor, dtype):
+    """Whatever the blocks are, and whether threads share transforms."""
+    geometry = parse(f"{descriptor} {{k}} p1", kernel)
+    x, weight = normals(geometry, dtype)
+    epilogue = Epilogue(np.arange(geometry.oc, dtype=dtype) / 8 - 2, *(ACTIVATIONS["relu"][0], 0.0))
+    out = run(m, geometry, x, weight, epilogue)
+    listed = divisions(winograd._work(geometry, m, x.itemsize))
+    assert {of.shared for of in listed} == {False, True}
+    for of in listed:
+        division(of)
+        assert run(m, geometry, x, weight, epilogue, threads=3).tobytes() == out.tobytes(), of
+
+
+@pytest.mark.parametrize("descriptor", ["ic256 oc256 i14 k3 p1", "ic64 oc64 i56 k3 p1", "ic32 oc96 i28 k5 p2"])
+def test_many_threads_find_tiles(descriptor):
+    """In each launch, at least half as many as threads; few threads do not share what one of them transforms."""
+    geometry, limit = ConvGeometry.parse(descriptor), DEFAULT_MAX_WORKSPACE
+    m = 3 if geometry.kh == 5 else 4
+    for threads in (1, 2):
+        launch = winograd._launch(geometry, m, np.dtype("f4"), threads, False, limit)
+        assert isinstance(launch, Launch)
+    for threads in (16, 64):
+        stages = winograd._launch(geometry, m, np.dtype("f4"), threads, False, limit)
+        launches = [stages] if isinstance(stages, Launch) else stages[:3]
+        assert all(2 * launch.tiles >= threads for launch in launches)
+
+
+@pytest.mark.parametrize("threads", [8, 64, 1024])
+@pytest.mark.parametrize("limit", [16 << 20, DEFAULT_MAX_WORKSPACE])
+@pytest.mark.parametrize("descriptor", ["ic256 oc256 i56 k3 p1", "ic64 oc64 i224 k3 p1", "n64 ic64 oc64 i56 k3 p1"])
+def test_workspace_of_many_threads_is_bounded(descriptor, limit, threads):
+    """What threads share is part of it, and no memory is for threads without a tile."""
+    geometry = ConvGeometry.parse(descriptor)
+    stages = winograd._launch(geometry, 4, np.dtype("f4"), threads, False, limit)
+    assert stages.workspace(threads) <= DEFAULT_MAX_WORKSPACE
+    if not isinstance(stages, Launch):
+        assert stages.input_bytes + stages.sum_bytes <= min(limit, 64 << 20) * 1.1  # gaps between points come on top
 
 
 @pytest.mark.per_isa

@@ -27,7 +27,7 @@ class Launch(NamedTuple):
     grain: int = 1
     """The number of tiles that a thread takes at a time."""
     scratch: int = 0
-    """Bytes of scratch memory per thread, which is the kernel's last array; 0 if the kernel takes none."""
+    """Bytes of scratch memory per thread, in the kernel's last array; 0 if the kernel takes none."""
     tables: tuple[Any, ...] = ()
     """The arrays and addresses that are the same in every call; a kernel lists them before its scratch memory."""
 
@@ -46,11 +46,15 @@ class Launch(NamedTuple):
 
         return cls(kernel(name, dtype), arguments, tiles, grain, scratch(name, dtype, arguments), tables)
 
+    def workspace(self, threads: int) -> int:
+        """Bytes of scratch memory on at most `threads` threads: no more of them run than there is something to take."""
+        return min(threads, -(-self.tiles // self.grain) or 1) * self.scratch
+
     def run(self, arrays: tuple[Any, ...], threads: int, scalars: tuple[float, ...] = ()) -> None:
         """Run on at most `threads` threads. `arrays` holds arrays, addresses and ``None``, as the kernel lists them."""
         kernel, arguments, tiles, grain, scratch, tables = self
         if scratch:
-            arrays = (*arrays, *tables, team.aligned_empty(threads * scratch, BYTE))
+            arrays = (*arrays, *tables, team.aligned_empty(self.workspace(threads), BYTE))
         elif tables:
             arrays += tables
         team.run_tiles(kernel, arrays, arguments, scalars, tiles, threads, grain)

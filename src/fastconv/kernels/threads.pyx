@@ -42,7 +42,7 @@ cdef extern from *:
 cdef enum:
     CACHE_LINE = 64
     MOST_KEPT = 6
-    MOST_KEPT_BYTES = 8 << 20
+    MOST_KEPT_BYTES = 64 << 20
     MOST_RECORDED_BYTES = 2 << 20
 
 cdef extern from "team.h" nogil:
@@ -157,7 +157,7 @@ cdef class Memory:
             kept.insert(kept_from(cnp.PyArray_SIZE(self.buffer)), self.buffer)
         except MemoryError:
             return  # the buffer is not kept
-        if len(kept) > MOST_KEPT:
+        while len(kept) > MOST_KEPT or kept_bytes() > MOST_KEPT_BYTES:
             del kept[0]
 
 
@@ -171,6 +171,13 @@ cdef int64_t memory_bytes_so_far() noexcept:
 
 cdef class Flags(Memory):
     """Flags that are zero before a call's kernels run, and stay zero unless the call has more to do."""
+
+
+cdef int64_t kept_bytes():
+    cdef int64_t total = 0
+    for buffer in kept:
+        total += cnp.PyArray_SIZE(<cnp.ndarray> buffer)
+    return total
 
 
 cdef Py_ssize_t kept_from(cnp.npy_intp size):

@@ -18,7 +18,7 @@ import functools
 from collections.abc import Iterable
 from dataclasses import replace
 from math import prod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -26,10 +26,10 @@ from fastconv.engine.convolution.base import (
     STRIDES,
     element_strides,
     refuse_unless_real_2d,
-    share_panels,
     write_blind,
 )
 from fastconv.engine.convolution.implicit import Implicit
+from fastconv.engine.convolution.winograd_blocks import Work, by_blocks, divide
 from fastconv.engine.epilogue import Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry
 from fastconv.engine.launch import Launch
@@ -43,17 +43,11 @@ if TYPE_CHECKING:
 
     from fastconv.kernels.cook_toom import CookToom
 
-# Limit on the size of a block's transformed input and sums.
-_MOST_BYTES = 12 << 20
-
 # By the outputs of a tile per axis: the most input channels of a running sum, and the least number of such sums, if
 # that leaves 16 channels for each. Shorter sums err less but are added to memory more often. With 64 channels, 4 × 4
 # outputs of 3 × 3 taps stay within 1e-5 σ if there are at least two sums; with 16, 3 × 3 outputs of 5 × 5 taps do up to
 # 64 channels; with 64, 6 × 6 outputs stay within 1e-4 (128 in a single sum once exceeded it by a hundredth).
 _SUMS = {2: (64, 2), 3: (16, 2), 4: (64, 2), 6: (64, 1)}
-
-# Least number of output channels per block, if there are too few tiles to share among threads.
-_BLOCK_CHANNELS = 64
 
 # The maximum error over its deviation: 7 to 9 as measured from 32 channels on; up to 13 with fewer, which err less.
 _MAX_OVER_RMS, _MAX_OVER_RMS_OF_FEW, _FEW_CHANNELS = 8.5, 13, 16
@@ -141,39 +135,44 @@ def _both_coefficients(tiling: _Tiling) -> np.ndarray:
     return np.concatenate([_coefficients(*axis) for axis in tiling])
 
 
-def _tiles_of_block(channels: int, tile_bytes: int) -> int:
-    """The number of tiles per block, about equal to the output channels.
-
-    Transformed inputs and weights then take equal space, and all of one are read for each panel of the other. Fewer
-    than 48 tiles measured slower.
-    """
-    return min(max(channels, 48), max(8, _MOST_BYTES // tile_bytes))
-
-
-class _Blocks(NamedTuple):
-    """The tiles of an image, and blocks of about equal extents of them."""
-
-    tiles: tuple[int, int]
-    rows: int
-    cols: int
-    down: int
-    across: int
-
-
 @functools.lru_cache(maxsize=REMEMBERED)
-def _blocks(g: ConvGeometry, m: int, itemsize: int) -> _Blocks:
-    from fastconv.kernels.slots import NR
-
+def _work(g: ConvGeometry, m: int, itemsize: int) -> Work:
     tiling = _Tiling.of(m, g.kernel)
-    down_tiles, across_tiles = -(-g.oh // tiling.down[0]), -(-g.ow // tiling.across[0])
-    tile_bytes = prod(tiling.points) * (g.ic // g.g + NR[itemsize]) * itemsize
-    tiles = _tiles_of_block(g.oc // g.g, tile_bytes)
-    # Blocks of whole rows unless those are twice as long.
-    across = max(1, across_tiles // tiles)
-    cols = -(-across_tiles // across)
-    down = -(-down_tiles // min(down_tiles, max(1, round(tiles / cols))))
-    rows = -(-down_tiles // down)
-    return _Blocks((down_tiles, across_tiles), rows, cols, -(-down_tiles // rows), -(-across_tiles // cols))
+    return Work(
+        images=g.n,
+        groups=g.g,
+        channels=g.ic // g.g,
+        filters=g.oc // g.g,
+        down=-(-g.oh // tiling.down[0]),
+        across=-(-g.ow // tiling.across[0]),
+        points=prod(tiling.points),
+        steps=_sum_steps(m, g.ic // g.g),
+        itemsize=itemsize,
+    )
+
+
+class _Stages(NamedTuple):
+    """The launches that share the transforms of an image, and the bytes of these."""
+
+    rows_in: Launch
+    sums: Launch
+    tiles_out: Launch
+    input_bytes: int
+    sum_bytes: int
+
+    def workspace(self, threads: int) -> int:
+        scratch = max(launch.workspace(threads) for launch in self[:3])
+        return self.input_bytes + self.sum_bytes + scratch
+
+    def run(self, arrays: tuple[Any, ...], threads: int, scalars: tuple[float, ...]) -> None:
+        """As `Launch.run` of the kernel `winograd`."""
+        x, weight, bias, out, marks = arrays
+        transformed = team.aligned_empty(self.input_bytes // x.itemsize, x.dtype)
+        sums = team.aligned_empty(self.sum_bytes // x.itemsize, x.dtype)
+        for image in range(len(x)):
+            self.rows_in.run((x[image], transformed), threads)
+            self.sums.run((transformed, weight, sums), threads)
+            self.tiles_out.run((sums, bias, out[image], marks[image]), threads, scalars)
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
@@ -183,21 +182,20 @@ def _launch(
     dtype: np.dtype,
     threads: int,
     once: bool,
+    max_workspace: int,
     strides: tuple[int, int, int, int] = (0, 0, 0, 0),
     activation: int = 0,
-) -> Launch:
+) -> Launch | _Stages:
     """The launch for an image with these strides, in elements, and for filters that are used `once`, or prepared."""
-    from fastconv.kernels.slots import NR, arguments
+    from fastconv.kernels.slots import LANES, arguments, packed
 
-    tiling = _Tiling.of(m, g.kernel)
-    of = _blocks(g, m, dtype.itemsize)
-    blocks = g.n * g.g * of.down * of.across
-    panels = _panels(g.oc // g.g, dtype.itemsize)
-    block_panels = share_panels(panels, -(-_BLOCK_CHANNELS // NR[dtype.itemsize]), blocks, threads)
-    channel_blocks = -(-panels // block_panels)
+    tiling, work = _Tiling.of(m, g.kernel), _work(g, m, dtype.itemsize)
+    of = divide(work, threads, once, max_workspace - _transforming(g, m, dtype)[1])
+    blocks = of.down * of.across
+    channel_blocks = -(-work.panels // of.block_panels)
     # Filters that only one block reads are transformed panel by panel just before use: writing all of them to fresh
     # memory first takes twice as long.
-    transforms_weight = once and g.n * of.down * of.across == 1
+    transforms_weight = once and g.n * blocks == 1 and not of.shared
     axis, combined = tiling.number
     ints = arguments("winograd")(
         groups=g.g,
@@ -214,21 +212,41 @@ def _launch(
         t_across=tiling.points[1],
         m_down=tiling.down[0],
         m_across=tiling.across[0],
-        tiles_down=of.tiles[0],
-        tiles_across=of.tiles[1],
+        tiles_down=work.down,
+        tiles_across=work.across,
         axis=axis,
         combined=combined,
-        kc=_sum_steps(m, g.ic // g.g),
+        kc=work.steps,
         block_rows=of.rows,
         block_cols=of.cols,
         down=of.down,
         across=of.across,
-        block_panels=block_panels,
+        block_panels=of.block_panels,
         channel_blocks=channel_blocks,
+        strip_channels=of.strip_channels,
+        block_points=of.block_points,
         transforms_weight=transforms_weight,
         activation=activation,
     )
-    return Launch.of("winograd", dtype, ints, blocks * channel_blocks, tables=(tiling.coefficients,))
+    tables = (tiling.coefficients,)
+    if not of.shared:
+        return Launch.of("winograd", dtype, ints, g.n * g.g * blocks * channel_blocks, tables=tables)
+    parts = g.g * blocks
+    fields = arguments("winograd_in"), arguments("winograd_sums"), arguments("winograd_out")
+    of_in, of_sums, of_out = (field(*ints) for field in fields)
+    strips = -(-work.channels // work.steps) * -(-work.steps // of.strip_channels)
+    sets = -(-work.points // of.block_points)
+    return _Stages(
+        Launch.of("winograd_in", dtype, of_in, parts * strips, tables=tables),
+        Launch.of("winograd_sums", dtype, of_sums, parts * work.panels * sets),
+        Launch.of("winograd_out", dtype, of_out, parts * -(-work.filters // LANES[dtype.itemsize]), tables=tables),
+        g.g * packed("winograd_in", dtype, of_in),
+        g.g * packed("winograd_sums", dtype, of_sums),
+    )
+
+
+def _transforms_weight(launch: Launch | _Stages) -> bool:
+    return isinstance(launch, Launch) and bool(launch.arguments.transforms_weight)
 
 
 def _panels(channels: int, itemsize: int) -> int:
@@ -299,7 +317,7 @@ class Winograd:
         return _refuse_kernel(self.m, geometry.kernel)
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        of = _blocks(geometry, self.m, dtype.itemsize)
+        of = by_blocks(_work(geometry, self.m, dtype.itemsize), 1)
         return self._seconds(geometry, dtype, of.down * of.across)
 
     def least_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
@@ -337,9 +355,9 @@ class Winograd:
         return ratio * unit_roundoff(dtype) * rms
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        launch = _launch(geometry, self.m, dtype, threads, True)
-        weight = 0 if launch.arguments.transforms_weight else _transforming(geometry, self.m, dtype)[1]
-        return threads * launch.scratch + weight
+        launch = _launch(geometry, self.m, dtype, threads, True, max_workspace)
+        weight = 0 if _transforms_weight(launch) else _transforming(geometry, self.m, dtype)[1]
+        return launch.workspace(threads) + weight
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> Filters:
         weight = np.ascontiguousarray(weight)
@@ -360,7 +378,9 @@ class Winograd:
         max_workspace: int,
     ) -> None:
         unrepeatable()
-        launch = _launch(geometry, self.m, x.dtype, threads, False, element_strides(x), epilogue.activation)
+        launch = _launch(
+            geometry, self.m, x.dtype, threads, False, max_workspace, element_strides(x), epilogue.activation
+        )
         marks = np.repeat(prepared.marks[None], geometry.n, axis=0)
         launch.run((x, prepared.transformed, epilogue.bias, out, marks), threads, (epilogue.parameter,))
         _sum_marked(geometry, marks, x, prepared.given, out, epilogue, threads, max_workspace)
@@ -377,8 +397,10 @@ class Winograd:
         max_workspace: int,
     ) -> None:
         unrepeatable()
-        launch = _launch(geometry, self.m, x.dtype, threads, True, element_strides(x), epilogue.activation)
-        if not launch.arguments.transforms_weight:
+        launch = _launch(
+            geometry, self.m, x.dtype, threads, True, max_workspace, element_strides(x), epilogue.activation
+        )
+        if not _transforms_weight(launch):
             filters = self.prepare(geometry, weight, threads)
             self.run(geometry, x, filters, out, epilogue, threads, max_workspace)
             return

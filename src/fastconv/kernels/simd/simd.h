@@ -150,7 +150,7 @@ typedef struct {
     void (*function)(void);                  /* cast to call: a tile_function, or as its header says */
     const char *arguments;                   /* the names of its integers, each followed by a space */
     int64_t (*scratch)(const int64_t *ints); /* bytes that a worker needs, by its integers; null: none */
-    int64_t (*packed)(const int64_t *ints);  /* bytes of a group's filters in the form it packs; null: it packs none */
+    int64_t (*packed)(const int64_t *ints);  /* bytes of what it packs of a group, for others; null: it packs none */
 } kernel_slot;
 
 typedef struct {

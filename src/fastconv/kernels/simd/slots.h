@@ -1,6 +1,6 @@
 /* The list of all kernels: X(name, list of arguments, function that counts the bytes of scratch memory or 0, function
- * that counts the bytes of a group's packed filters or 0). The tables of all instruction sets, the door to Python
- * (kernels/slots.pyx) and the tests are made from it.
+ * that counts the bytes of what it packs or transforms for other kernels, per group, or 0). The tables of all
+ * instruction sets, the door to Python (kernels/slots.pyx) and the tests are made from it.
  *
  * Each kernel of reals has a header, which is included here after the headers that it builds on.
  */
@@ -40,30 +40,33 @@
 #include "fft.h"
 #endif
 
-#define REAL_KERNELS(X)                                                               \
-    X(peak, NO_ARGUMENTS, 0, 0)                                                       \
-    X(gemm_tile, NO_ARGUMENTS, 0, 0)                                                  \
-    X(epilogue, NO_ARGUMENTS, 0, 0)                                                   \
-    X(activation, ACTIVATION_ARGUMENTS, 0, 0)                                         \
-    X(channels, CHANNELS_ARGUMENTS, 0, 0)                                             \
-    X(normalise, NORMALISE_ARGUMENTS, 0, 0)                                           \
-    X(softmax, SOFTMAX_ARGUMENTS, 0, 0)                                               \
-    X(spread, SPREAD_ARGUMENTS, 0, 0)                                                 \
-    X(inner, INNER_ARGUMENTS, 0, 0)                                                   \
-    X(pack_left, PACK_LEFT_ARGUMENTS, 0, NAME(pack_left_packed))                      \
-    X(implicit, IMPLICIT_ARGUMENTS, NAME(implicit_scratch), 0)                        \
-    X(pack_columns, PACK_COLUMNS_ARGUMENTS, 0, NAME(pack_columns_packed))             \
-    X(im2row, IM2ROW_ARGUMENTS, NAME(im2row_scratch), 0)                              \
-    X(turn_images, TURN_IMAGES_ARGUMENTS, 0, 0)                                           \
-    X(rolling, SWEEP_ARGUMENTS, 0, 0)                                                 \
-    X(interleaved, INTERLEAVED_ARGUMENTS, NAME(interleaved_scratch), 0)               \
-    X(separable, SEPARABLE_ARGUMENTS, NAME(separable_scratch), 0)                     \
-    X(weight_gradient, WEIGHT_GRADIENT_ARGUMENTS, NAME(weight_gradient_scratch), 0)   \
-    X(tap_gradient, TAP_GRADIENT_ARGUMENTS, NAME(tap_gradient_scratch), 0)            \
-    X(winograd_weight, WINOGRAD_WEIGHT_ARGUMENTS, 0, NAME(winograd_packed))           \
-    X(winograd, WINOGRAD_ARGUMENTS, NAME(winograd_scratch), 0)                        \
-    X(fft_weight, FFT_ARGUMENTS, NAME(fft_weight_scratch), NAME(fft_packed))          \
-    X(fft, FFT_ARGUMENTS, NAME(fft_scratch), 0)                                       \
+#define REAL_KERNELS(X)                                                                           \
+    X(peak, NO_ARGUMENTS, 0, 0)                                                                   \
+    X(gemm_tile, NO_ARGUMENTS, 0, 0)                                                              \
+    X(epilogue, NO_ARGUMENTS, 0, 0)                                                               \
+    X(activation, ACTIVATION_ARGUMENTS, 0, 0)                                                     \
+    X(channels, CHANNELS_ARGUMENTS, 0, 0)                                                         \
+    X(normalise, NORMALISE_ARGUMENTS, 0, 0)                                                       \
+    X(softmax, SOFTMAX_ARGUMENTS, 0, 0)                                                           \
+    X(spread, SPREAD_ARGUMENTS, 0, 0)                                                             \
+    X(inner, INNER_ARGUMENTS, 0, 0)                                                               \
+    X(pack_left, PACK_LEFT_ARGUMENTS, 0, NAME(pack_left_packed))                                  \
+    X(implicit, IMPLICIT_ARGUMENTS, NAME(implicit_scratch), 0)                                    \
+    X(pack_columns, PACK_COLUMNS_ARGUMENTS, 0, NAME(pack_columns_packed))                         \
+    X(im2row, IM2ROW_ARGUMENTS, NAME(im2row_scratch), 0)                                          \
+    X(turn_images, TURN_IMAGES_ARGUMENTS, 0, 0)                                                   \
+    X(rolling, SWEEP_ARGUMENTS, 0, 0)                                                             \
+    X(interleaved, INTERLEAVED_ARGUMENTS, NAME(interleaved_scratch), 0)                           \
+    X(separable, SEPARABLE_ARGUMENTS, NAME(separable_scratch), 0)                                 \
+    X(weight_gradient, WEIGHT_GRADIENT_ARGUMENTS, NAME(weight_gradient_scratch), 0)               \
+    X(tap_gradient, TAP_GRADIENT_ARGUMENTS, NAME(tap_gradient_scratch), 0)                        \
+    X(winograd_weight, WINOGRAD_WEIGHT_ARGUMENTS, 0, NAME(winograd_packed))                       \
+    X(winograd, WINOGRAD_ARGUMENTS, NAME(winograd_scratch), 0)                                    \
+    X(winograd_in, WINOGRAD_ARGUMENTS, NAME(winograd_in_scratch), NAME(winograd_in_packed))       \
+    X(winograd_sums, WINOGRAD_ARGUMENTS, NAME(winograd_sums_scratch), NAME(winograd_sums_packed)) \
+    X(winograd_out, WINOGRAD_ARGUMENTS, NAME(winograd_out_scratch), 0)                            \
+    X(fft_weight, FFT_ARGUMENTS, NAME(fft_weight_scratch), NAME(fft_packed))                      \
+    X(fft, FFT_ARGUMENTS, NAME(fft_scratch), 0)                                                   \
     FILTER_KERNELS(X)
 
 /* The kernels of integers and complex numbers as well. */

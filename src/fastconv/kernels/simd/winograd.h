@@ -24,6 +24,12 @@
  *   U[panel of channels][e][c][channels]                   transformed weights: packed right operands
  *   S[e][tile][NR channels]                                the sums over c for one panel of channels
  *
+ * The kernel `winograd` computes blocks of tiles from the image to the output, with V and S in a worker's own memory.
+ * If there are more threads than blocks, three launches share V and S of all blocks instead: `winograd_in` computes V
+ * by channels, `winograd_sums` S by panels and points, `winograd_out` the output by vectors of channels. (Blocks of
+ * fewer tiles would read all weights more often, and blocks of fewer panels transform the image again.) The sums have
+ * the same order, and so the same bits.
+ *
  * The distance between points is never a multiple of 4 KiB, for which t² streams would share one set of L1.
  *
  * Filters whose outputs the transforms cannot represent are reported, for the caller to sum directly. A NaN or an
@@ -61,6 +67,8 @@
     X(across)            /* blocks of an image across */                                                    \
     X(block_panels)      /* panels of a block of output channels */                                         \
     X(channel_blocks)    /* blocks of output channels */                                                    \
+    X(strip_channels)    /* channels that are gathered and transformed together, at most kc */              \
+    X(block_points)      /* points of a tile of winograd_sums */                                            \
     X(transforms_weight) /* whether filters are given, and each panel is transformed just before its use */ \
     X(activation)        /* code of the activation */
 ARGUMENTS(Winograd, WINOGRAD_ARGUMENTS);
@@ -463,12 +471,26 @@ AXES(SHAPES)
 #define ROW(t, m) {ENTRY(t##_##m), ENTRY(t##_##m##_down), ENTRY(t##_##m##_across)},
 static const NAME(transforms) NAME(transforms_of)[][3] = {AXES(ROW)};
 
+/* A block of tiles: where it begins, in tiles, and its extents. */
+typedef struct {
+    int64_t row0, col0, rows, cols;
+} NAME(tile_block);
+
+static inline NAME(tile_block) NAME(block_of)(const Winograd *a, int64_t index)
+{
+    NAME(tile_block) b;
+    b.row0 = index / a->across * a->block_rows;
+    b.col0 = index % a->across * a->block_cols;
+    b.rows = a->tiles_down - b.row0 < a->block_rows ? a->tiles_down - b.row0 : a->block_rows;
+    b.cols = a->tiles_across - b.col0 < a->block_cols ? a->tiles_across - b.col0 : a->block_cols;
+    return b;
+}
+
 /* Compute the outputs of a block for the `channels` channels of a panel from S; channels that are not finite are
  * marked. */
 static void NAME(panel_out)(const NAME(transforms) *transforms, const NAME(points) *points, const Winograd *a,
-                            const REAL *S, int64_t point_s, int64_t rows, int64_t cols, int64_t row0, int64_t col0,
-                            const REAL *bias, double parameter, int64_t channels, REAL *buffer, REAL *out,
-                            uint8_t *marks)
+                            const NAME(tile_block) *b, const REAL *S, int64_t point_s, const REAL *bias, double parameter,
+                            int64_t channels, REAL *buffer, REAL *out, uint8_t *marks)
 {
     const int64_t oh = a->oh, ow = a->ow, m_down = a->m_down, m_across = a->m_across;
     for (int64_t c = 0; c < channels; c += LANES) {
@@ -476,14 +498,14 @@ static void NAME(panel_out)(const NAME(transforms) *transforms, const NAME(point
         VECTOR offset = {0}, zeros = {0};
         if (bias)
             memcpy(&offset, bias + c, some * sizeof(REAL));
-        for (int64_t row = 0; row < rows; row++)
-            for (int64_t col = 0; col < cols; col += TILES_OUT) {
-                const int64_t run = cols - col < TILES_OUT ? cols - col : TILES_OUT, pitch = run * m_across;
-                const int64_t y = (row0 + row) * m_down, x = (col0 + col) * m_across;
+        for (int64_t row = 0; row < b->rows; row++)
+            for (int64_t col = 0; col < b->cols; col += TILES_OUT) {
+                const int64_t run = b->cols - col < TILES_OUT ? b->cols - col : TILES_OUT, pitch = run * m_across;
+                const int64_t y = (b->row0 + row) * m_down, x = (b->col0 + col) * m_across;
                 const int64_t columns = ow - x < pitch ? ow - x : pitch, lines = oh - y < m_down ? oh - y : m_down;
                 REAL *target = out + c * oh * ow + y * ow + x;
                 for (int64_t p = 0; p < run; p++)
-                    transforms->out(points, S + (row * cols + col + p) * NR + c, point_s, offset,
+                    transforms->out(points, S + (row * b->cols + col + p) * NR + c, point_s, offset,
                                     buffer + p * m_across * LANES, pitch, &zeros);
                 if (a->activation)
                     NAME(epilogue)(buffer, m_down * pitch * LANES, 0, 0, a->activation, parameter);
@@ -494,6 +516,80 @@ static void NAME(panel_out)(const NAME(transforms) *transforms, const NAME(point
     }
 }
 
+/* Extents of V, S and U, in values. */
+typedef struct {
+    int64_t points;           /* of a tile */
+    int64_t most;             /* tiles of a block, and what fills the last panel */
+    int64_t point_v, point_s; /* from one point to the next */
+    int64_t block_v, block_s; /* of a block, and of a block and one panel */
+    int64_t width, panels;    /* output channels of a group in whole vectors, and their panels */
+    int64_t group_u;          /* of a group's weights */
+} NAME(extents);
+
+static NAME(extents) NAME(extents_of)(const Winograd *a)
+{
+    NAME(extents) x;
+    const int64_t whole = LANES < MR ? MR : LANES;
+    x.points = a->t_down * a->t_across;
+    x.most = NAME(ceil_div)(a->block_rows * a->block_cols, whole) * whole;
+    x.point_v = a->icg * x.most + POINT_GAP;
+    x.point_s = x.most * NR + POINT_GAP;
+    x.block_v = x.points * x.point_v;
+    x.block_s = x.points * x.point_s;
+    x.width = NAME(ceil_div)(a->ocg, LANES) * LANES;
+    x.panels = NAME(ceil_div)(x.width, NR);
+    x.group_u = x.points * NAME(panel_start)(x.panels, x.width, a->icg);
+    return x;
+}
+
+/* A panel of output channels of a group: its first one, its columns in whole vectors, and the channels there are. */
+typedef struct {
+    int64_t first, columns, channels;
+} NAME(weight_panel);
+
+static inline NAME(weight_panel) NAME(panel_of)(const Winograd *a, const NAME(extents) *x, int64_t index)
+{
+    NAME(weight_panel) p;
+    p.first = NAME(panel_first)(index, x->width);
+    p.columns = NAME(tile_columns)(x->width - p.first);
+    p.channels = a->ocg - p.first < p.columns ? a->ocg - p.first : p.columns;
+    return p;
+}
+
+/* Compute V of a block for `channels` channels from number `c` of the running sum that starts at `k0`. */
+static void NAME(block_in)(const NAME(transforms) *transforms, const NAME(points) *points, const Winograd *a,
+                           const NAME(extents) *x, const NAME(tile_block) *b, const REAL *image, int64_t k0, int64_t c,
+                           int64_t channels, REAL *line, REAL *strip, REAL *V)
+{
+    const int64_t steps = a->icg - k0 < a->kc ? a->icg - k0 : a->kc;
+    const NAME(rows) s = NAME(rows_of)(a, b->rows, b->cols);
+    NAME(fill_rows)(image + (k0 + c) * a->xc, a, &s, channels, b->row0, b->col0, line, strip);
+    transforms->in(points, strip, &s, channels, b->rows * b->cols, b->cols, V + k0 * x->most + c * MR, steps,
+                   x->point_v);
+}
+
+/* Compute S of one point for a block of `size` tiles and a panel, from their V and U. */
+static void NAME(point_sums)(const Winograd *a, const NAME(extents) *x, int64_t size, int64_t columns, int64_t e,
+                             const REAL *V, const REAL *U, const int64_t *shift, REAL *S)
+{
+    const int64_t vectors = columns / LANES;
+    for (int64_t k0 = 0; k0 < a->icg; k0 += a->kc) {
+        const int64_t steps = a->icg - k0 < a->kc ? a->icg - k0 : a->kc;
+        NAME(sums)[vectors - 1](size, steps, V + e * x->point_v + k0 * x->most,
+                                U + e * (a->icg * columns + POINT_GAP) + k0 * columns, shift + (vectors - 1) * a->kc,
+                                S + e * x->point_s, k0 > 0, steps * x->most);
+    }
+}
+
+/* The steps in panels of each number of vectors. */
+static void NAME(fill_shift)(int64_t kc, int64_t *shift)
+{
+    for (int64_t v = 0; v < NV; v++)
+        for (int64_t k = 0; k < kc; k++)
+            shift[v * kc + k] = k * (v + 1) * LANES;
+}
+
+/* Scratch memory of a worker, of which each kernel has what it needs. */
 typedef struct {
     REAL *panel_u;  /* of the panel that is transformed just before its use, if they are */
     REAL *V, *S;    /* as above */
@@ -501,33 +597,56 @@ typedef struct {
     int64_t *shift; /* of the steps, for panels of each number of vectors */
     REAL *line;     /* one row of values */
     REAL *strip;    /* the rows that a block reads, of some channels */
-    int64_t point_v, point_s; /* values from one point to the next */
-    int64_t most;   /* tiles of a block, and what fills the last panel */
     int64_t bytes;
 } NAME(winograd_parts);
 
-static NAME(winograd_parts) NAME(winograd_layout)(const Winograd *a, char *memory)
+enum { ROWS_IN = 1, SUMS = 2, TILES_BACK = 4 };
+
+static NAME(winograd_parts) NAME(winograd_layout)(const Winograd *a, int stages, char *memory)
 {
     Scratch s = {memory, 0};
-    NAME(winograd_parts) parts;
-    const int64_t points = a->t_down * a->t_across, whole = LANES < MR ? MR : LANES;
+    NAME(winograd_parts) parts = {0};
+    const NAME(extents) x = NAME(extents_of)(a);
     const NAME(rows) rows = NAME(rows_of)(a, a->block_rows, a->block_cols);
-    parts.most = NAME(ceil_div)(a->block_rows * a->block_cols, whole) * whole;
-    parts.point_v = a->icg * parts.most + POINT_GAP;
-    parts.point_s = parts.most * NR + POINT_GAP;
-    parts.panel_u = take(&s, a->transforms_weight ? points * (a->icg * NR + POINT_GAP) * sizeof(REAL) : 0);
-    parts.V = take(&s, points * parts.point_v * sizeof(REAL));
-    parts.S = take(&s, points * parts.point_s * sizeof(REAL));
-    parts.buffer = take(&s, TILES_OUT * a->m_down * a->m_across * LANES * sizeof(REAL));
-    parts.shift = take(&s, NV * a->kc * sizeof(int64_t));
-    parts.line = take(&s, (rows.row + LANES) * sizeof(REAL));
-    parts.strip = take(&s, ((a->kc < STRIP_CHANNELS ? a->kc : STRIP_CHANNELS) * rows.plane + LANES) * sizeof(REAL));
+    if (stages == (ROWS_IN | SUMS | TILES_BACK)) {
+        const int64_t panel_u = x.points * (a->icg * NR + POINT_GAP);
+        parts.panel_u = take(&s, a->transforms_weight ? panel_u * sizeof(REAL) : 0);
+        parts.V = take(&s, x.block_v * sizeof(REAL));
+        parts.S = take(&s, x.block_s * sizeof(REAL));
+    }
+    if (stages & TILES_BACK)
+        parts.buffer = take(&s, TILES_OUT * a->m_down * a->m_across * LANES * sizeof(REAL));
+    if (stages & SUMS)
+        parts.shift = take(&s, NV * a->kc * sizeof(int64_t));
+    if (stages & ROWS_IN) {
+        parts.line = take(&s, (rows.row + LANES) * sizeof(REAL));
+        parts.strip = take(&s, (a->strip_channels * rows.plane + LANES) * sizeof(REAL));
+    }
     parts.bytes = s.bytes;
     return parts;
 }
 
 static int64_t NAME(winograd_scratch)(const int64_t *ints)
-{ return NAME(winograd_layout)((const Winograd *)ints, 0).bytes; }
+{ return NAME(winograd_layout)((const Winograd *)ints, ROWS_IN | SUMS | TILES_BACK, 0).bytes; }
+static int64_t NAME(winograd_in_scratch)(const int64_t *ints)
+{ return NAME(winograd_layout)((const Winograd *)ints, ROWS_IN, 0).bytes; }
+static int64_t NAME(winograd_sums_scratch)(const int64_t *ints)
+{ return NAME(winograd_layout)((const Winograd *)ints, SUMS, 0).bytes; }
+static int64_t NAME(winograd_out_scratch)(const int64_t *ints)
+{ return NAME(winograd_layout)((const Winograd *)ints, TILES_BACK, 0).bytes; }
+
+/* The bytes of a group's V and S of an image. */
+static int64_t NAME(winograd_in_packed)(const int64_t *ints)
+{
+    const Winograd *a = (const Winograd *)ints;
+    return a->down * a->across * NAME(extents_of)(a).block_v * sizeof(REAL);
+}
+static int64_t NAME(winograd_sums_packed)(const int64_t *ints)
+{
+    const Winograd *a = (const Winograd *)ints;
+    const NAME(extents) x = NAME(extents_of)(a);
+    return a->down * a->across * x.panels * x.block_s * sizeof(REAL);
+}
 
 /* Tile: a block of output tiles and panels of channels of one group of one image. arrays: x, U or the filters, bias or
  * null, out, marks (bytes, by image and output channel) of what is to be summed plainly, Points of down and across,
@@ -537,75 +656,133 @@ static void NAME(winograd)(void **arrays, const int64_t *ints, const double *sca
 {
     const Winograd *a = (const Winograd *)ints;
     const NAME(transforms) *transforms = &NAME(transforms_of)[a->axis][a->combined];
-    const int64_t kc = a->kc, block_rows = a->block_rows, block_cols = a->block_cols, down = a->down;
-    const int64_t across = a->across, block_panels = a->block_panels, channel_blocks = a->channel_blocks;
+    const int64_t blocks = a->down * a->across, channel_blocks = a->channel_blocks;
     const int64_t groups = a->groups, icg = a->icg, ocg = a->ocg, oc = groups * ocg, oh = a->oh, ow = a->ow;
-    const int64_t e_count = a->t_down * a->t_across, width = NAME(ceil_div)(ocg, LANES) * LANES;
+    const NAME(extents) x = NAME(extents_of)(a);
     const int64_t taps = (a->t_down - a->m_down + 1) * (a->t_across - a->m_across + 1);
-    const int64_t group_u = e_count * NAME(panel_start)(NAME(ceil_div)(width, NR), width, icg);
     const NAME(points) points[2] = {NAME(rounded)(arrays[5]), NAME(rounded)((const Points *)arrays[5] + 1)};
-    const NAME(winograd_parts) own =
-        NAME(winograd_layout)(a, (char *)arrays[6] + worker * NAME(winograd_scratch)(ints));
-    const int64_t most = own.most, point_v = own.point_v, point_s = own.point_s;
-    REAL *panel_u = own.panel_u, *V = own.V, *S = own.S, *buffer = own.buffer, *line = own.line, *strip = own.strip;
-    int64_t *shift = own.shift;
-    uint8_t *marks = arrays[4];
-    for (int64_t v = 0; v < NV; v++)
-        for (int64_t k = 0; k < kc; k++)
-            shift[v * kc + k] = k * (v + 1) * LANES;
+    const NAME(winograd_parts) own = NAME(winograd_layout)(
+        a, ROWS_IN | SUMS | TILES_BACK, (char *)arrays[6] + worker * NAME(winograd_scratch)(ints));
+    NAME(fill_shift)(a->kc, own.shift);
     for (int64_t tile = begin; tile < end; tile++) {
-        const int64_t col0 = tile % across * block_cols, row0 = tile / across % down * block_rows;
-        const int64_t first_panel = tile / (across * down) % channel_blocks * block_panels;
-        const int64_t g = tile / (across * down * channel_blocks) % groups;
-        const int64_t n = tile / (across * down * channel_blocks) / groups;
-        const int64_t rows = a->tiles_down - row0 < block_rows ? a->tiles_down - row0 : block_rows;
-        const int64_t cols = a->tiles_across - col0 < block_cols ? a->tiles_across - col0 : block_cols;
-        const int64_t size = rows * cols;
+        const NAME(tile_block) b = NAME(block_of)(a, tile % blocks);
+        const int64_t panel0 = tile / blocks % channel_blocks * a->block_panels;
+        const int64_t panel1 = panel0 + a->block_panels < x.panels ? panel0 + a->block_panels : x.panels;
+        const int64_t g = tile / (blocks * channel_blocks) % groups, n = tile / (blocks * channel_blocks) / groups;
         const REAL *image = (const REAL *)arrays[0] + n * a->xn + g * icg * a->xc;
-        const NAME(rows) s = NAME(rows_of)(a, rows, cols);
-        const int64_t y1 = clip((row0 + rows) * a->m_down, 0, oh), x1 = clip((col0 + cols) * a->m_across, 0, ow);
-        for (int64_t k0 = 0; k0 < icg; k0 += kc) {
-            const int64_t steps = icg - k0 < kc ? icg - k0 : kc;
+        const int64_t y0 = b.row0 * a->m_down, x0 = b.col0 * a->m_across;
+        const int64_t y1 = clip((b.row0 + b.rows) * a->m_down, 0, oh);
+        const int64_t x1 = clip((b.col0 + b.cols) * a->m_across, 0, ow);
+        for (int64_t k0 = 0; k0 < icg; k0 += a->kc) {
+            const int64_t steps = icg - k0 < a->kc ? icg - k0 : a->kc;
             if (stops(arrays, worker))
                 return;
-            for (int64_t c = 0; c < steps; c += STRIP_CHANNELS) {
-                const int64_t some = steps - c < STRIP_CHANNELS ? steps - c : STRIP_CHANNELS;
-                NAME(fill_rows)(image + (k0 + c) * a->xc, a, &s, some, row0, col0, line, strip);
-                transforms->in(points, strip, &s, some, size, cols, V + k0 * most + c * MR, steps, point_v);
-            }
+            for (int64_t c = 0; c < steps; c += a->strip_channels)
+                NAME(block_in)(transforms, points, a, &x, &b, image, k0, c,
+                               steps - c < a->strip_channels ? steps - c : a->strip_channels, own.line, own.strip,
+                               own.V);
         }
-        for (int64_t panel = first_panel; panel < first_panel + block_panels; panel++) {
-            const int64_t first = NAME(panel_first)(panel, width);
-            if (first >= ocg)
-                break;
+        for (int64_t panel = panel0; panel < panel1; panel++) {
             if (stops(arrays, worker))
                 return;
-            const int64_t columns = NAME(tile_columns)(width - first), vectors = columns / LANES;
-            const int64_t c = g * ocg + first, some = ocg - first < columns ? ocg - first : columns;
+            const NAME(weight_panel) p = NAME(panel_of)(a, &x, panel);
+            const int64_t c = g * ocg + p.first;
             REAL *out = (REAL *)arrays[3] + (n * oc + c) * oh * ow;
-            const REAL *U = (const REAL *)arrays[1] + g * group_u + e_count * NAME(panel_start)(panel, width, icg);
+            const REAL *U =
+                (const REAL *)arrays[1] + g * x.group_u + x.points * NAME(panel_start)(panel, x.width, icg);
             if (a->transforms_weight) {
-                transforms->weight(arrays[5], (const REAL *)arrays[1] + c * icg * taps, some, icg, columns, panel_u,
-                                   marks + n * oc + c);
-                U = panel_u;
+                transforms->weight(arrays[5], (const REAL *)arrays[1] + c * icg * taps, p.channels, icg, p.columns,
+                                   own.panel_u, (uint8_t *)arrays[4] + n * oc + c);
+                U = own.panel_u;
             }
-            for (int64_t e = 0; e < e_count; e++) {
+            for (int64_t e = 0; e < x.points; e++) {
                 /* Prefetch the lines of the output, so that they are in the cache when they are written. */
-                for (int64_t l = e * some / e_count; l < (e + 1) * some / e_count; l++)
-                    for (int64_t y = row0 * a->m_down; y < y1; y++)
-                        for (int64_t x = col0 * a->m_across; x < x1; x += LINE)
-                            __builtin_prefetch(out + (l * oh + y) * ow + x, 1);
-                for (int64_t k0 = 0; k0 < icg; k0 += kc) {
-                    const int64_t steps = icg - k0 < kc ? icg - k0 : kc;
-                    NAME(sums)[vectors - 1](size, steps, V + e * point_v + k0 * most,
-                                            U + e * (icg * columns + POINT_GAP) + k0 * columns,
-                                            shift + (vectors - 1) * kc, S + e * point_s, k0 > 0, steps * most);
-                }
+                for (int64_t l = e * p.channels / x.points; l < (e + 1) * p.channels / x.points; l++)
+                    for (int64_t y = y0; y < y1; y++)
+                        for (int64_t at = x0; at < x1; at += LINE)
+                            __builtin_prefetch(out + (l * oh + y) * ow + at, 1);
+                NAME(point_sums)(a, &x, b.rows * b.cols, p.columns, e, own.V, U, own.shift, own.S);
             }
-            NAME(panel_out)(transforms, points, a, S, point_s, rows, cols, row0, col0,
-                            arrays[2] ? (const REAL *)arrays[2] + c : 0, scalars[0], some, buffer, out,
-                            marks + n * oc + c);
+            NAME(panel_out)(transforms, points, a, &b, own.S, x.point_s, arrays[2] ? (const REAL *)arrays[2] + c : 0,
+                            scalars[0], p.channels, own.buffer, out, (uint8_t *)arrays[4] + n * oc + c);
         }
+    }
+}
+
+/* V of one image. Tile: some channels of a block of output tiles of one group. arrays: x, V, Points of down and across,
+ * scratch. */
+static void NAME(winograd_in)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
+                              int64_t worker)
+{
+    const Winograd *a = (const Winograd *)ints;
+    const int64_t blocks = a->down * a->across, icg = a->icg;
+    const int64_t strips = NAME(ceil_div)(a->kc, a->strip_channels), parts = NAME(ceil_div)(icg, a->kc) * strips;
+    const NAME(extents) x = NAME(extents_of)(a);
+    const NAME(points) points[2] = {NAME(rounded)(arrays[2]), NAME(rounded)((const Points *)arrays[2] + 1)};
+    const NAME(winograd_parts) own =
+        NAME(winograd_layout)(a, ROWS_IN, (char *)arrays[3] + worker * NAME(winograd_in_scratch)(ints));
+    for (int64_t tile = begin; tile < end && !stops(arrays, worker); tile++) {
+        const NAME(tile_block) b = NAME(block_of)(a, tile % blocks);
+        const int64_t part = tile / blocks % parts, g = tile / blocks / parts;
+        const int64_t k0 = part / strips * a->kc, c = part % strips * a->strip_channels;
+        const int64_t steps = icg - k0 < a->kc ? icg - k0 : a->kc;
+        if (c < steps)
+            NAME(block_in)(&NAME(transforms_of)[a->axis][a->combined], points, a, &x, &b,
+                           (const REAL *)arrays[0] + g * icg * a->xc, k0, c,
+                           steps - c < a->strip_channels ? steps - c : a->strip_channels, own.line, own.strip,
+                           (REAL *)arrays[1] + (g * blocks + tile % blocks) * x.block_v);
+    }
+}
+
+/* S of one image. Tile: some points of a panel and of a block of output tiles of one group; threads that compute
+ * neighbouring tiles read the same U. arrays: V, U, S, scratch. */
+static void NAME(winograd_sums)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
+                                int64_t worker)
+{
+    const Winograd *a = (const Winograd *)ints;
+    const NAME(extents) x = NAME(extents_of)(a);
+    const int64_t blocks = a->down * a->across, parts = NAME(ceil_div)(x.points, a->block_points);
+    const NAME(winograd_parts) own =
+        NAME(winograd_layout)(a, SUMS, (char *)arrays[3] + worker * NAME(winograd_sums_scratch)(ints));
+    NAME(fill_shift)(a->kc, own.shift);
+    for (int64_t tile = begin; tile < end && !stops(arrays, worker); tile++) {
+        const NAME(tile_block) b = NAME(block_of)(a, tile % blocks);
+        const int64_t part = tile / blocks % parts, panel = tile / (blocks * parts) % x.panels;
+        const int64_t g = tile / (blocks * parts) / x.panels, at = g * blocks + tile % blocks;
+        const int64_t e0 = part * a->block_points;
+        const int64_t e1 = e0 + a->block_points < x.points ? e0 + a->block_points : x.points;
+        const NAME(weight_panel) p = NAME(panel_of)(a, &x, panel);
+        const REAL *U =
+            (const REAL *)arrays[1] + g * x.group_u + x.points * NAME(panel_start)(panel, x.width, a->icg);
+        for (int64_t e = e0; e < e1; e++)
+            NAME(point_sums)(a, &x, b.rows * b.cols, p.columns, e, (const REAL *)arrays[0] + at * x.block_v, U,
+                             own.shift, (REAL *)arrays[2] + (at * x.panels + panel) * x.block_s);
+    }
+}
+
+/* The output of one image. Tile: a vector of channels and a block of output tiles of one group. arrays: S, bias or
+ * null, out, marks (bytes, by output channel), Points of down and across, scratch. scalars: the activation's
+ * parameter. */
+static void NAME(winograd_out)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
+                               int64_t worker)
+{
+    const Winograd *a = (const Winograd *)ints;
+    const NAME(extents) x = NAME(extents_of)(a);
+    const int64_t blocks = a->down * a->across, vectors = x.width / LANES;
+    const NAME(points) points[2] = {NAME(rounded)(arrays[4]), NAME(rounded)((const Points *)arrays[4] + 1)};
+    const NAME(winograd_parts) own =
+        NAME(winograd_layout)(a, TILES_BACK, (char *)arrays[5] + worker * NAME(winograd_out_scratch)(ints));
+    for (int64_t tile = begin; tile < end && !stops(arrays, worker); tile++) {
+        const NAME(tile_block) b = NAME(block_of)(a, tile % blocks);
+        const int64_t first = tile / blocks % vectors * LANES, g = tile / blocks / vectors;
+        const int64_t at = g * blocks + tile % blocks, c = g * a->ocg + first;
+        const int64_t panel = first / NR + (first >= NAME(panel_first)(first / NR + 1, x.width));
+        const REAL *S = (const REAL *)arrays[0] + (at * x.panels + panel) * x.block_s;
+        NAME(panel_out)(&NAME(transforms_of)[a->axis][a->combined], points, a, &b,
+                        S + first - NAME(panel_first)(panel, x.width), x.point_s,
+                        arrays[1] ? (const REAL *)arrays[1] + c : 0, scalars[0],
+                        a->ocg - first < LANES ? a->ocg - first : LANES, own.buffer,
+                        (REAL *)arrays[2] + c * a->oh * a->ow, (uint8_t *)arrays[3] + c);
     }
 }
 

@@ -1,0 +1,189 @@
+"""How Winograd's work is divided among threads: into blocks of tiles, and by channels and points.
+
+One or two threads compute blocks of tiles from the image to the output. Each transforms its inputs, reads the weights
+once, and keeps everything in its own cache. Many threads run out of blocks. Splitting these by output channels
+transforms the inputs again for each part, and splitting them into fewer tiles reads all weights more often. So threads
+may also share the transformed inputs and the sums of an image, in three launches (kernels/simd/winograd.h), each of
+which has many tiles to hand out.
+
+Whichever ends first by the estimates here is chosen. It never changes the order of a sum.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from fastconv.engine.convolution.base import share_panels
+from fastconv.engine.geometry import REMEMBERED
+from fastconv.engine.rates import rates, ratios
+
+# Limit on the size of a block's transformed input and sums.
+_MOST_BYTES = 12 << 20
+
+# Limit on what threads share; an image that needs more has blocks enough.
+_MOST_SHARED_BYTES = 64 << 20
+
+# Channels that are gathered and transformed together, within L1 and L2, and fewer if there is too little to share.
+_STRIPS = (8, 4, 2, 1)
+
+# Least number of output channels per block, if there are too few tiles to share among a few threads.
+_BLOCK_CHANNELS = 64
+
+# The most threads that do not share an image's transforms: two have blocks enough.
+_FEW_THREADS = 2
+
+# Numbers of blocks across an image, and the least tiles of a block across if there are several.
+_COLUMNS_OF_BLOCKS, _LEAST_COLS = (1, 2, 4), 4
+
+# How much longer memory takes than L3.
+_FROM_MEMORY = 2
+
+# Seconds to hand out a tile, and from the end of a launch to the begin of the next one.
+_TILE_SECONDS, _LAUNCH_SECONDS = 2e-7, 2e-6
+
+
+class Work(NamedTuple):
+    """What there is to compute, and how it is summed."""
+
+    images: int
+    groups: int
+    channels: int
+    """Input channels of a group."""
+    filters: int
+    """Output channels of a group."""
+    down: int
+    """Tiles of an image down."""
+    across: int
+    points: int
+    """Points of a tile."""
+    steps: int
+    """Channels of a running sum."""
+    itemsize: int
+
+    @property
+    def panels(self) -> int:
+        """Panels of output channels of a group."""
+        from fastconv.kernels.slots import NR
+
+        return -(-self.filters // NR[self.itemsize])
+
+
+class Division(NamedTuple):
+    """Blocks of tiles, and how much of them is computed at a time."""
+
+    rows: int
+    cols: int
+    down: int
+    across: int
+    block_panels: int
+    """Panels of output channels, by the kernel `winograd`."""
+    strip_channels: int
+    """Input channels, by `winograd` and `winograd_in`."""
+    block_points: int
+    """Points, by `winograd_sums`."""
+    shared: bool = False
+    """Whether threads share the transforms of an image, by the last two and `winograd_out`."""
+
+
+def tiles_of_block(channels: int, tile_bytes: int) -> int:
+    """The number of tiles per block, about equal to the output channels.
+
+    Transformed inputs and weights then take equal space, and all of one are read for each panel of the other. Fewer
+    than 48 tiles measured slower.
+    """
+    return min(max(channels, 48), max(8, _MOST_BYTES // tile_bytes))
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def by_blocks(work: Work, threads: int) -> Division:
+    """The division for a few threads, which do not share transforms."""
+    from fastconv.kernels.slots import NR
+
+    nr = NR[work.itemsize]
+    tiles = tiles_of_block(work.filters, work.points * (work.channels + nr) * work.itemsize)
+    # Blocks of whole rows unless those are twice as long.
+    across = max(1, work.across // tiles)
+    cols = -(-work.across // across)
+    down = -(-work.down // min(work.down, max(1, round(tiles / cols))))
+    rows = -(-work.down // down)
+    down, across = -(-work.down // rows), -(-work.across // cols)
+    blocks = work.images * work.groups * down * across
+    block_panels = share_panels(work.panels, -(-_BLOCK_CHANNELS // nr), blocks, threads)
+    return Division(rows, cols, down, across, block_panels, min(work.steps, _STRIPS[0]), work.points)
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def divide(work: Work, threads: int, once: bool, limit: int) -> Division:
+    """The division that ends first; what threads share takes at most `limit` bytes.
+
+    Filters that are used `once` are transformed by the blocks if there is a single one.
+    """
+    few = by_blocks(work, threads)
+    if threads <= _FEW_THREADS or (once and work.images * few.down * few.across == 1):
+        return few
+    return min(_divisions(work, few, threads, limit), key=lambda timed: timed[0])[1]
+
+
+def _divisions(work: Work, few: Division, threads: int, limit: int) -> Iterator[tuple[float, Division]]:
+    """Divisions, with what they take."""
+    from fastconv.kernels.cpu import cache_bytes
+    from fastconv.kernels.slots import LANES, MR, NR
+
+    lanes, itemsize = LANES[work.itemsize], work.itemsize
+    _, l2, l3 = cache_bytes()
+    speed = ratios()
+    transform = itemsize / 18e9 * speed.transform_seconds()  # of a value
+    product = 2 / (0.98 * rates().flops(itemsize))
+    read = itemsize / (21e9 * speed.l3)
+    panel = min(NR[itemsize], -(-work.filters // lanes) * lanes)
+    columns = work.panels * panel
+
+    def kept(values: float, among: float) -> float:
+        """The seconds of writing and reading values, where so many compete for L2 and L3."""
+        size = among * itemsize
+        return 0.0 if size <= l2 else 2 * values * read * (1 if size <= l3 else _FROM_MEMORY)
+
+    def seconds(tiles: int, each: float) -> float:
+        """The launch of so many tiles."""
+        return -(-tiles // threads) * (each + _TILE_SECONDS)
+
+    for rows, cols in _extents(work.down, work.across):
+        down, across = -(-work.down // rows), -(-work.across // cols)
+        of = few._replace(rows=rows, cols=cols, down=down, across=across)
+        size = rows * cols
+        parts, tiles = work.groups * down * across, -(-size // MR) * MR
+        value = work.points * size  # of a channel
+        sums = panel * work.channels * (tiles * product + read)  # per point and panel
+        if size <= few.rows * few.cols:
+            block = value * (work.channels + panel)
+            once = value * work.channels * transform + kept(value * work.channels, block)
+            each = work.points * sums + value * panel * transform + kept(value * panel, block)
+            for block_panels in _shares(work.panels):
+                number = work.images * parts * -(-work.panels // block_panels)
+                yield seconds(number, once + block_panels * each), of._replace(block_panels=block_panels)
+        shared = parts * value * (work.channels + columns)
+        if shared * itemsize > min(limit, _MOST_SHARED_BYTES):
+            continue
+        come = value * transform + kept(value, shared)  # and go: a channel
+        strips = {n: seconds(parts * -(-work.channels // n), n * come) for n in _STRIPS if n <= work.steps}
+        strip = min(strips, key=strips.__getitem__)
+        sets = {n: seconds(parts * work.panels * -(-work.points // n), n * sums) for n in _shares(work.points)}
+        points = min(sets, key=sets.__getitem__)
+        out = seconds(parts * -(-work.filters // lanes), lanes * come)
+        total = work.images * (strips[strip] + sets[points] + out + 2 * _LAUNCH_SECONDS)
+        yield total, of._replace(strip_channels=strip, block_points=points, shared=True)
+
+
+def _shares(whole: int) -> list[int]:
+    """The extents of about equal parts of `whole`, largest first."""
+    return sorted({-(-whole // parts) for parts in range(1, whole + 1)}, reverse=True)
+
+
+def _extents(down: int, across: int) -> Iterator[tuple[int, int]]:
+    """The extents of blocks: of whole rows, and of some rows in a few columns of blocks."""
+    for parts in _COLUMNS_OF_BLOCKS:
+        cols = -(-across // parts)
+        if parts == 1 or cols >= _LEAST_COLS:
+            yield from ((rows, cols) for rows in _shares(down))
