@@ -23,25 +23,16 @@
  */
 #define NR (NV * LANES)
 
-typedef void NAME(tile_kernel)(int64_t n, int64_t k, const REAL *a, const REAL *b, const int64_t *shift, REAL *c,
-                               int64_t ldc, int accumulate, const REAL *bias);
-
-static inline __attribute__((always_inline)) void NAME(tile)(
-    const int m, const int nv, int64_t n, int64_t k, const REAL *restrict a, const REAL *restrict b,
-    const int64_t *restrict shift, REAL *restrict c, int64_t ldc, int accumulate, const REAL *bias)
+/* sum[i][v] = sum_p a[p * MR + i] * (vector v of b + shift[p]) for i < m and v < nv */
+static inline __attribute__((always_inline)) void NAME(sum_tile)(const int m, const int nv, int64_t k,
+                                                                 const REAL *restrict a, const REAL *restrict b,
+                                                                 const int64_t *restrict shift, VECTOR sum[MR][NV])
 {
-    VECTOR sum[MR][NV];
     UNROLL
     for (int i = 0; i < m; i++)
         UNROLL
         for (int v = 0; v < nv; v++)
             sum[i][v] = (VECTOR){0};
-    if (accumulate)
-        UNROLL
-        for (int i = 0; i < m; i++) {
-            __builtin_prefetch(c + i * ldc, 1);
-            __builtin_prefetch(c + i * ldc + nv * LANES - 1, 1);
-        }
     for (int64_t p = 0; p < k; p++, a += MR) {
         VECTOR row[NV];
         UNROLL
@@ -55,43 +46,114 @@ static inline __attribute__((always_inline)) void NAME(tile)(
                 sum[i][v] += left * row[v];
         }
     }
+}
+
+/* Outputs are prefetched: they are often in no cache, and the products take long enough to fetch them. */
+static inline __attribute__((always_inline)) void NAME(tile)(
+    const int m, const int nv, int64_t n, int64_t k, const REAL *restrict a, const REAL *restrict b,
+    const int64_t *restrict shift, REAL *restrict c, int64_t ldc, int accumulate, const REAL *bias)
+{
+    VECTOR sum[MR][NV];
+    UNROLL
+    for (int i = 0; i < m; i++) {
+        __builtin_prefetch(c + i * ldc, 1);
+        __builtin_prefetch(c + i * ldc + nv * LANES - 1, 1);
+    }
+    NAME(sum_tile)(m, nv, k, a, b, shift, sum);
     UNROLL
     for (int i = 0; i < m; i++) {
         REAL *line = c + i * ldc;
-        REAL edge[NR];
         const VECTOR offset = bias ? NAME(broadcast)(bias[i]) : (VECTOR){0};
-        if (n == nv * LANES) {
-            UNROLL
-            for (int v = 0; v < nv; v++) {
+        UNROLL
+        for (int v = 0; v < nv; v++, line += LANES) {
+            if (n >= (v + 1) * LANES) {
                 VECTOR value = sum[i][v];
                 if (accumulate)
-                    value += NAME(load)(line + v * LANES);
-                NAME(store)(line + v * LANES, bias ? value + offset : value);
-            }
-        } else {
-            UNROLL
-            for (int v = 0; v < nv; v++)
-                NAME(store)(edge + v * LANES, sum[i][v]);
-            for (int64_t j = 0; j < nv * LANES && j < n; j++) {
-                REAL value = edge[j];
-                if (accumulate)
-                    value += line[j];
-                line[j] = bias ? value + bias[i] : value;
+                    value += NAME(load)(line);
+                NAME(store)(line, bias ? value + offset : value);
+            } else {
+                REAL edge[LANES];
+                NAME(store)(edge, sum[i][v]);
+                for (int64_t j = 0; j < n - v * LANES; j++) {
+                    REAL value = edge[j];
+                    if (accumulate)
+                        value += line[j];
+                    line[j] = bias ? value + bias[i] : value;
+                }
             }
         }
     }
 }
 
-#define TILE(m, nv)                                                                                            \
-    static void NAME(tile_##m##x##nv)(int64_t n, int64_t k, const REAL *a, const REAL *b, const int64_t *shift, \
-                                      REAL *c, int64_t ldc, int accumulate, const REAL *bias)                  \
-    { NAME(tile)(m, nv, n, k, a, b, shift, c, ldc, accumulate, bias); }
+/* A tile whose columns become rows: c[j * ldc + i] = (before ? before[i * ld + j] : 0) + its sum. Whole vectors of
+ * `before` are read. */
+static inline __attribute__((always_inline)) void NAME(turned_tile)(
+    const int m, const int nv, int64_t n, int64_t k, const REAL *restrict a, const REAL *restrict b,
+    const int64_t *restrict shift, const REAL *before, int64_t ld, REAL *restrict c, int64_t ldc)
+{
+    VECTOR sum[MR][NV];
+    for (int64_t j = 0; j < n; j++)
+        __builtin_prefetch(c + j * ldc, 1);
+    NAME(sum_tile)(m, nv, k, a, b, shift, sum);
+    if (before)
+        UNROLL
+        for (int i = 0; i < m; i++)
+            UNROLL
+            for (int v = 0; v < nv; v++)
+                sum[i][v] += NAME(load)(before + i * ld + v * LANES);
+    UNROLL
+    for (int v = 0; v < nv; v++, c += LANES * ldc) {
+        if (m == MR && n >= (v + 1) * LANES) {
+            UNROLL
+            for (int i = 0; i < m; i += PIECE) {
+                VECTOR row[PIECE];
+                UNROLL
+                for (int j = 0; j < PIECE; j++)
+                    row[j] = sum[i + j][v];
+                NAME(turn_pieces)(row);
+                UNROLL
+                for (int j = 0; j < PIECE; j++)
+                    UNROLL
+                    for (int part = 0; part < PIECES; part++)
+                        *(NAME(piece) *)(c + (part * PIECE + j) * ldc + i) = ((const NAME(piece) *)&row[j])[part];
+            }
+        } else {
+            UNROLL
+            for (int i = 0; i < m; i++) {
+                REAL edge[LANES];
+                NAME(store)(edge, sum[i][v]);
+                for (int64_t j = 0; j < LANES && j < n - v * LANES; j++)
+                    c[j * ldc + i] = edge[j];
+            }
+        }
+    }
+}
+
+typedef void NAME(tile_kernel)(int64_t n, int64_t k, const REAL *a, const REAL *b, const int64_t *shift, REAL *c,
+                               int64_t ldc, int accumulate, const REAL *bias);
+typedef void NAME(turned_kernel)(int64_t n, int64_t k, const REAL *a, const REAL *b, const int64_t *shift,
+                                 const REAL *before, int64_t ld, REAL *c, int64_t ldc);
+
+#define TILE(m, nv)                                                                                                 \
+    static void NAME(tile_##m##x##nv)(int64_t n, int64_t k, const REAL *a, const REAL *b, const int64_t *shift,     \
+                                      REAL *c, int64_t ldc, int accumulate, const REAL *bias)                       \
+    { NAME(tile)(m, nv, n, k, a, b, shift, c, ldc, accumulate, bias); }                                             \
+    static void NAME(turned_##m##x##nv)(int64_t n, int64_t k, const REAL *a, const REAL *b, const int64_t *shift,   \
+                                        const REAL *before, int64_t ld, REAL *c, int64_t ldc)                       \
+    { NAME(turned_tile)(m, nv, n, k, a, b, shift, before, ld, c, ldc); }
 #if NV == 3
 #define TILES(m) TILE(m, 1) TILE(m, 2) TILE(m, 3)
-#define ROW_OF_TILES(m) {NAME(tile_##m##x1), NAME(tile_##m##x2), NAME(tile_##m##x3)}
+#define ROW_OF(kind, m) {NAME(kind##_##m##x1), NAME(kind##_##m##x2), NAME(kind##_##m##x3)}
 #else
 #define TILES(m) TILE(m, 1) TILE(m, 2)
-#define ROW_OF_TILES(m) {NAME(tile_##m##x1), NAME(tile_##m##x2)}
+#define ROW_OF(kind, m) {NAME(kind##_##m##x1), NAME(kind##_##m##x2)}
+#endif
+#if MR == 8
+#define ROWS_OF(kind)                                                                                      \
+    {ROW_OF(kind, 1), ROW_OF(kind, 2), ROW_OF(kind, 3), ROW_OF(kind, 4), ROW_OF(kind, 5), ROW_OF(kind, 6), \
+     ROW_OF(kind, 7), ROW_OF(kind, 8)}
+#else
+#define ROWS_OF(kind) {ROW_OF(kind, 1), ROW_OF(kind, 2), ROW_OF(kind, 3), ROW_OF(kind, 4)}
 #endif
 
 TILES(1) TILES(2) TILES(3) TILES(4)
@@ -99,12 +161,8 @@ TILES(1) TILES(2) TILES(3) TILES(4)
 TILES(5) TILES(6) TILES(7) TILES(8)
 #endif
 
-static NAME(tile_kernel) *const NAME(tiles)[MR][NV] = {
-    ROW_OF_TILES(1), ROW_OF_TILES(2), ROW_OF_TILES(3), ROW_OF_TILES(4),
-#if MR == 8
-    ROW_OF_TILES(5), ROW_OF_TILES(6), ROW_OF_TILES(7), ROW_OF_TILES(8),
-#endif
-};
+static NAME(tile_kernel) *const NAME(tiles)[MR][NV] = ROWS_OF(tile);
+static NAME(turned_kernel) *const NAME(turned_tiles)[MR][NV] = ROWS_OF(turned);
 
 static inline void NAME(gemm_tile)(int64_t m, int64_t n, int64_t k, const REAL *a, const REAL *b,
                                    const int64_t *shift, REAL *c, int64_t ldc, int accumulate, const REAL *bias)

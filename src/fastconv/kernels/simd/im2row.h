@@ -5,7 +5,8 @@
  * implicit.h has it the other way around: its columns are positions, of which small maps have too few to fill tiles. A
  * position here is one row of MR, and positions follow each other across the images of a batch. Their values are packed
  * from the image, whatever its strides, once per block of kc steps; a panel of filters is in L1 while all of these rows
- * are multiplied with it. Sums are (p, m)-ordered like channels-last images; `turn_rows` writes them to planes.
+ * are multiplied with it. Sums are (p, m)-ordered like channels-last images; they are turned in registers on their way
+ * to planes (turned in a pass of its own, the block took a tenth of the time).
  */
 #define PACK_COLUMNS_ARGUMENTS(X)         \
     X(M)      /* filters of a group */    \
@@ -99,9 +100,14 @@ static inline int NAME(im2row_direct)(const Im2row *a)
     return a->out_plane == 1 && (a->n == 1 || a->out_image == positions * a->out_position);
 }
 
+/* Whether there is one block of steps. */
+static inline int NAME(im2row_at_once)(const Im2row *a)
+{ return a->ic / a->g * a->kh * a->kw <= a->kc; }
+
 typedef struct {
     REAL *packed; /* rows: groups of MR positions */
-    REAL *sums;   /* of the block, position by position, unless they are added up in the output */
+    REAL *sums;   /* position by position, of a panel if it has all steps, else of the block, unless they are added up
+                   * in the output */
     REAL *panel;  /* of filters, if they are not packed before */
     int64_t *panel_shift; /* of the steps in a panel */
     int64_t *shift;       /* of the steps in the image */
@@ -113,8 +119,9 @@ static NAME(im2row_parts) NAME(im2row_layout)(const Im2row *a, char *memory)
     Scratch s = {memory, 0};
     NAME(im2row_parts) parts;
     const int64_t groups = (a->rows + MR - 1) / MR;
+    const int64_t panels = NAME(im2row_at_once)(a) ? 1 : a->block_panels;
     parts.packed = take(&s, groups * MR * a->kc * sizeof(REAL));
-    parts.sums = take(&s, NAME(im2row_direct)(a) ? 0 : groups * MR * a->block_panels * NR * sizeof(REAL));
+    parts.sums = take(&s, NAME(im2row_direct)(a) ? 0 : groups * MR * panels * NR * sizeof(REAL));
     parts.panel = take(&s, a->in_place ? a->kc * NR * sizeof(REAL) : 0);
     parts.panel_shift = take(&s, a->kc * sizeof(int64_t));
     parts.shift = take(&s, a->kc * sizeof(int64_t));
@@ -211,6 +218,48 @@ static void NAME(pack_rows)(const Window *w, const REAL *x, int64_t p, int64_t c
     }
 }
 
+/* Rows of the next tile if `left` remain: three and two rather than four and one, which would wait for its
+ * multiply-adds. */
+static inline int64_t NAME(tile_rows)(int64_t left)
+{ return left == MR + 1 ? MR - 1 : left < MR ? left : MR; }
+
+/* Write the sums of `count` positions from p on, ld apart, to channels m0 to m1 - 1 of planes, and activate them. */
+static void NAME(place_rows)(const Im2row *a, const REAL *sums, int64_t ld, int64_t p, int64_t count, int64_t m0,
+                             int64_t m1, REAL *out, const REAL *bias, double parameter)
+{
+    const int64_t positions = a->oh * a->ow;
+    for (int64_t i = 0, run; i < count; i += run) {
+        const int64_t image = (p + i) / positions, at = (p + i) % positions;
+        run = positions - at < count - i ? positions - at : count - i;
+        REAL *target = out + image * a->out_image + m0 * a->out_plane + at * a->out_position;
+        NAME(turn_rows)(sums + i * ld, ld, run, m1 - m0, target, a->out_plane);
+        for (int64_t m = m0; m < m1; m++)
+            NAME(epilogue)(target + (m - m0) * a->out_plane, run, bias, m, a->activation, parameter);
+    }
+}
+
+/* The sums of a block of positions with one panel of filters: rows `ld` apart, added to those that are there if
+ * `accumulate`. If `planes` is not null, the last of them go there, `plane` apart from filter to filter. Meanwhile the
+ * next panel, if there is one, is fetched into L2: the hardware does not see it coming. */
+static __attribute__((noinline)) void NAME(multiply_rows)(int64_t rows, int64_t columns, int64_t filters, int64_t steps,
+                                                          const REAL *packed, const REAL *right, const int64_t *shift,
+                                                          REAL *sums, int64_t ld, int accumulate, REAL *planes,
+                                                          int64_t plane, const REAL *next)
+{
+    const int64_t line = CACHE_LINE / (int64_t)sizeof(REAL);
+    int64_t fetched = next ? 0 : steps * NR;
+    for (int64_t i = 0, some; i < rows; i += some, packed += steps * MR) {
+        some = NAME(tile_rows)(rows - i);
+        for (; fetched * rows < (i + some) * steps * NR; fetched += line)
+            __builtin_prefetch(next + fetched, 0, 2);
+        if (planes)
+            NAME(turned_tiles)[some - 1][(columns - 1) / LANES](filters, steps, packed, right, shift,
+                                                                accumulate ? sums + i * ld : 0, ld, planes + i, plane);
+        else
+            NAME(gemm_tile)(some, columns, steps, packed, right, shift, sums + i * ld, ld, accumulate, 0);
+    }
+}
+
 /* Tile: a block of positions, of all images, for a block of filters of a group. arrays: x, packed weight
  * (pack_columns), bias or null, out, scratch. scalars: the activation's parameter. A weight `in_place` is packed panel
  * by panel into L1, in every tile: for few positions, writing all of it and reading it again would take longer. */
@@ -222,7 +271,8 @@ static void NAME(im2row)(void **arrays, const int64_t *ints, const double *scala
     const int64_t icg = w->ic / w->g, ocg = w->oc / w->g, K = icg * w->kh * w->kw, kc = a->kc;
     const int64_t panels = (ocg + NR - 1) / NR, width = NAME(ceil_div)(ocg, LANES) * LANES;
     const int64_t positions = w->oh * w->ow, direct = NAME(im2row_direct)(a);
-    const int64_t ld = direct ? a->out_position : a->block_panels * NR;
+    const int64_t at_once = NAME(im2row_at_once)(a);
+    const int64_t ld = direct ? a->out_position : at_once ? NR : a->block_panels * NR;
     const NAME(im2row_parts) own = NAME(im2row_layout)(a, (char *)arrays[4] + worker * NAME(im2row_scratch)(ints));
     for (int64_t k = 0; k < kc; k++)
         own.panel_shift[k] = k * NR;
@@ -235,15 +285,20 @@ static void NAME(im2row)(void **arrays, const int64_t *ints, const double *scala
         const int64_t m0 = NAME(panel_first)(panel0, width), past = NAME(panel_first)(panel1, width);
         const int64_t m1 = past < ocg ? past : ocg;
         const REAL *x = (const REAL *)arrays[0] + g * icg * w->xc;
-        REAL *sums = direct ? (REAL *)arrays[3] + p0 * ld + g * ocg + m0 : own.sums;
+        const REAL *bias = arrays[2] ? (const REAL *)arrays[2] + g * ocg : 0;
+        REAL *out = (REAL *)arrays[3] + g * ocg * a->out_plane;
+        REAL *sums = direct ? out + p0 * ld + m0 : own.sums;
+        const int64_t in_planes = !direct && a->out_position == 1 && p0 / positions == (p0 + rows - 1) / positions;
         for (int64_t k0 = 0; k0 < K; k0 += kc) {
             const int64_t k1 = k0 + kc < K ? k0 + kc : K, steps = k1 - k0;
             for (int64_t k = k0; k < k1; k++) {
                 const int64_t tap = k / icg;
                 own.shift[k - k0] = k % icg * w->xc + tap / w->kw * w->dh * w->xh + tap % w->kw * w->dw * w->xw;
             }
-            for (int64_t i = 0; i < rows; i += MR)
-                NAME(pack_rows)(w, x, p0 + i, rows - i < MR ? rows - i : MR, k0, k1, own.shift, own.packed + i * steps);
+            for (int64_t i = 0, group = 0, some; i < rows; i += some, group++) {
+                some = NAME(tile_rows)(rows - i);
+                NAME(pack_rows)(w, x, p0 + i, some, k0, k1, own.shift, own.packed + group * steps * MR);
+            }
             const REAL *block = (const REAL *)arrays[1] + (g * K + k0) * panels * NR;
             for (int64_t panel = panel0; panel < panel1; panel++) {
                 if (stops(arrays, worker))
@@ -258,28 +313,22 @@ static void NAME(im2row)(void **arrays, const int64_t *ints, const double *scala
                     NAME(pack_filters)(source, K, filters, steps, own.panel_shift, own.panel);
                     right = own.panel;
                 }
-                for (int64_t i = 0; i < rows; i += MR)
-                    NAME(gemm_tile)(rows - i < MR ? rows - i : MR, columns, steps, own.packed + i * steps, right,
-                                    own.panel_shift, sums + i * ld + start - m0, ld, k0 > 0, 0);
+                REAL *target = sums + (at_once && !direct ? 0 : start - m0);
+                REAL *planes = k1 == K && in_planes ?
+                    out + p0 / positions * a->out_image + start * a->out_plane + p0 % positions : 0;
+                NAME(multiply_rows)(rows, columns, filters, steps, own.packed, right, own.panel_shift, target, ld, k0 > 0,
+                                    planes, a->out_plane, a->in_place ? 0 : right + steps * NR);
+                if (planes)
+                    for (int64_t m = 0; m < filters; m++)
+                        NAME(epilogue)(planes + m * a->out_plane, rows, bias, start + m, a->activation, scalars[0]);
+                else if (k1 == K && !direct)
+                    NAME(place_rows)(a, target, ld, p0, rows, start, start + filters, out, bias, scalars[0]);
             }
         }
-        const REAL *bias = arrays[2] ? (const REAL *)arrays[2] + g * ocg : 0;
-        if (direct) {
-            for (int64_t i = 0; i < rows && (bias || a->activation); i++) {
-                for (int64_t m = 0; m < m1 - m0 && bias; m++)
-                    sums[i * ld + m] += bias[m0 + m];
-                NAME(epilogue)(sums + i * ld, m1 - m0, 0, 0, a->activation, scalars[0]);
-            }
-            continue;
-        }
-        for (int64_t i = 0, run; i < rows; i += run) {
-            const int64_t at = (p0 + i) % positions;
-            run = positions - at < rows - i ? positions - at : rows - i;
-            REAL *out = (REAL *)arrays[3] + (p0 + i) / positions * a->out_image + (g * ocg + m0) * a->out_plane +
-                        at * a->out_position;
-            NAME(turn_rows)(sums + i * ld, ld, run, m1 - m0, out, a->out_plane);
-            for (int64_t m = m0; m < m1; m++)
-                NAME(epilogue)(out + (m - m0) * a->out_plane, run, bias, m, a->activation, scalars[0]);
+        for (int64_t i = 0; i < rows && direct && (bias || a->activation); i++) {
+            for (int64_t m = 0; m < m1 - m0 && bias; m++)
+                sums[i * ld + m] += bias[m0 + m];
+            NAME(epilogue)(sums + i * ld, m1 - m0, 0, 0, a->activation, scalars[0]);
         }
     }
 }

@@ -23,7 +23,6 @@ static void NAME(pack_right)(const REAL *source, const int64_t *shift, int64_t s
     const int64_t plain = p / cols == (p + n - 1) / cols ? whole : 0;
     const REAL *first = source + p / cols * pitch + p % cols;
     for (int64_t k = 0; k < steps; k++) {
-        __builtin_prefetch(first + shift[k] + NR); /* for the next panel */
         for (int64_t l = 0; l < plain; l += LANES)
             NAME(store)(panel + k * NR + l, NAME(load)(first + shift[k] + l));
     }
@@ -50,15 +49,32 @@ typedef struct {
     const int64_t *shift;
 } NAME(product);
 
+/* What the next products will pack, to be fetched while these are multiplied: `values` at each of `steps` places. Such
+ * runs are too short for the hardware to see a pattern, and packing would wait for each of them. */
+typedef struct {
+    const REAL *source;
+    const int64_t *shift;
+    int64_t steps, values;
+} NAME(next);
+
 /* Multiply by the filters of channels m0 <= m < m1, one panel of them at a time, into planes of `out` that are `plane`
  * values apart, and activate. */
 static __attribute__((noinline)) void NAME(multiply)(const NAME(product) *products, int64_t count, int64_t m0,
                                                      int64_t m1, int64_t steps, const REAL *left, REAL *out,
                                                      int64_t plane, int accumulate, const REAL *bias,
-                                                     int64_t activation, double parameter)
+                                                     int64_t activation, double parameter,
+                                                     const NAME(next) *next)
 {
+    const int64_t line = CACHE_LINE / (int64_t)sizeof(REAL);
+    int64_t fetched = 0;
     for (int64_t m = m0; m < m1; m += MR) {
         const int64_t channels = m1 - m < MR ? m1 - m : MR;
+        for (int64_t due = (m - m0 + MR) * next->steps / (m1 - m0); fetched < due && fetched < next->steps; fetched++) {
+            const REAL *run = next->source + next->shift[fetched];
+            for (int64_t j = 0; j < next->values; j += line)
+                __builtin_prefetch(run + j);
+            __builtin_prefetch(run + next->values - 1);
+        }
         for (int64_t i = 0; i < count; i++) {
             REAL *target = out + m * plane + products[i].position;
             NAME(gemm_tile)(channels, products[i].columns, steps, left + m * steps, products[i].right,
@@ -176,8 +192,10 @@ static void NAME(implicit)(void **arrays, const int64_t *ints, const double *sca
                         NAME(pack_right)(source, shift, steps, p, columns, row, pitch, panel + count * kc * NR);
                     }
                 }
+                const int64_t following = size - p < sharing * NR ? size - p : sharing * NR;
+                const NAME(next) next = {source + p, shift, pointwise && following > 0 ? steps : 0, following};
                 NAME(multiply)(products, count, m0, m1, steps, left, out, plane, k0 > 0, bias,
-                               k1 == K ? a->activation : 0, scalars[0]);
+                               k1 == K ? a->activation : 0, scalars[0], &next);
             }
         }
     }

@@ -61,29 +61,6 @@ static NAME(interleaved_parts) NAME(interleaved_layout)(const Interleaved *a, ch
 static int64_t NAME(interleaved_scratch)(const int64_t *ints)
 { return NAME(interleaved_layout)((const Interleaved *)ints, 0).bytes; }
 
-/* Values of 16 bytes, and how many of these are a vector. */
-#define PIECE ((int64_t)(16 / sizeof(REAL)))
-#define PIECES (SIMD_BYTES / 16)
-
-typedef REAL NAME(piece) __attribute__((vector_size(16), aligned(sizeof(REAL)), may_alias));
-
-/* Turn a square of PIECE by PIECE values in each 16 bytes of PIECE vectors. */
-static inline __attribute__((always_inline)) void NAME(turn_pieces)(VECTOR row[])
-{
-    if (PIECE == 4) {
-        const VECTOR even[] = {SHUFFLE(row[0], row[2], NAME(LOWER)), SHUFFLE(row[0], row[2], NAME(UPPER))};
-        const VECTOR odd[] = {SHUFFLE(row[1], row[3], NAME(LOWER)), SHUFFLE(row[1], row[3], NAME(UPPER))};
-        row[0] = SHUFFLE(even[0], odd[0], NAME(LOWER));
-        row[1] = SHUFFLE(even[0], odd[0], NAME(UPPER));
-        row[2] = SHUFFLE(even[1], odd[1], NAME(LOWER));
-        row[3] = SHUFFLE(even[1], odd[1], NAME(UPPER));
-    } else {
-        const VECTOR first = row[0];
-        row[0] = SHUFFLE(first, row[1], NAME(LOWER));
-        row[1] = SHUFFLE(first, row[1], NAME(UPPER));
-    }
-}
-
 /* A vector of neighbouring values of every PIECE-th of LANES lines. */
 static inline __attribute__((always_inline)) VECTOR NAME(join_pieces)(const REAL *const lines[], int64_t at)
 {

@@ -44,3 +44,26 @@ static inline __attribute__((always_inline)) void NAME(transpose)(const REAL *so
     for (int i = 0; i < 4; i++)
         *(NAME(quad) *)(target + i * to) = row[i];
 }
+
+/* Values of 16 bytes, and how many of these are a vector. */
+#define PIECE ((int64_t)(16 / sizeof(REAL)))
+#define PIECES (SIMD_BYTES / 16)
+
+typedef REAL NAME(piece) __attribute__((vector_size(16), aligned(sizeof(REAL)), may_alias));
+
+/* Turn a square of PIECE by PIECE values in each 16 bytes of PIECE vectors. */
+static inline __attribute__((always_inline)) void NAME(turn_pieces)(VECTOR row[])
+{
+    if (PIECE == 4) {
+        const VECTOR even[] = {SHUFFLE(row[0], row[2], NAME(LOWER)), SHUFFLE(row[0], row[2], NAME(UPPER))};
+        const VECTOR odd[] = {SHUFFLE(row[1], row[3], NAME(LOWER)), SHUFFLE(row[1], row[3], NAME(UPPER))};
+        row[0] = SHUFFLE(even[0], odd[0], NAME(LOWER));
+        row[1] = SHUFFLE(even[0], odd[0], NAME(UPPER));
+        row[2] = SHUFFLE(even[1], odd[1], NAME(LOWER));
+        row[3] = SHUFFLE(even[1], odd[1], NAME(UPPER));
+    } else {
+        const VECTOR first = row[0];
+        row[0] = SHUFFLE(first, row[1], NAME(LOWER));
+        row[1] = SHUFFLE(first, row[1], NAME(UPPER));
+    }
+}
