@@ -13,7 +13,7 @@ import fastconv
 from cases import CASES, DTYPES, OF_3X3, integers, normals, window
 from fastconv import UnsupportedError
 from fastconv.engine import planner
-from fastconv.engine.convolution import STRATEGIES
+from fastconv.engine.convolution import BY_NAME, STRATEGIES
 from fastconv.engine.convolution.base import DEFAULT_MAX_WORKSPACE
 from fastconv.engine.convolution.reference import convolve
 from fastconv.engine.convolution.winograd import Winograd
@@ -356,10 +356,58 @@ def test_threads_do_not_matter(strategy, name, dtype):
     x, weight = normals(geometry, dtype)
     prepared = strategy.prepare(geometry, weight, 1)
     epilogue = Epilogue(np.ones(geometry.oc, dtype), *(ACTIVATIONS["tanh"][0], 0.0))
-    outs = [np.full(geometry.out_shape, np.nan, dtype) for _ in range(4)]
-    for out, threads in zip(outs, (1, 2, 3, 7), strict=True):
+    counts = (1, 2, 3, 8, 64)
+    outs = [np.full(geometry.out_shape, np.nan, dtype) for _ in counts]
+    for out, threads in zip(outs, counts, strict=True):
         strategy.run(geometry, x, prepared, out, epilogue, threads, DEFAULT_MAX_WORKSPACE)
     assert len({out.tobytes() for out in outs}) == 1
+
+
+# Of blocks that many threads divide: small and long maps, groups, a batch, and few or many channels.
+DIVIDED = (
+    "ic64 oc66 i7 k3 p1",
+    "n2 g2 ic18 oc100 i13 k3 p1",
+    "ic130 oc31 i14 k1",
+    "ic3 oc40 ih1 iw999 kh1 kw3 pl2",
+    "n3 ic16 oc7 ih28 iw5 k3 p1",
+    "ic6 oc200 ih20 iw100 k3",
+)
+
+
+@pytest.mark.per_isa
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("descriptor", DIVIDED)
+@pytest.mark.parametrize("name", ["implicit", "im2row", "winograd2", "winograd4"])
+def test_blocks_of_many_threads_do_not_matter(name, descriptor, dtype):
+    """Whoever shares the work, prepared and in one shot; and no output is left out, or computed with another's bias."""
+    geometry, strategy = ConvGeometry.parse(descriptor).as_2d(), BY_NAME[name]
+    if strategy.refuse(geometry, np.dtype(dtype)) is not None:
+        assert name.startswith("winograd")
+        assert geometry.taps == 1
+        return
+    x, weight = normals(geometry, dtype)
+    prepared = strategy.prepare(geometry, weight, 1)
+    epilogue = Epilogue(np.arange(geometry.oc, dtype=dtype))
+    bits = set()
+    for threads in (1, 2, 3, 4, 8, 20, 64, 1000):
+        for run, filters in ((strategy.run, prepared), (strategy.run_once, weight)):
+            out = np.full(geometry.out_shape, np.nan, dtype)
+            run(geometry, x, filters, out, epilogue, threads, DEFAULT_MAX_WORKSPACE)
+            bits.add(out.tobytes())
+    assert len(bits) == 1
+    assert np.isfinite(out).all()
+
+
+@pytest.mark.parametrize("threads", [3, 64, 1000])
+@pytest.mark.parametrize("descriptor", [*DIVIDED, "n64 ic64 oc64 i56 k3 p1", "ic1 oc1 ih1 iw1000000000 kh1 kw3"])
+@pytest.mark.parametrize("name", ["implicit", "im2row", "winograd2", "winograd4"])
+def test_workspace_of_many_threads_is_bounded(name, descriptor, threads):
+    """By what there is to compute, too; and extents of any size are divided at once."""
+    geometry, dtype = ConvGeometry.parse(descriptor).as_2d(), np.dtype("f4")
+    if BY_NAME[name].refuse(geometry, dtype) is None:
+        one, many = (BY_NAME[name].workspace_bytes(geometry, dtype, n, DEFAULT_MAX_WORKSPACE) for n in (1, threads))
+        assert many <= max(threads * one, one + (64 << 20))
+        assert many <= DEFAULT_MAX_WORKSPACE
 
 
 @pytest.mark.per_isa

@@ -13,8 +13,10 @@ from fastconv.kernels import threads as team
 # The dtype of scratch memory, whose parts have several types.
 BYTE = np.dtype(np.uint8)
 
-# Work of this many seconds is worth waking a thread for, on the machine of reference; less is done sooner without it.
-_SECONDS_PER_THREAD = 2e-5
+# Work of this many seconds is worth sharing, on the machine of reference; less is done sooner alone. If it is shared,
+# twice as many threads save a half of what each of them does, and take a step more to wake each other: a thread must
+# have as much to do as a step takes.
+_SECONDS_TO_SHARE, _SECONDS_PER_THREAD = 4e-5, 5e-6
 
 
 class Launch(NamedTuple):
@@ -68,4 +70,5 @@ def available_threads(num_threads: int | None) -> int:
 def workers_for(seconds: float, threads: int | None = None) -> int:
     """How many of at most `threads` threads to wake for work that takes one thread `seconds`; results are the same."""
     most = team.get_num_threads() if threads is None else threads
-    return max(1, min(most, int(seconds / (_SECONDS_PER_THREAD * ratios().wake))))
+    relative = seconds / ratios().wake
+    return max(1, min(most, int(relative / _SECONDS_PER_THREAD))) if relative >= _SECONDS_TO_SHARE else 1

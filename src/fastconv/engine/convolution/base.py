@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from math import prod
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from fastconv.engine.launch import Launch
 from fastconv.engine.plan import Solver
 from fastconv.engine.remembering import remembered
 from fastconv.engine.rounding import running_error
+
+Block = TypeVar("Block")
 
 # Default limit on the scratch memory of a call.
 DEFAULT_MAX_WORKSPACE = 512 << 20
@@ -167,6 +169,43 @@ def write_blind(g: ConvGeometry, weight: np.ndarray, out: np.ndarray, epilogue: 
         finish_planes(sums, epilogue, 1)
         out[:, :, rows] = sums
         out[:, :, :, cols] = sums
+
+
+# The most threads that have enough of the blocks that a single one works best with.
+FEW_THREADS = 2
+
+# Seconds to hand out a tile.
+_TILE_SECONDS = 2e-7
+
+
+def equal_parts(whole: int, most: int) -> Iterator[int]:
+    """The extents of about equal parts of `whole`, from `most` on downwards; of many parts not each number."""
+    parts = max(1, -(-whole // most))
+    while True:
+        extent = max(1, -(-whole // parts))
+        yield extent
+        if extent == 1:
+            return
+        parts = max(-(-whole // (extent - 1)), parts + parts // 8)
+
+
+def span(tiles: int, seconds: float, threads: int) -> float:
+    """The seconds until the last thread has done its last tile, if each takes so many `seconds`."""
+    return -(-tiles // threads) * (seconds + _TILE_SECONDS)
+
+
+def share_among_many(
+    blocks: Iterable[tuple[int, Block]], panels: int, threads: int, seconds: Callable[[Block, int], float]
+) -> tuple[Block, int]:
+    """The block of positions, and the panels of output channels per tile, with which threads are done first.
+
+    `blocks` pairs a number of blocks with their extent; `seconds` says what a tile takes. Smaller blocks read filters
+    more often, and fewer panels gather the image more often.
+    """
+    parts = [(some, -(-panels // some)) for some in equal_parts(panels, panels)]
+    shares = [(block, some, number * share) for number, block in blocks for some, share in parts]
+    block, some, _ = min(shares, key=lambda share: span(share[2], seconds(share[0], share[1]), threads))
+    return block, some
 
 
 def share_panels(panels: int, least: int, tiles: int, threads: int) -> int:

@@ -7,15 +7,19 @@ a tile needs few, and filters fill the tiles. Rows are packed once for all filte
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from fastconv.engine.arrays import as_contiguous
 from fastconv.engine.convolution.base import (
+    FEW_THREADS,
     element_strides,
+    equal_parts,
     is_pixelwise,
     refuse_unless_real_2d,
+    share_among_many,
     share_panels,
     sum_error,
     window,
@@ -33,7 +37,7 @@ _STEPS = 256
 # Positions of a block: rows for each panel of filters that is read. From 48 to 400 measured alike.
 _ROWS = 96
 
-# Filters of a block if threads share them.
+# Filters of a block if two threads share them.
 _BLOCK_FILTERS = 96
 
 # Seconds to pack one step of MR positions that are neighbours in the image, or have neighbouring channels, and of MR
@@ -47,8 +51,31 @@ _FILTER_SECONDS, _IN_PLACE_SECONDS = 0.6e-9, 0.2e-9
 _PLACE_SECONDS = 0.5e-9
 
 
+def _pack_seconds(g: ConvGeometry) -> float:
+    """Seconds to pack one step of MR positions."""
+    from fastconv.kernels.slots import MR
+
+    near = g.channels_last or (g.sw <= 2 and (g.ow >= 4 * MR or is_pixelwise(g)))
+    return _NEAR_SECONDS if near else _APART_SECONDS
+
+
 def _steps(g: ConvGeometry) -> int:
     return min(_STEPS, g.reduction)
+
+
+def _tile_seconds(g: ConvGeometry, itemsize: int, in_place: bool) -> Callable[[int, int], float]:
+    """A function that says what a tile takes: a block of positions, and so many panels of filters."""
+    from fastconv.kernels.slots import MR, NR
+
+    nr = NR[itemsize]
+    product = 2.2 * MR * nr * g.reduction / rates().flops(itemsize)
+    packed = g.reduction * _pack_seconds(g) / ratios().l2 * itemsize / 4
+    filters = nr * g.reduction * (_IN_PLACE_SECONDS / ratios().l2 if in_place else itemsize / rates().l3)
+
+    def seconds(rows: int, panels: int) -> float:
+        return rows // MR * (packed + panels * product) + panels * filters
+
+    return seconds
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
@@ -69,11 +96,16 @@ def _launch(
 
     nr, positions = NR[dtype.itemsize], g.n * g.positions
     panels = -(-(g.oc // g.g) // nr)
-    # At least four register tiles per thread, or their filters would be read for too few products.
-    shares = max(1, -(-positions // _ROWS), min(threads, positions // (4 * MR)))
-    rows = max(MR, -(-positions // shares // MR) * MR)
+    if threads > FEW_THREADS:
+        groups = equal_parts(-(-positions // MR), _ROWS // MR)
+        numbered = ((g.g * -(-positions // (n * MR)), n * MR) for n in groups)
+        rows, block_panels = share_among_many(numbered, panels, threads, _tile_seconds(g, dtype.itemsize, in_place))
+    else:
+        # At least four register tiles per thread, or their filters would be read for too few products.
+        shares = max(1, -(-positions // _ROWS), min(threads, positions // (4 * MR)))
+        rows = max(MR, -(-positions // shares // MR) * MR)
+        block_panels = share_panels(panels, -(-_BLOCK_FILTERS // nr), g.g * -(-positions // rows), threads)
     blocks = -(-positions // rows)
-    block_panels = share_panels(panels, -(-_BLOCK_FILTERS // nr), g.g * blocks, threads)
     out_image, out_plane, out_position = out_strides
     ints = arguments("im2row")(
         **window(g, strides),
@@ -126,8 +158,7 @@ class Im2row(SumsDirectly):
         # A tile of few rows waits for its multiply-adds, as one of a single vector does.
         vectors = max(3, -(-(g.oc // g.g) // lanes))
         products = 2 * g.g * rows * MR * vectors * lanes * g.reduction / rates().flops(dtype.itemsize)
-        near = g.channels_last or (g.sw <= 2 and (g.ow >= 4 * MR or is_pixelwise(g)))
-        packed = g.g * rows * g.reduction * (_NEAR_SECONDS if near else _APART_SECONDS)
+        packed = g.g * rows * g.reduction * _pack_seconds(g)
         placed = 0 if g.channels_last else g.n * g.oc * g.positions * _PLACE_SECONDS
         return 1.5e-6 + 1.1 * products + (packed + placed) / ratios().l2 * dtype.itemsize / 4
 
@@ -142,7 +173,7 @@ class Im2row(SumsDirectly):
         return sum_error(geometry, dtype, _steps(geometry))
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        return threads * _launch(geometry, dtype, threads).scratch + _packing(geometry, dtype)[1]
+        return _launch(geometry, dtype, threads).workspace(threads) + _packing(geometry, dtype)[1]
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
         launch, size = _packing(geometry, weight.dtype)

@@ -7,7 +7,7 @@ once. Blocking after Goto and van de Geijn, Anatomy of high-performance matrix m
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -15,9 +15,12 @@ import numpy as np
 
 from fastconv.engine.arrays import as_contiguous
 from fastconv.engine.convolution.base import (
+    FEW_THREADS,
     element_strides,
+    equal_parts,
     is_pixelwise,
     refuse_unless_real_2d,
+    share_among_many,
     share_panels,
     sum_error,
     window,
@@ -29,7 +32,7 @@ from fastconv.engine.plan import SumsDirectly
 from fastconv.engine.rates import rates
 from fastconv.kernels import threads as team
 
-# Blocks of output channels, used if there are too few positions to share among threads; each gathers the image again.
+# Blocks of output channels, used if two threads have too few positions to share; each gathers the image again.
 _BLOCK_CHANNELS = 64
 
 
@@ -72,6 +75,33 @@ def _block_positions(channels: int, nr: int, itemsize: int) -> int:
     return nr * min(40, max(20, cache_bytes()[1] // 2 // (channels * itemsize * nr)))
 
 
+def _blocks_of_many(g: ConvGeometry, positions: int, nr: int) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Blocks of at most so many positions, with their number: some rows, or parts of a single one."""
+    if g.ow <= positions:
+        for rows in equal_parts(g.oh, positions // g.ow):
+            yield g.n * g.g * -(-g.oh // rows), (rows, g.ow)
+    for panels in equal_parts(-(-g.ow // nr), positions // nr):
+        yield g.n * g.g * g.oh * -(-g.ow // (panels * nr)), (1, panels * nr)
+
+
+def _tile_seconds(g: ConvGeometry, itemsize: int) -> Callable[[tuple[int, int], int], float]:
+    """A function that says what a tile takes: a block of positions, and so many panels of output channels."""
+    from fastconv.kernels.slots import MR, NR
+
+    nr = NR[itemsize]
+    # A panel of positions is packed in about the time in which it is multiplied once; filters are read from L3.
+    product = 2 * MR * nr * g.reduction / rates().flops(itemsize)
+    read = MR * g.reduction * itemsize / rates().l3
+    gathered = 0 if is_pixelwise(g) else g.ic // g.g * itemsize / rates().l2
+
+    def seconds(block: tuple[int, int], panels: int) -> float:
+        rows, cols = block
+        strip = ((rows - 1) * g.sh + (g.kh - 1) * g.dh + 1) * ((cols - 1) * g.sw + (g.kw - 1) * g.dw + 1)
+        return -(-rows * cols // nr) * product * (panels + 1) + panels * read + strip * gathered
+
+    return seconds
+
+
 @functools.lru_cache(maxsize=REMEMBERED)
 def _launch(
     g: ConvGeometry,
@@ -91,19 +121,22 @@ def _launch(
     channels = min(g.ic // g.g, (kc - 2) // g.taps + 2) if kc % g.taps else kc // g.taps
     # With a stride, a position takes more values of a strip.
     positions = _block_positions(channels * min(g.sh, g.kh) * min(g.sw, g.kw), nr, itemsize)
-    if g.ow >= 2 * positions:
-        rows, cols = 1, positions
-    else:
-        rows, cols = min(g.oh, max(1, round(positions / g.ow))), g.ow
     panels = -(-(g.oc // g.g) // MR)
+    if threads > FEW_THREADS:
+        blocks = _blocks_of_many(g, positions, nr)
+        (rows, cols), block_panels = share_among_many(blocks, panels, threads, _tile_seconds(g, itemsize))
+    else:
+        if g.ow >= 2 * positions:
+            rows, cols = 1, positions
+        else:
+            rows, cols = min(g.oh, max(1, round(positions / g.ow))), g.ow
+        # Blocks of about equal height, at least one per thread if there are too few channels to share.
+        shares = max(1, g.n * g.g * -(-g.ow // cols) * (panels * MR // _BLOCK_CHANNELS))
+        down = max(-(-g.oh // rows), min(g.oh, -(-threads // shares)))
+        rows = -(-g.oh // down)
+        tiles = g.n * g.g * -(-g.oh // rows) * -(-g.ow // cols)
+        block_panels = share_panels(panels, _BLOCK_CHANNELS // MR, tiles, threads)
     down, across = -(-g.oh // rows), -(-g.ow // cols)
-    # Blocks of about equal height, at least one per thread if there are too few channels to share.
-    shares = max(1, g.n * g.g * across * (panels * MR // _BLOCK_CHANNELS))
-    down = max(down, min(g.oh, -(-threads // shares)))
-    rows = -(-g.oh // down)
-    down = -(-g.oh // rows)
-    tiles = g.n * g.g * down * across
-    block_panels = share_panels(panels, _BLOCK_CHANNELS // MR, tiles, threads)
     channel_blocks = -(-panels // block_panels)
     lines = min(g.kh * rows, g.sh * (rows + (g.kh - 1) * g.dh // g.sh))
     contiguous = not pointwise and _fits_l1(channels * lines * g.kw * cols, itemsize)
@@ -125,7 +158,7 @@ def _launch(
         out_plane=out_strides[0] // itemsize,
         out_image=out_strides[1] // itemsize,
     )
-    return Launch.of("implicit", dtype, ints, tiles * channel_blocks)
+    return Launch.of("implicit", dtype, ints, g.n * g.g * down * across * channel_blocks)
 
 
 class _Packing(NamedTuple):
@@ -176,8 +209,7 @@ class Implicit(SumsDirectly):
         return sum_error(geometry, dtype, _steps(geometry, dtype.itemsize))
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        scratch = _launch(geometry, dtype, threads, False).scratch
-        return threads * scratch + _packing(geometry, dtype).size
+        return _launch(geometry, dtype, threads, False).workspace(threads) + _packing(geometry, dtype).size
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
         return _packing(geometry, weight.dtype).packed(as_contiguous(weight), threads)

@@ -15,7 +15,7 @@ import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from fastconv.engine.convolution.base import share_panels
+from fastconv.engine.convolution.base import FEW_THREADS, equal_parts, share_panels, span
 from fastconv.engine.geometry import REMEMBERED
 from fastconv.engine.rates import rates, ratios
 
@@ -31,17 +31,14 @@ _STRIPS = (8, 4, 2, 1)
 # Least number of output channels per block, if there are too few tiles to share among a few threads.
 _BLOCK_CHANNELS = 64
 
-# The most threads that do not share an image's transforms: two have blocks enough.
-_FEW_THREADS = 2
-
-# Numbers of blocks across an image, and the least tiles of a block across if there are several.
+# How many times as many blocks across an image, and the least tiles of a block across if they are more.
 _COLUMNS_OF_BLOCKS, _LEAST_COLS = (1, 2, 4), 4
 
 # How much longer memory takes than L3.
 _FROM_MEMORY = 2
 
-# Seconds to hand out a tile, and from the end of a launch to the begin of the next one.
-_TILE_SECONDS, _LAUNCH_SECONDS = 2e-7, 2e-6
+# Seconds from the end of a launch to the beginning of the next one.
+_LAUNCH_SECONDS = 2e-6
 
 
 class Work(NamedTuple):
@@ -116,14 +113,14 @@ def by_blocks(work: Work, threads: int) -> Division:
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def divide(work: Work, threads: int, once: bool, limit: int) -> Division:
-    """The division that ends first; what threads share takes at most `limit` bytes.
+    """The division that ends first, of those that take at most about `limit` bytes.
 
     Filters that are used `once` are transformed by the blocks if there is a single one.
     """
     few = by_blocks(work, threads)
-    if threads <= _FEW_THREADS or (once and work.images * few.down * few.across == 1):
+    if threads <= FEW_THREADS or (once and work.images * few.down * few.across == 1):
         return few
-    return min(_divisions(work, few, threads, limit), key=lambda timed: timed[0])[1]
+    return min(_divisions(work, few, threads, limit), key=lambda timed: timed[0], default=(0.0, few))[1]
 
 
 def _divisions(work: Work, few: Division, threads: int, limit: int) -> Iterator[tuple[float, Division]]:
@@ -145,11 +142,7 @@ def _divisions(work: Work, few: Division, threads: int, limit: int) -> Iterator[
         size = among * itemsize
         return 0.0 if size <= l2 else 2 * values * read * (1 if size <= l3 else _FROM_MEMORY)
 
-    def seconds(tiles: int, each: float) -> float:
-        """The launch of so many tiles."""
-        return -(-tiles // threads) * (each + _TILE_SECONDS)
-
-    for rows, cols in _extents(work.down, work.across):
+    for rows, cols in _extents(work, few.across):
         down, across = -(-work.down // rows), -(-work.across // cols)
         of = few._replace(rows=rows, cols=cols, down=down, across=across)
         size = rows * cols
@@ -160,30 +153,28 @@ def _divisions(work: Work, few: Division, threads: int, limit: int) -> Iterator[
             block = value * (work.channels + panel)
             once = value * work.channels * transform + kept(value * work.channels, block)
             each = work.points * sums + value * panel * transform + kept(value * panel, block)
-            for block_panels in _shares(work.panels):
+            for block_panels in equal_parts(work.panels, work.panels):
                 number = work.images * parts * -(-work.panels // block_panels)
-                yield seconds(number, once + block_panels * each), of._replace(block_panels=block_panels)
+                if min(threads, number) * block * itemsize > limit:
+                    continue
+                yield span(number, once + block_panels * each, threads), of._replace(block_panels=block_panels)
         shared = parts * value * (work.channels + columns)
         if shared * itemsize > min(limit, _MOST_SHARED_BYTES):
             continue
         come = value * transform + kept(value, shared)  # and go: a channel
-        strips = {n: seconds(parts * -(-work.channels // n), n * come) for n in _STRIPS if n <= work.steps}
+        strips = {n: span(parts * -(-work.channels // n), n * come, threads) for n in _STRIPS if n <= work.steps}
         strip = min(strips, key=strips.__getitem__)
-        sets = {n: seconds(parts * work.panels * -(-work.points // n), n * sums) for n in _shares(work.points)}
+        each = parts * work.panels
+        sets = {n: span(each * -(-work.points // n), n * sums, threads) for n in equal_parts(work.points, work.points)}
         points = min(sets, key=sets.__getitem__)
-        out = seconds(parts * -(-work.filters // lanes), lanes * come)
+        out = span(parts * -(-work.filters // lanes), lanes * come, threads)
         total = work.images * (strips[strip] + sets[points] + out + 2 * _LAUNCH_SECONDS)
         yield total, of._replace(strip_channels=strip, block_points=points, shared=True)
 
 
-def _shares(whole: int) -> list[int]:
-    """The extents of about equal parts of `whole`, largest first."""
-    return sorted({-(-whole // parts) for parts in range(1, whole + 1)}, reverse=True)
-
-
-def _extents(down: int, across: int) -> Iterator[tuple[int, int]]:
-    """The extents of blocks: of whole rows, and of some rows in a few columns of blocks."""
+def _extents(work: Work, across: int) -> Iterator[tuple[int, int]]:
+    """The extents of blocks: some rows, in as many columns of blocks as a few threads need, or in a few more."""
     for parts in _COLUMNS_OF_BLOCKS:
-        cols = -(-across // parts)
+        cols = -(-work.across // (across * parts))
         if parts == 1 or cols >= _LEAST_COLS:
-            yield from ((rows, cols) for rows in _shares(down))
+            yield from ((rows, cols) for rows in equal_parts(work.down, work.down))
