@@ -131,9 +131,9 @@ class Prepared(Fastconv):
         x, weight = arrays
         return partial(self.convolution(problem, weight), x, np.empty(problem.geometry.out_shape, problem.dtype))
 
-    def convolution(self, problem: Problem, weight: np.ndarray) -> fastconv.PreparedConv:
+    def convolution(self, problem: Problem, weight: np.ndarray, layout: str = "NCHW") -> fastconv.PreparedConv:
         return fastconv.prepare_conv2d(
-            weight, **window(problem.geometry), strategy=self.strategy, tolerance=self.tolerance
+            weight, **window(problem.geometry), strategy=self.strategy, tolerance=self.tolerance, layout=layout
         )
 
 
@@ -145,9 +145,13 @@ class PreparedChannelsLast(Prepared):
     def prepare(self, problem: Problem, *arrays: np.ndarray) -> Call:
         x, weight = arrays
         n, c, h, w = problem.geometry.out_shape
-        last = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
-        out = np.empty((n, h, w, c), problem.dtype).transpose(0, 3, 1, 2)
-        return partial(self.convolution(problem, weight), last, out)
+        images, out = np.ascontiguousarray(x.transpose(0, 2, 3, 1)), np.empty((n, h, w, c), problem.dtype)
+        convolve = self.convolution(problem, weight, layout="NHWC")
+
+        def call() -> np.ndarray:
+            return convolve(images, out).transpose(0, 3, 1, 2)
+
+        return call
 
 
 class PreparedLoosely(Prepared):

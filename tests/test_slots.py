@@ -106,6 +106,20 @@ CALLS = {
         convolutions("interleaved", ((2, 18, 9, 13), (18, 1, 3, 3)), groups=18, padding=1, stride=stride)(dtype)
         for stride in (1, 2, 3)
     ],
+    "interleave_filters": convolutions("interleaved", ((1, 18, 9, 13), (18, 1, 3, 3)), groups=18),
+    "depthwise": lambda dtype: [
+        fastconv.conv2d(
+            values(dtype, 2, 9, 13, channels),
+            values(dtype, channels, 1, kernel, kernel),
+            values(dtype, channels),
+            stride=stride,
+            padding=kernel // 2,
+            groups=channels,
+            strategy="interleaved",
+            layout="NHWC",
+        )
+        for channels, kernel, stride in ((19, 3, 1), (37, 3, 2), (32, 5, 1), (67, 7, 1), (150, 2, 3))
+    ],
     "separable": convolutions("separable", ((1, 2, 9, 65), (3, 2, 5, 3)), ((2, 1, 31, 17), (1, 1, 9, 9)), padding=2),
     "weight_gradient": weight_gradients(33),
     "tap_gradient": weight_gradients(1),

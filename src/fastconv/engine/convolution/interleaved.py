@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastconv.engine.arrays import as_contiguous
 from fastconv.engine.convolution.base import (
-    KeepsWeights,
+    PreparesFirst,
     element_strides,
     refuse_unless_real_2d,
     sum_error,
@@ -24,9 +25,14 @@ from fastconv.engine.geometry import REMEMBERED, ConvGeometry
 from fastconv.engine.launch import Launch
 from fastconv.engine.plan import SumsDirectly
 from fastconv.engine.rates import rates, ratios
+from fastconv.kernels import threads as team
 
 # Bytes of the strip and the sums of a tile, in L1 or close to it, and the columns that fill a block (interleaved.h).
 _TILE_BYTES, _COLUMNS = 1 << 16, 14
+
+# Bytes of the channels of a tile in images with channels last, if filters have more than a few taps: the rows that they
+# see stay in L1.
+_CHANNEL_BYTES, _FEW_TAPS = 256, 9
 
 # Tiles of fewer products are handed out several at a time: handing out takes as long as a small one.
 _PRODUCTS_AT_A_TIME = 1 << 16
@@ -102,12 +108,62 @@ def _launch(
     return Launch.of("interleaved", dtype, ints, tiles, grain)
 
 
+@functools.lru_cache(maxsize=REMEMBERED)
+def _in_place(
+    g: ConvGeometry,
+    dtype: np.dtype,
+    strides: tuple[int, int, int, int] = (0, 0, 0, 0),
+    out_strides: tuple[int, int, int, int] = (0, 0, 0, 0),
+    activation: int = 0,
+) -> Launch:
+    """The launch of kernels/simd/depthwise.h, for images and outputs with these `element_strides`."""
+    from fastconv.kernels.slots import arguments
+
+    channels = min(g.oc, _CHANNEL_BYTES // dtype.itemsize) if g.taps > _FEW_TAPS else g.oc
+    image, _, row, position = out_strides
+    ints = arguments("depthwise")(
+        **window(g, strides),
+        channels=channels,
+        across=g.oc // channels,
+        activation=activation,
+        out_image=image,
+        out_row=row,
+        out_position=position,
+    )
+    grain = max(1, _PRODUCTS_AT_A_TIME // max(1, g.ow * channels * g.taps))
+    return Launch.of("depthwise", dtype, ints, g.n * ints.across * g.oh, grain)
+
+
+def _is_in_place(g: ConvGeometry, dtype: np.dtype) -> bool:
+    """Whether kernels/simd/depthwise.h computes the problem, if channels are side by side."""
+    from fastconv.kernels.slots import LANES
+
+    return g.g == g.ic == g.oc >= LANES[dtype.itemsize]
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _packing(g: ConvGeometry, dtype: np.dtype) -> tuple[Launch, int]:
+    """How filters are interleaved, and their bytes then."""
+    from fastconv.kernels.slots import LANES, arguments, packed
+
+    ints = arguments("interleave_filters")(oc=g.oc, taps=g.reduction)
+    blocks = -(-g.oc // LANES[dtype.itemsize])
+    return Launch.of("interleave_filters", dtype, ints, blocks), packed("interleave_filters", dtype, ints)
+
+
+def _cost_in_place(g: ConvGeometry, dtype: np.dtype) -> float:
+    from fastconv.kernels.slots import LANES
+
+    vectors = g.n * ceil(g.oc / LANES[dtype.itemsize]) * g.positions
+    return 2e-6 + vectors * (g.taps * 0.3e-9 + 1e-9)
+
+
 def _crowding(plane_bytes: int) -> float:
     """By how much the distance between planes slows down reading or writing several at a time."""
     return _CROWDED if plane_bytes % _PAGE == 0 or plane_bytes > 2 * _PAGE else 1.0
 
 
-class Interleaved(SumsDirectly, KeepsWeights):
+class Interleaved(SumsDirectly, PreparesFirst):
     name = "interleaved"
     takes_channels_last = True
 
@@ -117,6 +173,8 @@ class Interleaved(SumsDirectly, KeepsWeights):
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         from fastconv.kernels.slots import LANES
 
+        if geometry.channels_last and _is_in_place(geometry, dtype):
+            return _cost_in_place(geometry, dtype)
         g, lanes, tile = geometry, LANES[dtype.itemsize], _tile(geometry)
         blocks = g.n * ceil(g.oc / lanes)
         tiles = blocks * ceil(g.oh / tile.rows) * ceil(g.ow / tile.cols)
@@ -131,7 +189,15 @@ class Interleaved(SumsDirectly, KeepsWeights):
         return sum_error(geometry, dtype)
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        return threads * _launch(geometry, dtype).scratch
+        if geometry.channels_last and _is_in_place(geometry, dtype):
+            return threads * _in_place(geometry, dtype).scratch + _packing(geometry, dtype)[1]
+        return threads * _launch(geometry, dtype).scratch + _packing(geometry, dtype)[1]
+
+    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
+        launch, size = _packing(geometry, weight.dtype)
+        packed = team.aligned_empty(size // weight.itemsize, weight.dtype)
+        launch.run((as_contiguous(weight), packed), 1)
+        return packed
 
     def run(
         self,
@@ -143,5 +209,7 @@ class Interleaved(SumsDirectly, KeepsWeights):
         threads: int,
         max_workspace: int,
     ) -> None:
-        launch = _launch(geometry, x.dtype, element_strides(x), element_strides(out), epilogue.activation)
+        side_by_side = x.strides[1] == out.strides[1] == x.itemsize
+        launched = _in_place if side_by_side and _is_in_place(geometry, x.dtype) else _launch
+        launch = launched(geometry, x.dtype, element_strides(x), element_strides(out), epilogue.activation)
         launch.run((x, prepared, epilogue.bias, out), threads, (epilogue.parameter,))

@@ -12,9 +12,9 @@
  * A tap is then one vector multiply-add per position, whatever its stride and dilation: nothing is shuffled, no row is
  * too short to fill vectors, and all vectors are aligned. This suits small planes, whose rows are no multiple of a
  * vector, and strides. The price is to transpose the image on reading and the output on writing; neither is transposed
- * if its channels are side by side in memory.
+ * if its channels are side by side in memory. (Depthwise layers of such images need no strips: depthwise.h.)
  *
- * Filters are interleaved in the same way, for each tile anew: packing them once gained nothing.
+ * Filters are interleaved in the same way, once for all tiles.
  */
 #define INTERLEAVED_ARGUMENTS(X)                                             \
     WINDOW_FIELDS(X)                                                         \
@@ -38,7 +38,6 @@ ARGUMENTS(Interleaved, INTERLEAVED_ARGUMENTS);
 typedef struct {
     REAL *strip;    /* (icg, lines, pitch, LANES) */
     REAL *sums;     /* (rows, cols, LANES) */
-    REAL *filters;  /* (taps of all channels, LANES) */
     int64_t *shift; /* of each tap in the strip */
     int64_t lines, pitch, bytes;
 } NAME(interleaved_parts);
@@ -52,7 +51,6 @@ static NAME(interleaved_parts) NAME(interleaved_layout)(const Interleaved *a, ch
     parts.pitch = (a->cols - 1) * a->sw + (a->kw - 1) * a->dw + 1;
     parts.strip = take(&s, icg * parts.lines * parts.pitch * SIMD_BYTES);
     parts.sums = take(&s, a->rows * a->cols * SIMD_BYTES);
-    parts.filters = take(&s, taps * SIMD_BYTES);
     parts.shift = take(&s, taps * sizeof(int64_t));
     parts.bytes = s.bytes;
     return parts;
@@ -110,6 +108,40 @@ static inline __attribute__((always_inline)) void NAME(interleave)(const REAL *c
         UNROLL
         for (int j = 0; j < PIECE; j++)
             NAME(store)(target + (i + j) * LANES, row[j]);
+    }
+}
+
+#define INTERLEAVE_FILTERS_ARGUMENTS(X) \
+    X(oc)                               \
+    X(taps) /* weights of a filter */
+ARGUMENTS(InterleaveFilters, INTERLEAVE_FILTERS_ARGUMENTS);
+
+/* Blocks of LANES filters. */
+static int64_t NAME(interleave_filters_packed)(const int64_t *ints)
+{
+    const InterleaveFilters *a = (const InterleaveFilters *)ints;
+    return (a->oc + LANES - 1) / LANES * a->taps * SIMD_BYTES;
+}
+
+/* The first filter of a block that has LANES of them: the last block begins with some of those before it. */
+static inline int64_t NAME(first_of_block)(int64_t block, int64_t oc)
+{
+    const int64_t m = block * LANES;
+    return m <= oc - LANES ? m : oc < LANES ? 0 : oc - LANES;
+}
+
+/* Tile: a block of filters. Lanes without a filter hold the last one. arrays: weight (oc, taps), packed. */
+static void NAME(interleave_filters)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin,
+                                     int64_t end, int64_t worker)
+{
+    const InterleaveFilters *a = (const InterleaveFilters *)ints;
+    for (int64_t block = begin; block < end; block++) {
+        const REAL *filters[SIMD_BYTES / sizeof(REAL)];
+        for (int64_t lane = 0; lane < LANES; lane++) {
+            const int64_t m = NAME(first_of_block)(block, a->oc) + lane;
+            filters[lane] = (const REAL *)arrays[0] + (m < a->oc ? m : a->oc - 1) * a->taps;
+        }
+        NAME(interleave)(filters, 0, a->taps, (REAL *)arrays[1] + block * a->taps * LANES);
     }
 }
 
@@ -249,8 +281,8 @@ static void NAME(separate)(const Interleaved *a, REAL *sums, int64_t count, int6
                 out[m * a->out_plane + i * a->out_position] = sums[i * LANES + m];
 }
 
-/* Tile: LANES output channels of a part of a plane; those of the same part follow each other. arrays: x, weight, bias or
- * null, out, scratch. scalars: the activation's parameter. */
+/* Tile: LANES output channels of a part of a plane; those of the same part follow each other. arrays: x, weight (packed by
+ * interleave_filters), bias or null, out, scratch. scalars: the activation's parameter. */
 static void NAME(interleaved)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                               int64_t worker)
 {
@@ -270,7 +302,6 @@ static void NAME(interleaved)(void **arrays, const int64_t *ints, const double *
         .down = a->sh * own.pitch * LANES,
         .step = a->sw * LANES,
         .strip = own.strip,
-        .filters = own.filters,
         .shift = own.shift,
         .sums = own.sums,
         .finish = {
@@ -294,28 +325,29 @@ static void NAME(interleaved)(void **arrays, const int64_t *ints, const double *
         tile.cols = a->ow - q0 < a->cols ? a->ow - q0 : a->cols;
         NAME(interleaved_kernel) *const compute = NAME(interleaved_kernel_of)(tile.rows, tile.cols, a->sw);
         memset(own.strip, 0, icg * plane * sizeof(REAL));
-        for (int64_t m = at % blocks * LANES; at < past; at++, m += LANES) {
+        for (int64_t block = at % blocks; at < past; at++, block++) {
             unasked += tile.rows * tile.cols * (taps + 8);
             if (unasked > PRODUCTS_UNASKED) {
                 unasked = 0;
                 if (stops(arrays, worker))
                     return;
             }
+            /* Channels that the block before it has are not written again. */
+            const int64_t first = NAME(first_of_block)(block, a->oc), m = block * LANES, before = m - first;
             const int64_t channels = a->oc - m < LANES ? a->oc - m : LANES;
-            const REAL *from[SIMD_BYTES / sizeof(REAL)], *weights[SIMD_BYTES / sizeof(REAL)];
+            const REAL *from[SIMD_BYTES / sizeof(REAL)];
             REAL offset[SIMD_BYTES / sizeof(REAL)];
             for (int64_t lane = 0; lane < LANES; lane++) {
-                const int64_t channel = m + (lane < channels ? lane : channels - 1);
+                const int64_t channel = first + lane < a->oc ? first + lane : a->oc - 1;
                 const int64_t group = ocg == 1 ? channel : channel / ocg; /* a division takes as long as an output */
                 from[lane] = (const REAL *)arrays[0] + n * a->xn + group * icg * a->xc;
-                weights[lane] = (const REAL *)arrays[1] + channel * taps;
                 offset[lane] = bias ? bias[channel] : -(REAL)0; /* -0, the zero that changes no value */
             }
             tile.finish.bias = NAME(load)(offset);
-            NAME(interleave)(weights, 0, taps, own.filters);
+            tile.filters = (const REAL *)arrays[1] + block * taps * LANES;
             for (int64_t c = 0; c < icg; c++) {
                 NAME(interleave_plane)(a, from, own.lines, own.pitch, top, left,
-                                       a->xc == 1 && icg == 1 && ocg == 1 && channels == LANES, own.strip + c * plane);
+                                       a->xc == 1 && icg == 1 && ocg == 1 && a->oc >= LANES, own.strip + c * plane);
                 for (int64_t lane = 0; lane < LANES; lane++)
                     from[lane] += a->xc;
             }
@@ -331,10 +363,10 @@ static void NAME(interleaved)(void **arrays, const int64_t *ints, const double *
             REAL *out = (REAL *)arrays[3] + n * a->out_image + m * a->out_plane;
             out += r0 * a->out_row + q0 * a->out_position;
             if (a->out_row == tile.cols * a->out_position)
-                NAME(separate)(a, own.sums, tile.rows * tile.cols, channels, out);
+                NAME(separate)(a, own.sums + before, tile.rows * tile.cols, channels, out);
             else
                 for (int64_t r = 0; r < tile.rows; r++)
-                    NAME(separate)(a, own.sums + r * values, tile.cols, channels, out + r * a->out_row);
+                    NAME(separate)(a, own.sums + r * values + before, tile.cols, channels, out + r * a->out_row);
         }
     }
 }

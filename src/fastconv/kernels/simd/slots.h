@@ -29,6 +29,8 @@
 
 #include "interleaved.h"
 
+#include "depthwise.h"
+
 #include "separable.h"
 
 #include "layers.h"
@@ -56,7 +58,9 @@
     X(im2row, IM2ROW_ARGUMENTS, NAME(im2row_scratch), 0)                                          \
     X(turn_images, TURN_IMAGES_ARGUMENTS, 0, 0)                                                   \
     X(rolling, SWEEP_ARGUMENTS, 0, 0)                                                             \
+    X(interleave_filters, INTERLEAVE_FILTERS_ARGUMENTS, 0, NAME(interleave_filters_packed))       \
     X(interleaved, INTERLEAVED_ARGUMENTS, NAME(interleaved_scratch), 0)                           \
+    X(depthwise, DEPTHWISE_ARGUMENTS, NAME(depthwise_scratch), 0)                                 \
     X(separable, SEPARABLE_ARGUMENTS, NAME(separable_scratch), 0)                                 \
     X(weight_gradient, WEIGHT_GRADIENT_ARGUMENTS, NAME(weight_gradient_scratch), 0)               \
     X(tap_gradient, TAP_GRADIENT_ARGUMENTS, NAME(tap_gradient_scratch), 0)                        \

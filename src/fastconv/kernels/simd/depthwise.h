@@ -1,0 +1,282 @@
+/* Depthwise convolution of images with channels last, which are read and written where they lie.
+ *
+ *   out[r, q, c] = epilogue(sum_{i, j} weight[c, i, j] * x[r * sh - pt + i * dh, q * sw - pl + j * dw, c])
+ *
+ * A block is a few neighbouring positions of a row and two vectors of channels, whose sums stay in registers:
+ *
+ *                    columns of the image          For each row of taps, each column is loaded once for all
+ *                  +----+----+----+----+----+      positions that see it.
+ *   row of taps i  | x0 | x1 | x2 | x3 | ...|
+ *                  +----+----+----+----+----+      sum[p] += tap[j] * x[p * sw + j]
+ *
+ * Blocks run along the channels, so memory is read and written in order, at as many places as a block has columns.
+ * Going along a row with one vector, whose columns are then loaded once and not from two blocks, was slower: it leaps
+ * from page to page. One vector with eight positions was, too: a cache line holds two, and was gone before the second.
+ *
+ * Rows of padding are read from a line of zeros, and columns of padding are not read: zeros take part in the sums as
+ * those of a strip do, in the same order (interleaved.h), so the bits are the same.
+ */
+#define DEPTHWISE_ARGUMENTS(X)                                               \
+    WINDOW_FIELDS(X)                                                         \
+    X(channels)     /* channels of a tile: whole vectors, or all there are */ \
+    X(across)       /* tiles across the channels, the last of which has the rest */ \
+    X(activation)   /* code of the activation */                             \
+    X(out_image)    /* values of the output from one image to the next */    \
+    X(out_row)      /* values of the output from one row to the next */      \
+    X(out_position) /* values of the output from one position to the next */
+ARGUMENTS(Depthwise, DEPTHWISE_ARGUMENTS);
+
+/* The most positions of a block, and its vectors: eight sums, six taps of 3 x 3 filters and a column fill 16 registers. */
+#define MOST_POSITIONS 4
+#define MOST_VECTORS 2
+
+typedef struct {
+    const REAL **lines; /* for each row of taps, column 0 of the image at the first channel of the tile */
+    const REAL **block; /* and the first column of a block */
+    int64_t *steps;     /* values from a column to the next: 0 in rows of padding */
+    REAL *zeros;
+    int64_t bytes;
+} NAME(depthwise_parts);
+
+/* The channels of the last tile, which has the most. */
+static inline int64_t NAME(last_channels)(const Depthwise *a) { return a->oc - (a->across - 1) * a->channels; }
+
+static NAME(depthwise_parts) NAME(depthwise_layout)(const Depthwise *a, char *memory)
+{
+    Scratch s = {memory, 0};
+    NAME(depthwise_parts) parts;
+    parts.lines = take(&s, a->kh * sizeof(REAL *));
+    parts.block = take(&s, a->kh * sizeof(REAL *));
+    parts.steps = take(&s, a->kh * sizeof(int64_t));
+    parts.zeros = take(&s, NAME(last_channels)(a) * sizeof(REAL));
+    parts.bytes = s.bytes;
+    return parts;
+}
+
+static int64_t NAME(depthwise_scratch)(const int64_t *ints)
+{ return NAME(depthwise_layout)((const Depthwise *)ints, 0).bytes; }
+
+typedef struct {
+    const REAL *const *lines;
+    const int64_t *steps;
+    int64_t kh, kw, sw, dw;
+    int64_t begin, inside; /* of the columns that the block sees: the first one in the image, and how many are */
+    const REAL *zeros;
+    int64_t at, channels;  /* the first channel, and how many: a multiple of the block's vectors */
+    const REAL *filters;
+    int64_t filter;        /* values of the filters from one vector of channels to the next */
+    REAL *out;
+    int64_t out_position;
+    const REAL *bias;
+    NAME(finish) finish;
+} NAME(depthwise_run);
+
+/* Where column `t` of a block is read from: zeros, if the block has columns of padding and that is one of them. (A vector
+ * of zeros in place of the load would cost as much, and keep compilers from fusing multiply-adds.) */
+static inline __attribute__((always_inline)) const REAL *NAME(column)(const int padded, const NAME(depthwise_run) *run,
+                                                                      int64_t t, const REAL *at)
+{ return padded && (uint64_t)(t - run->begin) >= (uint64_t)run->inside ? run->zeros : at; }
+
+/* The sums of `positions` by `vectors`, for all channels of the run. `kw` and `sw` are constants and columns of taps are
+ * neighbours, or `kw` is 0. */
+static inline __attribute__((always_inline)) void NAME(depthwise_block)(const int kw, const int sw, const int positions,
+                                                                        const int vectors, const int padded,
+                                                                        const NAME(depthwise_run) *run)
+{
+    const NAME(finish) *finish = &run->finish;
+    const int64_t kh = run->kh, filter = run->filter, past = run->at + run->channels, taps = kw ? kw : run->kw;
+    const REAL *weight = run->filters;
+    for (int64_t c = run->at; c < past; c += vectors * LANES, weight += (vectors - 1) * filter) {
+        VECTOR sum[MOST_POSITIONS][MOST_VECTORS];
+        UNROLL
+        for (int p = 0; p < positions; p++)
+            UNROLL
+            for (int v = 0; v < vectors; v++)
+                sum[p][v] = (VECTOR){0};
+        for (int64_t i = 0; i < kh; i++, weight += taps * LANES) {
+            const REAL *at = run->lines[i] + c;
+            const int64_t step = run->steps[i];
+            if (kw) {
+                UNROLL
+                for (int t = 0; t < (positions - 1) * sw + kw; t++, at += step) {
+                    const REAL *column = NAME(column)(padded, run, t, at);
+                    VECTOR x[MOST_VECTORS];
+                    UNROLL
+                    for (int v = 0; v < vectors; v++)
+                        x[v] = NAME(load)(column + v * LANES);
+                    UNROLL
+                    for (int p = 0; p < positions; p++)
+                        if (t >= p * sw && t < p * sw + kw)
+                            UNROLL
+                            for (int v = 0; v < vectors; v++)
+                                sum[p][v] += NAME(load)(weight + v * filter + (t - p * sw) * LANES) * x[v];
+                }
+            } else
+                for (int64_t j = 0; j < taps; j++, at += run->dw * step) {
+                    VECTOR tap[MOST_VECTORS];
+                    UNROLL
+                    for (int v = 0; v < vectors; v++)
+                        tap[v] = NAME(load)(weight + v * filter + j * LANES);
+                    UNROLL
+                    for (int p = 0; p < positions; p++) {
+                        const int64_t t = j * run->dw + p * run->sw;
+                        const REAL *column = NAME(column)(padded, run, t, at + p * run->sw * step);
+                        UNROLL
+                        for (int v = 0; v < vectors; v++)
+                            sum[p][v] += tap[v] * NAME(load)(column + v * LANES);
+                    }
+                }
+        }
+        /* The epilogue's constants must not be loaded earlier: they would take registers from the sums. */
+        __asm__ volatile("" : "+r"(finish));
+        REAL *out = run->out + c;
+        if (finish->applies) {
+            UNROLL
+            for (int v = 0; v < vectors; v++) {
+                NAME(finish) own = *finish;
+                if (run->bias)
+                    own.bias = NAME(load)(run->bias + c + v * LANES);
+                UNROLL
+                for (int p = 0; p < positions; p++)
+                    sum[p][v] = NAME(finished)(sum[p][v], &own);
+            }
+        }
+        UNROLL
+        for (int p = 0; p < positions; p++, out += run->out_position)
+            UNROLL
+            for (int v = 0; v < vectors; v++)
+                NAME(store)(out + v * LANES, sum[p][v]);
+    }
+}
+
+typedef void NAME(depthwise_kernel)(const NAME(depthwise_run) *run);
+
+/* Blocks whose columns are shared, by the columns and the stride of their filters: X(kw, sw); 0 is any other window. */
+#define SHARED(X) X(3, 1) X(3, 2) X(5, 1) X(5, 2) X(7, 1) X(0, 0)
+
+#define DEFINE(kw, sw, positions, vectors, padded)                                                      \
+    static __attribute__((noinline)) void NAME(depthwise_##kw##_##sw##_##positions##x##vectors##_##padded)( \
+        const NAME(depthwise_run) *run)                                                                 \
+    { NAME(depthwise_block)(kw, sw, positions, vectors, padded, run); }
+#define DEFINE_ALL(kw, sw)                                                                          \
+    DEFINE(kw, sw, 1, 1, 1) DEFINE(kw, sw, 2, 1, 1) DEFINE(kw, sw, 3, 1, 1) DEFINE(kw, sw, 4, 1, 1) \
+    DEFINE(kw, sw, 1, 2, 1) DEFINE(kw, sw, 2, 2, 1) DEFINE(kw, sw, 3, 2, 1) DEFINE(kw, sw, 4, 2, 1) \
+    DEFINE(kw, sw, 4, 2, 0)
+SHARED(DEFINE_ALL)
+
+typedef struct {
+    int64_t kw, sw;
+    NAME(depthwise_kernel) *padded[MOST_VECTORS][MOST_POSITIONS], *inside;
+} NAME(depthwise_kernels);
+
+#define OF(kw, sw, positions, vectors, padded) NAME(depthwise_##kw##_##sw##_##positions##x##vectors##_##padded)
+#define LISTED(kw, sw)                                                                                         \
+    {kw, sw,                                                                                                   \
+     {{OF(kw, sw, 1, 1, 1), OF(kw, sw, 2, 1, 1), OF(kw, sw, 3, 1, 1), OF(kw, sw, 4, 1, 1)},                    \
+      {OF(kw, sw, 1, 2, 1), OF(kw, sw, 2, 2, 1), OF(kw, sw, 3, 2, 1), OF(kw, sw, 4, 2, 1)}},                   \
+     OF(kw, sw, 4, 2, 0)},
+static const NAME(depthwise_kernels) NAME(depthwise_tables)[] = {SHARED(LISTED)};
+
+/* The kernels of a window: the last ones compute any. */
+static const NAME(depthwise_kernels) *NAME(depthwise_kernels_of)(const Depthwise *a)
+{
+    const NAME(depthwise_kernels) *kernels = NAME(depthwise_tables);
+    while (kernels->kw && (kernels->kw != a->kw || kernels->sw != a->sw || a->dw != 1))
+        kernels++;
+    return kernels;
+}
+
+/* A block of positions, in all channels of a tile. The last channels, if they do not fill a vector, are computed together
+ * with some of those before them. */
+static void NAME(depthwise_channels)(const Depthwise *a, const NAME(depthwise_kernels) *kernels, int64_t positions,
+                                     int64_t channels, NAME(depthwise_run) *run)
+{
+    const int64_t pairs = channels / (2 * LANES) * (2 * LANES);
+    const int64_t columns = (positions - 1) * a->sw + (a->kw - 1) * a->dw + 1;
+    const REAL *filters = run->filters;
+    NAME(depthwise_kernel) *compute = kernels->padded[1][positions - 1];
+    if (positions == MOST_POSITIONS && run->begin <= 0 && run->begin + run->inside >= columns)
+        compute = kernels->inside;
+    run->at = 0;
+    run->channels = pairs;
+    compute(run);
+    run->channels = LANES;
+    for (int64_t c = pairs; c < channels; c += LANES) {
+        run->at = c < channels - LANES ? c : channels - LANES;
+        run->filters = filters + c / LANES * run->filter;
+        kernels->padded[0][positions - 1](run);
+    }
+    run->filters = filters;
+}
+
+/* Tile: a row of output positions and some channels; the rows of the same channels follow each other. There are as many
+ * channels as a vector has lanes, or more, and those of a position are neighbours. arrays: x, weight (packed by
+ * interleave_filters), bias or null, out, scratch. scalars: the activation's parameter. */
+static void NAME(depthwise)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
+                            int64_t worker)
+{
+    const Depthwise *a = (const Depthwise *)ints;
+    const REAL *bias = arrays[2];
+    const NAME(depthwise_parts) own =
+        NAME(depthwise_layout)(a, (char *)arrays[4] + worker * NAME(depthwise_scratch)(ints));
+    const NAME(depthwise_kernels) *const kernels = NAME(depthwise_kernels_of)(a);
+    const int64_t blocks = (a->ow + MOST_POSITIONS - 1) / MOST_POSITIONS, positions = (a->ow + blocks - 1) / blocks;
+    NAME(depthwise_run) run = {
+        .lines = own.block,
+        .steps = own.steps,
+        .kh = a->kh,
+        .kw = a->kw,
+        .sw = a->sw,
+        .dw = a->dw,
+        .inside = a->iw,
+        .zeros = own.zeros,
+        .filter = a->kh * a->kw * LANES,
+        .out_position = a->out_position,
+        .finish = {
+            .applies = bias || (a->activation && a->activation <= LEAKY_RELU),
+            .activation = a->activation <= LEAKY_RELU ? a->activation : 0,
+            .bias = NAME(broadcast)(-(REAL)0), /* the zero that changes no value */
+            .slope = NAME(broadcast)((REAL)scalars[0]),
+            .leaks = -(BITS)(a->activation == LEAKY_RELU) - (NAME(mask)){0},
+        },
+    };
+    memset(own.zeros, 0, NAME(last_channels)(a) * sizeof(REAL));
+    for (int64_t tile = begin, unasked = 0; tile < end; tile++) {
+        const int64_t r = tile % a->oh, part = tile / a->oh % a->across, n = tile / a->oh / a->across;
+        const int64_t c0 = part * a->channels, channels = part < a->across - 1 ? a->channels : NAME(last_channels)(a);
+        unasked += channels * a->ow * (a->kh * a->kw + 1) / LANES;
+        if (unasked > PRODUCTS_UNASKED) {
+            unasked = 0;
+            if (stops(arrays, worker))
+                return;
+        }
+        for (int64_t i = 0; i < a->kh; i++) {
+            const int64_t h = r * a->sh - a->pt + i * a->dh, is_inside = h >= 0 && h < a->ih;
+            own.lines[i] = is_inside ? (const REAL *)arrays[0] + n * a->xn + h * a->xh + c0 : own.zeros;
+            own.steps[i] = is_inside ? a->xw : 0;
+        }
+        run.filters = (const REAL *)arrays[1] + c0 / LANES * run.filter;
+        run.bias = bias ? bias + c0 : 0;
+        REAL *const row = (REAL *)arrays[3] + n * a->out_image + r * a->out_row + c0;
+        for (int64_t q = 0; q < a->ow; q += positions) {
+            q = q < a->ow - positions ? q : a->ow - positions;
+            const int64_t first = q * a->sw - a->pl;
+            for (int64_t i = 0; i < a->kh; i++)
+                own.block[i] = own.lines[i] + first * own.steps[i];
+            run.begin = -first;
+            run.out = row + q * a->out_position;
+            NAME(depthwise_channels)(a, kernels, positions, channels, &run);
+        }
+        if (a->activation > LEAKY_RELU)
+            for (int64_t q = 0; q < a->ow; q++) {
+                REAL *values = row + q * a->out_position;
+                NAME(activate)(values, values, channels, 0, a->activation, scalars[0]);
+            }
+    }
+}
+
+#undef DEFINE
+#undef DEFINE_ALL
+#undef OF
+#undef LISTED
+#undef SHARED
