@@ -152,7 +152,7 @@ static inline __attribute__((always_inline)) void NAME(depthwise_block)(const in
 typedef void NAME(depthwise_kernel)(const NAME(depthwise_run) *run);
 
 /* Blocks whose columns are shared, by the columns and the stride of their filters: X(kw, sw); 0 is any other window. */
-#define SHARED(X) X(3, 1) X(3, 2) X(5, 1) X(5, 2) X(7, 1) X(0, 0)
+#define SHARED(X) X(1, 1) X(3, 1) X(3, 2) X(5, 1) X(5, 2) X(7, 1) X(9, 1) X(0, 0)
 
 #define DEFINE(kw, sw, positions, vectors, padded)                                                      \
     static __attribute__((noinline)) void NAME(depthwise_##kw##_##sw##_##positions##x##vectors##_##padded)( \
@@ -220,7 +220,7 @@ static void NAME(depthwise)(void **arrays, const int64_t *ints, const double *sc
     const NAME(depthwise_parts) own =
         NAME(depthwise_layout)(a, (char *)arrays[4] + worker * NAME(depthwise_scratch)(ints));
     const NAME(depthwise_kernels) *const kernels = NAME(depthwise_kernels_of)(a);
-    const int64_t blocks = (a->ow + MOST_POSITIONS - 1) / MOST_POSITIONS, positions = (a->ow + blocks - 1) / blocks;
+    const int64_t blocks = (a->ow + MOST_POSITIONS - 1) / MOST_POSITIONS;
     NAME(depthwise_run) run = {
         .lines = own.block,
         .steps = own.steps,
@@ -258,14 +258,14 @@ static void NAME(depthwise)(void **arrays, const int64_t *ints, const double *sc
         run.filters = (const REAL *)arrays[1] + c0 / LANES * run.filter;
         run.bias = bias ? bias + c0 : 0;
         REAL *const row = (REAL *)arrays[3] + n * a->out_image + r * a->out_row + c0;
-        for (int64_t q = 0; q < a->ow; q += positions) {
-            q = q < a->ow - positions ? q : a->ow - positions;
-            const int64_t first = q * a->sw - a->pl;
+        for (int64_t block = 0, past = 0; block < blocks; block++) {
+            const int64_t q = past, first = q * a->sw - a->pl;
+            past = (block + 1) * a->ow / blocks;
             for (int64_t i = 0; i < a->kh; i++)
                 own.block[i] = own.lines[i] + first * own.steps[i];
             run.begin = -first;
             run.out = row + q * a->out_position;
-            NAME(depthwise_channels)(a, kernels, positions, channels, &run);
+            NAME(depthwise_channels)(a, kernels, past - q, channels, &run);
         }
         if (a->activation > LEAKY_RELU)
             for (int64_t q = 0; q < a->ow; q++) {
