@@ -103,6 +103,9 @@ def cases() -> list[Case]:
         _convolution("filter", "ic1 oc1 i200 k11 p5", "direct"),
         _convolution("rolling", "g32 ic32 oc32 i32 k3 p1", "direct"),
         _convolution("interleaved", "g64 ic64 oc64 i14 k3 s2 p1", "interleaved"),
+        _convolution("indirect", "g32 ic512 oc512 i14 k3 s2 p1", "indirect"),
+        _preparation("pack_panels", "g32 ic512 oc512 i14 k3 s2 p1", "indirect"),
+        _convolution("winograd_pixels", "g32 ic512 oc512 i14 k3 p1", "winograd4"),
         _convolution("fft", "ic4 oc4 i64 k15 p7", "fft"),
         Case(
             "separable",

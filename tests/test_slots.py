@@ -120,11 +120,14 @@ CALLS = {
         )
         for channels, kernel, stride in ((19, 3, 1), (37, 3, 2), (32, 5, 1), (67, 7, 1), (150, 2, 3))
     ],
+    "pack_panels": convolutions("indirect", ((1, 9, 9, 13), (29, 9, 3, 3))),
+    "indirect": convolutions("indirect", ((2, 12, 9, 13), (10, 6, 3, 3)), groups=2, padding=1, stride=2),
     "separable": convolutions("separable", ((1, 2, 9, 65), (3, 2, 5, 3)), ((2, 1, 31, 17), (1, 1, 9, 9)), padding=2),
     "weight_gradient": weight_gradients(33),
     "tap_gradient": weight_gradients(1),
     "winograd_weight": prepared,
     "winograd": convolutions("winograd4", ((1, 9, 13, 31), (17, 9, 3, 3)), ((1, 3, 5, 5), (2, 3, 3, 1)), padding=1),
+    "winograd_pixels": convolutions("winograd4", ((2, 38, 13, 31), (34, 19, 3, 3)), groups=2, padding=2, dilation=2),
     **dict.fromkeys(("winograd_in", "winograd_sums", "winograd_out"), shared_transforms),
     "fft_weight": convolutions("fft", ((1, 2, 9, 13), (3, 2, 5, 5)), ((1, 1, 1, 129), (1, 1, 1, 17))),
     "fft": convolutions("fft", ((2, 2, 9, 13), (3, 2, 5, 5)), ((1, 1, 1, 129), (1, 1, 1, 17))),

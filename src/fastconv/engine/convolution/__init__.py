@@ -16,6 +16,7 @@ from fastconv.engine.convolution.fft import Fft
 from fastconv.engine.convolution.im2col import Im2col
 from fastconv.engine.convolution.im2row import Im2row
 from fastconv.engine.convolution.implicit import Implicit
+from fastconv.engine.convolution.indirect import Indirect
 from fastconv.engine.convolution.inner import Inner
 from fastconv.engine.convolution.interleaved import Interleaved
 from fastconv.engine.convolution.layouts import empty, laid_out, turning
@@ -35,6 +36,7 @@ SEPARABLE = Separable()
 STRATEGIES: list[Strategy] = [
     Implicit(),
     Im2row(),
+    Indirect(),
     Inner(),
     Winograd(2),
     Winograd(3),

@@ -4,7 +4,9 @@ F(m, r) computes m outputs of r taps along an axis with m + r - 1 products per c
 3×3 kernel takes 4 products per output with m = 2, 2.25 with 4 and 1.78 with 6, instead of 9; a 2×2 kernel, as in the
 adjoint of a stride of two, takes 1.56 with m = 4. An axis of extent one has F(1, 1), a plain sum, so that 1×k and k×1
 kernels and signals are only transformed along the other axis. The transforms are exact rationals (kernels/cook_toom.py,
-with the points and their measured errors); the products are one matrix product per point (kernels/simd/winograd.h).
+with the points and their measured errors); the products are one matrix product per point. Vectors of the transforms
+lie along neighbouring tiles (kernels/simd/winograd.h), or along channels (winograd_pixels.h) for groups of few, images
+with channels last, and dilations. A kernel with dilation d is d × d interleaved ones without.
 
 A NaN or an infinity would spread over the output tiles whose inputs contain it. The transforms also amplify values on
 the way (by up to 60 for 4 × 4 outputs of 3 × 3 taps, 510 for 6 × 6), so that inputs near the type's maximum overflow,
@@ -26,6 +28,7 @@ from fastconv.engine.convolution.base import (
     STRIDES,
     element_strides,
     refuse_unless_real_2d,
+    window,
     write_blind,
 )
 from fastconv.engine.convolution.implicit import Implicit
@@ -48,6 +51,9 @@ if TYPE_CHECKING:
 # outputs of 3 × 3 taps stay within 1e-5 σ if there are at least two sums; with 16, 3 × 3 outputs of 5 × 5 taps do up to
 # 64 channels; with 64, 6 × 6 outputs stay within 1e-4 (128 in a single sum once exceeded it by a hundredth).
 _SUMS = {2: (64, 2), 3: (16, 2), 4: (64, 2), 6: (64, 1)}
+
+# Groups of so many input channels are computed with vectors along channels.
+_FEW_OF_GROUP = 48
 
 # The maximum error over its deviation: 7 to 9 as measured from 32 channels on; up to 13 with fewer, which err less.
 _MAX_OVER_RMS, _MAX_OVER_RMS_OF_FEW, _FEW_CHANNELS = 8.5, 13, 16
@@ -135,17 +141,23 @@ def _both_coefficients(tiling: _Tiling) -> np.ndarray:
     return np.concatenate([_coefficients(*axis) for axis in tiling])
 
 
+def _by_pixels(g: ConvGeometry) -> bool:
+    """Whether vectors lie along channels, not along tiles."""
+    return g.channels_last or max(g.dilation) > 1 or (g.g > 1 and g.ic // g.g <= _FEW_OF_GROUP)
+
+
 @functools.lru_cache(maxsize=REMEMBERED)
 def _work(g: ConvGeometry, m: int, itemsize: int) -> Work:
+    """With a dilation, a tile stands for one of each phase."""
     tiling = _Tiling.of(m, g.kernel)
     return Work(
         images=g.n,
         groups=g.g,
         channels=g.ic // g.g,
         filters=g.oc // g.g,
-        down=-(-g.oh // tiling.down[0]),
-        across=-(-g.ow // tiling.across[0]),
-        points=prod(tiling.points),
+        down=-(-g.oh // (tiling.down[0] * g.dh)),
+        across=-(-g.ow // (tiling.across[0] * g.dw)),
+        points=prod(tiling.points) * g.dh * g.dw,
         steps=_sum_steps(m, g.ic // g.g),
         itemsize=itemsize,
     )
@@ -184,19 +196,57 @@ def _launch(
     once: bool,
     max_workspace: int,
     strides: tuple[int, int, int, int] = (0, 0, 0, 0),
+    out_strides: tuple[int, int, int, int] = (0, 0, 0, 0),
     activation: int = 0,
 ) -> Launch | _Stages:
-    """The launch for an image with these strides, in elements, and for filters that are used `once`, or prepared."""
+    """The launch for an image and an output with these strides, in elements.
+
+    Filters are used `once`, or prepared.
+    """
     from fastconv.kernels.slots import LANES, arguments, packed
 
-    tiling, work = _Tiling.of(m, g.kernel), _work(g, m, dtype.itemsize)
-    of = divide(work, threads, once, max_workspace - _transforming(g, m, dtype)[1])
+    tiling, work, by_pixels = _Tiling.of(m, g.kernel), _work(g, m, dtype.itemsize), _by_pixels(g)
+    if by_pixels:
+        of = by_blocks(work, threads)
+    else:
+        of = divide(work, threads, once, max_workspace - _transforming(g, m, dtype)[1])
     blocks = of.down * of.across
     channel_blocks = -(-work.panels // of.block_panels)
     # Filters that only one block reads are transformed panel by panel just before use: writing all of them to fresh
     # memory first takes twice as long.
     transforms_weight = once and g.n * blocks == 1 and not of.shared
     axis, combined = tiling.number
+    blocking = {
+        "t_down": tiling.points[0],
+        "t_across": tiling.points[1],
+        "m_down": tiling.down[0],
+        "m_across": tiling.across[0],
+        "tiles_down": work.down,
+        "tiles_across": work.across,
+        "axis": axis,
+        "combined": combined,
+        "kc": work.steps,
+        "block_rows": of.rows,
+        "block_cols": of.cols,
+        "down": of.down,
+        "across": of.across,
+        "block_panels": of.block_panels,
+        "channel_blocks": channel_blocks,
+        "transforms_weight": transforms_weight,
+        "activation": activation,
+    }
+    tiles, tables = g.n * g.g * blocks * channel_blocks, (tiling.coefficients,)
+    if by_pixels:
+        image, plane, row, position = out_strides
+        ints = arguments("winograd_pixels")(
+            **window(g, strides),
+            **blocking,
+            out_image=image,
+            out_plane=plane,
+            out_row=row,
+            out_position=position,
+        )
+        return Launch.of("winograd_pixels", dtype, ints, tiles, tables=tables)
     ints = arguments("winograd")(
         groups=g.g,
         icg=g.ic // g.g,
@@ -208,29 +258,12 @@ def _launch(
         pt=g.pt,
         pl=g.pl,
         **dict(zip(STRIDES, strides, strict=True)),
-        t_down=tiling.points[0],
-        t_across=tiling.points[1],
-        m_down=tiling.down[0],
-        m_across=tiling.across[0],
-        tiles_down=work.down,
-        tiles_across=work.across,
-        axis=axis,
-        combined=combined,
-        kc=work.steps,
-        block_rows=of.rows,
-        block_cols=of.cols,
-        down=of.down,
-        across=of.across,
-        block_panels=of.block_panels,
-        channel_blocks=channel_blocks,
+        **blocking,
         strip_channels=of.strip_channels,
         block_points=of.block_points,
-        transforms_weight=transforms_weight,
-        activation=activation,
     )
-    tables = (tiling.coefficients,)
     if not of.shared:
-        return Launch.of("winograd", dtype, ints, g.n * g.g * blocks * channel_blocks, tables=tables)
+        return Launch.of("winograd", dtype, ints, tiles, tables=tables)
     parts = g.g * blocks
     fields = arguments("winograd_in"), arguments("winograd_sums"), arguments("winograd_out")
     of_in, of_sums, of_out = (field(*ints) for field in fields)
@@ -300,6 +333,7 @@ def _refuse_kernel(m: int, kernel: tuple[int, int]) -> str | None:
 
 class Winograd:
     local = True
+    takes_channels_last = True
 
     def __init__(self, m: int) -> None:
         self.m = m
@@ -312,8 +346,8 @@ class Winograd:
         reason = refuse_unless_real_2d(geometry, dtype)
         if reason is not None:
             return reason
-        if max(geometry.stride) > 1 or max(geometry.dilation) > 1:
-            return "computes stride 1 and dilation 1"
+        if max(geometry.stride) > 1:
+            return "computes stride 1"
         return _refuse_kernel(self.m, geometry.kernel)
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
@@ -331,12 +365,16 @@ class Winograd:
         tiling = _Tiling.of(self.m, g.kernel)
         points = prod(tiling.points)
         lanes, itemsize = LANES[dtype.itemsize], dtype.itemsize
-        tiles = g.n * -(-g.oh // tiling.down[0]) * -(-g.ow // tiling.across[0])
-        filters = g.g * -(-(g.oc // g.g) // lanes) * lanes * (g.ic // g.g)
-        transformed = points * tiles * (g.ic + g.oc) * itemsize
+        tiles = g.n * g.dh * g.dw * -(-g.oh // (tiling.down[0] * g.dh)) * -(-g.ow // (tiling.across[0] * g.dw))
+        icg, columns = g.ic // g.g, -(-(g.oc // g.g) // lanes) * lanes
+        filters, channels, overhead = g.g * columns * icg, g.ic + g.oc, 4
+        if _by_pixels(g):
+            # Vectors of few channels are transformed whole, and the tiles of short sums take as long to begin and end.
+            channels, overhead = g.g * (-(-icg // lanes) * lanes + columns), 8
+        transformed = points * tiles * channels * itemsize
         images = g.n * (g.ic * g.ih * g.iw + g.oc * g.positions) * itemsize
         weights = blocks * points * filters * itemsize  # read once per block
-        additions = 4 / _sum_steps(self.m, g.ic // g.g)  # each running sum is added to memory
+        additions = overhead / _sum_steps(self.m, icg)  # each running sum is added to memory
         products = 2 * points * tiles * filters * (1 + additions)
         flops, relative = 0.98 * rates().flops(itemsize), ratios()
         transforms = transformed / 18e9 * relative.transform_seconds()
@@ -378,9 +416,8 @@ class Winograd:
         max_workspace: int,
     ) -> None:
         unrepeatable()
-        launch = _launch(
-            geometry, self.m, x.dtype, threads, False, max_workspace, element_strides(x), epilogue.activation
-        )
+        strides, placed = element_strides(x), element_strides(out)
+        launch = _launch(geometry, self.m, x.dtype, threads, False, max_workspace, strides, placed, epilogue.activation)
         marks = np.repeat(prepared.marks[None], geometry.n, axis=0)
         launch.run((x, prepared.transformed, epilogue.bias, out, marks), threads, (epilogue.parameter,))
         _sum_marked(geometry, marks, x, prepared.given, out, epilogue, threads, max_workspace)
@@ -397,9 +434,8 @@ class Winograd:
         max_workspace: int,
     ) -> None:
         unrepeatable()
-        launch = _launch(
-            geometry, self.m, x.dtype, threads, True, max_workspace, element_strides(x), epilogue.activation
-        )
+        strides, placed = element_strides(x), element_strides(out)
+        launch = _launch(geometry, self.m, x.dtype, threads, True, max_workspace, strides, placed, epilogue.activation)
         if not _transforms_weight(launch):
             filters = self.prepare(geometry, weight, threads)
             self.run(geometry, x, filters, out, epilogue, threads, max_workspace)

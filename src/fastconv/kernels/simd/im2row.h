@@ -23,10 +23,10 @@ static int64_t NAME(pack_columns_packed)(const int64_t *ints)
     return a->C * a->taps * a->panels * NR * sizeof(REAL);
 }
 
-/* Pack `count` neighbouring values of NR filters that are `apart`, of which `columns` exist: value k of each of them at
- * target + at[k]. Four filters at a time: more would compete for the same sets of L1 if `apart` is a power of two. */
-static void NAME(pack_filters)(const REAL *source, int64_t apart, int64_t columns, int64_t count, const int64_t *at,
-                               REAL *target)
+/* Pack `count` neighbouring values of `width` filters that are `apart`, of which `columns` exist: value k of each of them
+ * at target + at[k]. Four filters at a time: more would compete for the same sets of L1 if `apart` is a power of two. */
+static void NAME(pack_filters)(const REAL *source, int64_t apart, int64_t columns, int64_t width, int64_t count,
+                               const int64_t *at, REAL *target)
 {
     int64_t j = 0;
     for (; j + 4 <= columns; j += 4, source += 4 * apart) {
@@ -45,7 +45,7 @@ static void NAME(pack_filters)(const REAL *source, int64_t apart, int64_t column
             for (int i = 0; i < 4; i++)
                 target[at[k] + j + i] = source[i * apart + k];
     }
-    for (; j < NR; j++, source += apart)
+    for (; j < width; j++, source += apart)
         for (int64_t k = 0; k < count; k++)
             target[at[k] + j] = j < columns ? source[k] : 0;
 }
@@ -74,7 +74,8 @@ static void NAME(pack_columns)(void **arrays, const int64_t *ints, const double 
                 const int64_t steps = K - k0 < a->kc ? K - k0 : a->kc;
                 at[i] = (k0 * panels + panel * steps + k - k0) * NR;
             }
-            NAME(pack_filters)(source + first, K, columns, count, at, (REAL *)arrays[1] + group * K * panels * NR);
+            NAME(pack_filters)(source + first, K, columns, NR, count, at,
+                               (REAL *)arrays[1] + group * K * panels * NR);
         }
     }
 }
@@ -310,7 +311,7 @@ static void NAME(im2row)(void **arrays, const int64_t *ints, const double *scala
                 const REAL *right = block + panel * steps * NR;
                 if (a->in_place) {
                     const REAL *source = (const REAL *)arrays[1] + (g * ocg + start) * K + k0;
-                    NAME(pack_filters)(source, K, filters, steps, own.panel_shift, own.panel);
+                    NAME(pack_filters)(source, K, filters, NR, steps, own.panel_shift, own.panel);
                     right = own.panel;
                 }
                 REAL *target = sums + (at_once && !direct ? 0 : start - m0);

@@ -31,6 +31,10 @@
 
 #include "depthwise.h"
 
+#include "indirect.h"
+
+#include "winograd_pixels.h"
+
 #include "separable.h"
 
 #include "layers.h"
@@ -61,6 +65,8 @@
     X(interleave_filters, INTERLEAVE_FILTERS_ARGUMENTS, 0, NAME(interleave_filters_packed))       \
     X(interleaved, INTERLEAVED_ARGUMENTS, NAME(interleaved_scratch), 0)                           \
     X(depthwise, DEPTHWISE_ARGUMENTS, NAME(depthwise_scratch), 0)                                 \
+    X(pack_panels, PACK_PANELS_ARGUMENTS, 0, NAME(pack_panels_packed))                            \
+    X(indirect, INDIRECT_ARGUMENTS, NAME(indirect_scratch), 0)                                    \
     X(separable, SEPARABLE_ARGUMENTS, NAME(separable_scratch), 0)                                 \
     X(weight_gradient, WEIGHT_GRADIENT_ARGUMENTS, NAME(weight_gradient_scratch), 0)               \
     X(tap_gradient, TAP_GRADIENT_ARGUMENTS, NAME(tap_gradient_scratch), 0)                        \
@@ -69,6 +75,7 @@
     X(winograd_in, WINOGRAD_ARGUMENTS, NAME(winograd_in_scratch), NAME(winograd_in_packed))       \
     X(winograd_sums, WINOGRAD_ARGUMENTS, NAME(winograd_sums_scratch), NAME(winograd_sums_packed)) \
     X(winograd_out, WINOGRAD_ARGUMENTS, NAME(winograd_out_scratch), 0)                            \
+    X(winograd_pixels, WINOGRAD_PIXELS_ARGUMENTS, NAME(pixels_scratch), 0)                        \
     X(fft_weight, FFT_ARGUMENTS, NAME(fft_weight_scratch), NAME(fft_packed))                      \
     X(fft, FFT_ARGUMENTS, NAME(fft_scratch), 0)                                                   \
     FILTER_KERNELS(X)

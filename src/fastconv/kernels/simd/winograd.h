@@ -346,14 +346,14 @@ static inline __attribute__((always_inline)) void NAME(transform_panel)(
     }
 }
 
-/* Compute the outputs of one tile for LANES channels, (i, j) in buffer[i][j]; its rows are `pitch` vectors long.
+/* Compute the outputs of one tile for LANES channels, (i, j) at out + i * row + j * position.
  * `zeros` becomes NaN for channels with an output that is not finite. */
-typedef void NAME(tile_out)(const NAME(points) *points, const REAL *S, int64_t point_s, VECTOR bias, REAL *buffer,
-                            int64_t pitch, VECTOR *zeros);
+typedef void NAME(tile_out)(const NAME(points) *points, const REAL *S, int64_t point_s, VECTOR bias, REAL *out,
+                            int64_t row, int64_t position, VECTOR *zeros);
 
 static inline __attribute__((always_inline)) void NAME(transform_tile_out)(
     const int down, const int m_down, const int across, const int m_across, const NAME(points) *points, const REAL *S,
-    int64_t point_s, VECTOR bias, REAL *buffer, int64_t pitch, VECTOR *zeros)
+    int64_t point_s, VECTOR bias, REAL *out, int64_t row, int64_t position, VECTOR *zeros)
 {
     VECTOR half[MAX_T * MAX_T];
     for (int j = 0; j < across; j++) {
@@ -366,14 +366,14 @@ static inline __attribute__((always_inline)) void NAME(transform_tile_out)(
     for (int i = 0; i < m_down; i++) {
         VECTOR y[MAX_T];
         NAME(transform_out)(across, m_across, points + 1, half + i * across, 1, y, 1);
-        VECTOR row = y[0];
+        VECTOR sum = y[0];
         UNROLL
         for (int j = 1; j < m_across; j++)
-            row += y[j];
-        *zeros += row * 0;
+            sum += y[j];
+        *zeros += sum * 0;
         UNROLL
         for (int j = 0; j < m_across; j++)
-            NAME(store)(buffer + (i * pitch + j) * LANES, y[j] + bias);
+            NAME(store)(out + i * row + j * position, y[j] + bias);
     }
 }
 
@@ -460,8 +460,11 @@ typedef struct {
                               columns, U, marks);                                                                   \
     }                                                                                                               \
     static void NAME(out_##name)(const NAME(points) *points, const REAL *S, int64_t point_s, VECTOR bias,           \
-                                 REAL *buffer, int64_t pitch, VECTOR *zeros)                                        \
-    { NAME(transform_tile_out)(down, m_down, across, m_across, points, S, point_s, bias, buffer, pitch, zeros); }
+                                 REAL *out, int64_t row, int64_t position, VECTOR *zeros)                           \
+    {                                                                                                               \
+        NAME(transform_tile_out)(down, m_down, across, m_across, points, S, point_s, bias, out, row, position,      \
+                                 zeros);                                                                            \
+    }
 #define SHAPES(t, m)                      \
     TRANSFORMS(t##_##m, t, m, t, m)       \
     TRANSFORMS(t##_##m##_down, t, m, 1, 1) \
@@ -506,7 +509,7 @@ static void NAME(panel_out)(const NAME(transforms) *transforms, const NAME(point
                 REAL *target = out + c * oh * ow + y * ow + x;
                 for (int64_t p = 0; p < run; p++)
                     transforms->out(points, S + (row * b->cols + col + p) * NR + c, point_s, offset,
-                                    buffer + p * m_across * LANES, pitch, &zeros);
+                                    buffer + p * m_across * LANES, pitch * LANES, LANES, &zeros);
                 if (a->activation)
                     NAME(epilogue)(buffer, m_down * pitch * LANES, 0, 0, a->activation, parameter);
                 for (int64_t i = 0; i < lines; i++)

@@ -1,0 +1,201 @@
+"""Matrix products of output positions and filters that read the image where it lies: grouped and strided layers.
+
+Each group is a product of its own, of few columns. The register tiles of `implicit` and `im2row` would be half empty,
+and their packing would take as long as the product. Here tiles have shapes for few filters, and what a group sees is
+laid out once, with its channels last (kernels/simd/indirect.h).
+"""
+
+from __future__ import annotations
+
+import functools
+from math import ceil
+from typing import NamedTuple
+
+import numpy as np
+
+from fastconv.engine.arrays import as_contiguous
+from fastconv.engine.convolution.base import (
+    PreparesFirst,
+    element_strides,
+    refuse_unless_real_2d,
+    share_panels,
+    sum_error,
+    window,
+)
+from fastconv.engine.epilogue import Epilogue
+from fastconv.engine.geometry import REMEMBERED, ConvGeometry
+from fastconv.engine.launch import Launch
+from fastconv.engine.plan import SumsDirectly
+from fastconv.engine.rates import rates, ratios
+from fastconv.kernels import threads as team
+
+# Bytes of what a block of positions sees, which stays in L2, and the most positions whose sums do, too. (Where groups
+# share cache lines of images with channels last, blocks of a few rows took longer: they read all filters more often.)
+_STRIP_BYTES, _POSITIONS = 1 << 17, 1024
+
+# Filters of a block if threads share them.
+_BLOCK_FILTERS = 96
+
+# Tiles of fewer products are handed out several at a time: handing out takes as long as a small one.
+_PRODUCTS_AT_A_TIME = 1 << 16
+
+# Share of the multiply-add peak that tiles of one, two and three vectors reach.
+_EFFICIENCY = (0.88, 0.98, 0.95)
+
+# Seconds of a register tile beside its steps, of a block of positions of a group, and to fetch a value of the filters.
+_TILE_SECONDS, _BLOCK_SECONDS, _FILTER_SECONDS = 6e-9, 5e-7, 3.5e-11
+
+# Seconds to lay out a value of the image, and to write one of the output: in planes, and with channels last.
+_READ_SECONDS, _WRITE_SECONDS = (2.5e-10, 1e-10), (3.5e-10, 7e-11)
+
+# Seconds to pack a value of a filter.
+_PACK_SECONDS = 0.6e-9
+
+
+def _panels(g: ConvGeometry, itemsize: int) -> dict[int, int]:
+    """How many panels of filters of a group have so many vectors, the most first (see `panel_first` of gemm.h)."""
+    from fastconv.kernels.slots import LANES, NR
+
+    most, vectors = NR[itemsize] // LANES[itemsize], -(-(g.oc // g.g) // LANES[itemsize])
+    full, rest = divmod(vectors, most)
+    pairs = {most: full - 1, 2: 2} if most == 3 and rest == 1 and full else {most: full, rest: 1}
+    return {vectors: panels for vectors, panels in pairs.items() if vectors and panels}
+
+
+def _steps(g: ConvGeometry, itemsize: int) -> int:
+    """Most steps of a block of the reduction: a panel of filters leaves an eighth of L1 to images."""
+    from fastconv.kernels.cpu import cache_bytes
+    from fastconv.kernels.slots import VECTOR_BYTES
+
+    return max(64, cache_bytes()[0] * 7 // 8 // (next(iter(_panels(g, itemsize))) * VECTOR_BYTES))
+
+
+class _Block(NamedTuple):
+    """The extents of a block of positions, and of the strip that it reads."""
+
+    rows: int
+    cols: int
+    lines: int
+    pitch: int
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _block(g: ConvGeometry, itemsize: int) -> _Block:
+    """Parts of a plane of about equal extents; whole planes if these are small."""
+    pixel = g.ic // g.g * itemsize
+    high, wide = (g.kh - 1) * g.dh + 1, (g.kw - 1) * g.dw + 1
+
+    def even(extent: int, most: int) -> int:
+        """The extent of about equal parts of an axis."""
+        return -(-extent // -(-extent // max(1, most)))
+
+    fitting = (_STRIP_BYTES // (pixel * ((min(g.oh, 4) - 1) * g.sh + high)) - wide) // g.sw + 1
+    cols = even(g.ow, min(max(fitting, 8), _POSITIONS))
+    pitch = (cols - 1) * g.sw + wide
+    fitting = (_STRIP_BYTES // (pixel * pitch) - high) // g.sh + 1
+    rows = even(g.oh, min(fitting, _POSITIONS // cols))
+    return _Block(rows, cols, (rows - 1) * g.sh + high, pitch)
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _launch(
+    g: ConvGeometry,
+    dtype: np.dtype,
+    threads: int,
+    strides: tuple[int, int, int, int] = (0, 0, 0, 0),
+    out_strides: tuple[int, int, int, int] = (0, 0, 0, 0),
+    activation: int = 0,
+) -> Launch:
+    """The launch for images and outputs with these `element_strides`."""
+    from fastconv.kernels.slots import NR, arguments
+
+    rows, cols, _, _ = _block(g, dtype.itemsize)
+    down, across = -(-g.oh // rows), -(-g.ow // cols)
+    panels = sum(_panels(g, dtype.itemsize).values())
+    blocks = g.n * g.g * down * across
+    block_panels = share_panels(panels, -(-_BLOCK_FILTERS // NR[dtype.itemsize]), blocks, threads)
+    image, plane, row, position = out_strides
+    ints = arguments("indirect")(
+        **window(g, strides),
+        rows=rows,
+        cols=cols,
+        down=down,
+        across=across,
+        kc=_steps(g, dtype.itemsize),
+        block_panels=block_panels,
+        channel_blocks=-(-panels // block_panels),
+        in_place=strides[1] == 1 and not any(map(any, g.padding)),
+        activation=activation,
+        out_image=image,
+        out_plane=plane,
+        out_row=row,
+        out_position=position,
+    )
+    tiles = blocks * ints.channel_blocks
+    grain = max(1, _PRODUCTS_AT_A_TIME * tiles // max(1, g.n * g.oc * g.positions * g.reduction))
+    return Launch.of("indirect", dtype, ints, tiles, grain)
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _packing(g: ConvGeometry, dtype: np.dtype) -> tuple[Launch, int]:
+    """How filters are packed (`pack_panels` in kernels/simd/indirect.h), and their bytes."""
+    from fastconv.kernels.slots import arguments, packed
+
+    panels = sum(_panels(g, dtype.itemsize).values())
+    ints = arguments("pack_panels")(M=g.oc // g.g, C=g.ic // g.g, taps=g.taps, panels=panels)
+    return Launch.of("pack_panels", dtype, ints, g.g * panels), g.g * packed("pack_panels", dtype, ints)
+
+
+class Indirect(SumsDirectly, PreparesFirst):
+    name = "indirect"
+    takes_channels_last = True
+
+    def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
+        return refuse_unless_real_2d(geometry, dtype)
+
+    def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        from fastconv.kernels.slots import LANES
+
+        g, itemsize, block = geometry, dtype.itemsize, _block(geometry, dtype.itemsize)
+        panels, last = _panels(g, itemsize), g.channels_last
+        blocks = g.n * g.g * ceil(g.oh / block.rows) * ceil(g.ow / block.cols)
+        # A step of a register tile takes as long as that of `effective` vectors at the peak.
+        effective = sum(count * vectors / _EFFICIENCY[vectors - 1] for vectors, count in panels.items())
+        products = 2 * g.n * g.g * g.positions * effective * LANES[itemsize] * g.reduction / rates().flops(itemsize)
+        parts = ceil(g.reduction / _steps(g, itemsize))
+        per_group = sum(count * ceil(g.positions / (8, 6, 4)[vectors - 1]) for vectors, count in panels.items())
+        tiles = parts * g.n * g.g * per_group
+        read = blocks * g.ic // g.g * min(block.lines, g.ih) * min(block.pitch, g.iw) * _READ_SECONDS[last]
+        written = g.n * g.oc * g.positions * _WRITE_SECONDS[last]
+        moved = (read + written + g.oc * g.reduction * _FILTER_SECONDS) / ratios().l2 * itemsize / 4
+        return 2e-6 + products + tiles * _TILE_SECONDS + blocks * _BLOCK_SECONDS + moved
+
+    def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        values = geometry.oc * geometry.reduction
+        return 3e-6 + values * max(_PACK_SECONDS / ratios().l2, dtype.itemsize / rates().memory)
+
+    def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        return sum_error(geometry, dtype, min(geometry.reduction, _steps(geometry, dtype.itemsize)))
+
+    def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
+        return threads * _launch(geometry, dtype, threads).scratch + _packing(geometry, dtype)[1]
+
+    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
+        launch, size = _packing(geometry, weight.dtype)
+        packed = team.aligned_empty(size // weight.itemsize, weight.dtype)
+        launch.run((as_contiguous(weight), packed), threads)
+        return packed
+
+    def run(
+        self,
+        geometry: ConvGeometry,
+        x: np.ndarray,
+        prepared: np.ndarray,
+        out: np.ndarray,
+        epilogue: Epilogue,
+        threads: int,
+        max_workspace: int,
+    ) -> None:
+        strides, placed = element_strides(x), element_strides(out)
+        launch = _launch(geometry, x.dtype, threads, strides, placed, epilogue.activation)
+        launch.run((x, prepared, epilogue.bias, out), threads, (epilogue.parameter,))

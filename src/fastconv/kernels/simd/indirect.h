@@ -1,0 +1,371 @@
+/* Convolution as a matrix product that is never lowered: rows are output positions, columns are filters.
+ *
+ *   out[p, m] = epilogue(sum_k x[c, r * sh - pt + i * dh, q * sw - pl + j * dw] * weight[m, k]),  k = (i, j, c)
+ *
+ * (Dukhan, The indirect convolution algorithm, 2019.) im2row.h packs each position's values for every tap that sees
+ * them. Here the part of the image that a tile sees is laid out once, with the channels of a group last and zeros around
+ * it. What a tap reads is then a constant shift from its position, and each value is broadcast from where it lies:
+ *
+ *   strip[line][column][channel]      position (r, q), tap (i, j): line r * sh + i * dh, column q * sw + j * dw
+ *
+ * If images have channels last and no padding, the strip is the image itself.
+ *
+ * Groups with few filters leave vectors of a tile of gemm.h empty. A tile here has more rows when it has fewer vectors,
+ * so that enough sums are under way to hide the latency of multiply-adds.
+ */
+#define INDIRECT_ARGUMENTS(X)                                                   \
+    WINDOW_FIELDS(X)                                                            \
+    X(rows)           /* rows of a block of positions */                        \
+    X(cols)           /* columns of a block of positions */                     \
+    X(down)           /* blocks from the top to the bottom of a plane */        \
+    X(across)         /* blocks from its left to its right */                   \
+    X(kc)             /* most steps of a block of the reduction */              \
+    X(block_panels)   /* panels of a block of filters */                        \
+    X(channel_blocks) /* blocks of filters of a group */                        \
+    X(in_place)       /* whether the strip is the image itself */               \
+    X(activation)     /* code of the activation */                              \
+    X(out_image)      /* values of the output from one image to the next */     \
+    X(out_plane)      /* values of the output from one channel to the next */   \
+    X(out_row)        /* values of the output from one row to the next */       \
+    X(out_position)   /* values of the output from one position to the next */
+ARGUMENTS(Indirect, INDIRECT_ARGUMENTS);
+
+/* Steps of the sums of a tile: `runs` runs of `length` neighbouring values. */
+typedef struct {
+    int64_t runs, length;
+    const int64_t *shift; /* of the first value of each run, in the strip */
+    const REAL *filters;  /* the vectors of each step */
+    const REAL *next;     /* filters that are used next, and are prefetched meanwhile */
+    int64_t ld;           /* values of `out` from one position to the next */
+    int accumulate;
+    const NAME(finish) *finish; /* of each vector; null if it does nothing, or sums are not complete */
+} NAME(steps);
+
+typedef void NAME(position_kernel)(const NAME(steps) *s, const REAL *source, const int64_t *at, REAL *out);
+
+/* The sums of m positions, whose values are `at` in the strip, and nv vectors of filters. */
+static inline __attribute__((always_inline)) void NAME(positions)(const int m, const int nv, const NAME(steps) *s,
+                                                                  const REAL *source, const int64_t *at, REAL *out)
+{
+    VECTOR sum[MR * NV < 8 ? 8 : MR * NV];
+    const REAL *filters = s->filters;
+    int64_t offset[2 * MR < 8 ? 8 : 2 * MR];
+    UNROLL
+    for (int i = 0; i < m; i++)
+        offset[i] = at[i];
+    UNROLL
+    for (int i = 0; i < m * nv; i++)
+        sum[i] = (VECTOR){0};
+    for (int64_t run = 0; run < s->runs; run++) {
+        const REAL *x = source + s->shift[run];
+        for (const REAL *past = x + s->length; x < past; x++, filters += nv * LANES) {
+            VECTOR row[NV];
+            UNROLL
+            for (int v = 0; v < nv; v++)
+                row[v] = NAME(load)(filters + v * LANES);
+            UNROLL
+            for (int i = 0; i < m; i++) {
+                const VECTOR left = NAME(broadcast)(x[offset[i]]);
+                UNROLL
+                for (int v = 0; v < nv; v++)
+                    sum[i * nv + v] += left * row[v];
+            }
+        }
+    }
+    const NAME(finish) *finish = s->finish;
+    if (!s->accumulate && !finish) {
+        UNROLL
+        for (int i = 0; i < m; i++, out += s->ld)
+            UNROLL
+            for (int v = 0; v < nv; v++)
+                NAME(store)(out + v * LANES, sum[i * nv + v]);
+        return;
+    }
+    UNROLL
+    for (int i = 0; i < m; i++, out += s->ld)
+        UNROLL
+        for (int v = 0; v < nv; v++) {
+            VECTOR total = sum[i * nv + v];
+            if (s->accumulate)
+                total += NAME(load)(out + v * LANES);
+            NAME(store)(out + v * LANES, finish ? NAME(finished)(total, finish + v) : total);
+        }
+}
+
+/* X(positions, vectors) of the tiles that there are: of 12 sums, or 8 where that is what registers hold. */
+#define TILES_OF_1(X) X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(6, 1) X(7, 1) X(8, 1)
+#define TILES_OF_2(X) X(1, 2) X(2, 2) X(3, 2) X(4, 2)
+#if NV == 3
+#define MORE_TILES_OF_2(X) X(5, 2) X(6, 2)
+#define TILES_OF_3(X) X(1, 3) X(2, 3) X(3, 3) X(4, 3)
+#else
+#define MORE_TILES_OF_2(X)
+#define TILES_OF_3(X)
+#endif
+#define DEFINE(m, nv)                                                                                      \
+    static __attribute__((noinline)) void NAME(positions_##m##x##nv)(const NAME(steps) *s, const REAL *source, \
+                                                                     const int64_t *at, REAL *out)          \
+    { NAME(positions)(m, nv, s, source, at, out); }
+#define POSITIONS_OF(m, nv) NAME(positions_##m##x##nv),
+TILES_OF_1(DEFINE) TILES_OF_2(DEFINE) MORE_TILES_OF_2(DEFINE) TILES_OF_3(DEFINE)
+static NAME(position_kernel) *const NAME(position_kernels)[NV][8] = {
+    {TILES_OF_1(POSITIONS_OF)},
+    {TILES_OF_2(POSITIONS_OF) MORE_TILES_OF_2(POSITIONS_OF)},
+#if NV == 3
+    {TILES_OF_3(POSITIONS_OF)},
+#endif
+};
+static const int NAME(most_positions)[] = {8, NV == 3 ? 6 : 4, 4};
+#undef DEFINE
+#undef POSITIONS_OF
+
+/* The sums of `count` positions, in tiles of about equal numbers of them. */
+static void NAME(sum_positions)(int64_t vectors, const NAME(steps) *s, const REAL *source, const int64_t *at,
+                                int64_t count, REAL *out)
+{
+    int64_t tiles = NAME(ceil_div)(count, NAME(most_positions)[vectors - 1]);
+    const REAL *next = s->next;
+    const int64_t share = s->runs * s->length * vectors * LANES / tiles + LINE;
+    for (int64_t m; count > 0; count -= m, at += m, out += m * s->ld, next += share) {
+        m = NAME(ceil_div)(count, tiles--);
+        for (int64_t i = 0; i < share; i += LINE)
+            __builtin_prefetch(next + i, 0, 2);
+        NAME(position_kernels)[vectors - 1][m - 1](s, source, at, out);
+    }
+}
+
+#define PACK_PANELS_ARGUMENTS(X)            \
+    X(M)      /* filters of a group */      \
+    X(C)      /* channels of a group */     \
+    X(taps)   /* positions of a filter */   \
+    X(panels) /* panels of a group */
+ARGUMENTS(PackPanels, PACK_PANELS_ARGUMENTS);
+
+/* Bytes of the packed filters of a group. */
+static int64_t NAME(pack_panels_packed)(const int64_t *ints)
+{
+    const PackPanels *a = (const PackPanels *)ints;
+    return a->C * a->taps * NAME(ceil_div)(a->M, LANES) * SIMD_BYTES;
+}
+
+/* Pack filters (groups * M, C, taps) into panels of up to NV whole vectors, steps k = (tap, c) of each. Filters past M
+ * are zeros. Tile: one panel. arrays: weight, packed. */
+static void NAME(pack_panels)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
+                              int64_t worker)
+{
+    enum { AT_ONCE = 256 };
+    const PackPanels *a = (const PackPanels *)ints;
+    const int64_t K = a->C * a->taps, width = NAME(ceil_div)(a->M, LANES) * LANES;
+    for (int64_t tile = begin; tile < end; tile++) {
+        const int64_t group = tile / a->panels, panel = tile % a->panels, start = NAME(panel_first)(panel, width);
+        const int64_t columns = NAME(panel_first)(panel + 1, width) - start;
+        const REAL *source = (const REAL *)arrays[0] + (group * a->M + start) * K;
+        REAL *target = (REAL *)arrays[1] + (group * width + start) * K;
+        for (int64_t first = 0; first < K; first += AT_ONCE) {
+            if (stops(arrays, worker))
+                return;
+            const int64_t count = K - first < AT_ONCE ? K - first : AT_ONCE;
+            int64_t at[AT_ONCE];
+            for (int64_t i = 0; i < count; i++)
+                at[i] = ((first + i) % a->taps * a->C + (first + i) / a->taps) * columns;
+            NAME(pack_filters)(source + first, K, a->M - start < columns ? a->M - start : columns, columns, count, at,
+                               target);
+        }
+    }
+}
+
+typedef struct {
+    REAL *strip;    /* (lines, pitch, icg) */
+    REAL *sums;     /* of the block, position by position */
+    int64_t *at;    /* of each position in the strip */
+    int64_t *shift; /* of each run in the strip */
+    int64_t lines, pitch; /* of the strip, in columns */
+    int64_t ld;           /* values of the sums from one position to the next */
+    int64_t bytes;
+} NAME(indirect_parts);
+
+static NAME(indirect_parts) NAME(indirect_layout)(const Indirect *a, char *memory)
+{
+    Scratch s = {memory, 0};
+    NAME(indirect_parts) parts;
+    const int64_t vectors = NAME(ceil_div)(a->oc / a->g, LANES), most = a->block_panels * NV;
+    parts.lines = (a->rows - 1) * a->sh + (a->kh - 1) * a->dh + 1;
+    parts.pitch = (a->cols - 1) * a->sw + (a->kw - 1) * a->dw + 1;
+    parts.ld = (vectors < most ? vectors : most) * LANES;
+    parts.strip = take(&s, a->in_place ? 0 : parts.lines * parts.pitch * (a->ic / a->g) * sizeof(REAL));
+    parts.sums = take(&s, a->rows * a->cols * parts.ld * sizeof(REAL));
+    parts.at = take(&s, a->rows * a->cols * sizeof(int64_t));
+    parts.shift = take(&s, a->kh * a->kw * sizeof(int64_t));
+    parts.bytes = s.bytes;
+    return parts;
+}
+
+static int64_t NAME(indirect_scratch)(const int64_t *ints)
+{ return NAME(indirect_layout)((const Indirect *)ints, 0).bytes; }
+
+/* Lay out `count` pixels of a line with their channels last, `pixel` values apart. Runs are too short for the hardware to
+ * see a pattern, so pixels to come are prefetched: of planes, those of the next group, which are `ahead` values on. */
+static void NAME(lay_pixels)(const REAL *source, int64_t xc, int64_t xw, int64_t count, int64_t channels, int64_t ahead,
+                             int64_t pixel, REAL *target)
+{
+    if (xc == 1 && xw == channels && pixel == channels)
+        NAME(copy_run)(source, count * channels, target);
+    else if (xc == 1)
+        for (int64_t i = 0; i < count; i++) {
+            __builtin_prefetch(source + (i + 8) * xw);
+            NAME(copy_run)(source + i * xw, channels, target + i * pixel);
+        }
+    else {
+        int64_t c = 0;
+        if (xw == 1 && count >= 4)
+            for (; c + 4 <= channels; c += 4)
+                for (int64_t i = 0; i < count; i += 4) {
+                    i = i < count - 4 ? i : count - 4;
+                    const REAL *from = source + c * xc + i;
+                    UNROLL
+                    for (int j = 0; j < 4; j++)
+                        __builtin_prefetch(from + j * xc + ahead);
+                    NAME(transpose)(from, xc, target + i * pixel + c, pixel);
+                }
+        for (; c < channels; c++)
+            for (int64_t i = 0; i < count; i++)
+                target[i * pixel + c] = source[c * xc + i * xw];
+    }
+}
+
+/* Lay out what a block sees of the channels of a group, from line `top` and column `left` of the image on. Zeros around
+ * it are there already. */
+static void NAME(lay_strip)(const Indirect *a, const REAL *image, int64_t lines, int64_t pitch, int64_t top,
+                            int64_t left, int64_t channels, REAL *strip)
+{
+    const int64_t begin = left < 0 ? 0 : left, end = left + pitch < a->iw ? left + pitch : a->iw;
+    for (int64_t line = top < 0 ? -top : 0; begin < end && line < lines && top + line < a->ih; line++)
+        NAME(lay_pixels)(image + (top + line) * a->xh + begin * a->xw, a->xc, a->xw, end - begin, channels,
+                         channels * a->xc, channels, strip + (line * pitch + begin - left) * channels);
+}
+
+/* Write the sums of `count` positions, `ld` apart, to where the output has its channels and positions. */
+static void NAME(place)(const REAL *sums, int64_t ld, int64_t count, int64_t channels, REAL *out, int64_t out_plane,
+                        int64_t out_position)
+{
+    if (out_position == 1)
+        NAME(turn_rows)(sums, ld, count, channels, out, out_plane);
+    else if (out_plane == 1)
+        for (int64_t i = 0; i < count; i++)
+            NAME(copy_run)(sums + i * ld, channels, out + i * out_position);
+    else
+        for (int64_t i = 0; i < count; i++)
+            for (int64_t m = 0; m < channels; m++)
+                out[i * out_position + m * out_plane] = sums[i * ld + m];
+}
+
+/* Tile: a block of filters of a group, for a block of positions of an image; the groups of the same positions follow
+ * each other. arrays: x, packed weight (pack_panels), bias or null, out, scratch. scalars: the activation's parameter. */
+static void NAME(indirect)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
+                           int64_t worker)
+{
+    const Indirect *a = (const Indirect *)ints;
+    const REAL *bias = arrays[2];
+    const int64_t icg = a->ic / a->g, ocg = a->oc / a->g, taps = a->kh * a->kw, K = icg * taps;
+    const int64_t width = NAME(ceil_div)(ocg, LANES) * LANES;
+    const NAME(indirect_parts) own =
+        NAME(indirect_layout)(a, (char *)arrays[4] + worker * NAME(indirect_scratch)(ints));
+    const int64_t pixel = a->in_place ? a->xw : icg, line = a->in_place ? a->xh : own.pitch * icg;
+    /* Blocks of the reduction: whole rows of taps if one fits, so that they do not depend on where channels lie. */
+    const int by_row = a->kw * icg <= a->kc, joined = by_row && a->dw * pixel == icg;
+    const int64_t some = a->kc / icg, block_taps = by_row ? some / a->kw * a->kw : some ? some : 1;
+    const int64_t parts = NAME(ceil_div)(icg, a->kc), part = NAME(ceil_div)(icg, parts);
+    const int fused = a->activation <= LEAKY_RELU;
+    NAME(finish) finish[NV];
+    for (int v = 0; v < NV; v++)
+        finish[v] = (NAME(finish)){
+            .activation = a->activation,
+            .slope = NAME(broadcast)((REAL)scalars[0]),
+            .leaks = -(BITS)(a->activation == LEAKY_RELU) - (NAME(mask)){0},
+        };
+    int64_t unasked = 0, last = -1, last_cols = -1;
+    for (int64_t tile = begin; tile < end; tile++) {
+        const int64_t g = tile % a->g, panel0 = tile / a->g % a->channel_blocks * a->block_panels;
+        const int64_t block = tile / a->g / a->channel_blocks, n = block / (a->down * a->across);
+        const int64_t r0 = block / a->across % a->down * a->rows, q0 = block % a->across * a->cols;
+        const int64_t rows = a->oh - r0 < a->rows ? a->oh - r0 : a->rows;
+        const int64_t cols = a->ow - q0 < a->cols ? a->ow - q0 : a->cols;
+        const int64_t top = r0 * a->sh - a->pt, left = q0 * a->sw - a->pl, count = rows * cols;
+        const int64_t m0 = NAME(panel_first)(panel0, width);
+        const int64_t past = NAME(panel_first)(panel0 + a->block_panels, width);
+        const int64_t m1 = past < width ? past : width, channels = (m1 < ocg ? m1 : ocg) - m0;
+        const REAL *image = (const REAL *)arrays[0] + n * a->xn + g * icg * a->xc;
+        REAL *out = (REAL *)arrays[3] + n * a->out_image + (g * ocg + m0) * a->out_plane + r0 * a->out_row +
+                    q0 * a->out_position;
+        if (cols != last_cols)
+            for (int64_t p = 0, r = 0; r < a->rows; r++)
+                for (int64_t q = 0; q < cols; q++)
+                    own.at[p++] = r * a->sh * line + q * a->sw * pixel;
+        last_cols = cols;
+        const REAL *source = image + top * line + left * pixel;
+        if (!a->in_place) {
+            if (block % (a->down * a->across) != last)
+                memset(own.strip, 0, own.lines * own.pitch * icg * sizeof(REAL));
+            last = block % (a->down * a->across);
+            NAME(lay_strip)(a, image, own.lines, own.pitch, top, left, icg, own.strip);
+            source = own.strip;
+        }
+        const int whole = a->out_row == cols * a->out_position || rows == 1;
+        const int direct = fused && a->out_plane == 1 && channels == m1 - m0 && whole;
+        REAL *sums = direct ? out : own.sums;
+        const int64_t ld = direct ? a->out_position : own.ld;
+        for (int64_t t0 = 0; t0 < taps; t0 += block_taps)
+            for (int64_t c0 = 0; c0 < icg; c0 += part) {
+                const int64_t t1 = t0 + block_taps < taps ? t0 + block_taps : taps;
+                const int64_t length = c0 + part < icg ? part : icg - c0, each = joined ? a->kw : 1;
+                const int64_t steps = (t1 - t0) * length, runs = (t1 - t0) / each;
+                for (int64_t run = 0; run < runs; run++) {
+                    const int64_t t = t0 + run * each;
+                    own.shift[run] = t / a->kw * a->dh * line + t % a->kw * a->dw * pixel + c0;
+                }
+                const int finishes = fused && (bias || a->activation) && t1 == taps && c0 + part >= icg;
+                for (int64_t m = m0, panel = panel0; m < m1; panel++) {
+                    const int64_t vectors = (NAME(panel_first)(panel + 1, width) - m) / LANES;
+                    unasked += steps * vectors * count;
+                    if (unasked > PRODUCTS_UNASKED) {
+                        unasked = 0;
+                        if (stops(arrays, worker))
+                            return;
+                    }
+                    for (int64_t v = 0; finishes && v < vectors; v++) {
+                        REAL offset[SIMD_BYTES / sizeof(REAL)];
+                        for (int64_t j = 0; j < LANES; j++) {
+                            const int64_t channel = m + v * LANES + j; /* -0 is the zero that changes no value */
+                            offset[j] = bias && channel < ocg ? bias[g * ocg + channel] : -(REAL)0;
+                        }
+                        finish[v].bias = NAME(load)(offset);
+                    }
+                    const REAL *filters =
+                        (const REAL *)arrays[1] + (g * width + m) * K + (t0 * icg + c0) * vectors * LANES;
+                    const NAME(steps) s = {
+                        .runs = runs,
+                        .length = joined ? steps / runs : length,
+                        .shift = own.shift,
+                        .filters = filters,
+                        .next = filters + K * vectors * LANES, /* the same steps of the next panel */
+                        .ld = ld,
+                        .accumulate = t0 || c0,
+                        .finish = finishes ? finish : 0,
+                    };
+                    NAME(sum_positions)(vectors, &s, source, own.at, count, sums + m - m0);
+                    m += vectors * LANES;
+                }
+            }
+        if (direct)
+            continue;
+        if (!fused) {
+            for (int64_t p = 0; p < count && bias; p++)
+                for (int64_t m = 0; m < channels; m++)
+                    sums[p * ld + m] += bias[g * ocg + m0 + m];
+            NAME(activate)(sums, sums, count * ld, 0, a->activation, scalars[0]);
+        }
+        const int64_t run = whole ? count : cols;
+        for (int64_t p = 0; p < count; p += run, out += a->out_row)
+            NAME(place)(sums + p * ld, ld, run, channels, out, a->out_plane, a->out_position);
+    }
+}

@@ -1,0 +1,93 @@
+"""Convolution by tiles of positions and filters that read images where they lie, in both layouts."""
+
+import numpy as np
+import pytest
+
+import fastconv
+from fastconv.engine.convolution import BY_NAME
+from fastconv.engine.convolution.indirect import _block
+from fastconv.engine.epilogue import PLAIN
+from fastconv.engine.geometry import ConvGeometry
+
+INDIRECT, REFERENCE = BY_NAME["indirect"], BY_NAME["reference"]
+
+# Filters that fill vectors and panels and that do not; few positions and several blocks of them, down and across; steps
+# that make one block of the reduction, blocks of rows of taps, of taps, and parts of a tap.
+DESCRIPTORS = [
+    "n2 g4 ic16 oc16 i7 k3 p1",
+    "n1 g3 ic24 oc36 i14 k5 s2 p2",
+    "n2 g2 ic32 oc64 ih5 iw3 kh3 kw2 s3 p1",
+    "n1 g6 ic6 oc18 i9 k3 d2 p2",
+    "n1 g5 ic15 oc10 i9 k3 p1",
+    "n1 g2 ic20 oc6 i12 k3",
+    "n1 g2 ic400 oc40 i6 k3 p1",
+    "n1 ic700 oc60 i6 k1",
+    "n1 ic1200 oc9 i6 k2 s2",
+    "n1 g3 ic48 oc120 ih70 iw90 k3 p1",
+    "n1 g2 ic64 oc16 ih1 iw3000 kh1 kw5 p0",
+]
+
+
+def integers(*shape):
+    return np.random.default_rng(len(shape) + sum(shape)).integers(-9, 10, shape).astype(np.float32)
+
+
+def channels_last(array):
+    return np.ascontiguousarray(array.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
+def computed(g, x, weight, out):
+    out.fill(np.nan)
+    INDIRECT.run(g, x, INDIRECT.prepare(g, weight, 1), out, PLAIN, 1, 1 << 30)
+    return out
+
+
+@pytest.mark.per_isa
+@pytest.mark.parametrize("descriptor", DESCRIPTORS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_any_layout(descriptor, dtype):
+    """Whole numbers are exact, wherever the channels of the image and of the output lie."""
+    g = ConvGeometry.parse(descriptor)
+    x, weight = integers(*g.x_shape).astype(dtype), integers(*g.weight_shape).astype(dtype)
+    expected = np.empty(g.out_shape, dtype)
+    REFERENCE.run(g, x, REFERENCE.prepare(g, weight, 1), expected, PLAIN, 1, 1 << 30)
+    for image in (x, channels_last(x), np.flip(np.flip(x, 3).copy(), 3)):
+        for out in (
+            np.empty_like(expected),
+            channels_last(expected),
+            expected.transpose(0, 1, 3, 2).copy().swapaxes(2, 3),
+        ):
+            np.testing.assert_array_equal(computed(g, image, weight, out), expected)
+
+
+@pytest.mark.parametrize("descriptor", DESCRIPTORS)
+def test_bits_depend_on_neither_layout_nor_threads(descriptor):
+    g = ConvGeometry.parse(descriptor)
+    rng = np.random.default_rng(0)
+    x, weight = (rng.standard_normal(shape).astype(np.float32) for shape in (g.x_shape, g.weight_shape))
+    options = {"stride": g.stride, "padding": g.padding, "dilation": g.dilation, "groups": g.g}
+    expected = fastconv.conv2d(x, weight, **options, strategy="indirect", num_threads=1)
+    again = fastconv.conv2d(channels_last(x), weight, **options, strategy="indirect", num_threads=2)
+    np.testing.assert_array_equal(again, expected)
+    np.testing.assert_array_equal(computed(g, x, weight, channels_last(expected)), expected)
+
+
+@pytest.mark.per_isa
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "sigmoid"])
+@pytest.mark.parametrize("oc", [6, 16, 60])
+def test_bias_and_activation(oc, activation):
+    """They are those of the sums, in either layout, whether filters fill vectors or not."""
+    x, weight, bias = integers(2, 8, 7, 7) / 8, integers(oc, 4, 3, 3) / 8, integers(oc)
+    options = {"padding": 1, "groups": 2, "strategy": "indirect"}
+    plain = fastconv.conv2d(x, weight, bias, **options)
+    expected = getattr(fastconv.nn, activation)(plain)
+    np.testing.assert_allclose(fastconv.conv2d(x, weight, bias, **options, activation=activation), expected, rtol=1e-6)
+    last = fastconv.conv2d(np.moveaxis(x, 1, -1).copy(), weight, bias, **options, activation=activation, layout="NHWC")
+    np.testing.assert_allclose(np.moveaxis(last, -1, 1), expected, rtol=1e-6)
+
+
+def test_descriptors_have_several_blocks_down_and_across():
+    geometries = [ConvGeometry.parse(descriptor) for descriptor in DESCRIPTORS]
+    blocks = [_block(g, 4) for g in geometries]
+    assert any(block.rows < g.oh for g, block in zip(geometries, blocks, strict=True))
+    assert any(block.cols < g.ow for g, block in zip(geometries, blocks, strict=True))
