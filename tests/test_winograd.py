@@ -329,7 +329,7 @@ def test_dilations(m, kernel, descriptor, dtype):
 @EACH_DTYPE
 @EACH_SQUARE
 @pytest.mark.parametrize("activation", [None, "leaky_relu", "sigmoid"])
-@pytest.mark.parametrize("descriptor", ["n2 ic23 oc17 ih12 iw15 {k} p1", "ic50 oc64 ih12 iw15 {k} p2", "ic3 oc2 i8 {k}"])
+@pytest.mark.parametrize("descriptor", ["n2 ic23 oc17 ih12 iw9 {k} p1", "ic50 oc64 ih12 iw9 {k} p2", "ic3 oc2 i8 {k}"])
 def test_channels_last(m, kernel, descriptor, activation, dtype):
     """Images and outputs with channels last, whether channels fill vectors or not."""
     geometry = parse(descriptor, kernel)
