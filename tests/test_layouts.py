@@ -7,7 +7,7 @@ import pytest
 
 import fastconv
 from fastconv.engine import planner
-from fastconv.engine.convolution.layouts import is_channels_last
+from fastconv.engine.arrays import is_channels_last
 from fastconv.engine.convolution.reference import convolve
 from fastconv.engine.epilogue import Epilogue
 from fastconv.engine.geometry import ConvGeometry
@@ -182,3 +182,33 @@ def test_bad_layouts():
         fastconv.conv2d(x[0, 0], weight, layout="NHWC")
     with pytest.raises(GeometryError, match="the weight expects 3 input channels"):
         fastconv.conv2d(np.ones((1, 3, 5, 5)), weight, layout="NHWC")
+
+
+@pytest.mark.parametrize("window", [(2, 2, 0), (3, 2, 1), ((1, 2), 1, 0), (5, (3, 2), 2)])
+@pytest.mark.parametrize("shape", [(2, 5, 9, 11), (1, 40, 6, 7), (3, 9, 8), (0, 3, 8, 8)])
+def test_pools_of_channels_last_are_those_of_planes(shape, window):
+    """Maxima and their positions to the bit, and means within the rounding of a window."""
+    x = np.random.default_rng(len(shape)).standard_normal(shape).astype(np.float32)
+    x.reshape(-1)[3:4] = np.nan
+    last = np.ascontiguousarray(np.moveaxis(x, -3, -1))
+    for ceil_mode in (False, True):
+        maxima, positions = fastconv.max_pool2d(x, *window, 1, ceil_mode, True)
+        found = fastconv.max_pool2d(last, *window, 1, ceil_mode, True, layout="NHWC")
+        view = fastconv.max_pool2d(np.moveaxis(last, -1, -3), *window, ceil_mode=ceil_mode)
+        np.testing.assert_array_equal(np.moveaxis(found[0], -1, -3), maxima)
+        np.testing.assert_array_equal(np.moveaxis(found[1], -1, -3), positions)
+        np.testing.assert_array_equal(view, maxima)
+        assert found[0].flags.c_contiguous
+        assert x.ndim == 3 or not x.size or is_channels_last(view)
+        for count_include_pad in (False, True):
+            expected = fastconv.avg_pool2d(x.astype(float), *window, ceil_mode, count_include_pad)
+            means = fastconv.avg_pool2d(last, *window, ceil_mode, count_include_pad, layout="NHWC")
+            # At most 25 values below 5 in a window, each addition and the division rounded once.
+            np.testing.assert_allclose(np.moveaxis(means, -1, -3), expected, rtol=0, atol=26 * 5 * 2.0**-24)
+
+
+def test_pools_refuse_other_layouts():
+    with pytest.raises(ValueError, match="layout='CHWN': expected 'NCHW' or 'NHWC'"):
+        fastconv.max_pool2d(np.ones((2, 2, 2)), 2, layout="CHWN")
+    with pytest.raises(GeometryError, match=r"x of shape \(1, 3, 8, 9\): .* larger than the padded input 8×9"):
+        fastconv.avg_pool2d(np.ones((1, 8, 9, 3)), 20, layout="NHWC")

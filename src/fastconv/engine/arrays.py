@@ -161,3 +161,10 @@ def is_target(out: np.ndarray, *operands: np.ndarray | None) -> bool:
         if operand is not None and np.may_share_memory(out, operand):
             return False
     return True
+
+
+def is_channels_last(images: np.ndarray) -> bool:
+    """Whether a batch lies in memory with channels last: the channels of a pixel are neighbours, and pixels are not."""
+    _, channels, height, width = images.shape
+    _, plane, _, pixel = images.strides
+    return channels > 1 and height * width > 1 and plane == images.itemsize and pixel >= channels * plane

@@ -10,12 +10,12 @@ import numpy.typing as npt
 from fastconv.engine import planner
 from fastconv.engine.arrays import common_float
 from fastconv.engine.convolution.base import DEFAULT_MAX_WORKSPACE
-from fastconv.engine.geometry import ConvGeometry, Padding, checked_shape
+from fastconv.engine.geometry import ConvGeometry, Padding, channels_first, checked_shape
 from fastconv.engine.launch import available_threads
 from fastconv.engine.plan import Plan
 from fastconv.errors import GeometryError
 from fastconv.lab.kinds import check_size, checked_dtype, checked_kind, naming_kinds, parsed
-from fastconv.nn.operands import channels_first, checked_layout
+from fastconv.nn.operands import checked_layout
 
 
 def strategies(kind: str = "convolution") -> tuple[str, ...]:

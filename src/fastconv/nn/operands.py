@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.engine.arrays import as_array, as_operand, checked_out, common_float, is_target
-from fastconv.engine.convolution.layouts import is_channels_last
+from fastconv.engine.arrays import as_array, as_operand, checked_out, common_float, is_channels_last, is_target
 from fastconv.engine.epilogue import PLAIN, Activation, Epilogue, parse_activation
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry, Padding, exact
 from fastconv.errors import GeometryError
@@ -78,14 +77,6 @@ def checked_layout(layout: str) -> str:
     if layout not in ("NCHW", "NHWC"):
         raise ValueError(f"layout={layout!r}: expected 'NCHW' or 'NHWC'")
     return layout
-
-
-def channels_first(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A shape (N, H, W, C) or (H, W, C) in the order (N, C, H, W) or (C, H, W); others, as they are, raise later."""
-    if len(shape) not in (3, 4):
-        return shape
-    *batch, height, width, channels = shape
-    return (*batch, channels, height, width)
 
 
 def in_channel_order(x: np.ndarray, layout: str | None) -> tuple[np.ndarray, bool]:

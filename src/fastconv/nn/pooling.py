@@ -17,6 +17,7 @@ from fastconv.engine.pooling import AVG_POOL, MAX_POOL, MAX_POOL_INDICES, pool
 from fastconv.engine.pooling.base import Pooled, Scaling
 from fastconv.engine.replay import repeated
 from fastconv.errors import GeometryError
+from fastconv.nn.operands import checked_layout
 
 __all__ = ["avg_pool1d", "avg_pool2d", "avg_pool3d", "lp_pool1d", "lp_pool2d", "max_pool1d", "max_pool2d", "max_pool3d"]
 
@@ -27,21 +28,21 @@ _PerAxis = int | Sequence[int]
 @overload
 def max_pool2d(
     x: npt.ArrayLike, kernel_size: _PerAxis, stride: _PerAxis | None = ..., padding: _PerAxis = ...,
-    dilation: _PerAxis = ..., ceil_mode: bool = ..., return_indices: Literal[False] = ...,
+    dilation: _PerAxis = ..., ceil_mode: bool = ..., return_indices: Literal[False] = ..., *, layout: str = ...,
 ) -> np.ndarray: ...  # fmt: skip
 
 
 @overload
 def max_pool2d(
     x: npt.ArrayLike, kernel_size: _PerAxis, stride: _PerAxis | None = ..., padding: _PerAxis = ...,
-    dilation: _PerAxis = ..., ceil_mode: bool = ..., *, return_indices: Literal[True],
+    dilation: _PerAxis = ..., ceil_mode: bool = ..., *, return_indices: Literal[True], layout: str = ...,
 ) -> tuple[np.ndarray, np.ndarray]: ...  # fmt: skip
 
 
 @overload
 def max_pool2d(
     x: npt.ArrayLike, kernel_size: _PerAxis, stride: _PerAxis | None = ..., padding: _PerAxis = ...,
-    dilation: _PerAxis = ..., ceil_mode: bool = ..., return_indices: bool = ...,
+    dilation: _PerAxis = ..., ceil_mode: bool = ..., return_indices: bool = ..., *, layout: str = ...,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]: ...  # fmt: skip
 
 
@@ -55,6 +56,8 @@ def max_pool2d(
     dilation: int | Sequence[int] = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
+    *,
+    layout: str = "NCHW",
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """The largest value of every window of a batch of multi-channel images.
 
@@ -62,7 +65,7 @@ def max_pool2d(
 
     Parameters
     ----------
-    x : array_like, shape (N, C, H, W) or (C, H, W)
+    x : array_like, shape (N, C, H, W) or (C, H, W); (N, H, W, C) or (H, W, C) in layout "NHWC"
         Images; any strides. float32, float64 or an integer type. A NaN in a window makes its maximum NaN.
     kernel_size : int or (int, int)
         Height and width of the window.
@@ -77,10 +80,13 @@ def max_pool2d(
         the image or the padding above and to the left.
     return_indices : bool
         Also return where each maximum was found.
+    layout : {"NCHW", "NHWC"}
+        The order of the axes of `x` and of the results. A transposed view that has channels last in memory is pooled as
+        it lies, and its results have the same memory layout.
 
     Returns
     -------
-    out : ndarray, shape (N, C, OH, OW) or (C, OH, OW)
+    out : ndarray, shape (N, C, OH, OW) or (C, OH, OW); (N, OH, OW, C) or (OH, OW, C) in layout "NHWC"
         Maxima, in the type of `x`; the lowest value where dilation leaves a window without any tap inside the image.
     indices : ndarray of int64, same shape
         With `return_indices`: ``row * W + column`` in the plane, of the first of equal maxima in row-major order, or of
@@ -90,6 +96,8 @@ def max_pool2d(
     ------
     GeometryError
         The shape and the window do not fit together; a ``ValueError``.
+    ValueError
+        `layout` is none of these.
     TypeError
         `x` is masked or of another type.
 
@@ -105,8 +113,10 @@ def max_pool2d(
     array([[[5, 9]]])
     >>> fastconv.max_pool2d(x, 2, return_indices=True)[1]
     array([[[1, 7]]])
+    >>> fastconv.max_pool2d(x.reshape(2, 4, 1), 2, layout="NHWC").shape
+    (1, 2, 1)
     """
-    return _max_pool(2, x, return_indices, (kernel_size, stride, padding, dilation, ceil_mode))
+    return _max_pool(2, x, return_indices, (kernel_size, stride, padding, dilation, ceil_mode), layout)
 
 
 @repeated()
@@ -119,6 +129,8 @@ def avg_pool2d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
+    *,
+    layout: str = "NCHW",
 ) -> np.ndarray:
     """The mean of every window of a batch of multi-channel images.
 
@@ -126,7 +138,7 @@ def avg_pool2d(
 
     Parameters
     ----------
-    x : array_like, shape (N, C, H, W) or (C, H, W)
+    x : array_like, shape (N, C, H, W) or (C, H, W); (N, H, W, C) or (H, W, C) in layout "NHWC"
         Images; any strides. float32 or float64. In float32, too, the error of a mean does not grow with its window.
     kernel_size, stride, padding, ceil_mode
         As `max_pool2d`; the padding counts as zeros.
@@ -134,15 +146,19 @@ def avg_pool2d(
         Divide by the size of the window clipped to the padded image; if false, clipped to the image.
     divisor_override : int, optional
         Divide by this instead.
+    layout : {"NCHW", "NHWC"}
+        As `max_pool2d`.
 
     Returns
     -------
-    ndarray, shape (N, C, OH, OW) or (C, OH, OW)
+    ndarray, shape (N, C, OH, OW) or (C, OH, OW); (N, OH, OW, C) or (OH, OW, C) in layout "NHWC"
 
     Raises
     ------
     GeometryError
         The shape and the window do not fit together, or `divisor_override` is 0; a ``ValueError``.
+    ValueError
+        `layout` is none of these.
     TypeError
         `x` is masked or of another type.
 
@@ -157,7 +173,7 @@ def avg_pool2d(
     >>> fastconv.avg_pool2d(x, 2)
     array([[[3., 3.]]])
     """
-    return _avg_pool(2, x, count_include_pad, divisor_override, (kernel_size, stride, padding, 1, ceil_mode))
+    return _avg_pool(2, x, count_include_pad, divisor_override, (kernel_size, stride, padding, 1, ceil_mode), layout)
 
 
 @overload
@@ -436,18 +452,25 @@ def lp_pool2d(
     return _lp_pool(2, x, norm_type, (kernel_size, stride, 0, 1, ceil_mode))
 
 
-def _max_pool(ndim: int, x: npt.ArrayLike, return_indices: bool, window: tuple[Any, ...]) -> Pooled:
-    x = as_array("x", x)
-    return pool(x, ordered_dtype("x", x), MAX_POOL_INDICES if return_indices else MAX_POOL, ndim, window)
+def _max_pool(
+    ndim: int, x: npt.ArrayLike, return_indices: bool, window: tuple[Any, ...], layout: str = "NCHW"
+) -> Pooled:
+    x, kind = as_array("x", x), MAX_POOL_INDICES if return_indices else MAX_POOL
+    return pool(x, ordered_dtype("x", x), kind, ndim, window, channels_last=checked_layout(layout) == "NHWC")
 
 
 def _avg_pool(
-    ndim: int, x: npt.ArrayLike, count_include_pad: bool, divisor_override: int | None, window: tuple[Any, ...]
+    ndim: int,
+    x: npt.ArrayLike,
+    count_include_pad: bool,
+    divisor_override: int | None,
+    window: tuple[Any, ...],
+    layout: str = "NCHW",
 ) -> np.ndarray:
-    x = as_array("x", x)
+    x, channels_last = as_array("x", x), checked_layout(layout) == "NHWC"
     divisor = 0 if divisor_override is None else _checked_divisor(divisor_override)
     scaling = Scaling(bool(count_include_pad), divisor)
-    return cast(np.ndarray, pool(x, common_float(x=x), AVG_POOL, ndim, window, scaling))
+    return cast(np.ndarray, pool(x, common_float(x=x), AVG_POOL, ndim, window, scaling, channels_last))
 
 
 def _checked_divisor(divisor: Any) -> int:

@@ -14,12 +14,12 @@ from fastconv.engine import planner
 from fastconv.engine.arrays import as_array, as_operand, common_float
 from fastconv.engine.convolution.layouts import laid_out
 from fastconv.engine.epilogue import Activation, Epilogue, parse_activation
-from fastconv.engine.geometry import ConvGeometry, Padding, checked_shape
+from fastconv.engine.geometry import ConvGeometry, Padding, channels_first, checked_shape
 from fastconv.engine.launch import available_threads
 from fastconv.engine.plan import Plan, format_bytes
 from fastconv.errors import GeometryError
 from fastconv.kernels.recordings import Repeated, constant, note, repeatable
-from fastconv.nn.operands import channels_first, checked_layout, delivered, image_result, in_channel_order
+from fastconv.nn.operands import checked_layout, delivered, image_result, in_channel_order
 
 __all__ = ["PreparedConv", "prepare_conv2d"]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.engine.arrays import is_channels_last
 from fastconv.engine.convolution.base import Strategy, element_strides
 from fastconv.engine.epilogue import Epilogue
 from fastconv.engine.geometry import ConvGeometry
@@ -74,13 +75,6 @@ def to_planes(x: np.ndarray, threads: int) -> np.ndarray:
     planes = planes_like(x)
     turn(x, planes, threads)
     return planes
-
-
-def is_channels_last(images: np.ndarray) -> bool:
-    """Whether a batch lies in memory with channels last: the channels of a pixel are neighbours, and pixels are not."""
-    _, channels, height, width = images.shape
-    _, plane, _, pixel = images.strides
-    return channels > 1 and height * width > 1 and plane == images.itemsize and pixel >= channels * plane
 
 
 def turn(source: np.ndarray, target: np.ndarray, threads: int) -> None:

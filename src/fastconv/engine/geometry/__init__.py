@@ -18,6 +18,7 @@ from fastconv.engine.geometry.along import AlongAxes, PassesGeometry, Window, Wi
 from fastconv.engine.geometry.axes import (
     REMEMBERED,
     Padding,
+    channels_first,
     checked_bytes,
     checked_shape,
     exact,
@@ -55,6 +56,7 @@ __all__ = [
     "adaptive_counts",
     "adaptive_extents",
     "adaptive_geometry",
+    "channels_first",
     "checked_bytes",
     "checked_shape",
     "exact",

@@ -250,3 +250,11 @@ class Axes:
             taps=prod(self.kernel),
             positions=prod(out_extent),
         )
+
+
+def channels_first(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape (N, H, W, C) or (H, W, C) in the order (N, C, H, W) or (C, H, W); others, as they are, raise later."""
+    if len(shape) not in (3, 4):
+        return shape
+    *batch, height, width, channels = shape
+    return (*batch, channels, height, width)

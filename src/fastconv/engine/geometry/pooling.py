@@ -171,6 +171,19 @@ class PoolGeometry(_Images):
             padding=((0, 0),),
         )
 
+    def with_last_axis(self) -> PoolGeometry:
+        """Planes with channels last as volumes of one channel, whose last axis, that of the channels, is not pooled."""
+        return PoolGeometry(
+            n=self.n,
+            c=1,
+            extent=(*self.extent, self.c),
+            kernel=(*self.kernel, 1),
+            stride=(*self.stride, 1),
+            dilation=(*self.dilation, 1),
+            padding=(*self.padding, (0, 0)),
+            ceil_mode=self.ceil_mode,
+        )
+
     @cached_property
     def passes(self) -> tuple[PoolGeometry, PoolGeometry]:
         """A volume as two problems of planes: within its maps, and along the depth, between values of pooled maps."""

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from fastconv.engine import planner
-from fastconv.engine.arrays import as_operand
-from fastconv.engine.geometry import PoolGeometry, UnevenGeometry, adaptive_geometry, exact
+from fastconv.engine.arrays import as_operand, is_channels_last
+from fastconv.engine.geometry import PoolGeometry, UnevenGeometry, adaptive_geometry, channels_first, exact
 from fastconv.engine.pooling.adaptive import Adaptive
 from fastconv.engine.pooling.base import PLAIN, Call, Geometry, Pooled, Scaling, Strides, joined
 from fastconv.engine.pooling.direct import Direct
@@ -24,6 +24,7 @@ from fastconv.engine.pooling.passes import Passes
 from fastconv.engine.pooling.places import Places
 from fastconv.engine.pooling.walking import Walking
 from fastconv.engine.remembering import remembered
+from fastconv.engine.replay import repeatable
 from fastconv.kernels import threads as team
 
 SOLVERS = (Adaptive, Folding, Doubling, Direct, Places, Walking, Passes)
@@ -36,13 +37,25 @@ KINDS = (MAX_POOL, MAX_POOL_INDICES, AVG_POOL)
 
 
 def pool(
-    x: np.ndarray, dtype: np.dtype, kind: Pool, ndim: int, window: tuple[Any, ...], scaling: Scaling = PLAIN
+    x: np.ndarray,
+    dtype: np.dtype,
+    kind: Pool,
+    ndim: int,
+    window: tuple[Any, ...],
+    scaling: Scaling = PLAIN,
+    channels_last: bool = False,
 ) -> Pooled:
     """Pool signals, planes or volumes in `dtype`.
 
     `window` is kernel size, stride, padding, dilation, ceil mode. Geometry comes first, so that nothing is copied for
-    an invalid window.
+    an invalid window. With `channels_last`, planes and what is returned are arrays (N, H, W, C) or (H, W, C). A view of
+    such an array has a result like it.
     """
+    if ndim == 2 and x.ndim == 4 and not channels_last and is_channels_last(x):
+        found = pool(np.moveaxis(x, 1, -1), dtype, kind, ndim, window, scaling, channels_last=True)
+        if isinstance(found, tuple):
+            return np.moveaxis(found[0], -1, 1), np.moveaxis(found[1], -1, 1)
+        return repeatable(np.moveaxis(found, -1, 1))
     *extents, ceil_mode = window
     lookup: Callable[..., Call]
     key: Sequence[object]
@@ -51,11 +64,15 @@ def pool(
     except TypeError:  # the geometry says which is no int
         lookup, key = _regular.__wrapped__, window
     threads = team.get_num_threads()
-    call = lookup(x.shape, x.strides, dtype, kind, scaling, threads, ndim, *key)
+    call = lookup(x.shape, x.strides, dtype, kind, scaling, threads, ndim, channels_last, *key)
     operand = as_operand(x, dtype)
     if operand is not x and operand.strides != x.strides:
-        call = lookup(x.shape, operand.strides, dtype, kind, scaling, threads, ndim, *key)
-    return call(operand)
+        call = lookup(x.shape, operand.strides, dtype, kind, scaling, threads, ndim, channels_last, *key)
+    found = call(operand)
+    if channels_last and isinstance(found, tuple):
+        positions = found[1]
+        positions //= x.shape[-1]  # those in the plane of a channel
+    return found
 
 
 def pool_uneven(
@@ -82,14 +99,20 @@ def _regular(
     scaling: Scaling,
     threads: int,
     ndim: int,
+    channels_last: bool,
     kernel_size: Any,
     stride: Any,
     padding: Any,
     dilation: Any,
     ceil_mode: bool,
 ) -> Call:
-    g = PoolGeometry.from_shapes(x_shape, kernel_size, stride, padding, dilation, ndim=ndim, ceil_mode=ceil_mode)
-    return _call(g, dtype, kind, x_strides, g.out_shape[ndim + 2 - len(x_shape) :], scaling, threads)
+    shape = channels_first(x_shape) if channels_last else x_shape
+    g = PoolGeometry.from_shapes(shape, kernel_size, stride, padding, dilation, ndim=ndim, ceil_mode=ceil_mode)
+    out_shape = g.out_shape[ndim + 2 - len(x_shape) :]
+    if channels_last:
+        *batch, channels, height, width = out_shape
+        g, out_shape = g.with_last_axis(), (*batch, height, width, channels)
+    return _call(g, dtype, kind, x_strides, out_shape, scaling, threads)
 
 
 @remembered(256)
