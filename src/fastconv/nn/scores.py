@@ -218,8 +218,9 @@ def cross_entropy(
     if are_shares or smoothing:
         shares = as_contiguous(as_operand(target, x.dtype)) if are_shares else None
         spread = team.aligned_empty(samples, _SUM)
-        spreading = slices.arguments.classes, slices.arguments.inner, slices.arguments.blocks
-        launch = Launch.of("spread", x.dtype, arguments("spread")(*spreading), slices.tiles, slices.grain)
+        of = slices.arguments
+        spreading = arguments("spread")(classes=of.classes, inner=of.inner, blocks=of.blocks)
+        launch = Launch.of("spread", x.dtype, spreading, slices.tiles, slices.grain)
         scalars = 1 - smoothing, smoothing / x.shape[axis]
         launch.run((x, peaks, logarithms, shares, weights, spread), threads, scalars)
     flag, chosen = team.flags(1), None if are_shares else as_contiguous(converted(target, _CLASS))
