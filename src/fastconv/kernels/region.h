@@ -13,10 +13,14 @@ typedef struct {
     tile_function *kernel;
     int64_t ints[MAX_INTS];
     double scalars[MAX_SCALARS];
-    int64_t tiles, grain, next_tile;
+    int64_t tiles, grain;
     int (*check_signals)(void); /* nonzero: stop; called by the caller's own thread, now and then */
     double checked;
-    int interrupted;
+    int interrupted, threads; /* threads: members of the team that take part */
+    /* Every thread changes it for every chunk, so nothing that all of them read is on the same pair of cache lines. */
+    char before[2 * CACHE_LINE];
+    int64_t next_tile;
+    char after[2 * CACHE_LINE];
 } Region;
 
 #endif
