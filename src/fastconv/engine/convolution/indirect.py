@@ -154,6 +154,7 @@ class Indirect(SumsDirectly, PreparesFirst):
         return refuse_unless_real_2d(geometry, dtype)
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        from fastconv.kernels.cpu import cache_bytes
         from fastconv.kernels.slots import LANES
 
         g, itemsize, block = geometry, dtype.itemsize, _block(geometry, dtype.itemsize)
@@ -168,6 +169,9 @@ class Indirect(SumsDirectly, PreparesFirst):
         read = blocks * g.ic // g.g * min(block.lines, g.ih) * min(block.pitch, g.iw) * _READ_SECONDS[last]
         written = g.n * g.oc * g.positions * _WRITE_SECONDS[last]
         moved = (read + written + g.oc * g.reduction * _FILTER_SECONDS) / ratios().l2 * itemsize / 4
+        filters = g.oc // g.g * g.reduction * itemsize
+        if filters > cache_bytes()[1] // 2:  # every block reads them from beyond L2
+            moved += blocks * filters / rates().l3
         return 2e-6 + products + tiles * _TILE_SECONDS + blocks * _BLOCK_SECONDS + moved
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
