@@ -1,7 +1,8 @@
 """``python -m benchmarks.census``: fastconv and its peers on a sample of the convolutions that networks are made of.
 
 The sample is stratified: equally many layers of each kind, each drawn with a probability in proportion to its uses.
-Layers come from `benchmarks.networks`, or from a CSV file with the columns ``kind,uses,models,descriptor``.
+Layers come from `benchmarks.networks`, or from a CSV file with the columns ``kind,uses,models,descriptor``. With
+``--network NAME``, the sample is all convolutions of one network, and the table ends with their sums.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import mul
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,11 +66,11 @@ def kind_of(geometry: ConvGeometry) -> str:
     return "dense" if set(geometry.stride) == {1} else "strided"
 
 
-def layers_of_networks() -> list[Used]:
-    """The convolutions of all `NETWORKS`."""
+def layers_of_networks(names: Iterable[str] = NETWORKS) -> list[Used]:
+    """The convolutions of these of the `NETWORKS`."""
     uses: Counter[ConvGeometry] = Counter()
-    for build in NETWORKS.values():
-        for geometry, times in build().convolutions.items():
+    for name in names:
+        for geometry, times in NETWORKS[name]().convolutions.items():
             uses[geometry.as_2d()] += times
     return [Used(kind_of(geometry), times, geometry) for geometry, times in uses.items()]
 
@@ -222,6 +224,29 @@ def print_summaries(rows: Sequence[Measured], uses: dict[str, float]) -> None:
                 print(f"  {ratio:4.2f} {layer.geometry} ({strategy}; µs: {times})")
 
 
+def sums(rows: Sequence[Measured], libraries: Iterable[str]) -> dict[str, float | None]:
+    """The seconds of a library for all uses of the layers; ``None`` if it does not compute all of them."""
+    totals: dict[str, float | None] = {}
+    for name in libraries:
+        times = [row.seconds.get(name) for _, _, row in rows]
+        uses = [layer.uses for layer, _, _ in rows]
+        totals[name] = None if None in times else sum(map(mul, uses, times))
+    return totals
+
+
+def print_sums(name: str, rows: Sequence[Measured], libraries: Sequence[str]) -> None:
+    """The sums of a network, and how they compare."""
+    totals = sums(rows, libraries)
+    count = sum(layer.uses for layer, _, _ in rows)
+    print(f"\nthe {count} convolutions of {name}, ms")
+    print(*(f"{library:>13}" for library in libraries))
+    print(*(f"{'–' if total is None else f'{total * 1e3:.4g}':>13}" for total in totals.values()))
+    known = {library: total for library, total in totals.items() if total is not None}
+    for comparison in COMPARISONS:
+        if (ratio := comparison.ratio(known)) is not None:
+            print(f"{ratio:6.2f}  {comparison}")
+
+
 def print_errors(rows: Sequence[Measured], names: Sequence[str]) -> None:
     """The largest errors by kind, in σ."""
     print("\nlargest error, σ of the output")
@@ -242,6 +267,7 @@ def as_json(rows: Iterable[Measured], options: argparse.Namespace, versions: dic
             "threads": options.threads,
             "isolated": options.isolate,
             "cpu_time": options.cpu_time,
+            "network": options.network,
             "versions": versions,
             "comparisons": {
                 str(comparison): {kind: vars(summary) for kind, summary in summaries(rows, comparison).items()}
@@ -273,11 +299,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--file", type=Path, metavar="CSV", help="layers with the columns kind,uses,models,descriptor")
     parser.add_argument("--isolate", action="store_true", help="one process per library, stopped while others run")
     parser.add_argument("--cpu-time", action="store_true", help="do not count waiting for a core; for one thread")
+    parser.add_argument("--network", choices=NETWORKS, metavar="NAME", help=f"all layers of one: {', '.join(NETWORKS)}")
     parser.add_argument("--gflop", type=float, default=8.0, help="leave larger layers out (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
     options = parser.parse_args(arguments)
     try:
-        layers = layers_of_networks() if options.file is None else layers_of_file(options.file)
+        if options.network is not None:
+            if options.file is not None:
+                raise ValueError("--network and --file: expected one of them")
+            layers = layers_of_networks([options.network])
+            options.sample, options.gflop = len(layers), math.inf
+        else:
+            layers = layers_of_networks() if options.file is None else layers_of_file(options.file)
         if options.sample < 1:
             raise ValueError(f"--sample {options.sample}: expected at least 1")
         if options.cpu_time and (options.threads > 1 or options.isolate):
@@ -317,6 +350,8 @@ def main(arguments: list[str] | None = None) -> int:
             flush=True,
         )
     print_summaries(rows, shares_of_uses)
+    if options.network is not None:
+        print_sums(options.network, rows, [a.name for a in libraries])
     print_errors(rows, [a.name for a in libraries])
     broken = [
         (layer.geometry, planner.name, row.errors[planner.name])

@@ -89,15 +89,32 @@ def test_summaries():
     assert both.geomean == pytest.approx(2**0.375)
 
 
+def test_sums_count_every_use_and_only_libraries_that_take_part_in_all():
+    rows = [measured("1x1", 9, 1.0, a=4.0), measured("dense", 2, 3.0, a=1.0, b=1.0)]
+    assert census.sums(rows, ["ours", "a", "b"]) == {"ours": 15.0, "a": 38.0, "b": None}
+
+
+def test_layers_of_one_network():
+    layers = census.layers_of_networks(["vgg16"])
+    assert sum(layer.uses for layer in layers) == 13
+
+
 def test_json_holds_every_row():
-    options = Namespace(sample=1, seed=2, threads=1, isolate=False, cpu_time=False)
+    options = Namespace(sample=1, seed=2, threads=1, isolate=False, cpu_time=False, network=None)
     found = json.loads(census.as_json([measured("1x1", 9, 1.0, a=4.0)], options, {"a": "1.0"}))
     (row,) = found["rows"]
     assert (row["descriptor"], row["seconds"]["a"]) == ("n1 ic8 oc8 ih7 iw7 kh1 kw1 s1 p0", 4.0)
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--sample", "0"], ["--file", "nowhere.csv"], ["--gflop", "0"], ["--threads", "2", "--cpu-time"]]
+    "arguments",
+    [
+        ["--sample", "0"],
+        ["--file", "nowhere.csv"],
+        ["--gflop", "0"],
+        ["--threads", "2", "--cpu-time"],
+        ["--network", "vgg16", "--file", "x.csv"],
+    ],
 )
 def test_arguments_that_select_nothing(arguments, capsys):
     with pytest.raises(SystemExit):
