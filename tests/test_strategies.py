@@ -371,13 +371,14 @@ DIVIDED = (
     "ic3 oc40 ih1 iw999 kh1 kw3 pl2",
     "n3 ic16 oc7 ih28 iw5 k3 p1",
     "ic6 oc200 ih20 iw100 k3",
+    "n2 ic40 oc70 ih12 iw17 k3 d2 p2",
 )
 
 
 @pytest.mark.per_isa
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("descriptor", DIVIDED)
-@pytest.mark.parametrize("name", ["implicit", "im2row", "winograd2", "winograd4"])
+@pytest.mark.parametrize("name", ["implicit", "im2row", "indirect", "winograd2", "winograd4"])
 def test_blocks_of_many_threads_do_not_matter(name, descriptor, dtype):
     """Whoever shares the work, prepared and in one shot; and no output is left out, or computed with another's bias."""
     geometry, strategy = ConvGeometry.parse(descriptor).as_2d(), BY_NAME[name]
@@ -400,7 +401,7 @@ def test_blocks_of_many_threads_do_not_matter(name, descriptor, dtype):
 
 @pytest.mark.parametrize("threads", [3, 64, 1000])
 @pytest.mark.parametrize("descriptor", [*DIVIDED, "n64 ic64 oc64 i56 k3 p1", "ic1 oc1 ih1 iw1000000000 kh1 kw3"])
-@pytest.mark.parametrize("name", ["implicit", "im2row", "winograd2", "winograd4"])
+@pytest.mark.parametrize("name", ["implicit", "im2row", "indirect", "winograd2", "winograd4"])
 def test_workspace_of_many_threads_is_bounded(name, descriptor, threads):
     """By what there is to compute, too; and extents of any size are divided at once."""
     geometry, dtype = ConvGeometry.parse(descriptor).as_2d(), np.dtype("f4")

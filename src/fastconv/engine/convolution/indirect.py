@@ -8,6 +8,7 @@ laid out once, with its channels last (kernels/simd/indirect.h).
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Iterator
 from math import ceil
 from typing import NamedTuple
 
@@ -15,9 +16,12 @@ import numpy as np
 
 from fastconv.engine.arrays import as_contiguous
 from fastconv.engine.convolution.base import (
+    FEW_THREADS,
     PreparesFirst,
     element_strides,
+    equal_parts,
     refuse_unless_real_2d,
+    share_among_many,
     share_panels,
     sum_error,
     window,
@@ -33,14 +37,14 @@ from fastconv.kernels import threads as team
 # share cache lines of images with channels last, blocks of a few rows took longer: they read all filters more often.)
 _STRIP_BYTES, _POSITIONS = 1 << 17, 1024
 
-# Filters of a block if threads share them.
+# Filters of a block if two threads share them.
 _BLOCK_FILTERS = 96
 
 # Tiles of fewer products are handed out several at a time: handing out takes as long as a small one.
 _PRODUCTS_AT_A_TIME = 1 << 16
 
-# Share of the multiply-add peak that tiles of one, two and three vectors reach.
-_EFFICIENCY = (0.88, 0.98, 0.95)
+# Positions of a register tile of one, two and three vectors, and the share of the multiply-add peak that it reaches.
+_HEIGHTS, _EFFICIENCY = (8, 6, 4), (0.88, 0.98, 0.95)
 
 # Seconds of a register tile beside its steps, of a block of positions of a group, and to fetch a value of the filters.
 _TILE_SECONDS, _BLOCK_SECONDS, _FILTER_SECONDS = 6e-9, 5e-7, 3.5e-11
@@ -97,6 +101,37 @@ def _block(g: ConvGeometry, itemsize: int) -> _Block:
     return _Block(rows, cols, (rows - 1) * g.sh + high, pitch)
 
 
+def _blocks_of_many(g: ConvGeometry, rows: int, cols: int) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Blocks of at most so many rows and columns, with their number: fewer rows, or parts of a single one."""
+    for some in equal_parts(g.oh, rows):
+        yield g.n * g.g * -(-g.oh // some) * -(-g.ow // cols), (some, cols)
+    for some in equal_parts(g.ow, cols):
+        yield g.n * g.g * g.oh * -(-g.ow // some), (1, some)
+
+
+def _tile_seconds(g: ConvGeometry, itemsize: int) -> Callable[[tuple[int, int], int], float]:
+    """A function that says what a tile takes: a block of positions, and so many panels of filters."""
+    from fastconv.kernels.slots import LANES
+
+    vectors, moved = next(iter(_panels(g, itemsize))), itemsize / 4 / ratios().l2
+    height, columns = _HEIGHTS[vectors - 1], vectors * LANES[itemsize]
+    parts = ceil(g.reduction / _steps(g, itemsize))
+    product = 2 * height * columns * g.reduction / (_EFFICIENCY[vectors - 1] * rates().flops(itemsize))
+    filters = columns * g.reduction * itemsize / rates().l3
+    read = g.ic // g.g * _READ_SECONDS[g.channels_last] * moved
+    written = columns * _WRITE_SECONDS[g.channels_last] * moved
+    high, wide = (g.kh - 1) * g.dh + 1, (g.kw - 1) * g.dw + 1
+
+    def seconds(block: tuple[int, int], panels: int) -> float:
+        rows, cols = block
+        strip = ((rows - 1) * g.sh + high) * ((cols - 1) * g.sw + wide)
+        tiles = ceil(rows * cols / height)
+        each = tiles * (product + parts * _TILE_SECONDS) + filters + rows * cols * written
+        return _BLOCK_SECONDS + strip * read + panels * each
+
+    return seconds
+
+
 @functools.lru_cache(maxsize=REMEMBERED)
 def _launch(
     g: ConvGeometry,
@@ -110,10 +145,14 @@ def _launch(
     from fastconv.kernels.slots import NR, arguments
 
     rows, cols, _, _ = _block(g, dtype.itemsize)
-    down, across = -(-g.oh // rows), -(-g.ow // cols)
     panels = sum(_panels(g, dtype.itemsize).values())
-    blocks = g.n * g.g * down * across
-    block_panels = share_panels(panels, -(-_BLOCK_FILTERS // NR[dtype.itemsize]), blocks, threads)
+    if threads > FEW_THREADS:
+        of_many, each = _blocks_of_many(g, rows, cols), _tile_seconds(g, dtype.itemsize)
+        (rows, cols), block_panels = share_among_many(of_many, panels, threads, each)
+    else:
+        blocks = g.n * g.g * -(-g.oh // rows) * -(-g.ow // cols)
+        block_panels = share_panels(panels, -(-_BLOCK_FILTERS // NR[dtype.itemsize]), blocks, threads)
+    down, across = -(-g.oh // rows), -(-g.ow // cols)
     image, plane, row, position = out_strides
     ints = arguments("indirect")(
         **window(g, strides),
@@ -131,7 +170,7 @@ def _launch(
         out_row=row,
         out_position=position,
     )
-    tiles = blocks * ints.channel_blocks
+    tiles = g.n * g.g * down * across * ints.channel_blocks
     grain = max(1, _PRODUCTS_AT_A_TIME * tiles // max(1, g.n * g.oc * g.positions * g.reduction))
     return Launch.of("indirect", dtype, ints, tiles, grain)
 
@@ -164,7 +203,7 @@ class Indirect(SumsDirectly, PreparesFirst):
         effective = sum(count * vectors / _EFFICIENCY[vectors - 1] for vectors, count in panels.items())
         products = 2 * g.n * g.g * g.positions * effective * LANES[itemsize] * g.reduction / rates().flops(itemsize)
         parts = ceil(g.reduction / _steps(g, itemsize))
-        per_group = sum(count * ceil(g.positions / (8, 6, 4)[vectors - 1]) for vectors, count in panels.items())
+        per_group = sum(count * ceil(g.positions / _HEIGHTS[vectors - 1]) for vectors, count in panels.items())
         tiles = parts * g.n * g.g * per_group
         read = blocks * g.ic // g.g * min(block.lines, g.ih) * min(block.pitch, g.iw) * _READ_SECONDS[last]
         written = g.n * g.oc * g.positions * _WRITE_SECONDS[last]
@@ -182,7 +221,7 @@ class Indirect(SumsDirectly, PreparesFirst):
         return sum_error(geometry, dtype, min(geometry.reduction, _steps(geometry, dtype.itemsize)))
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        return threads * _launch(geometry, dtype, threads).scratch + _packing(geometry, dtype)[1]
+        return _launch(geometry, dtype, threads).workspace(threads) + _packing(geometry, dtype)[1]
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
         launch, size = _packing(geometry, weight.dtype)

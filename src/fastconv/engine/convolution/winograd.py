@@ -206,10 +206,7 @@ def _launch(
     from fastconv.kernels.slots import LANES, arguments, packed
 
     tiling, work, by_pixels = _Tiling.of(m, g.kernel), _work(g, m, dtype.itemsize), _by_pixels(g)
-    if by_pixels:
-        of = by_blocks(work, threads)
-    else:
-        of = divide(work, threads, once, max_workspace - _transforming(g, m, dtype)[1])
+    of = divide(work, threads, once, max_workspace - _transforming(g, m, dtype)[1], sharing=not by_pixels)
     blocks = of.down * of.across
     channel_blocks = -(-work.panels // of.block_panels)
     # Filters that only one block reads are transformed panel by panel just before use: writing all of them to fresh

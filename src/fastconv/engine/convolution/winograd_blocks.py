@@ -112,15 +112,18 @@ def by_blocks(work: Work, threads: int) -> Division:
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
-def divide(work: Work, threads: int, once: bool, limit: int) -> Division:
-    """The division that ends first, of those that take at most about `limit` bytes.
+def divide(work: Work, threads: int, once: bool, limit: int, sharing: bool = True) -> Division:
+    """The division that ends first, of those that take at most about `limit` bytes; with `sharing`, of transforms.
 
-    Filters that are used `once` are transformed by the blocks if there is a single one.
+    Filters that are used `once` are transformed where they are used if a block is a whole image, and there is only one.
     """
     few = by_blocks(work, threads)
-    if threads <= FEW_THREADS or (once and work.images * few.down * few.across == 1):
+    if threads <= FEW_THREADS:
         return few
-    return min(_divisions(work, few, threads, limit), key=lambda timed: timed[0], default=(0.0, few))[1]
+    if once and work.images * few.down * few.across == 1:
+        return few._replace(block_panels=-(-work.panels // threads))
+    divisions = (timed for timed in _divisions(work, few, threads, limit) if sharing or not timed[1].shared)
+    return min(divisions, key=lambda timed: timed[0], default=(0.0, few))[1]
 
 
 def _divisions(work: Work, few: Division, threads: int, limit: int) -> Iterator[tuple[float, Division]]:
