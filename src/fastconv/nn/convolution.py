@@ -15,7 +15,7 @@ from fastconv.engine.epilogue import Activation
 from fastconv.engine.geometry import Padding
 from fastconv.engine.launch import available_threads
 from fastconv.engine.replay import repeatable, repeated
-from fastconv.nn.operands import checked_layout, conv_operands, delivered, image_result
+from fastconv.nn.operands import checked_layout, conv_operands, delivered, image_result, may_follow
 
 __all__ = ["conv1d", "conv2d", "conv3d"]
 
@@ -266,7 +266,7 @@ def _conv(
     layout: str = "NCHW",
 ) -> np.ndarray:
     """`conv1d`, `conv2d` and `conv3d`: make operands of the arrays, look up the plan, run it."""
-    follows_x = ndim == 2 and checked_layout(layout) == "NCHW" and out is None
+    follows_x = ndim == 2 and may_follow(checked_layout(layout), out)
     geometry, shape, x, weight, epilogue = conv_operands(
         ndim, x, weight, bias, stride, padding, dilation, groups, activation, None if follows_x else layout
     )

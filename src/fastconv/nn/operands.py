@@ -88,6 +88,13 @@ def in_channel_order(x: np.ndarray, layout: str | None) -> tuple[np.ndarray, boo
     return x, False
 
 
+def may_follow(layout: str, out: np.ndarray | None) -> bool:
+    """Whether a call is computed in the layout of its images: no other is asked for, and `out` is not in another."""
+    return layout == "NCHW" and (
+        out is None or (isinstance(out, np.ndarray) and out.ndim == 4 and is_channels_last(out))
+    )
+
+
 def checked_epilogue(bias: np.ndarray | None, channels: int, dtype: np.dtype, activation: Activation) -> Epilogue:
     """Check bias and activation."""
     if bias is not None:
@@ -116,10 +123,16 @@ def image_result(
         result, target = result_and_target(out, shape, *operands)
         return result, target, target
     *batch, channels, height, width = shape
-    result, target = result_and_target(out, (*batch, height, width, channels), *operands)
+    images = out
+    if layout == "NCHW" and out is not None:
+        images = np.moveaxis(checked_out(out, shape, operands[0].dtype), -3, -1)
+    result, target = result_and_target(images, (*batch, height, width, channels), *operands)
     planes = np.moveaxis(target, -1, -3)
-    # A view with channels last has a result like it.
-    return (result, target, planes) if layout == "NHWC" else (planes, planes, planes)
+    if layout == "NHWC":
+        return result, target, planes
+    if out is None:  # a view with channels last has a result like it
+        return planes, planes, planes
+    return out, (out if target is result else planes), planes
 
 
 def delivered(result: np.ndarray, target: np.ndarray) -> np.ndarray:

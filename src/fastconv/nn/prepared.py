@@ -19,7 +19,7 @@ from fastconv.engine.launch import available_threads
 from fastconv.engine.plan import Plan, format_bytes
 from fastconv.errors import GeometryError
 from fastconv.kernels.recordings import Repeated, constant, note, repeatable
-from fastconv.nn.operands import checked_layout, delivered, image_result, in_channel_order
+from fastconv.nn.operands import checked_layout, delivered, image_result, in_channel_order, may_follow
 
 __all__ = ["PreparedConv", "prepare_conv2d"]
 
@@ -164,8 +164,8 @@ class PreparedConv:
         return self._calls.call((self, x, out), {})
 
     def _call(self, x: npt.ArrayLike, out: np.ndarray | None) -> np.ndarray:
-        follows_x = self._layout == "NCHW" and out is None
-        x, channels_last = in_channel_order(as_array("x", x), None if follows_x else self._layout)
+        layout = None if may_follow(self._layout, out) else self._layout
+        x, channels_last = in_channel_order(as_array("x", x), layout)
         key = x.shape, x.dtype, available_threads(self._num_threads), channels_last
         known = self._known.get(key) or self._plan_call(x, *key)
         strategy, run, geometry, weight, epilogue, threads, max_workspace, dtype, shape, batched = known

@@ -1,7 +1,8 @@
 """Depthwise layers by vectors across channels: as many planes as a vector has lanes are interleaved.
 
 `direct` has its vectors across the columns. Small planes do not fill them, and strides take shuffles. Here a tap is one
-multiply-add per position, whatever the extents, stride and dilation (kernels/simd/interleaved.h).
+multiply-add per position, whatever the extents, stride and dilation (kernels/simd/interleaved.h). Images with channels
+last are interleaved already, and those of depthwise layers are read where they lie (kernels/simd/depthwise.h).
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ _PRODUCTS_AT_A_TIME = 1 << 16
 
 # Share of the multiply-add peak that blocks reach.
 _EFFICIENCY = 0.62
+
+# Of channels-last images: share of the peak, and seconds to read and write a vector.
+_IN_PLACE_EFFICIENCY, _IN_PLACE_SECONDS = 0.5, 0.8e-9
 
 # Seconds per tile; to interleave a vector of the image, and to write one of the output.
 _TILE_SECONDS, _READ_SECONDS, _WRITE_SECONDS = 8e-8, 0.9e-9, 1.1e-9
@@ -152,10 +156,13 @@ def _packing(g: ConvGeometry, dtype: np.dtype) -> tuple[Launch, int]:
 
 
 def _cost_in_place(g: ConvGeometry, dtype: np.dtype) -> float:
+    """That of images with channels last."""
     from fastconv.kernels.slots import LANES
 
-    vectors = g.n * ceil(g.oc / LANES[dtype.itemsize]) * g.positions
-    return 2e-6 + vectors * (g.taps * 0.3e-9 + 1e-9)
+    lanes = LANES[dtype.itemsize]
+    vectors = g.n * ceil(g.oc / lanes) * g.positions
+    products = 2 * vectors * lanes * g.taps / (rates().flops(dtype.itemsize) * _IN_PLACE_EFFICIENCY)
+    return 2e-6 + products + vectors * _IN_PLACE_SECONDS / ratios().l2
 
 
 def _crowding(plane_bytes: int) -> float:

@@ -77,14 +77,16 @@ static inline __attribute__((always_inline)) const REAL *NAME(column)(const int 
                                                                       int64_t t, const REAL *at)
 { return padded && (uint64_t)(t - run->begin) >= (uint64_t)run->inside ? run->zeros : at; }
 
-/* The sums of `positions` by `vectors`, for all channels of the run. `kw` and `sw` are constants and columns of taps are
- * neighbours, or `kw` is 0. */
-static inline __attribute__((always_inline)) void NAME(depthwise_block)(const int kw, const int sw, const int positions,
-                                                                        const int vectors, const int padded,
+/* The sums of `positions` by `vectors`, for all channels of the run. Extents of the kernel that are not 0 are constants,
+ * and with `kw` so is the stride, and columns of taps are neighbours. */
+static inline __attribute__((always_inline)) void NAME(depthwise_block)(const int high, const int kw, const int sw,
+                                                                        const int positions, const int vectors,
+                                                                        const int padded,
                                                                         const NAME(depthwise_run) *run)
 {
     const NAME(finish) *finish = &run->finish;
-    const int64_t kh = run->kh, filter = run->filter, past = run->at + run->channels, taps = kw ? kw : run->kw;
+    const int64_t kh = high ? high : run->kh, filter = run->filter, taps = kw ? kw : run->kw;
+    const int64_t past = run->at + run->channels;
     const REAL *weight = run->filters;
     for (int64_t c = run->at; c < past; c += vectors * LANES, weight += (vectors - 1) * filter) {
         VECTOR sum[MOST_POSITIONS][MOST_VECTORS];
@@ -93,6 +95,7 @@ static inline __attribute__((always_inline)) void NAME(depthwise_block)(const in
             UNROLL
             for (int v = 0; v < vectors; v++)
                 sum[p][v] = (VECTOR){0};
+        UNROLL
         for (int64_t i = 0; i < kh; i++, weight += taps * LANES) {
             const REAL *at = run->lines[i] + c;
             const int64_t step = run->steps[i];
@@ -100,6 +103,9 @@ static inline __attribute__((always_inline)) void NAME(depthwise_block)(const in
                 UNROLL
                 for (int t = 0; t < (positions - 1) * sw + kw; t++, at += step) {
                     const REAL *column = NAME(column)(padded, run, t, at);
+                    /* What the next block sees, and no row before did. */
+                    if (i >= kh - sw && t >= kw - sw)
+                        __builtin_prefetch(at + positions * sw * step);
                     VECTOR x[MOST_VECTORS];
                     UNROLL
                     for (int v = 0; v < vectors; v++)
@@ -151,39 +157,42 @@ static inline __attribute__((always_inline)) void NAME(depthwise_block)(const in
 
 typedef void NAME(depthwise_kernel)(const NAME(depthwise_run) *run);
 
-/* Blocks whose columns are shared, by the columns and the stride of their filters: X(kw, sw); 0 is any other window. */
-#define SHARED(X) X(1, 1) X(3, 1) X(3, 2) X(5, 1) X(5, 2) X(7, 1) X(9, 1) X(0, 0)
+/* The windows that kernels are compiled for: X(kh, kw, sw), where 0 is any. The last one computes all the others, too. */
+#define WINDOWS(X) \
+    X(0, 1, 1) X(3, 3, 1) X(3, 3, 2) X(0, 5, 1) X(0, 5, 2) X(0, 7, 1) X(0, 9, 1) X(0, 0, 0)
 
-#define DEFINE(kw, sw, positions, vectors, padded)                                                      \
-    static __attribute__((noinline)) void NAME(depthwise_##kw##_##sw##_##positions##x##vectors##_##padded)( \
-        const NAME(depthwise_run) *run)                                                                 \
-    { NAME(depthwise_block)(kw, sw, positions, vectors, padded, run); }
-#define DEFINE_ALL(kw, sw)                                                                          \
-    DEFINE(kw, sw, 1, 1, 1) DEFINE(kw, sw, 2, 1, 1) DEFINE(kw, sw, 3, 1, 1) DEFINE(kw, sw, 4, 1, 1) \
-    DEFINE(kw, sw, 1, 2, 1) DEFINE(kw, sw, 2, 2, 1) DEFINE(kw, sw, 3, 2, 1) DEFINE(kw, sw, 4, 2, 1) \
-    DEFINE(kw, sw, 4, 2, 0)
-SHARED(DEFINE_ALL)
+#define OF(kh, kw, sw, positions, vectors, padded) \
+    NAME(depthwise_##kh##x##kw##_##sw##_##positions##x##vectors##_##padded)
+#define DEFINE(kh, kw, sw, positions, vectors, padded)                                                                \
+    static __attribute__((noinline)) void OF(kh, kw, sw, positions, vectors, padded)(const NAME(depthwise_run) *run) \
+    { NAME(depthwise_block)(kh, kw, sw, positions, vectors, padded, run); }
+#define DEFINE_ALL(kh, kw, sw)                                          \
+    DEFINE(kh, kw, sw, 1, 1, 1) DEFINE(kh, kw, sw, 2, 1, 1)             \
+    DEFINE(kh, kw, sw, 3, 1, 1) DEFINE(kh, kw, sw, 4, 1, 1)             \
+    DEFINE(kh, kw, sw, 1, 2, 1) DEFINE(kh, kw, sw, 2, 2, 1)             \
+    DEFINE(kh, kw, sw, 3, 2, 1) DEFINE(kh, kw, sw, 4, 2, 1)             \
+    DEFINE(kh, kw, sw, 4, 2, 0)
+WINDOWS(DEFINE_ALL)
 
 typedef struct {
-    int64_t kw, sw;
+    int64_t kh, kw, sw;
     NAME(depthwise_kernel) *padded[MOST_VECTORS][MOST_POSITIONS], *inside;
 } NAME(depthwise_kernels);
 
-#define OF(kw, sw, positions, vectors, padded) NAME(depthwise_##kw##_##sw##_##positions##x##vectors##_##padded)
-#define LISTED(kw, sw)                                                                                         \
-    {kw, sw,                                                                                                   \
-     {{OF(kw, sw, 1, 1, 1), OF(kw, sw, 2, 1, 1), OF(kw, sw, 3, 1, 1), OF(kw, sw, 4, 1, 1)},                    \
-      {OF(kw, sw, 1, 2, 1), OF(kw, sw, 2, 2, 1), OF(kw, sw, 3, 2, 1), OF(kw, sw, 4, 2, 1)}},                   \
-     OF(kw, sw, 4, 2, 0)},
-static const NAME(depthwise_kernels) NAME(depthwise_tables)[] = {SHARED(LISTED)};
+#define LISTED(kh, kw, sw)                                                                                           \
+    {kh, kw, sw,                                                                                                     \
+     {{OF(kh, kw, sw, 1, 1, 1), OF(kh, kw, sw, 2, 1, 1), OF(kh, kw, sw, 3, 1, 1), OF(kh, kw, sw, 4, 1, 1)},          \
+      {OF(kh, kw, sw, 1, 2, 1), OF(kh, kw, sw, 2, 2, 1), OF(kh, kw, sw, 3, 2, 1), OF(kh, kw, sw, 4, 2, 1)}},         \
+     OF(kh, kw, sw, 4, 2, 0)},
+static const NAME(depthwise_kernels) NAME(depthwise_tables)[] = {WINDOWS(LISTED)};
 
-/* The kernels of a window: the last ones compute any. */
+/* The first kernels that compute a window. */
 static const NAME(depthwise_kernels) *NAME(depthwise_kernels_of)(const Depthwise *a)
 {
-    const NAME(depthwise_kernels) *kernels = NAME(depthwise_tables);
-    while (kernels->kw && (kernels->kw != a->kw || kernels->sw != a->sw || a->dw != 1))
-        kernels++;
-    return kernels;
+    const NAME(depthwise_kernels) *of = NAME(depthwise_tables);
+    while (of->kw && (of->kw != a->kw || of->sw != a->sw || a->dw != 1 || (of->kh && of->kh != a->kh)))
+        of++;
+    return of;
 }
 
 /* A block of positions, in all channels of a tile. The last channels, if they do not fill a vector, are computed together
@@ -279,4 +288,4 @@ static void NAME(depthwise)(void **arrays, const int64_t *ints, const double *sc
 #undef DEFINE_ALL
 #undef OF
 #undef LISTED
-#undef SHARED
+#undef WINDOWS
