@@ -5,6 +5,8 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -15,7 +17,8 @@ from hypothesis import strategies as st
 
 import fastconv
 from cases import DTYPES, geometries
-from fastconv.engine import planner
+from fastconv.engine import convolution3d, planner
+from fastconv.engine.convolution.base import is_pixelwise
 from fastconv.engine.convolution3d import CONVOLUTION_3D
 from fastconv.engine.epilogue import PLAIN
 from fastconv.engine.gradients import INPUT_GRADIENT, WEIGHT_GRADIENT
@@ -30,12 +33,15 @@ DESCRIPTORS = {
     "convolution3d": (
         "n2 ic2 oc3 id4 ih5 iw6 k3 p1",
         "n1 g2 ic4 oc2 id7 ih6 iw9 kd2 kh1 kw3 sd2 sh1 sw2 dd3 dh1 dw2 pf3 pk1 pt0 pb0 pl1 pr2",
+        "n2 ic3 oc4 id6 ih5 iw4 kd3 kh1 kw1 sd1 sh1 sw1 pf1 pk1 pt0 pb0 pl0 pr0",  # of which two axes are one
+        "n1 ic2 oc3 id9 ih5 iw6 kd2 kh3 kw3 sd3 sh1 sw1 dd2 dh1 dw1 p1",
     ),
     "input_gradient": (
         "n2 ic3 oc4 ih19 iw21 k3 s2 p1",
         "n1 g2 ic4 oc6 ih17 iw16 kh5 kw3 sh2 sw3 d2 p2",
         "n1 ic2 oc3 ih9 iw11 k2 s3",  # between windows, inputs that none of them sees
         "n2 ic2 oc3 id5 ih5 iw6 k3 s2 p1",
+        "n3 ic3 oc2 id4 ih6 iw2 k2 s2",
     ),
     "weight_gradient": (
         "n2 ic3 oc9 ih19 iw21 k3 s2 p1",
@@ -43,6 +49,9 @@ DESCRIPTORS = {
         "n3 g7 ic7 oc7 i5 k3 p1",
         "n1 g3 ic6 oc15 ih5 iw3000 kh3 kw5 d2 p4",
         "n2 ic2 oc3 id4 ih5 iw6 k3 p1",
+        "n3 ic9 oc17 ih31 iw70 k1",
+        "n2 ic3 oc4 id6 ih5 iw4 kd3 kh1 kw1 sd2 sh1 sw1 pf1 pk1 pt0 pb0 pl0 pr0",
+        "n1 ic3 oc4 id2 ih5 iw4 kd5 kh1 kw3 sd3 sh1 sw1 pf4 pk5 pt0 pb0 pl0 pr0",  # with taps that see padding alone
     ),
 }
 CASES = [pytest.param(name, text, id=f"{name} {text}") for name, texts in DESCRIPTORS.items() for text in texts]
@@ -103,10 +112,16 @@ def test_depths_at_once_have_the_bits_of_each_alone(monkeypatch, strategy, dtype
     x, weight = (rng.standard_normal(shape).astype(dtype) for shape in ((2, 3, 6, 9, 8), (4, 3, 3, 3, 3)))
     conv3d = fastconv.conv3d.__wrapped__
 
+    def forget():
+        convolution3d._batches.cache_clear()
+        planner.forget_plans()
+
     options = {"stride": (2, 1, 1), "padding": 1, "strategy": strategy, "tolerance": 1.0}
     together = conv3d(x, weight, **options)
-    monkeypatch.setattr("fastconv.engine.convolution3d._BATCH_BYTES", 0)
+    monkeypatch.setattr(convolution3d, "_BATCH_BYTES", 0)
+    forget()
     np.testing.assert_array_equal(conv3d(x, weight, **options), together)
+    forget()
 
 
 def test_parts_are_what_runs():
@@ -164,17 +179,39 @@ def test_every_phase_has_a_part(ndim, data):
     g = data.draw(geometries(ndim))
     plan = planner.plan(g, "float32", kind=INPUT_GRADIENT)
     phases = [phase.geometry for phase in g.adjoint()]
-    assert {part.plan.geometry: part.times for part in plan.parts} == {p: phases.count(p) for p in phases}
+    filters = Counter()
+    for part in plan.parts:
+        filters[replace(part.plan.geometry, oc=g.ic)] += part.times * part.plan.geometry.oc
+    assert filters == {phase: g.ic * phases.count(phase) for phase in phases}
     assert sum(part.seconds for part in plan.parts) < plan.seconds
     assert plan.componentwise == all(part.plan.componentwise for part in plan.parts)
     assert max([0, *(part.plan.workspace_bytes for part in plan.parts)]) <= plan.workspace_bytes
 
 
 def test_equal_phases_share_a_part():
+    """Those that see the same outputs, as where kernels touch, are one convolution with all of their filters."""
     (part,) = planned("input_gradient", "ic2 oc3 ih8 iw8 k2 s2").parts
-    assert (part.label, part.times) == ("each of phases 0,0 0,1 1,0 1,1", 4)
+    assert (part.label, part.times, part.plan.geometry.oc) == ("phases 0,0 0,1 1,0 1,1 as one", 1, 8)
     (part,) = planned("input_gradient", "ic2 oc3 ih80 iw80 k40 s40").parts
-    assert (part.label, part.times) == ("each of 1600 phases from 0,0", 1600)
+    assert (part.label, part.times, part.plan.geometry.oc) == ("1600 phases from 0,0 as one", 1, 3200)
+    (part,) = planned("input_gradient", "g2 ic2 oc4 ih8 iw8 k2 s2").parts
+    assert (part.label, part.times, part.plan.geometry.oc) == ("each of phases 0,0 0,1 1,0 1,1", 4, 2)
+    by_window = planned("input_gradient", "ic2 oc3 ih8 iw8 k4 s2 p1").parts
+    assert [(part.times, part.plan.geometry.oc) for part in by_window] == [(1, 2)] * 4
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("images", [1, 3])
+def test_phases_as_one_are_each_alone(ndim, images):
+    """Whole numbers, with a bias per channel, against the sum that defines a transposed convolution."""
+    rng = np.random.default_rng(ndim)
+    x, weight = (rng.integers(-9, 9, (*shape, *(e,) * ndim)) for shape, e in (((images, 4), 5), ((4, 3), 2)))
+    bias = np.arange(3.0)
+    got = getattr(fastconv, f"conv_transpose{ndim}d")(x.astype(float), weight.astype(float), bias, stride=2)
+    axes = "dhw"[:ndim], "ijk"[:ndim]
+    mixed = "".join(a + b for a, b in zip(*axes, strict=True))
+    expected = np.einsum(f"nc{axes[0]},cm{axes[1]}->nm{mixed}", x, weight).reshape(images, 3, *(10,) * ndim)
+    np.testing.assert_array_equal(got, expected + bias.reshape(-1, *(1,) * ndim))
 
 
 def test_the_choice_of_an_image_is_that_of_a_batch():
@@ -197,6 +234,7 @@ def test_weight_gradients_take_the_fuller_vectors(g, dtype):
     vectors = g.oh * (g.ow // lanes + (3 if g.ow % lanes else 0)) + 16
     by_positions = Fraction(g.positions, lanes * vectors)
     assume(by_positions != by_channels)
+    assume(g.g > 1 or not is_pixelwise(g))  # which a third solver computes
     fuller = by_positions > by_channels and channels <= NR[np.dtype(dtype).itemsize]
     chosen = planner.plan(g, dtype, kind=WEIGHT_GRADIENT).strategy.name
     assert chosen == ("positions" if fuller else "channels")
@@ -204,7 +242,7 @@ def test_weight_gradients_take_the_fuller_vectors(g, dtype):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_what_has_no_other_way_is_not_refused_for_its_memory(name):
-    plan = planned(name, "n256 ic64 oc64 id64 ih64 iw64 kd3 kh3 kw3 sd1 sh2 sw2 p1")
+    plan = planned(name, "n256 ic640 oc64 id64 ih640 iw640 kd3 kh3 kw3 sd1 sh2 sw2 p1")
     assert plan.workspace_bytes > plan.max_workspace
     if plan.kind.limits_workspace:
         assert all(leaf.workspace_bytes <= leaf.max_workspace for leaf in leaves(plan))
@@ -218,7 +256,7 @@ def test_a_strategy_is_named_for_the_parts():
         fastconv.UnsupportedError, match=r"'winograd2' cannot compute n1 ic6 oc2 ih9 iw9 .*: computes stride 1"
     ):
         fastconv.conv3d(x, weight, stride=2, strategy="winograd2")
-    with pytest.raises(ValueError, match=r"strategy='phases': expected 'auto' or one of depths, implicit, .*reference"):
+    with pytest.raises(ValueError, match=r"strategy='phases': expected 'auto' or one of flat, depths, .*, reference"):
         fastconv.conv3d(x, weight, strategy="phases")
 
 
@@ -229,8 +267,14 @@ def test_reports_list_every_part(name, descriptor):
     waiting = list(plan.parts)
     for part in waiting:
         waiting += part.plan.parts
+        if not part.label:  # the whole in other words, which is named with it
+            continue
         threads = f"{part.plan.threads} thread{'s' if part.plan.threads > 1 else ''}"
-        begin = f"{part.label}: {part.plan.strategy.name} on {threads}, "
+        names, inner = part.plan.strategy.name, part.plan
+        while len(inner.parts) == 1 and not inner.parts[0].label:
+            inner = inner.parts[0].plan
+            names += f" by {inner.strategy.name}"
+        begin = f"{part.label}: {names} on {threads}, "
         assert any(line.startswith(begin) and below == str(part.plan.geometry) for line, below in pairwise(report))
 
 

@@ -62,3 +62,41 @@ def gather(source: np.ndarray, out: np.ndarray, *axes: Places, fill: np.ndarray 
     launch = Launch.of("gather", f"V{size}", ints, len(out), grain=16)
     # Every value is read here and written there.
     launch.run((source, out, rows.indices, cols.indices, fill), workers_for(2 * out.nbytes / rates().memory))
+
+
+class Target(NamedTuple):
+    """Where the results of one part of a volume belong: positions a stride apart."""
+
+    start: int
+    """The index of the first result."""
+    extent: tuple[int, int, int]
+    first: tuple[int, int, int]
+    """The position of the first result in the volume."""
+    image: int
+    """The distance from one image's results to the next."""
+
+
+def targets(parts: Sequence[Target]) -> np.ndarray:
+    """The table of parts that the kernel "place" reads (kernels/lowering.pyx)."""
+    rows = [(part.start, *part.extent, *part.first, part.image) for part in parts]
+    return constant(np.array(rows, np.int64).reshape(-1, 8))
+
+
+def place(
+    results: np.ndarray,
+    out: np.ndarray,
+    table: np.ndarray,
+    channels: int,
+    extent: tuple[int, int, int],
+    stride: tuple[int, int, int],
+    threads: int,
+) -> None:
+    """Write the results of all parts of a volume, for each channel of each image, to their positions in `out`."""
+    from fastconv.kernels.slots import arguments
+
+    (depth, height, width), (sd, sh, sw) = extent, stride
+    ints = arguments("place")(
+        channels=channels, phases=len(table), depth=depth, height=height, width=width, sd=sd, sh=sh, sw=sw
+    )
+    launch = Launch.of("place", out.dtype, ints, out.size // prod(extent), grain=8)
+    launch.run((results, out, table), workers_for(2 * out.nbytes / rates().memory, threads))

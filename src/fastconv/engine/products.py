@@ -15,7 +15,7 @@ from fastconv.engine.rates import rates
 from fastconv.engine.rounding import running_error
 
 # Steps of a block of an inner product, whose sums are added up; they decide the roundings.
-_STEPS = 1024
+STEPS = 1024
 
 # Outputs per tile, and so rows of the weight that it reads.
 _BLOCK_OUTPUTS = 128
@@ -26,14 +26,23 @@ _SHARE = 0.25
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def _launch(
-    g: ProductGeometry, dtype: np.dtype, threads: int, x_apart: int, out_apart: int, activation: int = 0
+    g: ProductGeometry,
+    dtype: np.dtype,
+    threads: int,
+    x_apart: int,
+    out_apart: int,
+    activation: int = 0,
+    images: int = 1,
 ) -> Launch:
-    """The launch for rows of x and of the output that are `x_apart` and `out_apart` elements from each other."""
+    """The launch for rows of x and of the output that are `x_apart` and `out_apart` elements from each other.
+
+    The products of `images` problems, whose operands follow one another, are added up.
+    """
     from fastconv.kernels.cpu import cache_bytes
     from fastconv.kernels.slots import MR, arguments
 
     block = min(_BLOCK_OUTPUTS, -(-g.oc // (threads * MR)) * MR) or 1
-    steps = max(1, cache_bytes()[1] // 2 // (dtype.itemsize * _STEPS))  # blocks of steps that L2 holds, of all rows
+    steps = max(1, cache_bytes()[1] // 2 // (dtype.itemsize * STEPS))  # blocks of steps that L2 holds, of all rows
     rows = max(1, min(g.n, steps))
     ints = arguments("inner")(
         N=g.n,
@@ -42,9 +51,12 @@ def _launch(
         x_apart=x_apart,
         out_apart=out_apart,
         block=block,
-        kc=_STEPS,
-        at_a_time=max(1, steps // rows) * _STEPS,
+        kc=STEPS,
+        at_a_time=max(1, steps // rows) * STEPS,
         block_rows=rows,
+        images=images,
+        x_image=g.n * g.ic,
+        w_image=g.oc * g.ic,
         activation=activation,
     )
     return Launch.of("inner", dtype, ints, -(-g.oc // block) * -(-g.n // rows))
@@ -61,12 +73,20 @@ def multiply_rows(x: np.ndarray, weight: np.ndarray, out: np.ndarray, threads: i
     launch.run((x, weight, epilogue.bias, out), threads, (epilogue.parameter,))
 
 
+def multiply_images(x: np.ndarray, weight: np.ndarray, out: np.ndarray, threads: int) -> None:
+    """Compute the sum over all images i of ``x[i] @ weight[i].T``, for contiguous arrays of one type."""
+    images, n, steps = x.shape
+    g = ProductGeometry(n, steps, weight.shape[1])
+    launch = _launch(g, x.dtype, threads, steps, g.oc, images=images)
+    launch.run((x, weight, None, out), threads, (0.0,))
+
+
 def inner_error(steps: int, dtype: np.dtype) -> float:
     """Expected maximum error of inner products, in σ of the output.
 
     That of running sums of a block of steps, and of the sum of blocks.
     """
-    return running_error(steps, dtype, min(steps, _STEPS) or 1)
+    return running_error(steps, dtype, min(steps, STEPS) or 1)
 
 
 class Inner(SumsDirectly):

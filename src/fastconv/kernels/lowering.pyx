@@ -183,6 +183,7 @@ cdef void swap_f64(void **arrays, const int64_t *ints, const double *scalars,
 
 
 cdef struct Place:
+    int64_t channels
     int64_t phases
     int64_t depth   # planes of a volume of out, rows of a plane, columns
     int64_t height
@@ -198,19 +199,22 @@ cdef inline void place_tiles(const real *source, real *out, const int64_t *phase
                              int64_t begin, int64_t end) noexcept nogil:
     cdef const Place *p = <const Place *> ints
     cdef int64_t height = p.height, width = p.width, sh = p.sh, sw = p.sw
-    cdef int64_t tile, phase, depths, rows, cols, z, q
+    cdef int64_t tile, phase, depths, rows, cols, z, q, image, channel
     cdef const int64_t *fields
     cdef const real *line
     cdef real *target
     for tile in range(begin, end):
+        image, channel = tile // p.channels, tile % p.channels
         for phase in range(p.phases):
-            fields = phases + phase * 7
+            fields = phases + phase * 8
             depths, rows, cols = fields[1], fields[2], fields[3]
-            line = source + fields[0] + tile * depths * rows * cols
+            line = source + fields[0] + image * fields[7] + channel * depths * rows * cols
             for z in range(depths):
                 target = out + ((tile * p.depth + fields[4] + z * p.sd) * height + fields[5]) * width + fields[6]
                 for _ in range(rows):
-                    if sw == 2:
+                    if sw == 1:
+                        memcpy(target, line, cols * sizeof(real))
+                    elif sw == 2:
                         for q in range(cols):
                             target[2 * q] = line[q]
                     else:
@@ -279,8 +283,8 @@ KERNELS = {
     "swap_filters": Slot(namedtuple("Swap", no_swap), {"f4": <intptr_t> &swap_f32, "f8": <intptr_t> &swap_f64}),
     # Writes the results of an adjoint's phases to their positions in the input, which are a stride apart. Tile: one
     # volume of a channel, whose phases are placed one after another. `arrays`: the results, (channels, depths, rows,
-    # cols) per phase; out; and per phase the index of its first result, depths, rows, cols, and its first depth, row
-    # and column in out.
+    # cols) per image and phase; out; and per phase the index of its first result, depths, rows, cols, its first depth,
+    # row and column in out, and the distance of its images' results.
     "place": Slot(namedtuple("Place", no_place), {"f4": <intptr_t> &place_f32, "f8": <intptr_t> &place_f64}),
     # Tile: one output row of one output channel, which makes `ow` rows of the matrix. `arrays`: weight, indptr (int64),
     # indices (int32), values. The entries of a row of the matrix are in the order of the image.

@@ -8,13 +8,23 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.engine.arrays import as_array, named_input, ordered_dtype
+from fastconv.engine.arrays import as_array, as_contiguous, as_operand, named_input, ordered_dtype
+from fastconv.engine.conversion import converted
 from fastconv.engine.geometry import unpooled_extents
+from fastconv.engine.launch import Launch
+from fastconv.engine.replay import repeatable, repeated
 from fastconv.errors import GeometryError
+from fastconv.kernels import threads as team
 
 __all__ = ["max_unpool2d"]
 
+_POSITION = np.dtype(np.int64)
 
+# Positions handed out at a time, enough to outweigh waking a thread.
+_GRAIN_VALUES = 16384
+
+
+@repeated()
 @named_input
 def max_unpool2d(
     x: npt.ArrayLike,
@@ -62,18 +72,24 @@ def max_unpool2d(
     array([[[0, 5],
             [0, 0]]])
     """
+    from fastconv.kernels.slots import arguments
+
     x, indices = as_array("x", x), as_array("indices", indices)
-    ordered_dtype("x", x)
+    dtype = ordered_dtype("x", x)
     if indices.dtype.kind not in "iu":
         raise TypeError(f"indices of dtype {indices.dtype}: expected integers")
     if indices.shape != x.shape:
         raise GeometryError(f"indices of shape {indices.shape}: expected that of x, {x.shape}")
     extent = unpooled_extents(x.shape, kernel_size, stride, padding, output_size)
+    out = np.empty((*x.shape[:-2], *extent), dtype)
+    if not out.size:
+        return out
     positions, planes = prod(extent), prod(x.shape[:-2])
-    wrong = indices[(indices < 0) | (indices >= positions)]
-    if wrong.size:
+    flag, places = team.flags(1), as_contiguous(converted(indices, _POSITION))
+    ints = arguments("put")(values=prod(x.shape[-2:]), positions=positions)
+    launch = Launch.of("put", f"V{dtype.itemsize}", ints, planes, max(1, _GRAIN_VALUES // positions))
+    launch.run((as_contiguous(as_operand(x, dtype)), places, out, flag), team.get_num_threads())
+    if flag[0]:
+        wrong = indices[(indices < 0) | (indices >= positions)]
         raise GeometryError(f"indices contain {wrong[0]}: expected values from 0 to {positions - 1}")
-    out = np.zeros((*x.shape[:-2], *extent), x.dtype.newbyteorder("="))
-    places, values = (array.reshape(planes, prod(x.shape[-2:])) for array in (indices, x))
-    np.put_along_axis(out.reshape(planes, positions), places.astype(np.int64), values, axis=1)
-    return out
+    return repeatable(out)

@@ -388,14 +388,57 @@ class ConvGeometry(Axes):
             padding=self.padding[1:],
         )
 
-    def depths(self, z: int) -> tuple[slice, slice]:
-        """The depth taps of a 3-D problem that lie inside the input at output depth `z`, and the depths they read."""
-        step, first = self.dilation[0], z * self.stride[0] - self.padding[0][0]
-        begin = min(self.kernel[0], max(0, -(first // step)))
-        end = max(begin, min(self.kernel[0], -(-(self.extent[0] - first) // step)))
+    @cached_property
+    def flattened(self) -> ConvGeometry | None:
+        """A 3-D problem as a 2-D one, if two neighbouring axes are read position by position and so can be one axis.
+
+        Examples
+        --------
+        >>> str(ConvGeometry.parse("ic2 oc3 id4 ih5 iw6 kd3 kh1 kw1 pd1").flattened)
+        'n1 ic2 oc3 ih4 iw30 kh3 kw1 s1 pt1 pb1 pl0 pr0'
+        """
+        plain = [
+            k == s == 1 and not any(pads) for k, s, pads in zip(self.kernel, self.stride, self.padding, strict=True)
+        ]
+        first = next((axis for axis in (1, 0) if self.ndim == 3 and plain[axis] and plain[axis + 1]), None)
+        if first is None:
+            return None
+
+        def pair(values: tuple[Any, ...], joint: Any) -> tuple[Any, ...]:
+            return (values[0], joint) if first else (joint, values[2])
+
+        return replace(
+            self,
+            extent=pair(self.extent, self.extent[first] * self.extent[first + 1]),
+            kernel=pair(self.kernel, 1),
+            stride=pair(self.stride, 1),
+            dilation=pair(self.dilation, 1),
+            padding=pair(self.padding, (0, 0)),
+        )
+
+    @property
+    def depth_step(self) -> tuple[int, int]:
+        """The distance between output depths of a 3-D problem that read planes of one list, and how many planes that is.
+
+        The planes of a list are a dilation apart, or with a single tap, next to each other.
+
+        Examples
+        --------
+        >>> ConvGeometry.parse("ic1 oc1 id20 ih9 iw9 k2 sd2 sh1 sw1 dd4 dh1 dw1").depth_step
+        (2, 1)
+        """
+        stride, dilation = self.stride[0], self.dilation[0] if self.kernel[0] > 1 else 1
+        every = dilation // gcd(stride, dilation)
+        return every, every * stride // dilation
+
+    def seen_by(self, tap: int) -> tuple[slice, slice]:
+        """The output depths of a 3-D problem at which a depth tap lies inside the input, and the planes it reads."""
+        stride, first = self.stride[0], tap * self.dilation[0] - self.padding[0][0]
+        begin = min(self.out_extent[0], max(0, -(first // stride)))
+        end = max(begin, min(self.out_extent[0], -(-(self.extent[0] - first) // stride)))
         if begin == end:
-            return slice(begin, end), slice(0, 0)
-        return slice(begin, end), slice(first + begin * step, first + (end - 1) * step + 1, step)
+            return slice(0, 0), slice(0, 0)
+        return slice(begin, end), slice(first + begin * stride, first + (end - 1) * stride + 1, stride)
 
     def blind_outputs(self, axis: int) -> list[int]:
         """The outputs along an axis that see nothing but padding: past the image, or between its taps.

@@ -3,12 +3,16 @@
 A stride divides the input into phases that different taps reach. Each phase is a convolution of stride 1 with those
 taps, reversed, and with the channels swapped. No zeros are inserted, and the planner chooses a strategy for each
 (Dumoulin and Visin, A guide to convolution arithmetic for deep learning, 2016, chapter 4).
+
+Phases that see the same outputs through the same window, as all do where kernels touch but do not overlap, are one
+convolution with the filters of them all.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 from typing import NamedTuple
 
@@ -20,6 +24,7 @@ from fastconv.engine.convolution3d import CONVOLUTION_3D
 from fastconv.engine.epilogue import PLAIN, Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry, Phase
 from fastconv.engine.launch import Launch, workers_for
+from fastconv.engine.patches import Places, Target, gather, place, places, targets
 from fastconv.engine.plan import Composite, Kind, Part, Plan, Planned, Solver
 from fastconv.engine.rates import rates
 from fastconv.engine.remembering import remembered
@@ -33,58 +38,88 @@ _PHASE_BYTES = 512
 _NAMED = 4
 
 
+class _Joint(NamedTuple):
+    """Phases that one convolution computes."""
+
+    geometry: ConvGeometry
+    """With the filters of all of them, one phase after another."""
+    phases: tuple[Phase, ...]
+    start: int
+    """The index of their first result."""
+
+    @property
+    def seen(self) -> tuple[slice, ...]:
+        return self.phases[0].seen
+
+
 class _Phases(NamedTuple):
     """The phases of a gradient, and tables for making all their weights together."""
 
-    phases: tuple[Phase, ...]
-    parts: tuple[int, ...]
-    """The part that computes each phase: phases of equal geometry share one."""
+    joints: tuple[_Joint, ...]
+    """Those of equal geometry, which share a part, follow one another."""
     covered: bool
     """Whether the phases cover the whole input."""
     kept: np.ndarray
     """The number of taps of each phase."""
     taps: np.ndarray
     """The taps, one phase after another."""
-    starts: tuple[int, ...]
-    """Offsets at which the results of each phase begin, and the end of the last."""
+    values: int
+    """The number of results of all phases."""
     places: np.ndarray
-    """Extents and positions of the results (see "place" in kernels/lowering.pyx)."""
+    """Extents and positions of the results (see `place`)."""
 
     @property
     def alone(self) -> bool:
         """Whether a single phase is the whole input, so that it is computed in place."""
-        return len(self.phases) == 1 and self.covered
+        return len(self.kept) == 1 and self.covered
 
     @property
     def nbytes(self) -> int:
-        return len(self.phases) * _PHASE_BYTES + self.kept.nbytes + self.taps.nbytes + self.places.nbytes
+        return len(self.kept) * _PHASE_BYTES + self.kept.nbytes + self.taps.nbytes + self.places.nbytes
 
 
 @remembered(REMEMBERED)
 def _phases(g: ConvGeometry) -> _Phases:
-    phases = g.adjoint()
-    ranks: dict[ConvGeometry, int] = {}
+    seen_alike: dict[tuple[ConvGeometry, str], list[Phase]] = {}
+    for number, phase in enumerate(g.adjoint()):
+        # Slices have no hashes. Filters of several groups would have to lie group by group.
+        key = repr(phase.seen) if g.g == 1 else str(number)
+        seen_alike.setdefault((phase.geometry, key), []).append(phase)
+    of_geometry: dict[ConvGeometry, list[list[Phase]]] = {}
+    for (geometry, _), phases in seen_alike.items():
+        joint = replace(geometry, oc=len(phases) * geometry.oc)
+        of_geometry.setdefault(joint, []).append(phases)
+    joints, kept, places, start = [], [], [], 0
     numbers = np.arange(g.taps).reshape(g.kernel)
-    taps = [numbers[phase.taps].ravel() for phase in phases]
-    starts = (0, *itertools.accumulate(prod(phase.geometry.out_shape) for phase in phases))
-    places = [
-        (start, *_three(phase.geometry.out_extent, 1), *_three([side.start for side in phase.target], 0))
-        for start, phase in zip(starts, phases, strict=False)
-    ]
+    for joint, lists in of_geometry.items():
+        for phases in lists:
+            joints.append(_Joint(joint, tuple(phases), start))
+            apart = prod(joint.out_shape[1:])
+            for rank, phase in enumerate(phases):
+                kept.append(numbers[phase.taps].ravel())
+                places.append(
+                    Target(
+                        start + rank * (apart // len(phases)),
+                        _three(phase.geometry.out_extent, 1),
+                        _three([side.start for side in phase.target], 0),
+                        apart,
+                    )
+                )
+            start += prod(joint.out_shape)
     return _Phases(
-        phases=phases,
-        parts=tuple(ranks.setdefault(phase.geometry, len(ranks)) for phase in phases),
-        covered=sum(phase.geometry.positions for phase in phases) == prod(g.extent),
-        kept=constant(np.array([len(kept) for kept in taps], np.int64)),
-        taps=constant(np.concatenate([*taps, []]).astype(np.int64)),
-        starts=starts,
-        places=constant(np.array(places, np.int64)),
+        joints=tuple(joints),
+        covered=sum(phase.geometry.positions for joint in joints for phase in joint.phases) == prod(g.extent),
+        kept=constant(np.array([len(taps) for taps in kept], np.int64)),
+        taps=constant(np.concatenate([*kept, []]).astype(np.int64)),
+        values=start,
+        places=targets(places),
     )
 
 
-def _three(values: Sequence[int], depth: int) -> tuple[int, ...]:
+def _three(values: Sequence[int], depth: int) -> tuple[int, int, int]:
     """The values of a volume's axes: of its last two axes, those of a plane, whose first is `depth`."""
-    return (depth, *values)[-3:]
+    first, second, third = (depth, *values)[-3:]
+    return first, second, third
 
 
 class Phases(Composite):
@@ -104,17 +139,15 @@ class Phases(Composite):
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         g, of = geometry, _phases(geometry)
-        return (g.oc * g.ic // g.g * len(of.taps) + (0 if of.alone else of.starts[-1])) * dtype.itemsize
+        return (g.oc * g.ic // g.g * len(of.taps) + (0 if of.alone else of.values)) * dtype.itemsize
 
     def parts(self, geometry: ConvGeometry, dtype: np.dtype, planned: Planned) -> tuple[Part, ...]:
         of, kind = _phases(geometry), CONVOLUTION_3D if geometry.ndim == 3 else CONVOLUTION
-        sharing: dict[int, list[Phase]] = {}
-        for phase, rank in zip(of.phases, of.parts, strict=True):
-            sharing.setdefault(rank, []).append(phase)
-        return tuple(
-            Part(_label(phases), planned(phases[0].geometry, kind), len(phases), len(phases))
-            for phases in sharing.values()
-        )
+        parts = []
+        for joint, joints in itertools.groupby(of.joints, lambda joint: joint.geometry):
+            lists = [each.phases for each in joints]
+            parts.append(Part(_label(lists), planned(joint, kind), len(lists), len(lists)))
+        return tuple(parts)
 
     def run(self, plan: Plan, grad: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
         """Compute the gradient `out`, given that of the output, in the shapes of the geometry."""
@@ -124,27 +157,40 @@ class Phases(Composite):
             unrepeatable()
             out[...] = 0
         weights = _swapped(g, of, np.ascontiguousarray(weight), plan.threads)
-        results = None if of.alone else team.aligned_empty(of.starts[-1], out.dtype)
+        results = None if of.alone else team.aligned_empty(of.values, out.dtype)
         fused = epilogue if of.covered else PLAIN
-        for phase, rank, start, end in zip(of.phases, of.parts, of.starts, of.starts[1:], strict=False):
-            values = prod(phase.geometry.weight_shape)
-            swapped, weights = weights[:values].reshape(phase.geometry.weight_shape), weights[values:]
-            target = out if results is None else results[start:end].reshape(phase.geometry.out_shape)
-            plan.parts[rank].plan.run_once(grad[:, :, *phase.seen], swapped, fused, target)
+        computing = (part.plan for part in plan.parts for _ in range(part.times))
+        for joint, computed in zip(of.joints, computing, strict=True):
+            shape, values = joint.geometry.out_shape, prod(joint.geometry.weight_shape)
+            swapped, weights = weights[:values].reshape(joint.geometry.weight_shape), weights[values:]
+            target = out if results is None else results[joint.start : joint.start + prod(shape)].reshape(shape)
+            computed.run_once(grad[:, :, *joint.seen], swapped, _of_all(fused, len(joint.phases)), target)
         if results is not None:
-            _place(g, of, results, out, plan.threads)
+            extent, stride = _three(g.extent, 1), _three(g.stride, 1)
+            place(results, out, of.places, g.ic, extent, stride, plan.threads)
         if not of.covered:
             finish_planes(out, epilogue, plan.threads)
 
 
-def _label(phases: list[Phase]) -> str:
-    """``phase 0,1``, by the first of its inputs; ``each of phases 0,0 0,1``; ``each of 9 phases from 0,0``."""
-    names = [",".join(str(side.start) for side in phase.target) for phase in phases]
+def _of_all(epilogue: Epilogue, phases: int) -> Epilogue:
+    """The epilogue of the filters of so many phases, one phase after another."""
+    if epilogue.bias is None or phases == 1:
+        return epilogue
+    channels = len(epilogue.bias)
+    bias = team.aligned_empty(phases * channels, epilogue.bias.dtype)
+    same = Places(constant(np.zeros(phases, np.int64)), 0, 0)
+    columns = places(0, channels, channels, "constant")
+    gather(epilogue.bias[np.newaxis], bias.reshape(phases, channels), same, columns)
+    return Epilogue(bias, epilogue.activation, epilogue.parameter)
+
+
+def _label(lists: list[tuple[Phase, ...]]) -> str:
+    """``phase 0,1``, by the first of its inputs; ``each of phases 0,0 0,1``; ``9 phases from 0,0 as one``."""
+    names = [",".join(str(side.start) for side in phase.target) for phases in lists for phase in phases]
     if len(names) == 1:
         return f"phase {names[0]}"
-    if len(names) > _NAMED:
-        return f"each of {len(names)} phases from {names[0]}"
-    return f"each of phases {' '.join(names)}"
+    listed = f"phases {' '.join(names)}" if len(names) <= _NAMED else f"{len(names)} phases from {names[0]}"
+    return f"{listed} as one" if len(lists) == 1 else f"each of {listed}"
 
 
 class InputGradient(Kind):
@@ -176,18 +222,8 @@ def _swapped(g: ConvGeometry, of: _Phases, weight: np.ndarray, threads: int) -> 
     from fastconv.kernels.slots import arguments
 
     channels = g.ic // g.g
-    ints = arguments("swap_filters")(groups=g.g, M=g.oc // g.g, C=channels, taps=g.taps, phases=len(of.phases))
+    ints = arguments("swap_filters")(groups=g.g, M=g.oc // g.g, C=channels, taps=g.taps, phases=len(of.kept))
     launch = Launch.of("swap_filters", weight.dtype, ints, g.g * -(-channels // SWAPPED_CHANNELS))
     swapped = team.aligned_empty(g.oc * channels * len(of.taps), weight.dtype)
     launch.run((weight, swapped, of.kept, of.taps), workers_for(swapped.nbytes / rates().memory, threads))
     return swapped
-
-
-def _place(g: ConvGeometry, of: _Phases, results: np.ndarray, out: np.ndarray, threads: int) -> None:
-    """Write the results of all phases to their positions in the input."""
-    from fastconv.kernels.slots import arguments
-
-    (depth, height, width), (sd, sh, sw) = _three(g.extent, 1), _three(g.stride, 1)
-    ints = arguments("place")(phases=len(of.phases), depth=depth, height=height, width=width, sd=sd, sh=sh, sw=sw)
-    launch = Launch.of("place", out.dtype, ints, g.n * g.ic, grain=8)
-    launch.run((results, out, of.places), workers_for(results.nbytes / rates().memory, threads))

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
-from fastconv.engine.convolution.base import element_strides, refuse_unless_real_2d, window
-from fastconv.engine.convolution3d import refuse_unless_real_3d, slabs
+from fastconv.engine.arrays import as_contiguous
+from fastconv.engine.convolution.base import element_strides, is_pixelwise, refuse_unless_real_2d, window
+from fastconv.engine.convolution3d import ZEROS, Flat, refuse_unless_real_3d
 from fastconv.engine.epilogue import PLAIN, Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry
 from fastconv.engine.launch import Launch
+from fastconv.engine.patches import Places, Target, gather, place, places, targets
 from fastconv.engine.plan import Composite, Kind, Part, Plan, Planned, Solver, SumsDirectly
+from fastconv.engine.products import STEPS, multiply_images
 from fastconv.engine.rates import rates
-from fastconv.engine.replay import unrepeatable
+from fastconv.engine.remembering import remembered
+from fastconv.engine.replay import constant
 from fastconv.engine.rounding import running_error
 from fastconv.kernels import threads as team
 
@@ -222,8 +228,76 @@ class Positions(_Sums):
         launch.run((x, np.ascontiguousarray(grad), out), plan.threads)
 
 
+class Inner(_Sums):
+    """Inner products of rows of pixels where they lie, for 1×1 kernels (kernels/simd/inner.h)."""
+
+    name = "inner"
+
+    def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
+        refusal = super().refuse(geometry, dtype)
+        if refusal is None and (geometry.g > 1 or not is_pixelwise(geometry)):
+            return "needs a 1×1 kernel at stride 1 without padding, and a single group"
+        return refusal
+
+    def share(self, geometry: ConvGeometry, itemsize: int) -> float:
+        """That of full vectors, less what adding up their lanes takes: as long as five steps, as measured."""
+        from fastconv.kernels.slots import LANES
+
+        steps = geometry.positions / LANES[itemsize]
+        return _lanes_used(geometry.positions, LANES[itemsize]) * steps / (steps + 5 * -(-geometry.positions // STEPS))
+
+    def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
+        return 0
+
+    def steps(self, geometry: ConvGeometry, dtype: np.dtype) -> int:
+        return min(STEPS, geometry.positions)
+
+    def run(self, plan: Plan, x: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
+        g: ConvGeometry = plan.geometry
+        if not g.n:
+            out[...] = 0
+            return
+        rows = as_contiguous(grad).reshape(g.n, g.oc, g.positions)
+        multiply_images(rows, as_contiguous(x).reshape(g.n, g.ic, g.positions), out.reshape(g.oc, g.ic), plan.threads)
+
+
+class FlatSums(Flat):
+    """As `Flat`; the operands are the input and the gradient of the output."""
+
+    def run(self, plan: Plan, x: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:  # type: ignore[override]
+        super().run(plan, x, grad, PLAIN, out)
+
+
+class _Planes(NamedTuple):
+    """The planes that a depth tap multiplies, numbered through all channels of all images."""
+
+    read: Places
+    """Those of the input."""
+    at: Places
+    """Those of the gradient of the output."""
+    target: np.ndarray
+    """Where the products belong (see `place`)."""
+
+
+@remembered(REMEMBERED)
+def _planes(g: ConvGeometry, tap: int) -> _Planes:
+    outputs, read = g.seen_by(tap)
+    positions = prod(g.kernel[1:])
+    return _Planes(
+        _plane_rows(g.n, g.ic, g.extent[0], read),
+        _plane_rows(g.n, g.oc, g.out_extent[0], outputs),
+        targets([Target(0, (1, 1, positions), (tap, 0, 0), 0)]),
+    )
+
+
+def _plane_rows(n: int, channels: int, depths: int, chosen: slice) -> Places:
+    """The planes of these depths: image by image, depth by depth, and channel by channel."""
+    numbers = np.arange(n * channels * depths).reshape(n, channels, depths)[:, :, chosen]
+    return Places(constant(numbers.swapaxes(1, 2).ravel()), 0, 0)
+
+
 class Depths(Composite):
-    """A sum over output depths, each of which is a 2-D problem (convolution3d.py)."""
+    """One 2-D problem per depth tap, whose images are the planes that the tap reads."""
 
     name = "depths"
 
@@ -231,27 +305,55 @@ class Depths(Composite):
         return refuse_unless_real_3d(geometry, dtype)
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        """Gathering slabs, and adding up their gradients."""
-        plane, depths = geometry.one_depth, geometry.out_extent[0]
-        values = plane.n * plane.ic * plane.ih * plane.iw + 3 * plane.oc * plane.reduction
-        return 5e-6 + depths * values * dtype.itemsize / rates().memory
+        """Copying the planes of more than one image, and those of the gradient."""
+        g = geometry
+        values = g.n * prod(g.out_shape[1:]) + (prod(g.x_shape) if g.n > 1 else 0)
+        return 5e-6 + g.kernel[0] * values * dtype.itemsize / rates().memory
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        plane = geometry.one_depth
-        return (plane.n * plane.ic * plane.ih * plane.iw + plane.oc * plane.reduction) * dtype.itemsize
+        g = geometry
+        values = prod(g.out_shape) + (prod(g.x_shape) if g.n > 1 else 0) + prod(g.weight_shape) // g.kernel[0]
+        return values * dtype.itemsize
 
     def parts(self, geometry: ConvGeometry, dtype: np.dtype, planned: Planned) -> tuple[Part, ...]:
-        depths = geometry.out_extent[0]
-        return (Part(f"each of {depths} depths", planned(geometry.one_depth), depths),)
+        g, taps = geometry, geometry.kernel[0]
+        # As if every tap lay inside the input at all depths: the choice does not depend on the number of images.
+        plane = replace(g.one_depth, ic=g.ic, n=g.n * g.out_extent[0])
+        return (Part(f"each of {taps} depth taps" if taps > 1 else "the depth tap", planned(plane), taps),)
 
     def run(self, plan: Plan, x: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
-        unrepeatable()
-        plane = plan.parts[0].plan
-        part = np.empty(plane.geometry.weight_shape, x.dtype)
-        out[...] = 0
-        for z, slab in enumerate(slabs(plan.geometry, x)):
-            plane.run_once(slab, grad[:, :, z], PLAIN, part)
-            out += part.reshape(out.shape)
+        g: ConvGeometry = plan.geometry
+        taps, of = g.kernel[0], plan.parts[0].plan
+        shape = of.geometry.weight_shape
+        made = out.reshape(shape) if taps == 1 else team.aligned_empty(prod(shape), out.dtype).reshape(shape)
+        for tap in range(taps):
+            planes, (outputs, read) = _planes(g, tap), g.seen_by(tap)
+            count = outputs.stop - outputs.start
+            if count:
+                images = _gathered(x, planes.read) if g.n > 1 else x[0, :, read].swapaxes(0, 1)
+                part = of if count == g.out_extent[0] else replace(of, geometry=replace(of.geometry, n=g.n * count))
+                part.run_once(images, _gathered(grad, planes.at), PLAIN, made)
+            else:
+                _clear(made.reshape(g.oc, -1))
+            if taps > 1:
+                channels, extent = g.oc * g.ic // g.g, (taps, 1, prod(g.kernel[1:]))
+                place(made, out, planes.target, channels, extent, (1, 1, 1), plan.threads)
+
+
+def _clear(rows: np.ndarray) -> None:
+    """Write zeros by a kernel, so that the call can be repeated."""
+    nothing, columns = Places(constant(np.full(len(rows), -1)), 0, 0), places(0, rows.shape[1], 1, "constant")
+    gather(rows, rows, nothing, columns, fill=ZEROS)
+
+
+def _gathered(volumes: np.ndarray, planes: Places) -> np.ndarray:
+    """Planes of (n, channels, depths, rows, columns), one after another, as a batch of images in scratch memory."""
+    _, channels, _, *shape = volumes.shape
+    positions, count = prod(shape), len(planes.indices)
+    rows = team.aligned_empty(count * positions, volumes.dtype).reshape(count, positions)
+    columns = places(0, positions, positions, "constant")
+    gather(as_contiguous(volumes).reshape(-1, positions), rows, planes, columns)
+    return rows.reshape(count // channels, channels, *shape)
 
 
 class WeightGradient(Kind):
@@ -259,8 +361,8 @@ class WeightGradient(Kind):
 
     name = "weight_gradient"
     title = "the weight's gradient of"
-    solvers: Sequence[Solver] = (Channels(), Positions(), Depths())
-    limits_workspace = False  # the other solver would not do with less
+    solvers: Sequence[Solver] = (Channels(), Positions(), Inner(), FlatSums(), Depths())
+    limits_workspace = False  # the other solvers would not do with less
 
     def parse(self, descriptor: str) -> ConvGeometry:
         return ConvGeometry.parse(descriptor).as_2d()

@@ -11,8 +11,9 @@ from fastconv.engine.pooling.doubling import has_shared_taps
 from fastconv.kernels.jit.pools.planes import STRETCH
 from fastconv.kernels.jit.target import lanes
 
-# Windows are folded lane by lane if a row of them has at least as many taps: some vectors.
-_TAPS = 32
+# Windows are folded lane by lane if a row of them has at least as many taps: some vectors. Fewer are enough where
+# windows do not overlap, since no solver folds neighbours together there.
+_TAPS, _APART_TAPS = 32, 16
 
 
 class Folding(RegularSolver):
@@ -25,9 +26,11 @@ class Folding(RegularSolver):
         return super().refuse(g, dtype)
 
     def declines(self, g: Geometry) -> str | None:
-        if g.kw < _TAPS:
-            return f"rows of fewer than {_TAPS} taps"
-        if g.ow == 1 or (self.kind.averages and not has_shared_taps(g)):
+        apart = g.sw >= g.kw
+        taps = _APART_TAPS if apart else _TAPS
+        if g.kw < taps:
+            return f"rows of fewer than {taps} taps"
+        if g.ow == 1 or apart or (self.kind.averages and not has_shared_taps(g)):
             return None
         return "neighbouring windows can be folded together"
 

@@ -5,7 +5,8 @@
  * Vectors run along k, so a register tile is MR rows of the weight by NV rows of x, and each of its MR * NV sums is a
  * vector: a step is MR + NV loads for MR * NV multiply-adds. At the end of a block of steps the lanes of a sum are
  * added up, and blocks are added in order. So a sum has the same bits in any tile, and for any number of rows of x. One
- * row of x is a matrix-vector product, which reads the weight as fast as memory delivers it.
+ * row of x is a matrix-vector product, which reads the weight as fast as memory delivers it. The steps may be those of
+ * several images, whose rows are apart: their sums are added in order, too.
  */
 /* The totals of four vectors, each by the halves that `total` adds: one after another they would take as long as the
  * products of 100 steps. */
@@ -120,6 +121,9 @@ static NAME(products_kernel) *const NAME(products_of)[2][NV] = {ROW_OF_PRODUCTS(
     X(kc)         /* steps of a block */                                          \
     X(at_a_time)  /* steps that are taken at a time: a multiple of kc */          \
     X(block_rows) /* rows of x in a block, of which at_a_time steps stay in L2 */ \
+    X(images)     /* images, whose products are added up */                       \
+    X(x_image)    /* values of x from one image to the next */                    \
+    X(w_image)    /* values of the weight from one image to the next */           \
     X(activation) /* code of the activation */
 ARGUMENTS(Inner, INNER_ARGUMENTS);
 
@@ -131,13 +135,16 @@ static void NAME(inner)(void **arrays, const int64_t *ints, const double *scalar
     const Inner *a = (const Inner *)ints;
     const int64_t N = a->N, M = a->M, K = a->K, block = a->block, kc = a->kc, at_a_time = a->at_a_time;
     const int64_t block_rows = a->block_rows, ldx = a->x_apart, ldc = a->out_apart, across = (M + block - 1) / block;
-    const REAL *weight = arrays[1], *bias = arrays[2];
+    const int64_t taken = K > at_a_time ? (K + at_a_time - 1) / at_a_time : 1;
     for (int64_t tile = begin; tile < end; tile++) {
         const int64_t first = tile % across * block, past = first + block < M ? first + block : M;
         const int64_t row0 = tile / across * block_rows, count = N - row0 < block_rows ? N - row0 : block_rows;
-        const REAL *x = (const REAL *)arrays[0] + row0 * ldx;
         REAL *out = (REAL *)arrays[3] + row0 * ldc;
-        for (int64_t begun = 0; begun < K || begun == 0; begun += at_a_time) {
+        for (int64_t at = 0; at < a->images * taken; at++) {
+            const int64_t image = at / taken, begun = at % taken * at_a_time;
+            const REAL *x = (const REAL *)arrays[0] + image * a->x_image + row0 * ldx;
+            const REAL *weight = (const REAL *)arrays[1] + image * a->w_image;
+            const REAL *bias = image == a->images - 1 ? arrays[2] : 0;
             const int64_t done = begun + at_a_time < K ? begun + at_a_time : K;
             for (int64_t m = first, rows; m < past; m += rows) {
                 if ((m - first) % 64 == 0 && stops(arrays, worker))
@@ -148,7 +155,7 @@ static void NAME(inner)(void **arrays, const int64_t *ints, const double *scalar
                     for (int64_t k = begun; k < done || k == 0; k += kc) {
                         const int64_t steps = done - k < kc ? done - k : kc;
                         NAME(products_of)[rows == MR][few - 1](steps, weight + m * K + k, K, x + n * ldx + k, ldx,
-                                                               out + n * ldc + m, ldc, k > 0,
+                                                               out + n * ldc + m, ldc, image + k > 0,
                                                                bias && k + steps == K ? bias + m : 0);
                     }
                 }
