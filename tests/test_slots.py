@@ -139,6 +139,9 @@ CALLS = {
     "mean": lines("uniform"),
     "convert": lambda dtype: convert(values(dtype, 41), np.empty(41, "f4" if dtype == "f8" else "f8")),
     "divide": lambda dtype: nn.avg_pool3d(values(dtype, 2, 3, 5, 6, 7), 2, padding=1),
+    "draw": lambda dtype: fastconv.fractional_max_pool2d(
+        values(dtype, 2, 3, 9, 7), 2, (4, 3), _random_samples=np.full((2, 3, 2), 0.7, dtype)
+    ),
     "find_not_finite": lambda dtype: ndimage.correlate(values(dtype, 9, 41), np.eye(3)),
     "finish_planes": convolutions("toeplitz", ((2, 3, 5, 7), (4, 3, 3, 3)), activation="relu"),
     "gather": lambda dtype: [
@@ -147,6 +150,8 @@ CALLS = {
     ],
     "im2col": lambda dtype: fastconv.im2col(values(dtype, 2, 3, 9, 13)[..., ::-2], 3, padding=2, stride=2),
     "col2im": lambda dtype: fastconv.col2im(values(dtype, 2, 27, 20), (7, 9), 3, padding=1, stride=2),
+    "locate": lambda dtype: fastconv.max_pool3d(values("f4", 2, 3, 5, 6, 7), 2, 1, 1, return_indices=True),
+    "power": lambda dtype: [fastconv.lp_pool2d(values(dtype, 2, 3, 5, 7) ** 2, norm, 2) for norm in (1, 2, 3)],
     "losses": lambda dtype: nn.cross_entropy(values(dtype, 5, 7), np.arange(5) % 7),
     "place": transposed,
     "scatter": lambda dtype: grad.max_pool2d(values(dtype, 2, 3, 4, 5), values(dtype, 2, 3, 8, 10), 2),

@@ -11,10 +11,10 @@ outputs is a view, a few planes from one image to the next, of which each plane 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,6 +35,12 @@ from fastconv.kernels import threads as team
 # they are read again; fewer would launch kernels more often.
 _BATCH_BYTES = 1 << 20
 
+# Kernels with more depth taps are multiplied by padding, too.
+_MOST_TRIMMED = 64
+
+# Seconds to launch the kernels of a batch.
+_LAUNCH_SECONDS = 3e-6
+
 # As wide as the widest value.
 ZEROS = constant(np.zeros(1, np.complex128))
 
@@ -42,40 +48,13 @@ ZEROS = constant(np.zeros(1, np.complex128))
 class _Batch(NamedTuple):
     """Output depths that one 2-D convolution computes."""
 
+    taps: tuple[int, int]
+    """The depth taps that it needs, from the first to the one past the last."""
     count: int
     planes: Places
     """The planes that it sees, numbered through all channels of an image; -1 for zeros."""
     targets: np.ndarray
     """Where its results belong (see `place`)."""
-
-
-class _Cut(NamedTuple):
-    """How the output depths of one image are cut into batches."""
-
-    most: int
-    """Depths of a batch."""
-    count: int
-    """Batches."""
-    shared: bool
-    """Whether neighbouring depths see planes that are copied once, with all channels of a plane side by side."""
-    planes: int
-    """Planes of all channels that a batch sees, at most."""
-    apart: int
-    """Of these, planes from what one depth sees to what the next one sees."""
-
-
-@functools.lru_cache(maxsize=REMEMBERED)
-def _cut(g: ConvGeometry, itemsize: int) -> _Cut:
-    every, advance = g.depth_step
-    outputs, taps = g.out_extent[0], g.kernel[0]
-    # The channels of a group have to stay together.
-    shared = g.g == 1 and advance < taps
-    longest = -(-outputs // every)
-    most = min(longest, max(1, _BATCH_BYTES // (_values_per_depth(g) * itemsize)))
-    runs, long = min(every, outputs), outputs % every
-    count = long * -(-longest // most) + (runs - long) * -(-(outputs // every) // most)
-    planes = (most - 1) * advance + taps if shared else most * taps
-    return _Cut(most, count, shared, g.ic * planes, g.ic * (advance if shared else taps))
 
 
 class _Batches(tuple[_Batch, ...]):
@@ -86,34 +65,101 @@ class _Batches(tuple[_Batch, ...]):
         return sum(batch.planes.indices.nbytes + batch.targets.nbytes for batch in self)
 
 
+class _Cut(NamedTuple):
+    """How the output depths of one image are cut into batches."""
+
+    most: int
+    """Depths of a batch."""
+    trimmed: bool
+    """Whether taps that see padding alone are left out."""
+    shared: bool
+    """Whether neighbouring depths see planes that are copied once, with all channels of a plane side by side."""
+    counts: tuple[tuple[int, int, int], ...]
+    """By number of taps: that number, the batches that have so many, and for how many of them a weight is prepared."""
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _cut(g: ConvGeometry, dtype: np.dtype) -> _Cut:
+    every, advance = g.depth_step
+    outputs, taps = g.out_extent[0], g.kernel[0]
+    longest = -(-outputs // every)
+    most = min(longest, max(1, _BATCH_BYTES // (_values_per_depth(g) * dtype.itemsize)))
+    # The channels of a group have to stay together.
+    shared = g.g == 1 and advance < taps
+    if taps <= _MOST_TRIMMED and outputs <= 10 * taps and _gains_by_trimming(g, dtype):
+        found: dict[int, list[tuple[int, int]]] = {}
+        for (begin, end), _ in _depths(g, most, trimmed=True):
+            found.setdefault(end - begin, []).append((begin, end))
+        return _Cut(most, True, shared, tuple((count, len(all_), len(set(all_))) for count, all_ in found.items()))
+    runs, long = min(every, outputs), outputs % every
+    count = long * -(-longest // most) + (runs - long) * -(-(outputs // every) // most)
+    return _Cut(most, False, shared, ((taps, count, 1),))
+
+
+def _gains_by_trimming(g: ConvGeometry, dtype: np.dtype) -> bool:
+    """Whether a tenth of the products have a factor in the padding, which take longer than preparing more weights."""
+    inside = [g.taps_inside(z) for z in range(g.out_extent[0])]
+    idle = sum(g.kernel[0] - (end - begin) for begin, end in inside)
+    products = 2 * prod(g.weight_shape) // g.kernel[0] * prod(g.out_extent[1:])
+    more = (len(set(inside)) - 1) * (_LAUNCH_SECONDS + 2 * prod(g.weight_shape) * dtype.itemsize / rates().memory)
+    return 10 * idle >= g.kernel[0] * len(inside) and idle * products / rates().flops(dtype.itemsize) > more
+
+
+def _depths(g: ConvGeometry, most: int, trimmed: bool) -> Iterator[tuple[tuple[int, int], range]]:
+    """The depth taps and the output depths of each batch."""
+    every, _ = g.depth_step
+    for run in range(min(every, g.out_extent[0])):
+        depths = range(run, g.out_extent[0], every)
+        while depths:
+            taps, count = (0, g.kernel[0]), min(most, len(depths))
+            if trimmed:
+                taps = g.taps_inside(depths[0])
+                count = next((at for at in range(count) if g.taps_inside(depths[at]) != taps), count)
+            yield taps, depths[:count]
+            depths = depths[count:]
+
+
 @remembered(REMEMBERED)
 def _batches(g: ConvGeometry, cut: _Cut) -> _Batches:
     every, advance = g.depth_step
-    taps, positions = np.arange(g.kernel[0]), prod(g.out_extent[1:])
-    first = np.arange(g.ic) * g.extent[0]
+    positions, first = prod(g.out_extent[1:]), np.arange(g.ic) * g.extent[0]
     batches = []
-    for run in range(min(every, g.out_extent[0])):
-        depths = range(run, g.out_extent[0], every)
-        for begin in range(0, len(depths), cut.most):
-            computed = depths[begin : begin + cut.most]
-            from_first = np.arange(len(computed)) * advance
-            if cut.shared:
-                steps = np.arange(from_first[-1] + len(taps))[:, np.newaxis]
-            else:
-                steps = from_first[:, np.newaxis, np.newaxis] + taps
-            planes = computed[0] * g.stride[0] - g.padding[0][0] + steps * (every * g.stride[0] // advance)
-            of_channels = planes + (first if cut.shared else first[:, np.newaxis])
-            rows = np.where((planes >= 0) & (planes < g.extent[0]), of_channels, -1)
-            at = [Target(j * g.oc * positions, (1, 1, positions), (z, 0, 0), 0) for j, z in enumerate(computed)]
-            batches.append(_Batch(len(computed), Places(constant(rows.ravel()), 0, 0), targets(at)))
+    for (begin, end), depths in _depths(g, cut.most, cut.trimmed):
+        from_first = np.arange(len(depths)) * advance
+        if cut.shared:
+            steps = np.arange(begin, from_first[-1] + end)[:, np.newaxis]
+        else:
+            steps = from_first[:, np.newaxis, np.newaxis] + np.arange(begin, end)
+        planes = depths[0] * g.stride[0] - g.padding[0][0] + steps * (every * g.stride[0] // advance)
+        of_channels = planes + (first if cut.shared else first[:, np.newaxis])
+        rows = np.where((planes >= 0) & (planes < g.extent[0]), of_channels, -1)
+        at = [Target(j * g.oc * positions, (1, 1, positions), (z, 0, 0), 0) for j, z in enumerate(depths)]
+        batches.append(_Batch((begin, end), len(depths), Places(constant(rows.ravel()), 0, 0), targets(at)))
     return _Batches(batches)
 
 
 @remembered(REMEMBERED)
-def _tap_major(channels: int, taps: int, positions: int) -> np.ndarray:
-    """Where the planes of a filter (channels, taps, positions) belong in one of (taps, channels, positions)."""
+def _tap_major(channels: int, taps: int, positions: int, first: int) -> np.ndarray:
+    """Where the planes of a filter (channels, taps, positions) belong in one whose taps, from the first, come first."""
     apart = channels * taps * positions
-    return targets([Target(c * taps * positions, (1, 1, positions), (c, 0, 0), apart) for c in range(channels)])
+    starts = ((c * taps + first) * positions for c in range(channels))
+    return targets([Target(start, (1, 1, positions), (c, 0, 0), apart) for c, start in enumerate(starts)])
+
+
+def _with_taps(g: ConvGeometry, weight: np.ndarray, taps: tuple[int, int], shared: bool, threads: int) -> np.ndarray:
+    """The depth taps of a contiguous weight from the first to the one past the last, as `Depths` orders channels."""
+    begin, end = taps
+    if taps == (0, g.kernel[0]) and not shared:
+        return weight
+    count, channels, positions = end - begin, g.ic // g.g, prod(g.kernel[1:])
+    turned = team.aligned_empty(g.oc * channels * count * positions, weight.dtype)
+    if shared:
+        table = _tap_major(channels, g.kernel[0], positions, begin)
+        place(weight, turned, table, count, (channels, 1, positions), (1, 1, 1), threads)
+    else:
+        table = targets([Target(begin * positions, (count, 1, positions), (0, 0, 0), g.kernel[0] * positions)])
+        place(weight, turned, table, 1, (count, 1, positions), (1, 1, 1), threads)
+    return turned
 
 
 def _values_per_depth(g: ConvGeometry) -> int:
@@ -172,45 +218,62 @@ class Depths(Composite):
         return 5e-6 + values * dtype.itemsize / rates().memory
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        cut, plane = _cut(geometry, dtype.itemsize), geometry.one_depth
-        values = cut.planes * plane.ih * plane.iw + cut.most * plane.oc * plane.positions
-        return (values + (prod(geometry.weight_shape) if cut.shared else 0)) * dtype.itemsize
+        cut, plane = _cut(geometry, dtype), geometry.one_depth
+        values = _most_planes(geometry, cut) * plane.ih * plane.iw + cut.most * plane.oc * plane.positions
+        ranges = sum(ranges for _, _, ranges in cut.counts) if cut.shared or cut.trimmed else 0
+        return (values + ranges * prod(geometry.weight_shape)) * dtype.itemsize
 
     def parts(self, geometry: ConvGeometry, dtype: np.dtype, planned: Planned) -> tuple[Part, ...]:
-        cut = _cut(geometry, dtype.itemsize)
-        count, plane = geometry.n * cut.count, replace(geometry.one_depth, n=cut.most)
-        label = f"{count} batches of depths" if count > 1 else "all depths"
-        return (Part(label, planned(plane), count),)
+        cut = _cut(geometry, dtype)
+        parts = []
+        for taps, count, ranges in cut.counts:
+            plane = replace(geometry.one_depth, ic=geometry.ic * taps, n=cut.most)
+            times = geometry.n * count
+            label = f"{times} batches of depths" if times > 1 else "a batch of depths"
+            label += f" that see {taps} of {geometry.kernel[0]} planes" if cut.trimmed else ""
+            parts.append(Part(label, planned(plane), times, ranges))
+        return tuple(parts)
 
     def run(self, plan: Plan, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
         """Compute into `out`, which is C-contiguous."""
         g: ConvGeometry = plan.geometry
-        plane, cut = plan.parts[0].plan, _cut(g, x.itemsize)
-        strategy, threads, size = plane.strategy, plane.threads, x.itemsize
-        plane.note()
-        taps, (height, width) = g.kernel[0], g.extent[1:]
-        positions, results = height * width, g.oc * prod(g.out_extent[1:])
+        cut, size = _cut(g, x.dtype), x.itemsize
+        (height, width), results = g.extent[1:], g.oc * prod(g.out_extent[1:])
+        positions, extent = height * width, (g.out_extent[0], 1, prod(g.out_extent[1:]))
         weight = as_contiguous(weight)
-        if cut.shared:
-            planes = prod(g.kernel[1:])
-            turned = team.aligned_empty(weight.size, weight.dtype)
-            place(weight, turned, _tap_major(g.ic, taps, planes), taps, (g.ic, 1, planes), (1, 1, 1), threads)
-            weight = turned
-        prepared = strategy.prepare(plane.geometry, weight.reshape(plane.geometry.weight_shape), threads)
-        seen = team.aligned_empty(cut.planes * positions, x.dtype)
+        plans: dict[int, Plan] = {}
+        for (taps, *_), part in zip(cut.counts, plan.parts, strict=True):
+            part.plan.note()
+            plans[taps] = part.plan
+        prepared: dict[tuple[int, int], Any] = {}
+        seen = team.aligned_empty(_most_planes(g, cut) * positions, x.dtype)
         lines, columns = seen.reshape(-1, positions), places(0, positions, positions, "constant")
-        made = team.aligned_empty(plane.geometry.n * results, x.dtype)
-        # From one image of a batch to the next.
-        apart = cut.apart * positions * size
+        made = team.aligned_empty(cut.most * results, x.dtype)
+        advance = g.depth_step[1]
         for maps, volume in zip(as_contiguous(x).reshape(g.n, -1, positions), out, strict=True):
             for batch in _batches(g, cut):
+                taps = batch.taps[1] - batch.taps[0]
+                plane = plans[taps]
+                of, strategy, threads = plane.geometry, plane.strategy, plane.threads
+                if batch.taps not in prepared:
+                    some = _with_taps(g, weight, batch.taps, cut.shared, threads).reshape(of.weight_shape)
+                    prepared[batch.taps] = strategy.prepare(of, some, threads)
+                if batch.count != of.n:
+                    of = replace(of, n=batch.count)
                 gather(maps, lines[: len(batch.planes.indices)], batch.planes, columns, fill=ZEROS)
-                problem = plane.geometry if batch.count == plane.geometry.n else replace(plane.geometry, n=batch.count)
-                images = np.ndarray(problem.x_shape, x.dtype, seen, 0, (apart, positions * size, width * size, size))
-                target = made[: batch.count * results].reshape(problem.out_shape)
-                strategy.run(problem, images, prepared, target, epilogue, threads, plane.max_workspace)
-                extent = g.out_extent[0], 1, prod(g.out_extent[1:])
+                # What neighbouring depths see overlaps, if they share planes.
+                apart = g.ic * (advance if cut.shared else taps) * positions
+                strides = (apart * size, positions * size, width * size, size)
+                images, target = np.ndarray(of.x_shape, x.dtype, seen, 0, strides), made[: batch.count * results]
+                target = target.reshape(of.out_shape)
+                strategy.run(of, images, prepared[batch.taps], target, epilogue, threads, plane.max_workspace)
                 place(target, volume, batch.targets, g.oc, extent, (1, 1, 1), threads)
+
+
+def _most_planes(g: ConvGeometry, cut: _Cut) -> int:
+    """The planes of all channels that a batch sees, at most."""
+    taps = max(taps for taps, *_ in cut.counts)
+    return g.ic * ((cut.most - 1) * g.depth_step[1] + taps if cut.shared else cut.most * taps)
 
 
 class Convolution3d(Kind):

@@ -15,7 +15,9 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 # The names of arguments that functions pass to kernels without a look at their values.
-_OPERANDS = frozenset(("x", "input", "in1", "weight", "bias", "target", "indices", "grad_output", "out", "output"))
+_OPERANDS = frozenset(
+    ("x", "input", "in1", "weight", "bias", "target", "indices", "_random_samples", "grad_output", "out", "output")
+)
 
 
 def repeated(*, by_value: tuple[str, ...] = ()) -> Callable[[_Function], _Function]:

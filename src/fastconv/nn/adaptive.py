@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any, Literal, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.engine.arrays import as_array, common_float, named_input, ordered_dtype
+from fastconv.engine.arrays import as_array, as_contiguous, as_operand, common_float, named_input, ordered_dtype
 from fastconv.engine.geometry import adaptive_extents, fractional_extents
+from fastconv.engine.launch import Launch
 from fastconv.engine.pooling import AVG_POOL, MAX_POOL, MAX_POOL_INDICES, pool_uneven
 from fastconv.engine.pooling.base import Pooled
 from fastconv.engine.pooling.kinds import Pool
 from fastconv.engine.replay import repeated
 from fastconv.errors import GeometryError
+from fastconv.kernels import threads as team
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -25,6 +28,8 @@ __all__ = [
     "global_avg_pool2d",
     "global_max_pool2d",
 ]
+
+_FLOAT32, _FLOAT64, _START = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
 
 
 @overload
@@ -288,6 +293,7 @@ def fractional_max_pool2d(
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]: ...  # fmt: skip
 
 
+@repeated()
 @named_input
 def fractional_max_pool2d(
     x: npt.ArrayLike,
@@ -354,16 +360,22 @@ def fractional_max_pool2d(
         samples = np.random.default_rng(rng).random(shape)
     else:
         samples = as_array("_random_samples", _random_samples)
-        if samples.shape != shape or samples.dtype.kind != "f" or not np.all((samples >= 0) & (samples < 1)):
-            raise GeometryError(
-                f"_random_samples of shape {samples.shape} and dtype {samples.dtype}: expected floats of shape {shape}"
-                ", at least 0 and below 1"
-            )
-    starts = tuple(
-        _drawn_starts(samples[..., 1 - axis], x.shape[axis - 2], kernel[axis], out_extent[axis]) for axis in (0, 1)
-    )
+        if samples.shape != shape or samples.dtype.kind != "f":
+            raise _wrong_samples(samples, shape)
+        samples = as_contiguous(as_operand(samples, _FLOAT32 if samples.dtype == _FLOAT32 else _FLOAT64))
+    if not prod(shape):
+        starts = tuple(np.empty((0, outputs), np.int64) for outputs in out_extent)
+    else:
+        starts = _drawn_starts(samples, x.shape[-2:], kernel, out_extent)
     kind = MAX_POOL_INDICES if return_indices else MAX_POOL
     return pool_uneven(x, dtype, kind, "drawn", kernel, out_extent, starts)
+
+
+def _wrong_samples(samples: np.ndarray, shape: tuple[int, ...]) -> GeometryError:
+    return GeometryError(
+        f"_random_samples of shape {samples.shape} and dtype {samples.dtype}: expected floats of shape {shape}"
+        ", at least 0 and below 1"
+    )
 
 
 def _adaptive_max_pool(ndim: int, x: npt.ArrayLike, output_size: Any, return_indices: bool) -> Pooled:
@@ -381,12 +393,18 @@ def _adaptive_pool(ndim: int, x: np.ndarray, dtype: np.dtype, kind: Pool, output
     return pool_uneven(x, dtype, kind, "adaptive", (), out_extent)
 
 
-def _drawn_starts(samples: np.ndarray, extent: int, kernel: int, outputs: int) -> np.ndarray:
-    """The positions where windows of each plane start along one axis, with steps of two sizes in random order."""
-    starts = np.full((samples.size, outputs), extent - kernel, np.int64)
-    if outputs > 1:
-        step = (extent - kernel) / (outputs - 1)
-        at = samples.reshape(-1, 1)
-        places = (np.arange(outputs - 1, dtype=at.dtype) + at) * step
-        starts[:, :-1] = np.floor(places) - np.floor(at * step)
+def _drawn_starts(
+    samples: np.ndarray, extent: Sequence[int], kernel: Sequence[int], outputs: Sequence[int]
+) -> tuple[np.ndarray, ...]:
+    """The positions where windows of each plane start along each axis, with steps of two sizes in random order."""
+    from fastconv.kernels.slots import arguments
+
+    last = [in_ - k for in_, k in zip(extent, kernel, strict=True)]
+    steps = tuple(end / max(1, count - 1) for end, count in zip(last, outputs, strict=True))
+    planes, flag = samples.size // 2, team.flags(1)
+    starts = tuple(team.aligned_empty(planes * count, _START).reshape(planes, count) for count in outputs)
+    ints = arguments("draw")(rows=outputs[0], cols=outputs[1], bottom=last[0], right=last[1])
+    Launch.of("draw", samples.dtype, ints, planes, grain=64).run((samples, *starts, flag), 1, steps)
+    if flag[0]:
+        raise _wrong_samples(samples, samples.shape)
     return starts

@@ -11,18 +11,23 @@ from typing import Any, Literal, cast, overload
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.engine.arrays import as_array, common_float, named_input, ordered_dtype, pieces
+from fastconv.engine.arrays import as_array, as_contiguous, as_operand, common_float, named_input, ordered_dtype
 from fastconv.engine.geometry import PoolGeometry
+from fastconv.engine.launch import Launch
 from fastconv.engine.pooling import AVG_POOL, MAX_POOL, MAX_POOL_INDICES, pool
 from fastconv.engine.pooling.base import Pooled, Scaling
-from fastconv.engine.replay import repeated
+from fastconv.engine.replay import repeatable, repeated
 from fastconv.errors import GeometryError
+from fastconv.kernels import threads as team
 from fastconv.nn.operands import checked_layout
 
 __all__ = ["avg_pool1d", "avg_pool2d", "avg_pool3d", "lp_pool1d", "lp_pool2d", "max_pool1d", "max_pool2d", "max_pool3d"]
 
 # One value per axis, or one for all of them.
 _PerAxis = int | Sequence[int]
+
+# Values whose powers are a tile.
+_TILE_VALUES = 16384
 
 
 @overload
@@ -369,6 +374,7 @@ def avg_pool3d(
     return _avg_pool(3, x, count_include_pad, divisor_override, (kernel_size, stride, padding, 1, ceil_mode))
 
 
+@repeated()
 @named_input
 def lp_pool1d(
     x: npt.ArrayLike,
@@ -403,6 +409,7 @@ def lp_pool1d(
     return _lp_pool(1, x, norm_type, (kernel_size, stride, 0, 1, ceil_mode))
 
 
+@repeated()
 @named_input
 def lp_pool2d(
     x: npt.ArrayLike,
@@ -490,12 +497,18 @@ def _lp_pool(ndim: int, x: npt.ArrayLike, norm_type: float, window: tuple[Any, .
     if not isinstance(norm_type, Real) or not isfinite(norm_type) or norm_type == 0:
         raise GeometryError(f"norm_type={norm_type!r}: expected a finite number other than 0")
     taps = prod(PoolGeometry.from_shapes(x.shape, *window[:4], ndim=ndim, ceil_mode=window[4]).kernel)
-    exponent, powers = float(norm_type), np.empty(x.shape, dtype)
-    with np.errstate(all="ignore"):  # an undefined power or root is NaN or infinite, as everywhere in torch
-        for piece in pieces(powers):
-            powers[piece] = x[piece] ** exponent
-        sums = _avg_pool(ndim, powers, True, None, window)
-        sums *= taps
-        for piece in pieces(sums):
-            sums[piece] = sums[piece] ** (1 / exponent)
-    return sums
+    exponent, powers = float(norm_type), as_contiguous(as_operand(x, dtype))
+    if exponent != 1:
+        powers = _raised(powers, team.aligned_empty(x.size, dtype).reshape(x.shape), 1.0, exponent)
+    sums = _avg_pool(ndim, powers, True, None, window)
+    return repeatable(_raised(sums, sums, float(taps), 1 / exponent))
+
+
+def _raised(values: np.ndarray, out: np.ndarray, scale: float, exponent: float) -> np.ndarray:
+    """``(scale * values) ** exponent``; an undefined power is NaN or infinite, as everywhere in torch."""
+    from fastconv.kernels.slots import arguments
+
+    ints = arguments("power")(values=values.size, tile_values=_TILE_VALUES)
+    launch = Launch.of("power", values.dtype, ints, -(-values.size // _TILE_VALUES))
+    launch.run((values, out), team.get_num_threads(), (scale, exponent))
+    return out

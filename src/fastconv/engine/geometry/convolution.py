@@ -418,7 +418,7 @@ class ConvGeometry(Axes):
 
     @property
     def depth_step(self) -> tuple[int, int]:
-        """The distance between output depths of a 3-D problem that read planes of one list, and how many planes that is.
+        """Of a 3-D problem, the distance of output depths that read planes of one list, and the planes between them.
 
         The planes of a list are a dilation apart, or with a single tap, next to each other.
 
@@ -430,6 +430,15 @@ class ConvGeometry(Axes):
         stride, dilation = self.stride[0], self.dilation[0] if self.kernel[0] > 1 else 1
         every = dilation // gcd(stride, dilation)
         return every, every * stride // dilation
+
+    def taps_inside(self, depth: int) -> tuple[int, int]:
+        """The depth taps of a 3-D problem inside the input at an output depth: the first, and one past the last.
+
+        Where there are none, it is any single tap.
+        """
+        step, first = self.dilation[0], depth * self.stride[0] - self.padding[0][0]
+        begin = min(self.kernel[0] - 1, max(0, -(first // step)))
+        return begin, max(begin + 1, min(self.kernel[0], -(-(self.extent[0] - first) // step)))
 
     def seen_by(self, tap: int) -> tuple[slice, slice]:
         """The output depths of a 3-D problem at which a depth tap lies inside the input, and the planes it reads."""

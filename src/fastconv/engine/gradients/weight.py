@@ -28,6 +28,9 @@ from fastconv.kernels import threads as team
 # Multiply-adds per second of full vectors, relative to those on registers alone.
 _PEAK_SHARE = 0.83
 
+# Seconds to find the place of one tap's products of a filter and a channel.
+_PLACE_SECONDS = 8e-9
+
 # Strides do not change how much memory a kernel takes, nor its blocks.
 _ANY_STRIDES = (0, 0, 0, 0)
 
@@ -305,10 +308,11 @@ class Depths(Composite):
         return refuse_unless_real_3d(geometry, dtype)
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        """Copying the planes of more than one image, and those of the gradient."""
+        """Copying the planes of more than one image, and those of the gradient; and placing the results."""
         g = geometry
-        values = g.n * prod(g.out_shape[1:]) + (prod(g.x_shape) if g.n > 1 else 0)
-        return 5e-6 + g.kernel[0] * values * dtype.itemsize / rates().memory
+        values = prod(g.out_shape) + (prod(g.x_shape) if g.n > 1 else 0)
+        placed = prod(g.weight_shape[:3]) * _PLACE_SECONDS + 2 * prod(g.weight_shape) * dtype.itemsize / rates().memory
+        return 2e-6 * g.kernel[0] + 2 * g.kernel[0] * values * dtype.itemsize / rates().memory + placed
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         g = geometry
@@ -340,6 +344,50 @@ class Depths(Composite):
                 place(made, out, planes.target, channels, extent, (1, 1, 1), plan.threads)
 
 
+class Slabs(Composite):
+    """One 2-D problem with a channel per channel and depth tap: each depth is an image, of the planes that it sees.
+
+    Its result is the gradient as it is; but planes are copied for every tap.
+    """
+
+    name = "slabs"
+
+    def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
+        return refuse_unless_real_3d(geometry, dtype)
+
+    def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        """Copying the planes of the input, and those of the gradient."""
+        g = geometry
+        values = prod(g.out_shape) + prod(g.x_shape) // g.extent[0] * g.out_extent[0] * g.kernel[0]
+        return 2e-6 + 2 * values * dtype.itemsize / rates().memory
+
+    def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
+        g = geometry
+        slab = g.ic * g.kernel[0] * prod(g.extent[1:])
+        return g.n * (g.out_extent[0] * slab + prod(g.out_shape[1:])) * dtype.itemsize
+
+    def parts(self, geometry: ConvGeometry, dtype: np.dtype, planned: Planned) -> tuple[Part, ...]:
+        g = geometry
+        return (Part("all depths", planned(replace(g.one_depth, n=g.n * g.out_extent[0]))),)
+
+    def run(self, plan: Plan, x: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
+        g: ConvGeometry = plan.geometry
+        read, at = _slab_planes(g)
+        part = plan.parts[0].plan
+        images = _gathered(x, read).reshape(part.geometry.x_shape)
+        part.run_once(images, _gathered(grad, at), PLAIN, out.reshape(part.geometry.weight_shape))
+
+
+@remembered(REMEMBERED)
+def _slab_planes(g: ConvGeometry) -> tuple[Places, Places]:
+    """The planes of the input, depth by depth of the output, and those of the gradient."""
+    depths, taps = np.arange(g.out_extent[0])[:, np.newaxis, np.newaxis], np.arange(g.kernel[0])
+    read = depths * g.stride[0] - g.padding[0][0] + taps * g.dilation[0]
+    channels = np.arange(g.n * g.ic).reshape(g.n, 1, g.ic, 1) * g.extent[0]
+    rows = np.where((read >= 0) & (read < g.extent[0]), channels + read, -1)
+    return Places(constant(rows.ravel()), 0, 0), _plane_rows(g.n, g.oc, g.out_extent[0], slice(None))
+
+
 def _clear(rows: np.ndarray) -> None:
     """Write zeros by a kernel, so that the call can be repeated."""
     nothing, columns = Places(constant(np.full(len(rows), -1)), 0, 0), places(0, rows.shape[1], 1, "constant")
@@ -352,8 +400,8 @@ def _gathered(volumes: np.ndarray, planes: Places) -> np.ndarray:
     positions, count = prod(shape), len(planes.indices)
     rows = team.aligned_empty(count * positions, volumes.dtype).reshape(count, positions)
     columns = places(0, positions, positions, "constant")
-    gather(as_contiguous(volumes).reshape(-1, positions), rows, planes, columns)
-    return rows.reshape(count // channels, channels, *shape)
+    gather(as_contiguous(volumes).reshape(-1, positions), rows, planes, columns, fill=ZEROS)
+    return rows.reshape(-1, channels, *shape)
 
 
 class WeightGradient(Kind):
@@ -361,7 +409,7 @@ class WeightGradient(Kind):
 
     name = "weight_gradient"
     title = "the weight's gradient of"
-    solvers: Sequence[Solver] = (Channels(), Positions(), Inner(), FlatSums(), Depths())
+    solvers: Sequence[Solver] = (Channels(), Positions(), Inner(), FlatSums(), Depths(), Slabs())
     limits_workspace = False  # the other solvers would not do with less
 
     def parse(self, descriptor: str) -> ConvGeometry:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # Output values handed out at a time, about: enough to hide the hand-out, few enough to share among threads.
 GRAIN_VALUES = 16384
 
+_POSITION = np.dtype(np.int64)
+
 Geometry = PoolGeometry | UnevenGeometry
 Pooled = np.ndarray | tuple[np.ndarray, np.ndarray]
 Strides = tuple[int, ...]
@@ -64,11 +66,9 @@ class Call:
 
         It is a new array, or in scratch memory.
         """
-        if in_scratch:
-            out = team.aligned_empty(prod(self.out_shape), x.dtype).reshape(self.out_shape)
-        else:
-            out = np.empty(self.out_shape, x.dtype)
-        positions = np.empty(self.out_shape, np.int64) if self.finds_positions else None
+        new = _new_in_scratch if in_scratch else np.empty
+        out = new(self.out_shape, x.dtype)
+        positions = new(self.out_shape, _POSITION) if self.finds_positions else None
         self.into(out, positions, x, starts)
         return repeatable(out if positions is None else (out, positions))
 
@@ -77,6 +77,10 @@ class Call:
     ) -> None:
         """Pool `x` into given arrays."""
         raise NotImplementedError
+
+
+def _new_in_scratch(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    return team.aligned_empty(prod(shape), dtype).reshape(shape)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from fastconv.engine.plan import Composite, Part, Plan, Planned
 from fastconv.engine.pooling.base import PLAIN, Call, Geometry, Scaling, Strides, joined, refuse_fold
 from fastconv.engine.rates import rates
 from fastconv.engine.remembering import remembered
-from fastconv.engine.replay import constant, unrepeatable
+from fastconv.engine.replay import constant
 from fastconv.engine.rounding import running_error
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class Passes(Composite):
         seconds = 0.0
         if self.kind.averages:
             seconds += _dividing_seconds(g, dtype)
-        if self.kind.positions:  # NumPy looks up where the second pass found its values
-            seconds += 2e-5 + 6 * prod(g.out_shape) * _INDEX_BYTES / rates().memory
+        if self.kind.positions:  # it is looked up where the second pass found its values
+            seconds += 3 * prod(g.out_shape) * _INDEX_BYTES / rates().memory
         return seconds
 
     def error(self, g: PoolGeometry, dtype: np.dtype) -> float:
@@ -65,8 +65,7 @@ class Passes(Composite):
 
     def workspace_bytes(self, g: PoolGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         """What the first pass leaves to the second."""
-        between = prod(g.passes[1].x_shape) * (dtype.itemsize + self.kind.positions * _INDEX_BYTES)
-        return between + self.kind.positions * 4 * prod(g.out_shape) * _INDEX_BYTES
+        return prod(g.passes[1].x_shape) * (dtype.itemsize + self.kind.positions * _INDEX_BYTES)
 
     def bind(self, plan: Plan, strides: Strides, out_shape: tuple[int, ...], scaling: Scaling = PLAIN) -> VolumeCall:
         divisors = _divisors(plan.geometry, np.dtype(plan.dtype), scaling) if self.kind.averages else None
@@ -91,21 +90,15 @@ class VolumeCall(Call):
         g, (first, second) = plan.geometry, (part.plan for part in plan.parts)
         within, along = g.passes
         maps = x.reshape(within.x_shape)
-        found = _pass(first, within, maps.strides)(maps, in_scratch=positions is None)
+        found = _pass(first, within, maps.strides)(maps, in_scratch=True)
         maps, taken = found if isinstance(found, tuple) else (found, None)
         columns = maps.reshape(along.x_shape)
-        levels = None if taken is None else np.empty(along.out_shape, np.int64)
+        levels = None if positions is None else positions.reshape(along.out_shape)
         _pass(second, along, columns.strides).into(out.reshape(along.out_shape), levels, columns)
         if self.divisors is not None:
             _divide(out, self.divisors, plan.threads)
-        if positions is None or taken is None or levels is None:
-            return
-        unrepeatable()
-        # `levels` are flat indices into (depth, positions of a map), like `taken`; a window without a tap has neither.
-        flat = np.maximum(levels, 0).reshape(g.n, g.c, prod(g.out_extent))
-        taken = np.take_along_axis(taken.reshape(g.n, g.c, prod(along.extent)), flat, axis=2)
-        found = flat // along.extent[1] * prod(g.extent[1:]) + taken
-        positions[...] = np.where((levels.reshape(flat.shape) < 0) | (taken < 0), -1, found).reshape(positions.shape)
+        if positions is not None:
+            _locate(g, positions, taken, plan.threads)
 
 
 @remembered(REMEMBERED)
@@ -135,3 +128,15 @@ def _divide(sums: np.ndarray, counts: np.ndarray, threads: int) -> None:
 
     launch = Launch.of("divide", sums.dtype, arguments("divide")(positions=counts.size), sums.size // counts.size)
     launch.run((sums, counts), workers_for(2 * sums.nbytes / rates().memory, threads))
+
+
+def _locate(g: PoolGeometry, levels: np.ndarray, taken: np.ndarray | None, threads: int) -> None:
+    """Turn `levels`, indices of results of the first pass, into positions in volumes; `taken` are those in maps."""
+    from fastconv.kernels.slots import arguments
+
+    along = g.passes[1]
+    ints = arguments("locate")(
+        outputs=prod(g.out_extent), between=prod(along.extent), columns=along.extent[1], plane=prod(g.extent[1:])
+    )
+    launch = Launch.of("locate", levels.dtype, ints, g.n * g.c)
+    launch.run((levels, taken), workers_for(3 * levels.nbytes / rates().memory, threads))
