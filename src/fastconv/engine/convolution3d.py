@@ -48,9 +48,9 @@ ZEROS = constant(np.zeros(1, np.complex128))
 class _Batch(NamedTuple):
     """Output depths that one 2-D convolution computes."""
 
+    problem: ConvGeometry
     taps: tuple[int, int]
     """The depth taps that it needs, from the first to the one past the last."""
-    count: int
     planes: Places
     """The planes that it sees, numbered through all channels of an image; -1 for zeros."""
     targets: np.ndarray
@@ -123,8 +123,11 @@ def _depths(g: ConvGeometry, most: int, trimmed: bool) -> Iterator[tuple[tuple[i
 def _batches(g: ConvGeometry, cut: _Cut) -> _Batches:
     every, advance = g.depth_step
     positions, first = prod(g.out_extent[1:]), np.arange(g.ic) * g.extent[0]
-    batches = []
+    batches, problems = [], {}
     for (begin, end), depths in _depths(g, cut.most, cut.trimmed):
+        key = end - begin, len(depths)
+        if key not in problems:
+            problems[key] = replace(g.one_depth, ic=g.ic * key[0], n=key[1])
         from_first = np.arange(len(depths)) * advance
         if cut.shared:
             steps = np.arange(begin, from_first[-1] + end)[:, np.newaxis]
@@ -134,7 +137,7 @@ def _batches(g: ConvGeometry, cut: _Cut) -> _Batches:
         of_channels = planes + (first if cut.shared else first[:, np.newaxis])
         rows = np.where((planes >= 0) & (planes < g.extent[0]), of_channels, -1)
         at = [Target(j * g.oc * positions, (1, 1, positions), (z, 0, 0), 0) for j, z in enumerate(depths)]
-        batches.append(_Batch((begin, end), len(depths), Places(constant(rows.ravel()), 0, 0), targets(at)))
+        batches.append(_Batch(problems[key], (begin, end), Places(constant(rows.ravel()), 0, 0), targets(at)))
     return _Batches(batches)
 
 
@@ -254,17 +257,15 @@ class Depths(Composite):
             for batch in _batches(g, cut):
                 taps = batch.taps[1] - batch.taps[0]
                 plane = plans[taps]
-                of, strategy, threads = plane.geometry, plane.strategy, plane.threads
+                of, strategy, threads = batch.problem, plane.strategy, plane.threads
                 if batch.taps not in prepared:
                     some = _with_taps(g, weight, batch.taps, cut.shared, threads).reshape(of.weight_shape)
                     prepared[batch.taps] = strategy.prepare(of, some, threads)
-                if batch.count != of.n:
-                    of = replace(of, n=batch.count)
                 gather(maps, lines[: len(batch.planes.indices)], batch.planes, columns, fill=ZEROS)
                 # What neighbouring depths see overlaps, if they share planes.
                 apart = g.ic * (advance if cut.shared else taps) * positions
                 strides = (apart * size, positions * size, width * size, size)
-                images, target = np.ndarray(of.x_shape, x.dtype, seen, 0, strides), made[: batch.count * results]
+                images, target = np.ndarray(of.x_shape, x.dtype, seen, 0, strides), made[: of.n * results]
                 target = target.reshape(of.out_shape)
                 strategy.run(of, images, prepared[batch.taps], target, epilogue, threads, plane.max_workspace)
                 place(target, volume, batch.targets, g.oc, extent, (1, 1, 1), threads)

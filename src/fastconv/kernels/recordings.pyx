@@ -72,8 +72,8 @@ cdef enum:
     MOST_TEXT = 256
     MOST_CONTENTS = 2048
     MOST_RESULTS = 2
-    MOST_SCRATCH = 128  # the 27 phases of a volume have four each
-    MOST_LAUNCHES = 160
+    MOST_SCRATCH = 512  # the 8 phases of a batch of volumes have more than 100
+    MOST_LAUNCHES = 640
     SPOILT = 0xA5
 
 # In seconds. Calls that take longer gain nothing from recordings, and checking a recording would take as long again.
