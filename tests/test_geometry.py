@@ -194,3 +194,35 @@ def test_pool_stride_is_the_kernel_by_default():
 def test_bad_pools(arguments, fault):
     with pytest.raises(GeometryError, match=fault):
         PoolGeometry.from_shapes((1, 1, 8, 8), **arguments)
+
+
+@given(geometries(3))
+def test_depths_of_volumes(g):
+    """Which taps read which planes, tap by tap and depth by depth."""
+    inside = {
+        (z, tap)
+        for z in range(g.out_extent[0])
+        for tap in range(g.kernel[0])
+        if 0 <= z * g.stride[0] + tap * g.dilation[0] - g.padding[0][0] < g.extent[0]
+    }
+    for z in range(g.out_extent[0]):
+        begin, end = g.taps_inside(z)
+        taps = {tap for depth, tap in inside if depth == z}
+        assert set(range(begin, end)) == taps or (not taps and 0 <= begin == end - 1 < g.kernel[0])
+    for tap in range(g.kernel[0]):
+        outputs, planes = g.seen_by(tap)
+        pairs = [(z, z * g.stride[0] + tap * g.dilation[0] - g.padding[0][0]) for z, of in sorted(inside) if of == tap]
+        depths, read = range(g.out_extent[0])[outputs], range(g.extent[0])[planes]
+        assert list(zip(depths, read, strict=True)) == pairs
+    every, advance = g.depth_step
+    assert every * g.stride[0] == advance * (g.dilation[0] if g.kernel[0] > 1 else 1)
+
+
+@given(geometries(3))
+def test_flattened_volumes_are_the_same_problem(g):
+    flat = g.flattened
+    plain = [k == s == 1 and p == (0, 0) for k, s, p in zip(g.kernel, g.stride, g.padding, strict=True)]
+    assert (flat is None) == (not plain[1] or not (plain[0] or plain[2]))
+    if flat is not None:
+        assert (flat.ndim, flat.flops, flat.reduction) == (2, g.flops, g.reduction)
+        assert (prod(flat.x_shape), prod(flat.out_shape)) == (prod(g.x_shape), prod(g.out_shape))

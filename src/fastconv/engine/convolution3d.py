@@ -38,8 +38,9 @@ _BATCH_BYTES = 1 << 20
 # Kernels with more depth taps are multiplied by padding, too.
 _MOST_TRIMMED = 64
 
-# Seconds to launch the kernels of a batch.
-_LAUNCH_SECONDS = 3e-6
+# Operations that take as long as preparing a value of a weight, and as launching the kernels of a batch. What is left
+# out decides the roundings, so that it does not depend on a machine's rates.
+_WEIGHT_FLOPS, _LAUNCH_FLOPS = 100, 300_000
 
 # As wide as the widest value.
 ZEROS = constant(np.zeros(1, np.complex128))
@@ -79,14 +80,14 @@ class _Cut(NamedTuple):
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
-def _cut(g: ConvGeometry, dtype: np.dtype) -> _Cut:
+def _cut(g: ConvGeometry, itemsize: int) -> _Cut:
     every, advance = g.depth_step
     outputs, taps = g.out_extent[0], g.kernel[0]
     longest = -(-outputs // every)
-    most = min(longest, max(1, _BATCH_BYTES // (_values_per_depth(g) * dtype.itemsize)))
+    most = min(longest, max(1, _BATCH_BYTES // (_values_per_depth(g) * itemsize)))
     # The channels of a group have to stay together.
     shared = g.g == 1 and advance < taps
-    if taps <= _MOST_TRIMMED and outputs <= 10 * taps and _gains_by_trimming(g, dtype):
+    if taps <= _MOST_TRIMMED and outputs <= 10 * taps and _gains_by_trimming(g):
         found: dict[int, list[tuple[int, int]]] = {}
         for (begin, end), _ in _depths(g, most, trimmed=True):
             found.setdefault(end - begin, []).append((begin, end))
@@ -96,13 +97,13 @@ def _cut(g: ConvGeometry, dtype: np.dtype) -> _Cut:
     return _Cut(most, False, shared, ((taps, count, 1),))
 
 
-def _gains_by_trimming(g: ConvGeometry, dtype: np.dtype) -> bool:
-    """Whether a tenth of the products have a factor in the padding, which take longer than preparing more weights."""
+def _gains_by_trimming(g: ConvGeometry) -> bool:
+    """Whether a tenth of the products have a factor in the padding, and take longer than preparing more weights."""
     inside = [g.taps_inside(z) for z in range(g.out_extent[0])]
     idle = sum(g.kernel[0] - (end - begin) for begin, end in inside)
-    products = 2 * prod(g.weight_shape) // g.kernel[0] * prod(g.out_extent[1:])
-    more = (len(set(inside)) - 1) * (_LAUNCH_SECONDS + 2 * prod(g.weight_shape) * dtype.itemsize / rates().memory)
-    return 10 * idle >= g.kernel[0] * len(inside) and idle * products / rates().flops(dtype.itemsize) > more
+    weights, more = prod(g.weight_shape), len(set(inside)) - 1
+    saved = 2 * weights * prod(g.out_extent[1:]) * idle // g.kernel[0]
+    return 10 * idle >= g.kernel[0] * len(inside) and saved > more * (_WEIGHT_FLOPS * weights + _LAUNCH_FLOPS)
 
 
 def _depths(g: ConvGeometry, most: int, trimmed: bool) -> Iterator[tuple[tuple[int, int], range]]:
@@ -221,13 +222,13 @@ class Depths(Composite):
         return 5e-6 + values * dtype.itemsize / rates().memory
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        cut, plane = _cut(geometry, dtype), geometry.one_depth
+        cut, plane = _cut(geometry, dtype.itemsize), geometry.one_depth
         values = _most_planes(geometry, cut) * plane.ih * plane.iw + cut.most * plane.oc * plane.positions
         ranges = sum(ranges for _, _, ranges in cut.counts) if cut.shared or cut.trimmed else 0
         return (values + ranges * prod(geometry.weight_shape)) * dtype.itemsize
 
     def parts(self, geometry: ConvGeometry, dtype: np.dtype, planned: Planned) -> tuple[Part, ...]:
-        cut = _cut(geometry, dtype)
+        cut = _cut(geometry, dtype.itemsize)
         parts = []
         for taps, count, ranges in cut.counts:
             plane = replace(geometry.one_depth, ic=geometry.ic * taps, n=cut.most)
@@ -240,7 +241,7 @@ class Depths(Composite):
     def run(self, plan: Plan, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
         """Compute into `out`, which is C-contiguous."""
         g: ConvGeometry = plan.geometry
-        cut, size = _cut(g, x.dtype), x.itemsize
+        cut, size = _cut(g, x.itemsize), x.itemsize
         (height, width), results = g.extent[1:], g.oc * prod(g.out_extent[1:])
         positions, extent = height * width, (g.out_extent[0], 1, prod(g.out_extent[1:]))
         weight = as_contiguous(weight)

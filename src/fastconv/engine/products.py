@@ -14,14 +14,20 @@ from fastconv.engine.plan import Kind, Plan, Solver, SumsDirectly
 from fastconv.engine.rates import rates
 from fastconv.engine.rounding import running_error
 
-# Steps of a block of an inner product, whose sums are added up; they decide the roundings.
-STEPS = 1024
+# Bytes of a row in a block of steps, whose sums are added up, so that they decide the roundings; a panel of such rows
+# stays in L1.
+STEP_BYTES = 4096
 
 # Outputs per tile, and so rows of the weight that it reads.
 _BLOCK_OUTPUTS = 128
 
 # Share of the multiply-add peak that a few rows reach: a single one waits for the weight.
 _SHARE = 0.25
+
+
+def block_steps(dtype: np.dtype) -> int:
+    """Steps of a block of an inner product."""
+    return STEP_BYTES // dtype.itemsize
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
@@ -41,8 +47,9 @@ def _launch(
     from fastconv.kernels.cpu import cache_bytes
     from fastconv.kernels.slots import MR, arguments
 
+    kc = block_steps(dtype)
     block = min(_BLOCK_OUTPUTS, -(-g.oc // (threads * MR)) * MR) or 1
-    steps = max(1, cache_bytes()[1] // 2 // (dtype.itemsize * STEPS))  # blocks of steps that L2 holds, of all rows
+    steps = max(1, cache_bytes()[1] // 2 // STEP_BYTES)  # blocks of steps that L2 holds, of all rows
     rows = max(1, min(g.n, steps))
     ints = arguments("inner")(
         N=g.n,
@@ -51,8 +58,8 @@ def _launch(
         x_apart=x_apart,
         out_apart=out_apart,
         block=block,
-        kc=STEPS,
-        at_a_time=max(1, steps // rows) * STEPS,
+        kc=kc,
+        at_a_time=max(1, steps // rows) * kc,
         block_rows=rows,
         images=images,
         x_image=g.n * g.ic,
@@ -86,7 +93,7 @@ def inner_error(steps: int, dtype: np.dtype) -> float:
 
     That of running sums of a block of steps, and of the sum of blocks.
     """
-    return running_error(steps, dtype, min(steps, STEPS) or 1)
+    return running_error(steps, dtype, min(steps, block_steps(dtype)) or 1)
 
 
 class Inner(SumsDirectly):

@@ -18,7 +18,7 @@ from fastconv.engine.geometry import REMEMBERED, ConvGeometry
 from fastconv.engine.launch import Launch
 from fastconv.engine.patches import Places, Target, gather, place, places, targets
 from fastconv.engine.plan import Composite, Kind, Part, Plan, Planned, Solver, SumsDirectly
-from fastconv.engine.products import STEPS, multiply_images
+from fastconv.engine.products import STEP_BYTES, block_steps, multiply_images
 from fastconv.engine.rates import rates
 from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import constant
@@ -243,17 +243,18 @@ class Inner(_Sums):
         return refusal
 
     def share(self, geometry: ConvGeometry, itemsize: int) -> float:
-        """That of full vectors, less what adding up their lanes takes: as long as five steps, as measured."""
+        """That of full vectors, less what adding up the lanes of a block takes: as long as five steps, as measured."""
         from fastconv.kernels.slots import LANES
 
-        steps = geometry.positions / LANES[itemsize]
-        return _lanes_used(geometry.positions, LANES[itemsize]) * steps / (steps + 5 * -(-geometry.positions // STEPS))
+        positions, lanes = geometry.positions, LANES[itemsize]
+        blocks = -(-positions * itemsize // STEP_BYTES)
+        return _lanes_used(positions, lanes) * positions / (positions + 5 * lanes * blocks)
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         return 0
 
     def steps(self, geometry: ConvGeometry, dtype: np.dtype) -> int:
-        return min(STEPS, geometry.positions)
+        return min(block_steps(dtype), geometry.positions)
 
     def run(self, plan: Plan, x: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
         g: ConvGeometry = plan.geometry

@@ -38,6 +38,12 @@ static inline NAME(quad) NAME(four_totals)(VECTOR a, VECTOR b, VECTOR c, VECTOR 
     return (row[0] + row[2]) + (row[1] + row[3]);
 }
 
+/* From entry r on, a mask of the last r lanes. */
+typedef BITS NAME(unaligned_mask) __attribute__((vector_size(SIMD_BYTES), aligned(sizeof(BITS)), may_alias));
+static const BITS NAME(last_lanes)[2 * (SIMD_BYTES / sizeof(REAL))] = {
+    [SIMD_BYTES / sizeof(REAL) ... 2 * (SIMD_BYTES / sizeof(REAL)) - 1] = -1,
+};
+
 typedef void NAME(products_kernel)(int64_t k, const REAL *weight, int64_t apart, const REAL *x, int64_t ldx, REAL *out,
                                    int64_t ldc, int accumulate, const REAL *bias);
 
@@ -68,6 +74,22 @@ static inline __attribute__((always_inline)) void NAME(products)(const int m, co
             for (int v = 0; v < nv; v++)
                 sum[i][v] += left * right[v];
         }
+    }
+    if (p < k && k >= LANES) {
+        /* The rest lies in the last lanes of vectors that end where the rows do; what they hold before it is masked. */
+        const NAME(mask) rest = *(const NAME(unaligned_mask) *)(NAME(last_lanes) + k - p);
+        VECTOR right[NV];
+        UNROLL
+        for (int v = 0; v < nv; v++)
+            right[v] = (VECTOR)((NAME(mask))NAME(load)(x + v * ldx + k - LANES) & rest);
+        UNROLL
+        for (int i = 0; i < m; i++) {
+            const VECTOR left = (VECTOR)((NAME(mask))NAME(load)(weight + i * apart + k - LANES) & rest);
+            UNROLL
+            for (int v = 0; v < nv; v++)
+                sum[i][v] += left * right[v];
+        }
+        p = k;
     }
     UNROLL
     for (int v = 0; v < nv; v++) {
