@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from heapq import heapreplace
 from typing import Any, NamedTuple
 
@@ -120,6 +120,19 @@ class Layer(NamedTuple):
         return self.outside + sum(region.span(costs) for region in self.regions)
 
 
+def _seconds(function: Callable[..., Any], *arguments: Any) -> float:
+    start = time.thread_time()
+    function(*arguments)
+    return time.thread_time() - start
+
+
+@cache
+def _calling_seconds() -> float:
+    """What it takes to call and time a kernel that does nothing: C's abs, which looks at one argument."""
+    nothing = _KERNEL(ctypes.cast(ctypes.CDLL(None).abs, ctypes.c_void_p).value)
+    return min(_seconds(nothing, 0, 0, 0, 0, 0, 0) for _ in range(1000))
+
+
 @dataclass
 class Listing:
     """What was launched, and the seconds of the processor's time in launches, which listing makes longer."""
@@ -131,16 +144,14 @@ class Listing:
 @contextmanager
 def listed() -> Iterator[Listing]:
     """List what is launched in the ``with`` block, and run it on one thread."""
-    listing, run_tiles = Listing(), team.run_tiles
+    listing, run_tiles, calling = Listing(), team.run_tiles, _calling_seconds()
 
     def run(kernel: Any, arrays: Any, ints: Any, scalars: Any, tiles: int, threads: int, grain: int = 1) -> None:
         function, chunks = _KERNEL(kernel), []
 
         @_KERNEL
         def timed(*arguments: Any) -> None:
-            start = time.thread_time()
-            function(*arguments)
-            chunks.append(time.thread_time() - start)
+            chunks.append(max(0.0, _seconds(function, *arguments) - calling))
 
         start = time.process_time()
         run_tiles(ctypes.cast(timed, ctypes.c_void_p).value, arrays, ints, scalars, tiles, 1, grain)

@@ -174,8 +174,8 @@ def write_blind(g: ConvGeometry, weight: np.ndarray, out: np.ndarray, epilogue: 
 # The most threads that have enough of the blocks that a single one works best with.
 FEW_THREADS = 2
 
-# Seconds to hand out a tile.
-_TILE_SECONDS = 2e-7
+# Seconds to hand out a tile, and to begin it.
+_TILE_SECONDS = 5e-7
 
 
 def equal_parts(whole: int, most: int) -> Iterator[int]:

@@ -89,15 +89,16 @@ def _tile_seconds(g: ConvGeometry, itemsize: int) -> Callable[[tuple[int, int], 
     from fastconv.kernels.slots import MR, NR
 
     nr = NR[itemsize]
-    # A panel of positions is packed in about the time in which it is multiplied once; filters are read from L3.
+    # A panel of positions is packed in the time in which it is multiplied up to thrice, if it is not in L2; nor are
+    # filters.
     product = 2 * MR * nr * g.reduction / rates().flops(itemsize)
     read = MR * g.reduction * itemsize / rates().l3
-    gathered = 0 if is_pixelwise(g) else g.ic // g.g * itemsize / rates().l2
+    gathered = 0 if is_pixelwise(g) else 3 * g.ic // g.g * itemsize / rates().l2
 
     def seconds(block: tuple[int, int], panels: int) -> float:
         rows, cols = block
         strip = ((rows - 1) * g.sh + (g.kh - 1) * g.dh + 1) * ((cols - 1) * g.sw + (g.kw - 1) * g.dw + 1)
-        return -(-rows * cols // nr) * product * (panels + 1) + panels * read + strip * gathered
+        return -(-rows * cols // nr) * product * (panels + 3) + panels * read + strip * gathered
 
     return seconds
 

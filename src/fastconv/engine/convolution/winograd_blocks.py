@@ -37,6 +37,9 @@ _COLUMNS_OF_BLOCKS, _LEAST_COLS = (1, 2, 4), 4
 # How much longer memory takes than L3.
 _FROM_MEMORY = 2
 
+# Seconds to transform a value, and to gather a row of tiles of a channel or to write it.
+_VALUE_SECONDS, _ROW_SECONDS = 3e-10, 5e-8
+
 # Seconds from the end of a launch to the beginning of the next one.
 _LAUNCH_SECONDS = 2e-6
 
@@ -134,7 +137,8 @@ def _divisions(work: Work, few: Division, threads: int, limit: int) -> Iterator[
     lanes, itemsize = LANES[work.itemsize], work.itemsize
     _, l2, l3 = cache_bytes()
     speed = ratios()
-    transform = itemsize / 18e9 * speed.transform_seconds()  # of a value
+    relative = speed.transform_seconds()
+    transform, row = _VALUE_SECONDS * itemsize / 4 * relative, _ROW_SECONDS * relative
     product = 2 / (0.98 * rates().flops(itemsize))
     read = itemsize / (21e9 * speed.l3)
     panel = min(NR[itemsize], -(-work.filters // lanes) * lanes)
@@ -150,12 +154,17 @@ def _divisions(work: Work, few: Division, threads: int, limit: int) -> Iterator[
         of = few._replace(rows=rows, cols=cols, down=down, across=across)
         size = rows * cols
         parts, tiles = work.groups * down * across, -(-size // MR) * MR
-        value = work.points * size  # of a channel
-        sums = panel * work.channels * (tiles * product + read)  # per point and panel
+        value = work.points * size  # values of a channel
+        come = value * transform + rows * row  # and go
+
+        def sums(points: int, tiles: int = tiles) -> float:
+            """So many points of a panel: weights of the first have to be waited for, the others are prefetched."""
+            return panel * work.channels * (points * tiles * product + (points + 3) / 4 * read)
+
         if size <= few.rows * few.cols:
             block = value * (work.channels + panel)
-            once = value * work.channels * transform + kept(value * work.channels, block)
-            each = work.points * sums + value * panel * transform + kept(value * panel, block)
+            once = work.channels * come + kept(value * work.channels, block)
+            each = sums(work.points) + panel * come + kept(value * panel, block)
             for block_panels in equal_parts(work.panels, work.panels):
                 number = work.images * parts * -(-work.panels // block_panels)
                 if min(threads, number) * block * itemsize > limit:
@@ -164,11 +173,11 @@ def _divisions(work: Work, few: Division, threads: int, limit: int) -> Iterator[
         shared = parts * value * (work.channels + columns)
         if shared * itemsize > min(limit, _MOST_SHARED_BYTES):
             continue
-        come = value * transform + kept(value, shared)  # and go: a channel
+        come += kept(value, shared)
         strips = {n: span(parts * -(-work.channels // n), n * come, threads) for n in _STRIPS if n <= work.steps}
         strip = min(strips, key=strips.__getitem__)
         each = parts * work.panels
-        sets = {n: span(each * -(-work.points // n), n * sums, threads) for n in equal_parts(work.points, work.points)}
+        sets = {n: span(each * -(-work.points // n), sums(n), threads) for n in equal_parts(work.points, work.points)}
         points = min(sets, key=sets.__getitem__)
         out = span(parts * -(-work.filters // lanes), lanes * come, threads)
         total = work.images * (strips[strip] + sets[points] + out + 2 * _LAUNCH_SECONDS)
