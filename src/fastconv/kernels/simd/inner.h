@@ -44,6 +44,11 @@ static const BITS NAME(last_lanes)[2 * (SIMD_BYTES / sizeof(REAL))] = {
     [SIMD_BYTES / sizeof(REAL) ... 2 * (SIMD_BYTES / sizeof(REAL)) - 1] = -1,
 };
 
+/* How far ahead a weight whose rows are `apart` is prefetched: to the next rows, if those of a tile fit L1 and do not share
+ * its sets. */
+static inline int64_t NAME(ahead)(int64_t apart)
+{ return apart * (int64_t)sizeof(REAL) < 4 * AHEAD ? MR * apart : AHEAD / (int64_t)sizeof(REAL); }
+
 typedef void NAME(products_kernel)(int64_t k, const REAL *weight, int64_t apart, const REAL *x, int64_t ldx, REAL *out,
                                    int64_t ldc, int accumulate, const REAL *bias);
 
@@ -59,6 +64,7 @@ static inline __attribute__((always_inline)) void NAME(products)(const int m, co
         UNROLL
         for (int v = 0; v < nv; v++)
             sum[i][v] = (VECTOR){0};
+    const int64_t ahead = NAME(ahead)(apart);
     int64_t p = 0;
     for (; p + LANES <= k; p += LANES) {
         VECTOR right[NV];
@@ -68,7 +74,7 @@ static inline __attribute__((always_inline)) void NAME(products)(const int m, co
         UNROLL
         for (int i = 0; i < m; i++) {
             if (nv == 1)
-                __builtin_prefetch(weight + i * apart + p + AHEAD / (int64_t)sizeof(REAL));
+                __builtin_prefetch(weight + i * apart + p + ahead);
             const VECTOR left = NAME(load)(weight + i * apart + p);
             UNROLL
             for (int v = 0; v < nv; v++)
