@@ -203,8 +203,24 @@ static NAME(indirect_parts) NAME(indirect_layout)(const Indirect *a, char *memor
 static int64_t NAME(indirect_scratch)(const int64_t *ints)
 { return NAME(indirect_layout)((const Indirect *)ints, 0).bytes; }
 
-/* Lay out `count` pixels of a line with their channels last, `pixel` values apart. Runs are too short for the hardware to
- * see a pattern, so pixels to come are prefetched: of planes, those of the next group, which are `ahead` values on. */
+/* Copy a few neighbouring channels: a call of memcpy would cost as much as many of them. */
+static inline void NAME(copy_channels)(const REAL *source, int64_t n, REAL *target)
+{
+    if (n >= LANES || n < 4)
+        NAME(copy_run)(source, n, target);
+    else {
+        *(NAME(quad) *)target = *(const NAME(quad) *)source;
+        *(NAME(quad) *)(target + n - 4) = *(const NAME(quad) *)(source + n - 4);
+        if (n > 8)
+            *(NAME(quad) *)(target + 4) = *(const NAME(quad) *)(source + 4);
+        if (n > 12)
+            *(NAME(quad) *)(target + 8) = *(const NAME(quad) *)(source + 8);
+    }
+}
+
+/* Lay out `count` pixels of a line with their channels last, `pixel` values apart. The same pixels of the next group,
+ * `ahead` values on, are prefetched: runs are too short for the hardware to see a pattern. (Laying out at once all groups
+ * that share a cache line, and fetching the next pixels, took longer.) */
 static void NAME(lay_pixels)(const REAL *source, int64_t xc, int64_t xw, int64_t count, int64_t channels, int64_t ahead,
                              int64_t pixel, REAL *target)
 {
@@ -212,8 +228,8 @@ static void NAME(lay_pixels)(const REAL *source, int64_t xc, int64_t xw, int64_t
         NAME(copy_run)(source, count * channels, target);
     else if (xc == 1)
         for (int64_t i = 0; i < count; i++) {
-            __builtin_prefetch(source + (i + 8) * xw);
-            NAME(copy_run)(source + i * xw, channels, target + i * pixel);
+            __builtin_prefetch(source + i * xw + ahead);
+            NAME(copy_channels)(source + i * xw, channels, target + i * pixel);
         }
     else {
         int64_t c = 0;
