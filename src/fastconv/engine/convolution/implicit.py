@@ -29,12 +29,15 @@ from fastconv.engine.epilogue import Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry
 from fastconv.engine.launch import Launch
 from fastconv.engine.plan import SumsDirectly
-from fastconv.engine.rates import rates
+from fastconv.engine.rates import rates, ratios
 from fastconv.kernels import threads as team
 
 # Blocks of output channels, used if two threads have too few positions to share; each gathers the image again.
 _BLOCK_CHANNELS = 64
 
+
+# Seconds to begin and end the blocks of a group, and to gather a value of an image that is split by a stride's phases.
+_GROUP_SECONDS, _PHASE_SECONDS = 1e-6, 3e-10
 
 # Number of filters that a one-shot call packs at a time.
 _PACKED_BYTES = 4 << 20
@@ -201,7 +204,9 @@ class Implicit(SumsDirectly):
         # A tile packs a panel, which costs about as much as multiplying it once, and multiplies it `panels` times.
         tiles = g.n * g.g * -(-g.positions // nr)
         tile = 1.5e-7 + 2 * MR * nr * g.reduction * (panels + 1) / rates().flops(dtype.itemsize)
-        return 2e-6 + tiles * tile
+        # Phases of a stride are gathered value by value.
+        gathered = g.n * g.ic * g.ih * g.iw * _PHASE_SECONDS if max(g.stride) > 1 else 0.0
+        return 2e-6 + tiles * tile + g.n * g.g * _GROUP_SECONDS + gathered / ratios().l2 * dtype.itemsize / 4
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         return 3e-6 + geometry.oc * geometry.reduction * dtype.itemsize / rates().memory

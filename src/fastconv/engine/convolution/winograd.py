@@ -55,6 +55,9 @@ _SUMS = {2: (64, 2), 3: (16, 2), 4: (64, 2), 6: (64, 1)}
 # Groups of so many input channels are computed with vectors along channels.
 _FEW_OF_GROUP = 48
 
+# Seconds to begin and end a block of theirs.
+_BLOCK_SECONDS = 1e-6
+
 # The maximum error over its deviation: 7 to 9 as measured from 32 channels on; up to 13 with fewer, which err less.
 _MAX_OVER_RMS, _MAX_OVER_RMS_OF_FEW, _FEW_CHANNELS = 8.5, 13, 16
 
@@ -364,10 +367,11 @@ class Winograd:
         lanes, itemsize = LANES[dtype.itemsize], dtype.itemsize
         tiles = g.n * g.dh * g.dw * -(-g.oh // (tiling.down[0] * g.dh)) * -(-g.ow // (tiling.across[0] * g.dw))
         icg, columns = g.ic // g.g, -(-(g.oc // g.g) // lanes) * lanes
-        filters, channels, overhead = g.g * columns * icg, g.ic + g.oc, 4
+        filters, channels, overhead, fixed = g.g * columns * icg, g.ic + g.oc, 4, 1e-5
         if _by_pixels(g):
             # Vectors of few channels are transformed whole, and the tiles of short sums take as long to begin and end.
             channels, overhead = g.g * (-(-icg // lanes) * lanes + columns), 8
+            fixed += g.n * g.g * blocks * _BLOCK_SECONDS
         transformed = points * tiles * channels * itemsize
         images = g.n * (g.ic * g.ih * g.iw + g.oc * g.positions) * itemsize
         weights = blocks * points * filters * itemsize  # read once per block
@@ -376,7 +380,7 @@ class Winograd:
         flops, relative = 0.98 * rates().flops(itemsize), ratios()
         transforms = transformed / 18e9 * relative.transform_seconds()
         seconds = products / flops + transforms + images / 20e9 / relative.l3 + weights / 21e9 / relative.l3
-        return 1e-5 + seconds
+        return fixed + seconds
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         g = geometry
