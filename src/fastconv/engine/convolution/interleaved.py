@@ -31,9 +31,14 @@ from fastconv.kernels import threads as team
 # Bytes of the strip and the sums of a tile, in L1 or close to it, and the columns that fill a block (interleaved.h).
 _TILE_BYTES, _COLUMNS = 1 << 16, 14
 
-# Bytes of the channels of a tile in images with channels last, if filters have more than a few taps: the rows that they
-# see stay in L1.
-_CHANNEL_BYTES, _FEW_TAPS = 256, 9
+# Channels-last images. Bytes of the channels of a tile, for filters of more taps than a few or whose rows are gathered:
+# those rows are to stay in L1. Rows are gathered for filters of many taps, and if columns lie a multiple of half a page
+# apart, as long as they fit into L2.
+_FEW_TAPS, _FEW_TAPS_BYTES, _CHANNEL_BYTES = 9, 512, 256
+_MANY_TAPS, _CROWDED_BYTES, _GATHERED_BYTES = 25, 2048, 1 << 18
+
+# A thread takes so many rows at a time as a filter has, or more, since it gathers those above them anew.
+_KERNELS_AT_A_TIME = 4
 
 # Tiles of fewer products are handed out several at a time: handing out takes as long as a small one.
 _PRODUCTS_AT_A_TIME = 1 << 16
@@ -123,18 +128,24 @@ def _in_place(
     """The launch of kernels/simd/depthwise.h, for images and outputs with these `element_strides`."""
     from fastconv.kernels.slots import arguments
 
-    channels = min(g.oc, _CHANNEL_BYTES // dtype.itemsize) if g.taps > _FEW_TAPS else g.oc
+    bytes_of_tile = _FEW_TAPS_BYTES if g.taps <= _FEW_TAPS else _CHANNEL_BYTES
+    crowded = g.taps > _MANY_TAPS or strides[3] * dtype.itemsize % _CROWDED_BYTES == 0
+    gathered = crowded and ((g.kh - 1) * g.dh + 1) * g.iw * bytes_of_tile <= _GATHERED_BYTES
+    split = gathered or g.taps > _FEW_TAPS
+    channels = min(g.oc, bytes_of_tile // dtype.itemsize) if split else g.oc
     image, _, row, position = out_strides
     ints = arguments("depthwise")(
         **window(g, strides),
         channels=channels,
         across=g.oc // channels,
+        gathered=gathered,
         activation=activation,
         out_image=image,
         out_row=row,
         out_position=position,
     )
-    grain = max(1, _PRODUCTS_AT_A_TIME // max(1, g.ow * channels * g.taps))
+    least = _KERNELS_AT_A_TIME * g.kh if gathered else 1
+    grain = max(least, _PRODUCTS_AT_A_TIME // max(1, g.ow * channels * g.taps))
     return Launch.of("depthwise", dtype, ints, g.n * ints.across * g.oh, grain)
 
 

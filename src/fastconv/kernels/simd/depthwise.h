@@ -13,6 +13,9 @@
  * Going along a row with one vector, whose columns are then loaded once and not from two blocks, was slower: it leaps
  * from page to page. One vector with eight positions was, too: a cache line holds two, and was gone before the second.
  *
+ * Large filters see each value of the image many times. The rows of a few channels are gathered for them, to stay in L1
+ * (`ring`), and so are those of images whose columns lie a multiple of a page apart and would share places there.
+ *
  * Rows of padding are read from a line of zeros, and columns of padding are not read: zeros take part in the sums as
  * those of a strip do, in the same order (interleaved.h), so the bits are the same.
  */
@@ -20,6 +23,7 @@
     WINDOW_FIELDS(X)                                                         \
     X(channels)     /* channels of a tile: whole vectors, or all there are */ \
     X(across)       /* tiles across the channels, the last of which has the rest */ \
+    X(gathered)     /* whether the rows that a tile sees are gathered first */ \
     X(activation)   /* code of the activation */                             \
     X(out_image)    /* values of the output from one image to the next */    \
     X(out_row)      /* values of the output from one row to the next */      \
@@ -35,7 +39,8 @@ typedef struct {
     const REAL **block; /* and the first column of a block */
     int64_t *steps;     /* values from a column to the next: 0 in rows of padding */
     REAL *zeros;
-    int64_t bytes;
+    REAL *ring; /* the rows of the image that an output row sees, in the channels of a tile: row h at h % span */
+    int64_t span, bytes;
 } NAME(depthwise_parts);
 
 /* The channels of the last tile, which has the most. */
@@ -49,6 +54,8 @@ static NAME(depthwise_parts) NAME(depthwise_layout)(const Depthwise *a, char *me
     parts.block = take(&s, a->kh * sizeof(REAL *));
     parts.steps = take(&s, a->kh * sizeof(int64_t));
     parts.zeros = take(&s, NAME(last_channels)(a) * sizeof(REAL));
+    parts.span = (a->kh - 1) * a->dh + 1;
+    parts.ring = take(&s, a->gathered ? parts.span * a->iw * NAME(last_channels)(a) * sizeof(REAL) : 0);
     parts.bytes = s.bytes;
     return parts;
 }
@@ -218,6 +225,18 @@ static void NAME(depthwise_channels)(const Depthwise *a, const NAME(depthwise_ke
     run->filters = filters;
 }
 
+/* Gather the rows begin <= h < end of the image, in `channels` channels. */
+static void NAME(gather_rows)(const Depthwise *a, const REAL *image, int64_t begin, int64_t end, int64_t channels,
+                              const NAME(depthwise_parts) *own)
+{
+    for (int64_t h = begin; h < end; h++) {
+        const REAL *source = image + h * a->xh;
+        REAL *target = own->ring + h % own->span * a->iw * channels;
+        for (int64_t q = 0; q < a->iw; q++, source += a->xw, target += channels)
+            NAME(copy_run)(source, channels, target);
+    }
+}
+
 /* Tile: a row of output positions and some channels; the rows of the same channels follow each other. There are as many
  * channels as a vector has lanes, or more, and those of a position are neighbours. arrays: x, weight (packed by
  * interleave_filters), bias or null, out, scratch. scalars: the activation's parameter. */
@@ -250,7 +269,8 @@ static void NAME(depthwise)(void **arrays, const int64_t *ints, const double *sc
         },
     };
     memset(own.zeros, 0, NAME(last_channels)(a) * sizeof(REAL));
-    for (int64_t tile = begin, unasked = 0; tile < end; tile++) {
+    int64_t unasked = 0, seen = 0; /* rows that were gathered */
+    for (int64_t tile = begin; tile < end; tile++) {
         const int64_t r = tile % a->oh, part = tile / a->oh % a->across, n = tile / a->oh / a->across;
         const int64_t c0 = part * a->channels, channels = part < a->across - 1 ? a->channels : NAME(last_channels)(a);
         unasked += channels * a->ow * (a->kh * a->kw + 1) / LANES;
@@ -259,22 +279,30 @@ static void NAME(depthwise)(void **arrays, const int64_t *ints, const double *sc
             if (stops(arrays, worker))
                 return;
         }
+        const int64_t top = r * a->sh - a->pt, past = top + own.span < a->ih ? top + own.span : a->ih;
+        const REAL *image = (const REAL *)arrays[0] + n * a->xn + c0;
+        if (a->gathered) {
+            seen = tile == begin || r == 0 || seen < top ? (top < 0 ? 0 : top) : seen;
+            NAME(gather_rows)(a, image, seen, past, channels, &own);
+            seen = seen < past ? past : seen;
+        }
         for (int64_t i = 0; i < a->kh; i++) {
-            const int64_t h = r * a->sh - a->pt + i * a->dh, is_inside = h >= 0 && h < a->ih;
-            own.lines[i] = is_inside ? (const REAL *)arrays[0] + n * a->xn + h * a->xh + c0 : own.zeros;
-            own.steps[i] = is_inside ? a->xw : 0;
+            const int64_t h = top + i * a->dh;
+            const REAL *line = a->gathered ? own.ring + h % own.span * a->iw * channels : image + h * a->xh;
+            own.lines[i] = h >= 0 && h < a->ih ? line : own.zeros;
+            own.steps[i] = h >= 0 && h < a->ih ? (a->gathered ? channels : a->xw) : 0;
         }
         run.filters = (const REAL *)arrays[1] + c0 / LANES * run.filter;
         run.bias = bias ? bias + c0 : 0;
         REAL *const row = (REAL *)arrays[3] + n * a->out_image + r * a->out_row + c0;
-        for (int64_t block = 0, past = 0; block < blocks; block++) {
-            const int64_t q = past, first = q * a->sw - a->pl;
-            past = (block + 1) * a->ow / blocks;
+        for (int64_t block = 0, next = 0; block < blocks; block++) {
+            const int64_t q = next, first = q * a->sw - a->pl;
+            next = (block + 1) * a->ow / blocks;
             for (int64_t i = 0; i < a->kh; i++)
                 own.block[i] = own.lines[i] + first * own.steps[i];
             run.begin = -first;
             run.out = row + q * a->out_position;
-            NAME(depthwise_channels)(a, kernels, past - q, channels, &run);
+            NAME(depthwise_channels)(a, kernels, next - q, channels, &run);
         }
         if (a->activation > LEAKY_RELU)
             for (int64_t q = 0; q < a->ow; q++) {
