@@ -144,16 +144,20 @@ def _dropped(
     """`dropout` at the `rate` drawn for this call, from a distribution with mean `mean_rate`."""
     at_test = checked_choice("scale_at", scale_at, "training", "test")
     x, result = operand_and_result(x, out)
+    dropped, factor = None, 1 - mean_rate if at_test and not training else 1.0
     if training:
-        mask = (rng.random(x.shape, x.dtype) >= rate).astype(x.dtype)
+        dropped = rng.random(x.shape, x.dtype) < rate
         if not at_test and rate < 1:
-            mask *= 1 / (1 - rate)
-    else:
-        mask = np.full(x.shape, 1 - mean_rate if at_test else 1, x.dtype)
-    np.multiply(x, mask, out=result)
-    if training:
-        np.copyto(result, 0, where=mask == 0)  # infinite and NaN values are dropped, too
-    return (result, mask) if return_mask else result
+            factor = 1 / (1 - rate)
+    np.multiply(x, factor, out=result)
+    if dropped is not None:
+        np.copyto(result, 0, where=dropped)  # infinite and NaN values are dropped, too
+    if not return_mask:
+        return result
+    mask = np.full(x.shape, factor, x.dtype)
+    if dropped is not None:
+        mask[dropped] = 0
+    return result, mask
 
 
 def _checked_rate(p: Any) -> float:

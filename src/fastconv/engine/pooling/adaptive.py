@@ -30,7 +30,8 @@ class Adaptive(PoolSolver):
 
     def declines(self, g: Geometry) -> str | None:
         if isinstance(g, UnevenGeometry):
-            return None
+            # Each value would be converted into the line of sums, and then read again.
+            return "a single line, which has no rows to sum" if g.ih == 1 else None
         if g.kh < _ROWS:
             return f"windows of fewer than {_ROWS} rows"
         return "a single window" if g.positions == 1 else None
