@@ -18,6 +18,8 @@ import pytest
 
 import fastconv
 from cases import CASES, OF_3X3, normals
+from fastconv.engine import launch
+from fastconv.engine.rates import REFERENCE
 from fastconv.kernels import threads as team
 from fastconv.kernels.threads import run_tiles
 
@@ -218,6 +220,15 @@ def test_more_threads_than_tiles_or_cores():
     x, weight = problem()
     expected = fastconv.conv2d(x, weight, padding=1, num_threads=1)
     np.testing.assert_array_equal(fastconv.conv2d(x, weight, padding=1, num_threads=64), expected)
+
+
+@pytest.mark.parametrize(
+    ("microseconds", "threads", "expected"),
+    [(1e-9, 64, 1), (39, 2, 1), (41, 2, 2), (24, 64, 1), (26, 64, 5), (101, 64, 20), (1e9, 64, 64), (1e9, 1, 1)],
+)
+def test_threads_are_woken_for_what_they_save(monkeypatch, microseconds, threads, expected):
+    monkeypatch.setattr(launch, "ratios", lambda: REFERENCE._replace(wake=1.0))
+    assert launch.workers_for(1e-6 * microseconds, threads) == expected
 
 
 # Tiles

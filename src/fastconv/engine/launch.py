@@ -13,10 +13,9 @@ from fastconv.kernels import threads as team
 # The dtype of scratch memory, whose parts have several types.
 BYTE = np.dtype(np.uint8)
 
-# Work of this many seconds is worth sharing, on the machine of reference; less is done sooner alone. If it is shared,
-# twice as many threads save a half of what each of them does, and take a step more to wake each other: a thread must
-# have as much to do as a step takes.
-_SECONDS_TO_SHARE, _SECONDS_PER_THREAD = 4e-5, 5e-6
+# Work is shared if that saves so many seconds, on the machine of reference. Twice as many threads then save a half of
+# what each of them does, and take a step more to wake each other: a thread must have as much to do as a step takes.
+_SECONDS_SAVED, _SECONDS_PER_THREAD = 2e-5, 5e-6
 
 
 class Launch(NamedTuple):
@@ -71,4 +70,5 @@ def workers_for(seconds: float, threads: int | None = None) -> int:
     """How many of at most `threads` threads to wake for work that takes one thread `seconds`; results are the same."""
     most = team.get_num_threads() if threads is None else threads
     relative = seconds / ratios().wake
-    return max(1, min(most, int(relative / _SECONDS_PER_THREAD))) if relative >= _SECONDS_TO_SHARE else 1
+    workers = max(1, min(most, int(relative / _SECONDS_PER_THREAD)))
+    return workers if relative * (1 - 1 / workers) >= _SECONDS_SAVED else 1

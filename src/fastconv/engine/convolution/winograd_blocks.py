@@ -6,7 +6,8 @@ transforms the inputs again for each part, and splitting them into fewer tiles r
 may also share the transformed inputs and the sums of an image, in three launches (kernels/simd/winograd.h), each of
 which has many tiles to hand out.
 
-Whichever ends first by the estimates here is chosen. It never changes the order of a sum.
+The division with which the last thread is done first, by the estimates here, is chosen. It never changes the order of a
+sum.
 """
 
 from __future__ import annotations

@@ -72,9 +72,6 @@ static inline void *take(Scratch *s, int64_t bytes)
 /* Products of few steps that use the same filters in turn while their right operands are in L1. */
 #define MOST_SHARING 16
 
-/* Number of channels that are gathered and transformed together, within L1 and L2. */
-#define STRIP_CHANNELS 8
-
 /* Number of vectors that separable.h sums side by side, enough to cover the latency of a multiply-add. */
 #define ABREAST 8
 
