@@ -62,7 +62,7 @@ def prepared(dtype):
 
 
 def shared_transforms(dtype):
-    geometry = ConvGeometry.parse("n2 g2 ic400 oc98 i7 k3 p1")
+    geometry = ConvGeometry.parse("n2 ic400 oc98 i7 k3 p1")
     x, weight, out = (values(dtype, *s) for s in (geometry.x_shape, geometry.weight_shape, geometry.out_shape))
     winograd = BY_NAME["winograd4"]
     prepared, epilogue = winograd.prepare(geometry, weight, 1), Epilogue(values(dtype, geometry.oc))

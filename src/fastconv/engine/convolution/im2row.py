@@ -47,8 +47,8 @@ _NEAR_SECONDS, _APART_SECONDS = 0.6e-9, 1.6e-9
 # Seconds to pack one value of a filter into memory, and into L1 where it is used.
 _FILTER_SECONDS, _IN_PLACE_SECONDS = 0.6e-9, 0.2e-9
 
-# Seconds to begin and end the blocks of a group.
-_GROUP_SECONDS = 1e-6
+# Seconds to begin and end the blocks of each further group.
+_GROUP_SECONDS = 2.5e-6
 
 # Seconds per output to write it in its place.
 _PLACE_SECONDS = 0.5e-9
@@ -163,7 +163,8 @@ class Im2row(SumsDirectly):
         products = 2 * g.g * rows * MR * vectors * lanes * g.reduction / rates().flops(dtype.itemsize)
         packed = g.g * rows * g.reduction * _pack_seconds(g)
         placed = 0 if g.channels_last else g.n * g.oc * g.positions * _PLACE_SECONDS
-        return 5e-7 + g.g * _GROUP_SECONDS + 1.1 * products + (packed + placed) / ratios().l2 * dtype.itemsize / 4
+        fixed = 1.5e-6 + (g.g - 1) * _GROUP_SECONDS
+        return fixed + 1.1 * products + (packed + placed) / ratios().l2 * dtype.itemsize / 4
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         g = geometry

@@ -43,8 +43,8 @@ _KERNELS_AT_A_TIME = 4
 # Tiles of fewer products are handed out several at a time: handing out takes as long as a small one.
 _PRODUCTS_AT_A_TIME = 1 << 16
 
-# Share of the multiply-add peak that blocks reach.
-_EFFICIENCY = 0.62
+# Share of the multiply-add peak that blocks reach, and how much longer those of several channels take.
+_EFFICIENCY, _OF_CHANNELS = 0.62, 1.5
 
 # Of channels-last images: share of the peak, and seconds to read and write a vector.
 _IN_PLACE_EFFICIENCY, _IN_PLACE_SECONDS = 0.5, 0.8e-9
@@ -196,7 +196,9 @@ class Interleaved(SumsDirectly, PreparesFirst):
         g, lanes, tile = geometry, LANES[dtype.itemsize], _tile(geometry)
         blocks = g.n * ceil(g.oc / lanes)
         tiles = blocks * ceil(g.oh / tile.rows) * ceil(g.ow / tile.cols)
-        products = 2 * blocks * lanes * g.positions * g.reduction / (rates().flops(dtype.itemsize) * _EFFICIENCY)
+        # Fewer sums than a block has wait for one another; several channels of a group share less of L1.
+        sums = max(g.positions, _COLUMNS // 2) * (1.0 if g.ic == g.g else _OF_CHANNELS)
+        products = 2 * blocks * lanes * sums * g.reduction / (rates().flops(dtype.itemsize) * _EFFICIENCY)
         read = tiles * g.ic // g.g * min(tile.lines, g.ih) * min(tile.pitch, g.iw) * _READ_SECONDS
         written = blocks * g.positions * _WRITE_SECONDS
         read *= _crowding(g.ih * g.iw * dtype.itemsize)
