@@ -32,10 +32,14 @@ from fastconv.kernels import threads as team
 _TILE_BYTES, _COLUMNS = 1 << 16, 14
 
 # Channels-last images. Bytes of the channels of a tile, for filters of more taps than a few or whose rows are gathered:
-# those rows are to stay in L1. Rows are gathered for filters of many taps, and if columns lie a multiple of half a page
-# apart, as long as they fit into L2.
+# those rows are to stay in L1.
 _FEW_TAPS, _FEW_TAPS_BYTES, _CHANNEL_BYTES = 9, 512, 256
-_MANY_TAPS, _CROWDED_BYTES, _GATHERED_BYTES = 25, 2048, 1 << 18
+
+# Rows are gathered for filters of many taps, as far as they fit into L2; and for others if columns lie a multiple of
+# half a page apart, as far as they stay close to L1 (512 channels of 28 columns then took 0.8 times as long, of 48
+# columns 1.4 times).
+_MANY_TAPS, _GATHERED_BYTES = 25, 1 << 18
+_CROWDED, _CROWDED_BYTES = 2048, 3 << 14
 
 # A thread takes so many rows at a time as a filter has, or more, since it gathers those above them anew.
 _KERNELS_AT_A_TIME = 4
@@ -129,8 +133,9 @@ def _in_place(
     from fastconv.kernels.slots import arguments
 
     bytes_of_tile = _FEW_TAPS_BYTES if g.taps <= _FEW_TAPS else _CHANNEL_BYTES
-    crowded = g.taps > _MANY_TAPS or strides[3] * dtype.itemsize % _CROWDED_BYTES == 0
-    gathered = crowded and ((g.kh - 1) * g.dh + 1) * g.iw * bytes_of_tile <= _GATHERED_BYTES
+    bytes_of_rows = ((g.kh - 1) * g.dh + 1) * g.iw * bytes_of_tile
+    crowded = strides[3] * dtype.itemsize % _CROWDED == 0 and g.sh == g.sw == 1
+    gathered = bytes_of_rows <= (_GATHERED_BYTES if g.taps > _MANY_TAPS else _CROWDED_BYTES if crowded else 0)
     split = gathered or g.taps > _FEW_TAPS
     channels = min(g.oc, bytes_of_tile // dtype.itemsize) if split else g.oc
     image, _, row, position = out_strides
