@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cases import rounded_transforms
-from fastconv.kernels.cook_toom import POINTS, rms_error, transforms
+from fastconv.kernels.cook_toom import POINTS, decimated, rms_error, transforms
 
 CHOSEN = {size: transforms(*size, points) for size, points in POINTS.items()}
 chosen = pytest.mark.parametrize("f", CHOSEN.values(), ids=lambda f: f"F({f.m},{f.r})")
@@ -42,6 +42,15 @@ def test_any_distinct_points_correlate(data, m, r):
     n = m + r - 2
     points = data.draw(st.lists(st.fractions(-5, 5, max_denominator=20), min_size=n, max_size=n, unique=True))
     assert_correlates(transforms(m, r, points))
+
+
+@pytest.mark.parametrize("m", [1, 2, 4, 5])
+def test_a_stride_of_two_correlates(m):
+    f = decimated(transforms(m, 2, range(m)))
+    AT, G, BT = exact(f)
+    assert f.t == 2 * m + 1
+    for j, k in product(range(3), range(f.t)):
+        assert (AT @ (G[:, j] * BT[:, k])).tolist() == [2 * i + j == k for i in range(m)]
 
 
 @pytest.mark.parametrize(("down", "across"), [((4, 3), (4, 3)), ((2, 3), (3, 5))])

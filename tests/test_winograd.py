@@ -23,6 +23,7 @@ AXES = ((4, 2), (2, 3), (4, 3), (6, 3), (2, 5), (3, 5), (4, 5), (2, 7))
 EACH_AXIS = pytest.mark.parametrize(("m", "r"), AXES, ids=str)
 SQUARES = [(m, (r, r)) for m, r in AXES]
 LINES = [(m, kernel) for m, r in AXES for kernel in ((1, r), (r, 1))]
+STRIDED = [(4, (3, 3, 2)), (4, (1, 3, 2)), (4, (3, 1, 2))]  # and a stride of two
 
 
 def each_tile(tiles):
@@ -31,7 +32,7 @@ def each_tile(tiles):
     )
 
 
-EACH_TILE, EACH_SQUARE = each_tile(SQUARES + LINES), each_tile(SQUARES)
+EACH_TILE, EACH_SQUARE = each_tile(SQUARES + LINES + STRIDED), each_tile(SQUARES + STRIDED[:1])
 EACH_DTYPE = pytest.mark.parametrize("dtype", DTYPES)
 
 # `error` is an expected maximum of Gaussian errors. Sums over few channels have heavier tails; a wrong algorithm errs
@@ -44,9 +45,9 @@ def strategy_of(m):
 
 
 def parse(descriptor, kernel):
-    """The geometry of a descriptor in which {k} stands for the kernel, {h} and {w} for its extents."""
-    h, w = kernel
-    return ConvGeometry.parse(descriptor.format(k=f"kh{h} kw{w}", h=h, w=w))
+    """The geometry of a descriptor in which {k} stands for the kernel and its stride, {h} and {w} for its extents."""
+    h, w, *stride = kernel
+    return ConvGeometry.parse(descriptor.format(k=" ".join([f"kh{h} kw{w}", *(f"s{s}" for s in stride)]), h=h, w=w))
 
 
 def exactly(geometry, x, weight, epilogue=None):
@@ -81,14 +82,14 @@ def assert_close(m, geometry, x, weight, out):
 def test_every_compiled_axis_is_tested():
     from fastconv.kernels.slots import AXES as compiled
 
-    assert set(compiled) == set(AXES)
+    assert set(compiled) == {*((m, r, 1) for m, r in AXES), (4, 3, 2)}
 
 
 @EACH_AXIS
 def test_coefficients_give_the_exact_matrices(m, r):
     """The kernel's even and odd sums, written out as matrices: simd/winograd.h's formulas for unit vectors."""
-    p, Q, Z, power, G = np.split(winograd._coefficients(m, r), np.cumsum([3, 9, 4, 24]))
-    Q, power, G = Q.reshape(3, 3), power.reshape(3, 8), G.reshape(8, 7)
+    p, Q, Z, power, G = np.split(winograd._coefficients(m, r), np.cumsum([3, 9, 4, 27]))
+    Q, power, G = Q.reshape(3, 3), power.reshape(3, 9), G.reshape(9, 7)
     t = m + r - 1
     q, z = (t - 1) // 2, 1 - t % 2
     BT, AT = np.zeros((t, t)), np.zeros((m, t))
@@ -109,6 +110,14 @@ def test_coefficients_give_the_exact_matrices(m, r):
     # Rows and coefficients of leading term 1 that the kernel does not multiply by.
     assert Z[q] == 1
     assert (Q[range(q), q - 1] == 1).all()
+
+
+def test_coefficients_of_a_stride_are_those_of_its_even_inputs():
+    """But for the filter's transform, which is that of both phases."""
+    strided, even = winograd._coefficients(4, 3, 2), winograd._coefficients(4, 2)
+    np.testing.assert_array_equal(strided[:-63], even[:-63])
+    _, G, _ = rounded_transforms(cook_toom.decimated(cook_toom.transforms(4, 2, cook_toom.POINTS[4, 2])))
+    np.testing.assert_array_equal(strided[-63:].reshape(9, 7)[:, :3], G)
 
 
 LIMITS = {2: 4e-6, 4: 1e-5, 6: 1e-4}  # of 3×3, in float32
@@ -146,7 +155,7 @@ def test_a_filter_in_double_precision_is_a_plain_sum_by_default(m, kernel):
         assert strategy_of(m).refuse(geometry, np.dtype("float64")) is None
         for prepared in (False, True):
             assert f"winograd{m}" not in able(planner.plan(geometry, "float64", prepared=prepared))
-        plan = correlation.plan_for((extent, extent), kernel, "d", geometry.padding, "zeros", None, "auto", 1)
+        plan = correlation.plan_for((extent, extent), geometry.kernel, "d", geometry.padding, "zeros", None, "auto", 1)
         assert f"winograd{m}" not in able(plan.parts[0].plan)
 
 
@@ -314,7 +323,7 @@ DILATED = {
 
 @pytest.mark.per_isa
 @EACH_DTYPE
-@EACH_SQUARE
+@each_tile(SQUARES)
 @pytest.mark.parametrize("descriptor", DILATED.values(), ids=DILATED)
 def test_dilations(m, kernel, descriptor, dtype):
     geometry = parse(descriptor, kernel)
@@ -346,7 +355,7 @@ def test_channels_last(m, kernel, descriptor, activation, dtype):
 
 @st.composite
 def problems(draw):
-    m, kernel = draw(st.sampled_from(SQUARES + LINES))
+    m, (*kernel, stride) = draw(st.sampled_from([(m, (*kernel, 1)) for m, kernel in SQUARES + LINES] + STRIDED))
     padding = tuple((draw(st.integers(0, 7)), draw(st.integers(0, 7))) for _ in range(2))
     groups = draw(st.integers(1, 3))
     return m, ConvGeometry(
@@ -355,8 +364,8 @@ def problems(draw):
         ic=groups * draw(st.sampled_from((1, 2, 3, 9))),
         oc=groups * draw(st.sampled_from((1, 2, 7))),
         extent=tuple(draw(st.integers(max(1, k - sum(p)), 30)) for p, k in zip(padding, kernel, strict=True)),
-        kernel=kernel,
-        stride=(1, 1),
+        kernel=tuple(kernel),
+        stride=(stride, stride),
         dilation=(1, 1),
         padding=padding,
     )
@@ -409,7 +418,9 @@ def divisions(work):
 
 @pytest.mark.per_isa
 @EACH_DTYPE
-@pytest.mark.parametrize(("m", "kernel"), [(2, (3, 3)), (4, (3, 3)), (3, (5, 5)), (4, (1, 3)), (4, (3, 1))])
+@pytest.mark.parametrize(
+    ("m", "kernel"), [(2, (3, 3)), (4, (3, 3)), (3, (5, 5)), (4, (1, 3)), (4, (3, 1)), (4, (3, 3, 2))]
+)
 @pytest.mark.parametrize("descriptor", ["n2 g2 ic98 oc66 ih13 iw29", "ic7 oc3 ih7 iw70", "ic67 oc50 ih27 iw6"])
 def test_no_division_changes_a_bit(division, m, kernel, descriptor, dtype):
     """Whatever the blocks are, and whether threads share transforms."""

@@ -22,6 +22,11 @@ matrices are cheap. Here every M_p is monic and AT holds plain powers, so that B
 multiplied, keep their 0 and ±1. All denominators are in G, which is applied once per filter and can afford double
 precision.
 
+A stride of two. Output i of three taps sees d_2i, d_2i+1 and d_2i+2: the even inputs with taps 0 and 2, which is
+F(m, 2), and one odd input with tap 1, a product that needs no transform. `decimated` puts the two side by side: 2m + 1
+products of as many inputs, where a plain sum takes 3m (Huang et al., DWM: a decomposable Winograd method for
+convolution acceleration, 2020).
+
 Accuracy. Only the points matter: see `CookToom.amplification`, and `POINTS` for the choice. Good ones are 0, small
 reciprocal pairs ±c, ±1/c, and infinity (Barabasz et al., Error analysis and improving the accuracy of Winograd
 convolution for deep neural networks, 2018 and 2020; Alam et al., Winograd convolution for deep neural networks:
@@ -73,6 +78,8 @@ POINTS: dict[tuple[int, int], tuple[Fraction, ...]] = {
 class CookToom:
     """The matrices of F(m, r): ``y = AT [(G g) ⊙ (BT d)]``. The last row (of AT: column) belongs to infinity.
 
+    With a stride of two, rows of odd inputs follow.
+
     Attributes
     ----------
     m, r : int
@@ -81,6 +88,8 @@ class CookToom:
         The t - 1 finite points, in the order of the rows.
     AT, G, BT : tuple of tuple of Fraction
         m × t, t × r and t × t matrices.
+    stride : int
+        From one output to the next, in inputs.
     """
 
     m: int
@@ -89,11 +98,12 @@ class CookToom:
     AT: Matrix
     G: Matrix
     BT: Matrix
+    stride: int = 1
 
     @property
     def t(self) -> int:
-        """The number of products of a tile, and of its inputs: ``m + r - 1``."""
-        return self.m + self.r - 1
+        """The number of products of a tile, and of its inputs: ``(m - 1) * stride + r``."""
+        return (self.m - 1) * self.stride + self.r
 
     @property
     def amplification(self) -> float:
@@ -195,3 +205,27 @@ def transforms(m: int, r: int, points: Iterable[Fraction | int | str | float]) -
     BT = [[*cofactor, Fraction(0)] for cofactor in cofactors]
     BT.append(_monic(given))
     return CookToom(m, r, tuple(given), *(tuple(map(tuple, matrix)) for matrix in (AT, G, BT)))
+
+
+def decimated(f: CookToom) -> CookToom:
+    """The matrices of m outputs of three taps at a stride of two, from those of F(m, 2).
+
+    Examples
+    --------
+    >>> f = decimated(transforms(2, 2, [0, 1]))
+    >>> f.t, f.stride
+    (5, 2)
+    >>> [[str(x) for x in row] for row in f.AT]
+    [['1', '1', '0', '1', '0'], ['0', '1', '1', '0', '1']]
+    """
+    m, t = f.m, f.t
+    zero, one = Fraction(0), Fraction(1)
+
+    def unit(size: int, at: int) -> list[Fraction]:
+        return [one if i == at else zero for i in range(size)]
+
+    AT = [[*row, *unit(m, i)] for i, row in enumerate(f.AT)]
+    G = [[first, zero, last] for first, last in f.G] + [unit(3, 1)] * m
+    BT = [[row[k // 2] if k % 2 == 0 else zero for k in range(t + m)] for row in f.BT]
+    BT += [unit(t + m, 2 * i + 1) for i in range(m)]
+    return CookToom(m, 3, f.points, *(tuple(map(tuple, matrix)) for matrix in (AT, G, BT)), stride=2)

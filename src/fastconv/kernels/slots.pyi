@@ -37,7 +37,7 @@ MR: int
 LANES: dict[int, int]
 NR: dict[int, int]
 MOST_SHARING: int
-AXES: dict[tuple[int, int], int]
+AXES: dict[tuple[int, int, int], int]
 ABREAST: int
 NEIGHBOURS: int
 

@@ -23,11 +23,11 @@ cdef extern from *:
     """
     #include "simd/simd.h"
 
-    #define TILE_OF(t, m) {t, m},
-    static const int axes[][2] = {AXES(TILE_OF)};
+    #define AXIS_OF(t, m, stride) {m, TAPS_OF(t, m, stride), stride},
+    static const int axes[][3] = {AXES(AXIS_OF)};
     enum { AXIS_COUNT = sizeof axes / sizeof *axes };
     """
-    const int axes[][2]
+    const int axes[][3]
     int AXIS_COUNT
     int ABREAST_ "ABREAST"
     int CACHE_LINE_ "CACHE_LINE"
@@ -45,8 +45,8 @@ LANES = {size: VECTOR_BYTES // size for size in (4, 8)}
 NR = {size: picked.nv * lanes for size, lanes in LANES.items()}
 MOST_SHARING = MOST_SHARING_
 
-# Of Winograd's transforms: the axes F(m, r) that kernels are compiled for, with their numbers.
-AXES = {(axes[i][1], axes[i][0] - axes[i][1] + 1): i for i in range(AXIS_COUNT)}
+# Of Winograd's transforms: the axes that kernels are compiled for, by outputs, taps and stride, with their numbers.
+AXES = {(axes[i][0], axes[i][1], axes[i][2]): i for i in range(AXIS_COUNT)}
 
 # Vectors that a separable filter sums side by side, and neighbouring columns of a tile of layers.h.
 ABREAST = ABREAST_

@@ -37,7 +37,7 @@ class Strategy(Solver, Protocol):
 
         `run` may add to it what it computes for images of one extent; results do not depend on that.
 
-        It depends only on the geometry's channels, groups and kernel, so that it serves images of any extent.
+        It depends only on the geometry's channels, groups, kernel and stride, so that it serves images of any extent.
         """
 
     def run(

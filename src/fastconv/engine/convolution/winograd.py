@@ -2,11 +2,13 @@
 
 F(m, r) computes m outputs of r taps along an axis with m + r - 1 products per channel instead of m r. Axes nest, so a
 3×3 kernel takes 4 products per output with m = 2, 2.25 with 4 and 1.78 with 6, instead of 9; a 2×2 kernel, as in the
-adjoint of a stride of two, takes 1.56 with m = 4. An axis of extent one has F(1, 1), a plain sum, so that 1×k and k×1
-kernels and signals are only transformed along the other axis. The transforms are exact rationals (kernels/cook_toom.py,
-with the points and their measured errors); the products are one matrix product per point. Vectors of the transforms
-lie along neighbouring tiles (kernels/simd/winograd.h), or along channels (winograd_pixels.h) for groups of few, images
-with channels last, and dilations. A kernel with dilation d is d × d interleaved ones without.
+adjoint of a stride of two, takes 1.56 with m = 4. A 3×3 kernel at a stride of two takes 5.06 with m = 4: each axis is
+the sum of F(4, 2), of the even inputs, and of the odd inputs with their one tap. An axis of extent one has F(1, 1), a
+plain sum, so that 1×k and k×1 kernels and signals are only transformed along the other axis. The transforms are exact
+rationals (kernels/cook_toom.py, with the points and their measured errors); the products are one matrix product per
+point. Vectors of the transforms lie along neighbouring tiles (kernels/simd/winograd.h), or along channels
+(winograd_pixels.h) for groups of few, images with channels last, and dilations. A kernel with dilation d is d × d
+interleaved ones without.
 
 A NaN or an infinity would spread over the output tiles whose inputs contain it. The transforms also amplify values on
 the way (by up to 60 for 4 × 4 outputs of 3 × 3 taps, 510 for 6 × 6), so that inputs near the type's maximum overflow,
@@ -64,10 +66,10 @@ _MAX_OVER_RMS, _MAX_OVER_RMS_OF_FEW, _FEW_CHANNELS = 8.5, 13, 16
 
 
 @functools.cache
-def _coefficients(m: int, r: int) -> np.ndarray:
-    """The coefficients of F(m, r) for kernels: struct Points of simd/simd.h, with its MAX_PAIRS, MAX_T and MAX_R."""
-    exact = _transforms(m, r)
-    pairs = exact.points[exact.t % 2 == 0 :: 2]
+def _coefficients(m: int, r: int, stride: int = 1) -> np.ndarray:
+    """The coefficients of an axis for kernels: struct Points of simd/simd.h, with its MAX_PAIRS, MAX_T and MAX_R."""
+    exact = _transforms(m, r, stride)
+    pairs = exact.points[len(exact.points) % 2 :: 2]
     q = len(pairs)
 
     def product(roots: Iterable[Fraction]) -> list[Fraction | int]:
@@ -78,26 +80,28 @@ def _coefficients(m: int, r: int) -> np.ndarray:
             coefficients = [a - p * p * b for a, b in zip(shifted, [*coefficients, 0], strict=True)]
         return coefficients
 
-    sizes = [3, 3 * 3, 4, 3 * 8, 8 * 7]
+    sizes = [3, 3 * 3, 4, 3 * 9, 9 * 7]
     table = np.zeros(sum(sizes))
     p, Q, Z, power, G = np.split(table, np.cumsum(sizes)[:-1])
     p[:q] = [float(a) for a in pairs]
     for j in range(q):
         Q.reshape(3, 3)[j, :q] = [float(c) for c in product(pairs[:j] + pairs[j + 1 :])]
-        power.reshape(3, 8)[j] = [float(pairs[j] ** i) for i in range(8)]
+        power.reshape(3, 9)[j] = [float(pairs[j] ** i) for i in range(9)]
     Z[: q + 1] = [float(c) for c in product(pairs)]
-    G.reshape(8, 7)[: exact.t, :r] = [[float(g) for g in row] for row in exact.G]
+    G.reshape(9, 7)[: exact.t, :r] = [[float(g) for g in row] for row in exact.G]
     return table
 
 
-def _transforms(m: int, r: int) -> CookToom:
-    from fastconv.kernels.cook_toom import POINTS, transforms
+def _transforms(m: int, r: int, stride: int = 1) -> CookToom:
+    from fastconv.kernels.cook_toom import POINTS, decimated, transforms
 
-    return transforms(m, r, POINTS[m, r])
+    if stride == 1 or r == 1:
+        return transforms(m, r, POINTS[m, r])
+    return decimated(transforms(m, 2, POINTS[m, 2]))
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
-def _rms_error(axes: tuple[tuple[int, int], ...], channels: int, steps: int) -> float:
+def _rms_error(axes: tuple[tuple[int, int, int], ...], channels: int, steps: int) -> float:
     from fastconv.kernels.cook_toom import rms_error
 
     return rms_error([_transforms(*axis) for axis in axes], channels, steps)
@@ -111,20 +115,26 @@ def _sum_steps(m: int, channels: int) -> int:
 
 
 class _Tiling(NamedTuple):
-    """The tiles of a kernel: F(m, r) for each axis, F(1, 1) where the kernel's extent is one."""
+    """The tiles of a kernel: outputs, taps and stride of each axis; F(1, 1) where the kernel's extent is one."""
 
-    down: tuple[int, int]
-    across: tuple[int, int]
+    down: tuple[int, int, int]
+    across: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, m: int, g: ConvGeometry) -> _Tiling:
+        return cls.with_stride(m, g.kernel, g.sh)
 
     @classmethod
     @functools.cache
-    def of(cls, m: int, kernel: tuple[int, int]) -> _Tiling:
-        return cls(*((1, 1) if r == 1 else (m, r) for r in kernel))
+    def with_stride(cls, m: int, kernel: tuple[int, int], stride: int) -> _Tiling:
+        """The tiles of kernels with the same stride along both axes."""
+        return cls(*((1, 1, stride) if r == 1 else (m, r, stride) for r in kernel))
 
     @property
     def points(self) -> tuple[int, int]:
-        """The number of inputs, and of products, of a tile along each axis: m + r - 1."""
-        return self.down[0] + self.down[1] - 1, self.across[0] + self.across[1] - 1
+        """The number of inputs, and of products, of a tile along each axis."""
+        down, across = ((m - 1) * stride + r for m, r, stride in self)
+        return down, across
 
     @property
     def number(self) -> tuple[int, int]:
@@ -133,7 +143,7 @@ class _Tiling(NamedTuple):
 
         if self.down == self.across:
             return AXES[self.down], 0
-        return (AXES[self.down], 1) if self.across == (1, 1) else (AXES[self.across], 2)
+        return (AXES[self.down], 1) if self.across[1] == 1 else (AXES[self.across], 2)
 
     @property
     def coefficients(self) -> np.ndarray:
@@ -155,7 +165,7 @@ def _by_pixels(g: ConvGeometry) -> bool:
 @functools.lru_cache(maxsize=REMEMBERED)
 def _work(g: ConvGeometry, m: int, itemsize: int) -> Work:
     """With a dilation, a tile stands for one of each phase."""
-    tiling = _Tiling.of(m, g.kernel)
+    tiling = _Tiling.of(m, g)
     return Work(
         images=g.n,
         groups=g.g,
@@ -211,7 +221,7 @@ def _launch(
     """
     from fastconv.kernels.slots import LANES, arguments, packed
 
-    tiling, work, by_pixels = _Tiling.of(m, g.kernel), _work(g, m, dtype.itemsize), _by_pixels(g)
+    tiling, work, by_pixels = _Tiling.of(m, g), _work(g, m, dtype.itemsize), _by_pixels(g)
     of = divide(work, threads, once, max_workspace - _transforming(g, m, dtype)[1], sharing=not by_pixels)
     blocks = of.down * of.across
     channel_blocks = -(-work.panels // of.block_panels)
@@ -262,6 +272,7 @@ def _launch(
         pl=g.pl,
         **dict(zip(STRIDES, strides, strict=True)),
         **blocking,
+        stride=g.sh,
         strip_channels=of.strip_channels,
         block_points=of.block_points,
     )
@@ -297,7 +308,7 @@ def _transforming(g: ConvGeometry, m: int, dtype: np.dtype) -> tuple[Launch, int
     """The launch that transforms filters, and the bytes of what they become."""
     from fastconv.kernels.slots import arguments, packed
 
-    tiling, ocg = _Tiling.of(m, g.kernel), g.oc // g.g
+    tiling, ocg = _Tiling.of(m, g), g.oc // g.g
     axis, combined = tiling.number
     ints = arguments("winograd_weight")(
         icg=g.ic // g.g, ocg=ocg, axis=axis, combined=combined, points=prod(tiling.points), taps=g.taps
@@ -322,16 +333,22 @@ class Filters(NamedTuple):
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
-def _refuse_kernel(m: int, kernel: tuple[int, int]) -> str | None:
-    """The refusal of kernels that have no transform F(m, r)."""
+def _refuse_kernel(m: int, kernel: tuple[int, int], stride: tuple[int, int]) -> str | None:
+    """The refusal of kernels that have no transform with tiles of m outputs."""
     from fastconv.kernels.slots import AXES
 
-    most = max(kernel)
-    if most > 1 and (m, most) in AXES and all(r in (1, most) for r in kernel):
+    by_stride: dict[int, list[int]] = {}
+    for outputs, r, s in AXES:
+        if outputs == m:
+            by_stride.setdefault(s, []).append(r)
+    if stride[0] != stride[1] or stride[0] not in by_stride:
+        return f"computes stride {' or '.join(map(str, by_stride))} along both axes"
+    taps, most = by_stride[stride[0]], max(kernel)
+    if most in taps and all(r in (1, most) for r in kernel):
         return None
-    taps = [r for each, r in AXES if each == m]
     kernels = ", ".join([f"{r}×{r}" for r in taps] + [f"{r}×1 and 1×{r}" for r in taps])
-    return f"computes kernels of {kernels}, not {kernel[0]}×{kernel[1]}"
+    strided = "" if stride[0] == 1 else f" at stride {stride[0]}"
+    return f"computes kernels of {kernels}{strided}, not {kernel[0]}×{kernel[1]}"
 
 
 class Winograd:
@@ -349,9 +366,9 @@ class Winograd:
         reason = refuse_unless_real_2d(geometry, dtype)
         if reason is not None:
             return reason
-        if max(geometry.stride) > 1:
-            return "computes stride 1"
-        return _refuse_kernel(self.m, geometry.kernel)
+        if max(geometry.stride) > 1 and max(geometry.dilation) > 1:
+            return "computes dilated kernels at stride 1"
+        return _refuse_kernel(self.m, geometry.kernel, geometry.stride)
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         of = by_blocks(_work(geometry, self.m, dtype.itemsize), 1)
@@ -365,7 +382,7 @@ class Winograd:
         from fastconv.kernels.slots import LANES
 
         g = geometry
-        tiling = _Tiling.of(self.m, g.kernel)
+        tiling = _Tiling.of(self.m, g)
         points = prod(tiling.points)
         lanes, itemsize = LANES[dtype.itemsize], dtype.itemsize
         tiles = g.n * g.dh * g.dw * -(-g.oh // (tiling.down[0] * g.dh)) * -(-g.ow // (tiling.across[0] * g.dw))
@@ -387,13 +404,13 @@ class Winograd:
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         g = geometry
-        values = g.oc * g.ic / g.g * prod(_Tiling.of(self.m, g.kernel).points)
+        values = g.oc * g.ic / g.g * prod(_Tiling.of(self.m, g).points)
         return 1e-5 + values * 0.65e-9 * ratios().transform_seconds()
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         channels = geometry.ic // geometry.g
         ratio = _MAX_OVER_RMS if channels > _FEW_CHANNELS else _MAX_OVER_RMS_OF_FEW
-        rms = _rms_error(_Tiling.of(self.m, geometry.kernel), channels, _sum_steps(self.m, channels))
+        rms = _rms_error(_Tiling.of(self.m, geometry), channels, _sum_steps(self.m, channels))
         return ratio * unit_roundoff(dtype) * rms
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:

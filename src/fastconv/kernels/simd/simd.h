@@ -47,11 +47,15 @@ typedef struct {
 } Scratch;
 
 #define MAX_PAIRS 3
-#define MAX_T (2 * MAX_PAIRS + 2)
+#define MAX_T 9
 #define MAX_R 7
 
-/* The transforms F(m, r), with r = t - m + 1, for which Winograd's kernels are compiled: X(t, m). */
-#define AXES(X) X(5, 4) X(4, 2) X(6, 4) X(8, 6) X(6, 2) X(7, 3) X(8, 4) X(8, 2)
+/* The axes for which Winograd's kernels are compiled, X(t, m, stride): m outputs by t products of t inputs. */
+#define AXES(X) \
+    X(5, 4, 1) X(4, 2, 1) X(6, 4, 1) X(8, 6, 1) X(6, 2, 1) X(7, 3, 1) X(8, 4, 1) X(8, 2, 1) X(9, 4, 2)
+
+/* The taps of such an axis. */
+#define TAPS_OF(t, m, stride) ((t) - ((m) - 1) * (stride))
 
 /* Arrays of a tile kernel. */
 enum { MAX_ARRAYS = 12 };

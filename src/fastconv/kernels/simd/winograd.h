@@ -1,6 +1,6 @@
-/* Winograd's minimal filtering over blocks of output tiles, for kernels of stride and dilation 1.
+/* Winograd's minimal filtering over blocks of output tiles, for kernels of dilation 1 and a stride s of 1 or 2.
  *
- *   Y = Aᵀ [ sum_c (G g_c Gᵀ) ⊙ (Bᵀ d_c B) ] A          d: t × t inputs, Y: m × m outputs, t = m + r - 1
+ *   Y = Aᵀ [ sum_c (G g_c Gᵀ) ⊙ (Bᵀ d_c B) ] A     d: t × t inputs, Y: m × m outputs, t = (m - 1) s + r
  *
  * Each of the t × t points e has one sum of products: a matrix product over the channels, on the micro-kernel of
  * gemm.h. Each axis has its own F(m, r); for a kernel extent of one it is F(1, 1), whose transforms do nothing.
@@ -14,6 +14,10 @@
  *   Bᵀ d:   v_0 = sum_l Z_l d[2l],   v_inf = sum_l Z_l d[2l + z]
  *           v_±j = sum_l Q_jl d[2l + 1 + z]  ±  p_j sum_l Q_jl d[2l + z]
  *   Aᵀ s:   y_i = [i = 0] s_0 + sum_j p_j^i (s_+j + (-1)^i s_-j) + [i = m - 1] s_inf
+ *
+ * An axis of three taps at a stride of 2 is the sum of two axes of stride 1, whose points follow one another: F(m, 2) of
+ * the even inputs with taps 0 and 2, and the odd inputs, as they are, with tap 1 (Huang et al., DWM: a decomposable
+ * Winograd method for convolution acceleration, 2020).
  *
  * The weight's transform carries the rest: row p of G is (1, p, … p^(r-1)) divided by the product of p's distances to
  * the other points (cook_toom.py has all of them exactly). In the input's transform, vectors run along neighbouring
@@ -56,6 +60,7 @@
     X(t_across)          /* points of a tile across */                                                      \
     X(m_down)            /* outputs of a tile down */                                                       \
     X(m_across)          /* outputs of a tile across */                                                     \
+    X(stride)            /* stride along both axes */                                                       \
     X(tiles_down)        /* tiles of an image down */                                                       \
     X(tiles_across)      /* tiles of an image across */                                                     \
     X(axis)              /* number of the axis, in AXES */                                                  \
@@ -93,7 +98,7 @@ static NAME(points) NAME(rounded)(const Points *exact)
     return points;
 }
 
-static inline __attribute__((always_inline)) void NAME(transform_in)(
+static inline __attribute__((always_inline)) void NAME(interpolate)(
     const int t, const NAME(points) *points, const VECTOR *d, const int step_d, VECTOR *v, const int step_v)
 {
     const int z = t % 2 == 0, q = (t - 1) / 2;
@@ -122,7 +127,7 @@ static inline __attribute__((always_inline)) void NAME(transform_in)(
     }
 }
 
-static inline __attribute__((always_inline)) void NAME(transform_out)(
+static inline __attribute__((always_inline)) void NAME(evaluate)(
     const int t, const int m, const NAME(points) *points, const VECTOR *s, const int step_s, VECTOR *y,
     const int step_y)
 {
@@ -144,6 +149,30 @@ static inline __attribute__((always_inline)) void NAME(transform_out)(
     }
 }
 
+/* A stride of two parts the inputs of a tile into two phases. The even ones are seen by taps 0 and 2, as by a kernel of
+ * two taps: F(m, 2). The odd ones, each of which tap 1 of one output sees, are not transformed. */
+static inline __attribute__((always_inline)) void NAME(transform_in)(
+    const int t, const int stride, const NAME(points) *points, const VECTOR *d, const int step_d, VECTOR *v,
+    const int step_v)
+{
+    const int even = (t + stride - 1) / stride;
+    NAME(interpolate)(even, points, d, stride * step_d, v, step_v);
+    UNROLL
+    for (int i = even; i < t; i++)
+        v[i * step_v] = d[(2 * (i - even) + 1) * step_d];
+}
+
+static inline __attribute__((always_inline)) void NAME(transform_out)(
+    const int t, const int m, const int stride, const NAME(points) *points, const VECTOR *s, const int step_s, VECTOR *y,
+    const int step_y)
+{
+    const int even = (t + stride - 1) / stride;
+    NAME(evaluate)(even, m, points, s, step_s, y, step_y);
+    UNROLL
+    for (int i = even; i < t; i++)
+        y[(i - even) * step_y] += s[i * step_s];
+}
+
 /* Values per cache line, for prefetching. */
 #define LINE ((int64_t)(CACHE_LINE / sizeof(REAL)))
 
@@ -151,7 +180,7 @@ static inline __attribute__((always_inline)) void NAME(transform_out)(
  * modulo m, so that the values that neighbouring tiles read at one point are side by side: point (i, j) of tile (r, q)
  * is at
  *
- *   strip[c][r * m_down + i][j % m_across][q + j / m_across]
+ *   strip[c][r * step_down + i][j % step_across][q + j / step_across],   a step being m * stride
  */
 typedef struct {
     int64_t lines, pitch, row, plane; /* values per phase of a line, per line, per channel */
@@ -160,9 +189,10 @@ typedef struct {
 static NAME(rows) NAME(rows_of)(const Winograd *a, int64_t rows, int64_t cols)
 {
     NAME(rows) s;
-    s.lines = (rows - 1) * a->m_down + a->t_down;
-    s.pitch = NAME(ceil_div)(cols + (a->t_across - 1) / a->m_across, LANES) * LANES;
-    s.row = a->m_across * s.pitch;
+    const int64_t step = a->m_across * a->stride;
+    s.lines = (rows - 1) * a->m_down * a->stride + a->t_down;
+    s.pitch = NAME(ceil_div)(cols + (a->t_across - 1) / step, LANES) * LANES;
+    s.row = step * s.pitch;
     s.plane = s.lines * s.row;
     return s;
 }
@@ -190,7 +220,8 @@ static inline __attribute__((always_inline)) void NAME(part_phases)(const int m,
 static void NAME(fill_rows)(const REAL *image, const Winograd *a, const NAME(rows) *s, int64_t channels, int64_t row0,
                          int64_t col0, REAL *line, REAL *strip)
 {
-    const int64_t left = col0 * a->m_across - a->pl, top = row0 * a->m_down - a->pt;
+    const int64_t step = a->m_across * a->stride;
+    const int64_t left = col0 * step - a->pl, top = row0 * a->m_down * a->stride - a->pt;
     const int64_t first = clip(-left, 0, s->row), last = clip(a->iw - left, first, s->row);
     memset(line, 0, first * sizeof(REAL));
     memset(line + last, 0, (s->row - last) * sizeof(REAL));
@@ -204,12 +235,13 @@ static void NAME(fill_rows)(const REAL *image, const Winograd *a, const NAME(row
             for (int64_t x = first; x < last; x += LINE)
                 __builtin_prefetch(source + 3 * a->xc + x * a->xw, 0, 2);
             NAME(copy_apart)(source + first * a->xw, last - first, a->xw, line + first);
-            switch (a->m_across) {
+            switch (step) {
             case 1: NAME(part_phases)(1, line, s->pitch, strip); break;
             case 2: NAME(part_phases)(2, line, s->pitch, strip); break;
             case 3: NAME(part_phases)(3, line, s->pitch, strip); break;
             case 4: NAME(part_phases)(4, line, s->pitch, strip); break;
             case 6: NAME(part_phases)(6, line, s->pitch, strip); break;
+            case 8: NAME(part_phases)(8, line, s->pitch, strip); break;
             }
         }
 }
@@ -231,24 +263,25 @@ typedef void NAME(tiles_in)(const NAME(points) *points, const REAL *strip, const
                             int64_t tiles, int64_t cols, REAL *V, int64_t steps, int64_t point_v);
 
 static inline __attribute__((always_inline)) void NAME(transform_tiles_in)(
-    const int down, const int m_down, const int across, const int m_across, const NAME(points) *points,
-    const REAL *strip, const NAME(rows) *s, int64_t channels, int64_t tiles, int64_t cols, REAL *V, int64_t steps,
+    const int down, const int m_down, const int across, const int m_across, const int stride,
+    const NAME(points) *points, const REAL *strip, const NAME(rows) *s, int64_t channels, int64_t tiles, int64_t cols, REAL *V, int64_t steps,
     int64_t point_v)
 {
+    const int64_t step_down = m_down * stride, step_across = m_across * stride;
     for (int64_t p = 0; p < tiles; p += LANES) {
-        const int64_t start = p / cols * m_down * s->row + p % cols;
+        const int64_t start = p / cols * step_down * s->row + p % cols;
         const int single = p % cols + LANES <= cols;
         NAME(runs) runs;
         runs.count = 0;
         if (!single)
-            NAME(find_runs)(&runs, p, tiles - p < LANES ? tiles - p : LANES, cols, m_down * s->row);
+            NAME(find_runs)(&runs, p, tiles - p < LANES ? tiles - p : LANES, cols, step_down * s->row);
         for (int64_t c = 0; c < channels; c++) {
             VECTOR half[MAX_T * MAX_T];
             REAL *target = V + p / MR * steps * MR + p % MR + c * MR;
             const REAL *source = strip + c * s->plane;
             UNROLL
             for (int j = 0; j < across; j++) {
-                const REAL *tap = source + j % m_across * s->pitch + j / m_across;
+                const REAL *tap = source + j % step_across * s->pitch + j / step_across;
                 VECTOR d[MAX_T];
                 if (single)
                     UNROLL
@@ -257,11 +290,11 @@ static inline __attribute__((always_inline)) void NAME(transform_tiles_in)(
                 else
                     for (int i = 0; i < down; i++)
                         d[i] = NAME(load_runs)(&runs, runs.count, tap + i * s->row);
-                NAME(transform_in)(down, points, d, 1, half + j, across);
+                NAME(transform_in)(down, stride, points, d, 1, half + j, across);
             }
             for (int i = 0; i < down; i++) {
                 VECTOR v[MAX_T];
-                NAME(transform_in)(across, points + 1, half + i * across, 1, v, 1);
+                NAME(transform_in)(across, stride, points + 1, half + i * across, 1, v, 1);
                 UNROLL
                 for (int j = 0; j < across; j++)
                     NAME(store_parts)(target + (i * across + j) * point_v, steps * MR, v[j]);
@@ -352,8 +385,8 @@ typedef void NAME(tile_out)(const NAME(points) *points, const REAL *S, int64_t p
                             int64_t row, int64_t position, VECTOR *zeros);
 
 static inline __attribute__((always_inline)) void NAME(transform_tile_out)(
-    const int down, const int m_down, const int across, const int m_across, const NAME(points) *points, const REAL *S,
-    int64_t point_s, VECTOR bias, REAL *out, int64_t row, int64_t position, VECTOR *zeros)
+    const int down, const int m_down, const int across, const int m_across, const int stride,
+    const NAME(points) *points, const REAL *S, int64_t point_s, VECTOR bias, REAL *out, int64_t row, int64_t position, VECTOR *zeros)
 {
     VECTOR half[MAX_T * MAX_T];
     for (int j = 0; j < across; j++) {
@@ -361,11 +394,11 @@ static inline __attribute__((always_inline)) void NAME(transform_tile_out)(
         UNROLL
         for (int i = 0; i < down; i++)
             s[i] = NAME(load)(S + (i * across + j) * point_s);
-        NAME(transform_out)(down, m_down, points, s, 1, half + j, across);
+        NAME(transform_out)(down, m_down, stride, points, s, 1, half + j, across);
     }
     for (int i = 0; i < m_down; i++) {
         VECTOR y[MAX_T];
-        NAME(transform_out)(across, m_across, points + 1, half + i * across, 1, y, 1);
+        NAME(transform_out)(across, m_across, stride, points + 1, half + i * across, 1, y, 1);
         VECTOR sum = y[0];
         UNROLL
         for (int j = 1; j < m_across; j++)
@@ -438,40 +471,40 @@ static NAME(sum_kernel) *const NAME(sums)[NV] = {
 #endif
 };
 
-/* The transforms with t points and m outputs along an axis: combined with itself, or only down, or only across. */
+/* The transforms of an axis: combined with itself, or only down, or only across. */
 typedef struct {
     NAME(tiles_in) *in;
     NAME(weight_in) *weight;
     NAME(tile_out) *out;
 } NAME(transforms);
 
-#define TRANSFORMS(name, down, m_down, across, m_across)                                                            \
-    static void NAME(in_##name)(const NAME(points) *points, const REAL *strip, const NAME(rows) *s,                 \
-                                int64_t channels, int64_t tiles, int64_t cols, REAL *V, int64_t steps,              \
-                                int64_t point_v)                                                                    \
-    {                                                                                                               \
-        NAME(transform_tiles_in)(down, m_down, across, m_across, points, strip, s, channels, tiles, cols, V, steps, \
-                                 point_v);                                                                          \
-    }                                                                                                               \
-    static void NAME(weight_##name)(const Points *points, const REAL *weight, int64_t channels, int64_t ic,         \
-                                    int64_t columns, REAL *U, uint8_t *marks)                                       \
-    {                                                                                                               \
-        NAME(transform_panel)(down, down - m_down + 1, across, across - m_across + 1, points, weight, channels, ic, \
-                              columns, U, marks);                                                                   \
-    }                                                                                                               \
-    static void NAME(out_##name)(const NAME(points) *points, const REAL *S, int64_t point_s, VECTOR bias,           \
-                                 REAL *out, int64_t row, int64_t position, VECTOR *zeros)                           \
-    {                                                                                                               \
-        NAME(transform_tile_out)(down, m_down, across, m_across, points, S, point_s, bias, out, row, position,      \
-                                 zeros);                                                                            \
+#define TRANSFORMS(name, down, m_down, across, m_across, stride)                                                      \
+    static void NAME(in_##name)(const NAME(points) *points, const REAL *strip, const NAME(rows) *s,                   \
+                                int64_t channels, int64_t tiles, int64_t cols, REAL *V, int64_t steps,                \
+                                int64_t point_v)                                                                      \
+    {                                                                                                                 \
+        NAME(transform_tiles_in)(down, m_down, across, m_across, stride, points, strip, s, channels, tiles, cols, V,  \
+                                 steps, point_v);                                                                     \
+    }                                                                                                                 \
+    static void NAME(weight_##name)(const Points *points, const REAL *weight, int64_t channels, int64_t ic,           \
+                                    int64_t columns, REAL *U, uint8_t *marks)                                         \
+    {                                                                                                                 \
+        NAME(transform_panel)(down, TAPS_OF(down, m_down, stride), across, TAPS_OF(across, m_across, stride), points, \
+                              weight, channels, ic, columns, U, marks);                                               \
+    }                                                                                                                 \
+    static void NAME(out_##name)(const NAME(points) *points, const REAL *S, int64_t point_s, VECTOR bias, REAL *out,  \
+                                 int64_t row, int64_t position, VECTOR *zeros)                                        \
+    {                                                                                                                 \
+        NAME(transform_tile_out)(down, m_down, across, m_across, stride, points, S, point_s, bias, out, row,          \
+                                 position, zeros);                                                                    \
     }
-#define SHAPES(t, m)                      \
-    TRANSFORMS(t##_##m, t, m, t, m)       \
-    TRANSFORMS(t##_##m##_down, t, m, 1, 1) \
-    TRANSFORMS(t##_##m##_across, 1, 1, t, m)
+#define SHAPES(t, m, stride)                         \
+    TRANSFORMS(t##_##m, t, m, t, m, stride)          \
+    TRANSFORMS(t##_##m##_down, t, m, 1, 1, stride)   \
+    TRANSFORMS(t##_##m##_across, 1, 1, t, m, stride)
 AXES(SHAPES)
 #define ENTRY(name) {NAME(in_##name), NAME(weight_##name), NAME(out_##name)}
-#define ROW(t, m) {ENTRY(t##_##m), ENTRY(t##_##m##_down), ENTRY(t##_##m##_across)},
+#define ROW(t, m, stride) {ENTRY(t##_##m), ENTRY(t##_##m##_down), ENTRY(t##_##m##_across)},
 static const NAME(transforms) NAME(transforms_of)[][3] = {AXES(ROW)};
 
 /* A block of tiles: where it begins, in tiles, and its extents. */
@@ -662,7 +695,7 @@ static void NAME(winograd)(void **arrays, const int64_t *ints, const double *sca
     const int64_t blocks = a->down * a->across, channel_blocks = a->channel_blocks;
     const int64_t groups = a->groups, icg = a->icg, ocg = a->ocg, oc = groups * ocg, oh = a->oh, ow = a->ow;
     const NAME(extents) x = NAME(extents_of)(a);
-    const int64_t taps = (a->t_down - a->m_down + 1) * (a->t_across - a->m_across + 1);
+    const int64_t taps = TAPS_OF(a->t_down, a->m_down, a->stride) * TAPS_OF(a->t_across, a->m_across, a->stride);
     const NAME(points) points[2] = {NAME(rounded)(arrays[5]), NAME(rounded)((const Points *)arrays[5] + 1)};
     const NAME(winograd_parts) own = NAME(winograd_layout)(
         a, ROWS_IN | SUMS | TILES_BACK, (char *)arrays[6] + worker * NAME(winograd_scratch)(ints));

@@ -9,7 +9,7 @@
  *   V[e][tile][channel]                transformed input
  *   U[panel of channels][e][c][channels], S[e][tile][channels of a panel]      as in winograd.h
  *
- * A kernel with dilation d is d × d interleaved ones without: the inputs of a tile are d pixels apart, and so are its
+ * Strides are as in winograd.h. A kernel with dilation d and stride 1 is d × d interleaved ones without: the inputs of a tile are d pixels apart, and so are its
  * outputs. Blocks have whole squares of d × d such tiles.
  */
 #define WINOGRAD_PIXELS_ARGUMENTS(X)                                                                        \
@@ -45,8 +45,8 @@ typedef void NAME(pixels_in)(const NAME(points) *points, const REAL *strip, int6
                              int64_t channels, REAL *V, int64_t point_v);
 
 static inline __attribute__((always_inline)) void NAME(transform_pixels_in)(
-    const int down, const int across, const NAME(points) *points, const REAL *strip, int64_t line, int64_t pixel,
-    int64_t channels, REAL *V, int64_t point_v)
+    const int down, const int across, const int stride, const NAME(points) *points, const REAL *strip, int64_t line,
+    int64_t pixel, int64_t channels, REAL *V, int64_t point_v)
 {
     for (int64_t c = 0; c < channels; c += LANES) {
         VECTOR half[MAX_T * MAX_T];
@@ -55,11 +55,11 @@ static inline __attribute__((always_inline)) void NAME(transform_pixels_in)(
             UNROLL
             for (int i = 0; i < down; i++)
                 d[i] = NAME(load)(strip + i * line + j * pixel + c);
-            NAME(transform_in)(down, points, d, 1, half + j, across);
+            NAME(transform_in)(down, stride, points, d, 1, half + j, across);
         }
         for (int i = 0; i < down; i++) {
             VECTOR v[MAX_T];
-            NAME(transform_in)(across, points + 1, half + i * across, 1, v, 1);
+            NAME(transform_in)(across, stride, points + 1, half + i * across, 1, v, 1);
             UNROLL
             for (int j = 0; j < across; j++)
                 NAME(store)(V + (i * across + j) * point_v + c, v[j]);
@@ -67,13 +67,17 @@ static inline __attribute__((always_inline)) void NAME(transform_pixels_in)(
     }
 }
 
-#define PIXELS_IN(name, down, across)                                                                             \
+#define PIXELS_IN(name, down, across, stride)                                                                     \
     static void NAME(pixels_in_##name)(const NAME(points) *points, const REAL *strip, int64_t line, int64_t pixel, \
                                        int64_t channels, REAL *V, int64_t point_v)                                 \
-    { NAME(transform_pixels_in)(down, across, points, strip, line, pixel, channels, V, point_v); }
-#define SHAPES_IN(t, m) PIXELS_IN(t##_##m, t, t) PIXELS_IN(t##_##m##_down, t, 1) PIXELS_IN(t##_##m##_across, 1, t)
+    { NAME(transform_pixels_in)(down, across, stride, points, strip, line, pixel, channels, V, point_v); }
+#define SHAPES_IN(t, m, stride)                   \
+    PIXELS_IN(t##_##m, t, t, stride)              \
+    PIXELS_IN(t##_##m##_down, t, 1, stride)       \
+    PIXELS_IN(t##_##m##_across, 1, t, stride)
 AXES(SHAPES_IN)
-#define ROW_IN(t, m) {NAME(pixels_in_##t##_##m), NAME(pixels_in_##t##_##m##_down), NAME(pixels_in_##t##_##m##_across)},
+#define ROW_IN(t, m, stride) \
+    {NAME(pixels_in_##t##_##m), NAME(pixels_in_##t##_##m##_down), NAME(pixels_in_##t##_##m##_across)},
 static NAME(pixels_in) *const NAME(pixels_in_of)[][3] = {AXES(ROW_IN)};
 
 typedef struct {
@@ -95,8 +99,8 @@ static NAME(pixels_parts) NAME(pixels_layout)(const WinogradPixels *a, char *mem
     NAME(pixels_parts) parts;
     const int64_t icg = a->ic / a->g, points = a->t_down * a->t_across;
     const int64_t tiles = a->block_rows * a->dh * a->block_cols * a->dw;
-    parts.lines = ((a->block_rows - 1) * a->m_down + a->t_down) * a->dh;
-    parts.pitch = ((a->block_cols - 1) * a->m_across + a->t_across) * a->dw;
+    parts.lines = ((a->block_rows - 1) * a->m_down * a->sh + a->t_down) * a->dh;
+    parts.pitch = ((a->block_cols - 1) * a->m_across * a->sw + a->t_across) * a->dw;
     parts.depth = NAME(ceil_div)(icg, LANES) * LANES;
     parts.point_v = parts.depth * tiles + POINT_GAP;
     parts.point_s = NR * tiles + POINT_GAP;
@@ -125,7 +129,7 @@ static void NAME(winograd_pixels)(void **arrays, const int64_t *ints, const doub
     NAME(pixels_in) *const in = NAME(pixels_in_of)[a->axis][a->combined];
     const int64_t icg = a->ic / a->g, ocg = a->oc / a->g, e_count = a->t_down * a->t_across;
     const int64_t width = NAME(ceil_div)(ocg, LANES) * LANES, high = a->m_down * a->dh, wide = a->m_across * a->dw;
-    const int64_t taps = (a->t_down - a->m_down + 1) * (a->t_across - a->m_across + 1);
+    const int64_t taps = TAPS_OF(a->t_down, a->m_down, a->sh) * TAPS_OF(a->t_across, a->m_across, a->sw);
     const int64_t group_u = e_count * NAME(panel_start)(NAME(ceil_div)(width, NR), width, icg);
     const NAME(points) points[2] = {NAME(rounded)(arrays[5]), NAME(rounded)((const Points *)arrays[5] + 1)};
     const NAME(pixels_parts) own =
@@ -145,8 +149,8 @@ static void NAME(winograd_pixels)(void **arrays, const int64_t *ints, const doub
         const int64_t rows = a->oh - top < some_rows * high ? a->oh - top : some_rows * high;
         const int64_t cols = a->ow - left < some_cols * wide ? a->ow - left : some_cols * wide;
         const REAL *image = (const REAL *)arrays[0] + n * a->xn + g * icg * a->xc;
-        const int64_t skip = left - a->pl < 0 ? a->pl - left : 0, from = left - a->pl + skip;
-        const int64_t past = left - a->pl + own.pitch < a->iw ? left - a->pl + own.pitch : a->iw;
+        const int64_t y0 = top * a->sh - a->pt, x0 = left * a->sw - a->pl, skip = x0 < 0 ? -x0 : 0, from = x0 + skip;
+        const int64_t past = x0 + own.pitch < a->iw ? x0 + own.pitch : a->iw;
         if (block % (a->down * a->across) != last)
             memset(own.strip, 0, own.lines * line * sizeof(REAL));
         last = block % (a->down * a->across);
@@ -155,7 +159,7 @@ static void NAME(winograd_pixels)(void **arrays, const int64_t *ints, const doub
                 return;
             const int64_t channels = icg - c < PIXEL_CHANNELS ? icg - c : PIXEL_CHANNELS;
             for (int64_t l = 0; l < own.lines && from < past; l++) {
-                const int64_t y = top - a->pt + l;
+                const int64_t y = y0 + l;
                 if (y >= 0 && y < a->ih)
                     NAME(lay_pixels)(image + c * a->xc + y * a->xh + from * a->xw, a->xc, a->xw, past - from, channels,
                                      channels * a->xc, PIXEL_CHANNELS, own.strip + l * line + skip * PIXEL_CHANNELS);
@@ -163,8 +167,8 @@ static void NAME(winograd_pixels)(void **arrays, const int64_t *ints, const doub
             for (int64_t p = 0; p < size; p++) {
                 const int64_t r = p / across, q = p % across;
                 const int64_t y = r / a->dh * high + r % a->dh, x = q / a->dw * wide + q % a->dw;
-                in(points, own.strip + y * line + x * PIXEL_CHANNELS, a->dh * line, a->dw * PIXEL_CHANNELS, channels,
-                   own.V + p * own.depth + c, own.point_v);
+                in(points, own.strip + y * a->sh * line + x * a->sw * PIXEL_CHANNELS, a->dh * line,
+                   a->dw * PIXEL_CHANNELS, channels, own.V + p * own.depth + c, own.point_v);
             }
         }
         for (int64_t panel = first_panel; panel < first_panel + a->block_panels; panel++) {
