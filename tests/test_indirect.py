@@ -12,7 +12,7 @@ from fastconv.engine.geometry import ConvGeometry
 INDIRECT, REFERENCE = BY_NAME["indirect"], BY_NAME["reference"]
 
 # Filters that fill vectors and panels and that do not; few positions and several blocks of them, down and across; steps
-# that make one block of the reduction, blocks of rows of taps, of taps, and parts of a tap.
+# that make one block of the reduction, blocks of rows of taps, of taps, and parts of a tap; some channels at a time.
 DESCRIPTORS = [
     "n2 g4 ic16 oc16 i7 k3 p1",
     "n1 g3 ic24 oc36 i14 k5 s2 p2",
@@ -22,6 +22,7 @@ DESCRIPTORS = [
     "n1 g2 ic20 oc6 i12 k3",
     "n1 g2 ic400 oc40 i6 k3 p1",
     "n1 ic700 oc60 i6 k1",
+    "n1 ic500 oc9 i7 k7 p3",
     "n1 ic1200 oc9 i6 k2 s2",
     "n1 g3 ic48 oc120 ih70 iw90 k3 p1",
     "n1 g2 ic64 oc16 ih1 iw3000 kh1 kw5 p0",

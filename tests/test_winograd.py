@@ -229,6 +229,11 @@ def test_layers_are_computed_by_tiles(geometry):
     assert chosen(geometry, "float32").strategy.name == "winograd4"
 
 
+@pytest.mark.parametrize("layer", ["ic128 oc128 i56", "ic64 oc64 i112"])
+def test_strided_layers_are_computed_by_tiles(layer):
+    assert chosen(ConvGeometry.parse(f"{layer} k3 s2 p1"), "float32").strategy.name == "winograd4"
+
+
 GEOMETRIES = {
     "smaller_than_a_tile": "ic3 oc5 ih4 iw3 {k} p2",
     "one_output": "n2 ic5 oc3 ih{h} iw{w} {k}",

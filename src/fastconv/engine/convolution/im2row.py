@@ -58,7 +58,8 @@ def _pack_seconds(g: ConvGeometry) -> float:
     """Seconds to pack one step of MR positions."""
     from fastconv.kernels.slots import MR
 
-    near = g.channels_last or (g.sw <= 2 and (g.ow >= 4 * MR or is_pixelwise(g)))
+    # Windows with channels last are packed tap by tap, and those at padding more slowly still.
+    near = g.taps == 1 if g.channels_last else g.sw <= 2 and (g.ow >= 4 * MR or is_pixelwise(g))
     return _NEAR_SECONDS if near else _APART_SECONDS
 
 

@@ -37,6 +37,9 @@ from fastconv.kernels import threads as team
 # share cache lines of images with channels last, blocks of a few rows took longer: they read all filters more often.)
 _STRIP_BYTES, _POSITIONS = 1 << 17, 1024
 
+# Groups of more channels are laid out some at a time.
+_MANY_CHANNELS = 96
+
 # Filters of a block if two threads share them.
 _BLOCK_FILTERS = 96
 
@@ -78,6 +81,18 @@ def _steps(g: ConvGeometry, itemsize: int) -> int:
     return max(64, cache_bytes()[0] * 7 // 8 // (next(iter(_panels(g, itemsize))) * VECTOR_BYTES))
 
 
+def _some(g: ConvGeometry, itemsize: int) -> int:
+    """Channels of a strip: all of a group, or those of one block of the reduction if they are enough for that."""
+    channels, fitting = g.ic // g.g, _steps(g, itemsize) // g.taps // 8 * 8
+    return channels if channels <= _MANY_CHANNELS or not fitting else min(channels, fitting)
+
+
+def _parts(g: ConvGeometry, itemsize: int) -> int:
+    """Blocks of the reduction."""
+    some = _some(g, itemsize)
+    return ceil(g.ic // g.g / some) * ceil(some * g.taps / _steps(g, itemsize))
+
+
 class _Block(NamedTuple):
     """The extents of a block of positions, and of the strip that it reads."""
 
@@ -90,7 +105,7 @@ class _Block(NamedTuple):
 @functools.lru_cache(maxsize=REMEMBERED)
 def _block(g: ConvGeometry, itemsize: int) -> _Block:
     """Parts of a plane of about equal extents; whole planes if these are small."""
-    pixel = g.ic // g.g * itemsize
+    pixel = _some(g, itemsize) * itemsize
     high, wide = (g.kh - 1) * g.dh + 1, (g.kw - 1) * g.dw + 1
 
     def even(extent: int, most: int) -> int:
@@ -119,7 +134,7 @@ def _tile_seconds(g: ConvGeometry, itemsize: int) -> Callable[[tuple[int, int], 
 
     vectors, moved = next(iter(_panels(g, itemsize))), itemsize / 4 / ratios().l2
     height, columns = _HEIGHTS[vectors - 1], vectors * LANES[itemsize]
-    parts = ceil(g.reduction / _steps(g, itemsize))
+    parts = _parts(g, itemsize)
     product = 2 * height * columns * g.reduction / (_EFFICIENCY[vectors - 1] * rates().flops(itemsize))
     filters = columns * g.reduction * itemsize / rates().l3
     read = g.ic // g.g * _READ_SECONDS[g.channels_last] * moved
@@ -164,6 +179,7 @@ def _launch(
         cols=cols,
         down=down,
         across=across,
+        some=_some(g, dtype.itemsize),
         kc=_steps(g, dtype.itemsize),
         block_panels=block_panels,
         channel_blocks=-(-panels // block_panels),
@@ -185,7 +201,8 @@ def _packing(g: ConvGeometry, dtype: np.dtype) -> tuple[Launch, int]:
     from fastconv.kernels.slots import arguments, packed
 
     panels = sum(_panels(g, dtype.itemsize).values())
-    ints = arguments("pack_panels")(M=g.oc // g.g, C=g.ic // g.g, taps=g.taps, panels=panels)
+    filters, channels = g.oc // g.g, g.ic // g.g
+    ints = arguments("pack_panels")(M=filters, C=channels, taps=g.taps, some=_some(g, dtype.itemsize), panels=panels)
     return Launch.of("pack_panels", dtype, ints, g.g * panels), g.g * packed("pack_panels", dtype, ints)
 
 
@@ -206,7 +223,7 @@ class Indirect(SumsDirectly, PreparesFirst):
         # A step of a register tile takes as long as that of `effective` vectors at the peak.
         effective = sum(count * vectors / _EFFICIENCY[vectors - 1] for vectors, count in panels.items())
         products = 2 * g.n * g.g * g.positions * effective * LANES[itemsize] * g.reduction / rates().flops(itemsize)
-        parts = ceil(g.reduction / _steps(g, itemsize))
+        parts = _parts(g, itemsize)
         per_group = sum(count * ceil(g.positions / _HEIGHTS[vectors - 1]) for vectors, count in panels.items())
         tiles = parts * g.n * g.g * per_group
         read = blocks * g.ic // g.g * min(block.lines, g.ih) * min(block.pitch, g.iw) * _READ_SECONDS[last]

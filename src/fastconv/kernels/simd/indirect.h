@@ -8,7 +8,8 @@
  *
  *   strip[line][column][channel]      position (r, q), tap (i, j): line r * sh + i * dh, column q * sw + j * dw
  *
- * If images have channels last and no padding, the strip is the image itself.
+ * If images have channels last and no padding, the strip is the image itself. Groups of many channels are laid out and
+ * summed some at a time, so that blocks of enough positions fit L2: they would read all filters too often.
  *
  * Groups with few filters leave vectors of a tile of gemm.h empty. A tile here has more rows when it has fewer vectors,
  * so that enough sums are under way to hide the latency of multiply-adds.
@@ -19,6 +20,7 @@
     X(cols)           /* columns of a block of positions */                     \
     X(down)           /* blocks from the top to the bottom of a plane */        \
     X(across)         /* blocks from its left to its right */                   \
+    X(some)           /* channels of a strip */                                 \
     X(kc)             /* most steps of a block of the reduction */              \
     X(block_panels)   /* panels of a block of filters */                        \
     X(channel_blocks) /* blocks of filters of a group */                        \
@@ -138,6 +140,7 @@ static void NAME(sum_positions)(int64_t vectors, const NAME(steps) *s, const REA
     X(M)      /* filters of a group */      \
     X(C)      /* channels of a group */     \
     X(taps)   /* positions of a filter */   \
+    X(some)   /* channels of a strip */     \
     X(panels) /* panels of a group */
 ARGUMENTS(PackPanels, PACK_PANELS_ARGUMENTS);
 
@@ -148,8 +151,8 @@ static int64_t NAME(pack_panels_packed)(const int64_t *ints)
     return a->C * a->taps * NAME(ceil_div)(a->M, LANES) * SIMD_BYTES;
 }
 
-/* Pack filters (groups * M, C, taps) into panels of up to NV whole vectors, steps k = (tap, c) of each. Filters past M
- * are zeros. Tile: one panel. arrays: weight, packed. */
+/* Pack filters (groups * M, C, taps) into panels of up to NV whole vectors, steps k = (tap, c) of each, for some channels
+ * after the other. Filters past M are zeros. Tile: one panel. arrays: weight, packed. */
 static void NAME(pack_panels)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                               int64_t worker)
 {
@@ -166,8 +169,11 @@ static void NAME(pack_panels)(void **arrays, const int64_t *ints, const double *
                 return;
             const int64_t count = K - first < AT_ONCE ? K - first : AT_ONCE;
             int64_t at[AT_ONCE];
-            for (int64_t i = 0; i < count; i++)
-                at[i] = ((first + i) % a->taps * a->C + (first + i) / a->taps) * columns;
+            for (int64_t i = 0; i < count; i++) {
+                const int64_t tap = (first + i) % a->taps, c = (first + i) / a->taps, c0 = c / a->some * a->some;
+                const int64_t some = a->C - c0 < a->some ? a->C - c0 : a->some;
+                at[i] = (c0 * a->taps + tap * some + c - c0) * columns;
+            }
             NAME(pack_filters)(source + first, K, a->M - start < columns ? a->M - start : columns, columns, count, at,
                                target);
         }
@@ -175,7 +181,7 @@ static void NAME(pack_panels)(void **arrays, const int64_t *ints, const double *
 }
 
 typedef struct {
-    REAL *strip;    /* (lines, pitch, icg) */
+    REAL *strip;    /* (lines, pitch, some) */
     REAL *sums;     /* of the block, position by position */
     int64_t *at;    /* of each position in the strip */
     int64_t *shift; /* of each run in the strip */
@@ -192,7 +198,7 @@ static NAME(indirect_parts) NAME(indirect_layout)(const Indirect *a, char *memor
     parts.lines = (a->rows - 1) * a->sh + (a->kh - 1) * a->dh + 1;
     parts.pitch = (a->cols - 1) * a->sw + (a->kw - 1) * a->dw + 1;
     parts.ld = (vectors < most ? vectors : most) * LANES;
-    parts.strip = take(&s, a->in_place ? 0 : parts.lines * parts.pitch * (a->ic / a->g) * sizeof(REAL));
+    parts.strip = take(&s, a->in_place ? 0 : parts.lines * parts.pitch * a->some * sizeof(REAL));
     parts.sums = take(&s, a->rows * a->cols * parts.ld * sizeof(REAL));
     parts.at = take(&s, a->rows * a->cols * sizeof(int64_t));
     parts.shift = take(&s, a->kh * a->kw * sizeof(int64_t));
@@ -249,15 +255,15 @@ static void NAME(lay_pixels)(const REAL *source, int64_t xc, int64_t xw, int64_t
     }
 }
 
-/* Lay out what a block sees of the channels of a group, from line `top` and column `left` of the image on. Zeros around
- * it are there already. */
+/* Lay out what a block sees of some channels, from line `top` and column `left` of the image on. Zeros around it are
+ * there already. */
 static void NAME(lay_strip)(const Indirect *a, const REAL *image, int64_t lines, int64_t pitch, int64_t top,
-                            int64_t left, int64_t channels, REAL *strip)
+                            int64_t left, int64_t channels, int64_t pixel, REAL *strip)
 {
     const int64_t begin = left < 0 ? 0 : left, end = left + pitch < a->iw ? left + pitch : a->iw;
     for (int64_t line = top < 0 ? -top : 0; begin < end && line < lines && top + line < a->ih; line++)
         NAME(lay_pixels)(image + (top + line) * a->xh + begin * a->xw, a->xc, a->xw, end - begin, channels,
-                         channels * a->xc, channels, strip + (line * pitch + begin - left) * channels);
+                         channels * a->xc, pixel, strip + (line * pitch + begin - left) * pixel);
 }
 
 /* Write the sums of `count` positions, `ld` apart, to where the output has its channels and positions. */
@@ -286,11 +292,11 @@ static void NAME(indirect)(void **arrays, const int64_t *ints, const double *sca
     const int64_t width = NAME(ceil_div)(ocg, LANES) * LANES;
     const NAME(indirect_parts) own =
         NAME(indirect_layout)(a, (char *)arrays[4] + worker * NAME(indirect_scratch)(ints));
-    const int64_t pixel = a->in_place ? a->xw : icg, line = a->in_place ? a->xh : own.pitch * icg;
+    const int64_t pixel = a->in_place ? a->xw : a->some, line = a->in_place ? a->xh : own.pitch * a->some;
     /* Blocks of the reduction: whole rows of taps if one fits, so that they do not depend on where channels lie. */
-    const int by_row = a->kw * icg <= a->kc, joined = by_row && a->dw * pixel == icg;
-    const int64_t some = a->kc / icg, block_taps = by_row ? some / a->kw * a->kw : some ? some : 1;
-    const int64_t parts = NAME(ceil_div)(icg, a->kc), part = NAME(ceil_div)(icg, parts);
+    const int by_row = a->kw * a->some <= a->kc;
+    const int64_t fitting = a->kc / a->some, block_taps = by_row ? fitting / a->kw * a->kw : fitting ? fitting : 1;
+    const int64_t parts = NAME(ceil_div)(a->some, a->kc), part = NAME(ceil_div)(a->some, parts);
     const int fused = a->activation <= LEAKY_RELU;
     NAME(finish) finish[NV];
     for (int v = 0; v < NV; v++)
@@ -318,60 +324,65 @@ static void NAME(indirect)(void **arrays, const int64_t *ints, const double *sca
                 for (int64_t q = 0; q < cols; q++)
                     own.at[p++] = r * a->sh * line + q * a->sw * pixel;
         last_cols = cols;
-        const REAL *source = image + top * line + left * pixel;
-        if (!a->in_place) {
-            if (block % (a->down * a->across) != last)
-                memset(own.strip, 0, own.lines * own.pitch * icg * sizeof(REAL));
-            last = block % (a->down * a->across);
-            NAME(lay_strip)(a, image, own.lines, own.pitch, top, left, icg, own.strip);
-            source = own.strip;
-        }
+        if (!a->in_place && block % (a->down * a->across) != last)
+            memset(own.strip, 0, own.lines * own.pitch * a->some * sizeof(REAL));
+        last = block % (a->down * a->across);
         const int whole = a->out_row == cols * a->out_position || rows == 1;
         const int direct = fused && a->out_plane == 1 && channels == m1 - m0 && whole;
         REAL *sums = direct ? out : own.sums;
         const int64_t ld = direct ? a->out_position : own.ld;
-        for (int64_t t0 = 0; t0 < taps; t0 += block_taps)
-            for (int64_t c0 = 0; c0 < icg; c0 += part) {
-                const int64_t t1 = t0 + block_taps < taps ? t0 + block_taps : taps;
-                const int64_t length = c0 + part < icg ? part : icg - c0, each = joined ? a->kw : 1;
-                const int64_t steps = (t1 - t0) * length, runs = (t1 - t0) / each;
-                for (int64_t run = 0; run < runs; run++) {
-                    const int64_t t = t0 + run * each;
-                    own.shift[run] = t / a->kw * a->dh * line + t % a->kw * a->dw * pixel + c0;
-                }
-                const int finishes = fused && (bias || a->activation) && t1 == taps && c0 + part >= icg;
-                for (int64_t m = m0, panel = panel0; m < m1; panel++) {
-                    const int64_t vectors = (NAME(panel_first)(panel + 1, width) - m) / LANES;
-                    unasked += steps * vectors * count;
-                    if (unasked > PRODUCTS_UNASKED) {
-                        unasked = 0;
-                        if (stops(arrays, worker))
-                            return;
-                    }
-                    for (int64_t v = 0; finishes && v < vectors; v++) {
-                        REAL offset[SIMD_BYTES / sizeof(REAL)];
-                        for (int64_t j = 0; j < LANES; j++) {
-                            const int64_t channel = m + v * LANES + j; /* -0 is the zero that changes no value */
-                            offset[j] = bias && channel < ocg ? bias[g * ocg + channel] : -(REAL)0;
-                        }
-                        finish[v].bias = NAME(load)(offset);
-                    }
-                    const REAL *filters =
-                        (const REAL *)arrays[1] + (g * width + m) * K + (t0 * icg + c0) * vectors * LANES;
-                    const NAME(steps) s = {
-                        .runs = runs,
-                        .length = joined ? steps / runs : length,
-                        .shift = own.shift,
-                        .filters = filters,
-                        .next = filters + K * vectors * LANES, /* the same steps of the next panel */
-                        .ld = ld,
-                        .accumulate = t0 || c0,
-                        .finish = finishes ? finish : 0,
-                    };
-                    NAME(sum_positions)(vectors, &s, source, own.at, count, sums + m - m0);
-                    m += vectors * LANES;
-                }
+        for (int64_t first = 0; first < icg; first += a->some) {
+            const int64_t depth = icg - first < a->some ? icg - first : a->some;
+            const int joined = by_row && a->dw * pixel == depth;
+            const REAL *source = image + first * a->xc + top * line + left * pixel;
+            if (!a->in_place) {
+                NAME(lay_strip)(a, image + first * a->xc, own.lines, own.pitch, top, left, depth, a->some, own.strip);
+                source = own.strip;
             }
+            for (int64_t t0 = 0; t0 < taps; t0 += block_taps)
+                for (int64_t c0 = 0; c0 < depth; c0 += part) {
+                    const int64_t t1 = t0 + block_taps < taps ? t0 + block_taps : taps;
+                    const int64_t length = c0 + part < depth ? part : depth - c0, each = joined ? a->kw : 1;
+                    const int64_t steps = (t1 - t0) * length, runs = (t1 - t0) / each;
+                    for (int64_t run = 0; run < runs; run++) {
+                        const int64_t t = t0 + run * each;
+                        own.shift[run] = t / a->kw * a->dh * line + t % a->kw * a->dw * pixel + c0;
+                    }
+                    const int complete = t1 == taps && c0 + part >= depth && first + depth == icg;
+                    const int finishes = fused && (bias || a->activation) && complete;
+                    for (int64_t m = m0, panel = panel0; m < m1; panel++) {
+                        const int64_t vectors = (NAME(panel_first)(panel + 1, width) - m) / LANES;
+                        unasked += steps * vectors * count;
+                        if (unasked > PRODUCTS_UNASKED) {
+                            unasked = 0;
+                            if (stops(arrays, worker))
+                                return;
+                        }
+                        for (int64_t v = 0; finishes && v < vectors; v++) {
+                            REAL offset[SIMD_BYTES / sizeof(REAL)];
+                            for (int64_t j = 0; j < LANES; j++) {
+                                const int64_t channel = m + v * LANES + j; /* -0 is the zero that changes no value */
+                                offset[j] = bias && channel < ocg ? bias[g * ocg + channel] : -(REAL)0;
+                            }
+                            finish[v].bias = NAME(load)(offset);
+                        }
+                        const REAL *filters = (const REAL *)arrays[1] + (g * width + m) * K +
+                                              (first * taps + t0 * depth + c0) * vectors * LANES;
+                        const NAME(steps) s = {
+                            .runs = runs,
+                            .length = joined ? steps / runs : length,
+                            .shift = own.shift,
+                            .filters = filters,
+                            .next = filters + K * vectors * LANES, /* the same steps of the next panel */
+                            .ld = ld,
+                            .accumulate = first || t0 || c0,
+                            .finish = finishes ? finish : 0,
+                        };
+                        NAME(sum_positions)(vectors, &s, source, own.at, count, sums + m - m0);
+                        m += vectors * LANES;
+                    }
+                }
+        }
         if (direct)
             continue;
         if (!fused) {
