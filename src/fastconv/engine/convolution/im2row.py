@@ -45,7 +45,7 @@ _BLOCK_FILTERS = 96
 _NEAR_SECONDS, _APART_SECONDS = 0.6e-9, 1.6e-9
 
 # Seconds to pack one value of a filter into memory, and into L1 where it is used.
-_FILTER_SECONDS, _IN_PLACE_SECONDS = 0.6e-9, 0.2e-9
+_FILTER_SECONDS, _IN_PLACE_SECONDS = 0.6e-9, 0.45e-9
 
 # Seconds to begin and end the blocks of each further group.
 _GROUP_SECONDS = 2.5e-6
@@ -168,11 +168,16 @@ class Im2row(SumsDirectly):
         return fixed + 1.1 * products + (packed + placed) / ratios().l2 * dtype.itemsize / 4
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        from fastconv.kernels.cpu import cache_bytes
+
         g = geometry
         values = g.oc * g.reduction
         if _in_place(g):
             return values * -(-g.n * g.positions // _ROWS) * _IN_PLACE_SECONDS / ratios().l2
-        return 3e-6 + values * max(_FILTER_SECONDS / ratios().l2, dtype.itemsize / rates().memory)
+        seconds = 3e-6 + values * _FILTER_SECONDS / ratios().l2
+        if values * dtype.itemsize > cache_bytes()[1]:
+            seconds += values * dtype.itemsize / rates().memory
+        return seconds
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         return sum_error(geometry, dtype, _steps(geometry))
