@@ -204,7 +204,11 @@ def transforms(m: int, r: int, points: Iterable[Fraction | int | str | float]) -
     G.append([Fraction(j == r - 1) for j in range(r)])
     BT = [[*cofactor, Fraction(0)] for cofactor in cofactors]
     BT.append(_monic(given))
-    return CookToom(m, r, tuple(given), *(tuple(map(tuple, matrix)) for matrix in (AT, G, BT)))
+    return CookToom(m, r, tuple(given), _frozen(AT), _frozen(G), _frozen(BT))
+
+
+def _frozen(matrix: Sequence[Sequence[Fraction]]) -> tuple[tuple[Fraction, ...], ...]:
+    return tuple(map(tuple, matrix))
 
 
 def decimated(f: CookToom) -> CookToom:
@@ -228,4 +232,4 @@ def decimated(f: CookToom) -> CookToom:
     G = [[first, zero, last] for first, last in f.G] + [unit(3, 1)] * m
     BT = [[row[k // 2] if k % 2 == 0 else zero for k in range(t + m)] for row in f.BT]
     BT += [unit(t + m, 2 * i + 1) for i in range(m)]
-    return CookToom(m, 3, f.points, *(tuple(map(tuple, matrix)) for matrix in (AT, G, BT)), stride=2)
+    return CookToom(m, 3, f.points, _frozen(AT), _frozen(G), _frozen(BT), stride=2)

@@ -39,7 +39,7 @@ _FEW_TAPS, _FEW_TAPS_BYTES, _CHANNEL_BYTES = 9, 512, 256
 # half a page apart, as far as they stay close to L1 (512 channels of 28 columns then took 0.8 times as long, of 48
 # columns 1.4 times).
 _MANY_TAPS, _GATHERED_BYTES = 25, 1 << 18
-_CROWDED, _CROWDED_BYTES = 2048, 3 << 14
+_CROWDED_DISTANCE, _CROWDED_BYTES = 2048, 3 << 14
 
 # A thread takes so many rows at a time as a filter has, or more, since it gathers those above them anew.
 _KERNELS_AT_A_TIME = 4
@@ -134,7 +134,7 @@ def _in_place(
 
     bytes_of_tile = _FEW_TAPS_BYTES if g.taps <= _FEW_TAPS else _CHANNEL_BYTES
     bytes_of_rows = ((g.kh - 1) * g.dh + 1) * g.iw * bytes_of_tile
-    crowded = strides[3] * dtype.itemsize % _CROWDED == 0 and g.sh == g.sw == 1
+    crowded = strides[3] * dtype.itemsize % _CROWDED_DISTANCE == 0 and g.sh == g.sw == 1
     gathered = bytes_of_rows <= (_GATHERED_BYTES if g.taps > _MANY_TAPS else _CROWDED_BYTES if crowded else 0)
     split = gathered or g.taps > _FEW_TAPS
     channels = min(g.oc, bytes_of_tile // dtype.itemsize) if split else g.oc
