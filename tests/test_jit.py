@@ -331,7 +331,7 @@ def test_windows_of_any_extents_share_few_kernels(asked):
         kind = able[rng.integers(len(able))]
         strides = np.empty(shape, dtype)[:, :, :: 1 + trial % 5 // 4].strides
         pooling._regular.__wrapped__(
-            shape, strides, dtype, kind, base.PLAIN, 1, 2, tuple(kernel), tuple(stride), 0, int(dilation), False
+            shape, strides, dtype, kind, base.PLAIN, 1, 2, False, tuple(kernel), tuple(stride), 0, int(dilation), False
         )
     # Of maxima, of means and of those whose divisors are powers of 2: windows of up to 3 × 3 at strides 1 and 2, and
     # all others.

@@ -254,7 +254,7 @@ class Depths(Composite):
         lines, columns = seen.reshape(-1, positions), places(0, positions, positions, "constant")
         made = team.aligned_empty(cut.most * results, x.dtype)
         advance = g.depth_step[1]
-        for maps, volume in zip(as_contiguous(x).reshape(g.n, -1, positions), out, strict=True):
+        for maps, volume in zip(as_contiguous(x).reshape(g.n, g.ic * g.extent[0], positions), out, strict=True):
             for batch in _batches(g, cut):
                 taps = batch.taps[1] - batch.taps[0]
                 plane = plans[taps]
