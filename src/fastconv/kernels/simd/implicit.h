@@ -163,6 +163,8 @@ static void NAME(implicit)(void **arrays, const int64_t *ints, const double *sca
         REAL *out = (REAL *)arrays[3] + n * a->out_image + g * ocg * plane + row0 * w->ow + col0;
         const NAME(strip) s = NAME(strip_of)(w, rows, cols, a->contiguous);
         const int64_t pitch = pointwise ? cols : s.pitch, row = pitch == cols ? size : cols;
+        /* Rows that happen to be contiguous need not be packed, but short ones are, or they would be read from L2. */
+        const int64_t packs = pointwise || (!a->contiguous && cols < NR);
         for (int64_t k0 = 0; k0 < K; k0 += kc) {
             const int64_t k1 = k0 + kc < K ? k0 + kc : K, steps = k1 - k0;
             const REAL *left = (const REAL *)arrays[1] + (g * K + k0) * panels * MR;
@@ -186,7 +188,7 @@ static void NAME(implicit)(void **arrays, const int64_t *ints, const double *sca
                     const int64_t columns = NAME(tile_columns)(size - p);
                     NAME(product) *product = products + count;
                     *product = (NAME(product)){p, columns, source + p / row * pitch + p % row, shift};
-                    if (pointwise || p / row != (p + columns - 1) / row) {
+                    if (packs || p / row != (p + columns - 1) / row) {
                         product->right = panel + count * kc * NR;
                         product->shift = panel_shift;
                         NAME(pack_right)(source, shift, steps, p, columns, row, pitch, panel + count * kc * NR);
