@@ -384,6 +384,36 @@ def _line_windows(name: str, data: Data, shape: Shape) -> Iterator[Case]:
             yield _call(f"{size} axis {axis}", data(*shape), size, axis)
 
 
+@makes("ndimage.sobel", "ndimage.prewitt", "ndimage.laplace")
+def _differences(name: str, data: Data, shape: Shape) -> Iterator[Case]:
+    for mode in ("reflect", "constant"):
+        yield _call(mode, data(*shape), mode=mode)
+
+
+@makes("ndimage.gaussian_laplace", "ndimage.gaussian_gradient_magnitude")
+def _gaussian_derivatives(name: str, data: Data, shape: Shape) -> Iterator[Case]:
+    yield _call("sigma 2", data(*shape), 2.0)
+
+
+@makes("ndimage.generic_filter", "ndimage.vectorized_filter")
+def _functions_of_windows(name: str, data: Data, shape: Shape) -> Iterator[Case]:
+    if prod(shape) <= 4096:  # SciPy calls the function for every pixel
+        yield _call("ptp 3", data(*shape), np.ptp, size=3)
+
+
+@makes("ndimage.generic_filter1d")
+def _functions_of_lines(name: str, data: Data, shape: Shape) -> Iterator[Case]:
+    def differences(line: np.ndarray, out: np.ndarray) -> None:
+        np.subtract(line[1:], line[:-1], out)
+
+    yield _call("2", data(*shape), differences, 2)
+
+
+@makes("ndimage.generic_laplace", "ndimage.generic_gradient_magnitude")
+def _functions_of_axes(name: str, data: Data, shape: Shape) -> Iterator[Case]:
+    yield _call("sobel", data(*shape), import_module("scipy.ndimage").sobel)
+
+
 def shared_names(ours: Any, theirs: Any) -> list[str]:
     """The public functions of one namespace that another has, too."""
     names = getattr(ours, "__all__", None) or vars(ours)

@@ -24,13 +24,24 @@ SciPy's do; where storing rounds nothing, pairs of axes are fused.
 (`correlate1d`, `convolve1d`, Gaussians) and means count everything in the window, and zero times infinity is NaN. Both
 are SciPy's rules.
 
-``linear``     correlate, convolve, correlate1d, convolve1d
-``gaussians``  gaussian_filter, gaussian_filter1d
-``windows``    maximum_filter, minimum_filter, uniform_filter, and each along one axis
-``passes``     linear filters along axes; ``running`` extremes and means along axes; ``planes`` the planes both run over
-``arguments``  shared argument checks; ``outputs`` where results go; ``constants`` the value of mode "constant"
+``linear``       correlate, convolve, correlate1d, convolve1d
+``gaussians``    gaussian_filter, gaussian_filter1d
+``derivatives``  sobel, prewitt, laplace, and derivatives of Gaussians
+``windows``      maximum_filter, minimum_filter, uniform_filter, and each along one axis
+``callables``    generic_filter, generic_filter1d, vectorized_filter: functions of the caller, which SciPy runs
+``arguments``    shared argument checks; ``outputs`` where results go
 """
 
+from fastconv.ndimage.callables import generic_filter, generic_filter1d, vectorized_filter
+from fastconv.ndimage.derivatives import (
+    gaussian_gradient_magnitude,
+    gaussian_laplace,
+    generic_gradient_magnitude,
+    generic_laplace,
+    laplace,
+    prewitt,
+    sobel,
+)
 from fastconv.ndimage.gaussians import gaussian_filter, gaussian_filter1d
 from fastconv.ndimage.linear import convolve, convolve1d, correlate, correlate1d
 from fastconv.ndimage.windows import (
@@ -49,10 +60,20 @@ __all__ = [
     "correlate1d",
     "gaussian_filter",
     "gaussian_filter1d",
+    "gaussian_gradient_magnitude",
+    "gaussian_laplace",
+    "generic_filter",
+    "generic_filter1d",
+    "generic_gradient_magnitude",
+    "generic_laplace",
+    "laplace",
     "maximum_filter",
     "maximum_filter1d",
     "minimum_filter",
     "minimum_filter1d",
+    "prewitt",
+    "sobel",
     "uniform_filter",
     "uniform_filter1d",
+    "vectorized_filter",
 ]

@@ -204,7 +204,7 @@ def correlate1d(
     if array.dtype.kind in "iu" and array.size and _bound_of_sums(array, taps) > _EXACT and _as_whole(taps) is not None:
         others = [other for other in range(array.ndim) if other != step.axis]
         origins = spread([step.origin], (step.axis,), array.ndim, 0)
-        _store_correlation(array, np.expand_dims(taps, others), origins, step.mode, fill, 0.0, out)
+        store_correlation(array, np.expand_dims(taps, others), origins, step.mode, fill, 0.0, out)
         return out
     return filter_axes(array, (step,), out, fill)
 
@@ -304,10 +304,10 @@ def _correlate(
     origins = [as_origin(o, k, fault) for o, k in zip(origins, taps.shape, strict=True)]
     out = as_output(output, array)
     is_new = not isinstance(output, np.ndarray)  # a memory map is returned as a plain array
-    return _store_correlation(array, taps, origins, as_mode(mode), as_number("cval", cval), tolerance, out, is_new)
+    return store_correlation(array, taps, origins, as_mode(mode), as_number("cval", cval), tolerance, out, is_new)
 
 
-def _store_correlation(
+def store_correlation(
     array: np.ndarray,
     taps: np.ndarray,
     origins: Sequence[int],
