@@ -48,7 +48,7 @@ MOST_SHARING = MOST_SHARING_
 # Of Winograd's transforms: the axes that kernels are compiled for, by outputs, taps and stride, with their numbers.
 AXES = {(axes[i][0], axes[i][1], axes[i][2]): i for i in range(AXIS_COUNT)}
 
-# Vectors that a separable filter sums side by side, and neighbouring columns of a tile of layers.h.
+# Vectors that a separable filter sums side by side, and neighbouring columns of a tile of softmax.h.
 ABREAST = ABREAST_
 NEIGHBOURS = AT_A_TIME
 

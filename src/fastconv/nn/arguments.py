@@ -70,7 +70,7 @@ def launched(
 
 
 def channelwise(x: np.ndarray, result: np.ndarray, *constants: np.ndarray | None) -> np.ndarray:
-    """`result` of a kernel of kernels/simd/layers.h on each channel of ``x (N, C, ...)`` or ``(C,)``."""
+    """`result` of the kernel "channels" on each channel of ``x (N, C, ...)`` or ``(C,)``."""
     from fastconv.kernels.slots import arguments
 
     channels = x.shape[min(1, x.ndim - 1)]

@@ -37,7 +37,13 @@
 
 #include "separable.h"
 
-#include "layers.h"
+#include "activations.h"
+
+#include "statistics.h"
+
+#include "softmax.h"
+
+#include "losses.h"
 
 #include "inner.h"
 

@@ -17,6 +17,19 @@ static inline void NAME(store)(REAL *p, VECTOR v) { *(NAME(unaligned) *)p = v; }
 /* x - 0 is x for every x, including signed zeros and NaN, and compiles to a single broadcast. */
 static inline VECTOR NAME(broadcast)(REAL x) { return x - (VECTOR){0}; }
 
+/* The sum of a vector's lanes, by halves. */
+static inline REAL NAME(total)(VECTOR v)
+{
+    REAL lanes[LANES];
+    NAME(store)(lanes, v);
+    UNROLL
+    for (int64_t half = LANES / 2; half; half /= 2)
+        UNROLL
+        for (int64_t l = 0; l < half; l++)
+            lanes[l] += lanes[l + half];
+    return lanes[0];
+}
+
 /* Four neighbouring values. */
 typedef REAL NAME(quad) __attribute__((vector_size(4 * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
 

@@ -1,0 +1,122 @@
+/* The mean and the variance of each channel, and normalising by them. */
+
+/* The sum of a channel's values in a few planes, `apart` from one another, less `centre` each; or of the squares of these
+ * differences. In double precision, in as many chains as hide the latency of an addition. */
+#define CHAINS_OF_SUMS 16
+
+static inline __attribute__((always_inline)) double NAME(deviations)(const int squared, const REAL *x, int64_t planes,
+                                                                     int64_t apart, int64_t n, double centre)
+{
+    double sums[CHAINS_OF_SUMS] = {0};
+    for (int64_t plane = 0; plane < planes; plane++, x += apart) {
+        int64_t i = 0;
+        for (; i + CHAINS_OF_SUMS <= n; i += CHAINS_OF_SUMS)
+            UNROLL
+            for (int l = 0; l < CHAINS_OF_SUMS; l++) {
+                const double d = x[i + l] - centre;
+                sums[l] += squared ? d * d : d;
+            }
+        for (int l = 0; i < n; i++, l++) {
+            const double d = x[i] - centre;
+            sums[l] += squared ? d * d : d;
+        }
+    }
+    for (int half = CHAINS_OF_SUMS / 2; half; half /= 2)
+        for (int l = 0; l < half; l++)
+            sums[l] += sums[l + half];
+    return sums[0];
+}
+
+/* Values of a channel that are summed twice, for their mean and their variance, while they are in L1. */
+#define MOMENT_VALUES 2048
+
+/* The mean of a channel, and its biased variance: those of blocks, combined as they come (Chan, Golub and LeVeque, 1979).
+ * Nothing cancels, wherever the mean may be. */
+static void NAME(moments)(const REAL *x, int64_t images, int64_t apart, int64_t inner, double *mean, double *variance,
+                          void **arrays, int64_t worker)
+{
+    const int64_t part = inner < MOMENT_VALUES ? inner : MOMENT_VALUES, most = MOMENT_VALUES / part;
+    double middle = 0, squares = 0, count = 0;
+    for (int64_t n = 0; n < images; n += most)
+        for (int64_t first = 0; first < inner; first += part) {
+            const int64_t planes = images - n < most ? images - n : most;
+            const int64_t values = inner - first < part ? inner - first : part;
+            const REAL *block = x + n * apart + first;
+            const double more = (double)(planes * values), total = count + more;
+            const double own = NAME(deviations)(0, block, planes, apart, values, 0) / more, ahead = own - middle;
+            squares += NAME(deviations)(1, block, planes, apart, values, own) + ahead * ahead * (count * more / total);
+            middle += ahead * (more / total);
+            count = total;
+            if (stops(arrays, worker))
+                return;
+        }
+    *mean = middle;
+    *variance = squares / count;
+}
+
+#define NORMALISE_ARGUMENTS(X)                         \
+    X(images)   /* images */                           \
+    X(channels) /* channels */                         \
+    X(inner)    /* values of a plane of one channel */
+ARGUMENTS(Normalise, NORMALISE_ARGUMENTS);
+
+/* y = (x - mean) / sqrt(variance + eps) * weight + bias, by the statistics of each channel over all images, which are
+ * stored. Tile: a channel; if planes are single values, up to AT_A_TIME neighbouring channels.
+ * arrays: input; output, which may be the same, or null if statistics are all that is wanted; weight and bias, each of
+ * which may be null; means and biased variances (double). scalars: eps. */
+static void NAME(normalise)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
+                            int64_t worker)
+{
+    const Normalise *a = (const Normalise *)ints;
+    const int64_t images = a->images, channels = a->channels, inner = a->inner, apart = channels * inner;
+    const REAL *x = arrays[0], *weight = arrays[2], *bias = arrays[3];
+    REAL *y = arrays[1];
+    double *mean = arrays[4], *variance = arrays[5];
+    for (int64_t tile = begin; tile < end; tile++) {
+        const int64_t few = inner == 1 ? AT_A_TIME : 1, first = tile * few;
+        const int64_t count = channels - first < few ? channels - first : few;
+        REAL scale[AT_A_TIME], shift[AT_A_TIME], middle[AT_A_TIME];
+        if (inner == 1) {
+            double sum[AT_A_TIME] = {0};
+            for (int64_t n = 0; n < images && !(n % 1024 == 1023 && stops(arrays, worker)); n++)
+                for (int64_t c = 0; c < count; c++)
+                    sum[c] += x[n * channels + first + c];
+            for (int64_t c = 0; c < count; c++) {
+                mean[first + c] = sum[c] / (double)images;
+                sum[c] = 0;
+            }
+            for (int64_t n = 0; n < images && !(n % 1024 == 1023 && stops(arrays, worker)); n++)
+                for (int64_t c = 0; c < count; c++) {
+                    const double d = x[n * channels + first + c] - mean[first + c];
+                    sum[c] += d * d;
+                }
+            for (int64_t c = 0; c < count; c++)
+                variance[first + c] = sum[c] / (double)images;
+        } else
+            NAME(moments)(x + first * inner, images, apart, inner, mean + first, variance + first, arrays, worker);
+        if (!y)
+            continue;
+        for (int64_t c = 0; c < count; c++) {
+            const int64_t m = first + c;
+            const double factor = (weight ? weight[m] : 1) / sqrt(variance[m] + scalars[0]);
+            scale[c] = (REAL)factor;
+            middle[c] = (REAL)mean[m];
+            /* What the mean loses by its type goes into the shift. */
+            shift[c] = (REAL)((bias ? bias[m] : 0) + (middle[c] - mean[m]) * factor);
+        }
+        for (int64_t n = 0; n < images && !(n * inner > STRETCH && stops(arrays, worker)); n++) {
+            const REAL *from = x + n * apart + first * inner;
+            REAL *to = y + n * apart + first * inner;
+            if (inner == 1) {
+                INDEPENDENT
+                for (int64_t c = 0; c < count; c++)
+                    to[c] = (from[c] - middle[c]) * scale[c] + shift[c];
+            } else {
+                const REAL by = *scale, more = *shift, less = *middle;
+                INDEPENDENT
+                for (int64_t i = 0; i < inner; i++)
+                    to[i] = (from[i] - less) * by + more;
+            }
+        }
+    }
+}
