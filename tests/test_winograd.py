@@ -87,7 +87,7 @@ def test_every_compiled_axis_is_tested():
 
 @EACH_AXIS
 def test_coefficients_give_the_exact_matrices(m, r):
-    """The kernel's even and odd sums, written out as matrices: simd/winograd.h's formulas for unit vectors."""
+    """The kernel's even and odd sums, written out as matrices: simd/winograd_axis.h's formulas for unit vectors."""
     p, Q, Z, power, G = np.split(winograd._coefficients(m, r), np.cumsum([3, 9, 4, 27]))
     Q, power, G = Q.reshape(3, 3), power.reshape(3, 9), G.reshape(9, 7)
     t = m + r - 1

@@ -6,7 +6,7 @@ adjoint of a stride of two, takes 1.56 with m = 4. A 3×3 kernel at a stride of 
 the sum of F(4, 2), of the even inputs, and of the odd inputs with their one tap. An axis of extent one has F(1, 1), a
 plain sum, so that 1×k and k×1 kernels and signals are only transformed along the other axis. The transforms are exact
 rationals (kernels/cook_toom.py, with the points and their measured errors); the products are one matrix product per
-point. Vectors of the transforms lie along neighbouring tiles (kernels/simd/winograd.h), or along channels
+point. Vectors of the transforms lie along neighbouring tiles (kernels/simd/winograd_inputs.h), or along channels
 (winograd_pixels.h) for groups of few, images with channels last, and dilations. A kernel with dilation d is d × d
 interleaved ones without.
 

@@ -98,7 +98,7 @@ static inline void *take(Scratch *s, int64_t bytes)
 /* Distance between points of the transforms, in values, chosen not to be a multiple of 4 KiB. */
 #define POINT_GAP 16
 
-/* The coefficients of Winograd's transforms along one axis (winograd.h), filled in by engine/convolution/winograd.py. */
+/* The coefficients of Winograd's transforms along one axis (winograd_axis.h), filled in by engine/convolution/winograd.py. */
 typedef struct {
     double p[MAX_PAIRS], Q[MAX_PAIRS][MAX_PAIRS], Z[MAX_PAIRS + 1], power[MAX_PAIRS][MAX_T], G[MAX_T][MAX_R];
 } Points;

@@ -17,7 +17,19 @@
 
 #include "weight_gradient.h"
 
+#include "winograd_axis.h"
+
+#include "winograd_weight.h"
+
+#include "winograd_inputs.h"
+
+#include "winograd_outputs.h"
+
+#include "winograd_blocks.h"
+
 #include "winograd.h"
+
+#include "winograd_shared.h"
 
 #define ITEM REAL
 #define SUM REAL

@@ -7,10 +7,10 @@
  *
  *   strip[line][column][channel]       PIXEL_CHANNELS at a time
  *   V[e][tile][channel]                transformed input
- *   U[panel of channels][e][c][channels], S[e][tile][channels of a panel]      as in winograd.h
+ *   U[panel of channels][e][c][channels], S[e][tile][channels of a panel]      as in winograd_blocks.h
  *
- * Strides are as in winograd.h. A kernel with dilation d and stride 1 is d × d interleaved ones without: the inputs of a tile are d pixels apart, and so are its
- * outputs. Blocks have whole squares of d × d such tiles.
+ * Strides are as in winograd_axis.h. A kernel with dilation d and stride 1 is d × d interleaved ones without: the inputs
+ * of a tile are d pixels apart, and so are its outputs. Blocks have whole squares of d × d such tiles.
  */
 #define WINOGRAD_PIXELS_ARGUMENTS(X)                                                                        \
     WINDOW_FIELDS(X)                                                                                        \
@@ -67,18 +67,14 @@ static inline __attribute__((always_inline)) void NAME(transform_pixels_in)(
     }
 }
 
-#define PIXELS_IN(name, down, across, stride)                                                                     \
-    static void NAME(pixels_in_##name)(const NAME(points) *points, const REAL *strip, int64_t line, int64_t pixel, \
-                                       int64_t channels, REAL *V, int64_t point_v)                                 \
+#define PIXELS_IN(name, down, m_down, across, m_across, stride)                                                    \
+    static void NAME(pixels_##name)(const NAME(points) *points, const REAL *strip, int64_t line, int64_t pixel,    \
+                                    int64_t channels, REAL *V, int64_t point_v)                                    \
     { NAME(transform_pixels_in)(down, across, stride, points, strip, line, pixel, channels, V, point_v); }
-#define SHAPES_IN(t, m, stride)                   \
-    PIXELS_IN(t##_##m, t, t, stride)              \
-    PIXELS_IN(t##_##m##_down, t, 1, stride)       \
-    PIXELS_IN(t##_##m##_across, 1, t, stride)
-AXES(SHAPES_IN)
-#define ROW_IN(t, m, stride) \
-    {NAME(pixels_in_##t##_##m), NAME(pixels_in_##t##_##m##_down), NAME(pixels_in_##t##_##m##_across)},
-static NAME(pixels_in) *const NAME(pixels_in_of)[][3] = {AXES(ROW_IN)};
+#define PIXELS_IN_SHAPES(t, m, stride) SHAPES_OF_AXIS(PIXELS_IN, t, m, stride)
+AXES(PIXELS_IN_SHAPES)
+#define PIXELS_IN_ROW(t, m, stride) ROW_OF_AXIS(pixels, t, m),
+static NAME(pixels_in) *const NAME(pixels_in_of)[][3] = {AXES(PIXELS_IN_ROW)};
 
 typedef struct {
     REAL *panel_u;  /* of the panel that is transformed just before its use, if they are */
@@ -125,8 +121,8 @@ static void NAME(winograd_pixels)(void **arrays, const int64_t *ints, const doub
                                   int64_t worker)
 {
     const WinogradPixels *a = (const WinogradPixels *)ints;
-    const NAME(transforms) *transforms = &NAME(transforms_of)[a->axis][a->combined];
     NAME(pixels_in) *const in = NAME(pixels_in_of)[a->axis][a->combined];
+    NAME(tile_out) *const transform = NAME(tile_out_of)[a->axis][a->combined];
     const int64_t icg = a->ic / a->g, ocg = a->oc / a->g, e_count = a->t_down * a->t_across;
     const int64_t width = NAME(ceil_div)(ocg, LANES) * LANES, high = a->m_down * a->dh, wide = a->m_across * a->dw;
     const int64_t taps = TAPS_OF(a->t_down, a->m_down, a->sh) * TAPS_OF(a->t_across, a->m_across, a->sw);
@@ -184,8 +180,8 @@ static void NAME(winograd_pixels)(void **arrays, const int64_t *ints, const doub
             const REAL *U = (const REAL *)arrays[1] + g * group_u + e_count * NAME(panel_start)(panel, width, icg);
             uint8_t *marks = (uint8_t *)arrays[4] + n * a->oc + oc;
             if (a->transforms_weight) {
-                transforms->weight(arrays[5], (const REAL *)arrays[1] + oc * icg * taps, some, icg, columns,
-                                   own.panel_u, marks);
+                NAME(weight_in_of)[a->axis][a->combined](arrays[5], (const REAL *)arrays[1] + oc * icg * taps, some,
+                                                         icg, columns, own.panel_u, marks);
                 U = own.panel_u;
             }
             for (int64_t e = 0; e < e_count; e++)
@@ -219,7 +215,7 @@ static void NAME(winograd_pixels)(void **arrays, const int64_t *ints, const doub
                     const int64_t y = r / a->dh * high + r % a->dh, x = q / a->dw * wide + q % a->dw;
                     const int whole = y + high - a->dh < rows && x + wide - a->dw < cols;
                     REAL *target = to + y * to_row + x * to_position + c;
-                    transforms->out(points, own.S + p * columns + c, own.point_s, offset, whole ? target : own.buffer,
+                    transform(points, own.S + p * columns + c, own.point_s, offset, whole ? target : own.buffer,
                                     whole ? a->dh * to_row : a->m_across * LANES, whole ? a->dw * to_position : LANES,
                                     &zeros);
                     for (int64_t i = 0; !whole && i < a->m_down && y + i * a->dh < rows; i++)
