@@ -3,8 +3,8 @@
 One or two threads compute blocks of tiles from the image to the output. Each transforms its inputs, reads the weights
 once, and keeps everything in its own cache. Many threads run out of blocks. Splitting these by output channels
 transforms the inputs again for each part, and splitting them into fewer tiles reads all weights more often. So threads
-may also share the transformed inputs and the sums of an image, in three launches (kernels/simd/winograd_shared.h), each of
-which has many tiles to hand out.
+may also share the transformed inputs and the sums of an image, in three launches (kernels/simd/winograd_shared.h), each
+of which has many tiles to hand out.
 
 The division with which the last thread is done first, by the estimates here, is chosen. It never changes the order of a
 sum.

@@ -10,8 +10,8 @@
  *           v_±j = sum_l Q_jl d[2l + 1 + z]  ±  p_j sum_l Q_jl d[2l + z]
  *   Aᵀ s:   y_i = [i = 0] s_0 + sum_j p_j^i (s_+j + (-1)^i s_-j) + [i = m - 1] s_inf
  *
- * An axis of three taps at a stride of 2 is the sum of two axes of stride 1, whose points follow one another: F(m, 2) of
- * the even inputs with taps 0 and 2, and the odd inputs, as they are, with tap 1 (Huang et al., DWM: a decomposable
+ * An axis of three taps at a stride of 2 is the sum of two axes of stride 1, whose points follow one another: F(m, 2)
+ * of the even inputs with taps 0 and 2, and the odd inputs, as they are, with tap 1 (Huang et al., DWM: a decomposable
  * Winograd method for convolution acceleration, 2020).
  *
  * The weight's transform carries the rest: row p of G is (1, p, … p^(r-1)) divided by the product of p's distances to

@@ -5,8 +5,8 @@
  *   S[e][tile][NR channels]                                the sums over c for one panel of channels
  *
  * Each of the t × t points e has one sum of products: a matrix product over the channels, on the micro-kernel of
- * gemm.h. Its vectors run along output channels, and tiles are broadcast. So a map of 49 tiles costs 49 and not 56, and a
- * panel of weights is read once for all tiles of a block. Sums are short, kc channels each, because the transforms
+ * gemm.h. Its vectors run along output channels, and tiles are broadcast. So a map of 49 tiles costs 49 and not 56, and
+ * a panel of weights is read once for all tiles of a block. Sums are short, kc channels each, because the transforms
  * amplify their rounding; they are added to S one after another.
  *
  * The last block down and across has the tiles that remain, and the last tiles compute outputs past the image's, which

@@ -3,14 +3,15 @@
  * Everything is as in winograd.h, but for where values lie. There, vectors of the input's transform run along
  * neighbouring tiles of a plane, and transformed inputs are packed for the micro-kernel of gemm.h. That pays if many
  * filters use them. Groups of a few channels spent most of their time on it, and on tiles of products that were half
- * empty. Here, what a block sees is laid out with channels last, as in indirect.h, whose register tiles sum the products:
+ * empty. Here, what a block sees is laid out with channels last, as in indirect.h, whose register tiles sum the
+ * products:
  *
  *   strip[line][column][channel]       PIXEL_CHANNELS at a time
  *   V[e][tile][channel]                transformed input
  *   U[panel of channels][e][c][channels], S[e][tile][channels of a panel]      as in winograd_blocks.h
  *
- * Strides are as in winograd_axis.h. A kernel with dilation d and stride 1 is d × d interleaved ones without: the inputs
- * of a tile are d pixels apart, and so are its outputs. Blocks have whole squares of d × d such tiles.
+ * Strides are as in winograd_axis.h. A kernel with dilation d and stride 1 is d × d interleaved ones without: the
+ * inputs of a tile are d pixels apart, and so are its outputs. Blocks have whole squares of d × d such tiles.
  */
 #define WINOGRAD_PIXELS_ARGUMENTS(X)                                                                        \
     WINDOW_FIELDS(X)                                                                                        \

@@ -4,8 +4,8 @@
  *   winograd_sums   S, by panels of output channels, points and blocks
  *   winograd_out    the outputs, by vectors of output channels and blocks
  *
- * Blocks of fewer tiles would read all weights more often, and blocks of fewer panels transform the image again. The sums
- * have the same order as in winograd.h, and so the same bits.
+ * Blocks of fewer tiles would read all weights more often, and blocks of fewer panels transform the image again. The
+ * sums have the same order as in winograd.h, and so the same bits.
  */
 static int64_t NAME(winograd_in_scratch)(const int64_t *ints)
 { return NAME(winograd_layout)((const Winograd *)ints, ROWS_IN, 0).bytes; }

@@ -2,9 +2,9 @@
  *
  *   U[panel of channels][e][c][channels]     e: the t × t points of a tile, c: input channels
  *
- * Vectors run along the output channels of a panel, which gemm.h's micro-kernel reads as packed right operands. Channels
- * past the last one, up to whole vectors, are zeros. The distance between points is never a multiple of 4 KiB, for which
- * t² streams would share one set of L1.
+ * Vectors run along the output channels of a panel, which gemm.h's micro-kernel reads as packed right operands.
+ * Channels past the last one, up to whole vectors, are zeros. The distance between points is never a multiple of 4 KiB,
+ * for which t² streams would share one set of L1.
  *
  * Filters so small that U would lose digits, or so large that images with ordinary results might lose them in V, are
  * recognised by the sum of their magnitudes, and reported for the caller to sum directly.
