@@ -12,7 +12,8 @@ from fastconv.engine.geometry import ConvGeometry
 INDIRECT, REFERENCE = BY_NAME["indirect"], BY_NAME["reference"]
 
 # Filters that fill vectors and panels and that do not; few positions and several blocks of them, down and across; steps
-# that make one block of the reduction, blocks of rows of taps, of taps, and parts of a tap; some channels at a time.
+# that make one block of the reduction, blocks of rows of taps, of taps, and parts of a tap; some channels at a time;
+# single positions, whose panels are summed together.
 DESCRIPTORS = [
     "n2 g4 ic16 oc16 i7 k3 p1",
     "n1 g3 ic24 oc36 i14 k5 s2 p2",
@@ -26,6 +27,11 @@ DESCRIPTORS = [
     "n1 ic1200 oc9 i6 k2 s2",
     "n1 g3 ic48 oc120 ih70 iw90 k3 p1",
     "n1 g2 ic64 oc16 ih1 iw3000 kh1 kw5 p0",
+    "n1 ic9 oc130 i1 k1",
+    "n3 g2 ic34 oc400 i1 k1",
+    "n1 ic700 oc270 i1 k1",
+    "n2 ic5 oc104 i4 k4",
+    "n2 g2 ic16 oc48 ih5 iw3 kh1 kw1",
 ]
 
 
@@ -85,6 +91,28 @@ def test_bias_and_activation(oc, activation):
     np.testing.assert_allclose(fastconv.conv2d(x, weight, bias, **options, activation=activation), expected, rtol=1e-6)
     last = fastconv.conv2d(np.moveaxis(x, 1, -1).copy(), weight, bias, **options, activation=activation, layout="NHWC")
     np.testing.assert_allclose(np.moveaxis(last, -1, 1), expected, rtol=1e-6)
+
+
+@pytest.mark.per_isa
+@pytest.mark.parametrize("oc", [20, 72, 130])
+def test_bias_and_activation_of_single_pixels(oc):
+    x, weight, bias = integers(1, 9, 1, 1), integers(oc, 9, 1, 1), integers(oc)
+    result = fastconv.conv2d(x, weight, bias, strategy="indirect", activation="relu")
+    np.testing.assert_array_equal(result[0, :, 0, 0], np.maximum(weight[:, :, 0, 0] @ x[0, :, 0, 0] + bias, 0))
+
+
+@pytest.mark.parametrize("extent", [1, 3])
+@pytest.mark.parametrize("step", [1, 2])
+def test_pixels_of_a_batch(extent, step):
+    """Images get the same bits in a batch as alone, with or without gaps between pixels and images."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((5 * step, extent * step, extent * step, 21), dtype=np.float32)[::step, ::step, ::step]
+    prepared = fastconv.prepare_conv2d(
+        rng.standard_normal((107, 21, 1, 1), dtype=np.float32), strategy="indirect", layout="NHWC"
+    )
+    expected = np.concatenate([prepared(image[None].copy()) for image in x])
+    np.testing.assert_array_equal(prepared(x), expected)
+    assert prepared(x[:0]).shape == (0, extent, extent, 107)
 
 
 def test_descriptors_have_several_blocks_down_and_across():

@@ -50,6 +50,10 @@ _FILTER_SECONDS, _IN_PLACE_SECONDS = 0.6e-9, 0.45e-9
 # Seconds to begin and end the blocks of each further group.
 _GROUP_SECONDS = 2.5e-6
 
+# Seconds to find where a step of a block lies, to begin packing MR positions with channels last, and to begin and end
+# their sums with a panel of filters.
+_STEP_SECONDS, _BEGIN_SECONDS, _TILE_SECONDS = 5e-9, 5e-8, 1e-8
+
 # Seconds per output to write it in its place.
 _PLACE_SECONDS = 0.5e-9
 
@@ -155,7 +159,7 @@ class Im2row(SumsDirectly):
         return refuse_unless_real_2d(geometry, dtype)
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        from fastconv.kernels.slots import LANES, MR
+        from fastconv.kernels.slots import LANES, MR, NR
 
         g, lanes = geometry, LANES[dtype.itemsize]
         rows = -(-g.n * g.positions // MR)
@@ -164,7 +168,10 @@ class Im2row(SumsDirectly):
         products = 2 * g.g * rows * MR * vectors * lanes * g.reduction / rates().flops(dtype.itemsize)
         packed = g.g * rows * g.reduction * _pack_seconds(g)
         placed = 0 if g.channels_last else g.n * g.oc * g.positions * _PLACE_SECONDS
-        fixed = 1.5e-6 + (g.g - 1) * _GROUP_SECONDS
+        fixed = 2e-6 + (g.g - 1) * _GROUP_SECONDS + g.g * -(-rows * MR // _ROWS) * g.reduction * _STEP_SECONDS
+        if g.channels_last:
+            panels = -(-(g.oc // g.g) // NR[dtype.itemsize])
+            fixed += g.g * rows * -(-g.reduction // _steps(g)) * (_BEGIN_SECONDS + panels * _TILE_SECONDS)
         return fixed + 1.1 * products + (packed + placed) / ratios().l2 * dtype.itemsize / 4
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:

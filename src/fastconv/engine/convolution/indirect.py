@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from math import ceil
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from fastconv.engine.convolution.base import (
     PreparesFirst,
     element_strides,
     equal_parts,
+    is_pixelwise,
     refuse_unless_real_2d,
     share_among_many,
     share_panels,
@@ -32,6 +34,8 @@ from fastconv.engine.launch import Launch
 from fastconv.engine.plan import SumsDirectly
 from fastconv.engine.rates import rates, ratios
 from fastconv.kernels import threads as team
+
+Strides = tuple[int, int, int, int]
 
 # Bytes of what a block of positions sees, which stays in L2, and the most positions whose sums do, too. (Where groups
 # share cache lines of images with channels last, blocks of a few rows took longer: they read all filters more often.)
@@ -58,6 +62,9 @@ _READ_SECONDS, _WRITE_SECONDS = (2.5e-10, 1e-10), (3.5e-10, 7e-11)
 
 # Seconds to fetch a cache line of a pixel from beyond L2, for one group.
 _LINE_SECONDS = 2.5e-9
+
+# Seconds of a launch; and how much faster than the rate of L3 says the filters of a single position are read.
+_LAUNCH_SECONDS, _STREAMED = 1.8e-6, 1.8
 
 # Seconds to pack a value of a filter.
 _PACK_SECONDS = 0.6e-9
@@ -156,8 +163,8 @@ def _launch(
     g: ConvGeometry,
     dtype: np.dtype,
     threads: int,
-    strides: tuple[int, int, int, int] = (0, 0, 0, 0),
-    out_strides: tuple[int, int, int, int] = (0, 0, 0, 0),
+    strides: Strides = (0, 0, 0, 0),
+    out_strides: Strides = (0, 0, 0, 0),
     activation: int = 0,
 ) -> Launch:
     """The launch for images and outputs with these `element_strides`."""
@@ -206,6 +213,41 @@ def _packing(g: ConvGeometry, dtype: np.dtype) -> tuple[Launch, int]:
     return Launch.of("pack_panels", dtype, ints, g.g * panels), g.g * packed("pack_panels", dtype, ints)
 
 
+def _pixel_seconds(g: ConvGeometry, itemsize: int) -> float:
+    """What the products of a single pixel take, for which the filters of a group are read once, in order."""
+    from fastconv.kernels.slots import LANES, MR, NR
+
+    most = NR[itemsize] // LANES[itemsize]
+    # Up to MR whole panels are summed at a time. Fewer than eight vectors wait for their multiply-adds.
+    waits = sum(
+        max(count * vectors, 8 * (ceil(count / MR) if vectors == most else count))
+        for vectors, count in _panels(g, itemsize).items()
+    )
+    products = 2 * waits * LANES[itemsize] * g.reduction / rates().flops(itemsize)
+    return max(products, g.oc // g.g * g.reduction * itemsize / (_STREAMED * rates().l3))
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _in_one_row(g: ConvGeometry) -> ConvGeometry:
+    return replace(g, n=1, extent=(1, g.n * g.positions))
+
+
+def _joined(g: ConvGeometry, strides: Strides, placed: Strides) -> tuple[ConvGeometry, Strides, Strides]:
+    """A 1×1 kernel sees one row of positions if those of all rows and images follow each other at equal distances.
+
+    `strides` and `placed` are those of the images and of the output. Batches of single pixels always are such a row.
+    """
+    if not is_pixelwise(g) or not g.n:
+        return g, strides, placed
+    if g.positions == 1:
+        of_pixels = ((0, channel, 0, image) for image, channel, _, _ in (strides, placed))
+        return _in_one_row(g), *of_pixels
+    for image, _, row, position in (strides, placed):
+        if row != g.iw * position or (g.n > 1 and image != g.ih * row):
+            return g, strides, placed
+    return _in_one_row(g), strides, placed
+
+
 class Indirect(SumsDirectly, PreparesFirst):
     name = "indirect"
     takes_channels_last = True
@@ -228,15 +270,17 @@ class Indirect(SumsDirectly, PreparesFirst):
         tiles = parts * g.n * g.g * per_group
         read = blocks * g.ic // g.g * min(block.lines, g.ih) * min(block.pitch, g.iw) * _READ_SECONDS[last]
         written = g.n * g.oc * g.positions * _WRITE_SECONDS[last]
-        moved = (read + written + g.oc * g.reduction * _FILTER_SECONDS) / ratios().l2 * itemsize / 4
         filters = g.oc // g.g * g.reduction * itemsize
+        if g.positions == 1 and is_pixelwise(g):
+            return _LAUNCH_SECONDS + g.g * (_BLOCK_SECONDS + _pixel_seconds(g, itemsize))
+        moved = (read + written + g.oc * g.reduction * _FILTER_SECONDS) / ratios().l2 * itemsize / 4
         l2 = cache_bytes()[1]
         if filters > l2 // 2:  # every block reads them from beyond L2
             moved += blocks * filters / rates().l3
         if last and g.g > 1 and g.ic * g.ih * g.iw * itemsize > l2 // 2:  # every group reads whole lines from there
             lines = g.n * g.g * g.ih * g.iw * ceil(g.ic // g.g * itemsize / CACHE_LINE)
             moved += lines * _LINE_SECONDS / ratios().l3
-        return 2e-6 + products + tiles * _TILE_SECONDS + blocks * _BLOCK_SECONDS + moved
+        return _LAUNCH_SECONDS + products + tiles * _TILE_SECONDS + blocks * _BLOCK_SECONDS + moved
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         values = geometry.oc * geometry.reduction
@@ -264,6 +308,6 @@ class Indirect(SumsDirectly, PreparesFirst):
         threads: int,
         max_workspace: int,
     ) -> None:
-        strides, placed = element_strides(x), element_strides(out)
-        launch = _launch(geometry, x.dtype, threads, strides, placed, epilogue.activation)
+        g, strides, placed = _joined(geometry, element_strides(x), element_strides(out))
+        launch = _launch(g, x.dtype, threads, strides, placed, epilogue.activation)
         launch.run((x, prepared, epilogue.bias, out), threads, (epilogue.parameter,))

@@ -7,6 +7,8 @@ row reads it as fast as memory delivers it.
 
 from __future__ import annotations
 
+from math import ceil
+
 import numpy as np
 
 from fastconv.engine.arrays import as_contiguous
@@ -22,8 +24,8 @@ from fastconv.kernels import threads as team
 # Share of the multiply-add peak that several rows reach.
 _SHARE = 0.65
 
-# Seconds to add up the lanes of a sum.
-_SUM_SECONDS = 1e-9
+# Seconds to add up the lanes of a sum, and to begin and end those of a filter with a few pixels.
+_SUM_SECONDS, _TILE_SECONDS = 1e-9, 1.5e-9
 
 
 class Inner(SumsDirectly, KeepsWeights):
@@ -39,12 +41,13 @@ class Inner(SumsDirectly, KeepsWeights):
         return refuse_unless_real_2d(g, dtype)
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        from fastconv.kernels.slots import LANES, NR
+
         g, itemsize = geometry, dtype.itemsize
-        rows = g.n * g.positions
+        rows, at_once = g.n * g.positions, NR[itemsize] // LANES[itemsize]
         weight = g.oc * g.reduction * itemsize
         products = max(weight / (1.5 * rates().l3), 2 * g.oc * g.reduction * rows / (_SHARE * rates().flops(itemsize)))
-        # The lanes of each sum are added up.
-        seconds = 1.2e-6 + products + g.oc * rows * _SUM_SECONDS
+        seconds = 1.5e-6 + products + g.oc * (rows * _SUM_SECONDS + ceil(rows / at_once) * _TILE_SECONDS)
         if not _sees_all(g) and not g.channels_last:
             seconds += 2e-6 + rows * (g.ic + g.oc) * itemsize / rates().memory
         return seconds

@@ -45,6 +45,32 @@ typedef struct {
 
 typedef void NAME(position_kernel)(const NAME(steps) *s, const REAL *source, const int64_t *at, REAL *out);
 
+/* Write the sums of `m` rows of `nv` vectors, `ld` values apart, or add them to those that are there. The `finish` of
+ * a row is `own` further on than that of the row before. */
+static inline __attribute__((always_inline)) void NAME(put_sums)(const int m, const int nv, const VECTOR *sum,
+                                                                 const NAME(steps) *s, int64_t ld, const int own,
+                                                                 REAL *out)
+{
+    const NAME(finish) *finish = s->finish;
+    if (!s->accumulate && !finish) {
+        UNROLL
+        for (int i = 0; i < m; i++, out += ld)
+            UNROLL
+            for (int v = 0; v < nv; v++)
+                NAME(store)(out + v * LANES, sum[i * nv + v]);
+        return;
+    }
+    UNROLL
+    for (int i = 0; i < m; i++, out += ld)
+        UNROLL
+        for (int v = 0; v < nv; v++) {
+            VECTOR total = sum[i * nv + v];
+            if (s->accumulate)
+                total += NAME(load)(out + v * LANES);
+            NAME(store)(out + v * LANES, finish ? NAME(finished)(total, finish + i * own + v) : total);
+        }
+}
+
 /* The sums of m positions, whose values are `at` in the strip, and nv vectors of filters. */
 static inline __attribute__((always_inline)) void NAME(positions)(const int m, const int nv, const NAME(steps) *s,
                                                                   const REAL *source, const int64_t *at, REAL *out)
@@ -74,24 +100,31 @@ static inline __attribute__((always_inline)) void NAME(positions)(const int m, c
             }
         }
     }
-    const NAME(finish) *finish = s->finish;
-    if (!s->accumulate && !finish) {
-        UNROLL
-        for (int i = 0; i < m; i++, out += s->ld)
-            UNROLL
-            for (int v = 0; v < nv; v++)
-                NAME(store)(out + v * LANES, sum[i * nv + v]);
-        return;
-    }
+    NAME(put_sums)(m, nv, sum, s, s->ld, 0, out);
+}
+
+/* The sums of one position and `m` panels of `nv` vectors of filters, `apart` values from each other. A single panel would
+ * wait for its multiply-adds. */
+static inline __attribute__((always_inline)) void NAME(at_position)(const int m, const int nv, const NAME(steps) *s,
+                                                                    const REAL *source, int64_t apart, REAL *out)
+{
+    VECTOR sum[MR * NV];
+    const REAL *filters = s->filters;
     UNROLL
-    for (int i = 0; i < m; i++, out += s->ld)
-        UNROLL
-        for (int v = 0; v < nv; v++) {
-            VECTOR total = sum[i * nv + v];
-            if (s->accumulate)
-                total += NAME(load)(out + v * LANES);
-            NAME(store)(out + v * LANES, finish ? NAME(finished)(total, finish + v) : total);
+    for (int i = 0; i < m * nv; i++)
+        sum[i] = (VECTOR){0};
+    for (int64_t run = 0; run < s->runs; run++) {
+        const REAL *x = source + s->shift[run];
+        for (const REAL *past = x + s->length; x < past; x++, filters += nv * LANES) {
+            const VECTOR left = NAME(broadcast)(*x);
+            UNROLL
+            for (int i = 0; i < m; i++)
+                UNROLL
+                for (int v = 0; v < nv; v++)
+                    sum[i * nv + v] += left * NAME(load)(filters + i * apart + v * LANES);
         }
+    }
+    NAME(put_sums)(m, nv, sum, s, nv * LANES, nv, out);
 }
 
 /* X(positions, vectors) of the tiles that there are: of 12 sums, or 8 where that is what registers hold. */
@@ -120,6 +153,35 @@ static NAME(position_kernel) *const NAME(position_kernels)[NV][8] = {
 static const int NAME(most_positions)[] = {8, NV == 3 ? 6 : 4, 4};
 #undef DEFINE
 #undef POSITIONS_OF
+
+typedef void NAME(panels_kernel)(const NAME(steps) *s, const REAL *source, int64_t apart, REAL *out);
+
+/* X(panels) of the tiles of one position. */
+#if MR == 8
+#define PANELS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8)
+#else
+#define PANELS(X) X(1) X(2) X(3) X(4)
+#endif
+#define DEFINE(m)                                                                                                  \
+    static __attribute__((noinline)) void NAME(panels_##m)(const NAME(steps) *s, const REAL *source, int64_t apart, \
+                                                           REAL *out)                                              \
+    { NAME(at_position)(m, NV, s, source, apart, out); }
+#define PANELS_OF(m) NAME(panels_##m),
+PANELS(DEFINE)
+static NAME(panels_kernel) *const NAME(panels_kernels)[] = {PANELS(PANELS_OF)};
+#undef DEFINE
+#undef PANELS_OF
+
+/* How many panels from this one on, which ends at channel `m`, are whole and end by channel `past`: at most MR. */
+static int64_t NAME(whole_panels)(int64_t panel, int64_t m, int64_t past, int64_t width)
+{
+    int64_t panels = 1;
+    while (panels < MR && m + NR <= past && NAME(panel_first)(panel + panels + 1, width) == m + NR) {
+        panels++;
+        m += NR;
+    }
+    return panels;
+}
 
 /* The sums of `count` positions, in tiles of about equal numbers of them. */
 static void NAME(sum_positions)(int64_t vectors, const NAME(steps) *s, const REAL *source, const int64_t *at,
@@ -298,8 +360,8 @@ static void NAME(indirect)(void **arrays, const int64_t *ints, const double *sca
     const int64_t fitting = a->kc / a->some, block_taps = by_row ? fitting / a->kw * a->kw : fitting ? fitting : 1;
     const int64_t parts = NAME(ceil_div)(a->some, a->kc), part = NAME(ceil_div)(a->some, parts);
     const int fused = a->activation <= LEAKY_RELU;
-    NAME(finish) finish[NV];
-    for (int v = 0; v < NV; v++)
+    NAME(finish) finish[MR * NV];
+    for (int v = 0; v < MR * NV; v++)
         finish[v] = (NAME(finish)){
             .activation = a->activation,
             .slope = NAME(broadcast)((REAL)scalars[0]),
@@ -350,15 +412,16 @@ static void NAME(indirect)(void **arrays, const int64_t *ints, const double *sca
                     }
                     const int complete = t1 == taps && c0 + part >= depth && first + depth == icg;
                     const int finishes = fused && (bias || a->activation) && complete;
-                    for (int64_t m = m0, panel = panel0; m < m1; panel++) {
-                        const int64_t vectors = (NAME(panel_first)(panel + 1, width) - m) / LANES;
-                        unasked += steps * vectors * count;
+                    for (int64_t m = m0, panel = panel0, panels; m < m1; panel += panels) {
+                        const int64_t next = NAME(panel_first)(panel + 1, width), vectors = (next - m) / LANES;
+                        panels = count == 1 && vectors == NV ? NAME(whole_panels)(panel, next, m1, width) : 1;
+                        unasked += steps * panels * vectors * count;
                         if (unasked > PRODUCTS_UNASKED) {
                             unasked = 0;
                             if (stops(arrays, worker))
                                 return;
                         }
-                        for (int64_t v = 0; finishes && v < vectors; v++) {
+                        for (int64_t v = 0; finishes && v < panels * vectors; v++) {
                             REAL offset[SIMD_BYTES / sizeof(REAL)];
                             for (int64_t j = 0; j < LANES; j++) {
                                 const int64_t channel = m + v * LANES + j; /* -0 is the zero that changes no value */
@@ -378,8 +441,11 @@ static void NAME(indirect)(void **arrays, const int64_t *ints, const double *sca
                             .accumulate = first || t0 || c0,
                             .finish = finishes ? finish : 0,
                         };
-                        NAME(sum_positions)(vectors, &s, source, own.at, count, sums + m - m0);
-                        m += vectors * LANES;
+                        if (count == 1 && vectors == NV)
+                            NAME(panels_kernels)[panels - 1](&s, source, K * NR, sums + m - m0);
+                        else
+                            NAME(sum_positions)(vectors, &s, source, own.at, count, sums + m - m0);
+                        m += panels * vectors * LANES;
                     }
                 }
         }
