@@ -46,7 +46,10 @@ if SANITISED_ISA:
 
 # Each source is compiled once per instruction set. What takes longest comes first, but for the table: a library is
 # linked before those that it needs.
-SIMD_KINDS = ("table", "float32", "float64", "windows", "integers")
+SIMD_KINDS = ("table", "float32", "float64", "windows", "ordered", "integers")
+
+# Where each product and each sum is rounded, a multiply-add would round once.
+ROUNDED_TWICE = {"ordered": ["-ffp-contract=off"]}
 
 
 def headers(source: str) -> list[str]:
@@ -66,7 +69,7 @@ SIMD_LIBRARIES = [
             "sources": [f"{SIMD}/{kind}.c"],
             "obj_deps": {"": headers(f"{kind}.c")},
             "macros": [("SIMD_ISA", isa)],
-            "cflags": [*(OPTIMISED if SANITISED_ISA in (None, isa) else ["-O1"]), *flags],
+            "cflags": [*(OPTIMISED if SANITISED_ISA in (None, isa) else ["-O1"]), *flags, *ROUNDED_TWICE.get(kind, [])],
         },
     )
     for kind in SIMD_KINDS

@@ -51,7 +51,9 @@ SWEEP = ("sweep",)
         ("window", "maximum id9 ih30 iw20 k3", "float32", ("axes", ("axis d", SWEEP), ("axes h, w", SWEEP))),
         ("window", "mean ih30 iw20 kw3 kh3", "float32", ("axes", ("axis w", SWEEP), ("axis h", SWEEP))),
         ("window", "mean ih30 iw20 kw90", "float32", ("reduced", ("reduced", SWEEP))),
-        ("window", "mean i20 k3", "uint8", ("cast", ("axis h", SWEEP), ("axis w", SWEEP))),
+        ("window", "mean i20 k3", "uint8", SWEEP),
+        ("window", "mean i20 k3", "int64", ("cast", ("axis h", SWEEP), ("axis w", SWEEP))),
+        ("window", "mean i20 k3 constant", "uint8", ("cast", ("axis h", SWEEP), ("axis w", SWEEP))),
         ("window", "mean i20 k3 asfloat64", "uint8", ("cast", ("axes h, w", SWEEP))),
         (
             "window",
@@ -63,7 +65,9 @@ SWEEP = ("sweep",)
         ("passes", "i20 k3 zeros", "float32", SWEEP),
         ("passes", "i20 k3 constant", "float32", ("axes", ("axis h", SWEEP), ("axis w", SWEEP))),
         ("passes", "i20 k3", "float64", ("axes", ("axis h", SWEEP), ("axis w", SWEEP))),
-        ("passes", "i20 k3", "uint8", ("cast", ("axis h", SWEEP), ("axis w", SWEEP))),
+        ("passes", "i20 k3", "uint8", ("ordered",)),
+        ("passes", "id9 ih30 iw20 k3", "int32", ("axes", ("axis d", ("ordered",)), ("axes h, w", ("ordered",)))),
+        ("passes", "i20 k3", "int64", ("cast", ("axis h", SWEEP), ("axis w", SWEEP))),
     ],
 )
 def test_trees(kind, descriptor, dtype, expected):
@@ -78,7 +82,7 @@ def test_trees(kind, descriptor, dtype, expected):
         ("window", "maximum ih3 iw3 kh0 kw2", "size=0"),
         ("window", "mean iw3 kw3 bw3", "begin=3"),
         ("window", "mean ih3 iw3 kc3", "kc belongs to no axis"),
-        ("window", "mean ih3 iw3 k3 zeros", "zeros"),
+        ("window", "mean ih3 iw3 k3 zeroes", "zeroes"),
         ("window", "mean ih3 iw3 k3 ascomplex64", "ascomplex"),
         ("window", "mean ih0 iw3 k3", "at least one sample"),
         ("passes", "ih3 iw3 k3 zerosh constantw", "zeros and constant"),

@@ -24,7 +24,7 @@ FLOORS = (
     ("engine.arrays", "engine.epilogue", "engine.launch"),
     ("engine.conversion", "engine.patches", "engine.plan"),
     ("engine.products",),
-    ("engine.along", "engine.convolution", "engine.storing"),
+    ("engine.along", "engine.convolution", "engine.ordered", "engine.storing"),
     ("engine.convolution3d", "engine.fills", "engine.planner"),
     ("engine.correlation", "engine.gradients", "engine.passes", "engine.pooling", "engine.windows"),
     ("nn", "signal", "ndimage", "receptive"),

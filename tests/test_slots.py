@@ -135,8 +135,18 @@ CALLS = {
     "windows": lines("maximum"),
     "maximum": lines("maximum"),
     "minimum": lines("minimum"),
-    "sum": lines("uniform"),
-    "mean": lines("uniform"),
+    **dict.fromkeys(("sum", "mean"), lambda dtype: lines("uniform")({"u2": "u1", "i4": "i2", "i8": "i4"}.get(dtype, dtype))),
+    **dict.fromkeys(
+        [f"{does}_{wide}" for does in ("to", "mean_of") for wide in ("u2", "i4", "i8")],
+        lambda dtype: [ndimage.uniform_filter(values(dtype, 9, 41), size) for size in (3, 130)],
+    ),
+    **dict.fromkeys(
+        ("ordered", "widen", "narrow"),
+        lambda dtype: [
+            ndimage.gaussian_filter(values(dtype, 19, 41), 1.5),
+            ndimage.correlate(values(dtype, 19, 141), np.ones((3, 4)) / 7),
+        ],
+    ),
     "convert": lambda dtype: convert(values(dtype, 41), np.empty(41, "f4" if dtype == "f8" else "f8")),
     "divide": lambda dtype: nn.avg_pool3d(values(dtype, 2, 3, 5, 6, 7), 2, padding=1),
     "draw": lambda dtype: fastconv.fractional_max_pool2d(
@@ -204,7 +214,7 @@ def test_scratch_is_that_of_the_kernel_s_own_arguments():
     assert slots.scratch("windows", "f4", ints) > 5 * 100 * 4
     assert slots.scratch("inner", "f4", slots.arguments("inner")(*[1] * 13)) == 0
     for other in (tuple(ints), slots.arguments("softmax")(1, 1, 1, 1)):
-        with pytest.raises(TypeError, match="windows takes size, ih, iw"):
+        with pytest.raises(TypeError, match="windows takes size, in_size, out_size, ih"):
             slots.scratch("windows", "f4", other)
 
 

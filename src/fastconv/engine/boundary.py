@@ -37,7 +37,7 @@ def source_indices(begin: int, end: int, extent: int, name: str) -> np.ndarray:
 
 def _sources(at: np.ndarray, extent: int, name: str) -> np.ndarray:
     """`source_indices` of the positions `at`, which are overwritten."""
-    if name == "constant":
+    if name in ("constant", "zeros"):
         at[(at < 0) | (at >= extent)] = -1
         return at
     if name == "nearest":
@@ -73,6 +73,24 @@ def edge_indices(pad: int, end: int, extent: int, name: str) -> np.ndarray:
     indices = _sources(at, extent, name)
     indices.flags.writeable = False  # the cache returns it again
     return indices
+
+
+@remembered(256)
+def edge_columns(pad: int, after: int, columns: int, inner: int, name: str) -> np.ndarray:
+    """`edge_indices` of a row whose samples are `inner` columns wide: `pad` samples before it, `after` after it.
+
+    Examples
+    --------
+    >>> edge_columns(2, 1, 12, 3, "reflect").ravel().tolist()
+    [3, 4, 5, 0, 1, 2, 9, 10, 11]
+    """
+    samples = columns // inner
+    at = edge_indices(pad, samples + after, samples, name)
+    if inner > 1:
+        at = at[:, np.newaxis]
+        at = np.where(at < 0, -1, at * inner + np.arange(inner))
+        at.flags.writeable = False
+    return at
 
 
 def folded(

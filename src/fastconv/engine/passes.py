@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv.engine import planner
-from fastconv.engine.along import AlongAxesKind, Axes, Cast, compute
-from fastconv.engine.arrays import is_target
+from fastconv.engine.along import AlongAxesKind, Axes, Cast, compute, stored_type
+from fastconv.engine.arrays import as_contiguous, is_target
 from fastconv.engine.boundary import folded
 from fastconv.engine.conversion import converted, scratch_like
 from fastconv.engine.convolution.separable import (
@@ -23,6 +23,10 @@ from fastconv.engine.convolution.separable import (
 )
 from fastconv.engine.geometry import REMEMBERED, PassesGeometry, Window
 from fastconv.engine.geometry.along import narrowed
+from fastconv.engine.geometry.planes import Planes, as_planes
+from fastconv.engine.launch import Launch, workers_for
+from fastconv.engine.ordered import Planes as InOrder
+from fastconv.engine.ordered import has_order, launch_in_order, seconds_in_order, sums_along
 from fastconv.engine.plan import Plan, Solver, SumsDirectly
 from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import constant, repeatable, unrepeatable
@@ -48,6 +52,13 @@ class Pass(NamedTuple):
 
 # The weights along an axis of the plane that is not filtered.
 _NOTHING = constant(np.ones(1))
+
+# Samples of up to this many columns are filtered along the rows: lines this short would not fill vectors.
+_NARROW = 16
+
+# Integers are summed tap by tap along windows of up to this many samples, however small the image: longer ones that
+# reach far past its edges are folded first (boundary.py).
+_LONGEST = 1024
 
 # How many weights, largest first, have both of their float32 neighbours tried.
 _CHOICES = 10
@@ -88,6 +99,8 @@ class Sweep(SumsDirectly):
 
     def refuse(self, geometry: PassesGeometry, dtype: np.dtype) -> str | None:
         refusal = PASSES.refuse_cast(geometry, dtype)
+        if refusal is None and dtype.kind != "f":
+            refusal = f"computes float32 and float64, not {dtype}"
         if refusal is None and len(PASSES.sweeps(geometry, dtype)) > 1:
             refusal = "sweeps along one axis, or in float32 along the last two if no constant but zero lies past them"
         return refusal
@@ -118,6 +131,56 @@ class Sweep(SumsDirectly):
                 # Infinity times the sum of the weights is not the sum of the products.
                 _run(plan, _step_for(plan.geometry, weights, dtype, False), source, result, cval)
         store(result, out)
+
+
+class Ordered(SumsDirectly):
+    """Integers, in SciPy's order of addition, cast after each pass (kernels/simd/ordered.h)."""
+
+    name = "ordered"
+
+    def refuse(self, geometry: PassesGeometry, dtype: np.dtype) -> str | None:
+        refusal = PASSES.refuse_cast(geometry, dtype)
+        if refusal is None and dtype.kind == "f":
+            refusal = f"computes integers, not {dtype}"
+        if refusal is None and len(PASSES.sweeps(geometry, dtype)) > 1:
+            refusal = "sweeps along one axis, or along two neighbouring ones"
+        return refusal
+
+    def cost(self, geometry: PassesGeometry, dtype: np.dtype) -> float:
+        return seconds_in_order(geometry.values, sum(window.size for window in geometry.windows))
+
+    def error(self, geometry: PassesGeometry, dtype: np.dtype) -> float:
+        """Results are SciPy's."""
+        return 0.0
+
+    def workspace_bytes(self, geometry: PassesGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
+        ones = tuple([np.ones(window.size).tobytes() for window in geometry.windows])
+        return _ordered(geometry, dtype, threads, *ones).workspace(threads)
+
+    def run(self, plan: Plan, array: np.ndarray, weights: tuple[Pass, ...], cval: float, out: np.ndarray) -> None:
+        dtype = np.dtype(plan.dtype)
+        source = as_contiguous(converted(array, dtype))
+        result = out if is_target(out, source) else scratch_like(out, dtype)
+        launch = _ordered(plan.geometry, dtype, plan.threads, *[step.weights for step in weights])
+        launch.run((source, result), workers_for(self.cost(plan.geometry, dtype), plan.threads), (cval,))
+        store(result, out)
+
+
+@remembered(256)
+def _ordered(g: PassesGeometry, dtype: np.dtype, threads: int, *given: bytes) -> Launch:
+    """What `Ordered` remembers; large weights count as arguments of their own."""
+    (p,) = _integer_planes(g)
+    sums, modes = [], ["nearest", "nearest"]
+    for along, at in enumerate((p.down, p.along)):
+        if at is not None:
+            modes[along] = "constant" if g.windows[at].mode == "zeros" else g.windows[at].mode
+            sums.append(sums_along(np.frombuffer(given[at]), g.windows[at].begin, not along, p.inner))
+    planes = InOrder(*p.shape, p.inner, (modes[0], modes[1]))
+    return launch_in_order(planes, sums[0], sums[1] if len(sums) > 1 else None, (dtype, dtype), threads)
+
+
+def _integer_planes(g: PassesGeometry) -> list[Planes]:
+    return as_planes([window.axis for window in g.windows], g.extent, True, _NARROW)
 
 
 class _Step(NamedTuple):
@@ -241,7 +304,7 @@ class Passes(AlongAxesKind):
     title = "the passes"
 
     def __init__(self) -> None:
-        self.solvers: Sequence[Solver] = (Sweep(), Axes(self), Cast(self))
+        self.solvers: Sequence[Solver] = (Sweep(), Ordered(), Axes(self), Cast(self))
 
     def parse(self, descriptor: str) -> PassesGeometry:
         return PassesGeometry.parse(descriptor)
@@ -253,8 +316,12 @@ class Passes(AlongAxesKind):
         """Fused passes run along the rows first.
 
         In float64 the order of the axes is kept, and with it the bits of filters along one axis. A nonzero constant
-        past the edges also fixes the order: it is part of every sum.
+        past the edges also fixes the order: it is part of every sum. Integers are cast after each pass, so their order
+        is kept even where two passes are one sweep.
         """
+        if dtype.kind != "f":
+            pairs = [[at for at in (p.down, p.along) if at is not None] for p in _integer_planes(geometry)]
+            return tuple([tuple([geometry.windows[at] for at in pair]) for pair in pairs])
         windows, last = geometry.windows, len(geometry.extent) - 1
         fuses = dtype == _FLOAT32 and all(window.mode != "constant" for window in windows)
         sweeps, at = [], 0
@@ -264,6 +331,12 @@ class Passes(AlongAxesKind):
             at += 1 + pair
         return tuple(sweeps)
 
+    def needs_cast(self, geometry: PassesGeometry, dtype: np.dtype) -> bool:
+        """Integers are computed in their own type, unless long windows reach far past the image."""
+        if dtype.kind == "f" or stored_type(geometry, dtype) != dtype or not has_order(dtype):
+            return super().needs_cast(geometry, dtype)
+        return any(_is_endless(window, geometry.extent[window.axis]) for window in geometry.windows)
+
     def weights(self, geometry: PassesGeometry, given: Sequence[np.ndarray]) -> tuple[Pass, ...]:
         return tuple(
             [
@@ -271,6 +344,11 @@ class Passes(AlongAxesKind):
                 for (axis, size, mode, begin), of in zip(geometry.windows, given, strict=True)
             ]
         )
+
+
+def _is_endless(window: Window, extent: int) -> bool:
+    """Whether a long window sees the same samples again and again."""
+    return window.size > _LONGEST and narrowed(window, extent) is not window
 
 
 PASSES = Passes()

@@ -11,7 +11,7 @@ import numpy as np
 from fastconv.engine import planner
 from fastconv.engine.along import AlongAxesKind, Axes, Cast, compute, stored_type
 from fastconv.engine.arrays import is_target
-from fastconv.engine.boundary import edge_indices, period, source_indices
+from fastconv.engine.boundary import edge_columns, edge_indices, period, source_indices
 from fastconv.engine.conversion import converted, scratch_like
 from fastconv.engine.fills import as_fill, extremes_with_constant, native
 from fastconv.engine.geometry import REMEMBERED, Window, WindowGeometry
@@ -41,13 +41,19 @@ def run_windows(
     """Fold windows along one axis after another, storing between them in the type of `out`."""
     if out.dtype.kind == "c":
         return filter_parts(lambda x, part, c: run_windows(fold, x, windows, part, c), array, out, cval)
-    windows = tuple([window for window in windows if window.size > 1])
+    windows = tuple([_known(window, fold, cval) for window in windows if window.size > 1])
     if not array.size or not windows:
         store(array, out)
         return out
     plan = _plan_for(fold, array.shape, windows, array.dtype.char, out.dtype.char, team.get_num_threads())
     compute(plan, array, (), cval.real, out)
     return repeatable(out)
+
+
+def _known(window: Window, fold: str, cval: complex) -> Window:
+    """What a plan knows of a window: sums of integers take no constants but zero."""
+    zeros = fold == "mean" and window.mode == "constant" and cval == 0
+    return window._replace(mode="zeros") if zeros else window
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
@@ -69,7 +75,7 @@ class Sweep(SumsDirectly):
         refusal = WINDOW.refuse_cast(geometry, dtype)
         if refusal is None and len(geometry.sweeps) > 1:
             refusal = "sweeps along one axis, or along two neighbouring ones"
-        if refusal is None and _is_reduced(geometry):
+        if refusal is None and _is_reduced(geometry, dtype):
             refusal = "takes means of up to two periods, or of windows that do not reach far past both edges"
         return refusal
 
@@ -80,8 +86,8 @@ class Sweep(SumsDirectly):
         return geometry.values * steps * (dtype.itemsize + 1) / (1.25 * rates().l2)
 
     def error(self, geometry: WindowGeometry, dtype: np.dtype) -> float:
-        """That of pairwise sums, whose roundings are of equal size in each step of doubling."""
-        if geometry.fold != "mean":
+        """That of pairwise sums of reals, whose roundings are of equal size in each step of doubling."""
+        if geometry.fold != "mean" or dtype.kind != "f":
             return 0.0
         steps = sum(window.size.bit_length() for window in geometry.windows)
         return running_error(steps, dtype)
@@ -101,7 +107,8 @@ def _means(plan: Plan, array: np.ndarray, cval: float, out: np.ndarray) -> None:
     dtype = np.dtype(plan.dtype)
     operand = converted(array, dtype)
     result = out if out.dtype.char == dtype.char and is_target(out, array) else scratch_like(out, dtype)
-    if not _run(plan, operand, as_fill(cval, dtype), result):
+    fill = as_fill(0 if dtype.kind != "f" else cval, _line_type(plan.geometry, dtype))
+    if not _run(plan, operand, fill, result):
         unrepeatable()
         if may_overflow(operand, cval, 2.0 * max(window.size for window in plan.geometry.windows)):
             # The mean of the largest numbers fits, but their sum overflows: scale down, take means, and scale back.
@@ -116,7 +123,7 @@ def _extremes(plan: Plan, array: np.ndarray, cval: float, out: np.ndarray) -> No
     g: WindowGeometry = plan.geometry
     same = array.dtype.char == out.dtype.char
     fill: np.ndarray | None = _NO_CONSTANT
-    if any(window.mode == "constant" for window in g.windows):
+    if any(window.mode in ("zeros", "constant") for window in g.windows):
         fill = as_fill(cval, array.dtype, exactly=not same)
     if fill is None:
 
@@ -146,9 +153,24 @@ def _run(plan: Plan, operand: np.ndarray, fill: np.ndarray | None, out: np.ndarr
     return not_finite is None or not any(not_finite.tolist())
 
 
-def _is_reduced(g: WindowGeometry) -> bool:
-    """Whether the window of a single sweep is that of a mean which is larger than its sums need be."""
-    return g.fold == "mean" and any(reduced(window, g.extent[window.axis]) is not window for window in g.windows)
+def _line_type(g: WindowGeometry, dtype: np.dtype) -> np.dtype:
+    """The type of the values that are folded: means of integers sum wider ones."""
+    if g.fold != "mean" or dtype.kind == "f":
+        return dtype
+    from fastconv.kernels.slots import MOST_BYTES
+
+    if dtype.char == "B" and max(window.size for window in g.windows) <= MOST_BYTES:
+        return np.dtype(np.uint16)
+    return np.dtype(np.int64 if dtype.itemsize == 4 else np.int32)
+
+
+def _is_reduced(g: WindowGeometry, dtype: np.dtype) -> bool:
+    """Whether the window of a single sweep is that of a mean of reals which is larger than its sums need be."""
+    return (
+        g.fold == "mean"
+        and dtype.kind == "f"
+        and any(reduced(window, g.extent[window.axis]) is not window for window in g.windows)
+    )
 
 
 def _pair(g: WindowGeometry) -> tuple[Any, Window, Window]:
@@ -170,10 +192,12 @@ def _arguments(
 
     planes, down, along = _pair(g)
     (count, rows, columns), inner = planes.shape, planes.inner
-    size, reach = dtype.itemsize, inner * (along.size - 1)
-    xn, xh, xw = strides or (rows * columns * size, columns * size, size)
+    given, size, reach = dtype.itemsize, _line_type(g, dtype).itemsize, inner * (along.size - 1)
+    xn, xh, xw = strides or (rows * columns * given, columns * given, given)
     ints = arguments("windows")(
         size=size,
+        in_size=given,
+        out_size=given,
         ih=rows,
         iw=columns,
         xn=xn,
@@ -208,17 +232,16 @@ def _launch(g: WindowGeometry, fold: str, strides: tuple[int, ...], dtype: np.dt
     from fastconv.kernels.slots import kernel
 
     ints, tiles, down, along = _arguments(g, strides, dtype, threads)
-    inner, samples = ints.inner, ints.iw // ints.inner
-    at = edge_indices(along.begin, samples + along.size - 1 - along.begin, samples, along.mode)
-    if inner > 1:
-        at = at[:, np.newaxis]
-        at = constant(np.where(at < 0, -1, at * inner + np.arange(inner)))
-    first_fold, last_fold = ("sum", "mean") if fold == "mean" else (fold, fold)
+    line = _line_type(g, dtype)
+    step, last = ("sum", "mean") if fold == "mean" else (fold, fold)
+    stored = kernel(last, dtype) if line == dtype else kernel(f"mean_of_{line.str[1:]}", dtype)
     tables = (
         edge_indices(down.begin, ints.ih + down.size - 1 - down.begin, ints.ih, down.mode),
-        at,
-        kernel(first_fold, dtype),
-        kernel(last_fold, dtype),
+        edge_columns(along.begin, along.size - 1 - along.begin, ints.iw, ints.inner, along.mode),
+        kernel(step, line),
+        kernel(last, line) if along.size > 1 else stored,
+        stored,
+        None if line == dtype else kernel(f"to_{line.str[1:]}", dtype),
     )
     return Launch.of("windows", dtype, ints, tiles, tables=tables)
 
@@ -236,7 +259,7 @@ class Reduced(Composite):
 
     def refuse(self, geometry: WindowGeometry, dtype: np.dtype) -> str | None:
         refusal = self.kind.refuse_cast(geometry, dtype)
-        if refusal is None and (len(geometry.windows) > 1 or not _is_reduced(geometry)):
+        if refusal is None and (len(geometry.windows) > 1 or not _is_reduced(geometry, dtype)):
             refusal = "reduces one window, of a mean, that reaches far past both edges"
         return refusal
 
@@ -308,7 +331,8 @@ class Windows(AlongAxesKind):
         return geometry.extent, geometry.extent
 
     def needs_cast(self, geometry: WindowGeometry, dtype: np.dtype) -> bool:
-        if geometry.fold == "mean":
+        """Means of integers are computed in integers if no constant is part of them, and no sum is too large."""
+        if geometry.fold == "mean" and (dtype.kind not in "iu" or dtype.itemsize > 4 or not all(map(_is_summed, geometry.windows))):
             return super().needs_cast(geometry, dtype)
         return stored_type(geometry, dtype) != dtype
 
@@ -317,6 +341,11 @@ class Windows(AlongAxesKind):
             return super().cast_parts(geometry, dtype)
         types = [dtype] + [stored_type(geometry, dtype)] * (len(geometry.windows) - 1)
         return [(geometry.along((window,)), of) for window, of in zip(geometry.windows, types, strict=True)]
+
+
+def _is_summed(window: Window) -> bool:
+    """Whether the sum of 16-bit integers fits 32 bits; that of 32-bit integers is then a whole number of float64."""
+    return window.mode != "constant" and window.size < 1 << 15
 
 
 WINDOW = Windows()

@@ -32,6 +32,7 @@ cdef extern from *:
     int ABREAST_ "ABREAST"
     int CACHE_LINE_ "CACHE_LINE"
     int MOST_SHARING_ "MOST_SHARING"
+    int MOST_BYTES_ "MOST_BYTES"
     int AT_A_TIME
 
 # Bytes of a cache line, and of a vector.
@@ -48,8 +49,10 @@ MOST_SHARING = MOST_SHARING_
 # Of Winograd's transforms: the axes that kernels are compiled for, by outputs, taps and stride, with their numbers.
 AXES = {(axes[i][0], axes[i][1], axes[i][2]): i for i in range(AXIS_COUNT)}
 
-# Vectors that a separable filter sums side by side, and neighbouring columns of a tile of softmax.h.
+# Vectors that a separable filter sums side by side, bytes whose mean takes 16 bits, and neighbouring columns of a tile
+# of softmax.h.
 ABREAST = ABREAST_
+MOST_BYTES = MOST_BYTES_
 NEIGHBOURS = AT_A_TIME
 
 

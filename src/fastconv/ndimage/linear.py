@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.engine.arrays import as_array
+from fastconv.engine.arrays import as_array, as_contiguous, is_target
 from fastconv.engine.boundary import folded
 from fastconv.engine.conversion import converted, scratch_like
 from fastconv.engine.correlation import Padding
 from fastconv.engine.correlation import correlate as correlate_operands
+from fastconv.engine.ordered import correlate_in_order, has_order
 from fastconv.engine.passes import filter_axes
 from fastconv.engine.planner import checked_tolerance
 from fastconv.engine.replay import constant, repeatable, repeated, unrepeatable
 from fastconv.engine.storing import store, working_type
+from fastconv.kernels import threads
 from fastconv.ndimage.arguments import (
     as_axes,
     as_axis,
@@ -373,6 +375,13 @@ def _store_integers(
     if exact is not None and held and (wraps or abs(fill) * float(np.abs(taps).sum(dtype="d")) < _INT64):
         store(sums(array, exact, int(fill)), out)
         return
+    if whole is None and wraps and not tolerance and has_order(array.dtype, out.dtype):
+        begins = [begin for begin, _ in padding]
+        source = as_contiguous(converted(array, np.dtype(array.dtype.char)))
+        result = out if is_target(out, source) else scratch_like(out, out.dtype)
+        if correlate_in_order(source, taps, begins, continuation, float(fill), result, threads.get_num_threads()):
+            store(result, out)
+            return
     unrepeatable()
     result = sums(array.astype(np.float64), taps.astype(np.float64), fill, tolerance)
     if exact is not None and bound > _EXACT:

@@ -1,5 +1,5 @@
-/* The table of kernels that each instruction set fills, from the same sources: float32.c, float64.c, integers.c and
- * windows.c, each compiled once per set, and table.c. cpu.pyx picks the table that the CPU can run.
+/* The table of kernels that each instruction set fills, from the same sources: float32.c, float64.c, integers.c,
+ * windows.c and ordered.c, each compiled once per set, and table.c. cpu.pyx picks the table that the CPU can run.
  */
 #ifndef FASTCONV_SIMD_H
 #define FASTCONV_SIMD_H
@@ -76,11 +76,14 @@ static inline void *take(Scratch *s, int64_t bytes)
 /* Products of few steps that use the same filters in turn while their right operands are in L1. */
 #define MOST_SHARING 16
 
-/* Number of vectors that separable.h sums side by side, enough to cover the latency of a multiply-add. */
+/* Number of vectors that separable.h and ordered.h sum side by side, enough to cover the latency of a multiply-add. */
 #define ABREAST 8
 
 /* Number of neighbouring tiles whose outputs are written together. */
 #define TILES_OUT 8
+
+/* Number of bytes whose sum is divided in 16 bits (windows.h). */
+#define MOST_BYTES 127
 
 /* Most steps of a window along one axis; its extent is an int64_t. */
 #define MAX_FOLDS 64

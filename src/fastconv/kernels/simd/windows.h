@@ -11,8 +11,11 @@
  * one line into another; several rows at once were no faster. Positions past the edges are looked up in maps
  * (continuation.h).
  *
- * Only the folds know the type of the values. They are plain loops, which compilers vectorise, and are passed by
- * address.
+ * Means of integers are rounded towards zero, as SciPy casts them. Lines then hold wider integers, in which sums are
+ * exact: rows are widened as they are gathered, and narrowed by the last fold.
+ *
+ * Only the folds and what widens rows know the type of the values. They are plain loops, which compilers vectorise, and
+ * are passed by address.
  */
 #include "isa.h"
 
@@ -25,8 +28,8 @@
 typedef int64_t fold_function(void *to, const void *a, const void *b, const void *c, int64_t n, int64_t k);
 
 /* `block` values at a time; at the end the last block is repeated, rather than finishing value by value. */
-#define FOLD(name, T, CHOOSE, STORED, IS_WRONG)                                                                      \
-    static inline __attribute__((always_inline)) int name##_block(T *restrict to, const T *restrict a,               \
+#define FOLD(name, T, OUT, CHOOSE, STORED, IS_WRONG)                                                                 \
+    static inline __attribute__((always_inline)) int name##_block(OUT *restrict to, const T *restrict a,               \
                                                                   const T *restrict b, const T *restrict c,          \
                                                                   int64_t n, T k)                                    \
     {                                                                                                                \
@@ -40,7 +43,7 @@ typedef int64_t fold_function(void *to, const void *a, const void *b, const void
         }                                                                                                            \
         return wrong;                                                                                                \
     }                                                                                                                \
-    static inline __attribute__((always_inline)) int name##_line(T *to, const T *a, const T *b, const T *c,          \
+    static inline __attribute__((always_inline)) int name##_line(OUT *to, const T *a, const T *b, const T *c,          \
                                                                  int64_t n, T k)                                     \
     {                                                                                                                \
         enum { block = 4 * SIMD_BYTES / sizeof(T), small = SIMD_BYTES / sizeof(T) };                                 \
@@ -70,6 +73,7 @@ typedef int64_t fold_function(void *to, const void *a, const void *b, const void
  * one; `lost` tells whether another was, and sets all bits. */
 #define AS_IT_IS(T, value, lost, k) (value)
 #define DIVIDED(T, value, lost, k) ((value) / (k))
+#define ROUNDED(T, value, lost, k) rounded_##T(value, k)
 #define MARKED(T, value, lost, k) marked_##T(value, lost)
 #define MARK(T, BITS)                                     \
     static inline T marked_##T(T value, int lost)         \
@@ -83,20 +87,70 @@ typedef int64_t fold_function(void *to, const void *a, const void *b, const void
 MARK(float, int32_t)
 MARK(double, int64_t)
 
+/* The quotient rounded towards zero. Half a unit on top of the sum outweighs every rounding, but no remainder. */
+static inline __attribute__((always_inline)) int32_t rounded_int32_t(int32_t sum, int32_t k)
+{
+    return (int32_t)((sum + (sum < 0 ? -0.5 : 0.5)) * (1.0 / k));
+}
+
+static inline __attribute__((always_inline)) int64_t rounded_int64_t(int64_t sum, int64_t k)
+{
+    return (int64_t)((sum + (sum < 0 ? -0.5 : 0.5)) * (1.0 / k));
+}
+
+/* Of a sum of up to MOST_BYTES bytes, by a product with the reciprocal, which exceeds 1 / k by less than
+ * 2^-(16 + shift). A sum is at most 255 k, and 2^shift at least k / 2: the quotient is too large by less than 1 / k. */
+static inline __attribute__((always_inline)) uint16_t rounded_uint16_t(uint16_t sum, uint16_t k)
+{
+    const int shift = 31 - __builtin_clz(k - 1);
+    const uint16_t reciprocal = ((65536u << shift) + k - 1) / k;
+    return (uint16_t)((uint32_t)sum * reciprocal >> 16) >> shift;
+}
+
 #define NEVER(value) 0
 #define NOT_FINITE(value) (!((value) - (value) == 0))
 
 #define EXTREMES(type, T, STORED)                   \
-    FOLD(maximum_##type, T, LARGER, STORED, NEVER)  \
-    FOLD(minimum_##type, T, SMALLER, STORED, NEVER)
+    FOLD(maximum_##type, T, T, LARGER, STORED, NEVER)  \
+    FOLD(minimum_##type, T, T, SMALLER, STORED, NEVER)
 
 #define MEANS(type, T)                               \
-    FOLD(sum_##type, T, TOTAL, AS_IT_IS, NEVER)      \
-    FOLD(mean_##type, T, TOTAL, DIVIDED, NOT_FINITE)
+    FOLD(sum_##type, T, T, TOTAL, AS_IT_IS, NEVER)      \
+    FOLD(mean_##type, T, T, TOTAL, DIVIDED, NOT_FINITE)
+
+/* Sums of integers in a wider type T. */
+#define WIDE_MEANS(wide, T)                         \
+    FOLD(sum_##wide, T, T, TOTAL, AS_IT_IS, NEVER)  \
+    FOLD(mean_##wide, T, T, TOTAL, ROUNDED, NEVER)
+
+/* n values, `stride` bytes apart, as wider ones. */
+typedef void widen_function(void *to, const char *from, int64_t stride, int64_t n);
+
+/* Means of integers `type`, an OUT, whose sums are a `wide` T. */
+#define INTEGER_MEANS(wide, T, type, OUT)                                                      \
+    FOLD(mean_of_##wide##_##type, T, OUT, TOTAL, ROUNDED, NEVER)                               \
+    static void to_##wide##_##type(void *to, const char *from, int64_t stride, int64_t n)      \
+    {                                                                                          \
+        T *restrict wider = to;                                                                \
+        if (stride == sizeof(OUT))                                                             \
+            for (int64_t t = 0; t < n; t++)                                                    \
+                wider[t] = ((const OUT *)from)[t];                                             \
+        else                                                                                   \
+            for (int64_t t = 0; t < n; t++)                                                    \
+                wider[t] = *(const OUT *)(from + t * stride);                                  \
+    }
 
 /* The types that there are extremes and means of: X(type). */
 #define EXTREME_TYPES(X) X(i1) X(u1) X(i2) X(u2) X(i4) X(u4) X(i8) X(u8) X(f4) X(f8)
 #define MEAN_TYPES(X) X(f4) X(f8)
+
+/* The types of sums of integers, X(type, T); and the types of what is summed, X(wide, T, type, OUT). */
+#define WIDE_TYPES(X) X(u2, uint16_t) X(i4, int32_t) X(i8, int64_t)
+#define INTEGER_TYPES(X)                                            \
+    X(u2, uint16_t, u1, uint8_t)                                    \
+    X(i4, int32_t, i1, int8_t) X(i4, int32_t, u1, uint8_t)          \
+    X(i4, int32_t, i2, int16_t) X(i4, int32_t, u2, uint16_t)        \
+    X(i8, int64_t, i4, int32_t) X(i8, int64_t, u4, uint32_t)
 
 EXTREMES(i1, int8_t, AS_IT_IS)
 EXTREMES(u1, uint8_t, AS_IT_IS)
@@ -110,6 +164,8 @@ EXTREMES(f4, float, MARKED)
 EXTREMES(f8, double, MARKED)
 MEANS(f4, float)
 MEANS(f8, double)
+WIDE_TYPES(WIDE_MEANS)
+INTEGER_TYPES(INTEGER_MEANS)
 
 /* The number of steps that fold k samples. */
 static inline int64_t steps_of(int64_t k) { return 63 - __builtin_clzll(k); }
@@ -155,8 +211,19 @@ static inline void copy_values(char *to, const char *from, int64_t stride, int64
             copy_value(to + t * size, from + t * stride, size);
 }
 
+static inline void gather_values(char *to, const char *from, int64_t stride, int64_t n, int64_t size,
+                                 widen_function *widen)
+{
+    if (widen)
+        widen(to, from, stride, n);
+    else
+        copy_values(to, from, stride, n, size);
+}
+
 #define WINDOWS_ARGUMENTS(X)                                          \
-    X(size)     /* bytes of a value */                                \
+    X(size)     /* bytes of a value of a line */                      \
+    X(in_size)  /* bytes of a value of the image */                   \
+    X(out_size) /* bytes of a value of the output */                  \
     X(ih)       /* rows of a plane */                                 \
     X(iw)       /* columns of a plane */                              \
     X(xn)       /* bytes from one plane to the next */                \
@@ -205,21 +272,23 @@ static int64_t windows_scratch(const int64_t *ints)
 }
 
 /* Tile: rows and columns of one plane. arrays: x, out, the value that lies where maps say -1, for means a flag per worker
- * that is set once one is not finite, maps of rows and of columns, the fold of each step, the fold of the last step in
- * either direction, which gets the extent, and scratch. */
+ * that is set once one is not finite, maps of rows and of columns, the fold of each step, those of the last step down and
+ * of the last step along, which get the extent, what widens rows or null, and scratch. */
 static void windows(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                     int64_t worker)
 {
     const Windows *a = (const Windows *)ints;
-    const int64_t size = a->size, ih = a->ih, iw = a->iw, xn = a->xn, xh = a->xh, xw = a->xw;
+    const int64_t size = a->size, in_size = a->in_size, out_size = a->out_size, ih = a->ih, iw = a->iw, xn = a->xn, xh = a->xh, xw = a->xw;
     const int64_t kh = a->kh, kw = a->kw, pt = a->pt, pl = a->pl, inner = a->inner;
     const int64_t row_tile = a->row_tile, down = a->down, col_tile = a->col_tile, across = a->across;
     const int64_t downs = steps_of(kh), alongs = steps_of(kw), reach = (kw - 1) * inner;
     const int64_t *row_map = arrays[4], *col_map = arrays[5];
     const char *fill = arrays[2];
-    fold_function *const fold = (fold_function *)arrays[6], *const last_fold = (fold_function *)arrays[7];
+    fold_function *const fold = (fold_function *)arrays[6];
+    fold_function *const last_down = (fold_function *)arrays[7], *const last_along = (fold_function *)arrays[8];
+    widen_function *const widen = (widen_function *)arrays[9];
     window_parts own;
-    lay_out_windows(a, (char *)arrays[8] + worker * windows_scratch(ints), &own);
+    lay_out_windows(a, (char *)arrays[10] + worker * windows_scratch(ints), &own);
     char *gathered = own.gathered, *line = own.line, *folded = own.folded;
     Ring *ring = own.ring;
     const int64_t pitch = own.pitch;
@@ -233,7 +302,7 @@ static void windows(void **arrays, const int64_t *ints, const double *scalars, i
         /* A row is columns col0 <= t < col0 + seen of the continued one; those from first to last are inside. */
         const int64_t first = clip(pl - col0, 0, seen), last = clip(iw + pl - col0, first, seen);
         /* The columns that are folded down: all, or those inside, from which the others are continued afterwards. */
-        const int inside = xw == size && downs && (across == 1 || (first == 0 && last == seen));
+        const int inside = xw == in_size && downs && (across == 1 || (first == 0 && last == seen));
         const int64_t begun = inside ? first : 0, wide = (inside ? last : seen) - begun;
         const char *newest[3] = {0}; /* row r at r % 3 */
         for (int64_t r = row0; r < row1 + kh - 1; r++) {
@@ -242,24 +311,30 @@ static void windows(void **arrays, const int64_t *ints, const double *scalars, i
             const int64_t y = source_of(r - pt, ih, pt, row_map), rows = r - row0 + 1;
             const char *source = (const char *)arrays[0] + n * xn + y * xh;
             const char *current = source + (col0 + begun - pl) * size;
-            if (!inside || y < 0) {
+            if (!inside || y < 0 || widen) {
                 char *to = downs ? gathered + r % 3 * pitch : line;
                 current = to;
-                copy_values(to + (first - begun) * size, y < 0 ? fill : source + (col0 + first - pl) * xw,
-                            y < 0 ? 0 : xw, last - first, size);
-                for (int64_t t = edge(0, first, last); t < begun + wide; t = edge(t + 1, first, last)) {
+                if (y < 0)
+                    copy_values(to + (first - begun) * size, fill, 0, last - first, size);
+                else
+                    gather_values(to + (first - begun) * size, source + (col0 + first - pl) * xw, xw, last - first, size,
+                                  widen);
+                for (int64_t t = edge(begun, first, last); t < begun + wide; t = edge(t + 1, first, last)) {
                     const int64_t x = source_of(col0 + t - pl, iw, pl, col_map);
-                    copy_value(to + t * size, y >= 0 && x >= 0 ? source + x * xw : fill, size);
+                    if (y < 0 || x < 0)
+                        copy_value(to + (t - begun) * size, fill, size);
+                    else
+                        gather_values(to + (t - begun) * size, source + x * xw, xw, 1, size, widen);
                 }
             }
             newest[r % 3] = current;
-            char *target = (char *)arrays[1] + ((n * ih + r - kh + 1) * iw + col0) * size;
+            char *target = (char *)arrays[1] + ((n * ih + r - kh + 1) * iw + col0) * out_size;
             for (int64_t j = 0; j < downs && rows >= kh >> (downs - j - 1); j++) {
                 const int64_t m = kh >> (downs - j), odd = kh >> (downs - j - 1) & 1;
                 const char *a = j ? row_back(&ring[j], odd, pitch) : newest[(r - odd) % 3];
                 const char *b = j ? row_back(&ring[j], odd + m, pitch) : newest[(r - odd - m) % 3];
                 if (j == downs - 1)
-                    wrong |= last_fold(alongs ? line + begun * size : target, a, b, odd ? current : 0, wide, kh);
+                    wrong |= last_down(alongs ? line + begun * size : target, a, b, odd ? current : 0, wide, kh);
                 else
                     fold(next_row(&ring[j + 1], pitch), a, b, odd ? current : 0, wide, kh);
             }
@@ -275,7 +350,7 @@ static void windows(void **arrays, const int64_t *ints, const double *scalars, i
                 const char *a = from + odd * inner * size, *b = a + m * inner * size, *c = odd ? line : 0;
                 char *to = folded + (j & 1) * pitch;
                 if (j == alongs - 1)
-                    wrong |= last_fold(target, a, b, c, cols, kw);
+                    wrong |= last_along(target, a, b, c, cols, kw);
                 else
                     fold(to, a, b, c, seen - (next - 1) * inner, kw);
                 from = to;

@@ -1,0 +1,201 @@
+"""Correlation of integers with real weights, bit for bit as SciPy computes it (kernels/simd/ordered.h).
+
+SciPy adds products in float64 and casts the sum, which rounds towards zero. Where the sum is a whole number but for its
+rounding, the order of the additions decides what is stored.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from fastconv.engine.boundary import edge_columns, edge_indices
+from fastconv.engine.launch import Launch, workers_for
+from fastconv.engine.rates import rates
+from fastconv.engine.remembering import remembered
+from fastconv.engine.replay import constant
+
+# Weights up to this size are equal to SciPy, or zero.
+_EPSILON = float(np.finfo(np.float64).eps)
+
+# The types of arrays and results, as NumPy's characters; others than these may not be exact in float64.
+_TYPES = "bBhHiI"
+
+
+def has_order(*types: np.dtype) -> bool:
+    """Whether arrays and results of these types can be cast to and from float64 as the kernel does."""
+    return all(dtype.char in _TYPES or (dtype.char in "lL" and dtype.itemsize == 4) for dtype in types)
+
+
+class Sums(NamedTuple):
+    """The products of each sum, in the order of addition."""
+
+    places: np.ndarray
+    """The row and the column of each tap, from the first that a window sees."""
+    weights: np.ndarray
+    """Of each tap or, with `parity`, of the first tap and of each pair of the others."""
+    parity: int
+    """1 if pairs are added before they are weighed, -1 if they are subtracted, 0 if there are none."""
+    extent: tuple[int, int]
+    """The rows and columns that a window sees."""
+    begin: tuple[int, int]
+    """How many of these precede the output's own position."""
+
+
+def sums_along(weights: np.ndarray, begin: int, down: bool, inner: int = 1) -> Sums:
+    """A filter along one axis, in the order of `scipy.ndimage.correlate1d`.
+
+    Samples of a row are `inner` columns wide.
+    """
+    size, half = len(weights), len(weights) // 2
+    left, right = weights[:half], weights[: -half - 1 : -1]
+    parity = 0
+    if size % 2:
+        equal = [not (np.abs(left - sign * right) > _EPSILON).any() for sign in (1, -1)]
+        parity = 1 if equal[0] else -1 if equal[1] else 0
+    if parity:
+        pairs = np.stack([np.arange(half), size - 1 - np.arange(half)], axis=1)
+        order, kept = np.append(half, pairs), np.append(half, np.arange(half))
+    else:
+        order = kept = np.roll(np.arange(size), 1)
+    zeros = np.zeros_like(order)
+    if down:
+        return Sums(np.stack([order, zeros], axis=1), weights[kept], parity, (size, 1), (begin, 0))
+    places = np.stack([zeros, order * inner], axis=1)
+    return Sums(places, weights[kept], parity, (1, (size - 1) * inner + 1), (0, begin * inner))
+
+
+def sums_over(kernel: np.ndarray, begin: tuple[int, int], inner: int) -> Sums:
+    """A kernel of two axes, in the order of `scipy.ndimage.correlate`, which leaves out the smallest weights."""
+    kept = np.abs(kernel) > _EPSILON
+    if not kept.any():
+        kept[0, 0] = True
+    rows, columns = kernel.shape
+    extent, begins = (rows, (columns - 1) * inner + 1), (begin[0], begin[1] * inner)
+    return Sums(np.argwhere(kept) * (1, inner), kernel[kept], 0, extent, begins)
+
+
+class Planes(NamedTuple):
+    """An array as planes, and how they continue past their edges."""
+
+    count: int
+    rows: int
+    columns: int
+    inner: int
+    modes: tuple[str, str]
+
+    def row_map(self, sums: Sums) -> np.ndarray:
+        after = sums.extent[0] - 1 - sums.begin[0]
+        return edge_indices(sums.begin[0], self.rows + after, self.rows, self.modes[0])
+
+    def column_map(self, sums: Sums) -> np.ndarray:
+        before, after = sums.begin[1], sums.extent[1] - 1 - sums.begin[1]
+        return edge_columns(before // self.inner, after // self.inner, self.columns, self.inner, self.modes[1])
+
+
+def launch_in_order(
+    planes: Planes, first: Sums, along: Sums | None, types: tuple[np.dtype, np.dtype], threads: int
+) -> Launch:
+    """The launch for an array and a result of these `types`; `along` is a second pass, after a first one down."""
+    from fastconv.kernels.cpu import cache_bytes
+    from fastconv.kernels.slots import ABREAST, LANES, arguments, kernel
+
+    given, stored = types
+    (kh, width), value = first.extent, 8
+    l1, l2, *_ = cache_bytes()
+    unit = ABREAST * LANES[value]
+    fitting = l1 * 3 // 4 // (kh * value) - width
+    strip = min(max(unit, fitting // unit * unit), -(-planes.columns // unit) * unit)
+    bands = min(-(-2 * threads // planes.count) if threads > 1 else 1, max(1, planes.rows // (2 * kh)))
+    row_tile = -(-planes.rows // bands)
+    bands = -(-planes.rows // row_tile)
+    block = min(row_tile, max(kh, l2 // 4 // (planes.columns * stored.itemsize)))
+    ints = arguments("ordered")(
+        size=given.itemsize,
+        out_size=stored.itemsize,
+        ih=planes.rows,
+        iw=planes.columns,
+        kh=kh,
+        reach=width - 1,
+        pt=first.begin[0],
+        pl=first.begin[1],
+        taps=len(first.places),
+        terms=len(first.weights),
+        parity=first.parity,
+        along_reach=along.extent[1] - 1 if along else 0,
+        along_pl=along.begin[1] if along else 0,
+        along_taps=len(along.places) if along else 0,
+        along_terms=len(along.weights) if along else 0,
+        along_parity=along.parity if along else 0,
+        row_tile=row_tile,
+        down=bands,
+        strip=strip,
+        block=block,
+    )
+    both = [first, along] if along else [first]
+    tables = (
+        constant(np.concatenate([sums.weights for sums in both])),
+        constant(np.ascontiguousarray(np.concatenate([sums.places for sums in both]))),
+        planes.row_map(first),
+        planes.column_map(first),
+        planes.column_map(along) if along else None,
+        kernel("widen", given),
+        kernel("narrow", stored),
+        kernel("widen", stored),
+    )
+    return Launch.of("ordered", given, ints, planes.count * bands, tables=tables)
+
+
+def seconds_in_order(values: int, taps: int) -> float:
+    """Estimated time of one thread: a product and a sum per tap, and casts."""
+    return values * (2 * taps + 8) / (0.6 * rates().flops(8))
+
+
+def correlate_in_order(
+    array: np.ndarray,
+    taps: np.ndarray,
+    begins: list[int],
+    continuation: str,
+    fill: float,
+    out: np.ndarray,
+    threads: int,
+) -> bool:
+    """Correlate along up to two neighbouring axes; returns whether the taps extend along no others."""
+    if array.ndim == 1:
+        array, taps, begins, out = array[np.newaxis], taps[np.newaxis], [0, *begins], out[np.newaxis]
+    long = [axis for axis, k in enumerate(taps.shape) if k > 1] or [array.ndim - 1]
+    if long[-1] - long[0] > 1:
+        return False
+    axis = min(long[0], array.ndim - 2)
+    launch = _correlation(
+        array.shape,
+        axis,
+        taps.shape[axis : axis + 2],
+        (begins[axis], begins[axis + 1]),
+        continuation,
+        (array.dtype, out.dtype),
+        threads,
+        taps.astype(np.float64).tobytes(),
+    )
+    launch.run((array, out), workers_for(seconds_in_order(array.size, taps.size), threads), (fill,))
+    return True
+
+
+@remembered(256)
+def _correlation(
+    shape: tuple[int, ...],
+    axis: int,
+    extent: tuple[int, int],
+    begin: tuple[int, int],
+    continuation: str,
+    types: tuple[np.dtype, np.dtype],
+    threads: int,
+    weights: bytes,
+) -> Launch:
+    """What `correlate_in_order` remembers of a kernel along `axis` and the next."""
+    inner = prod(shape[axis + 2 :])
+    planes = Planes(prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :]), inner, (continuation, continuation))
+    kernel = np.frombuffer(weights).reshape(extent)
+    return launch_in_order(planes, sums_over(kernel, begin, inner), None, types, threads)
