@@ -135,7 +135,9 @@ CALLS = {
     "windows": lines("maximum"),
     "maximum": lines("maximum"),
     "minimum": lines("minimum"),
-    **dict.fromkeys(("sum", "mean"), lambda dtype: lines("uniform")({"u2": "u1", "i4": "i2", "i8": "i4"}.get(dtype, dtype))),
+    **dict.fromkeys(
+        ("sum", "mean"), lambda dtype: lines("uniform")({"u2": "u1", "i4": "i2", "i8": "i4"}.get(dtype, dtype))
+    ),
     **dict.fromkeys(
         [f"{does}_{wide}" for does in ("to", "mean_of") for wide in ("u2", "i4", "i8")],
         lambda dtype: [ndimage.uniform_filter(values(dtype, 9, 41), size) for size in (3, 130)],

@@ -77,10 +77,10 @@ def sums_over(kernel: np.ndarray, begin: tuple[int, int], inner: int) -> Sums:
     return Sums(np.argwhere(kept) * (1, inner), kernel[kept], 0, extent, begins)
 
 
-class Planes(NamedTuple):
+class Continued(NamedTuple):
     """An array as planes, and how they continue past their edges."""
 
-    count: int
+    planes: int
     rows: int
     columns: int
     inner: int
@@ -96,7 +96,7 @@ class Planes(NamedTuple):
 
 
 def launch_in_order(
-    planes: Planes, first: Sums, along: Sums | None, types: tuple[np.dtype, np.dtype], threads: int
+    array: Continued, first: Sums, along: Sums | None, types: tuple[np.dtype, np.dtype], threads: int
 ) -> Launch:
     """The launch for an array and a result of these `types`; `along` is a second pass, after a first one down."""
     from fastconv.kernels.cpu import cache_bytes
@@ -107,16 +107,16 @@ def launch_in_order(
     l1, l2, *_ = cache_bytes()
     unit = ABREAST * LANES[value]
     fitting = l1 * 3 // 4 // (kh * value) - width
-    strip = min(max(unit, fitting // unit * unit), -(-planes.columns // unit) * unit)
-    bands = min(-(-2 * threads // planes.count) if threads > 1 else 1, max(1, planes.rows // (2 * kh)))
-    row_tile = -(-planes.rows // bands)
-    bands = -(-planes.rows // row_tile)
-    block = min(row_tile, max(kh, l2 // 4 // (planes.columns * stored.itemsize)))
+    strip = min(max(unit, fitting // unit * unit), -(-array.columns // unit) * unit)
+    bands = min(-(-2 * threads // array.planes) if threads > 1 else 1, max(1, array.rows // (2 * kh)))
+    row_tile = -(-array.rows // bands)
+    bands = -(-array.rows // row_tile)
+    block = min(row_tile, max(kh, l2 // 4 // (array.columns * stored.itemsize)))
     ints = arguments("ordered")(
         size=given.itemsize,
         out_size=stored.itemsize,
-        ih=planes.rows,
-        iw=planes.columns,
+        ih=array.rows,
+        iw=array.columns,
         kh=kh,
         reach=width - 1,
         pt=first.begin[0],
@@ -138,14 +138,14 @@ def launch_in_order(
     tables = (
         constant(np.concatenate([sums.weights for sums in both])),
         constant(np.ascontiguousarray(np.concatenate([sums.places for sums in both]))),
-        planes.row_map(first),
-        planes.column_map(first),
-        planes.column_map(along) if along else None,
+        array.row_map(first),
+        array.column_map(first),
+        array.column_map(along) if along else None,
         kernel("widen", given),
         kernel("narrow", stored),
         kernel("widen", stored),
     )
-    return Launch.of("ordered", given, ints, planes.count * bands, tables=tables)
+    return Launch.of("ordered", given, ints, array.planes * bands, tables=tables)
 
 
 def seconds_in_order(values: int, taps: int) -> float:
@@ -196,6 +196,6 @@ def _correlation(
 ) -> Launch:
     """What `correlate_in_order` remembers of a kernel along `axis` and the next."""
     inner = prod(shape[axis + 2 :])
-    planes = Planes(prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :]), inner, (continuation, continuation))
+    array = Continued(prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :]), inner, (continuation, continuation))
     kernel = np.frombuffer(weights).reshape(extent)
-    return launch_in_order(planes, sums_over(kernel, begin, inner), None, types, threads)
+    return launch_in_order(array, sums_over(kernel, begin, inner), None, types, threads)

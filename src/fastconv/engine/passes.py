@@ -25,8 +25,7 @@ from fastconv.engine.geometry import REMEMBERED, PassesGeometry, Window
 from fastconv.engine.geometry.along import narrowed
 from fastconv.engine.geometry.planes import Planes, as_planes
 from fastconv.engine.launch import Launch, workers_for
-from fastconv.engine.ordered import Planes as InOrder
-from fastconv.engine.ordered import has_order, launch_in_order, seconds_in_order, sums_along
+from fastconv.engine.ordered import Continued, has_order, launch_in_order, seconds_in_order, sums_along
 from fastconv.engine.plan import Plan, Solver, SumsDirectly
 from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import constant, repeatable, unrepeatable
@@ -175,8 +174,8 @@ def _ordered(g: PassesGeometry, dtype: np.dtype, threads: int, *given: bytes) ->
         if at is not None:
             modes[along] = "constant" if g.windows[at].mode == "zeros" else g.windows[at].mode
             sums.append(sums_along(np.frombuffer(given[at]), g.windows[at].begin, not along, p.inner))
-    planes = InOrder(*p.shape, p.inner, (modes[0], modes[1]))
-    return launch_in_order(planes, sums[0], sums[1] if len(sums) > 1 else None, (dtype, dtype), threads)
+    array = Continued(*p.shape, p.inner, (modes[0], modes[1]))
+    return launch_in_order(array, sums[0], sums[1] if len(sums) > 1 else None, (dtype, dtype), threads)
 
 
 def _integer_planes(g: PassesGeometry) -> list[Planes]:

@@ -332,7 +332,9 @@ class Windows(AlongAxesKind):
 
     def needs_cast(self, geometry: WindowGeometry, dtype: np.dtype) -> bool:
         """Means of integers are computed in integers if no constant is part of them, and no sum is too large."""
-        if geometry.fold == "mean" and (dtype.kind not in "iu" or dtype.itemsize > 4 or not all(map(_is_summed, geometry.windows))):
+        if geometry.fold == "mean" and (
+            dtype.kind not in "iu" or dtype.itemsize > 4 or not all(map(_is_summed, geometry.windows))
+        ):
             return super().needs_cast(geometry, dtype)
         return stored_type(geometry, dtype) != dtype
 

@@ -37,6 +37,7 @@ MR: int
 LANES: dict[int, int]
 NR: dict[int, int]
 MOST_SHARING: int
+MOST_BYTES: int
 AXES: dict[tuple[int, int, int], int]
 ABREAST: int
 NEIGHBOURS: int
