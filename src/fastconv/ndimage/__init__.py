@@ -14,9 +14,15 @@ mode                           continued             also called
 
 `cval` is a number, not a pixel: it need not fit the type of the image.
 
-Linear filters compute float32 in float32 (SciPy: in float64) and everything else in float64. Integers under whole
-weights are exact: in an integer output wherever the result fits, and in a floating-point output up to its own rounding
-as long as no sum can reach 2**63; larger sums are added up in float64. Means of integers are computed in float64.
+Linear filters compute float32 in float32 (SciPy: in float64) and everything else in float64.
+
+Results stored in integers are SciPy's, bit for bit, if the input has integers of up to 32 bits: SciPy casts sums, which
+rounds towards zero, so sums are added in its order, and means are rounded after each axis. That holds for all filters
+along axes whose output has the type of the input, and for `correlate` and `convolve` along up to two neighbouring axes.
+Elsewhere the last bit of a sum may differ. Integers under whole weights are exact: in an integer output wherever the
+result fits, and in a floating-point output up to its own rounding as long as no sum can reach 2**63; larger sums are
+added up in float64.
+
 Filters of several axes run along one axis after another and store intermediate results in the type of the output, as
 SciPy's do; where storing rounds nothing, pairs of axes are fused.
 

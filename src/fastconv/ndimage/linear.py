@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from math import isfinite, prod
+from math import inf, isfinite, prod
 from typing import Any
 
 import numpy as np
@@ -365,15 +365,23 @@ def _store_integers(
     wraps = out.dtype.kind in "iu"
     bound = _bound_of_sums(array, taps)
 
-    def sums(x: np.ndarray, weights: np.ndarray, fill: float, tolerance: float = 0.0) -> np.ndarray:
-        values = scratch_like(x, weights.dtype)
+    def sums(
+        x: np.ndarray, weights: np.ndarray, fill: float, tolerance: float = 0.0, to: np.ndarray | None = None
+    ) -> np.ndarray:
+        values = scratch_like(x, weights.dtype) if to is None else to
         _correlate_planes(x, weights, padding, continuation, fill, tolerance, values)
         return values
 
     exact = whole if wraps or bound < _INT64 else None
     held = float(fill).is_integer() and abs(fill) < _INT64
-    if exact is not None and held and (wraps or abs(fill) * float(np.abs(taps).sum(dtype="d")) < _INT64):
-        store(sums(array, exact, int(fill)), out)
+    bound_with_fill = max(bound, abs(fill) * float(np.abs(taps).sum(dtype="d"))) if held else inf
+    if exact is not None and held and (wraps or bound_with_fill < _INT64):
+        # Sums that wrap around in the type of the output are right where the result fits.
+        dtype = out.dtype.newbyteorder("=") if wraps else np.dtype(np.int32 if bound_with_fill < _INT32 else np.int64)
+        weights = constant(exact.astype(dtype))
+        target = out if wraps and is_target(out, array) else None
+        values = sums(array, weights, int(np.int64(fill).astype(dtype)), to=target)
+        store(values, out)
         return
     if whole is None and wraps and not tolerance and has_order(array.dtype, out.dtype):
         begins = [begin for begin, _ in padding]
@@ -395,8 +403,8 @@ def _store_integers(
         store(result, out)
 
 
-# float64 is exact for integers up to the first, and int64 wraps around from the second on.
-_EXACT, _INT64 = 2.0**53, 2.0**63
+# float64 is exact for integers up to the first; int32 and int64 wrap around from the others on.
+_EXACT, _INT32, _INT64 = 2.0**53, 2.0**31, 2.0**63
 
 
 def _as_whole(taps: np.ndarray) -> np.ndarray | None:
