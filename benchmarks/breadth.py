@@ -384,6 +384,14 @@ def _line_windows(name: str, data: Data, shape: Shape) -> Iterator[Case]:
             yield _call(f"{size} axis {axis}", data(*shape), size, axis)
 
 
+@makes("ndimage.median_filter", "ndimage.rank_filter", "ndimage.percentile_filter")
+def _ranks(name: str, data: Data, shape: Shape) -> Iterator[Case]:
+    which = {"rank_filter": (2,), "percentile_filter": (20,)}.get(name, ())
+    for size in (3, 5, 9) if prod(shape) < 1 << 18 else (3, 5):
+        if size ** len(shape) < 200:  # SciPy's time grows with the window
+            yield _call(f"{size}", data(*shape), *which, size)
+
+
 @makes("ndimage.sobel", "ndimage.prewitt", "ndimage.laplace")
 def _differences(name: str, data: Data, shape: Shape) -> Iterator[Case]:
     for mode in ("reflect", "constant"):

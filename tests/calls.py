@@ -225,6 +225,9 @@ def lines(draw):
         ndimage.uniform_filter1d(x, size, **place, origin=origin),
         ndimage.maximum_filter1d(x, size, **place, origin=origin),
         ndimage.minimum_filter1d(x, size, **place),
+        ndimage.sobel(x, place["axis"], mode=place["mode"]),
+        ndimage.laplace(x, mode=place["mode"]),
+        ndimage.percentile_filter(x, 30, size, axes=place["axis"], mode=place["mode"], cval=place["cval"]),
         ndimage.gaussian_filter1d(x, draw.one_of(0.4, 1.5, 6.0), **place, order=draw.upto(2)),
     ]
 
@@ -248,6 +251,8 @@ def images(draw):
         results += [
             ndimage.maximum_filter(x, sizes, **place),
             ndimage.minimum_filter(x, footprint=footprint, **place),
+            ndimage.median_filter(x, sizes, **place),
+            ndimage.rank_filter(x, -2 if footprint.sum() > 1 else 0, footprint=footprint, **place),
         ]
     return results
 

@@ -84,6 +84,10 @@ CALLS = [
             (ndimage.minimum_filter1d, (), {"size": 5, "axis": 0}),
             (ndimage.maximum_filter, (None, CROSS), {}),
             (ndimage.minimum_filter, (None, CROSS), {}),
+            (ndimage.median_filter, (), {"size": 3}),
+            (ndimage.median_filter, (), {"size": 11}),
+            (ndimage.rank_filter, (), {"rank": 1, "footprint": CROSS}),
+            (ndimage.percentile_filter, (), {"percentile": 30, "size": (2, 5)}),
             (ndimage.generic_filter, (), {"function": np.max, "size": 3}),
             (ndimage.generic_filter1d, (), {"function": _lines, "filter_size": 1}),
         )

@@ -138,6 +138,11 @@ CALLS = {
     "uniform_filter1d": lambda: ndimage.uniform_filter1d(LINE, 5),
     "gaussian_filter": lambda: ndimage.gaussian_filter(PLANE, 1.0),
     "maximum_filter": lambda: ndimage.maximum_filter(BYTES, 3),
+    "median_filter": lambda: ndimage.median_filter(PLANE, 3),
+    "rank_filter": lambda: ndimage.rank_filter(BYTES, 2, 13),
+    "percentile_filter": lambda: ndimage.percentile_filter(LINE, 20, 5),
+    "sobel": lambda: ndimage.sobel(PLANE),
+    "laplace": lambda: ndimage.laplace(BYTES),
     "minimum_filter1d": lambda: ndimage.minimum_filter1d(PLANE, 3),
 }
 

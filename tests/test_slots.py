@@ -133,6 +133,15 @@ CALLS = {
     "fft": convolutions("fft", ((2, 2, 9, 13), (3, 2, 5, 5)), ((1, 1, 1, 129), (1, 1, 1, 17))),
     "filter": lambda dtype: signal.convolve2d(values(dtype, 17, 41), values(dtype, 3, 4)),
     "windows": lines("maximum"),
+    "network": lambda dtype: [
+        ndimage.median_filter(values(dtype, 9, 41), size, mode=mode) for size in (3, 5) for mode in ("wrap", "constant")
+    ],
+    "sliding": lambda dtype: (
+        ndimage.median_filter(values(dtype, 9, 41), (12, 13), footprint=None)
+        if dtype != "u1"
+        else ndimage.median_filter(values(dtype, 9, 41), footprint=np.tri(13, 17))
+    ),
+    "bytes": lambda dtype: ndimage.median_filter(values(dtype, 9, 41), 11),
     "maximum": lines("maximum"),
     "minimum": lines("minimum"),
     **dict.fromkeys(

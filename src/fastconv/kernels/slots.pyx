@@ -22,10 +22,14 @@ cdef extern from "region.h":
 cdef extern from *:
     """
     #include "simd/simd.h"
+    #include "simd/instructions.h"
 
     #define AXIS_OF(t, m, stride) {m, TAPS_OF(t, m, stride), stride},
     static const int axes[][3] = {AXES(AXIS_OF)};
     enum { AXIS_COUNT = sizeof axes / sizeof *axes };
+
+    #define INSTRUCTION_OF(name, targets, sources) #name " "
+    static const char *const instructions = INSTRUCTIONS(INSTRUCTION_OF);
     """
     const int axes[][3]
     int AXIS_COUNT
@@ -34,6 +38,10 @@ cdef extern from *:
     int MOST_SHARING_ "MOST_SHARING"
     int MOST_BYTES_ "MOST_BYTES"
     int AT_A_TIME
+    const char *const instructions
+    int INSTRUCTION_WORDS_ "INSTRUCTION_WORDS"
+    int SHIFT_BITS_ "SHIFT_BITS"
+    int NETWORK_TARGET_ "NETWORK_TARGET"
 
 # Bytes of a cache line, and of a vector.
 CACHE_LINE = CACHE_LINE_
@@ -54,6 +62,12 @@ AXES = {(axes[i][0], axes[i][1], axes[i][2]): i for i in range(AXIS_COUNT)}
 ABREAST = ABREAST_
 MOST_BYTES = MOST_BYTES_
 NEIGHBOURS = AT_A_TIME
+
+# Of networks of comparisons: the codes of instructions, the words of each, and how operands are written.
+INSTRUCTIONS = {name: code for code, name in enumerate(instructions.decode().split())}
+INSTRUCTION_WORDS = INSTRUCTION_WORDS_
+SHIFT_BITS = SHIFT_BITS_
+NETWORK_TARGET = NETWORK_TARGET_
 
 
 # A function that counts bytes, given the integers of a kernel.

@@ -34,6 +34,7 @@ are SciPy's rules.
 ``gaussians``    gaussian_filter, gaussian_filter1d
 ``derivatives``  sobel, prewitt, laplace, and derivatives of Gaussians
 ``windows``      maximum_filter, minimum_filter, uniform_filter, and each along one axis
+``ranks``        median_filter, percentile_filter, rank_filter
 ``callables``    generic_filter, generic_filter1d, vectorized_filter: functions of the caller, which SciPy runs
 ``arguments``    shared argument checks; ``outputs`` where results go
 """
@@ -50,6 +51,7 @@ from fastconv.ndimage.derivatives import (
 )
 from fastconv.ndimage.gaussians import gaussian_filter, gaussian_filter1d
 from fastconv.ndimage.linear import convolve, convolve1d, correlate, correlate1d
+from fastconv.ndimage.ranks import median_filter, percentile_filter, rank_filter
 from fastconv.ndimage.windows import (
     maximum_filter,
     maximum_filter1d,
@@ -75,9 +77,12 @@ __all__ = [
     "laplace",
     "maximum_filter",
     "maximum_filter1d",
+    "median_filter",
     "minimum_filter",
     "minimum_filter1d",
+    "percentile_filter",
     "prewitt",
+    "rank_filter",
     "sobel",
     "uniform_filter",
     "uniform_filter1d",

@@ -36,6 +36,14 @@ def as_input(input: npt.ArrayLike) -> np.ndarray:
     return array
 
 
+def as_ordered(input: npt.ArrayLike) -> np.ndarray:
+    """An input whose values have an order."""
+    array = as_input(input)
+    if array.dtype.kind == "c":
+        raise TypeError(f"input of {array.dtype}: Complex type not supported, complex numbers have no order")
+    return array
+
+
 def as_index(name: str, value: Any) -> int:
     """Any kind of integer as an int, so that `3`, `np.int64(3)` and `np.array(3)` share a cache entry; `3.0` raises."""
     if type(value) is int:

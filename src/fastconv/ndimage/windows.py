@@ -25,6 +25,7 @@ from fastconv.ndimage.arguments import (
     as_input,
     as_mode,
     as_number,
+    as_ordered,
     as_origin,
     as_window,
     for_each,
@@ -300,16 +301,9 @@ def _windows(size: Any, mode: Any, origin: Any, axes: tuple[int, ...]) -> tuple[
 def _extreme1d(
     fold: str, input: npt.ArrayLike, size: int, axis: int, output: Any, mode: str, cval: float, origin: int
 ) -> np.ndarray:
-    array = _as_ordered(input)
+    array = as_ordered(input)
     window = as_window(as_axis(axis, array.ndim), size, mode, origin)
     return run_windows(fold, array, (window,), as_output(output, array), as_number("cval", cval))
-
-
-def _as_ordered(input: npt.ArrayLike) -> np.ndarray:
-    array = as_input(input)
-    if array.dtype.kind == "c":
-        raise TypeError(f"input of {array.dtype}: Complex type not supported, complex numbers have no order")
-    return array
 
 
 def _extreme(
@@ -334,7 +328,7 @@ def _extreme(
             size, footprint = footprint.shape, None
     elif size is None:
         raise RuntimeError("no footprint provided: expected size or footprint")
-    array = _as_ordered(input)
+    array = as_ordered(input)
     out = as_output(output, array)
     cval = as_number("cval", cval)
     filtered = as_axes(axes, array.ndim)

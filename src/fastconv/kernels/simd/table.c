@@ -9,7 +9,7 @@ static void copy_lines(void *to, int64_t pitch, const void *from, int64_t apart,
 }
 
 /* The lists of kernels that the other sources fill: X(type). */
-#define LISTS(X) X(f32) X(f64) X(i8) X(i16) X(i32) X(i64) X(c64) X(c128) X(windows) X(ordered)
+#define LISTS(X) X(f32) X(f64) X(i8) X(i16) X(i32) X(i64) X(c64) X(c128) X(windows) X(ordered) X(ranks)
 #define DECLARE_LIST(type) extern const kernel_slot OF_ISA(kernels_##type)[];
 #define LIST(type) OF_ISA(kernels_##type),
 LISTS(DECLARE_LIST)

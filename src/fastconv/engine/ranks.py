@@ -1,0 +1,243 @@
+"""The value of one rank in each window: the median, percentiles, and others.
+
+Small windows are computed by networks of comparisons (selection.py), larger ones from histograms that slide along rows.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from fastconv.engine.arrays import as_contiguous, is_target
+from fastconv.engine.boundary import continued, source_indices
+from fastconv.engine.conversion import scratch_like
+from fastconv.engine.fills import as_fill, native
+from fastconv.engine.launch import Launch
+from fastconv.engine.remembering import remembered
+from fastconv.engine.replay import constant, repeatable, unrepeatable
+from fastconv.engine.selection import Program, network_of_box, network_of_taps
+from fastconv.engine.storing import store
+from fastconv.kernels import threads as team
+
+# The most taps of networks in planes, by bytes of a value. Longer ones take longer than histograms.
+_MOST_TAPS = {1: 81, 2: 121, 4: 121, 8: 81}
+_MOST_TAPS_OF_VOLUMES = 343
+
+# Of histograms: columns of a tile of bytes whose own histograms fit L2, rows and columns that a tile of others sees,
+# and the most values of a window that are counted in 16 bits.
+_FITTING_COLUMNS, _FITTING_SIDE, _MOST_COUNTED = 400, 256, (1 << 16) - 1
+
+# The most values that a tile may see: their places are 32-bit integers.
+_MOST_SEEN = 1 << 28
+
+# Bytes of slots that a network works in at a time, and the fewest and most outputs of a block.
+_FITTING, _FEWEST, _MOST = 24 << 10, 64, 4096
+
+
+class Ranked(NamedTuple):
+    """Which value of which windows: a value itself, so that it can be the key of a cache."""
+
+    rank: int
+    shape: tuple[int, ...]
+    """Extents of the window."""
+    begins: tuple[int, ...]
+    """Along each axis, samples of the window before the output's own."""
+    modes: tuple[str, ...]
+    footprint: bytes | None = None
+    """Which values of the window count, as bools; None if all do."""
+
+
+def store_ranked(array: np.ndarray, ranked: Ranked, cval: float, out: np.ndarray) -> np.ndarray:
+    """Store the values of a rank in the type of `out`. NaN is the highest value of all."""
+    fill = as_fill(cval if "constant" in ranked.modes else 0, array.dtype, exactly=array.dtype.char != out.dtype.char)
+    if fill is None:
+        # The constant is no value of that type: float64 holds both.
+        unrepeatable()
+        array = array.astype(np.float64)
+        fill = as_fill(cval, array.dtype)
+    assert fill is not None
+    operand = as_contiguous(native(array))
+    fits = array.dtype.char == out.dtype.char and is_target(out, array)
+    result = out.view(operand.dtype) if fits else scratch_like(out, operand.dtype)
+    if not _run(ranked, operand, fill, result):
+        unrepeatable()
+        keys, key, ranks = as_keys(operand), as_keys(fill.reshape(1)), np.empty(result.shape, f"i{result.itemsize}")
+        _run(ranked, keys, key, ranks)
+        result[...] = from_keys(ranks, result.dtype)
+    if not fits:
+        store(result.view(bool) if array.dtype.kind == "b" else result, out)
+    return repeatable(out)
+
+
+def _partition(ranked: Ranked, operand: np.ndarray, fill: np.ndarray, out: np.ndarray) -> None:
+    """Large windows of more than two axes: row by row, all that its windows see."""
+    shape = [n + k - 1 for n, k in zip(operand.shape, ranked.shape, strict=True)]
+    padded = continued(operand, [-b for b in ranked.begins], shape, ranked.modes[0], fill)
+    places = np.argwhere(_counts(ranked))
+    for at in np.ndindex(operand.shape[:-1]):
+        lines = [padded[tuple(at + place[:-1])][place[-1] :][: operand.shape[-1]] for place in places]
+        out[at] = np.partition(lines, ranked.rank, axis=0)[ranked.rank]
+
+
+def _counts(ranked: Ranked) -> np.ndarray:
+    """Which values of the window count."""
+    if ranked.footprint is None:
+        return np.ones(ranked.shape, bool)
+    return np.frombuffer(ranked.footprint, bool).reshape(ranked.shape)
+
+
+def _run(ranked: Ranked, operand: np.ndarray, fill: np.ndarray, out: np.ndarray) -> bool:
+    """Run a kernel, and return whether it can order all values that it sees: networks cannot compare NaN."""
+    threads = team.get_num_threads()
+    taps = prod(ranked.shape) if ranked.footprint is None else ranked.footprint.count(1)
+    if any(k > 1 for k in ranked.shape[:-2]) and taps > _MOST_TAPS_OF_VOLUMES:
+        unrepeatable()
+        _partition(ranked, operand, fill, out)
+        return True
+    launch, compares = _launch(ranked, operand.shape, operand.dtype.char, threads)
+    if not compares:
+        launch.run((operand, out, fill), threads)
+        return True
+    flags = team.flags(threads) if operand.dtype.kind == "f" else None
+    launch.run((operand, out, fill, flags), threads)
+    return flags is None or not (any(flags.tolist()) or np.isnan(fill))
+
+
+def as_keys(values: np.ndarray) -> np.ndarray:
+    """Integers in the order of floating-point values, NaN last.
+
+    Examples
+    --------
+    >>> as_keys(np.array([-np.inf, -1, 0, 1, np.inf, np.nan])).argsort().tolist()
+    [0, 1, 2, 3, 4, 5]
+    """
+    values = np.where(np.isnan(values), np.array(np.nan, values.dtype), values)  # of one sign
+    bits = values.view(f"i{values.itemsize}")
+    return np.where(bits < 0, bits ^ np.iinfo(bits.dtype).max, bits)
+
+
+def from_keys(keys: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The values of `as_keys`."""
+    return np.where(keys < 0, keys ^ np.iinfo(keys.dtype).max, keys).view(dtype)
+
+
+@remembered(256)
+def _launch(ranked: Ranked, shape: tuple[int, ...], char: str, threads: int) -> tuple[Launch, bool]:
+    """The launch, and whether it is that of a network."""
+    dtype = np.dtype(char)
+    most = _MOST_TAPS[dtype.itemsize]
+    is_plane = all(k == 1 for k in ranked.shape[:-2])
+    taps = prod(ranked.shape) if ranked.footprint is None else ranked.footprint.count(1)
+    if taps <= most or not is_plane:
+        return _network(ranked, shape, dtype), True
+    return _histogram(ranked, shape, dtype, threads), False
+
+
+def _histogram(ranked: Ranked, shape: tuple[int, ...], dtype: np.dtype, threads: int) -> Launch:
+    from fastconv.kernels.slots import arguments
+
+    if len(shape) == 1:
+        shape = 1, *shape
+        ranked = ranked._replace(
+            shape=(1, *ranked.shape), begins=(0, *ranked.begins), modes=(ranked.modes[0], *ranked.modes)
+        )
+    (ih, iw), (kh, kw) = shape[-2:], ranked.shape[-2:]
+    planes = prod(shape[:-2])
+    is_box = ranked.footprint is None
+    by_columns = is_box and dtype.char == "B" and kh * kw <= _MOST_COUNTED
+    if by_columns:
+        row_tile, col_tile = ih, max(_FITTING_COLUMNS - kw + 1, kw)
+    else:
+        row_tile, col_tile = (max(_FITTING_SIDE - k + 1, k) for k in (kh, kw))
+    row_tile, col_tile = min(row_tile, ih), min(col_tile, iw)
+    if max(kh, kw, (row_tile + kh) * (col_tile + kw)) > _MOST_SEEN:
+        raise MemoryError(f"a window of {kh} × {kw}: that is more than a histogram can hold")
+    across = -(-iw // col_tile)
+    # Rows above a band are counted again.
+    bands = -(-2 * threads // (planes * across)) if threads > 1 else 1
+    row_tile = max(min(row_tile, -(-ih // bands)), min(ih, kh))
+    down = -(-ih // row_tile)
+    window = {"ih": ih, "iw": iw, "kh": kh, "kw": kw, "rank": ranked.rank}
+    tiles = {"row_tile": -(-ih // down), "down": down, "col_tile": -(-iw // across), "across": across}
+    maps = [
+        constant(source_indices(-b, n + k - 1 - b, n, mode))
+        for n, k, b, mode in zip((ih, iw), (kh, kw), ranked.begins[-2:], ranked.modes[-2:], strict=True)
+    ]
+    if by_columns:
+        ints = arguments("bytes")(**window, **tiles)
+        return Launch.of("bytes", dtype, ints, planes * down * across, tables=(*maps,))
+    runs = constant(_runs(_counts(ranked).reshape(kh, kw)))
+    ints = arguments("sliding")(**window, runs=len(runs), **tiles)
+    return Launch.of("sliding", dtype, ints, planes * down * across, tables=(*maps, runs))
+
+
+def _runs(counts: np.ndarray) -> np.ndarray:
+    """The runs of a footprint's rows: row, first column, and the column after the last.
+
+    Examples
+    --------
+    >>> _runs(np.array([[1, 1, 0, 1], [0, 1, 1, 0]], bool)).tolist()
+    [[0, 0, 2], [0, 3, 4], [1, 1, 3]]
+    """
+    steps = np.diff(np.pad(counts, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    rows, begins = np.nonzero(steps > 0)
+    return np.stack([rows, begins, np.nonzero(steps < 0)[1]], 1).astype(np.int64)
+
+
+def _network(ranked: Ranked, shape: tuple[int, ...], dtype: np.dtype) -> Launch:
+    from fastconv.kernels.slots import arguments
+
+    *rows, columns = shape
+    *lines, width = ranked.shape
+    counts = _counts(ranked)
+    counted = counts.any(-1)
+    offsets = np.argwhere(counted) if lines else np.zeros((1, 0), np.int64)
+    is_box = ranked.footprint is None and width > 1
+    if is_box:
+        program = network_of_box(len(offsets), width, ranked.rank)
+        taps = np.stack([np.arange(len(offsets)), np.zeros(len(offsets), np.int64)], 1)
+    else:
+        line, column = np.nonzero(counts.reshape(-1, width)[counted.ravel()])
+        program = network_of_taps(len(line), ranked.rank)
+        taps = np.stack([line, column], 1)
+    reach = max(ranked.shape[:-1], default=1) - 1
+    maps = [
+        np.pad(source_indices(-b, n + k - 1 - b, n, mode), (0, reach - (k - 1)))
+        for n, k, b, mode in zip(rows, lines, ranked.begins, ranked.modes, strict=False)
+    ]
+    begin, mode = ranked.begins[-1], ranked.modes[-1]
+    span = _span(program, columns, width, dtype)
+    across = -(-columns // span)
+    span = -(-columns // across)
+    ints = arguments("network")(
+        cols=columns,
+        axes=len(rows),
+        reach=reach,
+        lines=len(offsets),
+        taps=len(taps),
+        kw=width,
+        pl=begin,
+        span=span,
+        across=across,
+        slots=program.slots,
+        words=program.words.size,
+        continues=int(is_box),
+        pause=max(1, (1 << 16) // span),
+    )
+    tables = (
+        constant(np.array(rows, np.int64)),
+        constant(np.concatenate(maps, dtype=np.int64) if maps else np.zeros(0, np.int64)),
+        constant(np.ascontiguousarray(offsets, np.int64)),
+        constant(np.ascontiguousarray(taps, np.int64)),
+        constant(source_indices(-begin, columns + width - 1 - begin, columns, mode)),
+        program.words,
+    )
+    return Launch.of("network", dtype, ints, prod(rows) * across, tables=tables)
+
+
+def _span(program: Program, columns: int, width: int, dtype: np.dtype) -> int:
+    """The outputs of a block: as many as make its slots fit L1."""
+    fitting = _FITTING // (program.slots * dtype.itemsize) - width
+    return min(columns, max(_FEWEST // dtype.itemsize, min(fitting, _MOST)))

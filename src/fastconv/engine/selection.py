@@ -1,0 +1,282 @@
+"""Networks of comparisons that find the value of one rank in a window: programs for kernels/simd/network.h.
+
+Sorted sequences are merged by Batcher's odd-even merge. In a box, each column is sorted first, then neighbouring
+columns are merged to pairs, and these to fours: all of that is shared by the windows that contain them. Of the last
+merge, one value is wanted, which is the lowest of the higher values of some pairs. Whatever does not contribute to it
+is left out.
+
+References: Batcher, Sorting networks and their applications, 1968; Smith, Implementing median filters in XC4000E FPGAs,
+1996; Adams, Fast median filters using separable sorting networks, 2021.
+"""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import NamedTuple
+
+import numpy as np
+
+from fastconv.engine.remembering import remembered
+from fastconv.kernels.recordings import constant
+
+# A value, known by its number, and by how many columns its position is shifted. Taps have negative numbers.
+Value = tuple[int, int]
+
+
+class Program(NamedTuple):
+    """A network, as a kernel runs it."""
+
+    words: np.ndarray
+    slots: int
+    steps: float
+    """Vectors that are read or written for each vector of outputs: what it costs."""
+
+    @property
+    def nbytes(self) -> int:
+        return self.words.nbytes
+
+
+class _Step(NamedTuple):
+    name: str
+    targets: tuple[int, ...]
+    sources: tuple[Value, ...]
+
+
+# For some targets that are wanted: what finds only these.
+_REDUCED = {
+    ("EXCHANGE", (True, False)): "LOWER",
+    ("EXCHANGE", (False, True)): "HIGHER",
+    ("SORT", (True, False, False)): "LOWEST",
+    ("SORT", (False, True, False)): "MEDIAN",
+    ("SORT", (False, False, True)): "HIGHEST",
+}
+
+
+class _Network:
+    """Steps in the order in which they are added; afterwards those that are not needed are dropped."""
+
+    def __init__(self) -> None:
+        self.steps: list[_Step] = []
+        self.values = 0
+
+    def add(self, name: str, targets: int, *sources: Value) -> list[Value]:
+        made = tuple(range(self.values, self.values + targets))
+        self.values += targets
+        self.steps.append(_Step(name, made, sources))
+        return [(value, 0) for value in made]
+
+    def sort(self, values: list[Value]) -> list[Value]:
+        if len(values) < 2:
+            return values
+        if len(values) < 4:
+            return self.add("EXCHANGE" if len(values) == 2 else "SORT", len(values), *values)
+        # Pieces of 3 values are sorted, and of 4 merged, within registers.
+        middle = 3 * ((len(values) + 5) // 6) if len(values) % 3 == 0 else 2 * ((len(values) + 3) // 4)
+        return self.merge(self.sort(values[:middle]), self.sort(values[middle:]))
+
+    def merge(self, a: list[Value], b: list[Value]) -> list[Value]:
+        """Batcher's merge of two sorted sequences of any lengths."""
+        if not a or not b:
+            return a + b
+        if len(a) == len(b) == 1:
+            return self.add("EXCHANGE", 2, *a, *b)
+        if len(a) == len(b) == 2:
+            return self.add("MERGE", 4, *a, *b)
+        even, odd = self.merge(a[::2], b[::2]), self.merge(a[1::2], b[1::2])
+        merged = even[:1]
+        for low, high in zip(even[1:], odd, strict=False):
+            merged += self.add("EXCHANGE", 2, low, high)
+        return merged + even[len(odd) + 1 :] + odd[len(even) - 1 :]
+
+    def select(self, a: list[Value], b: list[Value], rank: int) -> Value:
+        """The value of that rank in two sorted sequences: below it are some of the one, and otherwise of the other."""
+        pairs = []
+        for i in range(max(0, rank + 1 - len(b)), min(len(a), rank + 1) + 1):
+            j = rank + 1 - i
+            first, second = (a[i - 1] if i else b[j - 1]), (b[j - 1] if j else a[i - 1])
+            pairs += [first, second]
+        return self.add("SELECT", 1, *pairs)[0]
+
+    def pruned(self) -> tuple[list[_Step], dict[int, int]]:
+        """The steps that the last one needs, and the columns beyond a block's own in which each value is needed."""
+        beyond = {self.steps[-1].targets[0]: 0}
+        kept = []
+        for name, targets, sources in reversed(self.steps):
+            wanted = tuple([target in beyond for target in targets])
+            if not any(wanted):
+                continue
+            reduced = _REDUCED.get((name, wanted))
+            if reduced:
+                name, targets = reduced, tuple([t for t in targets if t in beyond])
+            elif name == "MERGE" and not (wanted[0] and wanted[3]):
+                kept += self._reduced_merge(targets, sources, beyond)
+                continue
+            kept.append(_Step(name, targets, sources))
+            reach = max(beyond.get(target, 0) for target in targets)
+            for value, shift in sources:
+                beyond[value] = max(beyond.get(value, 0), reach + shift)
+        return kept[::-1], beyond
+
+    def _reduced_merge(
+        self, targets: tuple[int, ...], sources: tuple[Value, ...], beyond: dict[int, int]
+    ) -> list[_Step]:
+        """A merge of two pairs without its lowest or its highest value, last step first."""
+        a, b, c, d = sources
+        reach = max(beyond.get(target, 0) for target in targets)
+        steps = []
+        for target, name, pair in ((targets[0], "LOWER", (a, c)), (targets[3], "HIGHER", (b, d))):
+            if target in beyond:
+                steps.append(_Step(name, (target,), pair))
+        inner = tuple([t for t in targets[1:3] if t in beyond])
+        if inner:
+            (low, _), (high, _) = (self.values, 0), (self.values + 1, 0)
+            self.values += 2
+            name = "EXCHANGE" if len(inner) == 2 else "LOWER" if inner[0] == targets[1] else "HIGHER"
+            steps += [
+                _Step(name, inner, ((low, 0), (high, 0))),
+                _Step("HIGHER", (low,), (a, c)),
+                _Step("LOWER", (high,), (b, d)),
+            ]
+            beyond[low] = beyond[high] = reach
+        for step in steps:
+            for value, shift in step.sources:
+                beyond[value] = max(beyond.get(value, 0), reach + shift)
+        return steps
+
+
+# Vectors read and written by each step.
+_STEPS = {
+    "LOWER": 3,
+    "HIGHER": 3,
+    "EXCHANGE": 4,
+    "SORT": 6,
+    "MEDIAN": 4,
+    "LOWEST": 4,
+    "HIGHEST": 4,
+    "MERGE": 8,
+    "CONTINUE": 0,
+}
+
+
+def _cost(steps: list[_Step]) -> float:
+    return sum(_STEPS.get(step.name) or 1.5 * len(step.sources) for step in steps)
+
+
+@remembered(256)
+def network_of_box(lines: int, columns: int, rank: int) -> Program:
+    """The program for windows of `lines` taps, one above the other, in each of some neighbouring `columns`.
+
+    Its taps are the lines.
+    """
+    if columns == 1:
+        return network_of_taps(lines, rank)
+    taps = [(~line, 0) for line in range(lines)]
+
+    def started() -> tuple[_Network, list[Value]]:
+        network = _Network()
+        column = network.sort(taps) if lines > 1 else taps
+        return network, [network.add("CONTINUE", 1, value)[0] for value in column]
+
+    def shifted(values: list[Value], by: int) -> list[Value]:
+        return [(value, shift + by) for value, shift in values]
+
+    if (lines, columns, rank) == (3, 3, 4):
+        network, (low, middle, high) = started()
+        parts = [
+            network.add(name, 1, *shifted([value], 0), *shifted([value], 1), *shifted([value], 2))[0]
+            for name, value in (("HIGHEST", low), ("MEDIAN", middle), ("LOWEST", high))
+        ]
+        network.add("MEDIAN", 1, *parts)
+        return _compiled(*network.pruned(), lines)
+    bits = [bit for bit in range(columns.bit_length()) if columns >> bit & 1]
+    if len(bits) == 1:  # a power of two: two halves
+        bits = [bits[0] - 1] * 2
+    best: tuple[float, list[_Step], dict[int, int]] | None = None
+    for order in set(permutations(bits)):
+        network, sorted_columns = started()
+        groups = {0: sorted_columns}
+        for bit in range(1, max(bits) + 1):
+            half = groups[bit - 1]
+            groups[bit] = network.merge(half, shifted(half, 1 << (bit - 1)))
+        begin, sequences = 0, []
+        for bit in order:
+            sequences.append(shifted(groups[bit], begin))
+            begin += 1 << bit
+        while len(sequences) > 2:
+            sequences[:2] = [network.merge(sequences[0], sequences[1])]
+        network.select(*sequences, rank)
+        steps, beyond = network.pruned()
+        if best is None or _cost(steps) < best[0]:
+            best = _cost(steps), steps, beyond
+    assert best is not None
+    return _compiled(best[1], best[2], lines)
+
+
+@remembered(256)
+def network_of_taps(taps: int, rank: int) -> Program:
+    """The program for windows of some taps that have nothing in common with each other."""
+    network = _Network()
+    values = [(~tap, 0) for tap in range(taps)]
+    middle = taps // 2
+    network.select(network.sort(values[:middle]), network.sort(values[middle:]), rank)
+    return _compiled(*network.pruned(), taps)
+
+
+def _compiled(steps: list[_Step], beyond: dict[int, int], taps: int) -> Program:
+    """Give each value a slot, as long as it is needed, and write the words of a program."""
+    from fastconv.kernels.slots import INSTRUCTION_WORDS, INSTRUCTIONS, NETWORK_TARGET, SHIFT_BITS
+
+    last_use: dict[int, int] = {}
+    for at, step in enumerate(steps):
+        for value, _ in step.sources:
+            last_use[value] = at
+    slot: dict[int, int] = {}
+    free: list[int] = []
+    slots, words = 0, []
+
+    def operand(value: Value) -> int:
+        number, shift = value
+        return number if number < 0 else (slot[number] << SHIFT_BITS) + shift
+
+    for at, (name, targets, sources) in enumerate(steps):
+        ending = {value for value, _ in sources if value >= 0 and last_use[value] == at}
+        # Instructions must be idempotent: one value may replace a source, several must replace all of them in order.
+        shifted = {value for value, shift in sources if shift}
+        in_place = [value for value, _ in sources if value in ending - shifted]
+        if name == "SELECT" or (len(targets) > 1 and len(in_place) < len(sources)):
+            in_place = []
+        read = [operand(source) for source in sources]
+        if name == "CONTINUE" and sources[0][0] >= 0:
+            slot[targets[0]] = slot[sources[0][0]]
+            in_place, ending = [], set()
+        free += [slot[value] for value in reversed(in_place)]
+        for target in targets:
+            if target in slot:
+                continue
+            if at == len(steps) - 1:
+                slot[target] = -1
+            elif free:
+                slot[target] = free.pop()
+            else:
+                slot[target] = slots
+                slots += 1
+        free += [slot[value] for value in sorted(ending.difference(in_place), reverse=True)]
+        free += [slot[target] for target in targets if target not in last_use and slot[target] >= 0]
+        written = [NETWORK_TARGET if slot[target] < 0 else slot[target] << SHIFT_BITS for target in targets]
+        reach = max(beyond.get(target, 0) for target in targets)
+        if name == "SELECT":
+            words.append(("HIGHER", reach, written + read[:2]))
+            rest = read[2:]
+            for i in range(0, len(rest), 4):
+                four = rest[i : i + 4]
+                words.append(("CHOOSE", reach, written + four + four[: 4 - len(four)]))
+        elif name == "CONTINUE" and sources[0][0] < 0:
+            words.append(("HIGHER", reach, written + read + read))
+            words.append((name, reach, written))
+        else:
+            words.append((name, reach, written + read))
+    table = np.zeros((len(words), INSTRUCTION_WORDS), np.int32)
+    for row, (name, reach, operands) in zip(table, words, strict=True):
+        row[0], row[1] = INSTRUCTIONS[name], reach
+        row[2 : 2 + len(operands)] = operands
+    return Program(constant(table.ravel()), max(1, slots), _cost(steps))
