@@ -197,6 +197,58 @@ def test_rrelu(dtype):
     np.testing.assert_array_equal(nn.rrelu(x, 0.25, 0.5), nn.leaky_relu(x, 0.375))
 
 
+def threefry(key, counter):
+    """Threefry-4x32 with 20 rounds, as its paper gives it: four words of a key of 128 bits and a counter."""
+    turns = (10, 26), (11, 21), (13, 27), (23, 5), (6, 20), (17, 11), (25, 10), (18, 20)
+    pairs = ((0, 1), (2, 3)), ((0, 3), (2, 1))
+    keys = [*key, 0x1BD11BDA ^ key[0] ^ key[1] ^ key[2] ^ key[3]]
+    words = [(c + k) % 2**32 for c, k in zip(counter, key, strict=True)]
+    for number in range(20):
+        for (to, other), turn in zip(pairs[number % 2], turns[number % 8], strict=True):
+            words[to] = (words[to] + words[other]) % 2**32
+            words[other] = (words[other] << turn | words[other] >> 32 - turn) % 2**32 ^ words[to]
+        if number % 4 == 3:
+            step = number // 4 + 1
+            words = [(word + keys[(step + i) % 5] + step * (i == 3)) % 2**32 for i, word in enumerate(words)]
+    return words
+
+
+def random_words(rng, count):
+    """The words of a key that a generator draws: of 16 blocks, first their first words, then their second ones, ..."""
+    raw = [int(word) for word in rng.bit_generator.random_raw(2)]
+    key = [word >> shift & 0xFFFFFFFF for word in raw for shift in (0, 32)]
+    groups = [[threefry(key, [16 * group + block, 0, 0, 0]) for block in range(16)] for group in range(-(-count // 64))]
+    return np.array(groups, np.uint64).swapaxes(1, 2).ravel()[:count]
+
+
+def test_threefry_gives_its_published_words():
+    """The known answers of Random123 1.14, kat_vectors."""
+    ones, pi = [0xFFFFFFFF] * 4, [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344]
+    assert threefry([0] * 4, [0] * 4) == [0x9C6CA96A, 0xE17EAE66, 0xFC10ECD4, 0x5256A7D8]
+    assert threefry(ones, ones) == [0x2A881696, 0x57012287, 0xF6C7446E, 0xA16A6732]
+    more = [0xA4093822, 0x299F31D0, 0x082EFA98, 0xEC4E6C89]
+    assert threefry(more, pi) == [0x59CD1DBB, 0xB8879579, 0x86B5D00C, 0xAC8B6D84]
+
+
+@pytest.mark.per_isa
+@pytest.mark.parametrize("shape", [(1,), (5, 13), (129,), (3, 1700)])
+def test_noise_is_threefry_s(shape):
+    """In both types, on any number of threads, and where a tile or a block of words ends anywhere."""
+    size = math.prod(shape)
+    words = random_words(np.random.default_rng(7), -(-size // 64) * 128)
+    dropped = (words[:size] < round(0.3 * 2**32)).reshape(shape)
+    pairs = words.reshape(-1, 2, 64)
+    numbers = {"float32": (words >> 8) / 2**24, "float64": ((pairs[:, 0] >> 5 << 26) + (pairs[:, 1] >> 6)) / 2**53}
+    for dtype in DTYPES:
+        x = -np.ones(shape, dtype)
+        for threads in (1, 2):
+            with fastconv.num_threads(threads):
+                _, mask = nn.dropout(x, 0.3, rng=7, return_mask=True)
+                np.testing.assert_array_equal(mask == 0, dropped)
+                sloped = nn.rrelu(x, 0.0, 1.0, training=True, rng=7)
+                np.testing.assert_array_equal(sloped, -numbers[dtype].ravel()[:size].reshape(shape))
+
+
 @pytest.mark.parametrize("dim", [1, -2])
 def test_maxout(dim):
     got = nn.maxout(X, 2, dim)
@@ -420,6 +472,26 @@ def test_statistics_of_a_batch(shape, dtype):
     np.testing.assert_array_equal(*results)
     assert nn.batch_norm(x, None, None, training=True, out=x) is x
     np.testing.assert_array_equal(x, results[0])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("types", ["ff", "dd", "fd", ">f>f", "strided"])
+def test_running_statistics_of_either_type(types, dtype):
+    """Updated in double precision, and then rounded to their type."""
+    x = normals((4, 3, 7), dtype, seed=5)
+    if types == "strided":
+        mean, var = np.zeros(6)[::2], np.ones(6)[::-2]
+    else:
+        half = len(types) // 2
+        mean, var = np.zeros(3, types[:half]), np.ones(3, types[half:])
+    exact = x.astype(L)
+    for step in range(1, 5):
+        nn.batch_norm(x, mean, var, training=True, momentum=0.5)
+        rtol = 4 * step * max(np.finfo(mean.dtype).eps, np.finfo(var.dtype).eps, np.finfo(float).eps)
+        left = 0.5**step
+        unbiased = exact.var((0, 2)) * 28 / 27
+        np.testing.assert_allclose(mean.astype(L), exact.mean((0, 2)) * (1 - left), rtol=rtol)
+        np.testing.assert_allclose(var.astype(L), unbiased * (1 - left) + left, rtol=rtol)
 
 
 def test_batch_norm_in_training_is_played_while_its_weight_changes():

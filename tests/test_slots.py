@@ -85,8 +85,13 @@ CALLS = {
     "activation": lambda dtype: nn.gelu(values(dtype, 3, 41)),
     "channels": lambda dtype: nn.prelu(values(dtype, 2, 5, 41), values(dtype, 5)),
     "normalise": lambda dtype: [
-        nn.batch_norm(values(dtype, *shape), None, None, values(dtype, shape[1]), training=True)
+        nn.batch_norm(values(dtype, *shape), *running, values(dtype, shape[1]), training=True)
         for shape in ((3, 71), (2, 5, 41))
+        for running in ((None, None), np.ones((2, shape[1])), np.ones((2, shape[1]), dtype))
+    ],
+    "drop": lambda dtype: [nn.dropout(values(dtype, n), 0.3, return_mask=mask) for n in (64, 71) for mask in (0, 1)],
+    "slope": lambda dtype: [
+        nn.rrelu(values(dtype, n), training=True, return_slopes=slopes) for n in (64, 71) for slopes in (0, 1)
     ],
     "spread": lambda dtype: [
         nn.cross_entropy(x, np.abs(x), values(dtype, 7) ** 2, label_smoothing=0.1)

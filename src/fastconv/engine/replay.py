@@ -16,7 +16,10 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 # The names of arguments that functions pass to kernels without a look at their values.
 _OPERANDS = frozenset(
-    ("x", "input", "in1", "weight", "bias", "target", "indices", "_random_samples", "grad_output", "out", "output")
+    (
+        *("x", "input", "in1", "weight", "bias", "target", "indices", "_random_samples", "grad_output", "key"),
+        *("running_mean", "running_var", "out", "output"),
+    )
 )
 
 

@@ -33,11 +33,16 @@ cdef void sum_losses(const real *x, const real *peak, const real *logarithm, con
                      double kept, void **arrays, int64_t worker) noexcept nogil:
     cdef const Losses *of = <const Losses *> ints
     cdef int64_t classes = of.classes, inner = of.inner, samples = of.samples, ignored = of.ignored, i, own
+    cdef int64_t column = -1, row = 0  # a division per sample would take longer than all else
     cdef bint each = of.each, mean = of.mean
     cdef double counts, loss, total = 0, block = 0, count = 0
     for i in range(samples):
         if i % STRETCH == STRETCH - 1 and stops(arrays, worker):
             return
+        column += 1
+        if column == inner:
+            column = 0
+            row += classes * inner
         loss = counts = 0
         if target is NULL:
             counts, loss = 1, spread[i]
@@ -48,7 +53,7 @@ cdef void sum_losses(const real *x, const real *peak, const real *logarithm, con
                 return
             counts = weight[own] if weight is not NULL else 1
             if kept * counts != 0:
-                loss = <double> peak[i] - x[(i // inner * classes + own) * inner + i % inner] + logarithm[i]
+                loss = <double> peak[i] - x[row + own * inner + column] + logarithm[i]
                 loss *= kept * counts
             if spread is not NULL:
                 loss += spread[i]

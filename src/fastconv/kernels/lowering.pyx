@@ -195,28 +195,57 @@ cdef struct Place:
 cdef Place no_place
 
 
+cdef inline bint alternate(const int64_t *left, const int64_t *right) noexcept nogil:
+    """Whether the columns of two phases of a stride of 2 alternate in the same rows."""
+    cdef int64_t more = left[3] - right[3]
+    return (
+        left[1] == right[1] and left[2] == right[2] and (more == 0 or more == 1)
+        and left[4] == right[4] and left[5] == right[5] and left[6] + 1 == right[6]
+    )
+
+
 cdef inline void place_tiles(const real *source, real *out, const int64_t *phases, const int64_t *ints,
                              int64_t begin, int64_t end) noexcept nogil:
     cdef const Place *p = <const Place *> ints
     cdef int64_t height = p.height, width = p.width, sh = p.sh, sw = p.sw
-    cdef int64_t tile, phase, depths, rows, cols, z, q, image, channel
+    cdef int64_t tile, phase, depths, rows, cols, fewer, z, q, image, channel
     cdef const int64_t *fields
+    cdef const int64_t *others
     cdef const real *line
+    cdef const real *other
     cdef real *target
     for tile in range(begin, end):
         image, channel = tile // p.channels, tile % p.channels
-        for phase in range(p.phases):
-            fields = phases + phase * 8
+        phase = 0
+        while phase < p.phases:
+            fields, others, other = phases + phase * 8, NULL, NULL
+            phase += 1
+            if sw == 2 and phase < p.phases:
+                # Two phases that alternate are written together: each line of out is then visited once.
+                others = fields + 8
+                if alternate(others, fields):
+                    fields, others = others, fields
+                if alternate(fields, others):
+                    phase += 1
+                else:
+                    others = NULL
             depths, rows, cols = fields[1], fields[2], fields[3]
             line = source + fields[0] + image * fields[7] + channel * depths * rows * cols
+            if others is not NULL:
+                fewer = others[3]
+                other = source + others[0] + image * others[7] + channel * depths * rows * fewer
             for z in range(depths):
                 target = out + ((tile * p.depth + fields[4] + z * p.sd) * height + fields[5]) * width + fields[6]
                 for _ in range(rows):
-                    if sw == 1:
-                        memcpy(target, line, cols * sizeof(real))
-                    elif sw == 2:
-                        for q in range(cols):
+                    if others is not NULL:
+                        for q in range(fewer):
                             target[2 * q] = line[q]
+                            target[2 * q + 1] = other[q]
+                        if fewer < cols:
+                            target[2 * fewer] = line[fewer]
+                        other += fewer
+                    elif sw == 1:
+                        memcpy(target, line, cols * sizeof(real))
                     else:
                         for q in range(cols):
                             target[sw * q] = line[q]

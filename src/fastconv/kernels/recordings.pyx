@@ -71,7 +71,7 @@ cdef enum:
     MOST_AXES = 16
     MOST_TEXT = 256
     MOST_CONTENTS = 2048
-    MOST_RESULTS = 2
+    MOST_RESULTS = 3
     MOST_SCRATCH = 512  # the 8 phases of a batch of volumes have more than 100
     MOST_LAUNCHES = 640
     SPOILT = 0xA5

@@ -29,7 +29,7 @@ from fastconv.nn.arguments import (
     quiet,
     result_like,
 )
-from fastconv.nn.dropping import generator
+from fastconv.nn.dropping import drawn_key, launched_with_noise
 
 __all__ = ["elu", "gelu", "hardswish", "leaky_relu", "maxout", "prelu", "relu", "rrelu", "sigmoid", "silu", "tanh"]
 
@@ -338,16 +338,22 @@ def rrelu(
     lower, upper = checked_real("lower", lower), checked_real("upper", upper)
     if not -np.inf < lower <= upper < np.inf:
         raise ValueError(f"lower={lower!r}, upper={upper!r}: expected finite bounds in order")
-    if not training and not return_slopes:
-        return leaky_relu(x, (lower + upper) / 2, inplace, out=out)
-    x, result = operand_and_result(x, in_place(x, inplace, out))
-    slopes = np.full(x.shape, (lower + upper) / 2, x.dtype)
+    out = in_place(x, inplace, out)
     if training:
-        slopes = generator(rng).random(x.shape, x.dtype)
-        slopes *= upper - lower
-        slopes += lower
-    _sloped(x, slopes, result)
-    return (result, slopes) if return_slopes else result
+        return _randomly_sloped(x, lower, upper, drawn_key(rng), return_slopes, out=out)
+    mean = (lower + upper) / 2
+    result = leaky_relu(x, mean, out=out)
+    return (result, np.full(result.shape, mean, result.dtype)) if return_slopes else result
+
+
+@repeated()
+def _randomly_sloped(
+    x: npt.ArrayLike, lower: float, upper: float, key: np.ndarray, return_slopes: bool, *, out: np.ndarray | None
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    """`rrelu` in training."""
+    x, result = operand_and_result(x, out)
+    slopes = np.empty(x.shape, x.dtype) if return_slopes else None
+    return launched_with_noise("slope", x, result, slopes, key, (lower, upper - lower))
 
 
 @named_input
@@ -404,17 +410,6 @@ def competitors(x: np.ndarray, pieces: int, dim: int) -> np.ndarray:
 
 def _stored(result: np.ndarray, values: np.ndarray) -> np.ndarray:
     result[...] = values
-    return result
-
-
-@quiet
-def _sloped(x: np.ndarray, slopes: np.ndarray, result: np.ndarray) -> np.ndarray:
-    """``x < 0 ? slopes * x : x`` into `result`, which may be `x`."""
-    negative = x < 0
-    products = x * slopes
-    if result is not x:
-        result[...] = x
-    np.copyto(result, products, where=negative)
     return result
 
 

@@ -10,9 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv.engine.arrays import named_input
-from fastconv.nn.arguments import checked_choice, checked_real, in_place, operand_and_result, quiet
+from fastconv.engine.launch import Launch
+from fastconv.engine.replay import repeatable, repeated
+from fastconv.nn.arguments import checked_choice, checked_real, in_place, launched, operand_and_result, quiet
 
 __all__ = ["dropout", "random_dropout"]
+
+# Values per tile, a multiple of those that kernels draw at a time; and tiles that outweigh waking a thread.
+_TILE_VALUES, _GRAIN = 2048, 4
 
 
 @functools.cache
@@ -25,6 +30,29 @@ def _own_generator(process: int) -> np.random.Generator:
 def generator(rng: np.random.Generator | int | None) -> np.random.Generator:
     """`rng` itself, a generator with that seed, or the process's own."""
     return _own_generator(os.getpid()) if rng is None else np.random.default_rng(rng)
+
+
+def drawn_key(rng: np.random.Generator | int | None) -> np.ndarray:
+    """Two words of a generator: the key to a stream of its own, of which kernels compute every word by its position."""
+    key: np.ndarray = generator(rng).bit_generator.random_raw(2)
+    return key
+
+
+def launched_with_noise(
+    kernel: str,
+    x: np.ndarray,
+    result: np.ndarray,
+    factors: np.ndarray | None,
+    key: np.ndarray,
+    scalars: tuple[float, float],
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    """`result` of a kernel of kernels/simd/noise.h, and what it multiplied each value by, if that is wanted."""
+    from fastconv.kernels.slots import arguments
+
+    ints = arguments(kernel)(values=x.size, tile_values=_TILE_VALUES)
+    launch = Launch.of(kernel, x.dtype, ints, -(-x.size // _TILE_VALUES), _GRAIN)
+    launched(launch, x, result, (factors, key), scalars)
+    return repeatable(result if factors is None else (result, factors))
 
 
 @named_input
@@ -83,8 +111,10 @@ def dropout(
     >>> dropout([1.0, 2.0], 0.25, training=False, scale_at="test")
     array([0.75, 1.5 ])
     """
-    p = _checked_rate(p)
-    return _dropped(x, p, p, training, scale_at, generator(rng), return_mask, in_place(x, inplace, out))
+    p, at_test, out = _checked_rate(p), _at_test(scale_at), in_place(x, inplace, out)
+    if not training:
+        return _scaled(x, 1 - p if at_test else 1.0, return_mask, out)
+    return _repeatedly_dropped(x, p, at_test, drawn_key(rng), return_mask, out=out)
 
 
 @named_input
@@ -126,38 +156,45 @@ def random_dropout(
     >>> random_dropout([1.0, 2.0], 0.5, training=False, scale_at="test")
     array([0.75, 1.5 ])
     """
-    p, rng = _checked_rate(p), generator(rng)
-    return _dropped(x, p * rng.random() if training else p, p / 2, training, scale_at, rng, return_mask, out)
+    p, at_test = _checked_rate(p), _at_test(scale_at)
+    if not training:
+        return _scaled(x, 1 - p / 2 if at_test else 1.0, return_mask, out)
+    rng = generator(rng)
+    return _dropped(x, p * rng.random(), at_test, drawn_key(rng), return_mask, out=out)
 
 
-@quiet
 def _dropped(
     x: npt.ArrayLike,
     rate: float,
-    mean_rate: float,
-    training: bool,
-    scale_at: str,
-    rng: np.random.Generator,
+    at_test: bool,
+    key: np.ndarray,
     return_mask: bool,
+    *,
     out: np.ndarray | None,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-    """`dropout` at the `rate` drawn for this call, from a distribution with mean `mean_rate`."""
-    at_test = checked_choice("scale_at", scale_at, "training", "test")
+    """`dropout` in training: a value is dropped if its 32 random bits are less than `rate`."""
     x, result = operand_and_result(x, out)
-    dropped, factor = None, 1 - mean_rate if at_test and not training else 1.0
-    if training:
-        dropped = rng.random(x.shape, x.dtype) < rate
-        if not at_test and rate < 1:
-            factor = 1 / (1 - rate)
+    mask = np.empty(x.shape, x.dtype) if return_mask else None
+    factor = 1.0 if at_test or rate == 1 else 1 / (1 - rate)
+    return launched_with_noise("drop", x, result, mask, key, (float(round(rate * 2**32)), factor))
+
+
+# A recording would be in vain where each call has a rate of its own.
+_repeatedly_dropped = repeated()(_dropped)
+
+
+@quiet
+def _scaled(
+    x: npt.ArrayLike, factor: float, return_mask: bool, out: np.ndarray | None
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    """`dropout` at test time."""
+    x, result = operand_and_result(x, out)
     np.multiply(x, factor, out=result)
-    if dropped is not None:
-        np.copyto(result, 0, where=dropped)  # infinite and NaN values are dropped, too
-    if not return_mask:
-        return result
-    mask = np.full(x.shape, factor, x.dtype)
-    if dropped is not None:
-        mask[dropped] = 0
-    return result, mask
+    return (result, np.full(x.shape, factor, x.dtype)) if return_mask else result
+
+
+def _at_test(scale_at: str) -> bool:
+    return checked_choice("scale_at", scale_at, "training", "test")
 
 
 def _checked_rate(p: Any) -> float:

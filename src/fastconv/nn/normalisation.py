@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.engine.arrays import as_array, as_contiguous, as_operand, common_float, named_input
+from fastconv.engine.arrays import as_array, as_contiguous, as_operand, common_float, is_target, named_input
 from fastconv.engine.launch import Launch
 from fastconv.engine.replay import constant, repeatable, repeated, unrepeatable
 from fastconv.errors import GeometryError
@@ -30,9 +30,7 @@ __all__ = ["batch_norm", "conv_bn_fold", "local_response_norm"]
 _MOMENT = np.dtype(np.float64)
 
 
-@repeated(by_value=("weight", "bias"))
 @named_input
-@quiet
 def batch_norm(
     x: npt.ArrayLike,
     running_mean: npt.ArrayLike | None,
@@ -85,24 +83,66 @@ def batch_norm(
            [ 1.,  1.]])
     """
     if training:
-        momentum = checked_real("momentum", momentum)
-        running = {"running_mean": running_mean, "running_var": running_var}
-        x = _checked_batch(x, running)
-        result, moments = _normalised_by_batch(x, weight, bias, eps, out=out)
-        count = x.size // x.shape[1]
-        for array, batch, factor in zip(running.values(), moments, (1, count / (count - 1)), strict=True):
-            if array is not None:
-                unrepeatable()
-                array += momentum * (batch * factor - array)
-        return repeatable(result)
+        return _normalised_by_batch(x, running_mean, running_var, weight, bias, momentum, eps, out=out)[0]
+    return _normalised(x, running_mean, running_var, weight, bias, momentum, eps, out=out)
+
+
+@repeated(by_value=("running_mean", "running_var", "weight", "bias"))
+@quiet
+def _normalised(
+    x: npt.ArrayLike,
+    running_mean: npt.ArrayLike | None,
+    running_var: npt.ArrayLike | None,
+    weight: npt.ArrayLike | None,
+    bias: npt.ArrayLike | None,
+    momentum: float,
+    eps: float,
+    *,
+    out: np.ndarray | None,
+) -> np.ndarray:
+    """`batch_norm` by running statistics, which are part of what a recording computes."""
     x, result = operand_and_result(x, out)
     checked_real("momentum", momentum)
-    mean, var = batch_statistics(x, running_mean, running_var, training)
+    mean, var = batch_statistics(x, running_mean, running_var, False)
     scale = checked_channels("weight", weight, x, 1) / np.sqrt(var + checked_eps(eps))
     # From here on the type is that of `x`; what the mean loses by it goes into the shift.
     near = mean.astype(x.dtype)
     shift = checked_channels("bias", bias, x, 0) + (near - mean) * scale
     return channelwise(x, result, *(constant(array.astype(x.dtype)) for array in (scale, shift, near)))
+
+
+@repeated()
+def _normalised_by_batch(
+    x: npt.ArrayLike,
+    running_mean: npt.ArrayLike | None,
+    running_var: npt.ArrayLike | None,
+    weight: npt.ArrayLike | None,
+    bias: npt.ArrayLike | None,
+    momentum: float,
+    eps: float,
+    *,
+    out: np.ndarray | None,
+) -> tuple[np.ndarray, ...]:
+    """`batch_norm` in training, and the running statistics that it updates."""
+    scalars = checked_eps(eps), checked_real("momentum", momentum)
+    running = {"running_mean": running_mean, "running_var": running_var}
+    x = _checked_batch(x, running)
+    x, result = operand_and_result(x, out)
+    constants = [_channel_operand(name, value, x) for name, value in (("weight", weight), ("bias", bias))]
+    updated = [array for array in running.values() if array is not None]
+    # Kernels update arrays of two types, both of one of them.
+    dtype = x.dtype if all(array.dtype == x.dtype for array in updated) else _MOMENT
+    direct = all(array.dtype == dtype and is_target(array, x, result, *constants) for array in updated)
+    targets = [array if array is None or direct else array.astype(_MOMENT) for array in running.values()]
+    launch = _normalising(x, dtype is _MOMENT or not direct)
+    launched(launch, x, result, (*constants, *_no_moments(x), *targets), scalars)
+    if direct:
+        return repeatable((result, *updated))
+    unrepeatable()
+    for array, target in zip(running.values(), targets, strict=True):
+        if array is not None:
+            array[...] = target
+    return result, *updated
 
 
 def _checked_batch(x: npt.ArrayLike, running: dict[str, Any]) -> np.ndarray:
@@ -120,26 +160,6 @@ def _checked_batch(x: npt.ArrayLike, running: dict[str, Any]) -> np.ndarray:
     return x
 
 
-@repeated()
-def _normalised_by_batch(
-    x: np.ndarray,
-    weight: npt.ArrayLike | None,
-    bias: npt.ArrayLike | None,
-    eps: float,
-    *,
-    out: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """`batch_norm` in training, and the mean and biased variance of each channel.
-
-    It is repeated apart from what updates running statistics, which no recording may.
-    """
-    x, result = operand_and_result(x, out)
-    constants = (_channel_operand(name, value, x) for name, value in (("weight", weight), ("bias", bias)))
-    launch, moments = _normalising(x), _no_moments(x)
-    launched(launch, x, result, (*constants, *moments), (checked_eps(eps),))
-    return repeatable((result, moments))
-
-
 def _channel_operand(name: str, value: Any, x: np.ndarray) -> np.ndarray | None:
     """`value`, one number per channel, as kernels read it: in the type of `x`."""
     if value is None:
@@ -151,13 +171,16 @@ def _channel_operand(name: str, value: Any, x: np.ndarray) -> np.ndarray | None:
     return as_contiguous(as_operand(value, x.dtype))
 
 
-def _normalising(x: np.ndarray) -> Launch:
-    """The launch that finds the statistics of each channel, and normalises by them."""
+def _normalising(x: np.ndarray, doubles: bool) -> Launch:
+    """The launch that finds the statistics of each channel, and normalises by them.
+
+    It updates running statistics of type float64, or else of the type of `x`.
+    """
     from fastconv.kernels.slots import NEIGHBOURS, arguments
 
     images, channels, *extent = x.shape
     inner = prod(extent)
-    ints = arguments("normalise")(images=images, channels=channels, inner=inner)
+    ints = arguments("normalise")(images=images, channels=channels, inner=inner, doubles=doubles)
     return Launch.of("normalise", x.dtype, ints, -(-channels // NEIGHBOURS) if inner == 1 else channels)
 
 
@@ -173,7 +196,7 @@ def batch_statistics(
     if training:
         x = as_contiguous(_checked_batch(x, {}))
         moments = _no_moments(x)
-        _normalising(x).run((x, None, None, None, *moments), team.get_num_threads(), (0.0,))
+        _normalising(x, True).run((x, None, None, None, *moments, None, None), team.get_num_threads(), (0.0, 0.0))
         return moments[0], moments[1]
     if x.ndim < 2:
         raise GeometryError(f"x of shape {x.shape}: expected at least 2 axes (batch, channels, ...)")

@@ -57,6 +57,8 @@
 
 #include "losses.h"
 
+#include "noise.h"
+
 #include "inner.h"
 
 #include "tap_gradient.h"
@@ -73,6 +75,8 @@
     X(normalise, NORMALISE_ARGUMENTS, 0, 0)                                                       \
     X(softmax, SOFTMAX_ARGUMENTS, 0, 0)                                                           \
     X(spread, SPREAD_ARGUMENTS, 0, 0)                                                             \
+    X(drop, DROP_ARGUMENTS, 0, 0)                                                                 \
+    X(slope, SLOPE_ARGUMENTS, 0, 0)                                                               \
     X(inner, INNER_ARGUMENTS, 0, 0)                                                               \
     X(pack_left, PACK_LEFT_ARGUMENTS, 0, NAME(pack_left_packed))                                  \
     X(implicit, IMPLICIT_ARGUMENTS, NAME(implicit_scratch), 0)                                    \

@@ -54,16 +54,29 @@ static void NAME(moments)(const REAL *x, int64_t images, int64_t apart, int64_t 
     *variance = squares / count;
 }
 
+/* running += momentum * (batch - running), for running statistics of REAL or of double. */
+static inline void NAME(follow)(void *running, int64_t at, int is_double, double batch, double momentum)
+{
+    if (!running)
+        return;
+    if (is_double)
+        ((double *)running)[at] += momentum * (batch - ((double *)running)[at]);
+    else
+        ((REAL *)running)[at] = (REAL)(((REAL *)running)[at] + momentum * (batch - ((REAL *)running)[at]));
+}
+
 #define NORMALISE_ARGUMENTS(X)                         \
     X(images)   /* images */                           \
     X(channels) /* channels */                         \
-    X(inner)    /* values of a plane of one channel */
+    X(inner)    /* values of a plane of one channel */ \
+    X(doubles)  /* whether running statistics are double */
 ARGUMENTS(Normalise, NORMALISE_ARGUMENTS);
 
 /* y = (x - mean) / sqrt(variance + eps) * weight + bias, by the statistics of each channel over all images, which are
  * stored. Tile: a channel; if planes are single values, up to AT_A_TIME neighbouring channels.
  * arrays: input; output, which may be the same, or null if statistics are all that is wanted; weight and bias, each of
- * which may be null; means and biased variances (double). scalars: eps. */
+ * which may be null; means and biased variances (double); running means and unbiased variances, each of which may be
+ * null, to be updated. scalars: eps; momentum. */
 static void NAME(normalise)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                             int64_t worker)
 {
@@ -94,6 +107,13 @@ static void NAME(normalise)(void **arrays, const int64_t *ints, const double *sc
                 variance[first + c] = sum[c] / (double)images;
         } else
             NAME(moments)(x + first * inner, images, apart, inner, mean + first, variance + first, arrays, worker);
+        if (stops(arrays, worker))
+            return;  /* before the running statistics follow a part of the batch */
+        const double unbiased = (double)(images * inner) / (double)(images * inner - 1);
+        for (int64_t m = first; m < first + count; m++) {
+            NAME(follow)(arrays[6], m, a->doubles, mean[m], scalars[1]);
+            NAME(follow)(arrays[7], m, a->doubles, variance[m] * unbiased, scalars[1]);
+        }
         if (!y)
             continue;
         for (int64_t c = 0; c < count; c++) {

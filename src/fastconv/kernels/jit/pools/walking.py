@@ -33,6 +33,25 @@ def drawn(
     return start, taps
 
 
+@register_jitable
+def line_sum(x: Any, at: int, apart: int, count: int) -> float:
+    """The sum of neighbouring values of a line, in double precision, and in chains that hide an addition's latency."""
+    a = b = c = d = e = f = g = h = -0.0
+    whole = count // 8 * 8
+    for j in range(at, at + whole * apart, 8 * apart):
+        a += x[j]
+        b += x[j + apart]
+        c += x[j + 2 * apart]
+        d += x[j + 3 * apart]
+        e += x[j + 4 * apart]
+        f += x[j + 5 * apart]
+        g += x[j + 6 * apart]
+        h += x[j + 7 * apart]
+    for j in range(whole, count):
+        a += x[at + j * apart]
+    return ((a + b) + (c + d)) + ((e + f) + (g + h))
+
+
 # The start of a window inside the image, and its number of taps there.
 WINDOWS: dict[str, Callable[..., tuple[int, int]]] = {"regular": regular, "adaptive": adaptive, "drawn": drawn}
 
@@ -69,7 +88,16 @@ def walking_kernel(dtype: np.dtype, fold: str, windows: str, INDICES: bool, LONG
                             asked = 0
                             if stops(arrays, worker):
                                 return
-                        for j in range(columns):
+                        for j in range(0, columns if MEAN else 0, STRETCH):
+                            count = min(columns - j, STRETCH)
+                            if LONG:
+                                asked += count
+                                if asked >= STRETCH:
+                                    asked = 0
+                                    if stops(arrays, worker):
+                                        return
+                            of_row += line_sum(x, row + (left + j) * p.xw, p.xw, count)
+                        for j in range(0 if MEAN else columns):
                             if LONG:
                                 asked += 1
                                 if asked >= STRETCH:
