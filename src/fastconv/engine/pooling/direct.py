@@ -98,7 +98,8 @@ class Direct(RegularSolver):
 def _unrolled(g: Geometry) -> tuple[int, int]:
     """The extents of a window that are compiled in; 0 means "read at run time".
 
-    Windows of up to 3 × 3 with both strides 1 or both 2 have a kernel of their own for every type.
+    Windows of up to 3 × 3 with both strides 1 or both 2 have a kernel of their own for every type. It finds the taps
+    of a row anywhere, unless it reads two vectors for every second column.
     """
     is_small = max(g.kh, g.kw) <= 3 and g.sw <= 2 and (g.kh == 1 or g.sh == g.sw)
-    return (g.kh, g.kw) if is_small and g.dh == g.dw == 1 else (0, 0)
+    return (g.kh, g.kw) if is_small and g.dh == 1 and (g.dw == 1 or g.sw == 1) else (0, 0)
