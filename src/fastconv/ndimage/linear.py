@@ -194,21 +194,7 @@ def correlate1d(
     >>> fastconv.ndimage.correlate1d([2, 8, 0, 4, 1, 9, 9, 0], weights=[1, 3])
     array([ 8, 26,  8, 12,  7, 28, 36,  9])
     """
-    array, taps = as_input(input), _as_weights(weights)
-    if array.dtype.kind == "c" or taps.dtype.kind == "c":
-        out = as_output(output, array, complex_output=True)
-        taps = taps.conj()
-        return _by_parts(array, taps, out, cval, lambda x, w, c: correlate1d(x, w, axis, np.float64, mode, c, origin))
-    out = as_output(output, array)
-    if taps.ndim != 1 or not taps.size:
-        raise RuntimeError(f"weights of shape {taps.shape}: no filter weights given, expected one axis of at least one")
-    step, fill = as_pass(as_axis(axis, array.ndim), taps, mode, origin), as_number("cval", cval)
-    if array.dtype.kind in "iu" and array.size and _bound_of_sums(array, taps) > _EXACT and _as_whole(taps) is not None:
-        others = [other for other in range(array.ndim) if other != step.axis]
-        origins = spread([step.origin], (step.axis,), array.ndim, 0)
-        store_correlation(array, np.expand_dims(taps, others), origins, step.mode, fill, 0.0, out)
-        return out
-    return filter_axes(array, (step,), out, fill)
+    return _correlate1d(input, _conjugated(_as_weights(weights)), axis, output, mode, cval, origin)
 
 
 @repeated()
@@ -249,15 +235,38 @@ def convolve1d(
     array([14, 24,  4, 13, 12, 36, 27,  0])
     """
     taps = _as_weights(weights)
-    taps = taps[::-1] if taps.ndim == 1 else taps  # correlate1d raises for anything else
-    taps = taps.conj() if taps.dtype.kind == "c" else taps
-    return correlate1d(input, taps, axis, output, mode, cval, -as_index("origin", origin) - (taps.size % 2 == 0))
+    taps = taps[::-1] if taps.ndim == 1 else taps  # anything else is an error
+    return _correlate1d(input, taps, axis, output, mode, cval, -as_index("origin", origin) - (taps.size % 2 == 0))
+
+
+def _correlate1d(
+    input: npt.ArrayLike, taps: np.ndarray, axis: int, output: Any, mode: str, cval: complex, origin: int
+) -> np.ndarray:
+    """`correlate1d`, but that complex weights are not conjugated."""
+    array = as_input(input)
+    if array.dtype.kind == "c" or taps.dtype.kind == "c":
+        out = as_output(output, array, complex_output=True)
+        return _by_parts(array, taps, out, cval, lambda x, w, c: _correlate1d(x, w, axis, np.float64, mode, c, origin))
+    out = as_output(output, array)
+    if taps.ndim != 1 or not taps.size:
+        raise RuntimeError(f"weights of shape {taps.shape}: no filter weights given, expected one axis of at least one")
+    step, fill = as_pass(as_axis(axis, array.ndim), taps, mode, origin), as_number("cval", cval)
+    if array.dtype.kind in "iu" and array.size and _bound_of_sums(array, taps) > _EXACT and _as_whole(taps) is not None:
+        others = [other for other in range(array.ndim) if other != step.axis]
+        origins = spread([step.origin], (step.axis,), array.ndim, 0)
+        store_correlation(array, np.expand_dims(taps, others), origins, step.mode, fill, 0.0, out)
+        return out
+    return filter_axes(array, (step,), out, fill)
 
 
 def _as_weights(weights: npt.ArrayLike) -> np.ndarray:
     """Weights as an array of numbers, float64 where SciPy would convert them."""
     taps = as_array("weights", weights)
     return taps if taps.dtype.kind in "biufc" else taps.astype(np.float64)
+
+
+def _conjugated(taps: np.ndarray) -> np.ndarray:
+    return taps.conj() if taps.dtype.kind == "c" else taps
 
 
 def _by_parts(
