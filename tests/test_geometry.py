@@ -2,7 +2,7 @@
 
 import dataclasses
 import pickle
-from math import prod
+from math import gcd, prod
 
 import numpy as np
 import pytest
@@ -226,3 +226,23 @@ def test_flattened_volumes_are_the_same_problem(g):
     if flat is not None:
         assert (flat.ndim, flat.flops, flat.reduction) == (2, g.flops, g.reduction)
         assert (prod(flat.x_shape), prod(flat.out_shape)) == (prod(g.x_shape), prod(g.out_shape))
+
+
+@given(geometries(2))
+def test_thinned_geometries_read_the_same_pixels(g):
+    """Output by output and tap by tap; stride and dilation have no common divisor left."""
+    thinned, seen = g.thinned
+    assert (thinned.out_shape, thinned.weight_shape, thinned.flops) == (g.out_shape, g.weight_shape, g.flops)
+
+    def read(of, axis, pixels):
+        reach = range(of.out_extent[axis]), range(of.kernel[axis])
+        at = [[o * of.stride[axis] + t * of.dilation[axis] - of.padding[axis][0] for t in reach[1]] for o in reach[0]]
+        return [[pixels[i] if 0 <= i < of.extent[axis] else None for i in row] for row in at]
+
+    for axis in range(2):
+        pixels = range(g.extent[axis])
+        kept = pixels[seen[axis]]
+        assert len(kept) == thinned.extent[axis]
+        assert read(g, axis, pixels) == read(thinned, axis, kept)
+    if thinned != g:
+        assert all(gcd(s, d) == 1 for s, d in zip(thinned.stride, thinned.dilation, strict=True))

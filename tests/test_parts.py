@@ -263,9 +263,9 @@ def test_a_strategy_is_named_for_the_parts():
     for name in ("depths", "winograd2", "direct", "fft"):
         np.testing.assert_allclose(fastconv.conv3d(x, weight, strategy=name), 54, rtol=1e-5)
     with pytest.raises(
-        fastconv.UnsupportedError, match=r"'winograd2' cannot compute n1 ic6 oc2 ih9 iw9 .*: computes stride 1"
+        fastconv.UnsupportedError, match=r"'winograd6' cannot compute n1 ic6 oc2 ih9 iw9 .*: computes stride 1"
     ):
-        fastconv.conv3d(x, weight, stride=2, strategy="winograd2")
+        fastconv.conv3d(x, weight, stride=2, strategy="winograd6")
     with pytest.raises(ValueError, match=r"strategy='phases': expected 'auto' or one of flat, depths, .*, reference"):
         fastconv.conv3d(x, weight, strategy="phases")
 

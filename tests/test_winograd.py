@@ -23,7 +23,8 @@ AXES = ((4, 2), (2, 3), (4, 3), (6, 3), (2, 5), (3, 5), (4, 5), (2, 7))
 EACH_AXIS = pytest.mark.parametrize(("m", "r"), AXES, ids=str)
 SQUARES = [(m, (r, r)) for m, r in AXES]
 LINES = [(m, kernel) for m, r in AXES for kernel in ((1, r), (r, 1))]
-STRIDED = [(4, (3, 3, 2)), (4, (1, 3, 2)), (4, (3, 1, 2))]  # and a stride of two
+STRIDED_SQUARES = [(m, (3, 3, 2)) for m in (2, 4)]  # and a stride of two
+STRIDED = STRIDED_SQUARES + [(m, kernel) for m in (2, 4) for kernel in ((1, 3, 2), (3, 1, 2))]
 
 
 def each_tile(tiles):
@@ -32,7 +33,7 @@ def each_tile(tiles):
     )
 
 
-EACH_TILE, EACH_SQUARE = each_tile(SQUARES + LINES + STRIDED), each_tile(SQUARES + STRIDED[:1])
+EACH_TILE, EACH_SQUARE = each_tile(SQUARES + LINES + STRIDED), each_tile(SQUARES + STRIDED_SQUARES)
 EACH_DTYPE = pytest.mark.parametrize("dtype", DTYPES)
 
 # `error` is an expected maximum of Gaussian errors. Sums over few channels have heavier tails; a wrong algorithm errs
@@ -82,7 +83,7 @@ def assert_close(m, geometry, x, weight, out):
 def test_every_compiled_axis_is_tested():
     from fastconv.kernels.slots import AXES as compiled
 
-    assert set(compiled) == {*((m, r, 1) for m, r in AXES), (4, 3, 2)}
+    assert set(compiled) == {*((m, r, 1) for m, r in AXES), (2, 3, 2), (4, 3, 2)}
 
 
 @EACH_AXIS
@@ -112,12 +113,13 @@ def test_coefficients_give_the_exact_matrices(m, r):
     assert (Q[range(q), q - 1] == 1).all()
 
 
-def test_coefficients_of_a_stride_are_those_of_its_even_inputs():
+@pytest.mark.parametrize("m", [2, 4])
+def test_coefficients_of_a_stride_are_those_of_its_even_inputs(m):
     """But for the filter's transform, which is that of both phases."""
-    strided, even = winograd._coefficients(4, 3, 2), winograd._coefficients(4, 2)
+    strided, even = winograd._coefficients(m, 3, 2), winograd._coefficients(m, 2)
     np.testing.assert_array_equal(strided[:-63], even[:-63])
-    _, G, _ = rounded_transforms(cook_toom.decimated(cook_toom.transforms(4, 2, cook_toom.POINTS[4, 2])))
-    np.testing.assert_array_equal(strided[-63:].reshape(9, 7)[:, :3], G)
+    _, G, _ = rounded_transforms(cook_toom.decimated(cook_toom.transforms(m, 2, cook_toom.POINTS[m, 2])))
+    np.testing.assert_array_equal(strided[-63:].reshape(9, 7)[: 2 * m + 1, :3], G)
 
 
 LIMITS = {2: 4e-6, 4: 1e-5, 6: 1e-4}  # of 3×3, in float32
@@ -229,9 +231,10 @@ def test_layers_are_computed_by_tiles(geometry):
     assert chosen(geometry, "float32").strategy.name == "winograd4"
 
 
-@pytest.mark.parametrize("layer", ["ic128 oc128 i56", "ic64 oc64 i112"])
-def test_strided_layers_are_computed_by_tiles(layer):
-    assert chosen(ConvGeometry.parse(f"{layer} k3 s2 p1"), "float32").strategy.name == "winograd4"
+@pytest.mark.parametrize(("layer", "m"), [("ic128 oc128 i56", 4), ("ic64 oc64 i112", 4), ("ic256 oc512 i28", 2)])
+def test_strided_layers_are_computed_by_tiles(layer, m):
+    """Large tiles have many weights, and reach past small maps."""
+    assert chosen(ConvGeometry.parse(f"{layer} k3 s2 p1"), "float32").strategy.name == f"winograd{m}"
 
 
 GEOMETRIES = {
@@ -358,6 +361,33 @@ def test_channels_last(m, kernel, descriptor, activation, dtype):
     np.testing.assert_allclose(np.moveaxis(out, -1, 1), plain, rtol=8 * np.finfo(dtype).eps, atol=atol)
 
 
+THINNED = {
+    "even": "n2 ic9 oc17 ih25 iw28 {k} s2 d2 p1",
+    "not_padded": "g2 ic10 oc6 ih31 iw30 {k} s2 d2",
+    "uneven": "ic5 oc3 ih30 iw25 {k} s3 d3 pt3 pb0 pl2 pr5",
+}
+
+
+@EACH_DTYPE
+@each_tile(SQUARES)
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("descriptor", THINNED.values(), ids=THINNED)
+def test_a_dilation_as_large_as_the_stride_is_dense(m, kernel, descriptor, layout, dtype):
+    """On the pixels that are seen; a NaN in another one is not."""
+    geometry = parse(descriptor, kernel)
+    x, weight = normals(geometry, dtype)
+    thinned, seen = geometry.thinned
+    assert thinned.out_extent == geometry.out_extent
+    assert max(*thinned.stride, *thinned.dilation) == 1
+    hidden = np.full_like(x, np.nan)
+    hidden[(..., *seen)] = x[(..., *seen)]
+    expected = exactly(geometry, x, weight)
+    images = hidden if layout == "NCHW" else np.moveaxis(hidden, 1, -1).copy()
+    out = conv(geometry, images, weight, layout=layout, strategy=f"winograd{m}")
+    out = out if layout == "NCHW" else np.moveaxis(out, -1, 1)
+    np.testing.assert_allclose(out, expected, rtol=0, atol=bound(m, geometry, dtype))
+
+
 @st.composite
 def problems(draw):
     m, (*kernel, stride) = draw(st.sampled_from([(m, (*kernel, 1)) for m, kernel in SQUARES + LINES] + STRIDED))
@@ -424,7 +454,7 @@ def divisions(work):
 @pytest.mark.per_isa
 @EACH_DTYPE
 @pytest.mark.parametrize(
-    ("m", "kernel"), [(2, (3, 3)), (4, (3, 3)), (3, (5, 5)), (4, (1, 3)), (4, (3, 1)), (4, (3, 3, 2))]
+    ("m", "kernel"), [(2, (3, 3)), (4, (3, 3)), (3, (5, 5)), (4, (1, 3)), (4, (3, 1)), (2, (3, 3, 2)), (4, (3, 3, 2))]
 )
 @pytest.mark.parametrize("descriptor", ["n2 g2 ic98 oc66 ih13 iw29", "ic7 oc3 ih7 iw70", "ic67 oc50 ih27 iw6"])
 def test_no_division_changes_a_bit(division, m, kernel, descriptor, dtype):

@@ -63,6 +63,7 @@ _ZERO = (Fraction(0),)
 POINTS: dict[tuple[int, int], tuple[Fraction, ...]] = {
     (1, 1): (),  #                                          an axis with one tap and one output: a plain product
     # (m, r)                                                64 channels     512 channels
+    (2, 2): _pairs("1"),  #                               0.19 / 1.1      0.21 / 1.2
     (4, 2): _pairs("2/5", "5/4"),  #                      0.35 / 2.6      0.40 / 2.9
     (2, 3): _ZERO + _pairs("1"),  #                         0.20 / 1.5      0.23 / 1.2
     (4, 3): _ZERO + _pairs("2/3", "3/2"),  #                0.57 / 6.4      0.67 / 5.8

@@ -2,13 +2,15 @@
 
 F(m, r) computes m outputs of r taps along an axis with m + r - 1 products per channel instead of m r. Axes nest, so a
 3×3 kernel takes 4 products per output with m = 2, 2.25 with 4 and 1.78 with 6, instead of 9; a 2×2 kernel, as in the
-adjoint of a stride of two, takes 1.56 with m = 4. A 3×3 kernel at a stride of two takes 5.06 with m = 4: each axis is
-the sum of F(4, 2), of the even inputs, and of the odd inputs with their one tap. An axis of extent one has F(1, 1), a
+adjoint of a stride of two, takes 1.56 with m = 4. A 3×3 kernel at a stride of two takes 6.25 with m = 2 and 5.06 with
+4: each axis is the sum of F(m, 2), of the even inputs, and of the odd inputs with their one tap. (Larger kernels have
+no strided tiles: those of networks see three channels, and for so few the transforms alone take as long as the products
+of a plain sum.) An axis of extent one has F(1, 1), a
 plain sum, so that 1×k and k×1 kernels and signals are only transformed along the other axis. The transforms are exact
 rationals (kernels/cook_toom.py, with the points and their measured errors); the products are one matrix product per
 point. Vectors of the transforms lie along neighbouring tiles (kernels/simd/winograd_inputs.h), or along channels
 (winograd_pixels.h) for groups of few, images with channels last, and dilations. A kernel with dilation d is d × d
-interleaved ones without.
+interleaved ones without, and one whose stride and dilation are equal is dense on the pixels that it sees.
 
 A NaN or an infinity would spread over the output tiles whose inputs contain it. The transforms also amplify values on
 the way (by up to 60 for 4 × 4 outputs of 3 × 3 taps, 510 for 6 × 6), so that inputs near the type's maximum overflow,
@@ -57,6 +59,9 @@ _SUMS = {2: (64, 2), 3: (16, 2), 4: (64, 2), 6: (64, 1)}
 # Groups of so many input channels, or so many positions, are computed with vectors along channels. (The tiles of small
 # maps do not fill vectors: along them, 12 × 12 outputs took 1.4 times as long, and 24 × 24 as long.)
 _FEW_OF_GROUP, _FEW_POSITIONS = 48, 256
+
+# How much longer transforms take whose inputs are parted by a stride.
+_OF_STRIDED = 1.5
 
 # Seconds to begin and end a block of theirs.
 _BLOCK_SECONDS = 1e-6
@@ -153,6 +158,15 @@ class _Tiling(NamedTuple):
 @functools.cache
 def _both_coefficients(tiling: _Tiling) -> np.ndarray:
     return np.concatenate([_coefficients(*axis) for axis in tiling])
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _thinned(g: ConvGeometry) -> tuple[ConvGeometry, tuple[Any, ...]]:
+    """The geometry on the pixels that any tap sees, and the index of these if they are not all."""
+    if max(g.stride) == 1 or max(g.dilation) == 1:
+        return g, ()
+    thinned, seen = g.thinned
+    return thinned, (..., *seen)
 
 
 def _by_pixels(g: ConvGeometry) -> bool:
@@ -366,12 +380,13 @@ class Winograd:
         reason = refuse_unless_real_2d(geometry, dtype)
         if reason is not None:
             return reason
+        geometry, _ = _thinned(geometry)
         if max(geometry.stride) > 1 and max(geometry.dilation) > 1:
-            return "computes dilated kernels at stride 1"
+            return "computes kernels with a stride and a dilation if these are equal"
         return _refuse_kernel(self.m, geometry.kernel, geometry.stride)
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        of = by_blocks(_work(geometry, self.m, dtype.itemsize), 1)
+        of = by_blocks(_work(_thinned(geometry)[0], self.m, dtype.itemsize), 1)
         return self._seconds(geometry, dtype, of.down * of.across)
 
     def least_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
@@ -381,7 +396,7 @@ class Winograd:
         """The cost of an image in `blocks` blocks."""
         from fastconv.kernels.slots import LANES
 
-        g = geometry
+        g, _ = _thinned(geometry)
         tiling = _Tiling.of(self.m, g)
         points = prod(tiling.points)
         lanes, itemsize = LANES[dtype.itemsize], dtype.itemsize
@@ -398,27 +413,30 @@ class Winograd:
         additions = overhead / _sum_steps(self.m, icg)  # each running sum is added to memory
         products = 2 * points * tiles * filters * (1 + additions)
         flops, relative = 0.98 * rates().flops(itemsize), ratios()
-        transforms = transformed / 18e9 * relative.transform_seconds()
+        transforms = transformed / 18e9 * relative.transform_seconds() * (_OF_STRIDED if max(g.stride) > 1 else 1)
         seconds = products / flops + transforms + images / 20e9 / relative.l3 + weights / 21e9 / relative.l3
         return fixed + seconds
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
-        g = geometry
+        g, _ = _thinned(geometry)
         values = g.oc * g.ic / g.g * prod(_Tiling.of(self.m, g).points)
         return 1e-5 + values * 0.65e-9 * ratios().transform_seconds()
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        geometry, _ = _thinned(geometry)
         channels = geometry.ic // geometry.g
         ratio = _MAX_OVER_RMS if channels > _FEW_CHANNELS else _MAX_OVER_RMS_OF_FEW
         rms = _rms_error(_Tiling.of(self.m, geometry), channels, _sum_steps(self.m, channels))
         return ratio * unit_roundoff(dtype) * rms
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
+        geometry, _ = _thinned(geometry)
         launch = _launch(geometry, self.m, dtype, threads, True, max_workspace)
         weight = 0 if _transforms_weight(launch) else _transforming(geometry, self.m, dtype)[1]
         return launch.workspace(threads) + weight
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> Filters:
+        geometry, _ = _thinned(geometry)
         weight = np.ascontiguousarray(weight)
         launch, size = _transforming(geometry, self.m, weight.dtype)
         transformed = team.aligned_empty(size // weight.itemsize, weight.dtype)
@@ -437,6 +455,9 @@ class Winograd:
         max_workspace: int,
     ) -> None:
         unrepeatable()
+        geometry, seen = _thinned(geometry)
+        if seen:
+            x = x[seen]
         strides, placed = element_strides(x), element_strides(out)
         launch = _launch(geometry, self.m, x.dtype, threads, False, max_workspace, strides, placed, epilogue.activation)
         marks = np.repeat(prepared.marks[None], geometry.n, axis=0)
@@ -455,6 +476,9 @@ class Winograd:
         max_workspace: int,
     ) -> None:
         unrepeatable()
+        geometry, seen = _thinned(geometry)
+        if seen:
+            x = x[seen]
         strides, placed = element_strides(x), element_strides(out)
         launch = _launch(geometry, self.m, x.dtype, threads, True, max_workspace, strides, placed, epilogue.activation)
         if not _transforms_weight(launch):

@@ -449,6 +449,38 @@ class ConvGeometry(Axes):
             return slice(0, 0), slice(0, 0)
         return slice(begin, end), slice(first + begin * stride, first + (end - 1) * stride + 1, stride)
 
+    @property
+    def thinned(self) -> tuple[ConvGeometry, tuple[slice, slice]]:
+        """The geometry on the rows and columns of the image that any tap reads, and which these are.
+
+        Where stride and dilation have a common divisor, all taps of all windows read pixels that are a multiple of it
+        apart: a dilation of 2 at a stride of 2 is neither, on every other pixel. (An image in which none of these lie
+        remains as it is.)
+
+        Examples
+        --------
+        >>> thinned, (rows, cols) = ConvGeometry.parse("ic1 oc1 i14 k3 s2 d2 p1").thinned
+        >>> print(thinned, rows)
+        n1 ic1 oc1 ih7 iw7 kh3 kw3 s1 pt1 pb0 pl1 pr0 slice(1, 14, 2)
+        """
+        steps = [gcd(s, d) for s, d in zip(self.stride, self.dilation, strict=True)]
+        starts = [-begin % step for (begin, _), step in zip(self.padding, steps, strict=True)]
+        if any(start >= length for start, length in zip(starts, self.extent, strict=True)):
+            return self, (slice(None), slice(None))
+        axes = zip(self.extent, self.kernel, self.stride, self.dilation, self.padding, steps, starts, strict=True)
+        extent, stride, dilation, padding = [], [], [], []
+        for (length, k, s, d, (begin, _), step, start), out in zip(axes, self.out_extent, strict=True):
+            extent.append(-((start - length) // step))
+            stride.append(s // step)
+            dilation.append(d // step)
+            before = (begin + start) // step
+            padding.append((before, max(0, (out - 1) * s // step + (k - 1) * d // step + 1 - before - extent[-1])))
+        thinned = replace(
+            self, extent=tuple(extent), stride=tuple(stride), dilation=tuple(dilation), padding=tuple(padding)
+        )
+        rows, cols = map(slice, starts, self.extent, steps)
+        return thinned, (rows, cols)
+
     def blind_outputs(self, axis: int) -> list[int]:
         """The outputs along an axis that see nothing but padding: past the image, or between its taps.
 

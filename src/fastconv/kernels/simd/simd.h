@@ -52,7 +52,7 @@ typedef struct {
 
 /* The axes for which Winograd's kernels are compiled, X(t, m, stride): m outputs by t products of t inputs. */
 #define AXES(X) \
-    X(5, 4, 1) X(4, 2, 1) X(6, 4, 1) X(8, 6, 1) X(6, 2, 1) X(7, 3, 1) X(8, 4, 1) X(8, 2, 1) X(9, 4, 2)
+    X(5, 4, 1) X(4, 2, 1) X(6, 4, 1) X(8, 6, 1) X(6, 2, 1) X(7, 3, 1) X(8, 4, 1) X(8, 2, 1) X(5, 2, 2) X(9, 4, 2)
 
 /* The taps of such an axis. */
 #define TAPS_OF(t, m, stride) ((t) - ((m) - 1) * (stride))
