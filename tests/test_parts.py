@@ -224,6 +224,20 @@ def test_phases_as_one_are_each_alone(ndim, images):
     np.testing.assert_array_equal(got, expected + bias.reshape(-1, *(1,) * ndim))
 
 
+@pytest.mark.parametrize("images", [2, 7, 10, 23])
+def test_large_batches_are_computed_in_parts(images):
+    """Of one or several images; or as a whole, where few parts do not divide a batch (23)."""
+    extent = 5_000_000 // images
+    rng = np.random.default_rng(images)
+    x, weight = rng.standard_normal((images, 2, extent // 2)).astype("f"), rng.standard_normal((2, 1, 3)).astype("f")
+    whole = fastconv.nn.conv_transpose1d(x, weight, np.ones(1, "f"), stride=2)
+    (*_, part) = planned("input_gradient", f"n{images} ic1 oc2 ih1 iw{whole.shape[2]} kh1 kw3 sh1 sw2").parts
+    assert part.times == {2: 2, 7: 7, 10: 5, 23: 1}[images]
+    for image in range(images):
+        alone = fastconv.nn.conv_transpose1d(x[image], weight, np.ones(1, "f"), stride=2)
+        np.testing.assert_array_equal(whole[image], alone)
+
+
 def test_the_choice_of_an_image_is_that_of_a_batch():
     for name, descriptor in (("input_gradient", "ic24 oc32 i28 k3 s2 p1"), ("convolution3d", "ic8 oc9 i20 k3 p1 id9")):
         one, many = ([part.plan.strategy for part in planned(name, f"n{n} {descriptor}").parts] for n in (1, 50))
@@ -240,7 +254,8 @@ def test_weight_gradients_take_the_fuller_vectors(g, dtype):
         return Fraction(values, -(-values // of) * of)
 
     columns = channels * g.kw if g.dw == 1 and g.sw <= g.kw else channels
-    by_channels = used(columns, lanes) * used(filters, MR)
+    packing = 5 * (Fraction(1, channels) + Fraction(1, filters)) / g.taps
+    by_channels = used(columns, lanes) * used(filters, MR) / (1 + packing)
     vectors = g.oh * (g.ow // lanes + (3 if g.ow % lanes else 0)) + 16
     by_positions = Fraction(g.positions, lanes * vectors)
     assume(by_positions != by_channels)

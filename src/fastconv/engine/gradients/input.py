@@ -34,6 +34,10 @@ from fastconv.kernels import threads as team
 # Memory per phase, with its slices: large strides have many phases.
 _PHASE_BYTES = 512
 
+# Results of images that are computed together, before they are placed: from a shared cache, and in scratch memory that
+# is not too large to be kept for the next call.
+_RESULTS_BYTES = 4 << 20
+
 # Phases that share a part and that its label names.
 _NAMED = 4
 
@@ -116,6 +120,16 @@ def _phases(g: ConvGeometry) -> _Phases:
     )
 
 
+@remembered(REMEMBERED)
+def _images(g: ConvGeometry, itemsize: int) -> ConvGeometry:
+    """The problem of as many images as are computed together: all of them, or a part into which they can be divided."""
+    least = -(-prod(g.x_shape) * itemsize // _RESULTS_BYTES)
+    if g.n < 2 or least < 2 or _phases(g).alone:
+        return g
+    parts = range(min(least, g.n), min(4 * least, g.n) + 1)
+    return replace(g, n=g.n // next((count for count in parts if g.n % count == 0), 1))
+
+
 def _three(values: Sequence[int], depth: int) -> tuple[int, int, int]:
     """The values of a volume's axes: of its last two axes, those of a plane, whose first is `depth`."""
     first, second, third = (depth, *values)[-3:]
@@ -138,20 +152,21 @@ class Phases(Composite):
         return 4e-6 + (prod(g.weight_shape) + placed) * dtype.itemsize / rates().memory
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        g, of = geometry, _phases(geometry)
+        g, of = geometry, _phases(_images(geometry, dtype.itemsize))
         return (g.oc * g.ic // g.g * len(of.taps) + (0 if of.alone else of.values)) * dtype.itemsize
 
     def parts(self, geometry: ConvGeometry, dtype: np.dtype, planned: Planned) -> tuple[Part, ...]:
-        of, kind = _phases(geometry), CONVOLUTION_3D if geometry.ndim == 3 else CONVOLUTION
-        parts = []
+        images, kind = _images(geometry, dtype.itemsize), CONVOLUTION_3D if geometry.ndim == 3 else CONVOLUTION
+        of, runs, parts = _phases(images), geometry.n // max(1, images.n), []
         for joint, joints in itertools.groupby(of.joints, lambda joint: joint.geometry):
             lists = [each.phases for each in joints]
-            parts.append(Part(_label(lists), planned(joint, kind), len(lists), len(lists)))
+            times = len(lists) * max(1, runs)
+            parts.append(Part(_label(lists), planned(joint, kind), times, times))
         return tuple(parts)
 
     def run(self, plan: Plan, grad: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
         """Compute the gradient `out`, given that of the output, in the shapes of the geometry."""
-        g: ConvGeometry = plan.geometry
+        g = _images(plan.geometry, out.itemsize)
         of = _phases(g)
         if not of.covered:
             unrepeatable()
@@ -159,15 +174,22 @@ class Phases(Composite):
         weights = _swapped(g, of, np.ascontiguousarray(weight), plan.threads)
         results = None if of.alone else team.aligned_empty(of.values, out.dtype)
         fused = epilogue if of.covered else PLAIN
-        computing = (part.plan for part in plan.parts for _ in range(part.times))
-        for joint, computed in zip(of.joints, computing, strict=True):
-            shape, values = joint.geometry.out_shape, prod(joint.geometry.weight_shape)
+        of_part = {part.plan.geometry: part.plan for part in plan.parts}
+        runs = []
+        for joint in of.joints:
+            values = prod(joint.geometry.weight_shape)
             swapped, weights = weights[:values].reshape(joint.geometry.weight_shape), weights[values:]
-            target = out if results is None else results[joint.start : joint.start + prod(shape)].reshape(shape)
-            computed.run_once(grad[:, :, *joint.seen], swapped, _of_all(fused, len(joint.phases)), target)
-        if results is not None:
-            extent, stride = _three(g.extent, 1), _three(g.stride, 1)
-            place(results, out, of.places, g.ic, extent, stride, plan.threads)
+            runs.append((joint, of_part[joint.geometry], swapped, _of_all(fused, len(joint.phases))))
+        for first in range(0, plan.geometry.n, max(1, g.n)):
+            grads, images = grad[first : first + g.n], out[first : first + g.n]
+            for joint, computed, swapped, finish in runs:
+                shape, target = joint.geometry.out_shape, images
+                if results is not None:
+                    target = results[joint.start : joint.start + prod(shape)].reshape(shape)
+                computed.run_once(grads[:, :, *joint.seen], swapped, finish, target)
+            if results is not None:
+                extent, stride = _three(g.extent, 1), _three(g.stride, 1)
+                place(results, images, of.places, g.ic, extent, stride, plan.threads)
         if not of.covered:
             finish_planes(out, epilogue, plan.threads)
 
