@@ -190,7 +190,7 @@ def _launch(
         kc=_steps(g, dtype.itemsize),
         block_panels=block_panels,
         channel_blocks=-(-panels // block_panels),
-        in_place=strides[1] == 1 and not any(map(any, g.padding)),
+        in_place=_in_place(g, strides),
         activation=activation,
         out_image=image,
         out_plane=plane,
@@ -200,6 +200,15 @@ def _launch(
     tiles = g.n * g.g * down * across * ints.channel_blocks
     grain = max(1, _PRODUCTS_AT_A_TIME * tiles // max(1, g.n * g.oc * g.positions * g.reduction))
     return Launch.of("indirect", dtype, ints, tiles, grain)
+
+
+def _in_place(g: ConvGeometry, strides: tuple[int, int, int, int]) -> bool:
+    """Whether the image is read where it lies: positions are neighbours in memory, or the lines that they touch fit L1."""
+    from fastconv.kernels.cpu import cache_bytes
+    from fastconv.kernels.slots import CACHE_LINE
+
+    lines = g.ic // g.g * g.kh
+    return not any(map(any, g.padding)) and (strides[1] == 1 or lines * CACHE_LINE <= cache_bytes()[0])
 
 
 @functools.lru_cache(maxsize=REMEMBERED)

@@ -85,48 +85,47 @@ static inline __attribute__((always_inline)) void NAME(tile)(
     }
 }
 
+/* Write m rows of nv vectors as columns: c[j * ldc + i] = value j of row i, for j < n. */
+static inline __attribute__((always_inline)) void NAME(write_turned)(const int m, const int nv, const VECTOR *rows,
+                                                                     int64_t n, REAL *restrict c, int64_t ldc)
+{
+    UNROLL
+    for (int v = 0; v < nv; v++, c += LANES * ldc)
+        UNROLL
+        for (int i = 0; i < m; i += PIECE) {
+            const int some = m - i < PIECE ? m - i : PIECE;
+            VECTOR row[PIECE];
+            UNROLL
+            for (int j = 0; j < PIECE; j++)
+                row[j] = j < some ? rows[(i + j) * nv + v] : (VECTOR){0};
+            NAME(turn_pieces)(row);
+            const int whole = n >= (v + 1) * LANES;
+            UNROLL
+            for (int j = 0; j < PIECE; j++)
+                UNROLL
+                for (int part = 0; part < PIECES; part++)
+                    if (whole || v * LANES + part * PIECE + j < n)
+                        memcpy(c + (part * PIECE + j) * ldc + i, (const NAME(piece) *)&row[j] + part,
+                               some * sizeof(REAL));
+        }
+}
+
 /* A tile whose columns become rows: c[j * ldc + i] = (before ? before[i * ld + j] : 0) + its sum. Whole vectors of
  * `before` are read. */
 static inline __attribute__((always_inline)) void NAME(turned_tile)(
     const int m, const int nv, int64_t n, int64_t k, const REAL *restrict a, const REAL *restrict b,
     const int64_t *restrict shift, const REAL *before, int64_t ld, REAL *restrict c, int64_t ldc)
 {
-    VECTOR sum[MR][NV];
+    VECTOR sum[MR][NV], rows[MR * NV];
     for (int64_t j = 0; j < n; j++)
         __builtin_prefetch(c + j * ldc, 1);
     NAME(sum_tile)(m, nv, k, a, b, shift, sum);
-    if (before)
-        UNROLL
-        for (int i = 0; i < m; i++)
-            UNROLL
-            for (int v = 0; v < nv; v++)
-                sum[i][v] += NAME(load)(before + i * ld + v * LANES);
     UNROLL
-    for (int v = 0; v < nv; v++, c += LANES * ldc) {
-        if (m == MR && n >= (v + 1) * LANES) {
-            UNROLL
-            for (int i = 0; i < m; i += PIECE) {
-                VECTOR row[PIECE];
-                UNROLL
-                for (int j = 0; j < PIECE; j++)
-                    row[j] = sum[i + j][v];
-                NAME(turn_pieces)(row);
-                UNROLL
-                for (int j = 0; j < PIECE; j++)
-                    UNROLL
-                    for (int part = 0; part < PIECES; part++)
-                        *(NAME(piece) *)(c + (part * PIECE + j) * ldc + i) = ((const NAME(piece) *)&row[j])[part];
-            }
-        } else {
-            UNROLL
-            for (int i = 0; i < m; i++) {
-                REAL edge[LANES];
-                NAME(store)(edge, sum[i][v]);
-                for (int64_t j = 0; j < LANES && j < n - v * LANES; j++)
-                    c[j * ldc + i] = edge[j];
-            }
-        }
-    }
+    for (int i = 0; i < m; i++)
+        UNROLL
+        for (int v = 0; v < nv; v++)
+            rows[i * nv + v] = before ? sum[i][v] + NAME(load)(before + i * ld + v * LANES) : sum[i][v];
+    NAME(write_turned)(m, nv, rows, n, c, ldc);
 }
 
 typedef void NAME(tile_kernel)(int64_t n, int64_t k, const REAL *a, const REAL *b, const int64_t *shift, REAL *c,

@@ -8,8 +8,10 @@
  *
  *   strip[line][column][channel]      position (r, q), tap (i, j): line r * sh + i * dh, column q * sw + j * dw
  *
- * If images have channels last and no padding, the strip is the image itself. Groups of many channels are laid out and
- * summed some at a time, so that blocks of enough positions fit L2: they would read all filters too often.
+ * If there is no padding, the strip may be the image itself, wherever its channels lie. Groups of many channels are laid
+ * out and summed some at a time, so that blocks of enough positions fit L2: they would read all filters too often. Sums
+ * are turned in registers on their way to planes. (Strips of planes, which need no transposition, were no faster than
+ * pixels: a tile touches a cache line per channel.)
  *
  * Groups with few filters leave vectors of a tile of gemm.h empty. A tile here has more rows when it has fewer vectors,
  * so that enough sums are under way to hide the latency of multiply-adds.
@@ -32,51 +34,63 @@
     X(out_position)   /* values of the output from one position to the next */
 ARGUMENTS(Indirect, INDIRECT_ARGUMENTS);
 
-/* Steps of the sums of a tile: `runs` runs of `length` neighbouring values. */
+/* Steps of the sums of a tile: `runs` runs of `length` values. */
 typedef struct {
     int64_t runs, length;
+    int64_t apart;        /* values of the strip from one of a run to the next */
     const int64_t *shift; /* of the first value of each run, in the strip */
     const REAL *filters;  /* the vectors of each step */
     const REAL *next;     /* filters that are used next, and are prefetched meanwhile */
-    int64_t ld;           /* values of `out` from one position to the next */
+    int64_t ld;           /* values of `sums` from one position to the next */
     int accumulate;
     const NAME(finish) *finish; /* of each vector; null if it does nothing, or sums are not complete */
+    int64_t channels, plane;    /* filters that exist, and values from a plane of them to the next */
 } NAME(steps);
 
-typedef void NAME(position_kernel)(const NAME(steps) *s, const REAL *source, const int64_t *at, REAL *out);
+typedef void NAME(position_kernel)(const NAME(steps) *s, const REAL *source, const int64_t *at, REAL *sums,
+                                   REAL *planes);
 
-/* Write the sums of `m` rows of `nv` vectors, `ld` values apart, or add them to those that are there. The `finish` of
- * a row is `own` further on than that of the row before. */
-static inline __attribute__((always_inline)) void NAME(put_sums)(const int m, const int nv, const VECTOR *sum,
-                                                                 const NAME(steps) *s, int64_t ld, const int own,
-                                                                 REAL *out)
+/* Add sums that are there, of `m` rows of `nv` vectors that are `ld` values apart, and finish them. The `finish` of a row
+ * is `own` further on than that of the row before. */
+static inline __attribute__((always_inline)) void NAME(add_and_finish)(const int m, const int nv, VECTOR *sum,
+                                                                       const NAME(steps) *s, const REAL *sums,
+                                                                       int64_t ld, const int own)
 {
     const NAME(finish) *finish = s->finish;
-    if (!s->accumulate && !finish) {
+    if (s->accumulate)
         UNROLL
-        for (int i = 0; i < m; i++, out += ld)
+        for (int i = 0; i < m; i++)
             UNROLL
             for (int v = 0; v < nv; v++)
-                NAME(store)(out + v * LANES, sum[i * nv + v]);
-        return;
-    }
-    UNROLL
-    for (int i = 0; i < m; i++, out += ld)
+                sum[i * nv + v] += NAME(load)(sums + i * ld + v * LANES);
+    if (finish)
         UNROLL
-        for (int v = 0; v < nv; v++) {
-            VECTOR total = sum[i * nv + v];
-            if (s->accumulate)
-                total += NAME(load)(out + v * LANES);
-            NAME(store)(out + v * LANES, finish ? NAME(finished)(total, finish + i * own + v) : total);
-        }
+        for (int i = 0; i < m; i++)
+            UNROLL
+            for (int v = 0; v < nv; v++)
+                sum[i * nv + v] = NAME(finished)(sum[i * nv + v], finish + i * own + v);
 }
 
-/* The sums of m positions, whose values are `at` in the strip, and nv vectors of filters. */
+/* Write rows of sums, `ld` values apart. */
+static inline __attribute__((always_inline)) void NAME(put_sums)(const int m, const int nv, const VECTOR *sum,
+                                                                 REAL *sums, int64_t ld)
+{
+    UNROLL
+    for (int i = 0; i < m; i++)
+        UNROLL
+        for (int v = 0; v < nv; v++)
+            NAME(store)(sums + i * ld + v * LANES, sum[i * nv + v]);
+}
+
+/* The sums of m positions, whose values are `at` in the strip, and nv vectors of filters. They go to `planes`, where
+ * positions are neighbours, if that is not null; then `sums` are only read. */
 static inline __attribute__((always_inline)) void NAME(positions)(const int m, const int nv, const NAME(steps) *s,
-                                                                  const REAL *source, const int64_t *at, REAL *out)
+                                                                  const REAL *source, const int64_t *at, REAL *sums,
+                                                                  REAL *planes)
 {
     VECTOR sum[MR * NV < 8 ? 8 : MR * NV];
     const REAL *filters = s->filters;
+    const int64_t apart = s->apart;
     int64_t offset[2 * MR < 8 ? 8 : 2 * MR];
     UNROLL
     for (int i = 0; i < m; i++)
@@ -84,9 +98,11 @@ static inline __attribute__((always_inline)) void NAME(positions)(const int m, c
     UNROLL
     for (int i = 0; i < m * nv; i++)
         sum[i] = (VECTOR){0};
+    for (int64_t j = 0; planes && j < nv * LANES && j < s->channels; j++)
+        __builtin_prefetch(planes + j * s->plane, 1);
     for (int64_t run = 0; run < s->runs; run++) {
         const REAL *x = source + s->shift[run];
-        for (const REAL *past = x + s->length; x < past; x++, filters += nv * LANES) {
+        for (const REAL *past = filters + s->length * nv * LANES; filters < past; x += apart, filters += nv * LANES) {
             VECTOR row[NV];
             UNROLL
             for (int v = 0; v < nv; v++)
@@ -100,13 +116,17 @@ static inline __attribute__((always_inline)) void NAME(positions)(const int m, c
             }
         }
     }
-    NAME(put_sums)(m, nv, sum, s, s->ld, 0, out);
+    NAME(add_and_finish)(m, nv, sum, s, sums, s->ld, 0);
+    if (planes)
+        NAME(write_turned)(m, nv, sum, s->channels, planes, s->plane);
+    else
+        NAME(put_sums)(m, nv, sum, sums, s->ld);
 }
 
-/* The sums of one position and `m` panels of `nv` vectors of filters, `apart` values from each other. A single panel would
+/* The sums of one position and `m` panels of `nv` vectors of filters, `panel` values from each other. A single panel would
  * wait for its multiply-adds. */
 static inline __attribute__((always_inline)) void NAME(at_position)(const int m, const int nv, const NAME(steps) *s,
-                                                                    const REAL *source, int64_t apart, REAL *out)
+                                                                    const REAL *source, int64_t panel, REAL *sums)
 {
     VECTOR sum[MR * NV];
     const REAL *filters = s->filters;
@@ -115,16 +135,17 @@ static inline __attribute__((always_inline)) void NAME(at_position)(const int m,
         sum[i] = (VECTOR){0};
     for (int64_t run = 0; run < s->runs; run++) {
         const REAL *x = source + s->shift[run];
-        for (const REAL *past = x + s->length; x < past; x++, filters += nv * LANES) {
+        for (int64_t step = 0; step < s->length; step++, x += s->apart, filters += nv * LANES) {
             const VECTOR left = NAME(broadcast)(*x);
             UNROLL
             for (int i = 0; i < m; i++)
                 UNROLL
                 for (int v = 0; v < nv; v++)
-                    sum[i * nv + v] += left * NAME(load)(filters + i * apart + v * LANES);
+                    sum[i * nv + v] += left * NAME(load)(filters + i * panel + v * LANES);
         }
     }
-    NAME(put_sums)(m, nv, sum, s, nv * LANES, nv, out);
+    NAME(add_and_finish)(m, nv, sum, s, sums, nv * LANES, nv);
+    NAME(put_sums)(m, nv, sum, sums, nv * LANES);
 }
 
 /* X(positions, vectors) of the tiles that there are: of 12 sums, or 8 where that is what registers hold. */
@@ -138,9 +159,9 @@ static inline __attribute__((always_inline)) void NAME(at_position)(const int m,
 #define TILES_OF_3(X)
 #endif
 #define DEFINE(m, nv)                                                                                      \
-    static __attribute__((noinline)) void NAME(positions_##m##x##nv)(const NAME(steps) *s, const REAL *source, \
-                                                                     const int64_t *at, REAL *out)          \
-    { NAME(positions)(m, nv, s, source, at, out); }
+    static __attribute__((noinline)) void NAME(positions_##m##x##nv)(                                     \
+        const NAME(steps) *s, const REAL *source, const int64_t *at, REAL *sums, REAL *planes)             \
+    { NAME(positions)(m, nv, s, source, at, sums, planes); }
 #define POSITIONS_OF(m, nv) NAME(positions_##m##x##nv),
 TILES_OF_1(DEFINE) TILES_OF_2(DEFINE) MORE_TILES_OF_2(DEFINE) TILES_OF_3(DEFINE)
 static NAME(position_kernel) *const NAME(position_kernels)[NV][8] = {
@@ -154,7 +175,7 @@ static const int NAME(most_positions)[] = {8, NV == 3 ? 6 : 4, 4};
 #undef DEFINE
 #undef POSITIONS_OF
 
-typedef void NAME(panels_kernel)(const NAME(steps) *s, const REAL *source, int64_t apart, REAL *out);
+typedef void NAME(panels_kernel)(const NAME(steps) *s, const REAL *source, int64_t panel, REAL *sums);
 
 /* X(panels) of the tiles of one position. */
 #if MR == 8
@@ -163,9 +184,9 @@ typedef void NAME(panels_kernel)(const NAME(steps) *s, const REAL *source, int64
 #define PANELS(X) X(1) X(2) X(3) X(4)
 #endif
 #define DEFINE(m)                                                                                                  \
-    static __attribute__((noinline)) void NAME(panels_##m)(const NAME(steps) *s, const REAL *source, int64_t apart, \
-                                                           REAL *out)                                              \
-    { NAME(at_position)(m, NV, s, source, apart, out); }
+    static __attribute__((noinline)) void NAME(panels_##m)(const NAME(steps) *s, const REAL *source, int64_t panel, \
+                                                           REAL *sums)                                             \
+    { NAME(at_position)(m, NV, s, source, panel, sums); }
 #define PANELS_OF(m) NAME(panels_##m),
 PANELS(DEFINE)
 static NAME(panels_kernel) *const NAME(panels_kernels)[] = {PANELS(PANELS_OF)};
@@ -183,19 +204,22 @@ static int64_t NAME(whole_panels)(int64_t panel, int64_t m, int64_t past, int64_
     return panels;
 }
 
-/* The sums of `count` positions, in tiles of about equal numbers of them. */
+/* The sums of `count` positions, in tiles of about equal numbers of them, none of which crosses a row of `cols`. Rows of
+ * planes are `row` values apart. */
 static void NAME(sum_positions)(int64_t vectors, const NAME(steps) *s, const REAL *source, const int64_t *at,
-                                int64_t count, REAL *out)
+                                int64_t count, int64_t cols, REAL *sums, REAL *planes, int64_t row)
 {
-    int64_t tiles = NAME(ceil_div)(count, NAME(most_positions)[vectors - 1]);
+    const int64_t tiles = NAME(ceil_div)(cols, NAME(most_positions)[vectors - 1]);
+    const int64_t share = s->runs * s->length * vectors * LANES / (tiles * (count / cols)) + LINE;
     const REAL *next = s->next;
-    const int64_t share = s->runs * s->length * vectors * LANES / tiles + LINE;
-    for (int64_t m; count > 0; count -= m, at += m, out += m * s->ld, next += share) {
-        m = NAME(ceil_div)(count, tiles--);
-        for (int64_t i = 0; i < share; i += LINE)
-            __builtin_prefetch(next + i, 0, 2);
-        NAME(position_kernels)[vectors - 1][m - 1](s, source, at, out);
-    }
+    for (int64_t p = 0; p < count; p += cols, planes = planes ? planes + row : 0)
+        for (int64_t tile = 0, q = 0, m; tile < tiles; tile++, q += m, next += share) {
+            m = (cols - q + tiles - tile - 1) / (tiles - tile);
+            for (int64_t i = 0; i < share; i += LINE)
+                __builtin_prefetch(next + i, 0, 2);
+            NAME(position_kernels)[vectors - 1][m - 1](s, source, at + p + q, sums + (p + q) * s->ld,
+                                                       planes ? planes + q : 0);
+        }
 }
 
 #define PACK_PANELS_ARGUMENTS(X)            \
@@ -242,6 +266,15 @@ static void NAME(pack_panels)(void **arrays, const int64_t *ints, const double *
     }
 }
 
+/* Whether there is one block of the reduction. */
+static inline int NAME(indirect_at_once)(const Indirect *a)
+{ return a->ic / a->g == a->some && a->some * a->kh * a->kw <= a->kc; }
+
+/* Whether complete sums are turned on their way to planes: blocks of single positions are few, and have tiles of their
+ * own. */
+static inline int NAME(indirect_in_planes)(const Indirect *a)
+{ return a->out_position == 1 && a->rows * a->cols > 1; }
+
 typedef struct {
     REAL *strip;    /* (lines, pitch, some) */
     REAL *sums;     /* of the block, position by position */
@@ -261,7 +294,8 @@ static NAME(indirect_parts) NAME(indirect_layout)(const Indirect *a, char *memor
     parts.pitch = (a->cols - 1) * a->sw + (a->kw - 1) * a->dw + 1;
     parts.ld = (vectors < most ? vectors : most) * LANES;
     parts.strip = take(&s, a->in_place ? 0 : parts.lines * parts.pitch * a->some * sizeof(REAL));
-    parts.sums = take(&s, a->rows * a->cols * parts.ld * sizeof(REAL));
+    const int none = NAME(indirect_in_planes)(a) && NAME(indirect_at_once)(a);
+    parts.sums = take(&s, none ? 0 : a->rows * a->cols * parts.ld * sizeof(REAL));
     parts.at = take(&s, a->rows * a->cols * sizeof(int64_t));
     parts.shift = take(&s, a->kh * a->kw * sizeof(int64_t));
     parts.bytes = s.bytes;
@@ -311,8 +345,22 @@ static void NAME(lay_pixels)(const REAL *source, int64_t xc, int64_t xw, int64_t
                         __builtin_prefetch(from + j * xc + ahead);
                     NAME(transpose)(from, xc, target + i * pixel + c, pixel);
                 }
+        int64_t done = 0;
+        if (xw == 1 && channels == 3) /* colours: the fourth value of a quad is overwritten by the next pixel */
+            for (; done + 4 <= count; done += 4) {
+                NAME(quad) row[4];
+                UNROLL
+                for (int j = 0; j < 3; j++)
+                    row[j] = *(const NAME(quad) *)(source + j * xc + done);
+                row[3] = row[2];
+                NAME(turn_quads)(row);
+                UNROLL
+                for (int j = 0; j < 3; j++)
+                    *(NAME(quad) *)(target + (done + j) * pixel) = row[j];
+                memcpy(target + (done + 3) * pixel, &row[3], 3 * sizeof(REAL));
+            }
         for (; c < channels; c++)
-            for (int64_t i = 0; i < count; i++)
+            for (int64_t i = done; i < count; i++)
                 target[i * pixel + c] = source[c * xc + i * xw];
     }
 }
@@ -355,6 +403,7 @@ static void NAME(indirect)(void **arrays, const int64_t *ints, const double *sca
     const NAME(indirect_parts) own =
         NAME(indirect_layout)(a, (char *)arrays[4] + worker * NAME(indirect_scratch)(ints));
     const int64_t pixel = a->in_place ? a->xw : a->some, line = a->in_place ? a->xh : own.pitch * a->some;
+    const int64_t apart = a->in_place ? a->xc : 1; /* values from one channel to the next */
     /* Blocks of the reduction: whole rows of taps if one fits, so that they do not depend on where channels lie. */
     const int by_row = a->kw * a->some <= a->kc;
     const int64_t fitting = a->kc / a->some, block_taps = by_row ? fitting / a->kw * a->kw : fitting ? fitting : 1;
@@ -363,7 +412,7 @@ static void NAME(indirect)(void **arrays, const int64_t *ints, const double *sca
     NAME(finish) finish[MR * NV];
     for (int v = 0; v < MR * NV; v++)
         finish[v] = (NAME(finish)){
-            .activation = a->activation,
+            .activation = fused ? a->activation : 0,
             .slope = NAME(broadcast)((REAL)scalars[0]),
             .leaks = -(BITS)(a->activation == LEAKY_RELU) - (NAME(mask)){0},
         };
@@ -391,11 +440,12 @@ static void NAME(indirect)(void **arrays, const int64_t *ints, const double *sca
         last = block % (a->down * a->across);
         const int whole = a->out_row == cols * a->out_position || rows == 1;
         const int direct = fused && a->out_plane == 1 && channels == m1 - m0 && whole;
+        const int in_planes = !direct && NAME(indirect_in_planes)(a);
         REAL *sums = direct ? out : own.sums;
         const int64_t ld = direct ? a->out_position : own.ld;
         for (int64_t first = 0; first < icg; first += a->some) {
             const int64_t depth = icg - first < a->some ? icg - first : a->some;
-            const int joined = by_row && a->dw * pixel == depth;
+            const int joined = by_row && (depth == 1 || a->dw * pixel == depth * apart);
             const REAL *source = image + first * a->xc + top * line + left * pixel;
             if (!a->in_place) {
                 NAME(lay_strip)(a, image + first * a->xc, own.lines, own.pitch, top, left, depth, a->some, own.strip);
@@ -408,13 +458,15 @@ static void NAME(indirect)(void **arrays, const int64_t *ints, const double *sca
                     const int64_t steps = (t1 - t0) * length, runs = (t1 - t0) / each;
                     for (int64_t run = 0; run < runs; run++) {
                         const int64_t t = t0 + run * each;
-                        own.shift[run] = t / a->kw * a->dh * line + t % a->kw * a->dw * pixel + c0;
+                        own.shift[run] = t / a->kw * a->dh * line + t % a->kw * a->dw * pixel + c0 * apart;
                     }
                     const int complete = t1 == taps && c0 + part >= depth && first + depth == icg;
-                    const int finishes = fused && (bias || a->activation) && complete;
+                    const int finishes = complete && (bias || (fused && a->activation));
+                    REAL *planes = complete && in_planes ? out : 0;
                     for (int64_t m = m0, panel = panel0, panels; m < m1; panel += panels) {
                         const int64_t next = NAME(panel_first)(panel + 1, width), vectors = (next - m) / LANES;
-                        panels = count == 1 && vectors == NV ? NAME(whole_panels)(panel, next, m1, width) : 1;
+                        const int single = count == 1 && vectors == NV && !planes;
+                        panels = single ? NAME(whole_panels)(panel, next, m1, width) : 1;
                         unasked += steps * panels * vectors * count;
                         if (unasked > PRODUCTS_UNASKED) {
                             unasked = 0;
@@ -434,30 +486,37 @@ static void NAME(indirect)(void **arrays, const int64_t *ints, const double *sca
                         const NAME(steps) s = {
                             .runs = runs,
                             .length = joined ? steps / runs : length,
+                            .apart = joined && depth == 1 ? a->dw * pixel : apart,
                             .shift = own.shift,
                             .filters = filters,
                             .next = filters + K * vectors * LANES, /* the same steps of the next panel */
                             .ld = ld,
                             .accumulate = first || t0 || c0,
                             .finish = finishes ? finish : 0,
+                            .channels = ocg - m,
+                            .plane = a->out_plane,
                         };
-                        if (count == 1 && vectors == NV)
+                        if (single)
                             NAME(panels_kernels)[panels - 1](&s, source, K * NR, sums + m - m0);
                         else
-                            NAME(sum_positions)(vectors, &s, source, own.at, count, sums + m - m0);
+                            NAME(sum_positions)(vectors, &s, source, own.at, count, planes && !whole ? cols : count,
+                                                sums + m - m0, planes ? planes + (m - m0) * a->out_plane : 0,
+                                                a->out_row);
                         m += panels * vectors * LANES;
                     }
                 }
         }
         if (direct)
             continue;
-        if (!fused) {
-            for (int64_t p = 0; p < count && bias; p++)
-                for (int64_t m = 0; m < channels; m++)
-                    sums[p * ld + m] += bias[g * ocg + m0 + m];
-            NAME(activate)(sums, sums, count * ld, 0, a->activation, scalars[0]);
-        }
         const int64_t run = whole ? count : cols;
+        if (in_planes) {
+            for (int64_t m = 0; m < channels && !fused; m++)
+                for (int64_t p = 0; p < count; p += run)
+                    NAME(epilogue)(out + m * a->out_plane + p / run * a->out_row, run, 0, 0, a->activation, scalars[0]);
+            continue;
+        }
+        if (!fused)
+            NAME(activate)(sums, sums, count * ld, 0, a->activation, scalars[0]);
         for (int64_t p = 0; p < count; p += run, out += a->out_row)
             NAME(place)(sums + p * ld, ld, run, channels, out, a->out_plane, a->out_position);
     }

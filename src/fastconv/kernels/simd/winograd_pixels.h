@@ -193,14 +193,15 @@ static void NAME(winograd_pixels)(void **arrays, const int64_t *ints, const doub
                     const NAME(steps) s = {
                         .runs = 1,
                         .length = length,
+                        .apart = 1,
                         .shift = &start,
                         .filters = filters,
                         .next = filters + length * columns,
                         .ld = columns,
                         .accumulate = k0 > 0,
                     };
-                    NAME(sum_positions)(columns / LANES, &s, own.V + e * own.point_v + k0, own.at, size,
-                                        own.S + e * own.point_s);
+                    NAME(sum_positions)(columns / LANES, &s, own.V + e * own.point_v + k0, own.at, size, size,
+                                        own.S + e * own.point_s, 0, 0);
                 }
             const int direct = !a->activation && a->out_plane == 1 && some == columns;
             REAL *to = direct ? out : own.outs;
