@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from math import prod
 from operator import attrgetter
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from fastconv.engine.launch import Launch
 from fastconv.engine.plan import Solver
 from fastconv.engine.remembering import remembered
 from fastconv.engine.rounding import running_error
+from fastconv.kernels import threads as team
 
 Block = TypeVar("Block")
 
@@ -212,8 +213,42 @@ def share_panels(panels: int, least: int, tiles: int, threads: int) -> int:
     """Panels of output channels per tile: all of them, unless threads would share `tiles` blocks of positions unevenly.
 
     A thread may have an eighth more than its share. Every block of channels gathers the image again, so there are as
-    few as possible (twice as many as threads cost a tenth of the speed on two threads), with `least` panels each.
+    few as possible (twice as many as threads cost a tenth of the speed on two threads), with `least` panels each, or
+    fewer if threads would be idle otherwise.
     """
-    most = max(1, panels // least)
+    most = max(1, panels // least, min(panels, threads // tiles))
     even = (b for b in range(1, most) if -(-tiles * b // threads) * threads * 8 <= tiles * b * 9)
     return -(-panels // next(even, most))
+
+
+def share_blocks(blocks: int, most: int, panels: int, least: int, threads: int) -> int:
+    """How many blocks of positions threads share evenly, if there are to be at least `blocks`, and can be `most`.
+
+    A few blocks are left uneven if there are enough channels for `share_panels` to share instead.
+    """
+    even = -(-blocks // threads) * threads
+    enough = panels >= (threads if blocks == 1 else 2 * least)
+    return blocks if enough and blocks <= 2 * threads else min(even, most)
+
+
+class Packing(NamedTuple):
+    """How filters are packed."""
+
+    launch: Launch
+    size: int
+    """Bytes of the packed filters."""
+
+    def packed(self, weight: np.ndarray, threads: int) -> np.ndarray:
+        """The packed filters, in scratch memory."""
+        packed = team.aligned_empty(self.size // weight.itemsize, weight.dtype)
+        self.launch.run((weight, packed), threads)
+        return packed
+
+
+class PacksFilters:
+    """Mixin for strategies that prepare filters by packing them."""
+
+    packing: Callable[[ConvGeometry, np.dtype], Packing]
+
+    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
+        return self.packing(geometry, weight.dtype).packed(as_contiguous(weight), threads)

@@ -15,11 +15,14 @@ import numpy as np
 from fastconv.engine.arrays import as_contiguous
 from fastconv.engine.convolution.base import (
     FEW_THREADS,
+    Packing,
+    PacksFilters,
     element_strides,
     equal_parts,
     is_pixelwise,
     refuse_unless_real_2d,
     share_among_many,
+    share_blocks,
     share_panels,
     sum_error,
     window,
@@ -29,7 +32,6 @@ from fastconv.engine.geometry import REMEMBERED, ConvGeometry
 from fastconv.engine.launch import Launch
 from fastconv.engine.plan import SumsDirectly
 from fastconv.engine.rates import rates, ratios
-from fastconv.kernels import threads as team
 
 # Steps of a block of the reduction, whose sums are added up; a panel of filters of so many steps stays in L1.
 _STEPS = 256
@@ -111,8 +113,11 @@ def _launch(
     else:
         # At least four register tiles per thread, or their filters would be read for too few products.
         shares = max(1, -(-positions // _ROWS), min(threads, positions // (4 * MR)))
+        least = -(-_BLOCK_FILTERS // nr)
+        if g.g % threads:
+            shares = share_blocks(shares, -(-positions // MR), panels, least, threads)
         rows = max(MR, -(-positions // shares // MR) * MR)
-        block_panels = share_panels(panels, -(-_BLOCK_FILTERS // nr), g.g * -(-positions // rows), threads)
+        block_panels = share_panels(panels, least, g.g * -(-positions // rows), threads)
     blocks = -(-positions // rows)
     out_image, out_plane, out_position = out_strides
     ints = arguments("im2row")(
@@ -132,13 +137,13 @@ def _launch(
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
-def _packing(g: ConvGeometry, dtype: np.dtype) -> tuple[Launch, int]:
-    """How filters are packed (`pack_columns` in kernels/simd/im2row.h), and their bytes."""
+def _packing(g: ConvGeometry, dtype: np.dtype) -> Packing:
+    """How filters are packed (`pack_columns` in kernels/simd/im2row.h)."""
     from fastconv.kernels.slots import NR, arguments, packed
 
     panels = -(-(g.oc // g.g) // NR[dtype.itemsize])
     ints = arguments("pack_columns")(M=g.oc // g.g, C=g.ic // g.g, taps=g.taps, kc=_steps(g), panels=panels)
-    return Launch.of("pack_columns", dtype, ints, g.g * panels), g.g * packed("pack_columns", dtype, ints)
+    return Packing(Launch.of("pack_columns", dtype, ints, g.g * panels), g.g * packed("pack_columns", dtype, ints))
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
@@ -151,8 +156,9 @@ def _joined(g: ConvGeometry, x: np.ndarray) -> ConvGeometry:
     return _in_one_row(g) if is_pixelwise(g) and x.strides[2] == g.iw * x.strides[3] else g
 
 
-class Im2row(SumsDirectly):
+class Im2row(SumsDirectly, PacksFilters):
     name = "im2row"
+    packing = staticmethod(_packing)
     takes_channels_last = True
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
@@ -190,13 +196,9 @@ class Im2row(SumsDirectly):
         return sum_error(geometry, dtype, _steps(geometry))
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        return _launch(geometry, dtype, threads).workspace(threads) + _packing(geometry, dtype)[1]
-
-    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
-        launch, size = _packing(geometry, weight.dtype)
-        packed = team.aligned_empty(size // weight.itemsize, weight.dtype)
-        launch.run((as_contiguous(weight), packed), threads)
-        return packed
+        in_place = _in_place(geometry)
+        launch = _launch(geometry, dtype, threads, in_place=in_place)
+        return launch.workspace(threads) + (0 if in_place else _packing(geometry, dtype).size)
 
     def run(
         self,

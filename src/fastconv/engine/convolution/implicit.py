@@ -9,18 +9,20 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
 from fastconv.engine.arrays import as_contiguous
 from fastconv.engine.convolution.base import (
     FEW_THREADS,
+    Packing,
+    PacksFilters,
     element_strides,
     equal_parts,
     is_pixelwise,
     refuse_unless_real_2d,
     share_among_many,
+    share_blocks,
     share_panels,
     sum_error,
     window,
@@ -30,7 +32,6 @@ from fastconv.engine.geometry import REMEMBERED, ConvGeometry
 from fastconv.engine.launch import Launch
 from fastconv.engine.plan import SumsDirectly
 from fastconv.engine.rates import rates, ratios
-from fastconv.kernels import threads as team
 
 # Blocks of output channels, used if two threads have too few positions to share; each gathers the image again.
 _BLOCK_CHANNELS = 64
@@ -38,6 +39,9 @@ _BLOCK_CHANNELS = 64
 
 # Seconds to begin and end the blocks of a group, and to gather a value of an image that is split by a stride's phases.
 _GROUP_SECONDS, _PHASE_SECONDS = 1e-6, 3e-10
+
+# How much longer the tile of a window takes if a stride splits its strip into phases.
+_PHASES = 1.06
 
 # Number of filters that a one-shot call packs at a time.
 _PACKED_BYTES = 4 << 20
@@ -137,9 +141,11 @@ def _launch(
         # Blocks of about equal height, at least one per thread if there are too few channels to share.
         shares = max(1, g.n * g.g * -(-g.ow // cols) * (panels * MR // _BLOCK_CHANNELS))
         down = max(-(-g.oh // rows), min(g.oh, -(-threads // shares)))
+        beside, least = g.n * g.g * -(-g.ow // cols), _BLOCK_CHANNELS // MR
+        if beside % threads:
+            down = share_blocks(down, g.oh, panels, least, threads)
         rows = -(-g.oh // down)
-        tiles = g.n * g.g * -(-g.oh // rows) * -(-g.ow // cols)
-        block_panels = share_panels(panels, _BLOCK_CHANNELS // MR, tiles, threads)
+        block_panels = share_panels(panels, least, beside * -(-g.oh // rows), threads)
     down, across = -(-g.oh // rows), -(-g.ow // cols)
     channel_blocks = -(-panels // block_panels)
     lines = min(g.kh * rows, g.sh * (rows + (g.kh - 1) * g.dh // g.sh))
@@ -165,32 +171,20 @@ def _launch(
     return Launch.of("implicit", dtype, ints, g.n * g.g * down * across * channel_blocks)
 
 
-class _Packing(NamedTuple):
-    """How filters are packed (`pack_left` in kernels/simd/gemm.h)."""
-
-    launch: Launch
-    size: int
-    """Bytes of the packed filters."""
-
-    def packed(self, weight: np.ndarray, threads: int) -> np.ndarray:
-        """The packed filters, in scratch memory."""
-        packed = team.aligned_empty(self.size // weight.itemsize, weight.dtype)
-        self.launch.run((weight, packed), threads)
-        return packed
-
-
 @functools.lru_cache(maxsize=REMEMBERED)
-def _packing(g: ConvGeometry, dtype: np.dtype) -> _Packing:
+def _packing(g: ConvGeometry, dtype: np.dtype) -> Packing:
+    """How filters are packed (`pack_left` in kernels/simd/gemm.h)."""
     from fastconv.kernels.slots import MR, arguments, packed
 
     rows = g.oc // g.g
     panels = -(-rows // MR)
     ints = arguments("pack_left")(M=rows, K=g.reduction, kc=_steps(g, dtype.itemsize), panels=panels)
-    return _Packing(Launch.of("pack_left", dtype, ints, g.g * panels), g.g * packed("pack_left", dtype, ints))
+    return Packing(Launch.of("pack_left", dtype, ints, g.g * panels), g.g * packed("pack_left", dtype, ints))
 
 
-class Implicit(SumsDirectly):
+class Implicit(SumsDirectly, PacksFilters):
     name = "implicit"
+    packing = staticmethod(_packing)
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
         return refuse_unless_real_2d(geometry, dtype)
@@ -206,6 +200,8 @@ class Implicit(SumsDirectly):
         tile = 1.5e-7 + 2 * MR * nr * g.reduction * (panels + 1) / rates().flops(dtype.itemsize)
         # Phases of a stride are gathered value by value.
         gathered = g.n * g.ic * g.ih * g.iw * _PHASE_SECONDS if max(g.stride) > 1 else 0.0
+        if g.taps > 1 and max(g.stride) > 1:
+            tile *= _PHASES
         return 2e-6 + tiles * tile + g.n * g.g * _GROUP_SECONDS + gathered / ratios().l2 * dtype.itemsize / 4
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
@@ -216,9 +212,6 @@ class Implicit(SumsDirectly):
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         return _launch(geometry, dtype, threads, False).workspace(threads) + _packing(geometry, dtype).size
-
-    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
-        return _packing(geometry, weight.dtype).packed(as_contiguous(weight), threads)
 
     def run(
         self,

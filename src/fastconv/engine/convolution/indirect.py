@@ -15,15 +15,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastconv.engine.arrays import as_contiguous
 from fastconv.engine.convolution.base import (
     FEW_THREADS,
+    Packing,
+    PacksFilters,
     PreparesFirst,
     element_strides,
     equal_parts,
     is_pixelwise,
     refuse_unless_real_2d,
     share_among_many,
+    share_blocks,
     share_panels,
     sum_error,
     window,
@@ -33,7 +35,6 @@ from fastconv.engine.geometry import REMEMBERED, ConvGeometry
 from fastconv.engine.launch import Launch
 from fastconv.engine.plan import SumsDirectly
 from fastconv.engine.rates import rates, ratios
-from fastconv.kernels import threads as team
 
 Strides = tuple[int, int, int, int]
 
@@ -43,6 +44,9 @@ _STRIP_BYTES, _POSITIONS = 1 << 17, 1024
 
 # Groups of more channels are laid out some at a time.
 _MANY_CHANNELS = 96
+
+# Positions of the smallest planes that are read where they lie. (Of 7×7 ones, tiles took up to a third longer.)
+_PLANE = 128
 
 # Filters of a block if two threads share them.
 _BLOCK_FILTERS = 96
@@ -176,8 +180,10 @@ def _launch(
         of_many, each = _blocks_of_many(g, rows, cols), _tile_seconds(g, dtype.itemsize)
         (rows, cols), block_panels = share_among_many(of_many, panels, threads, each)
     else:
-        blocks = g.n * g.g * -(-g.oh // rows) * -(-g.ow // cols)
-        block_panels = share_panels(panels, -(-_BLOCK_FILTERS // NR[dtype.itemsize]), blocks, threads)
+        least, beside = -(-_BLOCK_FILTERS // NR[dtype.itemsize]), g.n * g.g * -(-g.ow // cols)
+        if beside % threads:
+            rows = -(-g.oh // share_blocks(-(-g.oh // rows), g.oh, panels, least, threads))
+        block_panels = share_panels(panels, least, beside * -(-g.oh // rows), threads)
     down, across = -(-g.oh // rows), -(-g.ow // cols)
     image, plane, row, position = out_strides
     ints = arguments("indirect")(
@@ -190,7 +196,7 @@ def _launch(
         kc=_steps(g, dtype.itemsize),
         block_panels=block_panels,
         channel_blocks=-(-panels // block_panels),
-        in_place=_in_place(g, strides),
+        in_place=_in_place(g, strides[1] == 1),
         activation=activation,
         out_image=image,
         out_plane=plane,
@@ -202,24 +208,25 @@ def _launch(
     return Launch.of("indirect", dtype, ints, tiles, grain)
 
 
-def _in_place(g: ConvGeometry, strides: tuple[int, int, int, int]) -> bool:
-    """Whether the image is read where it lies: positions are neighbours in memory, or the lines that they touch fit L1."""
+def _in_place(g: ConvGeometry, channels_last: bool) -> bool:
+    """Whether the image itself is read: it has channels last, or a tile's lines of all planes fit L1."""
     from fastconv.kernels.cpu import cache_bytes
     from fastconv.kernels.slots import CACHE_LINE
 
     lines = g.ic // g.g * g.kh
-    return not any(map(any, g.padding)) and (strides[1] == 1 or lines * CACHE_LINE <= cache_bytes()[0])
+    fits = lines * CACHE_LINE <= cache_bytes()[0] and g.ih * g.iw >= _PLANE
+    return not any(map(any, g.padding)) and (channels_last or fits)
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
-def _packing(g: ConvGeometry, dtype: np.dtype) -> tuple[Launch, int]:
-    """How filters are packed (`pack_panels` in kernels/simd/indirect.h), and their bytes."""
+def _packing(g: ConvGeometry, dtype: np.dtype) -> Packing:
+    """How filters are packed (`pack_panels` in kernels/simd/indirect.h)."""
     from fastconv.kernels.slots import arguments, packed
 
     panels = sum(_panels(g, dtype.itemsize).values())
     filters, channels = g.oc // g.g, g.ic // g.g
     ints = arguments("pack_panels")(M=filters, C=channels, taps=g.taps, some=_some(g, dtype.itemsize), panels=panels)
-    return Launch.of("pack_panels", dtype, ints, g.g * panels), g.g * packed("pack_panels", dtype, ints)
+    return Packing(Launch.of("pack_panels", dtype, ints, g.g * panels), g.g * packed("pack_panels", dtype, ints))
 
 
 def _pixel_seconds(g: ConvGeometry, itemsize: int) -> float:
@@ -257,8 +264,9 @@ def _joined(g: ConvGeometry, strides: Strides, placed: Strides) -> tuple[ConvGeo
     return _in_one_row(g), strides, placed
 
 
-class Indirect(SumsDirectly, PreparesFirst):
+class Indirect(SumsDirectly, PacksFilters, PreparesFirst):
     name = "indirect"
+    packing = staticmethod(_packing)
     takes_channels_last = True
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
@@ -299,13 +307,7 @@ class Indirect(SumsDirectly, PreparesFirst):
         return sum_error(geometry, dtype, min(geometry.reduction, _steps(geometry, dtype.itemsize)))
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        return _launch(geometry, dtype, threads).workspace(threads) + _packing(geometry, dtype)[1]
-
-    def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> np.ndarray:
-        launch, size = _packing(geometry, weight.dtype)
-        packed = team.aligned_empty(size // weight.itemsize, weight.dtype)
-        launch.run((as_contiguous(weight), packed), threads)
-        return packed
+        return _launch(geometry, dtype, threads).workspace(threads) + _packing(geometry, dtype).size
 
     def run(
         self,
