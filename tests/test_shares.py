@@ -9,7 +9,7 @@ from fastconv.engine.convolution.base import share_blocks, share_panels
 extents = st.integers(1, 200)
 
 
-@given(extents, extents, st.integers(1, 64), st.integers(1, 16), st.integers(1, 8))
+@given(st.integers(0, 200), extents, st.integers(1, 64), st.integers(1, 16), st.integers(1, 8))
 def test_shares_cover_everything(blocks, more, panels, least, threads):
     """There are as many blocks as asked for, or more if there can be; every panel is in a block of channels."""
     shared = share_blocks(blocks, blocks + more, panels, least, threads)

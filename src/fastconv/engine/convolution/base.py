@@ -216,7 +216,7 @@ def share_panels(panels: int, least: int, tiles: int, threads: int) -> int:
     few as possible (twice as many as threads cost a tenth of the speed on two threads), with `least` panels each, or
     fewer if threads would be idle otherwise.
     """
-    most = max(1, panels // least, min(panels, threads // tiles))
+    most = max(1, panels // least, min(panels, threads // max(1, tiles)))
     even = (b for b in range(1, most) if -(-tiles * b // threads) * threads * 8 <= tiles * b * 9)
     return -(-panels // next(even, most))
 
@@ -228,7 +228,7 @@ def share_blocks(blocks: int, most: int, panels: int, least: int, threads: int) 
     """
     even = -(-blocks // threads) * threads
     enough = panels >= (threads if blocks == 1 else 2 * least)
-    return blocks if enough and blocks <= 2 * threads else min(even, most)
+    return blocks if enough and blocks <= 2 * threads else min(even, max(blocks, most))
 
 
 class Packing(NamedTuple):
