@@ -25,7 +25,7 @@ cdef Losses no_losses
 
 cdef enum:
     BLOCK = 128     # losses per block; block sums are added up in turn
-    STRETCH = 4096  # samples between two checks whether to stop
+    STRETCH = 4096  # samples between two checks whether to stop, in whole blocks
 
 
 cdef void sum_losses(const real *x, const real *peak, const real *logarithm, const int64_t *target,
@@ -35,38 +35,38 @@ cdef void sum_losses(const real *x, const real *peak, const real *logarithm, con
     cdef int64_t classes = of.classes, inner = of.inner, samples = of.samples, ignored = of.ignored, i, own
     cdef int64_t column = -1, row = 0  # a division per sample would take longer than all else
     cdef bint each = of.each, mean = of.mean
-    cdef double counts, loss, total = 0, block = 0, count = 0
-    for i in range(samples):
-        if i % STRETCH == STRETCH - 1 and stops(arrays, worker):
+    cdef int64_t number, first
+    cdef double counts, loss, block, total = 0, count = 0
+    for number in range((samples + BLOCK - 1) // BLOCK):
+        first = number * BLOCK
+        if first % STRETCH == 0 and stops(arrays, worker):
             return
-        column += 1
-        if column == inner:
-            column = 0
-            row += classes * inner
-        loss = counts = 0
-        if target is NULL:
-            counts, loss = 1, spread[i]
-        elif target[i] != ignored:
-            own = target[i]
-            if own < 0 or own >= classes:
-                flag[0] = 1
-                return
-            counts = weight[own] if weight is not NULL else 1
-            if kept * counts != 0:
-                loss = <double> peak[i] - x[row + own * inner + column] + logarithm[i]
-                loss *= kept * counts
-            if spread is not NULL:
-                loss += spread[i]
-        if each:
-            out[i] = <real> loss
-            continue
-        count += counts
-        block += loss
-        if i % BLOCK == BLOCK - 1:
-            total += block
-            block = 0
-    if not each:
+        block = 0
+        for i in range(first, min(first + BLOCK, samples)):
+            column += 1
+            if column == inner:
+                column = 0
+                row += classes * inner
+            loss = counts = 0
+            if target is NULL:
+                counts, loss = 1, spread[i]
+            elif target[i] != ignored:
+                own = target[i]
+                if own < 0 or own >= classes:
+                    flag[0] = 1
+                    return
+                counts = weight[own] if weight is not NULL else 1
+                if kept * counts != 0:
+                    loss = <double> peak[i] - x[row + own * inner + column] + logarithm[i]
+                    loss *= kept * counts
+                if spread is not NULL:
+                    loss += spread[i]
+            if each:
+                out[i] = <real> loss
+            count += counts
+            block += loss
         total += block
+    if not each:
         out[0] = <real> (total / count if mean else total)
 
 
