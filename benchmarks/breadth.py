@@ -384,6 +384,24 @@ def _line_windows(name: str, data: Data, shape: Shape) -> Iterator[Case]:
             yield _call(f"{size} axis {axis}", data(*shape), size, axis)
 
 
+@makes(*(f"ndimage.grey_{name}" for name in ("erosion", "dilation", "opening", "closing")))
+@makes("ndimage.morphological_gradient", "ndimage.morphological_laplace", "ndimage.white_tophat")
+@makes("ndimage.black_tophat")
+def _grey_morphology(name: str, data: Data, shape: Shape) -> Iterator[Case]:
+    yield _call("5", data(*shape), 5)
+    cross = np.sum(np.abs(np.indices((3,) * len(shape)) - 1), axis=0) <= 1
+    yield _call("cross", data(*shape), footprint=cross)
+
+
+@makes(*(f"ndimage.binary_{name}" for name in ("erosion", "dilation", "opening", "closing")))
+def _binary_morphology(name: str, data: Data, shape: Shape) -> Iterator[Case]:
+    if data.dtype.kind == "u":
+        image = data(*shape) > 60
+        yield _call("cross", image)
+        yield _call("5", image, np.ones((5,) * len(shape)))
+        yield _call("cross 3 times", image, iterations=3)
+
+
 @makes("ndimage.median_filter", "ndimage.rank_filter", "ndimage.percentile_filter")
 def _ranks(name: str, data: Data, shape: Shape) -> Iterator[Case]:
     which = {"rank_filter": (2,), "percentile_filter": (20,)}.get(name, ())

@@ -17,7 +17,7 @@ from fastconv.engine.fills import as_fill, native
 from fastconv.engine.launch import Launch
 from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import constant, repeatable, unrepeatable
-from fastconv.engine.selection import Program, network_of_box, network_of_taps
+from fastconv.engine.selection import Program, network_of_box, network_of_runs, network_of_taps
 from fastconv.engine.storing import store
 from fastconv.kernels import threads as team
 
@@ -35,6 +35,9 @@ _MOST_SEEN = 1 << 28
 # Bytes of slots that a network works in at a time, and the fewest and most outputs of a block.
 _FITTING, _FEWEST, _MOST = 24 << 10, 64, 4096
 
+# Bytes of rows that are gathered, and those read and written between two checks whether to stop.
+_MOST_GATHERED, _STEPS_BETWEEN_CHECKS = 4 << 20, 1 << 22
+
 
 class Ranked(NamedTuple):
     """Which value of which windows: a value itself, so that it can be the key of a cache."""
@@ -50,7 +53,7 @@ class Ranked(NamedTuple):
 
 
 def store_ranked(array: np.ndarray, ranked: Ranked, cval: float, out: np.ndarray) -> np.ndarray:
-    """Store the values of a rank in the type of `out`. NaN is the highest value of all."""
+    """Store the values of a rank in the type of `out`. NaN is the highest value of all, but the minimum, too."""
     fill = as_fill(cval if "constant" in ranked.modes else 0, array.dtype, exactly=array.dtype.char != out.dtype.char)
     if fill is None:
         # The constant is no value of that type: float64 holds both.
@@ -61,14 +64,24 @@ def store_ranked(array: np.ndarray, ranked: Ranked, cval: float, out: np.ndarray
     operand = as_contiguous(native(array))
     fits = array.dtype.char == out.dtype.char and is_target(out, array)
     result = out.view(operand.dtype) if fits else scratch_like(out, operand.dtype)
-    if not _run(ranked, operand, fill, result):
-        unrepeatable()
-        keys, key, ranks = as_keys(operand), as_keys(fill.reshape(1)), np.empty(result.shape, f"i{result.itemsize}")
-        _run(ranked, keys, key, ranks)
-        result[...] = from_keys(ranks, result.dtype)
+    run_ranked(ranked, operand, fill, result)
     if not fits:
         store(result.view(bool) if array.dtype.kind == "b" else result, out)
     return repeatable(out)
+
+
+def run_ranked(ranked: Ranked, operand: np.ndarray, fill: np.ndarray, out: np.ndarray) -> None:
+    """Store the values of a rank in an array of the operand's native type. NaN is the extreme of what contains one."""
+    if not _run(ranked, operand, fill, out):
+        unrepeatable()
+        first = ranked.rank == 0
+        keys, key, ranks = (
+            as_keys(operand, first),
+            as_keys(fill.reshape(1), first),
+            np.empty(out.shape, f"i{out.itemsize}"),
+        )
+        _run(ranked, keys, key, ranks)
+        out[...] = from_keys(ranks, out.dtype)
 
 
 def _partition(ranked: Ranked, operand: np.ndarray, fill: np.ndarray, out: np.ndarray) -> None:
@@ -81,6 +94,11 @@ def _partition(ranked: Ranked, operand: np.ndarray, fill: np.ndarray, out: np.nd
         out[at] = np.partition(lines, ranked.rank, axis=0)[ranked.rank]
 
 
+def _count(ranked: Ranked) -> int:
+    """How many values of a window count."""
+    return prod(ranked.shape) if ranked.footprint is None else ranked.footprint.count(1)
+
+
 def _counts(ranked: Ranked) -> np.ndarray:
     """Which values of the window count."""
     if ranked.footprint is None:
@@ -91,8 +109,8 @@ def _counts(ranked: Ranked) -> np.ndarray:
 def _run(ranked: Ranked, operand: np.ndarray, fill: np.ndarray, out: np.ndarray) -> bool:
     """Run a kernel, and return whether it can order all values that it sees: networks cannot compare NaN."""
     threads = team.get_num_threads()
-    taps = prod(ranked.shape) if ranked.footprint is None else ranked.footprint.count(1)
-    if any(k > 1 for k in ranked.shape[:-2]) and taps > _MOST_TAPS_OF_VOLUMES:
+    taps = _count(ranked)
+    if any(k > 1 for k in ranked.shape[:-2]) and taps > _MOST_TAPS_OF_VOLUMES and 0 < ranked.rank < taps - 1:
         unrepeatable()
         _partition(ranked, operand, fill, out)
         return True
@@ -105,16 +123,16 @@ def _run(ranked: Ranked, operand: np.ndarray, fill: np.ndarray, out: np.ndarray)
     return flags is None or not (any(flags.tolist()) or np.isnan(fill))
 
 
-def as_keys(values: np.ndarray) -> np.ndarray:
-    """Integers in the order of floating-point values, NaN last.
+def as_keys(values: np.ndarray, nan_first: bool = False) -> np.ndarray:
+    """Integers in the order of floating-point values, with NaN last, or first.
 
     Examples
     --------
     >>> as_keys(np.array([-np.inf, -1, 0, 1, np.inf, np.nan])).argsort().tolist()
     [0, 1, 2, 3, 4, 5]
     """
-    values = np.where(np.isnan(values), np.array(np.nan, values.dtype), values)  # of one sign
-    bits = values.view(f"i{values.itemsize}")
+    nan = np.array(-np.nan if nan_first else np.nan, values.dtype)
+    bits = np.where(np.isnan(values), nan, values).view(f"i{values.itemsize}")
     return np.where(bits < 0, bits ^ np.iinfo(bits.dtype).max, bits)
 
 
@@ -129,8 +147,8 @@ def _launch(ranked: Ranked, shape: tuple[int, ...], char: str, threads: int) -> 
     dtype = np.dtype(char)
     most = _MOST_TAPS[dtype.itemsize]
     is_plane = all(k == 1 for k in ranked.shape[:-2])
-    taps = prod(ranked.shape) if ranked.footprint is None else ranked.footprint.count(1)
-    if taps <= most or not is_plane:
+    taps = _count(ranked)
+    if taps <= most or not is_plane or ranked.rank in (0, taps - 1):
         return _network(ranked, shape, dtype), True
     return _histogram(ranked, shape, dtype, threads), False
 
@@ -194,12 +212,18 @@ def _network(ranked: Ranked, shape: tuple[int, ...], dtype: np.dtype) -> Launch:
     counts = _counts(ranked)
     counted = counts.any(-1)
     offsets = np.argwhere(counted) if lines else np.zeros((1, 0), np.int64)
-    is_box = ranked.footprint is None and width > 1
-    if is_box:
+    of_lines = counts.reshape(-1, width)[counted.ravel()]
+    is_extreme = ranked.rank in (0, int(of_lines.sum()) - 1)
+    is_box = ranked.footprint is None and width > 1 and not is_extreme
+    if is_extreme:
+        runs = _runs(of_lines)
+        program = network_of_runs(tuple((runs[:, 2] - runs[:, 1]).tolist()), ranked.rank > 0)
+        taps = np.stack([np.repeat(runs[:, 0], 2), (runs[:, 1:2] + [0, 1]).ravel()], 1)
+    elif is_box:
         program = network_of_box(len(offsets), width, ranked.rank)
         taps = np.stack([np.arange(len(offsets)), np.zeros(len(offsets), np.int64)], 1)
     else:
-        line, column = np.nonzero(counts.reshape(-1, width)[counted.ravel()])
+        line, column = np.nonzero(of_lines)
         program = network_of_taps(len(line), ranked.rank)
         taps = np.stack([line, column], 1)
     reach = max(ranked.shape[:-1], default=1) - 1
@@ -208,7 +232,7 @@ def _network(ranked: Ranked, shape: tuple[int, ...], dtype: np.dtype) -> Launch:
         for n, k, b, mode in zip(rows, lines, ranked.begins, ranked.modes, strict=False)
     ]
     begin, mode = ranked.begins[-1], ranked.modes[-1]
-    span = _span(program, columns, width, dtype)
+    span = _span(program, len(offsets), columns, width, dtype)
     across = -(-columns // span)
     span = -(-columns // across)
     ints = arguments("network")(
@@ -224,7 +248,7 @@ def _network(ranked: Ranked, shape: tuple[int, ...], dtype: np.dtype) -> Launch:
         slots=program.slots,
         words=program.words.size,
         continues=int(is_box),
-        pause=max(1, (1 << 16) // span),
+        pause=max(1, int(_STEPS_BETWEEN_CHECKS / (span * dtype.itemsize * program.steps))),
     )
     tables = (
         constant(np.array(rows, np.int64)),
@@ -237,7 +261,7 @@ def _network(ranked: Ranked, shape: tuple[int, ...], dtype: np.dtype) -> Launch:
     return Launch.of("network", dtype, ints, prod(rows) * across, tables=tables)
 
 
-def _span(program: Program, columns: int, width: int, dtype: np.dtype) -> int:
+def _span(program: Program, lines: int, columns: int, width: int, dtype: np.dtype) -> int:
     """The outputs of a block: as many as make its slots fit L1."""
-    fitting = _FITTING // (program.slots * dtype.itemsize) - width
+    fitting = min(_FITTING // program.slots, _MOST_GATHERED // lines) // dtype.itemsize - width
     return min(columns, max(_FEWEST // dtype.itemsize, min(fitting, _MOST)))

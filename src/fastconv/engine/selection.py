@@ -222,6 +222,32 @@ def network_of_taps(taps: int, rank: int) -> Program:
     return _compiled(*network.pruned(), taps)
 
 
+@remembered(256)
+def network_of_runs(sizes: tuple[int, ...], maximum: bool) -> Program:
+    """The program for the lowest or the highest value of runs of lines, each of so many columns.
+
+    Its taps are two for each run: its first column, and the next. Windows of 2 values make one of 4, and so on, so that
+    two windows cover a run.
+    """
+    name = "HIGHER" if maximum else "LOWER"
+    network = _Network()
+    ends: list[Value] = []
+    for number, size in enumerate(sizes):
+        if size == 1:
+            ends.append((~(2 * number), 0))
+            continue
+        ((window, _),) = network.add(name, 1, (~(2 * number), 0), (~(2 * number + 1), 0))
+        width = 2
+        while 2 * width <= size:
+            ((window, _),) = network.add(name, 1, (window, 0), (window, width))
+            width *= 2
+        ends += [(window, shift) for shift in sorted({0, size - width})]
+    while len(ends) > 2:
+        ends[:3] = network.add("HIGHEST" if maximum else "LOWEST", 1, *ends[:3])
+    network.add(name, 1, *(ends if len(ends) == 2 else ends * 2))
+    return _compiled(*network.pruned(), 2 * len(sizes))
+
+
 def _compiled(steps: list[_Step], beyond: dict[int, int], taps: int) -> Program:
     """Give each value a slot, as long as it is needed, and write the words of a program."""
     from fastconv.kernels.slots import INSTRUCTION_WORDS, INSTRUCTIONS, NETWORK_TARGET, SHIFT_BITS

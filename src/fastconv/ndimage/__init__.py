@@ -35,6 +35,7 @@ are SciPy's rules.
 ``derivatives``  sobel, prewitt, laplace, and derivatives of Gaussians
 ``windows``      maximum_filter, minimum_filter, uniform_filter, and each along one axis
 ``ranks``        median_filter, percentile_filter, rank_filter
+``morphology``   erosion, dilation, opening and closing of grey and binary images, and what is made of them
 ``callables``    generic_filter, generic_filter1d, vectorized_filter: functions of the caller, which SciPy runs
 ``arguments``    shared argument checks; ``outputs`` where results go
 """
@@ -51,6 +52,20 @@ from fastconv.ndimage.derivatives import (
 )
 from fastconv.ndimage.gaussians import gaussian_filter, gaussian_filter1d
 from fastconv.ndimage.linear import convolve, convolve1d, correlate, correlate1d
+from fastconv.ndimage.morphology import (
+    binary_closing,
+    binary_dilation,
+    binary_erosion,
+    binary_opening,
+    black_tophat,
+    grey_closing,
+    grey_dilation,
+    grey_erosion,
+    grey_opening,
+    morphological_gradient,
+    morphological_laplace,
+    white_tophat,
+)
 from fastconv.ndimage.ranks import median_filter, percentile_filter, rank_filter
 from fastconv.ndimage.windows import (
     maximum_filter,
@@ -62,6 +77,11 @@ from fastconv.ndimage.windows import (
 )
 
 __all__ = [
+    "binary_closing",
+    "binary_dilation",
+    "binary_erosion",
+    "binary_opening",
+    "black_tophat",
     "convolve",
     "convolve1d",
     "correlate",
@@ -74,12 +94,18 @@ __all__ = [
     "generic_filter1d",
     "generic_gradient_magnitude",
     "generic_laplace",
+    "grey_closing",
+    "grey_dilation",
+    "grey_erosion",
+    "grey_opening",
     "laplace",
     "maximum_filter",
     "maximum_filter1d",
     "median_filter",
     "minimum_filter",
     "minimum_filter1d",
+    "morphological_gradient",
+    "morphological_laplace",
     "percentile_filter",
     "prewitt",
     "rank_filter",
@@ -87,4 +113,5 @@ __all__ = [
     "uniform_filter",
     "uniform_filter1d",
     "vectorized_filter",
+    "white_tophat",
 ]

@@ -9,16 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.engine.arrays import is_target
+from fastconv.engine.arrays import as_contiguous, is_target
 from fastconv.engine.boundary import folded
 from fastconv.engine.conversion import scratch_like
-from fastconv.engine.correlation import pad, run_taps
 from fastconv.engine.fills import as_fill, extremes_with_constant, native
 from fastconv.engine.geometry import Window
+from fastconv.engine.ranks import Ranked, run_ranked
 from fastconv.engine.replay import repeatable, repeated, unrepeatable
 from fastconv.engine.storing import store
 from fastconv.engine.windows import run_windows
-from fastconv.kernels.jit.lookup import tile_kernel
 from fastconv.ndimage.arguments import (
     as_axes,
     as_axis,
@@ -356,15 +355,14 @@ def _store_extremes(
     begins = [k // 2 + o for k, o in zip(footprint.shape, origins, strict=True)]
     for axis, extent in enumerate(array.shape):
         footprint, begins[axis] = folded(footprint, begins[axis], extent, continuation, axis, np.logical_or)
-    padding = tuple((b, k - 1 - b) for b, k in zip(begins, footprint.shape, strict=True))
-    places = np.argwhere(footprint)
+    window = Ranked(0, footprint.shape, tuple(begins), (continuation,) * array.ndim, footprint.tobytes())
+    highest = int(footprint.sum()) - 1
 
     def extremes(fold: str, array: np.ndarray, fill: np.ndarray) -> np.ndarray:
         operand = native(array)
         fits = out.dtype.char == array.dtype.char and is_target(out, array)
         result = out.view(operand.dtype) if fits else scratch_like(array, operand.dtype)
-        kernel = tile_kernel("taps:extreme_kernel", operand.dtype, fold == "maximum")
-        run_taps(kernel, pad(operand, padding, continuation, fill), places, result, result)
+        run_ranked(window._replace(rank=highest if fold == "maximum" else 0), as_contiguous(operand), fill, result)
         return result
 
     ignored = continuation != "constant"

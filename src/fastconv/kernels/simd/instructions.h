@@ -7,6 +7,6 @@
 #define INSTRUCTIONS(X)                                                                                     \
     X(LOWER, 1, 2) X(HIGHER, 1, 2) X(EXCHANGE, 2, 2) X(SORT, 3, 3) X(MEDIAN, 1, 3) X(LOWEST, 1, 3)          \
     X(HIGHEST, 1, 3) X(MERGE, 4, 4) X(CHOOSE, 1, 4) X(CONTINUE, 1, 0)
-enum { INSTRUCTION_WORDS = 10, SHIFT_BITS = 8, NETWORK_TARGET = 0x7fffffff };
+enum { INSTRUCTION_WORDS = 10, SHIFT_BITS = 16, NETWORK_TARGET = 0x7fffffff };
 
 #endif

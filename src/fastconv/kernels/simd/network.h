@@ -110,12 +110,12 @@ static int64_t NAME(network_scratch)(const int64_t *ints)
     return parts.bytes;
 }
 
-/* Run a program for the columns first to last of what a block sees, until columns are continued, and then for all.
- * `from` lists where the columns outside are continued from, or -1. */
+/* Run a program for a block of n outputs that sees `wide` columns: if those outside first to last are to be continued,
+ * for those inside until then. `from` lists where the columns outside are continued from, or -1. */
 static void NAME(run_network)(const int32_t *word, int64_t words, const NAME(network_parts) *own, T *target, int64_t n,
                               int64_t first, int64_t last, int64_t wide)
 {
-    int64_t at = first, inside = last - first, continued = 0;
+    int64_t at = first, inside = last - first, continued = inside == wide;
     for (const int32_t *end = word + words; word < end; word += INSTRUCTION_WORDS) {
         T *p[8];
         UNROLL
@@ -224,7 +224,7 @@ static void NAME(network)(void **arrays, const int64_t *ints, const double *scal
             }
             for (int64_t t = 0; t < a->taps; t++)
                 own.tap[t] = own.line[tap[2 * t]] + tap[2 * t + 1];
-            NAME(run_network)(arrays[9], a->words, &own, target + begun, count, 0, a->continues ? seen : count, seen);
+            NAME(run_network)(arrays[9], a->words, &own, target + begun, count, 0, seen, seen);
         }
     }
     if (wrong)

@@ -1,0 +1,729 @@
+"""Morphology of grey and of binary images, with flat structures and others."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from operator import index
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastconv.engine.arrays import as_array
+from fastconv.engine.boundary import continued
+from fastconv.engine.ranks import Ranked, run_ranked
+from fastconv.engine.replay import unrepeatable
+from fastconv.engine.storing import store
+from fastconv.ndimage.arguments import (
+    as_axes,
+    as_index,
+    as_mode,
+    as_number,
+    as_ordered,
+    as_origin,
+    for_each,
+    spread,
+    spread_window,
+)
+from fastconv.ndimage.outputs import as_output
+from fastconv.ndimage.windows import maximum_filter, minimum_filter
+
+# Values of a block that structures with values are added to, so that it stays in the cache.
+_BLOCK = 1 << 15
+
+_Size = int | Sequence[int] | None
+_Output = npt.DTypeLike | np.ndarray | None
+
+
+def grey_erosion(
+    input: npt.ArrayLike,
+    size: _Size = None,
+    footprint: npt.ArrayLike | None = None,
+    structure: npt.ArrayLike | None = None,
+    output: _Output = None,
+    mode: str | Sequence[str] = "reflect",
+    cval: float = 0.0,
+    origin: int | Sequence[int] = 0,
+    *,
+    axes: int | Sequence[int] | None = None,
+) -> np.ndarray:
+    """Minimum of neighbours minus a structure: a drop-in for `scipy.ndimage.grey_erosion`.
+
+    Parameters
+    ----------
+    input, size, footprint, output, mode, cval, origin, axes
+        As `minimum_filter`.
+    structure : array_like, optional
+        Values that are subtracted from the neighbours; by default none. It also says which neighbours count, unless
+        there is a footprint.
+
+    Returns
+    -------
+    ndarray
+        The result, as large as the input.
+
+    Raises
+    ------
+    RuntimeError, ValueError, TypeError
+        As `minimum_filter`; there is no size, footprint or structure, or they do not fit.
+
+    Notes
+    -----
+    Flat structures are exact; values are subtracted in float64, as in SciPy.
+
+    References
+    ----------
+    As `maximum_filter`. Footprints are covered by runs of their rows.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.ndimage.grey_erosion([2, 8, 0, 4, 1, 9, 9, 0], size=3)
+    array([2, 0, 0, 0, 1, 1, 0, 0])
+    """
+    return _extreme("minimum", input, size, footprint, structure, output, mode, cval, origin, axes)
+
+
+def grey_dilation(
+    input: npt.ArrayLike,
+    size: _Size = None,
+    footprint: npt.ArrayLike | None = None,
+    structure: npt.ArrayLike | None = None,
+    output: _Output = None,
+    mode: str | Sequence[str] = "reflect",
+    cval: float = 0.0,
+    origin: int | Sequence[int] = 0,
+    *,
+    axes: int | Sequence[int] | None = None,
+) -> np.ndarray:
+    """Maximum of neighbours plus a mirrored structure: a drop-in for `scipy.ndimage.grey_dilation`.
+
+    Parameters
+    ----------
+    input, size, footprint, structure, output, mode, cval, origin, axes
+        As `grey_erosion`; footprint, structure and origin are mirrored.
+
+    Returns
+    -------
+    ndarray
+        The result, as large as the input.
+
+    Raises
+    ------
+    RuntimeError, ValueError, TypeError
+        As `grey_erosion`.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.ndimage.grey_dilation([2, 8, 0, 4, 1, 9, 9, 0], size=3)
+    array([8, 8, 8, 4, 9, 9, 9, 9])
+    """
+    array = as_ordered(input)
+    if size is None and footprint is None and structure is None:
+        raise ValueError("size, footprint, or structure must be specified")
+    if structure is not None:
+        structure = _mirrored(np.asarray(structure))
+    if footprint is not None:
+        footprint = _mirrored(np.asarray(footprint))
+    count = len(as_axes(axes, array.ndim))
+    shape = footprint if footprint is not None else structure
+    sizes = for_each(size, count) if shape is None else shape.shape
+    if len(sizes) != count:
+        raise RuntimeError(f"a window of shape {tuple(sizes)}: must match len(axes) ({count})")
+    origins = [-as_index("origin", o) - (k % 2 == 0) for o, k in zip(for_each(origin, count), sizes, strict=True)]
+    return _extreme("maximum", array, size, footprint, structure, output, mode, cval, origins, axes)
+
+
+def grey_opening(
+    input: npt.ArrayLike,
+    size: _Size = None,
+    footprint: npt.ArrayLike | None = None,
+    structure: npt.ArrayLike | None = None,
+    output: _Output = None,
+    mode: str | Sequence[str] = "reflect",
+    cval: float = 0.0,
+    origin: int | Sequence[int] = 0,
+    *,
+    axes: int | Sequence[int] | None = None,
+) -> np.ndarray:
+    """Dilation of the erosion: a drop-in for `scipy.ndimage.grey_opening`.
+
+    Parameters
+    ----------
+    input, size, footprint, structure, output, mode, cval, origin, axes
+        As `grey_erosion`.
+
+    Returns
+    -------
+    ndarray
+        The result, as large as the input.
+
+    Raises
+    ------
+    RuntimeError, ValueError, TypeError
+        As `grey_erosion`.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.ndimage.grey_opening([2, 8, 0, 4, 1, 9, 9, 0], size=3)
+    array([2, 2, 0, 1, 1, 1, 1, 0])
+    """
+    size = _without_size(size, footprint)
+    eroded = grey_erosion(input, size, footprint, structure, None, mode, cval, origin, axes=axes)
+    return grey_dilation(eroded, size, footprint, structure, output, mode, cval, origin, axes=axes)
+
+
+def grey_closing(
+    input: npt.ArrayLike,
+    size: _Size = None,
+    footprint: npt.ArrayLike | None = None,
+    structure: npt.ArrayLike | None = None,
+    output: _Output = None,
+    mode: str | Sequence[str] = "reflect",
+    cval: float = 0.0,
+    origin: int | Sequence[int] = 0,
+    *,
+    axes: int | Sequence[int] | None = None,
+) -> np.ndarray:
+    """Erosion of the dilation: a drop-in for `scipy.ndimage.grey_closing`.
+
+    Parameters
+    ----------
+    input, size, footprint, structure, output, mode, cval, origin, axes
+        As `grey_erosion`.
+
+    Returns
+    -------
+    ndarray
+        The result, as large as the input.
+
+    Raises
+    ------
+    RuntimeError, ValueError, TypeError
+        As `grey_erosion`.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.ndimage.grey_closing([2, 8, 0, 4, 1, 9, 9, 0], size=3)
+    array([8, 8, 4, 4, 4, 9, 9, 9])
+    """
+    size = _without_size(size, footprint)
+    dilated = grey_dilation(input, size, footprint, structure, None, mode, cval, origin, axes=axes)
+    return grey_erosion(dilated, size, footprint, structure, output, mode, cval, origin, axes=axes)
+
+
+def morphological_gradient(
+    input: npt.ArrayLike,
+    size: _Size = None,
+    footprint: npt.ArrayLike | None = None,
+    structure: npt.ArrayLike | None = None,
+    output: _Output = None,
+    mode: str | Sequence[str] = "reflect",
+    cval: float = 0.0,
+    origin: int | Sequence[int] = 0,
+    *,
+    axes: int | Sequence[int] | None = None,
+) -> np.ndarray:
+    """Dilation minus erosion: a drop-in for `scipy.ndimage.morphological_gradient`.
+
+    Parameters
+    ----------
+    input, size, footprint, structure, mode, cval, origin, axes
+        As `grey_erosion`.
+    output : ndarray, optional
+        The array to store the result in. A type is ignored, as by SciPy.
+
+    Returns
+    -------
+    ndarray
+        The result, as large as the input.
+
+    Raises
+    ------
+    RuntimeError, ValueError, TypeError
+        As `grey_erosion`.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.ndimage.morphological_gradient([2, 8, 0, 4, 1, 9, 9, 0], size=3)
+    array([6, 8, 8, 4, 8, 8, 9, 9])
+    """
+    window = (size, footprint, structure)
+    dilated, eroded, out = _both(input, window, output, mode, cval, origin, axes)
+    return _stored(np.subtract(dilated, eroded, out=eroded), out)
+
+
+def morphological_laplace(
+    input: npt.ArrayLike,
+    size: _Size = None,
+    footprint: npt.ArrayLike | None = None,
+    structure: npt.ArrayLike | None = None,
+    output: _Output = None,
+    mode: str | Sequence[str] = "reflect",
+    cval: float = 0.0,
+    origin: int | Sequence[int] = 0,
+    *,
+    axes: int | Sequence[int] | None = None,
+) -> np.ndarray:
+    """Dilation plus erosion minus twice the input: a drop-in for `scipy.ndimage.morphological_laplace`.
+
+    Parameters
+    ----------
+    input, size, footprint, structure, output, mode, cval, origin, axes
+        As `morphological_gradient`.
+
+    Returns
+    -------
+    ndarray
+        The result, as large as the input. Integers wrap around.
+
+    Raises
+    ------
+    RuntimeError, ValueError, TypeError
+        As `grey_erosion`.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.ndimage.morphological_laplace([2, 8, 0, 4, 1, 9, 9, 0], size=3)
+    array([ 6, -8,  8, -4,  8, -8, -9,  9])
+    """
+    array = as_ordered(input)
+    dilated, eroded, out = _both(array, (size, footprint, structure), output, mode, cval, origin, axes)
+    np.add(dilated, eroded, eroded)
+    np.subtract(eroded, array, eroded)
+    return _stored(np.subtract(eroded, array, eroded), out)
+
+
+def white_tophat(
+    input: npt.ArrayLike,
+    size: _Size = None,
+    footprint: npt.ArrayLike | None = None,
+    structure: npt.ArrayLike | None = None,
+    output: _Output = None,
+    mode: str | Sequence[str] = "reflect",
+    cval: float = 0.0,
+    origin: int | Sequence[int] = 0,
+    *,
+    axes: int | Sequence[int] | None = None,
+) -> np.ndarray:
+    """The input minus its opening: a drop-in for `scipy.ndimage.white_tophat`.
+
+    Parameters
+    ----------
+    input, size, footprint, structure, output, mode, cval, origin, axes
+        As `grey_erosion`.
+
+    Returns
+    -------
+    ndarray
+        The result, as large as the input.
+
+    Raises
+    ------
+    RuntimeError, ValueError, TypeError
+        As `grey_erosion`.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.ndimage.white_tophat([2, 8, 0, 4, 1, 9, 9, 0], size=3)
+    array([0, 6, 0, 3, 0, 8, 8, 0])
+    """
+    array = as_ordered(input)
+    out = as_output(output, array)
+    opened = grey_opening(array, size, footprint, structure, out.dtype, mode, cval, origin, axes=axes)
+    return _stored(_difference(array, opened, opened), out)
+
+
+def black_tophat(
+    input: npt.ArrayLike,
+    size: _Size = None,
+    footprint: npt.ArrayLike | None = None,
+    structure: npt.ArrayLike | None = None,
+    output: _Output = None,
+    mode: str | Sequence[str] = "reflect",
+    cval: float = 0.0,
+    origin: int | Sequence[int] = 0,
+    *,
+    axes: int | Sequence[int] | None = None,
+) -> np.ndarray:
+    """The closing of the input minus the input: a drop-in for `scipy.ndimage.black_tophat`.
+
+    Parameters
+    ----------
+    input, size, footprint, structure, output, mode, cval, origin, axes
+        As `grey_erosion`.
+
+    Returns
+    -------
+    ndarray
+        The result, as large as the input.
+
+    Raises
+    ------
+    RuntimeError, ValueError, TypeError
+        As `grey_erosion`.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.ndimage.black_tophat([2, 8, 0, 4, 1, 9, 9, 0], size=3)
+    array([6, 0, 4, 0, 3, 0, 0, 9])
+    """
+    array = as_ordered(input)
+    out = as_output(output, array)
+    closed = grey_closing(array, size, footprint, structure, out.dtype, mode, cval, origin, axes=axes)
+    return _stored(_difference(closed, array, closed), out)
+
+
+def binary_erosion(
+    input: npt.ArrayLike,
+    structure: npt.ArrayLike | None = None,
+    iterations: int = 1,
+    mask: npt.ArrayLike | None = None,
+    output: _Output = None,
+    border_value: int = 0,
+    origin: int | Sequence[int] = 0,
+    brute_force: bool = False,
+    *,
+    axes: int | Sequence[int] | None = None,
+) -> np.ndarray:
+    """Where a structure fits: a drop-in for `scipy.ndimage.binary_erosion`.
+
+    Parameters
+    ----------
+    input : array_like
+        Whatever is not zero belongs to the image.
+    structure : array_like, optional
+        The neighbours that must belong to it; by default those that share a face, and the pixel itself.
+    iterations : int
+        How often to erode; below 1, until nothing changes.
+    mask : array_like, optional
+        Only pixels where this is not zero may change.
+    output : dtype or ndarray, optional
+        An array to store the result in, of any real type. A type is ignored, as by SciPy: the result is of bool.
+    border_value : int
+        Whether pixels past the edges belong to the image.
+    origin : int or sequence of int
+        Shift of the structure, one value or one per axis.
+    brute_force : bool
+        Accepted for SciPy, and ignored.
+    axes : int, sequence of int, or None
+        The axes of the structure; by default all.
+
+    Returns
+    -------
+    ndarray
+        The result, as large as the input.
+
+    Raises
+    ------
+    RuntimeError, ValueError, TypeError
+        As `minimum_filter`; `iterations` is no integer, or structure or mask do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.ndimage.binary_erosion(np.ones((4, 5))).astype(int)
+    array([[0, 0, 0, 0, 0],
+           [0, 1, 1, 1, 0],
+           [0, 1, 1, 1, 0],
+           [0, 0, 0, 0, 0]])
+    """
+    return _binary("minimum", input, structure, iterations, mask, output, border_value, origin, axes)
+
+
+def binary_dilation(
+    input: npt.ArrayLike,
+    structure: npt.ArrayLike | None = None,
+    iterations: int = 1,
+    mask: npt.ArrayLike | None = None,
+    output: _Output = None,
+    border_value: int = 0,
+    origin: int | Sequence[int] = 0,
+    brute_force: bool = False,
+    *,
+    axes: int | Sequence[int] | None = None,
+) -> np.ndarray:
+    """What a mirrored structure hits: a drop-in for `scipy.ndimage.binary_dilation`.
+
+    Parameters
+    ----------
+    input, structure, iterations, mask, output, border_value, origin, brute_force, axes
+        As `binary_erosion`; the structure and the origin are mirrored.
+
+    Returns
+    -------
+    ndarray
+        The result, as large as the input.
+
+    Raises
+    ------
+    RuntimeError, ValueError, TypeError
+        As `binary_erosion`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.ndimage.binary_dilation(np.eye(4)).astype(int)
+    array([[1, 1, 0, 0],
+           [1, 1, 1, 0],
+           [0, 1, 1, 1],
+           [0, 0, 1, 1]])
+    """
+    return _binary("maximum", input, structure, iterations, mask, output, border_value, origin, axes)
+
+
+def binary_opening(
+    input: npt.ArrayLike,
+    structure: npt.ArrayLike | None = None,
+    iterations: int = 1,
+    output: _Output = None,
+    origin: int | Sequence[int] = 0,
+    mask: npt.ArrayLike | None = None,
+    border_value: int = 0,
+    brute_force: bool = False,
+    *,
+    axes: int | Sequence[int] | None = None,
+) -> np.ndarray:
+    """Dilation of the erosion: a drop-in for `scipy.ndimage.binary_opening`.
+
+    Parameters
+    ----------
+    input, structure, iterations, output, origin, mask, border_value, brute_force, axes
+        As `binary_erosion`.
+
+    Returns
+    -------
+    ndarray
+        The result, as large as the input.
+
+    Raises
+    ------
+    RuntimeError, ValueError, TypeError
+        As `binary_erosion`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.ndimage.binary_opening([0, 1, 0, 1, 1, 1, 0]).astype(int)
+    array([0, 0, 0, 1, 1, 1, 0])
+    """
+    eroded = _binary("minimum", input, structure, iterations, mask, None, border_value, origin, axes)
+    return _binary("maximum", eroded, structure, iterations, mask, output, border_value, origin, axes)
+
+
+def binary_closing(
+    input: npt.ArrayLike,
+    structure: npt.ArrayLike | None = None,
+    iterations: int = 1,
+    output: _Output = None,
+    origin: int | Sequence[int] = 0,
+    mask: npt.ArrayLike | None = None,
+    border_value: int = 0,
+    brute_force: bool = False,
+    *,
+    axes: int | Sequence[int] | None = None,
+) -> np.ndarray:
+    """Erosion of the dilation: a drop-in for `scipy.ndimage.binary_closing`.
+
+    Parameters
+    ----------
+    input, structure, iterations, output, origin, mask, border_value, brute_force, axes
+        As `binary_erosion`.
+
+    Returns
+    -------
+    ndarray
+        The result, as large as the input.
+
+    Raises
+    ------
+    RuntimeError, ValueError, TypeError
+        As `binary_erosion`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.ndimage.binary_closing([0, 1, 0, 1, 0, 0, 0]).astype(int)
+    array([0, 1, 1, 1, 0, 0, 0])
+    """
+    dilated = _binary("maximum", input, structure, iterations, mask, None, border_value, origin, axes)
+    return _binary("minimum", dilated, structure, iterations, mask, output, border_value, origin, axes)
+
+
+def _mirrored(window: np.ndarray) -> np.ndarray:
+    return window[(slice(None, None, -1),) * window.ndim]
+
+
+def _without_size(size: _Size, footprint: Any) -> _Size:
+    """No size beside a footprint, which is reported once."""
+    if size is None or footprint is None:
+        return size
+    warnings.warn("ignoring size because footprint is set", UserWarning, stacklevel=3)
+    return None
+
+
+def _stored(result: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+    if out is None:
+        return result
+    out[...] = result
+    return out
+
+
+def _difference(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """a - b, and for bool what lies in only one of them."""
+    of_bool = a.dtype.kind == b.dtype.kind == "b"
+    return np.bitwise_xor(a, b, out=out) if of_bool else np.subtract(a, b, out=out)
+
+
+def _both(
+    input: npt.ArrayLike, window: tuple[Any, Any, Any], output: Any, mode: Any, cval: float, origin: Any, axes: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """The dilation in the type of the input, the erosion in that of the output, and the output array, if any."""
+    array = as_ordered(input)
+    out = as_output(output, array) if isinstance(output, np.ndarray) else None
+    dilated = grey_dilation(array, *window, None, mode, cval, origin, axes=axes)
+    return dilated, grey_erosion(array, *window, None if out is None else out.dtype, mode, cval, origin, axes=axes), out
+
+
+def _extreme(
+    fold: str,
+    input: npt.ArrayLike,
+    size: Any,
+    footprint: Any,
+    structure: Any,
+    output: Any,
+    mode: Any,
+    cval: float,
+    origin: Any,
+    axes: Any,
+) -> np.ndarray:
+    if size is None and footprint is None and structure is None:
+        raise ValueError("size, footprint, or structure must be specified")
+    if structure is None:
+        filter_: Callable[..., np.ndarray] = minimum_filter if fold == "minimum" else maximum_filter
+        return filter_(input, size, footprint, output, mode, cval, origin, axes=axes)
+    if size is not None and footprint is not None:
+        warnings.warn("ignoring size because footprint is set", UserWarning, stacklevel=4)
+    array = as_ordered(input)
+    values = np.asarray(structure, np.float64)
+    counts = np.ones(values.shape, bool) if footprint is None else np.asarray(footprint, bool)
+    if counts.shape != values.shape:
+        raise RuntimeError(f"structure of shape {values.shape}: expected that of the footprint, {counts.shape}")
+    if not counts.any():
+        raise ValueError(f"footprint of shape {counts.shape}: All-zero footprint is not supported.")
+    if not values[counts].any():
+        filter_ = minimum_filter if fold == "minimum" else maximum_filter
+        return filter_(array, None, counts, output, mode, cval, origin, axes=axes)
+    out = as_output(output, array)
+    filtered = as_axes(axes, array.ndim)
+    values, counts = (spread_window(window, filtered, array.ndim, "structure") for window in (values, counts))
+    origins = spread(for_each(origin, len(filtered)), filtered, array.ndim, 0)
+    begins = [k // 2 + as_origin(o, k, "invalid origin") for o, k in zip(origins, values.shape, strict=True)]
+    continuation, cval = as_mode(mode), as_number("cval", cval)
+    if array.size:
+        store(_with_values(fold, array, values, counts, begins, continuation, cval), out)
+    return out
+
+
+def _with_values(
+    fold: str, array: np.ndarray, values: np.ndarray, counts: np.ndarray, begins: list[int], mode: str, cval: float
+) -> np.ndarray:
+    """Extremes of neighbours plus or minus a structure, in float64, some rows of the first axis at a time."""
+    unrepeatable()
+    choose, sign = (np.minimum, -1.0) if fold == "minimum" else (np.maximum, 1.0)
+    result = np.empty(array.shape)
+    places = np.argwhere(counts)
+    rows = max(1, _BLOCK * len(array) // array.size) if array.ndim else 1
+    source = array.astype(np.float64)
+    for row in range(0, len(array), rows):
+        block = result[row : row + rows]
+        shape = [n + k - 1 for n, k in zip(block.shape, values.shape, strict=True)]
+        seen = continued(source, [row - begins[0], *(-b for b in begins[1:])], shape, mode, cval)
+        block[...] = -sign * np.inf
+        for place in places:
+            part = seen[tuple([slice(p, p + n) for p, n in zip(place, block.shape, strict=True)])]
+            choose(block, part + sign * values[tuple(place)], out=block)
+    return result
+
+
+def _binary(
+    fold: str,
+    input: npt.ArrayLike,
+    structure: Any,
+    iterations: Any,
+    mask: Any,
+    output: Any,
+    border_value: Any,
+    origin: Any,
+    axes: Any,
+) -> np.ndarray:
+    try:
+        most = index(iterations)
+    except TypeError:
+        raise TypeError(f"iterations={iterations!r}: iterations parameter should be an integer") from None
+    array = as_ordered(input)
+    filtered = as_axes(axes, array.ndim)
+    if structure is None:
+        structure = np.sum(np.abs(np.indices((3,) * len(filtered)) - 1), axis=0) <= 1
+    counts = spread_window(np.asarray(structure, bool), filtered, array.ndim, "structure")
+    if not counts.size:
+        raise RuntimeError(f"structure of shape {counts.shape}: structure must not be empty")
+    allowed = None if mask is None else as_array("mask", mask).astype(bool)
+    if allowed is not None and allowed.shape != array.shape:
+        raise RuntimeError(f"mask of shape {allowed.shape}: mask and input must have equal sizes, {array.shape}")
+    origins = [as_index("origin", o) for o in for_each(origin, len(filtered))]
+    origins = spread(origins, filtered, array.ndim, 0)
+    if fold == "maximum":
+        counts = _mirrored(counts)
+        origins = [-o - (k % 2 == 0) for o, k in zip(origins, counts.shape, strict=True)]
+    begins = tuple([k // 2 + as_origin(o, k, "invalid origin") for o, k in zip(origins, counts.shape, strict=True)])
+    if isinstance(output, np.ndarray) and output.dtype.kind == "c":
+        raise TypeError(f"output of {output.dtype}: Complex output type not supported")
+    out = as_output(output if isinstance(output, np.ndarray) else bool, array)
+    if not array.size:
+        return out
+    result = _repeated(fold, array != 0, counts, begins, most, allowed, bool(border_value))
+    store(result.reshape(out.shape), out)
+    return out
+
+
+def _repeated(
+    fold: str,
+    image: np.ndarray,
+    counts: np.ndarray,
+    begins: tuple[int, ...],
+    iterations: int,
+    mask: np.ndarray | None,
+    border: bool,
+) -> np.ndarray:
+    """Erode or dilate an image of bool, as often as told or until nothing changes."""
+    unrepeatable()
+    if not image.ndim:
+        image, counts, begins = image[np.newaxis], counts[np.newaxis], (0,)
+    image = np.ascontiguousarray(image)
+    count = int(counts.sum())
+    if not count:  # of no neighbours, all belong to the image, and none does
+        result = np.full(image.shape, fold == "minimum")
+        return result if mask is None else np.where(mask, result, image)
+    only_some = None if count == counts.size else counts.tobytes()
+    rank = count - 1 if fold == "maximum" else 0
+    window = Ranked(rank, counts.shape, begins, ("constant",) * image.ndim, only_some)
+    fill = np.array(border, np.uint8)
+    done = 0
+    while True:
+        result = np.empty(image.shape, bool)
+        run_ranked(window, image.view(np.uint8), fill, result.view(np.uint8))
+        if mask is not None:
+            np.copyto(result, image, where=~mask)
+        done += 1
+        if done == iterations or (iterations < 1 and np.array_equal(result, image)):
+            return result
+        image = result
