@@ -28,6 +28,7 @@ POOLS = (
     "n1 c3 iw200 kw40 sw30 pl5 pr5",
     "n2 c3 i14 k14 s14",
     "n1 c2 id6 ih9 iw8 k2 s2 p1",
+    "n2 c1 id9 ih11 iw19 kd3 kh2 kw1 sd2 sh1 sw1",
     "n2 c3 ih13 iw18 o5 adaptive",
 )
 VOLUMES = ("n2 ic2 oc3 id6 ih9 iw8 kd3 kh3 kw3 s1 p1", "n1 g2 ic4 oc2 id7 ih8 iw9 kd2 kh3 kw1 sd1 sh2 sw1 p1")

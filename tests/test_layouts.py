@@ -207,6 +207,43 @@ def test_pools_of_channels_last_are_those_of_planes(shape, window):
             np.testing.assert_allclose(np.moveaxis(means, -1, -3), expected, rtol=0, atol=26 * 5 * 2.0**-24)
 
 
+@pytest.mark.per_isa
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("window", [(3, 2, 1), (2, 1, 1, 3), ((4, 1), (1, 3), (2, 0), (1, 2), True), (7, 1, 3)])
+@pytest.mark.parametrize("channels", [16, 21, 67])
+def test_maxima_of_pixels_are_exact(channels, window, dtype):
+    """NaN stays, the first of two zeros is taken, and a window without a tap inside the image is the lowest value."""
+    x = np.random.default_rng(channels).integers(-3, 1, (2, 7, 9, channels)).astype(dtype)
+    x[x == -1], x[0, 3, 4, ::5], x[1, :3, :3], x[1, 6, 8] = -0.0, np.nan, -np.inf, np.inf
+    found = fastconv.max_pool2d(x, *window, layout="NHWC")
+    expected = np.moveaxis(fastconv.max_pool2d(np.ascontiguousarray(np.moveaxis(x, -1, 1)), *window), 1, -1)
+    np.testing.assert_array_equal(found, expected)
+    numbers = ~np.isnan(expected)
+    np.testing.assert_array_equal(np.signbit(found[numbers]), np.signbit(expected[numbers]))
+
+
+@pytest.mark.per_isa
+@pytest.mark.parametrize("options", [{}, {"count_include_pad": False}, {"divisor_override": -3}])
+@pytest.mark.parametrize("channels", [16, 21, 67])
+def test_means_of_pixels(channels, options):
+    """Sums of whole numbers are exact, so that only the division rounds, wherever images and pixels lie."""
+    x = np.random.default_rng(channels).integers(-9, 10, (4, 14, 9, 2 * channels)).astype(np.float32)
+    views = (x, x[::2], x[:, ::-2], x[:, :, 1:-1], x[..., :channels], x[..., ::2], x[0])
+    for view in views:
+        for window in ((3, 2, 1), ((2, 5), 1, (1, 2), True)):
+            planes = np.ascontiguousarray(np.moveaxis(view, -1, -3))
+            expected = np.moveaxis(fastconv.avg_pool2d(planes, *window, **options), -3, -1)
+            np.testing.assert_array_equal(fastconv.avg_pool2d(view, *window, **options, layout="NHWC"), expected)
+
+
+def test_large_windows_of_pixels_err_as_those_of_planes():
+    """Their means are left to a solver whose errors do not grow with the window."""
+    x = np.random.default_rng(0).random((1, 80, 90, 16), dtype=np.float32)
+    means = fastconv.avg_pool2d(x, (70, 80), 1, layout="NHWC")
+    exact = fastconv.avg_pool2d(np.moveaxis(x, -1, 1).astype(np.float64), (70, 80), 1)
+    np.testing.assert_allclose(np.moveaxis(means, -1, 1), exact, rtol=4 * 2.0**-24)
+
+
 def test_pools_refuse_other_layouts():
     with pytest.raises(ValueError, match="layout='CHWN': expected 'NCHW' or 'NHWC'"):
         fastconv.max_pool2d(np.ones((2, 2, 2)), 2, layout="CHWN")

@@ -809,6 +809,8 @@ def test_every_solver_finds_the_same(kind, descriptor, layout, dtype):
         ("max_pool_indices", "c8 i56 k13 p6", "places"),
         ("max_pool_indices", "c8 i9 o4 k2 drawn", "walking"),
         ("avg_pool", "c8 i9 id9 k2", "passes"),
+        ("avg_pool", "c1 id9 ih9 iw32 kd3 kh3 kw1 sd2 sh2 sw1", "pixels"),
+        ("max_pool", "c1 id40 ih9 iw32 kd33 kh3 kw1 s1", "passes"),
     ],
 )
 def test_the_first_solver_that_does_not_decline_is_chosen(kind, descriptor, solver):

@@ -176,6 +176,11 @@ CALLS = {
     ],
     "im2col": lambda dtype: fastconv.im2col(values(dtype, 2, 3, 9, 13)[..., ::-2], 3, padding=2, stride=2),
     "col2im": lambda dtype: fastconv.col2im(values(dtype, 2, 27, 20), (7, 9), 3, padding=1, stride=2),
+    "pool_pixels": lambda dtype: [
+        pool(values(dtype, 2, 7, 9, channels), kernel, stride, 1, layout="NHWC")
+        for pool in (fastconv.max_pool2d, fastconv.avg_pool2d)
+        for channels, kernel, stride in ((19, 3, 2), (32, 2, 1), (69, (3, 5), 3))
+    ],
     "locate": lambda dtype: fastconv.max_pool3d(values("f4", 2, 3, 5, 6, 7), 2, 1, 1, return_indices=True),
     "power": lambda dtype: [fastconv.lp_pool2d(values(dtype, 2, 3, 5, 7) ** 2, norm, 2) for norm in (1, 2, 3)],
     "losses": lambda dtype: nn.cross_entropy(values(dtype, 5, 7), np.arange(5) % 7),

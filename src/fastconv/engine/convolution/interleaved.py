@@ -61,6 +61,10 @@ _TILE_SECONDS, _READ_SECONDS, _WRITE_SECONDS = 8e-8, 0.9e-9, 1.1e-9
 _PAGE, _CROWDED = 4096, 2.0
 
 
+# Seconds to interleave a value of a filter.
+_PACK_SECONDS = 1e-9
+
+
 class _Tile(NamedTuple):
     """The extents of a tile, and of the strip that it reads."""
 
@@ -209,6 +213,9 @@ class Interleaved(SumsDirectly, PreparesFirst):
         read *= _crowding(g.ih * g.iw * dtype.itemsize)
         written *= _crowding(g.positions * dtype.itemsize)
         return 2e-6 + tiles * _TILE_SECONDS + products + (read + written) / ratios().l2
+
+    def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        return geometry.oc * geometry.reduction * _PACK_SECONDS / ratios().l2
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         return sum_error(geometry, dtype)

@@ -21,13 +21,14 @@ from fastconv.engine.pooling.doubling import Doubling
 from fastconv.engine.pooling.folding import Folding
 from fastconv.engine.pooling.kinds import AvgPool, Pool
 from fastconv.engine.pooling.passes import Passes
+from fastconv.engine.pooling.pixels import Pixels
 from fastconv.engine.pooling.places import Places
 from fastconv.engine.pooling.walking import Walking
 from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import repeatable
 from fastconv.kernels import threads as team
 
-SOLVERS = (Adaptive, Folding, Doubling, Direct, Places, Walking, Passes)
+SOLVERS = (Adaptive, Folding, Doubling, Direct, Places, Walking, Pixels, Passes)
 
 MAX_POOL = Pool("max_pool", "max", SOLVERS, "the maxima of")
 MAX_POOL_INDICES = Pool("max_pool_indices", "max", SOLVERS, "the maxima, and their positions, of", positions=True)

@@ -34,6 +34,9 @@ ARGUMENTS(Depthwise, DEPTHWISE_ARGUMENTS);
 #define MOST_POSITIONS 4
 #define MOST_VECTORS 2
 
+/* Columns that lie a multiple of so many bytes apart share so few places in L1 that what is prefetched is lost. */
+#define CROWDED 1024
+
 typedef struct {
     const REAL **lines; /* for each row of taps, column 0 of the image at the first channel of the tile */
     const REAL **block; /* and the first column of a block */
@@ -67,6 +70,7 @@ typedef struct {
     const REAL *const *lines;
     const int64_t *steps;
     int64_t kh, kw, sw, dw;
+    int64_t ahead;         /* 1, or 0 if nothing is prefetched */
     int64_t begin, inside; /* of the columns that the block sees: the first one in the image, and how many are */
     const REAL *zeros;
     int64_t at, channels;  /* the first channel, and how many: a multiple of the block's vectors */
@@ -112,7 +116,7 @@ static inline __attribute__((always_inline)) void NAME(depthwise_block)(const in
                     const REAL *column = NAME(column)(padded, run, t, at);
                     /* What the next block sees, and no row before did. */
                     if (i >= kh - sw && t >= kw - sw)
-                        __builtin_prefetch(at + positions * sw * step);
+                        __builtin_prefetch(at + run->ahead * positions * sw * step, 0, 2);
                     VECTOR x[MOST_VECTORS];
                     UNROLL
                     for (int v = 0; v < vectors; v++)
@@ -248,7 +252,9 @@ static void NAME(depthwise)(void **arrays, const int64_t *ints, const double *sc
     const NAME(depthwise_parts) own =
         NAME(depthwise_layout)(a, (char *)arrays[4] + worker * NAME(depthwise_scratch)(ints));
     const NAME(depthwise_kernels) *const kernels = NAME(depthwise_kernels_of)(a);
+    /* Blocks at both ends, which see padding anyway, have fewer positions if these do not make whole blocks. */
     const int64_t blocks = (a->ow + MOST_POSITIONS - 1) / MOST_POSITIONS;
+    const int64_t lacking = (blocks * MOST_POSITIONS - a->ow + 1) / 2;
     NAME(depthwise_run) run = {
         .lines = own.block,
         .steps = own.steps,
@@ -257,6 +263,7 @@ static void NAME(depthwise)(void **arrays, const int64_t *ints, const double *sc
         .sw = a->sw,
         .dw = a->dw,
         .inside = a->iw,
+        .ahead = a->gathered || a->xw * (int64_t)sizeof(REAL) % CROWDED != 0,
         .zeros = own.zeros,
         .filter = a->kh * a->kw * LANES,
         .out_position = a->out_position,
@@ -297,7 +304,7 @@ static void NAME(depthwise)(void **arrays, const int64_t *ints, const double *sc
         REAL *const row = (REAL *)arrays[3] + n * a->out_image + r * a->out_row + c0;
         for (int64_t block = 0, next = 0; block < blocks; block++) {
             const int64_t q = next, first = q * a->sw - a->pl;
-            next = (block + 1) * a->ow / blocks;
+            next = block < blocks - 1 ? (block + 1) * MOST_POSITIONS - lacking : a->ow;
             for (int64_t i = 0; i < a->kh; i++)
                 own.block[i] = own.lines[i] + first * own.steps[i];
             run.begin = -first;

@@ -49,6 +49,8 @@
 
 #include "separable.h"
 
+#include "pool_pixels.h"
+
 #include "activations.h"
 
 #include "statistics.h"
@@ -90,6 +92,7 @@
     X(pack_panels, PACK_PANELS_ARGUMENTS, 0, NAME(pack_panels_packed))                            \
     X(indirect, INDIRECT_ARGUMENTS, NAME(indirect_scratch), 0)                                    \
     X(separable, SEPARABLE_ARGUMENTS, NAME(separable_scratch), 0)                                 \
+    X(pool_pixels, POOL_PIXELS_ARGUMENTS, 0, 0)                                                   \
     X(weight_gradient, WEIGHT_GRADIENT_ARGUMENTS, NAME(weight_gradient_scratch), 0)               \
     X(tap_gradient, TAP_GRADIENT_ARGUMENTS, NAME(tap_gradient_scratch), 0)                        \
     X(winograd_weight, WINOGRAD_WEIGHT_ARGUMENTS, 0, NAME(winograd_packed))                       \

@@ -1,11 +1,5 @@
 /* Softmax and its logarithm: exp(x - peak) over the sum of these, where nothing overflows. */
 
-static inline VECTOR NAME(larger)(VECTOR a, VECTOR b)
-{
-    const NAME(mask) chosen = a < b;
-    return (VECTOR)(((NAME(mask))b & chosen) | ((NAME(mask))a & ~chosen));
-}
-
 /* The largest of n values that are not NaN. */
 static inline REAL NAME(largest)(const REAL *x, int64_t n)
 {

@@ -30,6 +30,17 @@ static inline REAL NAME(total)(VECTOR v)
     return lanes[0];
 }
 
+/* The larger values, those of `a` where they are equal or one is NaN: lane by lane, as compilers make one instruction of
+ * that, and two of a comparison and a choice of vectors. */
+static inline __attribute__((always_inline)) VECTOR NAME(larger)(VECTOR a, VECTOR b)
+{
+    VECTOR chosen;
+    UNROLL
+    for (int i = 0; i < LANES; i++)
+        chosen[i] = b[i] > a[i] ? b[i] : a[i];
+    return chosen;
+}
+
 /* Four neighbouring values. */
 typedef REAL NAME(quad) __attribute__((vector_size(4 * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
 
