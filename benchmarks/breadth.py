@@ -339,6 +339,13 @@ def _lags(name: str, data: Data, shape: Shape) -> Iterator[Case]:
         yield _call("5", *shape, 5)
 
 
+@makes("signal.medfilt", "signal.medfilt2d", "signal.order_filter", "signal.wiener")
+def _ranks_of_signals(name: str, data: Data, shape: Shape) -> Iterator[Case]:
+    if data.dtype.kind == "f" and (len(shape) == 2 or name != "medfilt2d"):
+        ones = np.ones((3,) * len(shape))
+        yield _call("3", data(*shape), *((ones, 2) if name == "order_filter" else (3,)))
+
+
 # SciPy: images
 
 
