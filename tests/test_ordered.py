@@ -82,7 +82,9 @@ def test_means_are_scipys(data):
     shape = tuple(draw(st.lists(st.integers(1, 40), min_size=1, max_size=3)))
     x = image(draw, draw(st.sampled_from(TYPES)), shape)
     size = [draw(st.integers(1, 20)) for _ in shape]
-    mode, cval = draw(st.sampled_from(MODES)), draw(st.sampled_from([0.0, 2.0, 0.25]))
+    mode, cval = draw(st.sampled_from(MODES)), draw(st.sampled_from([0.0, 2.0, -1.0, 0.25]))
+    if cval % 1 or cval < 0:  # no value of the type: what a window sees again is then summed once, in float64
+        size = [min(k, n) for k, n in zip(size, shape, strict=True)]
     np.testing.assert_array_equal(
         ndimage.uniform_filter(x, size, mode=mode, cval=cval),
         scipy.ndimage.uniform_filter(x, size, mode=mode, cval=cval),

@@ -157,10 +157,12 @@ CALLS = {
         lambda dtype: [ndimage.uniform_filter(values(dtype, 9, 41), size) for size in (3, 130)],
     ),
     **dict.fromkeys(
-        ("ordered", "widen", "narrow"),
+        ("ordered", "widen", "narrow", "narrow_fitting"),
         lambda dtype: [
             ndimage.gaussian_filter(values(dtype, 19, 41), 1.5),
             ndimage.correlate(values(dtype, 19, 141), np.ones((3, 4)) / 7),
+            ndimage.correlate(values(dtype, 19, 141), np.full((3, 4), 2.0**30 / 7)),
+            ndimage.correlate(values(dtype, 19, 141), np.full((3, 4), 0.01)),
         ],
     ),
     "convert": lambda dtype: convert(values(dtype, 41), np.empty(41, "f4" if dtype == "f8" else "f8")),

@@ -37,7 +37,7 @@ def source_indices(begin: int, end: int, extent: int, name: str) -> np.ndarray:
 
 def _sources(at: np.ndarray, extent: int, name: str) -> np.ndarray:
     """`source_indices` of the positions `at`, which are overwritten."""
-    if name in ("constant", "zeros"):
+    if name == "constant":
         at[(at < 0) | (at >= extent)] = -1
         return at
     if name == "nearest":

@@ -135,6 +135,13 @@ def launch_in_order(
         block=block,
     )
     both = [first, along] if along else [first]
+
+    def fits(sums: Sums, dtype: np.dtype) -> bool:
+        """Whether every sum fits 32 bits."""
+        limits = np.iinfo(dtype)
+        taps = np.abs(sums.weights).sum() * (2 if sums.parity else 1)
+        return bool(max(limits.max, -limits.min) * taps < 2.0**31)
+
     tables = (
         constant(np.concatenate([sums.weights for sums in both])),
         constant(np.ascontiguousarray(np.concatenate([sums.places for sums in both]))),
@@ -142,7 +149,7 @@ def launch_in_order(
         array.column_map(first),
         array.column_map(along) if along else None,
         kernel("widen", given),
-        kernel("narrow", stored),
+        kernel("narrow_fitting" if all(map(fits, both, types)) else "narrow", stored),
         kernel("widen", stored),
     )
     return Launch.of("ordered", given, ints, array.planes * bands, tables=tables)

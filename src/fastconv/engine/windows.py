@@ -28,6 +28,9 @@ from fastconv.kernels import threads as team
 # Minimum number of values in a line, even if they do not fit the cache.
 _SHORTEST = 256
 
+# The most 16-bit integers whose sum fits 32 bits; sums of as many 32-bit integers are whole numbers of float64.
+_MOST_SUMMED = (1 << 15) - 1
+
 # The window along an axis that is not filtered: the output's own position.
 _PLACE = Window(-1, 1, "nearest", 0)
 
@@ -41,19 +44,13 @@ def run_windows(
     """Fold windows along one axis after another, storing between them in the type of `out`."""
     if out.dtype.kind == "c":
         return filter_parts(lambda x, part, c: run_windows(fold, x, windows, part, c), array, out, cval)
-    windows = tuple([_known(window, fold, cval) for window in windows if window.size > 1])
+    windows = tuple([window for window in windows if window.size > 1])
     if not array.size or not windows:
         store(array, out)
         return out
     plan = _plan_for(fold, array.shape, windows, array.dtype.char, out.dtype.char, team.get_num_threads())
     compute(plan, array, (), cval.real, out)
     return repeatable(out)
-
-
-def _known(window: Window, fold: str, cval: complex) -> Window:
-    """What a plan knows of a window: sums of integers take no constants but zero."""
-    zeros = fold == "mean" and window.mode == "constant" and cval == 0
-    return window._replace(mode="zeros") if zeros else window
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
@@ -105,9 +102,14 @@ class Sweep(SumsDirectly):
 
 def _means(plan: Plan, array: np.ndarray, cval: float, out: np.ndarray) -> None:
     dtype = np.dtype(plan.dtype)
+    has_constant = any(window.mode == "constant" for window in plan.geometry.windows)
+    fill = as_fill(cval if has_constant else 0, dtype)
+    if fill is None:
+        _means_with_constant(plan, array, cval, out)
+        return
+    fill = constant(fill.astype(_line_type(plan.geometry, dtype)))
     operand = converted(array, dtype)
     result = out if out.dtype.char == dtype.char and is_target(out, array) else scratch_like(out, dtype)
-    fill = as_fill(0 if dtype.kind != "f" else cval, _line_type(plan.geometry, dtype))
     if not _run(plan, operand, fill, result):
         unrepeatable()
         if may_overflow(operand, cval, 2.0 * max(window.size for window in plan.geometry.windows)):
@@ -119,11 +121,22 @@ def _means(plan: Plan, array: np.ndarray, cval: float, out: np.ndarray) -> None:
     store(result, out)
 
 
+def _means_with_constant(plan: Plan, array: np.ndarray, cval: float, out: np.ndarray) -> None:
+    """Means of integers and a constant that their type cannot hold, in float64."""
+    unrepeatable()
+    for window in plan.geometry.windows:
+        values, char = array.astype(np.float64), "d"
+        part = _plan_for("mean", array.shape, (window,), char, char, plan.threads)
+        compute(part, values, (), cval, means := np.empty_like(values))
+        store(means, out)
+        array = out
+
+
 def _extremes(plan: Plan, array: np.ndarray, cval: float, out: np.ndarray) -> None:
     g: WindowGeometry = plan.geometry
     same = array.dtype.char == out.dtype.char
     fill: np.ndarray | None = _NO_CONSTANT
-    if any(window.mode in ("zeros", "constant") for window in g.windows):
+    if any(window.mode == "constant" for window in g.windows):
         fill = as_fill(cval, array.dtype, exactly=not same)
     if fill is None:
 
@@ -331,10 +344,9 @@ class Windows(AlongAxesKind):
         return geometry.extent, geometry.extent
 
     def needs_cast(self, geometry: WindowGeometry, dtype: np.dtype) -> bool:
-        """Means of integers are computed in integers if no constant is part of them, and no sum is too large."""
-        if geometry.fold == "mean" and (
-            dtype.kind not in "iu" or dtype.itemsize > 4 or not all(map(_is_summed, geometry.windows))
-        ):
+        """Means of integers are computed in integers if no sum is too large."""
+        summed = dtype.kind in "iu" and dtype.itemsize <= 4 and all(w.size <= _MOST_SUMMED for w in geometry.windows)
+        if geometry.fold == "mean" and not summed:
             return super().needs_cast(geometry, dtype)
         return stored_type(geometry, dtype) != dtype
 
@@ -343,11 +355,6 @@ class Windows(AlongAxesKind):
             return super().cast_parts(geometry, dtype)
         types = [dtype] + [stored_type(geometry, dtype)] * (len(geometry.windows) - 1)
         return [(geometry.along((window,)), of) for window, of in zip(geometry.windows, types, strict=True)]
-
-
-def _is_summed(window: Window) -> bool:
-    """Whether the sum of 16-bit integers fits 32 bits; that of 32-bit integers is then a whole number of float64."""
-    return window.mode != "constant" and window.size < 1 << 15
 
 
 WINDOW = Windows()

@@ -38,13 +38,13 @@ class AlongAxes:
     """An array that is filtered along one axis after another; the result has the same shape.
 
     `windows` are in the order in which they run. Results are `stored` in a type of their own or, with ``None``, in that
-    of the array. Mode "zeros" is the constant zero, which costs less than others; "constant" is any.
+    of the array.
     """
 
     extent: tuple[int, ...]
     windows: tuple[Window, ...]
     stored: str | None = field(default=None, kw_only=True)
-    modes: ClassVar[tuple[str, ...]] = ("zeros", *NAMES)
+    modes: ClassVar[tuple[str, ...]] = NAMES
     least: ClassVar[int] = 1
     """The smallest window along an axis that is filtered."""
 
@@ -64,8 +64,6 @@ class AlongAxes:
                 raise GeometryError(f"begin={begin}: expected a sample of the window of {size}")
             if mode not in self.modes:
                 raise GeometryError(f"mode={mode!r}: expected one of {', '.join(self.modes)}")
-        if {"zeros", "constant"} <= {window.mode for window in self.windows}:
-            raise GeometryError("modes zeros and constant: expected one of them, as there is one constant for all axes")
         if len({window.axis for window in self.windows}) < len(self.windows):
             raise GeometryError("an axis has two windows: expected one at most")
         if self.stored is not None and self.stored not in _STORED:
@@ -134,7 +132,7 @@ class AlongAxes:
 
 @dataclass(frozen=True)
 class PassesGeometry(AlongAxes):
-    """Correlations along one axis after another.
+    """Correlations along one axis after another; mode "constant" is one other than zero, and "zeros" is zero.
 
     Examples
     --------
@@ -142,6 +140,13 @@ class PassesGeometry(AlongAxes):
     >>> str(g), g.windows[0]
     ('ih20 iw30 kh9 kw7 mirror', Window(axis=0, size=9, mode='mirror', begin=4))
     """
+
+    modes: ClassVar[tuple[str, ...]] = ("zeros", *NAMES)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if {"zeros", "constant"} <= {window.mode for window in self.windows}:
+            raise GeometryError("modes zeros and constant: expected one of them, as there is one constant for all axes")
 
 
 @dataclass(frozen=True)

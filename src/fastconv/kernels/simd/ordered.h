@@ -43,22 +43,27 @@ static int fit(const double *from, int64_t n)
     return all;
 }
 
-#define INTEGERS(name, T)                                                            \
-    static void widen_##name(double *restrict to, const void *restrict from, int64_t n) \
-    {                                                                                \
-        const T *restrict x = from;                                                  \
-        for (int64_t i = 0; i < n; i++)                                              \
-            to[i] = (double)x[i];                                                    \
-    }                                                                                \
-    static void narrow_##name(void *restrict to, const double *restrict from, int64_t n) \
-    {                                                                                \
-        T *restrict y = to;                                                          \
-        if (fit(from, n))                                                                    \
-            for (int64_t i = 0; i < n; i++)                                                  \
-                y[i] = (T)(int32_t)from[i];                                                  \
-        else                                                                                 \
-            for (int64_t i = 0; i < n; i++) /* as convert.h does */                          \
-                y[i] = (T)-1 > 0 ? (T)(int64_t)from[i] : (T)from[i];                         \
+#define INTEGERS(name, T)                                                                         \
+    static void widen_##name(double *restrict to, const void *restrict from, int64_t n)           \
+    {                                                                                             \
+        const T *restrict x = from;                                                               \
+        for (int64_t i = 0; i < n; i++)                                                           \
+            to[i] = (double)x[i];                                                                 \
+    }                                                                                             \
+    static void narrow_fitting_##name(void *restrict to, const double *restrict from, int64_t n)  \
+    {                                                                                             \
+        T *restrict y = to;                                                                       \
+        for (int64_t i = 0; i < n; i++)                                                           \
+            y[i] = (T)(int32_t)from[i];                                                           \
+    }                                                                                             \
+    static void narrow_##name(void *restrict to, const double *restrict from, int64_t n)          \
+    {                                                                                             \
+        T *restrict y = to;                                                                       \
+        if (fit(from, n))                                                                         \
+            narrow_fitting_##name(to, from, n);                                                   \
+        else                                                                                      \
+            for (int64_t i = 0; i < n; i++) /* as convert.h does */                               \
+                y[i] = (T)-1 > 0 ? (T)(int64_t)from[i] : (T)from[i];                              \
     }
 
 /* The types that are cast: X(name, type). */
