@@ -63,6 +63,9 @@ _FEW_OF_GROUP, _FEW_POSITIONS = 48, 256
 # How much longer transforms take whose inputs are parted by a stride.
 _OF_STRIDED = 1.5
 
+# Seconds per value of a transformed filter; the first, where G has only halves and ones.
+_SECONDS_OF_HALVES, _SECONDS_OF_FILTERS = 0.4e-9, 0.55e-9
+
 # Seconds to begin and end a block of theirs.
 _BLOCK_SECONDS = 1e-6
 
@@ -420,7 +423,8 @@ class Winograd:
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         g, _ = _thinned(geometry)
         values = g.oc * g.ic / g.g * prod(_Tiling.of(self.m, g).points)
-        return 1e-5 + values * 0.65e-9 * ratios().transform_seconds()
+        seconds = _SECONDS_OF_HALVES if self.m == 2 and set(g.kernel) <= {1, 3} else _SECONDS_OF_FILTERS
+        return 1e-5 + values * seconds * ratios().transform_seconds()
 
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         geometry, _ = _thinned(geometry)
