@@ -22,8 +22,8 @@ _TILE_VALUES, _GRAIN = 2048, 4
 
 @functools.cache
 def _own_generator(process: int) -> np.random.Generator:
-    """What draws where the caller has no generator: to seed one takes longer than to drop a thousand values. A process
-    that was forked has another than its parent."""
+    """The generator of this process, for callers without one: seeding takes longer than dropping a thousand values. A
+    forked process has its own."""
     return np.random.default_rng()
 
 
@@ -81,7 +81,9 @@ def dropout(
         Divide the remaining values by ``1 - p`` in training ("inverted" dropout, as in torch), or multiply by ``1 - p``
         at test time (as in the original paper).
     rng : Generator, int or None
-        Random generator or seed; by default one generator per process, seeded by the system.
+        Random generator or seed; by default one generator per process, seeded by the system. It draws a key, and every
+        value has 32 bits that depend on the key and the value's position alone (Threefry): a seed drops the same values
+        in both types, on any number of threads.
     return_mask : bool
         Also return the factors, which `fastconv.grad.layers.dropout` needs.
 
@@ -101,7 +103,8 @@ def dropout(
 
     References
     ----------
-    Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, Dropout, JMLR 2014.
+    Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, Dropout, JMLR 2014; Salmon, Moraes, Dror and Shaw,
+    Parallel random numbers: as easy as 1, 2, 3, 2011.
 
     Examples
     --------
