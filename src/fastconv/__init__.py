@@ -7,6 +7,7 @@ doors: arguments and rules only
     ``grad``      conv2d_input …: torch.nn.grad's names; gradients of the other layers
     ``signal``    convolve, convolve2d, fftconvolve …: scipy.signal's names
     ``ndimage``   correlate, gaussian_filter, maximum_filter …: scipy.ndimage's names
+    ``patching``  our functions in the place of SciPy's
     ``networks``, ``receptive``   the classical networks; what a unit sees, and what a stack of layers costs
 ``engine``    what is computed (``geometry``), how it is chosen (``planner``), and how it runs; knows no public function
 ``kernels``   arrays, pointers and integers: C kernels in ``simd``, Numba's in ``jit``, and the threads that run both
@@ -29,12 +30,14 @@ from fastconv.nn.pooling import *
 from fastconv.nn.prepared import *
 from fastconv.nn.transposed import *
 from fastconv.nn.unpooling import *
+from fastconv.patching import Patch, patch
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Comparison",
     "GeometryError",
+    "Patch",
     "PreparedConv",
     "UnsupportedError",
     "adaptive_avg_pool1d",
@@ -69,6 +72,7 @@ __all__ = [
     "networks",
     "nn",
     "num_threads",
+    "patch",
     "plan",
     "plan_conv2d",
     "prepare_conv2d",
