@@ -17,7 +17,7 @@ from fastconv.engine.fills import as_fill, native
 from fastconv.engine.launch import Launch
 from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import constant, repeatable, unrepeatable
-from fastconv.engine.selection import Program, network_of_box, network_of_runs, network_of_taps
+from fastconv.engine.selection import IN_REGISTERS, Program, network_of_box, network_of_runs, network_of_taps
 from fastconv.engine.storing import store
 from fastconv.kernels import threads as team
 
@@ -214,7 +214,8 @@ def _network(ranked: Ranked, shape: tuple[int, ...], dtype: np.dtype) -> Launch:
     offsets = np.argwhere(counted) if lines else np.zeros((1, 0), np.int64)
     of_lines = counts.reshape(-1, width)[counted.ravel()]
     is_extreme = ranked.rank in (0, int(of_lines.sum()) - 1)
-    is_box = ranked.footprint is None and width > 1 and not is_extreme
+    in_registers = (_count(ranked), ranked.rank) in IN_REGISTERS
+    is_box = ranked.footprint is None and width > 1 and not is_extreme and not in_registers
     if is_extreme:
         runs = _runs(of_lines)
         program = network_of_runs(tuple((runs[:, 2] - runs[:, 1]).tolist()), ranked.rank > 0)

@@ -42,6 +42,9 @@ class _Step(NamedTuple):
     sources: tuple[Value, ...]
 
 
+# Taps and ranks for which there is a single instruction, which beats what columns would share.
+IN_REGISTERS = {(9, 4), (25, 12)}
+
 # For some targets that are wanted: what finds only these.
 _REDUCED = {
     ("EXCHANGE", (True, False)): "LOWER",
@@ -180,14 +183,6 @@ def network_of_box(lines: int, columns: int, rank: int) -> Program:
     def shifted(values: list[Value], by: int) -> list[Value]:
         return [(value, shift + by) for value, shift in values]
 
-    if (lines, columns, rank) == (3, 3, 4):
-        network, (low, middle, high) = started()
-        parts = [
-            network.add(name, 1, *shifted([value], 0), *shifted([value], 1), *shifted([value], 2))[0]
-            for name, value in (("HIGHEST", low), ("MEDIAN", middle), ("LOWEST", high))
-        ]
-        network.add("MEDIAN", 1, *parts)
-        return _compiled(*network.pruned(), lines)
     bits = [bit for bit in range(columns.bit_length()) if columns >> bit & 1]
     if len(bits) == 1:  # a power of two: two halves
         bits = [bits[0] - 1] * 2
@@ -217,6 +212,9 @@ def network_of_taps(taps: int, rank: int) -> Program:
     """The program for windows of some taps that have nothing in common with each other."""
     network = _Network()
     values = [(~tap, 0) for tap in range(taps)]
+    if (taps, rank) in IN_REGISTERS:
+        network.add(f"MEDIAN_OF_{taps}", 1, *values)
+        return _compiled(*network.pruned(), taps)
     middle = taps // 2
     network.select(network.sort(values[:middle]), network.sort(values[middle:]), rank)
     return _compiled(*network.pruned(), taps)
@@ -250,7 +248,7 @@ def network_of_runs(sizes: tuple[int, ...], maximum: bool) -> Program:
 
 def _compiled(steps: list[_Step], beyond: dict[int, int], taps: int) -> Program:
     """Give each value a slot, as long as it is needed, and write the words of a program."""
-    from fastconv.kernels.slots import INSTRUCTION_WORDS, INSTRUCTIONS, NETWORK_TARGET, SHIFT_BITS
+    from fastconv.kernels.slots import INSTRUCTIONS, NETWORK_TARGET, SHIFT_BITS
 
     last_use: dict[int, int] = {}
     for at, step in enumerate(steps):
@@ -296,13 +294,11 @@ def _compiled(steps: list[_Step], beyond: dict[int, int], taps: int) -> Program:
             for i in range(0, len(rest), 4):
                 four = rest[i : i + 4]
                 words.append(("CHOOSE", reach, written + four + four[: 4 - len(four)]))
-        elif name == "CONTINUE" and sources[0][0] < 0:
-            words.append(("HIGHER", reach, written + read + read))
+        elif name == "CONTINUE":
+            if sources[0][0] < 0:  # a tap becomes a slot
+                words.append(("HIGHER", reach, written + read + read))
             words.append((name, reach, written))
         else:
             words.append((name, reach, written + read))
-    table = np.zeros((len(words), INSTRUCTION_WORDS), np.int32)
-    for row, (name, reach, operands) in zip(table, words, strict=True):
-        row[0], row[1] = INSTRUCTIONS[name], reach
-        row[2 : 2 + len(operands)] = operands
-    return Program(constant(table.ravel()), max(1, slots), _cost(steps))
+    flat = [word for name, reach, operands in words for word in (INSTRUCTIONS[name], reach, *operands)]
+    return Program(constant(np.array(flat, np.int32)), max(1, slots), _cost(steps))

@@ -39,7 +39,6 @@ cdef extern from *:
     int MOST_BYTES_ "MOST_BYTES"
     int AT_A_TIME
     const char *const instructions
-    int INSTRUCTION_WORDS_ "INSTRUCTION_WORDS"
     int SHIFT_BITS_ "SHIFT_BITS"
     int NETWORK_TARGET_ "NETWORK_TARGET"
 
@@ -63,9 +62,8 @@ ABREAST = ABREAST_
 MOST_BYTES = MOST_BYTES_
 NEIGHBOURS = AT_A_TIME
 
-# Of networks of comparisons: the codes of instructions, the words of each, and how operands are written.
+# Of networks of comparisons: the codes of instructions, and how operands are written.
 INSTRUCTIONS = {name: code for code, name in enumerate(instructions.decode().split())}
-INSTRUCTION_WORDS = INSTRUCTION_WORDS_
 SHIFT_BITS = SHIFT_BITS_
 NETWORK_TARGET = NETWORK_TARGET_
 

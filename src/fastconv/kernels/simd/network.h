@@ -80,6 +80,26 @@ INSTRUCTION(choose, POINTERS_6 (void)p5; EVERY {
     p0[i] = LOWER_OF(p0[i], rest);
 })
 
+/* Of 9 and 25 values at once: their sources stay in registers, as far as there are enough. */
+#define SOURCE(j) const T *const q##j = p[1 + j] + at;
+#define VALUE(j) T v##j = q##j[i];
+#define EXCHANGED(a, b)                                         \
+    {                                                           \
+        const T low = LOWER_OF(v##a, v##b);                     \
+        v##b = HIGHER_OF(v##a, v##b);                           \
+        v##a = low;                                             \
+    }
+INSTRUCTION(median_of_9, T *const p0 = p[0] + at; VALUES_9(SOURCE) EVERY {
+    VALUES_9(VALUE)
+    MEDIAN_9(EXCHANGED)
+    p0[i] = v4;
+})
+INSTRUCTION(median_of_25, T *const p0 = p[0] + at; VALUES_25(SOURCE) EVERY {
+    VALUES_25(VALUE)
+    MEDIAN_25(EXCHANGED)
+    p0[i] = v12;
+})
+
 typedef struct {
     T *slots, *gathered, *fill;
     T **line, **tap;
@@ -116,10 +136,9 @@ static void NAME(run_network)(const int32_t *word, int64_t words, const NAME(net
                               int64_t first, int64_t last, int64_t wide)
 {
     int64_t at = first, inside = last - first, continued = inside == wide;
-    for (const int32_t *end = word + words; word < end; word += INSTRUCTION_WORDS) {
-        T *p[8];
-        UNROLL
-        for (int j = 0; j < 8; j++) {
+    for (const int32_t *end = word + words; word < end; word += 2 + operands[word[0]]) {
+        T *p[MOST_OPERANDS];
+        for (int j = 0; j < operands[word[0]]; j++) {
             const int32_t operand = word[2 + j];
             p[j] = operand < 0 ? own->tap[~operand]
                  : operand == NETWORK_TARGET ? target
@@ -136,6 +155,8 @@ static void NAME(run_network)(const int32_t *word, int64_t words, const NAME(net
         case AT(HIGHEST): NAME(highest)(p, length); break;
         case AT(MERGE): NAME(merge)(p, length); break;
         case AT(CHOOSE): NAME(choose)(p, length); break;
+        case AT(MEDIAN_OF_9): NAME(median_of_9)(p, length); break;
+        case AT(MEDIAN_OF_25): NAME(median_of_25)(p, length); break;
         default: { /* continue the columns of a slot */
             T *slot = p[0] - at;
             const int64_t *from = own->from;
@@ -241,3 +262,6 @@ static void NAME(network)(void **arrays, const int64_t *ints, const double *scal
 #undef POINTERS_6
 #undef POINTERS_8
 #undef EVERY
+#undef SOURCE
+#undef VALUE
+#undef EXCHANGED

@@ -26,6 +26,25 @@ static inline int64_t edge(int64_t t, int64_t first, int64_t last) { return t ==
     X(pause)     /* tiles between two checks whether to stop */
 ARGUMENTS(Network, NETWORK_ARGUMENTS);
 
+/* The comparisons that leave the median of values v0 to v8 in v4, and of v0 to v24 in v12 (Devillard, Fast median search:
+ * an ANSI C implementation, 1998). */
+#define VALUES_9(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8)
+#define VALUES_25(X)                                                                                        \
+    VALUES_9(X) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23) X(24)
+#define MEDIAN_9(X)                                                                                         \
+    X(1, 2) X(4, 5) X(7, 8) X(0, 1) X(3, 4) X(6, 7) X(1, 2) X(4, 5) X(7, 8) X(0, 3) X(5, 8) X(4, 7) X(3, 6) \
+    X(1, 4) X(2, 5) X(4, 7) X(4, 2) X(6, 4) X(4, 2)
+#define MEDIAN_25(X) \
+    X(0, 1) X(3, 4) X(2, 4) X(2, 3) X(6, 7) X(5, 7) X(5, 6) X(9, 10) X(8, 10) X(8, 9) X(12, 13) X(11, 13) \
+    X(11, 12) X(15, 16) X(14, 16) X(14, 15) X(18, 19) X(17, 19) X(17, 18) X(21, 22) X(20, 22) X(20, 21) \
+    X(23, 24) X(2, 5) X(3, 6) X(0, 6) X(0, 3) X(4, 7) X(1, 7) X(1, 4) X(11, 14) X(8, 14) X(8, 11) X(12, 15) \
+    X(9, 15) X(9, 12) X(13, 16) X(10, 16) X(10, 13) X(20, 23) X(17, 23) X(17, 20) X(21, 24) X(18, 24) \
+    X(18, 21) X(19, 22) X(8, 17) X(9, 18) X(0, 18) X(0, 9) X(10, 19) X(1, 19) X(1, 10) X(11, 20) X(2, 20) \
+    X(2, 11) X(12, 21) X(3, 21) X(3, 12) X(13, 22) X(4, 22) X(4, 13) X(14, 23) X(5, 23) X(5, 14) X(15, 24) \
+    X(6, 24) X(6, 15) X(7, 16) X(7, 19) X(13, 21) X(15, 23) X(7, 13) X(7, 15) X(1, 9) X(3, 11) X(5, 17) \
+    X(11, 17) X(9, 17) X(4, 10) X(6, 12) X(7, 14) X(4, 6) X(4, 7) X(12, 14) X(10, 14) X(6, 7) X(10, 12) \
+    X(6, 10) X(6, 17) X(12, 17) X(7, 17) X(7, 10) X(12, 18) X(7, 12) X(10, 18) X(12, 20) X(10, 20) X(10, 12)
+
 #define SLIDING_ARGUMENTS(X)                    \
     X(ih)       /* rows of a plane */           \
     X(iw)       /* columns of a plane */        \
@@ -44,6 +63,9 @@ enum { PLACES = 64 };
 
 #define NETWORK_CODE(name, targets, sources) NETWORK_##name,
 enum { INSTRUCTIONS(NETWORK_CODE) };
+
+#define NETWORK_OPERANDS(name, targets, sources) targets + sources,
+static const uint8_t operands[] = {INSTRUCTIONS(NETWORK_OPERANDS)};
 
 #define T int8_t
 #define FLOATING 0
