@@ -199,6 +199,11 @@ def test_tolerance_decides_how_large_tiles_may_be(geometry):
     assert by_default.strategy.name in able(by_default)
 
 
+@pytest.mark.parametrize("channels", [512, 640, 641, 1024, 1300])
+def test_sums_of_many_channels_are_short_enough_for_large_tiles(channels):
+    assert "winograd4" in able(chosen(ConvGeometry.parse(f"ic{channels} oc64 i28 k3 p1"), "float32"))
+
+
 @EACH_LAYER
 @EACH_DTYPE
 @pytest.mark.parametrize("m", LIMITS)
