@@ -1,6 +1,6 @@
-"""Windows of any number of axes, as offsets into an already continued image: sums of products, and extremes.
+"""Windows of any number of axes, as offsets into an already continued image: sums of products.
 
-    out[p] = fold_t(tap[t], x[start(p) + offset[t]])
+    out[p] = sum_t(tap[t] * x[start(p) + offset[t]])
 
 A line of outputs along the last axis reads one line of the image per tap, at a constant offset; the start of the line
 is computed from the extents of the other axes. Sums stay in the order of the taps; four taps are added at a time, which
@@ -10,27 +10,11 @@ saves loads and stores of the sums.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numba.extending import register_jitable
 
 from fastconv.kernels.jit.stopping import stops
 from fastconv.kernels.jit.vector import as_int64
-
-# Of any type: Numba compiles a function for each.
-Number = Any
-
-
-@register_jitable
-def larger(a: Number, b: Number) -> Number:
-    """The maximum, or NaN if either value is NaN."""
-    return a if (a > b) | (a != a) else b
-
-
-@register_jitable
-def smaller(a: Number, b: Number) -> Number:
-    return a if (a < b) | (a != a) else b
 
 
 def sum_kernel(dtype: np.dtype) -> Callable[..., None]:
@@ -71,36 +55,5 @@ def sum_kernel(dtype: np.dtype) -> Callable[..., None]:
                 for q in range(n):
                     out[o + q] = out[o + q] + a * x[i + q]
                 t += 1
-
-    return loop
-
-
-def extreme_kernel(dtype: np.dtype, maximum: bool) -> Callable[..., None]:
-    """The tile kernel of maxima or minima, with the tile and arguments of `sum_kernel`; taps are not read."""
-    fold = larger if maximum else smaller
-
-    def loop(arrays, ints, scalars, begin, end, worker):
-        axes, taps, spans, span = ints[0], ints[1], ints[2], ints[3]
-        x, out = arrays[0], arrays[2]
-        offset, extent, stride = as_int64(arrays[3]), as_int64(arrays[4]), as_int64(arrays[5])
-        width = extent[axes - 1]
-        for tile in range(begin, end):
-            first = tile % spans * span
-            n = min(span, width - first)
-            line = tile // spans
-            o = line * width + first
-            start = first
-            for axis in range(axes - 2, -1, -1):
-                start += line % extent[axis] * stride[axis]
-                line //= extent[axis]
-            i = start + offset[0]
-            for q in range(n):
-                out[o + q] = x[i + q]
-            for t in range(1, taps):
-                if t % 512 == 0 and stops(arrays, worker):
-                    return
-                i = start + offset[t]
-                for q in range(n):
-                    out[o + q] = fold(x[i + q], out[o + q])
 
     return loop
