@@ -199,7 +199,8 @@ def network_of_box(lines: int, columns: int, rank: int) -> Program:
             begin += 1 << bit
         while len(sequences) > 2:
             sequences[:2] = [network.merge(sequences[0], sequences[1])]
-        network.select(*sequences, rank)
+        first, second = sequences
+        network.select(first, second, rank)
         steps, beyond = network.pruned()
         if best is None or _cost(steps) < best[0]:
             best = _cost(steps), steps, beyond

@@ -38,6 +38,9 @@ LANES: dict[int, int]
 NR: dict[int, int]
 MOST_SHARING: int
 MOST_BYTES: int
+INSTRUCTIONS: dict[str, int]
+SHIFT_BITS: int
+NETWORK_TARGET: int
 AXES: dict[tuple[int, int, int], int]
 ABREAST: int
 NEIGHBOURS: int

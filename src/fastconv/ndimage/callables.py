@@ -159,7 +159,7 @@ def vectorized_filter(
     """
     from scipy import ndimage
 
-    return ndimage.vectorized_filter(
+    result: np.ndarray = ndimage.vectorized_filter(
         input,
         function,
         size=size,
@@ -171,6 +171,7 @@ def vectorized_filter(
         axes=axes,
         batch_memory=batch_memory,
     )
+    return result
 
 
 def _by_scipy(

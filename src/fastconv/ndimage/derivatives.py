@@ -147,8 +147,8 @@ def laplace(
     if 0 < array.ndim <= 2 and filtered and len(set(modes)) == 1 and {array.dtype.kind, out.dtype.kind} <= set("iuf"):
         cross = np.zeros([3 if axis in filtered else 1 for axis in range(array.ndim)])
         for axis in filtered:
-            at = [n // 2 for n in cross.shape]
-            at[axis] = slice(None)  # type: ignore[call-overload]
+            at: list[Any] = [n // 2 for n in cross.shape]
+            at[axis] = slice(None)
             cross[tuple(at)] += _SECOND_DIFFERENCE
         is_new = not isinstance(output, np.ndarray)
         return store_correlation(array, cross, (0,) * array.ndim, modes[0], as_number("cval", cval), 0.0, out, is_new)

@@ -580,7 +580,7 @@ def _stored(result: np.ndarray, out: np.ndarray | None) -> np.ndarray:
 def _difference(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
     """a - b, and for bool what lies in only one of them."""
     of_bool = a.dtype.kind == b.dtype.kind == "b"
-    return np.bitwise_xor(a, b, out=out) if of_bool else np.subtract(a, b, out=out)
+    return np.asarray(np.bitwise_xor(a, b, out=out) if of_bool else np.subtract(a, b, out=out))
 
 
 def _both(

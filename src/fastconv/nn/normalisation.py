@@ -125,7 +125,7 @@ def _normalised_by_batch(
 ) -> tuple[np.ndarray, ...]:
     """`batch_norm` in training, and the running statistics that it updates."""
     scalars = checked_eps(eps), checked_real("momentum", momentum)
-    running = {"running_mean": running_mean, "running_var": running_var}
+    running: dict[str, Any] = {"running_mean": running_mean, "running_var": running_var}
     x = _checked_batch(x, running)
     x, result = operand_and_result(x, out)
     constants = [_channel_operand(name, value, x) for name, value in (("weight", weight), ("bias", bias))]

@@ -260,8 +260,8 @@ def _joined(g: ConvGeometry, strides: Strides, placed: Strides) -> tuple[ConvGeo
     if not is_pixelwise(g) or not g.n:
         return g, strides, placed
     if g.positions == 1:
-        of_pixels = ((0, channel, 0, image) for image, channel, _, _ in (strides, placed))
-        return _in_one_row(g), *of_pixels
+        of_pixels, to_pixels = ((0, channel, 0, image) for image, channel, _, _ in (strides, placed))
+        return _in_one_row(g), of_pixels, to_pixels
     for image, _, row, position in (strides, placed):
         if row != g.iw * position or (g.n > 1 and image != g.ih * row):
             return g, strides, placed
