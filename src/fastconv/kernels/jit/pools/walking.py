@@ -38,15 +38,16 @@ def line_sum(x: Any, at: int, apart: int, count: int) -> float:
     """The sum of neighbouring values of a line, in double precision, and in chains that hide an addition's latency."""
     a = b = c = d = e = f = g = h = -0.0
     whole = count // 8 * 8
-    for j in range(at, at + whole * apart, 8 * apart):
-        a += x[j]
-        b += x[j + apart]
-        c += x[j + 2 * apart]
-        d += x[j + 3 * apart]
-        e += x[j + 4 * apart]
-        f += x[j + 5 * apart]
-        g += x[j + 6 * apart]
-        h += x[j + 7 * apart]
+    for j in range(0, whole, 8):
+        first = at + j * apart
+        a += x[first]
+        b += x[first + apart]
+        c += x[first + 2 * apart]
+        d += x[first + 3 * apart]
+        e += x[first + 4 * apart]
+        f += x[first + 5 * apart]
+        g += x[first + 6 * apart]
+        h += x[first + 7 * apart]
     for j in range(whole, count):
         a += x[at + j * apart]
     return ((a + b) + (c + d)) + ((e + f) + (g + h))
