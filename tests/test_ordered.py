@@ -113,6 +113,19 @@ def test_every_mean_of_bytes():
         np.testing.assert_array_equal(middle, x.astype(int).sum(1) // size)
 
 
+@pytest.mark.parametrize("char", TYPES)
+def test_sums_beyond_32_bits(char):
+    """Of a constant past the edges, or of large weights."""
+    x = np.arange(60, dtype=char).reshape(6, 10)
+    huge = np.iinfo(char).max // 2 if char in ("i4", "u4") else 100
+    y = np.full((6, 10), huge, char)
+    weights = np.array([0.25, 0.5, 0.25])
+    for cval in (1e10, -3e9, 5e4):
+        ours = ndimage.correlate1d(x, weights, mode="constant", cval=cval)
+        np.testing.assert_array_equal(ours[:, 1:-1], scipy.ndimage.correlate1d(x, weights)[:, 1:-1])
+    np.testing.assert_array_equal(ndimage.correlate1d(y, weights), scipy.ndimage.correlate1d(y, weights))
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4, 17])
 def test_channels_last(channels):
     x = np.random.default_rng(channels).integers(0, 256, (40, 35, channels), np.uint8)

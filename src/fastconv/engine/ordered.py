@@ -20,6 +20,9 @@ from fastconv.engine.replay import constant
 # Weights up to this size are equal to SciPy, or zero.
 _EPSILON = float(np.finfo(np.float64).eps)
 
+# Rows of the fewest between two passes: the ring is filled anew for each block of them.
+_FEWEST_ROWS = 32
+
 # The types of arrays and results, as NumPy's characters; others than these may not be exact in float64.
 _TYPES = "bBhHiI"
 
@@ -111,7 +114,7 @@ def launch_in_order(
     bands = min(-(-2 * threads // array.planes) if threads > 1 else 1, max(1, array.rows // (2 * kh)))
     row_tile = -(-array.rows // bands)
     bands = -(-array.rows // row_tile)
-    block = min(row_tile, max(kh, l2 // 4 // (array.columns * stored.itemsize)))
+    block = min(row_tile, max(_FEWEST_ROWS, l2 // 4 // (array.columns * stored.itemsize)))
     ints = arguments("ordered")(
         size=given.itemsize,
         out_size=stored.itemsize,
@@ -137,10 +140,10 @@ def launch_in_order(
     both = [first, along] if along else [first]
 
     def fits(sums: Sums, dtype: np.dtype) -> bool:
-        """Whether every sum fits 32 bits."""
+        """Whether every sum is sure to fit 32 bits; a constant past the edges may be of any size."""
         limits = np.iinfo(dtype)
         taps = np.abs(sums.weights).sum() * (2 if sums.parity else 1)
-        return bool(max(limits.max, -limits.min) * taps < 2.0**31)
+        return bool(max(limits.max, -limits.min) * taps < 2.0**31) and "constant" not in array.modes
 
     tables = (
         constant(np.concatenate([sums.weights for sums in both])),

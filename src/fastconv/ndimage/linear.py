@@ -366,7 +366,7 @@ def _store_integers(
 ) -> None:
     """Correlate integers. With whole weights they stay integers, otherwise they become float64.
 
-    Sums in int64 may wrap around, which is right for integer outputs: the result wraps around, too, or fits after all.
+    Sums may wrap around in the type of an integer output: the result wraps around, too, or fits after all.
     """
     array = array.view(np.uint8) if array.dtype.kind == "b" else array
     fill = cval if continuation == "constant" else 0
@@ -385,7 +385,6 @@ def _store_integers(
     held = float(fill).is_integer() and abs(fill) < _INT64
     bound_with_fill = max(bound, abs(fill) * float(np.abs(taps).sum(dtype="d"))) if held else inf
     if exact is not None and held and (wraps or bound_with_fill < _INT64):
-        # Sums that wrap around in the type of the output are right where the result fits.
         dtype = out.dtype.newbyteorder("=") if wraps else np.dtype(np.int32 if bound_with_fill < _INT32 else np.int64)
         weights = constant(exact.astype(dtype))
         target = out if wraps and is_target(out, array) else None
