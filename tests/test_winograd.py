@@ -271,7 +271,7 @@ def test_odd_shapes(m, kernel, descriptor, dtype):
     x, weight = normals(geometry, dtype)
     out = run(m, geometry, x, weight)
     assert_close(m, geometry, x, weight, out)
-    for threads in (2, 3, 8, 64):
+    for threads in (2, 3, 64):
         assert run(m, geometry, x, weight, threads=threads).tobytes() == out.tobytes()
     assert run(m, replace(geometry, n=1), x[-1:], weight).tobytes() == out[-1:].tobytes()
 
@@ -520,7 +520,7 @@ def test_blocks_stay_within_bound(blocks, m, kernel, tiles, steps, descriptor, d
 
 @EACH_DTYPE
 @EACH_SQUARE
-@pytest.mark.parametrize("tiles", [1, 7, 40, 500])
+@pytest.mark.parametrize("tiles", [1, 40])
 @pytest.mark.parametrize("descriptor", [*GEOMETRIES.values(), "ic9 oc70 ih40 iw41 {k} p2"], ids=str)
 def test_scratch_is_large_enough(blocks, monkeypatch, m, kernel, tiles, descriptor, dtype):
     """Nothing is written past it; the kernel could not tell."""

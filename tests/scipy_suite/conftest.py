@@ -8,7 +8,7 @@ import pytest
 
 # Tests with more cases than this run an even selection of them, or all with FASTCONV_SCIPY_SUITE=all. SciPy has ten
 # thousand cases of `oaconvolve` alone.
-MAX_CASES = 60
+MAX_CASES = 30
 
 
 def pytest_collection_modifyitems(config, items):
