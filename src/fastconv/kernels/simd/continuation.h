@@ -10,3 +10,6 @@ static inline int64_t source_of(int64_t at, int64_t extent, int64_t pad, const i
 {
     return at < 0 ? map[pad + at] : at < extent ? at : map[pad + at - extent];
 }
+
+/* The first position from t on that is outside `first` to `last`. */
+static inline int64_t edge(int64_t t, int64_t first, int64_t last) { return t == first ? last : t; }

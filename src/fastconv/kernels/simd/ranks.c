@@ -7,9 +7,6 @@
 
 #include "slots.h"
 
-/* The first position from t on that is outside `first` to `last`. */
-static inline int64_t edge(int64_t t, int64_t first, int64_t last) { return t == first ? last : t; }
-
 #define NETWORK_ARGUMENTS(X)                                                            \
     X(cols)      /* columns of the image */                                             \
     X(axes)      /* axes of rows: all but the last */                                   \

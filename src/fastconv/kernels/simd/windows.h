@@ -188,9 +188,6 @@ static inline const char *row_back(const Ring *ring, int64_t back, int64_t pitch
     return ring->rows + (at < 0 ? at + ring->depth : at) * pitch;
 }
 
-/* The first position from t on that is outside `first` to `last`. */
-static inline int64_t edge(int64_t t, int64_t first, int64_t last) { return t == first ? last : t; }
-
 static inline void copy_value(char *to, const char *from, int64_t size)
 {
     switch (size) { /* copying a constant number of bytes is one instruction */
