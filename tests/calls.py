@@ -252,6 +252,9 @@ def images(draw):
             ndimage.maximum_filter(x, sizes, **place),
             ndimage.minimum_filter(x, footprint=footprint, **place),
             ndimage.median_filter(x, sizes, **place),
+            ndimage.median_filter(x, 3, **place),
+            ndimage.grey_opening(x, footprint=footprint, **place),
+            ndimage.grey_closing(x, sizes, output="d", **place),
             ndimage.rank_filter(x, -2 if footprint.sum() > 1 else 0, footprint=footprint, **place),
         ]
     return results

@@ -67,6 +67,43 @@ def test_networks_find_every_rank_of_zeros_and_ones(lines, columns):
         np.testing.assert_array_equal(out, by_sorting(x, footprint, rank, "nearest", (0, 0)))
 
 
+@pytest.mark.per_isa
+@pytest.mark.parametrize("size", [3, 5])
+def test_medians_of_zeros_and_ones(size):
+    """Medians that share what their windows have in common are right for all values if they are right for these."""
+    rng = np.random.default_rng(size)
+    footprint = np.ones((size, size), bool)
+    for rows, columns in ((1, 1), (3, 2), (4, 33), (9, 4100), (70, 260)):
+        for share in (0.3, 0.5, 0.7):
+            x = (rng.random((rows, columns)) < share).astype(np.uint8)
+            expected = by_sorting(x, footprint, size * size // 2, "mirror", (size // 2, size // 2))
+            np.testing.assert_array_equal(ndimage.median_filter(x, size, mode="mirror"), expected)
+    every = (np.arange(1 << size * 2)[:, None] >> np.arange(size * 2) & 1).astype(np.uint8)
+    tiled = np.ascontiguousarray(every[: 1 << 12].reshape(-1, 64 * size))
+    expected = by_sorting(tiled, footprint, size * size // 2, "wrap", (size // 2, size // 2))
+    np.testing.assert_array_equal(ndimage.median_filter(tiled, size, mode="wrap"), expected)
+
+
+@given(st.data())
+def test_extremes_of_footprints_in_planes(data):
+    """Runs of any lengths, in images smaller and larger than a tile, and NaN wherever it is seen."""
+    shape = data.draw(st.sampled_from([(1, 1), (5, 7), (40, 9), (9, 700), (3, 9000)]))
+    kh, kw = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 30))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    footprint = rng.random((kh, kw)) < data.draw(st.sampled_from([0.1, 0.5, 0.9]))
+    footprint[rng.integers(kh), rng.integers(kw)] = True
+    dtype = data.draw(st.sampled_from("bBhHilfd"))
+    x = rng.integers(-9, 99, shape).astype(dtype)
+    options = {"footprint": footprint, "mode": data.draw(st.sampled_from(MODES)), "cval": 3}
+    for name in ("maximum_filter", "minimum_filter"):
+        assert_same(name, x, **options)
+    if dtype in "fd":
+        x[rng.integers(shape[0]), rng.integers(shape[1])] = np.nan
+        seen = ndimage.maximum_filter(np.isnan(x), **{**options, "cval": 0})
+        expected = ndimage.maximum_filter(np.where(np.isnan(x), -99, x), **options)
+        np.testing.assert_array_equal(ndimage.maximum_filter(x, **options), np.where(seen, np.nan, expected))
+
+
 def test_networks_share_what_windows_have_in_common():
     """The median of 25 values takes fewer steps if columns are sorted once, and none is left that is not needed."""
     assert network_of_box(5, 5, 11).steps < 0.6 * network_of_taps(25, 11).steps

@@ -139,7 +139,14 @@ CALLS = {
     "filter": lambda dtype: signal.convolve2d(values(dtype, 17, 41), values(dtype, 3, 4)),
     "windows": lines("maximum"),
     "network": lambda dtype: [
-        ndimage.median_filter(values(dtype, 9, 41), size, mode=mode) for size in (3, 5) for mode in ("wrap", "constant")
+        ndimage.median_filter(values(dtype, 9, 41), size, mode=mode) for size in (4, 6) for mode in ("wrap", "constant")
+    ],
+    "medians": lambda dtype: [
+        ndimage.median_filter(values(dtype, *shape), size) for size in (3, 5) for shape in ((9, 141), (4, 3))
+    ],
+    "footprints": lambda dtype: [
+        ndimage.maximum_filter(values(dtype, 9, 41), footprint=footprint, mode="wrap")
+        for footprint in (np.eye(3), np.tri(4, 7), [[1, 1, 0, 1]])
     ],
     "sliding": lambda dtype: (
         ndimage.median_filter(values(dtype, 9, 41), (12, 13), footprint=None)

@@ -29,6 +29,13 @@ _MOST_TAPS_OF_VOLUMES = 343
 # and the most values of a window that are counted in 16 bits.
 _FITTING_COLUMNS, _FITTING_SIDE, _MOST_COUNTED = 400, 256, (1 << 16) - 1
 
+# The windows whose median has a kernel of its own, and bytes of a line of it, a few of which fit L1.
+_MEDIANS = {((3, 3), 4), ((5, 5), 12)}
+_FITTING_LINE = 2 << 10
+
+# Bytes of rows that fit L2 while the extremes of a footprint are computed, and the most of them.
+_FITTING_FOOTPRINT, _MOST_OF_FOOTPRINT = 128 << 10, 4 << 20
+
 # The most values that a tile may see: their places are 32-bit integers.
 _MOST_SEEN = 1 << 28
 
@@ -143,24 +150,127 @@ def from_keys(keys: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 @remembered(256)
 def _launch(ranked: Ranked, shape: tuple[int, ...], char: str, threads: int) -> tuple[Launch, bool]:
-    """The launch, and whether it is that of a network."""
+    """The launch, and whether it is that of a network, which cannot compare NaN."""
     dtype = np.dtype(char)
-    most = _MOST_TAPS[dtype.itemsize]
     is_plane = all(k == 1 for k in ranked.shape[:-2])
     taps = _count(ranked)
-    if taps <= most or not is_plane or ranked.rank in (0, taps - 1):
+    is_extreme = ranked.rank in (0, taps - 1)
+    if not is_plane or (taps <= _MOST_TAPS[dtype.itemsize] and not is_extreme):
+        if ranked.footprint is None and (ranked.shape[-2:], ranked.rank) in _MEDIANS:
+            return _medians(ranked, shape, dtype, threads), True
         return _network(ranked, shape, dtype), True
-    return _histogram(ranked, shape, dtype, threads), False
-
-
-def _histogram(ranked: Ranked, shape: tuple[int, ...], dtype: np.dtype, threads: int) -> Launch:
-    from fastconv.kernels.slots import arguments
-
     if len(shape) == 1:
         shape = 1, *shape
         ranked = ranked._replace(
             shape=(1, *ranked.shape), begins=(0, *ranked.begins), modes=(ranked.modes[0], *ranked.modes)
         )
+    if not is_extreme:
+        return _histogram(ranked, shape, dtype, threads), False
+    launch = _footprint(ranked, shape, dtype, threads)
+    return (_network(ranked, shape, dtype), True) if launch is None else (launch, False)
+
+
+def _maps(ranked: Ranked, shape: tuple[int, ...]) -> list[np.ndarray]:
+    """Where the rows and the columns that windows in planes see are read; -1 for the constant."""
+    axes = zip(shape[-2:], ranked.shape[-2:], ranked.begins[-2:], ranked.modes[-2:], strict=True)
+    return [constant(source_indices(-b, n + k - 1 - b, n, mode)) for n, k, b, mode in axes]
+
+
+def _bands(rows: int, tiles: int, least: int, threads: int) -> int:
+    """Rows of a tile, of which there are `tiles` side by side: rows above a band are read again."""
+    bands = -(-2 * threads // tiles) if threads > 1 else 1
+    return max(min(rows, least), -(-rows // bands))
+
+
+def _medians(ranked: Ranked, shape: tuple[int, ...], dtype: np.dtype, threads: int) -> Launch:
+    from fastconv.kernels.slots import arguments
+
+    (ih, iw), k = shape[-2:], ranked.shape[-1]
+    across = -(-iw * dtype.itemsize // _FITTING_LINE)
+    tiles = prod(shape[:-2]) * across
+    row_tile = _bands(ih, tiles, 4 * k, threads)
+    down = -(-ih // row_tile)
+    ints = arguments("medians")(
+        ih=ih,
+        iw=iw,
+        k=k,
+        pl=ranked.begins[-1],
+        row_tile=row_tile,
+        down=down,
+        col_tile=-(-iw // across),
+        across=across,
+    )
+    return Launch.of("medians", dtype, ints, tiles * down, tables=(*_maps(ranked, shape),))
+
+
+def _footprint(ranked: Ranked, shape: tuple[int, ...], dtype: np.dtype, threads: int) -> Launch | None:
+    """The launch for the extreme of a footprint, unless its rows take too much memory."""
+    from fastconv.kernels.slots import arguments, kernel
+
+    (ih, iw), (kh, kw) = shape[-2:], ranked.shape[-2:]
+    runs = _runs(_counts(ranked).reshape(kh, kw))
+    lengths, steps = _lengths(runs[:, 2] - runs[:, 1])
+    places = np.stack([runs[:, 0], np.searchsorted(lengths, runs[:, 2] - runs[:, 1]), runs[:, 1]], 1)
+    # The first three runs are folded at once, then two more at a time; one may be repeated.
+    places = np.pad(places, ((0, max(3 - len(places), 1 - len(places) % 2)), (0, 0)), mode="edge")
+    lines = kh * len(lengths) * dtype.itemsize
+    fitting = _FITTING_FOOTPRINT // lines - kw
+    col_tile = min(iw, max(kw, _FEWEST // dtype.itemsize, fitting))
+    if lines * (col_tile + kw) > _MOST_OF_FOOTPRINT:
+        return None
+    across = -(-iw // col_tile)
+    tiles = prod(shape[:-2]) * across
+    row_tile = _bands(ih, tiles, kh, threads)
+    down = -(-ih // row_tile)
+    ints = arguments("footprints")(
+        size=dtype.itemsize,
+        ih=ih,
+        iw=iw,
+        kh=kh,
+        kw=kw,
+        pl=ranked.begins[-1],
+        lengths=len(lengths),
+        runs=len(places),
+        row_tile=row_tile,
+        down=down,
+        col_tile=-(-iw // across),
+        across=across,
+    )
+    tables = (
+        *_maps(ranked, shape),
+        kernel("maximum" if ranked.rank else "minimum", dtype),
+        constant(steps),
+        constant(np.ascontiguousarray(places, np.int64)),
+    )
+    return Launch.of("footprints", dtype, ints, tiles * down, tables=tables)
+
+
+def _lengths(wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lengths of runs, 1 and some in between included, and how each is folded from one before it.
+
+    For each of them but 1: itself, the number of that one, and the shifts of its second and its third operand.
+
+    Examples
+    --------
+    >>> _lengths(np.array([1, 5, 7]))
+    (array([1, 3, 5, 7]), array([[3, 0, 1, 2],
+           [5, 1, 2, 0],
+           [7, 2, 2, 0]]))
+    """
+    lengths, steps = [1], []
+    for length in sorted({*wanted.tolist()} - {1}):
+        while lengths[-1] < length:
+            last = lengths[-1]
+            made = min(length, 3 * last)
+            second, third = (made - last, 0) if made <= 2 * last else (last, made - last)
+            steps.append((made, len(lengths) - 1, second, third))
+            lengths.append(made)
+    return np.array(lengths), np.array(steps, np.int64).reshape(-1, 4)
+
+
+def _histogram(ranked: Ranked, shape: tuple[int, ...], dtype: np.dtype, threads: int) -> Launch:
+    from fastconv.kernels.slots import arguments
+
     (ih, iw), (kh, kw) = shape[-2:], ranked.shape[-2:]
     planes = prod(shape[:-2])
     is_box = ranked.footprint is None
@@ -173,16 +283,11 @@ def _histogram(ranked: Ranked, shape: tuple[int, ...], dtype: np.dtype, threads:
     if max(kh, kw, (row_tile + kh) * (col_tile + kw)) > _MOST_SEEN:
         raise MemoryError(f"a window of {kh} × {kw}: that is more than a histogram can hold")
     across = -(-iw // col_tile)
-    # Rows above a band are counted again.
-    bands = -(-2 * threads // (planes * across)) if threads > 1 else 1
-    row_tile = max(min(row_tile, -(-ih // bands)), min(ih, kh))
+    row_tile = min(row_tile, _bands(ih, planes * across, kh, threads))
     down = -(-ih // row_tile)
     window = {"ih": ih, "iw": iw, "kh": kh, "kw": kw, "rank": ranked.rank}
     tiles = {"row_tile": -(-ih // down), "down": down, "col_tile": -(-iw // across), "across": across}
-    maps = [
-        constant(source_indices(-b, n + k - 1 - b, n, mode))
-        for n, k, b, mode in zip((ih, iw), (kh, kw), ranked.begins[-2:], ranked.modes[-2:], strict=True)
-    ]
+    maps = _maps(ranked, shape)
     if by_columns:
         ints = arguments("bytes")(**window, **tiles)
         return Launch.of("bytes", dtype, ints, planes * down * across, tables=(*maps,))

@@ -35,11 +35,13 @@ are SciPy's rules.
 ``derivatives``  sobel, prewitt, laplace, and derivatives of Gaussians
 ``windows``      maximum_filter, minimum_filter, uniform_filter, and each along one axis
 ``ranks``        median_filter, percentile_filter, rank_filter
-``morphology``   erosion, dilation, opening and closing of grey and binary images, and what is made of them
+``grey_morphology``    erosion, dilation, opening and closing of grey images, and what is made of them
+``binary_morphology``  the same of binary images
 ``callables``    generic_filter, generic_filter1d, vectorized_filter: functions of the caller, which SciPy runs
 ``arguments``    shared argument checks; ``outputs`` where results go
 """
 
+from fastconv.ndimage.binary_morphology import binary_closing, binary_dilation, binary_erosion, binary_opening
 from fastconv.ndimage.callables import generic_filter, generic_filter1d, vectorized_filter
 from fastconv.ndimage.derivatives import (
     gaussian_gradient_magnitude,
@@ -51,12 +53,7 @@ from fastconv.ndimage.derivatives import (
     sobel,
 )
 from fastconv.ndimage.gaussians import gaussian_filter, gaussian_filter1d
-from fastconv.ndimage.linear import convolve, convolve1d, correlate, correlate1d
-from fastconv.ndimage.morphology import (
-    binary_closing,
-    binary_dilation,
-    binary_erosion,
-    binary_opening,
+from fastconv.ndimage.grey_morphology import (
     black_tophat,
     grey_closing,
     grey_dilation,
@@ -66,6 +63,7 @@ from fastconv.ndimage.morphology import (
     morphological_laplace,
     white_tophat,
 )
+from fastconv.ndimage.linear import convolve, convolve1d, correlate, correlate1d
 from fastconv.ndimage.ranks import median_filter, percentile_filter, rank_filter
 from fastconv.ndimage.windows import (
     maximum_filter,

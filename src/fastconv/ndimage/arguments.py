@@ -152,3 +152,8 @@ def spread_window(window: np.ndarray, axes: tuple[int, ...], ndim: int, name: st
         return window
     # SciPy does not sort the axes: the window's k-th axis belongs to the k-th filtered axis, in ascending order.
     return np.expand_dims(window, tuple(axis for axis in range(ndim) if axis not in axes))
+
+
+def mirrored(window: np.ndarray) -> np.ndarray:
+    """A window seen from the other end of each axis."""
+    return window[(slice(None, None, -1),) * window.ndim]

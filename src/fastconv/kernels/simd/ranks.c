@@ -3,6 +3,8 @@
 
 #include "continuation.h"
 
+#include "copy.h"
+
 #include "instructions.h"
 
 #include "slots.h"
@@ -42,6 +44,20 @@ ARGUMENTS(Network, NETWORK_ARGUMENTS);
     X(11, 17) X(9, 17) X(4, 10) X(6, 12) X(7, 14) X(4, 6) X(4, 7) X(12, 14) X(10, 14) X(6, 7) X(10, 12) \
     X(6, 10) X(6, 17) X(12, 17) X(7, 17) X(7, 10) X(12, 18) X(7, 12) X(10, 18) X(12, 20) X(10, 20) X(10, 12)
 
+#define MEDIANS_ARGUMENTS(X)                                         \
+    X(ih)       /* rows of a plane */                                \
+    X(iw)       /* columns of a plane */                             \
+    X(k)        /* rows and columns of the window: 3 or 5 */         \
+    X(pl)       /* columns of the window before the output's own */  \
+    X(row_tile) /* rows of a tile */                                 \
+    X(down)     /* tiles down */                                     \
+    X(col_tile) /* columns of a tile */                              \
+    X(across)   /* tiles across */
+ARGUMENTS(Medians, MEDIANS_ARGUMENTS);
+
+/* Rows of outputs that medians.h computes together. */
+enum { MEDIAN_ROWS = 4 };
+
 #define SLIDING_ARGUMENTS(X)                    \
     X(ih)       /* rows of a plane */           \
     X(iw)       /* columns of a plane */        \
@@ -69,6 +85,7 @@ static const uint8_t operands[] = {INSTRUCTIONS(NETWORK_OPERANDS)};
 #define NAME(name) name##_i1
 #define KEY uint32_t
 #include "network.h"
+#include "medians.h"
 #include "sliding.h"
 #undef KEY
 #undef T
@@ -80,6 +97,7 @@ static const uint8_t operands[] = {INSTRUCTIONS(NETWORK_OPERANDS)};
 #define NAME(name) name##_u1
 #define KEY uint32_t
 #include "network.h"
+#include "medians.h"
 #include "sliding.h"
 #undef KEY
 #undef T
@@ -91,6 +109,7 @@ static const uint8_t operands[] = {INSTRUCTIONS(NETWORK_OPERANDS)};
 #define NAME(name) name##_i2
 #define KEY uint32_t
 #include "network.h"
+#include "medians.h"
 #include "sliding.h"
 #undef KEY
 #undef T
@@ -102,6 +121,7 @@ static const uint8_t operands[] = {INSTRUCTIONS(NETWORK_OPERANDS)};
 #define NAME(name) name##_u2
 #define KEY uint32_t
 #include "network.h"
+#include "medians.h"
 #include "sliding.h"
 #undef KEY
 #undef T
@@ -113,6 +133,7 @@ static const uint8_t operands[] = {INSTRUCTIONS(NETWORK_OPERANDS)};
 #define NAME(name) name##_i4
 #define KEY uint32_t
 #include "network.h"
+#include "medians.h"
 #include "sliding.h"
 #undef KEY
 #undef T
@@ -124,6 +145,7 @@ static const uint8_t operands[] = {INSTRUCTIONS(NETWORK_OPERANDS)};
 #define NAME(name) name##_u4
 #define KEY uint32_t
 #include "network.h"
+#include "medians.h"
 #include "sliding.h"
 #undef KEY
 #undef T
@@ -135,6 +157,7 @@ static const uint8_t operands[] = {INSTRUCTIONS(NETWORK_OPERANDS)};
 #define NAME(name) name##_i8
 #define KEY uint64_t
 #include "network.h"
+#include "medians.h"
 #include "sliding.h"
 #undef KEY
 #undef T
@@ -146,6 +169,7 @@ static const uint8_t operands[] = {INSTRUCTIONS(NETWORK_OPERANDS)};
 #define NAME(name) name##_u8
 #define KEY uint64_t
 #include "network.h"
+#include "medians.h"
 #include "sliding.h"
 #undef KEY
 #undef T
@@ -157,6 +181,7 @@ static const uint8_t operands[] = {INSTRUCTIONS(NETWORK_OPERANDS)};
 #define NAME(name) name##_f4
 #define KEY uint32_t
 #include "network.h"
+#include "medians.h"
 #include "sliding.h"
 #undef KEY
 #undef T
@@ -168,6 +193,7 @@ static const uint8_t operands[] = {INSTRUCTIONS(NETWORK_OPERANDS)};
 #define NAME(name) name##_f8
 #define KEY uint64_t
 #include "network.h"
+#include "medians.h"
 #include "sliding.h"
 #undef KEY
 #undef T
@@ -179,6 +205,7 @@ static const uint8_t operands[] = {INSTRUCTIONS(NETWORK_OPERANDS)};
 #define RANK_TYPES(X) X(i1) X(u1) X(i2) X(u2) X(i4) X(u4) X(i8) X(u8) X(f4) X(f8)
 #define RANK_SLOTS(type)                                                                                      \
     {"network", #type, (void (*)(void))network_##type, NETWORK_ARGUMENTS(QUOTED), network_scratch_##type, 0}, \
+    {"medians", #type, (void (*)(void))medians_##type, MEDIANS_ARGUMENTS(QUOTED), medians_scratch_##type, 0}, \
     {"sliding", #type, (void (*)(void))sliding_##type, SLIDING_ARGUMENTS(QUOTED), sliding_scratch_##type, 0},
 
 const kernel_slot OF_ISA(kernels_ranks)[] = {
