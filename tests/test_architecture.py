@@ -28,7 +28,7 @@ FLOORS = (
     ("engine.convolution3d", "engine.fills", "engine.planner"),
     ("engine.correlation", "engine.gradients", "engine.passes", "engine.pooling", "engine.ranks", "engine.windows"),
     ("nn", "signal", "ndimage", "receptive"),
-    ("grad", "networks", "patching"),
+    ("grad", "graph", "networks", "patching"),
     ("lab",),
     ("__init__",),
     ("cli",),

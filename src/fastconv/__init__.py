@@ -9,6 +9,7 @@ doors: arguments and rules only
     ``ndimage``   correlate, gaussian_filter, maximum_filter …: scipy.ndimage's names
     ``patching``  our functions in the place of SciPy's
     ``networks``, ``receptive``   the classical networks; what a unit sees, and what a stack of layers costs
+    ``graph``     networks as graphs of calls, and programs made of them
 ``engine``    what is computed (``geometry``), how it is chosen (``planner``), and how it runs; knows no public function
 ``kernels``   arrays, pointers and integers: C kernels in ``simd``, Numba's in ``jit``, and the threads that run both
 ``lab``       plans, comparisons, lowerings as matrices, calibration; ``cli`` is its command line
@@ -18,6 +19,7 @@ Read a call as four hops: ``conv2d(x, w)`` → `ConvGeometry` → `Plan` → ``s
 
 from fastconv import grad, ndimage, networks, nn, receptive, signal
 from fastconv.errors import GeometryError, UnsupportedError
+from fastconv.graph import Network, Program
 from fastconv.kernels.threads import get_num_threads, num_threads, set_num_threads
 from fastconv.lab.compare import compare, compare_conv2d
 from fastconv.lab.comparison import Comparison
@@ -37,8 +39,10 @@ __version__ = "0.1.0"
 __all__ = [
     "Comparison",
     "GeometryError",
+    "Network",
     "Patch",
     "PreparedConv",
+    "Program",
     "UnsupportedError",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",

@@ -568,9 +568,8 @@ cdef class Repeated:
             is_complete = recorded() is launched and launched[0] is result and len(launched) > 1
         finally:
             record(None)
-        if perf_counter() - begun > max(LONG, 20 * OF_LAUNCH * (len(launched) - 1)):
-            return result
-        if is_complete:
+        is_short = perf_counter() - begun <= max(LONG, 20 * OF_LAUNCH * (len(launched) - 1))
+        if is_complete and is_short:
             recording = recording_of(&kind, launched[1:], result, first)
         if recording is None or not recording.gives(result, &kind) or not self.affords(recording):
             self.kinds[key] = <int> known + 1

@@ -10,6 +10,7 @@ from fastconv.nn.activations import *
 from fastconv.nn.adaptive import *
 from fastconv.nn.convolution import *
 from fastconv.nn.dropping import *
+from fastconv.nn.joining import *
 from fastconv.nn.normalisation import *
 from fastconv.nn.pooling import *
 from fastconv.nn.prepared import *

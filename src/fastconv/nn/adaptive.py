@@ -34,26 +34,33 @@ _FLOAT32, _FLOAT64, _START = np.dtype(np.float32), np.dtype(np.float64), np.dtyp
 
 @overload
 def adaptive_max_pool1d(
-    x: npt.ArrayLike, output_size: int | Sequence[int | None] | None, return_indices: Literal[False] = ...,
+    x: npt.ArrayLike, output_size: int | Sequence[int | None] | None, return_indices: Literal[False] = ..., *,
+    out: np.ndarray | None = ...,
 ) -> np.ndarray: ...  # fmt: skip
 
 
 @overload
 def adaptive_max_pool1d(
     x: npt.ArrayLike, output_size: int | Sequence[int | None] | None, *, return_indices: Literal[True],
+    out: np.ndarray | None = ...,
 ) -> tuple[np.ndarray, np.ndarray]: ...  # fmt: skip
 
 
 @overload
 def adaptive_max_pool1d(
-    x: npt.ArrayLike, output_size: int | Sequence[int | None] | None, return_indices: bool = ...,
+    x: npt.ArrayLike, output_size: int | Sequence[int | None] | None, return_indices: bool = ..., *,
+    out: np.ndarray | None = ...,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]: ...  # fmt: skip
 
 
 @repeated()
 @named_input
 def adaptive_max_pool1d(
-    x: npt.ArrayLike, output_size: int | Sequence[int | None] | None, return_indices: bool = False
+    x: npt.ArrayLike,
+    output_size: int | Sequence[int | None] | None,
+    return_indices: bool = False,
+    *,
+    out: np.ndarray | None = None,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Maximum pooling of a batch of multi-channel signals to a given output size.
 
@@ -76,31 +83,38 @@ def adaptive_max_pool1d(
     >>> fastconv.adaptive_max_pool1d([[1, 5, 2, 0, 3]], 2)
     array([[5, 3]])
     """
-    return _adaptive_max_pool(1, x, output_size, return_indices)
+    return _adaptive_max_pool(1, x, output_size, return_indices, out)
 
 
 @overload
 def adaptive_max_pool2d(
-    x: npt.ArrayLike, output_size: int | Sequence[int | None] | None, return_indices: Literal[False] = ...,
+    x: npt.ArrayLike, output_size: int | Sequence[int | None] | None, return_indices: Literal[False] = ..., *,
+    out: np.ndarray | None = ...,
 ) -> np.ndarray: ...  # fmt: skip
 
 
 @overload
 def adaptive_max_pool2d(
     x: npt.ArrayLike, output_size: int | Sequence[int | None] | None, *, return_indices: Literal[True],
+    out: np.ndarray | None = ...,
 ) -> tuple[np.ndarray, np.ndarray]: ...  # fmt: skip
 
 
 @overload
 def adaptive_max_pool2d(
-    x: npt.ArrayLike, output_size: int | Sequence[int | None] | None, return_indices: bool = ...,
+    x: npt.ArrayLike, output_size: int | Sequence[int | None] | None, return_indices: bool = ..., *,
+    out: np.ndarray | None = ...,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]: ...  # fmt: skip
 
 
 @repeated()
 @named_input
 def adaptive_max_pool2d(
-    x: npt.ArrayLike, output_size: int | Sequence[int | None] | None, return_indices: bool = False
+    x: npt.ArrayLike,
+    output_size: int | Sequence[int | None] | None,
+    return_indices: bool = False,
+    *,
+    out: np.ndarray | None = None,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Maximum pooling of a batch of multi-channel images to a given output size.
 
@@ -140,12 +154,14 @@ def adaptive_max_pool2d(
     array([[[ 7,  9],
             [12, 14]]])
     """
-    return _adaptive_max_pool(2, x, output_size, return_indices)
+    return _adaptive_max_pool(2, x, output_size, return_indices, out)
 
 
 @repeated()
 @named_input
-def adaptive_avg_pool1d(x: npt.ArrayLike, output_size: int | Sequence[int | None] | None) -> np.ndarray:
+def adaptive_avg_pool1d(
+    x: npt.ArrayLike, output_size: int | Sequence[int | None] | None, *, out: np.ndarray | None = None
+) -> np.ndarray:
     """Average pooling of a batch of multi-channel signals to a given output size.
 
     As `adaptive_avg_pool2d`, for ``x (N, C, W)`` or ``(C, W)``.
@@ -165,12 +181,14 @@ def adaptive_avg_pool1d(x: npt.ArrayLike, output_size: int | Sequence[int | None
     >>> fastconv.adaptive_avg_pool1d([[1.0, 5.0, 3.0, 0.0, 3.0]], 2)
     array([[3., 2.]])
     """
-    return _adaptive_avg_pool(1, x, output_size)
+    return _adaptive_avg_pool(1, x, output_size, out)
 
 
 @repeated()
 @named_input
-def adaptive_avg_pool2d(x: npt.ArrayLike, output_size: int | Sequence[int | None] | None) -> np.ndarray:
+def adaptive_avg_pool2d(
+    x: npt.ArrayLike, output_size: int | Sequence[int | None] | None, *, out: np.ndarray | None = None
+) -> np.ndarray:
     """Average pooling of a batch of multi-channel images to a given output size.
 
     Parameters
@@ -202,12 +220,12 @@ def adaptive_avg_pool2d(x: npt.ArrayLike, output_size: int | Sequence[int | None
     array([[[ 2.,  3.,  4.,  5.],
             [10., 11., 12., 13.]]])
     """
-    return _adaptive_avg_pool(2, x, output_size)
+    return _adaptive_avg_pool(2, x, output_size, out)
 
 
 @repeated()
 @named_input
-def global_max_pool2d(x: npt.ArrayLike) -> np.ndarray:
+def global_max_pool2d(x: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
     """The maximum of every channel of a batch of multi-channel images: `adaptive_max_pool2d` to one position.
 
     Parameters
@@ -232,12 +250,12 @@ def global_max_pool2d(x: npt.ArrayLike) -> np.ndarray:
     <BLANKLINE>
            [[7]]])
     """
-    return cast(np.ndarray, _adaptive_max_pool(2, x, 1, False))
+    return cast(np.ndarray, _adaptive_max_pool(2, x, 1, False, out))
 
 
 @repeated()
 @named_input
-def global_avg_pool2d(x: npt.ArrayLike) -> np.ndarray:
+def global_avg_pool2d(x: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
     """The mean of every channel of a batch of multi-channel images: `adaptive_avg_pool2d` to one position.
 
     Parameters
@@ -266,7 +284,7 @@ def global_avg_pool2d(x: npt.ArrayLike) -> np.ndarray:
     <BLANKLINE>
            [[5.5]]])
     """
-    return _adaptive_avg_pool(2, x, 1)
+    return _adaptive_avg_pool(2, x, 1, out)
 
 
 @overload
@@ -378,19 +396,23 @@ def _wrong_samples(samples: np.ndarray, shape: tuple[int, ...]) -> GeometryError
     )
 
 
-def _adaptive_max_pool(ndim: int, x: npt.ArrayLike, output_size: Any, return_indices: bool) -> Pooled:
+def _adaptive_max_pool(
+    ndim: int, x: npt.ArrayLike, output_size: Any, return_indices: bool, out: np.ndarray | None
+) -> Pooled:
+    x, kind = as_array("x", x), MAX_POOL_INDICES if return_indices else MAX_POOL
+    return _adaptive_pool(ndim, x, ordered_dtype("x", x), kind, output_size, out)
+
+
+def _adaptive_avg_pool(ndim: int, x: npt.ArrayLike, output_size: Any, out: np.ndarray | None) -> np.ndarray:
     x = as_array("x", x)
-    return _adaptive_pool(ndim, x, ordered_dtype("x", x), MAX_POOL_INDICES if return_indices else MAX_POOL, output_size)
+    return cast(np.ndarray, _adaptive_pool(ndim, x, common_float(x=x), AVG_POOL, output_size, out))
 
 
-def _adaptive_avg_pool(ndim: int, x: npt.ArrayLike, output_size: Any) -> np.ndarray:
-    x = as_array("x", x)
-    return cast(np.ndarray, _adaptive_pool(ndim, x, common_float(x=x), AVG_POOL, output_size))
-
-
-def _adaptive_pool(ndim: int, x: np.ndarray, dtype: np.dtype, kind: Pool, output_size: Any) -> Pooled:
+def _adaptive_pool(
+    ndim: int, x: np.ndarray, dtype: np.dtype, kind: Pool, output_size: Any, out: np.ndarray | None
+) -> Pooled:
     _, out_extent = adaptive_extents(x.shape, output_size, ndim)
-    return pool_uneven(x, dtype, kind, "adaptive", (), out_extent)
+    return pool_uneven(x, dtype, kind, "adaptive", (), out_extent, out=out)
 
 
 def _drawn_starts(

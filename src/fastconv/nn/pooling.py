@@ -34,6 +34,7 @@ _TILE_VALUES = 16384
 def max_pool2d(
     x: npt.ArrayLike, kernel_size: _PerAxis, stride: _PerAxis | None = ..., padding: _PerAxis = ...,
     dilation: _PerAxis = ..., ceil_mode: bool = ..., return_indices: Literal[False] = ..., *, layout: str = ...,
+    out: np.ndarray | None = ...,
 ) -> np.ndarray: ...  # fmt: skip
 
 
@@ -41,6 +42,7 @@ def max_pool2d(
 def max_pool2d(
     x: npt.ArrayLike, kernel_size: _PerAxis, stride: _PerAxis | None = ..., padding: _PerAxis = ...,
     dilation: _PerAxis = ..., ceil_mode: bool = ..., *, return_indices: Literal[True], layout: str = ...,
+    out: np.ndarray | None = ...,
 ) -> tuple[np.ndarray, np.ndarray]: ...  # fmt: skip
 
 
@@ -48,6 +50,7 @@ def max_pool2d(
 def max_pool2d(
     x: npt.ArrayLike, kernel_size: _PerAxis, stride: _PerAxis | None = ..., padding: _PerAxis = ...,
     dilation: _PerAxis = ..., ceil_mode: bool = ..., return_indices: bool = ..., *, layout: str = ...,
+    out: np.ndarray | None = ...,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]: ...  # fmt: skip
 
 
@@ -63,6 +66,7 @@ def max_pool2d(
     return_indices: bool = False,
     *,
     layout: str = "NCHW",
+    out: np.ndarray | None = None,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """The largest value of every window of a batch of multi-channel images.
 
@@ -88,6 +92,8 @@ def max_pool2d(
     layout : {"NCHW", "NHWC"}
         The order of the axes of `x` and of the results. A transposed view that has channels last in memory is pooled as
         it lies, and its results have the same memory layout.
+    out : ndarray, optional
+        Array for the maxima.
 
     Returns
     -------
@@ -121,7 +127,7 @@ def max_pool2d(
     >>> fastconv.max_pool2d(x.reshape(2, 4, 1), 2, layout="NHWC").shape
     (1, 2, 1)
     """
-    return _max_pool(2, x, return_indices, (kernel_size, stride, padding, dilation, ceil_mode), layout)
+    return _max_pool(2, x, return_indices, (kernel_size, stride, padding, dilation, ceil_mode), out, layout)
 
 
 @repeated()
@@ -136,6 +142,7 @@ def avg_pool2d(
     divisor_override: int | None = None,
     *,
     layout: str = "NCHW",
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """The mean of every window of a batch of multi-channel images.
 
@@ -153,6 +160,8 @@ def avg_pool2d(
         Divide by this instead.
     layout : {"NCHW", "NHWC"}
         As `max_pool2d`.
+    out : ndarray, optional
+        Array for the result.
 
     Returns
     -------
@@ -178,13 +187,16 @@ def avg_pool2d(
     >>> fastconv.avg_pool2d(x, 2)
     array([[[3., 3.]]])
     """
-    return _avg_pool(2, x, count_include_pad, divisor_override, (kernel_size, stride, padding, 1, ceil_mode), layout)
+    return _avg_pool(
+        2, x, count_include_pad, divisor_override, (kernel_size, stride, padding, 1, ceil_mode), out, layout
+    )
 
 
 @overload
 def max_pool1d(
     x: npt.ArrayLike, kernel_size: _PerAxis, stride: _PerAxis | None = ..., padding: _PerAxis = ...,
-    dilation: _PerAxis = ..., ceil_mode: bool = ..., return_indices: Literal[False] = ...,
+    dilation: _PerAxis = ..., ceil_mode: bool = ..., return_indices: Literal[False] = ..., *,
+    out: np.ndarray | None = ...,
 ) -> np.ndarray: ...  # fmt: skip
 
 
@@ -192,13 +204,15 @@ def max_pool1d(
 def max_pool1d(
     x: npt.ArrayLike, kernel_size: _PerAxis, stride: _PerAxis | None = ..., padding: _PerAxis = ...,
     dilation: _PerAxis = ..., ceil_mode: bool = ..., *, return_indices: Literal[True],
+    out: np.ndarray | None = ...,
 ) -> tuple[np.ndarray, np.ndarray]: ...  # fmt: skip
 
 
 @overload
 def max_pool1d(
     x: npt.ArrayLike, kernel_size: _PerAxis, stride: _PerAxis | None = ..., padding: _PerAxis = ...,
-    dilation: _PerAxis = ..., ceil_mode: bool = ..., return_indices: bool = ...,
+    dilation: _PerAxis = ..., ceil_mode: bool = ..., return_indices: bool = ..., *,
+    out: np.ndarray | None = ...,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]: ...  # fmt: skip
 
 
@@ -212,6 +226,8 @@ def max_pool1d(
     dilation: int | Sequence[int] = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
+    *,
+    out: np.ndarray | None = None,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """The largest value of every window of a batch of multi-channel signals.
 
@@ -238,13 +254,14 @@ def max_pool1d(
     >>> fastconv.max_pool1d([[1, 5, 2, 0]], 2)
     array([[5, 2]])
     """
-    return _max_pool(1, x, return_indices, (kernel_size, stride, padding, dilation, ceil_mode))
+    return _max_pool(1, x, return_indices, (kernel_size, stride, padding, dilation, ceil_mode), out)
 
 
 @overload
 def max_pool3d(
     x: npt.ArrayLike, kernel_size: _PerAxis, stride: _PerAxis | None = ..., padding: _PerAxis = ...,
-    dilation: _PerAxis = ..., ceil_mode: bool = ..., return_indices: Literal[False] = ...,
+    dilation: _PerAxis = ..., ceil_mode: bool = ..., return_indices: Literal[False] = ..., *,
+    out: np.ndarray | None = ...,
 ) -> np.ndarray: ...  # fmt: skip
 
 
@@ -252,13 +269,15 @@ def max_pool3d(
 def max_pool3d(
     x: npt.ArrayLike, kernel_size: _PerAxis, stride: _PerAxis | None = ..., padding: _PerAxis = ...,
     dilation: _PerAxis = ..., ceil_mode: bool = ..., *, return_indices: Literal[True],
+    out: np.ndarray | None = ...,
 ) -> tuple[np.ndarray, np.ndarray]: ...  # fmt: skip
 
 
 @overload
 def max_pool3d(
     x: npt.ArrayLike, kernel_size: _PerAxis, stride: _PerAxis | None = ..., padding: _PerAxis = ...,
-    dilation: _PerAxis = ..., ceil_mode: bool = ..., return_indices: bool = ...,
+    dilation: _PerAxis = ..., ceil_mode: bool = ..., return_indices: bool = ..., *,
+    out: np.ndarray | None = ...,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]: ...  # fmt: skip
 
 
@@ -272,6 +291,8 @@ def max_pool3d(
     dilation: int | Sequence[int] = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
+    *,
+    out: np.ndarray | None = None,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """The largest value of every window of a batch of multi-channel volumes.
 
@@ -298,7 +319,7 @@ def max_pool3d(
     >>> fastconv.max_pool3d(np.arange(8).reshape(1, 2, 2, 2), 2)
     array([[[[7]]]])
     """
-    return _max_pool(3, x, return_indices, (kernel_size, stride, padding, dilation, ceil_mode))
+    return _max_pool(3, x, return_indices, (kernel_size, stride, padding, dilation, ceil_mode), out)
 
 
 @repeated()
@@ -310,6 +331,8 @@ def avg_pool1d(
     padding: int | Sequence[int] = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
+    *,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """The mean of every window of a batch of multi-channel signals.
 
@@ -334,7 +357,7 @@ def avg_pool1d(
     >>> fastconv.avg_pool1d([[1.0, 5.0, 2.0, 0.0]], 2)
     array([[3., 1.]])
     """
-    return _avg_pool(1, x, count_include_pad, None, (kernel_size, stride, padding, 1, ceil_mode))
+    return _avg_pool(1, x, count_include_pad, None, (kernel_size, stride, padding, 1, ceil_mode), out)
 
 
 @repeated()
@@ -347,6 +370,8 @@ def avg_pool3d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
+    *,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """The mean of every window of a batch of multi-channel volumes.
 
@@ -371,7 +396,7 @@ def avg_pool3d(
     >>> fastconv.avg_pool3d(np.arange(8.0).reshape(1, 2, 2, 2), 2)
     array([[[[3.5]]]])
     """
-    return _avg_pool(3, x, count_include_pad, divisor_override, (kernel_size, stride, padding, 1, ceil_mode))
+    return _avg_pool(3, x, count_include_pad, divisor_override, (kernel_size, stride, padding, 1, ceil_mode), out)
 
 
 @repeated()
@@ -460,10 +485,16 @@ def lp_pool2d(
 
 
 def _max_pool(
-    ndim: int, x: npt.ArrayLike, return_indices: bool, window: tuple[Any, ...], layout: str = "NCHW"
+    ndim: int,
+    x: npt.ArrayLike,
+    return_indices: bool,
+    window: tuple[Any, ...],
+    out: np.ndarray | None = None,
+    layout: str = "NCHW",
 ) -> Pooled:
     x, kind = as_array("x", x), MAX_POOL_INDICES if return_indices else MAX_POOL
-    return pool(x, ordered_dtype("x", x), kind, ndim, window, channels_last=checked_layout(layout) == "NHWC")
+    channels_last = checked_layout(layout) == "NHWC"
+    return pool(x, ordered_dtype("x", x), kind, ndim, window, channels_last=channels_last, out=out)
 
 
 def _avg_pool(
@@ -472,12 +503,13 @@ def _avg_pool(
     count_include_pad: bool,
     divisor_override: int | None,
     window: tuple[Any, ...],
+    out: np.ndarray | None = None,
     layout: str = "NCHW",
 ) -> np.ndarray:
     x, channels_last = as_array("x", x), checked_layout(layout) == "NHWC"
     divisor = 0 if divisor_override is None else _checked_divisor(divisor_override)
     scaling = Scaling(bool(count_include_pad), divisor)
-    return cast(np.ndarray, pool(x, common_float(x=x), AVG_POOL, ndim, window, scaling, channels_last))
+    return cast(np.ndarray, pool(x, common_float(x=x), AVG_POOL, ndim, window, scaling, channels_last, out))
 
 
 def _checked_divisor(divisor: Any) -> int:

@@ -45,18 +45,20 @@ def pool(
     window: tuple[Any, ...],
     scaling: Scaling = PLAIN,
     channels_last: bool = False,
+    out: np.ndarray | None = None,
 ) -> Pooled:
     """Pool signals, planes or volumes in `dtype`.
 
     `window` is kernel size, stride, padding, dilation, ceil mode. Geometry comes first, so that nothing is copied for
     an invalid window. With `channels_last`, planes and what is returned are arrays (N, H, W, C) or (H, W, C). A view of
-    such an array has a result like it.
+    such an array has a result like it. The result is stored in `out` if there is one.
     """
     if ndim == 2 and x.ndim == 4 and not channels_last and is_channels_last(x):
-        found = pool(np.moveaxis(x, 1, -1), dtype, kind, ndim, window, scaling, channels_last=True)
+        last = np.moveaxis(out, 1, -1) if isinstance(out, np.ndarray) and out.ndim == 4 else out
+        found = pool(np.moveaxis(x, 1, -1), dtype, kind, ndim, window, scaling, channels_last=True, out=last)
         if isinstance(found, tuple):
             return np.moveaxis(found[0], -1, 1), np.moveaxis(found[1], -1, 1)
-        return repeatable(np.moveaxis(found, -1, 1))
+        return repeatable(np.moveaxis(found, -1, 1) if out is None else out)
     *extents, ceil_mode = window
     lookup: Callable[..., Call]
     key: Sequence[object]
@@ -69,7 +71,7 @@ def pool(
     operand = as_operand(x, dtype)
     if operand is not x and operand.strides != x.strides:
         call = lookup(x.shape, operand.strides, dtype, kind, scaling, threads, ndim, channels_last, *key)
-    found = call(operand)
+    found = call(operand, out=out)
     if channels_last and isinstance(found, tuple):
         positions = found[1]
         positions //= x.shape[-1]  # those in the plane of a channel
@@ -84,11 +86,12 @@ def pool_uneven(
     kernel: tuple[int, ...],
     out_extent: tuple[int, ...],
     starts: tuple[np.ndarray, ...] = (),
+    out: np.ndarray | None = None,
 ) -> Pooled:
     """As `pool`, for windows that differ: "adaptive" ones, or "drawn" ones that begin at the random `starts`."""
     operand = as_operand(x, dtype)
     threads = team.get_num_threads()
-    return _uneven(x.shape, operand.strides, dtype, kind, windows, kernel, out_extent, threads)(operand, starts)
+    return _uneven(x.shape, operand.strides, dtype, kind, windows, kernel, out_extent, threads)(operand, starts, out)
 
 
 @remembered(256)

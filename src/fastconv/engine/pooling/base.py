@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
+from fastconv.engine.arrays import checked_out, is_target
 from fastconv.engine.geometry import PoolGeometry, UnevenGeometry
 from fastconv.engine.launch import Launch
 from fastconv.engine.plan import Plan, SumsDirectly
 from fastconv.engine.rates import rates, ratios
-from fastconv.engine.replay import constant, repeatable
+from fastconv.engine.replay import constant, repeatable, unrepeatable
 from fastconv.engine.rounding import running_error
-from fastconv.kernels import threads as team
 from fastconv.kernels.jit.lookup import Constant, tile_kernel
 from fastconv.kernels.jit.pools.planes import Planes, Tiles
 
@@ -61,26 +61,22 @@ class Call:
     out_shape: tuple[int, ...]
     finds_positions: bool
 
-    def __call__(self, x: np.ndarray, starts: tuple[np.ndarray, ...] = (), in_scratch: bool = False) -> Pooled:
-        """The pooled array, and if the call finds positions, that of each value in its plane.
-
-        It is a new array, or in scratch memory.
-        """
-        new = _new_in_scratch if in_scratch else np.empty
-        out = new(self.out_shape, x.dtype)
-        positions = new(self.out_shape, _POSITION) if self.finds_positions else None
-        self.into(out, positions, x, starts)
-        return repeatable(out if positions is None else (out, positions))
+    def __call__(self, x: np.ndarray, starts: tuple[np.ndarray, ...] = (), out: np.ndarray | None = None) -> Pooled:
+        """The pooled array, new or `out`, and if the call finds positions, that of each value in its plane."""
+        result = np.empty(self.out_shape, x.dtype) if out is None else checked_out(out, self.out_shape, x.dtype)
+        positions = np.empty(self.out_shape, _POSITION) if self.finds_positions else None
+        target = result if is_target(result, x) else np.empty(self.out_shape, x.dtype)
+        self.into(target, positions, x, starts)
+        if target is not result:
+            unrepeatable()
+            result[...] = target
+        return repeatable(result if positions is None else (result, positions))
 
     def into(
         self, out: np.ndarray, positions: np.ndarray | None, x: np.ndarray, starts: tuple[np.ndarray, ...] = ()
     ) -> None:
         """Pool `x` into given arrays."""
         raise NotImplementedError
-
-
-def _new_in_scratch(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    return team.aligned_empty(prod(shape), dtype).reshape(shape)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from fastconv.engine.rates import rates
 from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import constant
 from fastconv.engine.rounding import running_error
+from fastconv.kernels import threads as team
 
 if TYPE_CHECKING:
     from fastconv.engine.pooling.kinds import Pool
@@ -90,8 +91,11 @@ class VolumeCall(Call):
         g, (first, second) = plan.geometry, (part.plan for part in plan.parts)
         within, along = g.passes
         maps = x.reshape(within.x_shape)
-        found = _pass(first, within, maps.strides)(maps, in_scratch=True)
-        maps, taken = found if isinstance(found, tuple) else (found, None)
+        call = _pass(first, within, maps.strides)
+        found = _in_scratch(call.out_shape, maps.dtype)
+        taken = _in_scratch(call.out_shape, positions.dtype) if positions is not None else None
+        call.into(found, taken, maps)
+        maps = found
         columns = maps.reshape(along.x_shape)
         levels = None if positions is None else positions.reshape(along.out_shape)
         _pass(second, along, columns.strides).into(out.reshape(along.out_shape), levels, columns)
@@ -99,6 +103,10 @@ class VolumeCall(Call):
             _divide(out, self.divisors, plan.threads)
         if positions is not None:
             _locate(g, positions, taken, plan.threads)
+
+
+def _in_scratch(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    return team.aligned_empty(prod(shape), dtype).reshape(shape)
 
 
 @remembered(REMEMBERED)

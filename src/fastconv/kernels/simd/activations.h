@@ -17,6 +17,24 @@ static void NAME(activation)(void **arrays, const int64_t *ints, const double *s
     NAME(activate)((const REAL *)arrays[0] + first, (REAL *)arrays[1] + first, count, 0, a->activation, scalars[0]);
 }
 
+/* y = activation(a + b). Tile: as `activation`. arrays: the two terms, and the output, which may be either of them. */
+static void NAME(add)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
+                      int64_t worker)
+{
+    const Activation *s = (const Activation *)ints;
+    for (int64_t tile = begin; tile < end; tile++) {
+        const int64_t first = tile * s->tile_values, rest = s->values - first;
+        const int64_t count = rest < s->tile_values ? rest : s->tile_values;
+        const REAL *a = (const REAL *)arrays[0] + first, *b = (const REAL *)arrays[1] + first;
+        REAL *y = (REAL *)arrays[2] + first;
+        INDEPENDENT
+        for (int64_t i = 0; i < count; i++)
+            y[i] = a[i] + b[i];
+        if (s->activation)
+            NAME(activate)(y, y, count, 0, s->activation, scalars[0]);
+    }
+}
+
 #define CHANNELS_ARGUMENTS(X)                          \
     X(inner)    /* values of a plane of one channel */ \
     X(channels) /* channels */                         \

@@ -73,6 +73,7 @@
     X(gemm_tile, NO_ARGUMENTS, 0, 0)                                                              \
     X(epilogue, NO_ARGUMENTS, 0, 0)                                                               \
     X(activation, ACTIVATION_ARGUMENTS, 0, 0)                                                     \
+    X(add, ACTIVATION_ARGUMENTS, 0, 0)                                                            \
     X(channels, CHANNELS_ARGUMENTS, 0, 0)                                                         \
     X(normalise, NORMALISE_ARGUMENTS, 0, 0)                                                       \
     X(softmax, SOFTMAX_ARGUMENTS, 0, 0)                                                           \
