@@ -96,16 +96,18 @@ LAYERS = {
     for extents in shapes.split()
 }
 
-# Every distinct convolution of the classical networks, by the first layer that computes it.
+# Those whose layers are measured; the others of their families repeat them.
+MEASURED = ("lenet5", "alexnet", "zfnet", "vgg16", "googlenet", "resnet50")
+
+# Every distinct convolution of these networks, by the first layer that computes it.
 NETWORK_TABLES = {
-    name: {names[0]: str(geometry) for geometry, names in network().convolutions.items()}
-    for name, network in NETWORKS.items()
+    name: {names[0]: str(geometry) for geometry, names in NETWORKS[name]().convolutions.items()} for name in MEASURED
 }
 
 # How often a network repeats a layer, if more than once; for sums over all its convolutions.
 REPEATS = {
-    name: {names[0]: len(names) for names in network().convolutions.values() if len(names) > 1}
-    for name, network in NETWORKS.items()
+    name: {names[0]: len(names) for names in NETWORKS[name]().convolutions.values() if len(names) > 1}
+    for name in MEASURED
 }
 
 TABLES = {

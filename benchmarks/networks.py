@@ -15,9 +15,12 @@ from typing import NamedTuple
 
 from fastconv.engine.geometry import ConvGeometry, PoolGeometry
 from fastconv.engine.geometry.axes import integers, same_padding
-from fastconv.networks import NETWORKS as CLASSICAL
+from fastconv.networks import NETWORKS as DESCRIBED
 
 PerAxis = int | tuple[int, ...]
+
+# Those that are taken from the package, where they are described.
+CLASSICAL = ("lenet5", "alexnet", "zfnet", "vgg16", "googlenet", "resnet50")
 
 
 class Map(NamedTuple):
@@ -132,7 +135,7 @@ def _excite(net: Layers, x: Map, squeezed: int) -> None:
 
 
 def _classical(name: str) -> Layers:
-    net, network = Layers(), CLASSICAL[name]()
+    net, network = Layers(), DESCRIBED[name]()
     net.convolutions.update({g: len(names) for g, names in network.convolutions.items()})
     net.parameters, net.multiplications = network.parameters, network.flops // 2
     return net

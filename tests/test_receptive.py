@@ -90,7 +90,16 @@ def test_same_padding_keeps_the_extent(extent, kernel, dilation):
         ("alexnet", 60_965_224, 1_448_813_632),
         ("zfnet", 62_357_608, None),
         ("vgg16", 138_357_544, 30_940_528_640),
+        ("vgg11", 132_863_336, None),
+        ("vgg11_lrn", 132_863_336, None),
+        ("vgg13", 133_047_848, None),
+        ("vgg16_c", 133_638_952, None),
+        ("vgg19", 143_667_240, None),
         ("googlenet", 6_998_552, None),
+        ("resnet18", 11_689_512, None),
+        ("resnet34", 21_797_672, None),
+        ("resnet101", 44_549_160, None),
+        ("resnet152", 60_192_808, None),
         ("resnet50", 25_557_032, 8_178_368_512),
     ],
 )
@@ -109,7 +118,7 @@ def test_published_counts(name, parameters, flops):
         ("vgg16", "conv5_3", 196, 16),
         ("vgg16", "pool5", 212, 32),
         ("googlenet", "5b 5x5", 715, 32),
-        ("resnet50", "conv5c expand", 427, 32),
+        ("resnet50", "conv5_3 expand", 427, 32),
     ],
 )
 def test_published_receptive_fields(name, layer, size, jump):

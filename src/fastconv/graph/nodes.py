@@ -25,7 +25,7 @@ class Node:
     """A call of `function`, in whose arguments values stand for arrays. Its own value has the name of the node."""
 
     name: str
-    function: Callable[..., np.ndarray]
+    function: Callable[..., Any]
     arguments: tuple[Any, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -43,7 +43,8 @@ class Node:
 
     def called(self, arrays: Mapping[str, Any], **more: Any) -> np.ndarray:
         arguments, options = self.given(arrays)
-        return self.function(*arguments, **options, **more)
+        result: np.ndarray = self.function(*arguments, **options, **more)
+        return result
 
 
 def values_in(argument: Any) -> Iterator[Value]:
@@ -67,8 +68,8 @@ class Network:
 
     `input` names an image, `call` adds a node, and `output` says what the network returns. Arguments that are values
     of earlier nodes stand for their arrays; all others, such as weights, are constants, and must not change any more.
-    Calling a network calls its functions one after the other. `prepare` makes a program, which computes the same, but
-    faster.
+    Calling a network calls its functions one after the other, dropout in training included. `prepare` makes a program
+    for inference, which computes the same faster, without dropout.
 
     Parameters
     ----------
@@ -103,9 +104,7 @@ class Network:
         self.inputs.append(self._new(name))
         return Value(name)
 
-    def call(
-        self, function: Callable[..., np.ndarray], *arguments: Any, name: str | None = None, **options: Any
-    ) -> Value:
+    def call(self, function: Callable[..., Any], *arguments: Any, name: str | None = None, **options: Any) -> Value:
         """Add a node that calls `function` with these arguments.
 
         Parameters

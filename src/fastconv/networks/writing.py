@@ -1,0 +1,246 @@
+"""Two ways to follow an image through the layers of a network: describing them, and building them.
+
+A network is a function that calls a writer's methods, one per layer. Each takes what earlier ones returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+
+from fastconv import nn
+from fastconv.engine.geometry import ConvGeometry, PoolGeometry
+from fastconv.graph import Network, Value
+from fastconv.receptive import Layer
+
+_Map = TypeVar("_Map", bound="Map")
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """What a layer reads: so many channels of a square extent."""
+
+    channels: int
+    extent: int
+
+
+class Writer(Protocol, Generic[_Map]):
+    """What happens to an image on its way. Convolutions and full connections end in a ReLU unless they are `linear`."""
+
+    def conv(
+        self,
+        name: str,
+        x: _Map,
+        filters: int,
+        kernel: int = 1,
+        stride: int = 1,
+        padding: int = 0,
+        *,
+        groups: int = 1,
+        norm: bool = False,
+        linear: bool = False,
+    ) -> _Map:
+        """A convolution with a bias, or with a batch normalisation."""
+
+    def pool(
+        self, name: str, x: _Map, kernel: int, stride: int, padding: int = 0, *, ceil: bool = False, mean: bool = False
+    ) -> _Map: ...
+
+    def full(self, name: str, x: _Map, units: int, *, linear: bool = False) -> _Map: ...
+
+    def response_norm(self, name: str, x: _Map) -> _Map:
+        """Local response normalisation, with the constants of AlexNet."""
+
+    def dropout(self, x: _Map) -> _Map: ...
+
+    def cat(self, name: str, maps: Sequence[_Map]) -> _Map: ...
+
+    def add(self, name: str, x: _Map, shortcut: _Map) -> _Map:
+        """A sum, and a ReLU."""
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedMap(Map):
+    after: tuple[str, ...]
+    """The layers that it comes from, with what they were added to or stand beside."""
+
+
+class Describing:
+    """Writes down the geometry of each layer.
+
+    Attributes
+    ----------
+    layers : list of Layer
+    """
+
+    def __init__(self) -> None:
+        self.layers: list[Layer] = []
+
+    def image(self, channels: int, extent: int) -> DescribedMap:
+        return DescribedMap(channels, extent, ())
+
+    def conv(
+        self,
+        name: str,
+        x: DescribedMap,
+        filters: int,
+        kernel: int = 1,
+        stride: int = 1,
+        padding: int = 0,
+        *,
+        groups: int = 1,
+        norm: bool = False,
+        linear: bool = False,
+    ) -> DescribedMap:
+        descriptor = f"g{groups} ic{x.channels} oc{filters} i{x.extent} k{kernel} s{stride} p{padding}"
+        return self._layer(name, ConvGeometry.parse(descriptor), x, filters, 2 if norm else 1)
+
+    def pool(
+        self,
+        name: str,
+        x: DescribedMap,
+        kernel: int,
+        stride: int,
+        padding: int = 0,
+        *,
+        ceil: bool = False,
+        mean: bool = False,
+    ) -> DescribedMap:
+        descriptor = f"c{x.channels} i{x.extent} k{kernel} s{stride} p{padding}" + " ceil" * ceil
+        return self._layer(name, PoolGeometry.parse(descriptor), x, x.channels, 0)
+
+    def full(self, name: str, x: DescribedMap, units: int, *, linear: bool = False) -> DescribedMap:
+        return self.conv(name, x, units, x.extent)
+
+    def response_norm(self, name: str, x: DescribedMap) -> DescribedMap:
+        return x
+
+    def dropout(self, x: DescribedMap) -> DescribedMap:
+        return x
+
+    def cat(self, name: str, maps: Sequence[DescribedMap]) -> DescribedMap:
+        after = tuple(layer for x in maps for layer in x.after)
+        return DescribedMap(sum(x.channels for x in maps), maps[0].extent, after)
+
+    def add(self, name: str, x: DescribedMap, shortcut: DescribedMap) -> DescribedMap:
+        return DescribedMap(x.channels, x.extent, x.after + shortcut.after)
+
+    def _layer(
+        self, name: str, geometry: ConvGeometry | PoolGeometry, x: DescribedMap, channels: int, learnt: int
+    ) -> DescribedMap:
+        self.layers.append(Layer(name, geometry, x.after, learnt))
+        return DescribedMap(channels, geometry.out_extent[0], (name,))
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltMap(Map):
+    value: Value
+
+
+class Building:
+    """Adds each layer to a network, with random weights.
+
+    Attributes
+    ----------
+    network : fastconv.Network
+    """
+
+    def __init__(self, title: str, rng: np.random.Generator, dtype: np.dtype, dense: bool) -> None:
+        self.network = Network(title)
+        self._rng, self._dtype, self._dense = rng, dtype, dense
+        self._describing = Describing()
+
+    def image(self, channels: int, extent: int) -> BuiltMap:
+        return BuiltMap(channels, extent, self.network.input("image"))
+
+    def conv(
+        self,
+        name: str,
+        x: BuiltMap,
+        filters: int,
+        kernel: int = 1,
+        stride: int = 1,
+        padding: int = 0,
+        *,
+        groups: int = 1,
+        norm: bool = False,
+        linear: bool = False,
+    ) -> BuiltMap:
+        described = self._describing.conv(name, _plain(x), filters, kernel, stride, padding, groups=groups)
+        weight = self._weight(filters, x.channels // groups, kernel, kernel)
+        bias = None if norm else self._zeros(filters)
+        options = {"stride": stride, "padding": padding, "groups": groups}
+        value = self.network.call(nn.conv2d, x.value, weight, bias, name=name, **options)
+        if norm:
+            zeros, ones = self._zeros(filters), self._zeros(filters) + self._dtype.type(1)
+            value = self.network.call(nn.batch_norm, value, zeros, ones, ones, zeros, name=f"{name} norm")
+        if not linear:
+            value = self.network.call(nn.relu, value, name=f"{name} relu")
+        return BuiltMap(filters, described.extent, value)
+
+    def pool(
+        self,
+        name: str,
+        x: BuiltMap,
+        kernel: int,
+        stride: int,
+        padding: int = 0,
+        *,
+        ceil: bool = False,
+        mean: bool = False,
+    ) -> BuiltMap:
+        described = self._describing.pool(name, _plain(x), kernel, stride, padding, ceil=ceil)
+        function = nn.avg_pool2d if mean else nn.max_pool2d
+        value = self.network.call(function, x.value, kernel, stride, padding, ceil_mode=ceil, name=name)
+        return BuiltMap(x.channels, described.extent, value)
+
+    def full(self, name: str, x: BuiltMap, units: int, *, linear: bool = False) -> BuiltMap:
+        if self._dense:
+            return self.conv(name, x, units, x.extent, linear=linear)
+        flat = self.network.call(nn.flatten, x.value, 1, name=f"{name} input")
+        weight = self._weight(units, x.channels * x.extent**2)
+        value = self.network.call(nn.linear, flat, weight, self._zeros(units), name=name)
+        if not linear:
+            value = self.network.call(nn.relu, value, name=f"{name} relu")
+        return BuiltMap(units, 1, value)
+
+    def response_norm(self, name: str, x: BuiltMap) -> BuiltMap:
+        constants = {"alpha": 1e-4, "beta": 0.75, "k": 2.0, "rule": "sum"}
+        value = self.network.call(nn.local_response_norm, x.value, 5, name=name, **constants)
+        return BuiltMap(x.channels, x.extent, value)
+
+    def dropout(self, x: BuiltMap) -> BuiltMap:
+        return BuiltMap(x.channels, x.extent, self.network.call(nn.dropout, x.value, 0.5))
+
+    def cat(self, name: str, maps: Sequence[BuiltMap]) -> BuiltMap:
+        value = self.network.call(nn.cat, [x.value for x in maps], dim=1, name=name)
+        return BuiltMap(sum(x.channels for x in maps), maps[0].extent, value)
+
+    def add(self, name: str, x: BuiltMap, shortcut: BuiltMap) -> BuiltMap:
+        value = self.network.call(nn.add, x.value, shortcut.value, name=name)
+        return BuiltMap(x.channels, x.extent, self.network.call(nn.relu, value, name=f"{name} relu"))
+
+    def finish(self, x: BuiltMap) -> None:
+        """Return the probabilities of the classes."""
+        value = x.value
+        if self._dense:
+            value = self.network.call(nn.global_avg_pool2d, value, name="mean")
+            value = self.network.call(nn.flatten, value, 1, name="classes")
+        self.network.output(self.network.call(nn.softmax, value, 1, name="probabilities"))
+
+    def _weight(self, *shape: int) -> np.ndarray:
+        deviation = (2 / prod(shape[1:])) ** 0.5
+        weight: np.ndarray = self._rng.standard_normal(shape, self._dtype)
+        weight *= self._dtype.type(deviation)
+        return weight
+
+    def _zeros(self, count: int) -> np.ndarray:
+        return np.zeros(count, self._dtype)
+
+
+def _plain(x: Map) -> DescribedMap:
+    return DescribedMap(x.channels, x.extent, ())
