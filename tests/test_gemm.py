@@ -17,11 +17,11 @@ GEMM_TILE_TYPE = ctypes.CFUNCTYPE(None, *[SIZE] * 3, *[POINTER] * 4, SIZE, ctype
 
 
 def multiply(m, n, a, b, order, c, accumulate, bias):
-    """The micro-kernel on `a` (k, MR) and the rows `order` of `b` (k, NR): ``c[:m, :n]``, in place."""
+    """The micro-kernel on `a` (k, MR) and rows `order` of `b` (k, NR), all if it is None: ``c[:m, :n]``, in place."""
     tile = GEMM_TILE_TYPE(slots.kernel("gemm_tile", c.dtype))
-    shift = order * b.shape[1]
-    bias = None if bias is None else bias.ctypes.data
-    tile(m, n, len(a), *(p.ctypes.data for p in (a, b, shift, c)), c.shape[1], accumulate, bias)
+    shift = None if order is None else order * b.shape[1]
+    operands = (None if p is None else p.ctypes.data for p in (a, b, shift, c))
+    tile(m, n, len(a), *operands, c.shape[1], accumulate, None if bias is None else bias.ctypes.data)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -36,14 +36,16 @@ def test_every_tile_is_exact(dtype, k, accumulate, with_bias):
     bias = rng.integers(-8, 9, MR).astype(dtype) if with_bias else np.zeros(MR, dtype)
     order = rng.permutation(k)
     for m, n in product(range(1, MR + 1), range(1, nr + 1)):
-        a, b, c = left.copy(), right.copy(), before.copy()
+        a, b = left.copy(), right.copy()
         a[:, m:] = b[:, n:] = np.nan
         expected = before.copy()
         expected[:m, :n] = left[:, :m].T @ right[order, :n] + bias[:m, None] + (before[:m, :n] if accumulate else 0)
-        if not accumulate:
-            c[:m, :n] = np.nan
-        multiply(m, n, a, b, order, c, accumulate, bias[:m].copy() if with_bias else None)
-        np.testing.assert_array_equal(c, expected, f"{m} rows, {n} columns")
+        for given, rows in ((order, b), (None, b[order])):
+            c = before.copy()
+            if not accumulate:
+                c[:m, :n] = np.nan
+            multiply(m, n, a, rows, given, c, accumulate, bias[:m].copy() if with_bias else None)
+            np.testing.assert_array_equal(c, expected, f"{m} rows, {n} columns")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

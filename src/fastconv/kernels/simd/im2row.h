@@ -110,7 +110,7 @@ typedef struct {
     REAL *sums;   /* position by position, of a panel if it has all steps, else of the block, unless they are added up
                    * in the output */
     REAL *panel;  /* of filters, if they are not packed before */
-    int64_t *panel_shift; /* of the steps in a panel */
+    int64_t *panel_shift; /* of the steps in `panel` */
     int64_t *shift;       /* of the steps in the image */
     int64_t bytes;
 } NAME(im2row_parts);
@@ -243,9 +243,9 @@ static void NAME(place_rows)(const Im2row *a, const REAL *sums, int64_t ld, int6
  * `accumulate`. If `planes` is not null, the last of them go there, `plane` apart from filter to filter. Meanwhile the
  * next panel, if there is one, is fetched into L2: the hardware does not see it coming. */
 static __attribute__((noinline)) void NAME(multiply_rows)(int64_t rows, int64_t columns, int64_t filters, int64_t steps,
-                                                          const REAL *packed, const REAL *right, const int64_t *shift,
-                                                          REAL *sums, int64_t ld, int accumulate, REAL *planes,
-                                                          int64_t plane, const REAL *next)
+                                                          const REAL *packed, const REAL *right, REAL *sums,
+                                                          int64_t ld, int accumulate, REAL *planes, int64_t plane,
+                                                          const REAL *next)
 {
     const int64_t line = CACHE_LINE / (int64_t)sizeof(REAL);
     int64_t fetched = next ? 0 : steps * NR;
@@ -254,10 +254,10 @@ static __attribute__((noinline)) void NAME(multiply_rows)(int64_t rows, int64_t 
         for (; fetched * rows < (i + some) * steps * NR; fetched += line)
             __builtin_prefetch(next + fetched, 0, 2);
         if (planes)
-            NAME(turned_tiles)[some - 1][(columns - 1) / LANES](filters, steps, packed, right, shift,
+            NAME(turned_tiles)[some - 1][(columns - 1) / LANES](filters, steps, packed, right, 0,
                                                                 accumulate ? sums + i * ld : 0, ld, planes + i, plane);
         else
-            NAME(gemm_tile)(some, columns, steps, packed, right, shift, sums + i * ld, ld, accumulate, 0);
+            NAME(gemm_tile)(some, columns, steps, packed, right, 0, sums + i * ld, ld, accumulate, 0);
     }
 }
 
@@ -317,8 +317,8 @@ static void NAME(im2row)(void **arrays, const int64_t *ints, const double *scala
                 REAL *target = sums + (at_once && !direct ? 0 : start - m0);
                 REAL *planes = k1 == K && in_planes ?
                     out + p0 / positions * a->out_image + start * a->out_plane + p0 % positions : 0;
-                NAME(multiply_rows)(rows, columns, filters, steps, own.packed, right, own.panel_shift, target, ld, k0 > 0,
-                                    planes, a->out_plane, a->in_place ? 0 : right + steps * NR);
+                NAME(multiply_rows)(rows, columns, filters, steps, own.packed, right, target, ld, k0 > 0, planes,
+                                    a->out_plane, a->in_place ? 0 : right + steps * NR);
                 if (planes)
                     for (int64_t m = 0; m < filters; m++)
                         NAME(epilogue)(planes + m * a->out_plane, rows, bias, start + m, a->activation, scalars[0]);

@@ -46,7 +46,7 @@ static void NAME(pack_right)(const REAL *source, const int64_t *shift, int64_t s
 typedef struct {
     int64_t position, columns;
     const REAL *right;
-    const int64_t *shift;
+    const int64_t *shift; /* null: a panel */
 } NAME(product);
 
 /* What the next products will pack, to be fetched while these are multiplied: `values` at each of `steps` places. Such
@@ -105,7 +105,6 @@ ARGUMENTS(Implicit, IMPLICIT_ARGUMENTS);
 
 typedef struct {
     REAL *panel;          /* right operands of `sharing` products */
-    int64_t *panel_shift; /* of the steps in a panel */
     int64_t *shift;       /* of the steps in a strip, or in the image */
     REAL *strip;
     int64_t bytes;
@@ -122,7 +121,6 @@ static NAME(implicit_parts) NAME(implicit_layout)(const Implicit *a, char *memor
     const int64_t channels = seen < icg ? seen : icg;
     const NAME(strip) strip = NAME(strip_of)(w, a->block_rows, a->block_cols, a->contiguous);
     parts.panel = take(&s, a->sharing * a->kc * NR * sizeof(REAL));
-    parts.panel_shift = take(&s, a->kc * sizeof(int64_t));
     parts.shift = take(&s, a->kc * sizeof(int64_t));
     parts.strip = take(&s, a->pointwise ? 0 : (channels * strip.plane + NR) * sizeof(REAL));
     parts.bytes = s.bytes;
@@ -147,9 +145,7 @@ static void NAME(implicit)(void **arrays, const int64_t *ints, const double *sca
     const NAME(implicit_parts) own =
         NAME(implicit_layout)(a, (char *)arrays[4] + worker * NAME(implicit_scratch)(ints));
     REAL *panel = own.panel, *strip = own.strip;
-    int64_t *panel_shift = own.panel_shift, *shift = own.shift;
-    for (int64_t k = 0; k < kc; k++)
-        panel_shift[k] = k * NR;
+    int64_t *shift = own.shift;
     for (int64_t tile = begin; tile < end; tile++) {
         const int64_t col0 = tile % across * block_cols, row0 = tile / across % down * block_rows;
         const int64_t m0 = tile / (across * down) % channel_blocks * block_panels * MR;
@@ -190,7 +186,7 @@ static void NAME(implicit)(void **arrays, const int64_t *ints, const double *sca
                     *product = (NAME(product)){p, columns, source + p / row * pitch + p % row, shift};
                     if (packs || p / row != (p + columns - 1) / row) {
                         product->right = panel + count * kc * NR;
-                        product->shift = panel_shift;
+                        product->shift = 0;
                         NAME(pack_right)(source, shift, steps, p, columns, row, pitch, panel + count * kc * NR);
                     }
                 }

@@ -102,7 +102,8 @@ static inline __attribute__((always_inline)) void NAME(positions)(const int m, c
         __builtin_prefetch(planes + j * s->plane, 1);
     for (int64_t run = 0; run < s->runs; run++) {
         const REAL *x = source + s->shift[run];
-        for (const REAL *past = filters + s->length * nv * LANES; filters < past; x += apart, filters += nv * LANES) {
+        TWO_AT_A_TIME
+        for (int64_t step = 0; step < s->length; step++, x += apart, filters += nv * LANES) {
             VECTOR row[NV];
             UNROLL
             for (int v = 0; v < nv; v++)
