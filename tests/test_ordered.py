@@ -60,6 +60,25 @@ def test_passes_are_scipys(data):
 
 
 @given(st.data())
+def test_gaussians_of_bytes_are_scipys(data):
+    """Noise, flat areas, whose sums are next to whole numbers, and ramps, whose sums in the middle are, too."""
+    char, sigma = data.draw(st.sampled_from(["u1", "i1"])), data.draw(st.sampled_from([0.5, 1.0, 2.3, (4, 1)]))
+    rows, columns = data.draw(st.sampled_from([(1, 1), (3, 70), (40, 190), (17, 600)]))
+    limits, rng = np.iinfo(char), np.random.default_rng(data.draw(st.integers(0, 99)))
+    x = rng.integers(limits.min, limits.max, (rows, columns), endpoint=True)
+    ramp = np.add.outer(np.arange(rows), np.arange(columns)) // data.draw(st.integers(1, 4)) + limits.min
+    x[:, columns // 3 :] = np.clip(ramp, limits.min, limits.max)[:, columns // 3 :]
+    x[:, columns // 2 :] = rng.integers(limits.min, limits.max)
+    x = x.astype(char)
+    options = {"mode": data.draw(st.sampled_from(MODES)), "cval": data.draw(st.sampled_from([0, 100, 0.3, -999]))}
+    options["order"] = data.draw(st.sampled_from([0, 0, 1, 2]))
+    for threads in (1, 2):
+        with fastconv.num_threads(threads):
+            actual = ndimage.gaussian_filter(x, sigma, **options)
+        np.testing.assert_array_equal(actual, scipy.ndimage.gaussian_filter(x, sigma, **options))
+
+
+@given(st.data())
 def test_correlations_are_scipys(data):
     draw = data.draw
     shape = tuple(draw(st.lists(st.integers(6, 30), min_size=1, max_size=3)))

@@ -172,6 +172,12 @@ CALLS = {
             ndimage.correlate(values(dtype, 19, 141), np.full((3, 4), 0.01)),
         ],
     ),
+    **dict.fromkeys(
+        ("ordered_near", "widen_near", "narrow_near"),
+        lambda dtype: [
+            ndimage.gaussian_filter(np.minimum(values(dtype, 19, columns), 40), 1.5) for columns in (41, 300)
+        ],
+    ),
     "convert": lambda dtype: convert(values(dtype, 41), np.empty(41, "f4" if dtype == "f8" else "f8")),
     "divide": lambda dtype: nn.avg_pool3d(values(dtype, 2, 3, 5, 6, 7), 2, padding=1),
     "draw": lambda dtype: fastconv.fractional_max_pool2d(

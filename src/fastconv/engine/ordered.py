@@ -27,6 +27,10 @@ _FEWEST_ROWS = 32
 _TYPES = "bBhHiI"
 
 
+# The largest error of sums in float32: where they are next to a whole number, they are added up once more.
+_MOST_NEAR = 2.0**-9
+
+
 def has_order(*types: np.dtype) -> bool:
     """Whether arrays and results of these types can be cast to and from float64 as the kernel does."""
     return all(dtype.char in _TYPES or (dtype.char in "lL" and dtype.itemsize == 4) for dtype in types)
@@ -99,14 +103,27 @@ class Continued(NamedTuple):
 
 
 def launch_in_order(
-    array: Continued, first: Sums, along: Sums | None, types: tuple[np.dtype, np.dtype], threads: int
+    array: Continued,
+    first: Sums,
+    along: Sums | None,
+    types: tuple[np.dtype, np.dtype],
+    threads: int,
+    near: bool = False,
 ) -> Launch:
-    """The launch for an array and a result of these `types`; `along` is a second pass, after a first one down."""
+    """The launch for an array and a result of these `types`; `along` is a second pass, after a first one down.
+
+    Sums of bytes may be `near` those in float64, which are added up where it matters: that pays if sums are rarely whole
+    numbers. All constants past the edges are bytes, then.
+    """
     from fastconv.kernels.cpu import cache_bytes
     from fastconv.kernels.slots import ABREAST, LANES, arguments, kernel
 
     given, stored = types
-    (kh, width), value = first.extent, 8
+    both = [first, along] if along else [first]
+    error = max(_error(sums, given) for sums in both) if near and given.char in "bB" else np.inf
+    near = error < _MOST_NEAR
+    name = "ordered_near" if near else "ordered"
+    (kh, width), value = first.extent, 4 if near else 8
     l1, l2, *_ = cache_bytes()
     unit = ABREAST * LANES[value]
     fitting = l1 * 3 // 4 // (kh * value) - width
@@ -115,7 +132,7 @@ def launch_in_order(
     row_tile = -(-array.rows // bands)
     bands = -(-array.rows // row_tile)
     block = min(row_tile, max(_FEWEST_ROWS, l2 // 4 // (array.columns * stored.itemsize)))
-    ints = arguments("ordered")(
+    ints = arguments(name)(
         size=given.itemsize,
         out_size=stored.itemsize,
         ih=array.rows,
@@ -137,7 +154,6 @@ def launch_in_order(
         strip=strip,
         block=block,
     )
-    both = [first, along] if along else [first]
 
     def fits(sums: Sums, dtype: np.dtype) -> bool:
         """Whether every sum is sure to fit 32 bits; a constant past the edges may be of any size."""
@@ -146,16 +162,24 @@ def launch_in_order(
         return bool(max(limits.max, -limits.min) * taps < 2.0**31) and "constant" not in array.modes
 
     tables = (
-        constant(np.concatenate([sums.weights for sums in both])),
+        constant(np.concatenate([*(sums.weights for sums in both), [error]])),
         constant(np.ascontiguousarray(np.concatenate([sums.places for sums in both]))),
         array.row_map(first),
         array.column_map(first),
         array.column_map(along) if along else None,
-        kernel("widen", given),
+        kernel("widen_near" if near else "widen", given),
         kernel("narrow_fitting" if all(map(fits, both, types)) else "narrow", stored),
-        kernel("widen", stored),
+        kernel("widen_near" if near else "widen", stored),
+        kernel("narrow_near", stored) if near else None,
     )
-    return Launch.of("ordered", given, ints, array.planes * bands, tables=tables)
+    return Launch.of(name, given, ints, array.planes * bands, tables=tables)
+
+
+def _error(sums: Sums, dtype: np.dtype) -> float:
+    """Bound on the error of sums in float32: a rounding for each weight, product and addition, and two of the bound."""
+    limits = np.iinfo(dtype)
+    total = np.abs(sums.weights).sum() * (2 if sums.parity else 1) * max(limits.max, -limits.min)
+    return float((len(sums.weights) + 4) * 2.0**-24 * 1.01 * total)
 
 
 def seconds_in_order(values: int, taps: int) -> float:

@@ -21,6 +21,7 @@ from fastconv.engine.convolution.separable import (
     passes_scratch,
     passes_seconds,
 )
+from fastconv.engine.fills import as_fill
 from fastconv.engine.geometry import REMEMBERED, PassesGeometry, Window
 from fastconv.engine.geometry.along import narrowed
 from fastconv.engine.geometry.planes import Planes, as_planes
@@ -154,19 +155,21 @@ class Ordered(SumsDirectly):
 
     def workspace_bytes(self, geometry: PassesGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         ones = tuple([np.ones(window.size).tobytes() for window in geometry.windows])
-        return _ordered(geometry, dtype, threads, *ones).workspace(threads)
+        return max(_ordered(geometry, dtype, threads, near, *ones).workspace(threads) for near in (False, True))
 
     def run(self, plan: Plan, array: np.ndarray, weights: tuple[Pass, ...], cval: float, out: np.ndarray) -> None:
         dtype = np.dtype(plan.dtype)
         source = as_contiguous(converted(array, dtype))
         result = out if is_target(out, source) else scratch_like(out, dtype)
-        launch = _ordered(plan.geometry, dtype, plan.threads, *[step.weights for step in weights])
+        # Sums of a Gaussian are whole numbers only where the image is flat.
+        near = all(step.keeps_sum for step in weights) and as_fill(cval, dtype) is not None
+        launch = _ordered(plan.geometry, dtype, plan.threads, near, *[step.weights for step in weights])
         launch.run((source, result), workers_for(self.cost(plan.geometry, dtype), plan.threads), (cval,))
         store(result, out)
 
 
 @remembered(256)
-def _ordered(g: PassesGeometry, dtype: np.dtype, threads: int, *given: bytes) -> Launch:
+def _ordered(g: PassesGeometry, dtype: np.dtype, threads: int, near: bool, *given: bytes) -> Launch:
     """What `Ordered` remembers; large weights count as arguments of their own."""
     (p,) = _integer_planes(g)
     sums, modes = [], ["nearest", "nearest"]
@@ -175,7 +178,7 @@ def _ordered(g: PassesGeometry, dtype: np.dtype, threads: int, *given: bytes) ->
             modes[along] = "constant" if g.windows[at].mode == "zeros" else g.windows[at].mode
             sums.append(sums_along(np.frombuffer(given[at]), g.windows[at].begin, not along, p.inner))
     array = Continued(*p.shape, p.inner, (modes[0], modes[1]))
-    return launch_in_order(array, sums[0], sums[1] if len(sums) > 1 else None, (dtype, dtype), threads)
+    return launch_in_order(array, sums[0], sums[1] if len(sums) > 1 else None, (dtype, dtype), threads, near)
 
 
 def _integer_planes(g: PassesGeometry) -> list[Planes]:
