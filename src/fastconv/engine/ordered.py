@@ -112,7 +112,7 @@ def launch_in_order(
 ) -> Launch:
     """The launch for an array and a result of these `types`; `along` is a second pass, after a first one down.
 
-    Sums of bytes may be `near` those in float64, which are added up where it matters: that pays if sums are rarely whole
+    Sums of bytes may be `near` those in float64, which are added up where it matters: that pays if few sums are whole
     numbers. All constants past the edges are bytes, then.
     """
     from fastconv.kernels.cpu import cache_bytes
