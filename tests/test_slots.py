@@ -11,6 +11,7 @@ from fastconv.engine.convolution.base import DEFAULT_MAX_WORKSPACE
 from fastconv.engine.epilogue import Epilogue
 from fastconv.engine.geometry import ConvGeometry
 from fastconv.kernels import slots, threads
+from fastconv.lab.kinds import KINDS
 from guards import guarded
 
 # Not tile kernels; tests/test_gemm.py tests the micro-kernel.
@@ -50,6 +51,14 @@ def weight_gradients(channels):
 def transposed(dtype):
     for stride in (1, 2, 3):
         fastconv.conv_transpose2d(values(dtype, 2, 9, 5, 7), values(dtype, 9, 17, 3, 3), stride=stride)
+
+
+def input_gradients(dtype):
+    kind = KINDS["input_gradient"]
+    for descriptor in ("n2 ic5 oc7 i9 k3 s2 p1", "g2 ic6 oc4 id5 ih6 iw8 k3 s2", "ic70 oc9 ih1 iw5 kh1 kw4 s1"):
+        plan = fastconv.plan(descriptor, kind.name, dtype=dtype, strategy="col2im")
+        operands = kind.operands(plan.geometry, np.dtype(dtype), np.random.default_rng(0))
+        kind.call(plan, operands)()
 
 
 def of_size(kind):
@@ -199,6 +208,7 @@ CALLS = {
     "locate": lambda dtype: fastconv.max_pool3d(values("f4", 2, 3, 5, 6, 7), 2, 1, 1, return_indices=True),
     "power": lambda dtype: [fastconv.lp_pool2d(values(dtype, 2, 3, 5, 7) ** 2, norm, 2) for norm in (1, 2, 3)],
     "losses": lambda dtype: nn.cross_entropy(values(dtype, 5, 7), np.arange(5) % 7),
+    "pack_transposed": input_gradients,
     "place": transposed,
     "scatter": lambda dtype: grad.max_pool2d(values(dtype, 2, 3, 4, 5), values(dtype, 2, 3, 8, 10), 2),
     "put": lambda dtype: nn.max_unpool2d(

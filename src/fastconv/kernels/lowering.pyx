@@ -34,6 +34,8 @@ cdef object window_arguments = namedtuple("Window", window_names.decode())
 cpdef enum:
     SWAPPED_CHANNELS = 8
     SWAPPED_FILTERS = 8
+    PANELS_TOGETHER = 64
+    STEPS_TOGETHER = 4
 
 ctypedef fused real:
     float
@@ -79,56 +81,105 @@ cdef void lower(const real *image, const Window *w, real *cols, void **arrays, i
                 cols += w.ow
 
 
-cdef void scatter(const real *cols, const Window *w, real *image, void **arrays, int64_t worker) noexcept nogil:
-    """The adjoint of `lower`: add every entry of a column to the pixel it came from."""
-    cdef int64_t i, j, r, q, y, first, last, offset
-    cdef real *target
-    for i in range(w.kh):
-        for j in range(w.kw):
-            if stops(arrays, worker):
-                return
-            offset = j * w.dw - w.pl
-            inside(w.iw, w.ow, w.sw, offset, &first, &last)
-            for r in range(w.oh):
-                y = r * w.sh - w.pt + i * w.dh
-                if 0 <= y < w.ih:
-                    target = image + y * w.xh + offset * w.xw
-                    for q in range(first, last):
-                        target[q * w.sw * w.xw] += cols[q]
-                cols += w.ow
-
-
-cdef inline void channel_tiles(bint scattering, real *x, real *cols, const int64_t *ints,
-                               int64_t begin, int64_t end, void **arrays, int64_t worker) noexcept nogil:
+cdef inline void im2col_tiles(const real *x, real *cols, const int64_t *ints,
+                              int64_t begin, int64_t end, void **arrays, int64_t worker) noexcept nogil:
     cdef const Window *w = <const Window *> ints
     cdef int64_t tile, size = w.kh * w.kw * w.oh * w.ow
-    cdef real *image
     for tile in range(begin, end):
-        image = x + tile // w.ic * w.xn + tile % w.ic * w.xc
-        if scattering:
-            scatter(cols + tile * size, w, image, arrays, worker)
-        else:
-            lower(image, w, cols + tile * size, arrays, worker)
+        lower(x + tile // w.ic * w.xn + tile % w.ic * w.xc, w, cols + tile * size, arrays, worker)
 
 
 cdef void im2col_f32(void **arrays, const int64_t *ints, const double *scalars,
                      int64_t begin, int64_t end, int64_t worker) noexcept nogil:
-    channel_tiles(False, <float *> arrays[0], <float *> arrays[1], ints, begin, end, arrays, worker)
+    im2col_tiles(<const float *> arrays[0], <float *> arrays[1], ints, begin, end, arrays, worker)
 
 
 cdef void im2col_f64(void **arrays, const int64_t *ints, const double *scalars,
                      int64_t begin, int64_t end, int64_t worker) noexcept nogil:
-    channel_tiles(False, <double *> arrays[0], <double *> arrays[1], ints, begin, end, arrays, worker)
+    im2col_tiles(<const double *> arrays[0], <double *> arrays[1], ints, begin, end, arrays, worker)
+
+
+cdef struct Columns:
+    int64_t channels  # of an image whose columns are given
+    int64_t image     # values from one image to the next
+    # Of depths, rows and columns: extents of the image, the kernel and the output; strides, dilations, padding before.
+    int64_t id
+    int64_t ih
+    int64_t iw
+    int64_t kd
+    int64_t kh
+    int64_t kw
+    int64_t od
+    int64_t oh
+    int64_t ow
+    int64_t sd
+    int64_t sh
+    int64_t sw
+    int64_t dd
+    int64_t dh
+    int64_t dw
+    int64_t pf
+    int64_t pt
+    int64_t pl
+
+# As a named tuple: a struct becomes a dictionary of its fields, in their order.
+cdef Columns no_columns
+
+
+cdef inline void add_line(const real *line, real *target, int64_t step, int64_t count) noexcept nogil:
+    cdef int64_t q
+    if step == 1:
+        for q in range(count):
+            target[q] += line[q]
+    elif step == 2:
+        for q in range(count):
+            target[2 * q] += line[q]
+    else:
+        for q in range(count):
+            target[q * step] += line[q]
+
+
+cdef inline void col2im_tiles(const real *cols, real *images, const int64_t *ints,
+                              int64_t begin, int64_t end, void **arrays, int64_t worker) noexcept nogil:
+    """The adjoint of `lower`: add every entry of a column to the pixel it came from."""
+    cdef const Columns *w = <const Columns *> ints
+    cdef int64_t tile, k, i, j, z, r, z0, z1, r0, r1, q0, q1, front, top, left
+    cdef int64_t volume = w.id * w.ih * w.iw, positions = w.od * w.oh * w.ow
+    cdef const real *tap = cols + begin * w.kd * w.kh * w.kw * positions
+    cdef real *image
+    for tile in range(begin, end):
+        image = images + tile // w.channels * w.image + tile % w.channels * volume
+        memset(image, 0, volume * sizeof(real))
+        for k in range(w.kd):
+            front = k * w.dd - w.pf
+            inside(w.id, w.od, w.sd, front, &z0, &z1)
+            for i in range(w.kh):
+                if stops(arrays, worker):
+                    return
+                top = i * w.dh - w.pt
+                inside(w.ih, w.oh, w.sh, top, &r0, &r1)
+                for j in range(w.kw):
+                    left = j * w.dw - w.pl
+                    inside(w.iw, w.ow, w.sw, left, &q0, &q1)
+                    for z in range(z0, z1):
+                        for r in range(r0, r1):
+                            add_line(
+                                tap + (z * w.oh + r) * w.ow + q0,
+                                image + ((front + z * w.sd) * w.ih + top + r * w.sh) * w.iw + left + q0 * w.sw,
+                                w.sw,
+                                q1 - q0,
+                            )
+                    tap += positions
 
 
 cdef void col2im_f32(void **arrays, const int64_t *ints, const double *scalars,
                      int64_t begin, int64_t end, int64_t worker) noexcept nogil:
-    channel_tiles(True, <float *> arrays[0], <float *> arrays[1], ints, begin, end, arrays, worker)
+    col2im_tiles(<const float *> arrays[0], <float *> arrays[1], ints, begin, end, arrays, worker)
 
 
 cdef void col2im_f64(void **arrays, const int64_t *ints, const double *scalars,
                      int64_t begin, int64_t end, int64_t worker) noexcept nogil:
-    channel_tiles(True, <double *> arrays[0], <double *> arrays[1], ints, begin, end, arrays, worker)
+    col2im_tiles(<const double *> arrays[0], <double *> arrays[1], ints, begin, end, arrays, worker)
 
 
 cdef struct Swap:
@@ -180,6 +231,60 @@ cdef void swap_f64(void **arrays, const int64_t *ints, const double *scalars,
                    int64_t begin, int64_t end, int64_t worker) noexcept nogil:
     swap_tiles(<const double *> arrays[0], <double *> arrays[1], <const int64_t *> arrays[2],
                <const int64_t *> arrays[3], ints, begin, end)
+
+
+cdef struct Transposed:
+    int64_t M       # rows of the operand
+    int64_t K       # steps, which are its columns
+    int64_t kc      # steps of a block
+    int64_t panels  # of a group
+    int64_t mr      # rows of a panel
+    int64_t apart   # values from one column to the next
+
+cdef Transposed no_transposed
+
+
+cdef inline void pack_turned(const real *weight, real *packed, const int64_t *ints,
+                                 int64_t begin, int64_t end, void **arrays, int64_t worker) noexcept nogil:
+    cdef const Transposed *a = <const Transposed *> ints
+    cdef int64_t M = a.M, K = a.K, kc = a.kc, panels = a.panels, mr = a.mr
+    cdef int64_t tile = begin, group, first, last, panel, block, k0, k, k1, j, i, steps
+    cdef const real *column
+    cdef real *target
+    while tile < end:
+        group, first = tile // panels, tile % panels
+        last = min(panels, first + min(end - tile, PANELS_TOGETHER))
+        tile += last - first
+        for block in range((K + kc - 1) // kc):
+            if stops(arrays, worker):
+                return
+            k0 = block * kc
+            steps = min(kc, K - k0)
+            k = 0
+            while k < steps:
+                # Long runs of a few columns, so that they are prefetched, make whole cache lines of many panels.
+                k1 = min(k + STEPS_TOGETHER, steps)
+                column = weight + (group * K + k0 + k) * a.apart
+                for panel in range(first, last):
+                    target = packed + (group * K + k0) * panels * mr + (panel * steps + k) * mr
+                    if mr == 4 and (panel + 1) * 4 <= M:  # a copy of known length takes one instruction or two
+                        for j in range(k1 - k):
+                            memcpy(target + j * 4, column + j * a.apart + panel * 4, 4 * sizeof(real))
+                    else:
+                        for j in range(k1 - k):
+                            for i in range(mr):
+                                target[j * mr + i] = column[j * a.apart + panel * mr + i] if panel * mr + i < M else 0
+                k = k1
+
+
+cdef void pack_transposed_f32(void **arrays, const int64_t *ints, const double *scalars,
+                              int64_t begin, int64_t end, int64_t worker) noexcept nogil:
+    pack_turned(<const float *> arrays[0], <float *> arrays[1], ints, begin, end, arrays, worker)
+
+
+cdef void pack_transposed_f64(void **arrays, const int64_t *ints, const double *scalars,
+                              int64_t begin, int64_t end, int64_t worker) noexcept nogil:
+    pack_turned(<const double *> arrays[0], <double *> arrays[1], ints, begin, end, arrays, worker)
 
 
 cdef struct Place:
@@ -303,13 +408,23 @@ cdef void toeplitz_f64(void **arrays, const int64_t *ints, const double *scalars
 KERNELS = {
     # Tile: one channel of one image. `arrays`: the image, the columns (n, ic * kh * kw, oh * ow).
     "im2col": Slot(window_arguments, {"f4": <intptr_t> &im2col_f32, "f8": <intptr_t> &im2col_f64}),
-    "col2im": Slot(window_arguments, {"f4": <intptr_t> &col2im_f32, "f8": <intptr_t> &col2im_f64}),
+    # Tile: one channel of one image, or volume. `arrays`: the columns (n, channels * kd * kh * kw, od * oh * ow); the
+    # images, whose channels are contiguous.
+    "col2im": Slot(
+        namedtuple("Columns", no_columns), {"f4": <intptr_t> &col2im_f32, "f8": <intptr_t> &col2im_f64}
+    ),
     # The filters of an adjoint's phases, one phase after another: some of the taps, with channels swapped within each
     # group. All phases are made together, since each line of the weight holds taps of several. Tile: `SWAPPED_CHANNELS`
     # input channels of one group, as many streams as L1 has ways; `SWAPPED_FILTERS` of their filters stay in L1 while
     # they are read tap by tap. `arrays`: the weight (g * M, C, taps); the swapped filters, (g * C, M, kept) per phase;
     # kept, the number of taps per phase; those taps.
     "swap_filters": Slot(namedtuple("Swap", no_swap), {"f4": <intptr_t> &swap_f32, "f8": <intptr_t> &swap_f64}),
+    # Panels of a left operand, as `pack_left` of simd/gemm.h makes them, of weights that lie column by column: value
+    # (m, k) of a group is k * apart + m. Tile: one panel. `arrays`: weight (groups * K, apart); packed.
+    "pack_transposed": Slot(
+        namedtuple("Transposed", no_transposed),
+        {"f4": <intptr_t> &pack_transposed_f32, "f8": <intptr_t> &pack_transposed_f64},
+    ),
     # Writes the results of an adjoint's phases to their positions in the input, which are a stride apart. Tile: one
     # volume of a channel, whose phases are placed one after another. `arrays`: the results, (channels, depths, rows,
     # cols) per image and phase; out; and per phase the index of its first result, depths, rows, cols, its first depth,

@@ -17,6 +17,7 @@ from fastconv.engine.arrays import as_array, as_operand, common_float
 from fastconv.engine.convolution.base import element_strides, window
 from fastconv.engine.convolution.toeplitz import Toeplitz, matrix
 from fastconv.engine.geometry import ConvGeometry, Padding, checked_bytes, checked_shape
+from fastconv.engine.gradients.columns import add_columns
 from fastconv.engine.launch import Launch, workers_for
 from fastconv.engine.plan import format_bytes
 from fastconv.engine.rates import rates
@@ -89,12 +90,18 @@ def im2col(
            [3., 4., 6., 7.],
            [4., 5., 7., 8.]], dtype=float32)
     """
+    from fastconv.kernels.slots import arguments
+
     x = as_array("x", x)
     geometry = ConvGeometry.of_windows(x.shape, kernel_size, stride=stride, padding=padding, dilation=dilation)
     dtype = common_float(x=x)
     _check_bytes("im2col", prod(geometry.columns_shape) * dtype.itemsize, max_bytes)
     columns = np.empty(geometry.columns_shape, dtype)
-    _run("im2col", geometry, as_operand(x, dtype).reshape(geometry.x_shape), columns)
+    images = as_operand(x, dtype).reshape(geometry.x_shape)
+    ints = arguments("im2col")(**window(geometry, element_strides(images)))
+    launch = Launch.of("im2col", dtype, ints, geometry.n * geometry.ic)
+    # Every value of the columns is read here and written there.
+    launch.run((images, columns), workers_for(2 * columns.nbytes / rates().memory))
     return columns if x.ndim == 4 else columns[0]
 
 
@@ -155,9 +162,9 @@ def col2im(
     )
     dtype = common_float(columns=columns)
     _check_bytes("col2im", prod(geometry.x_shape) * dtype.itemsize, max_bytes)
-    image = np.zeros(geometry.x_shape, dtype)
-    _run("col2im", geometry, image, np.ascontiguousarray(as_operand(columns, dtype)))
-    return image if columns.ndim == 3 else image[0]
+    images = np.empty(geometry.x_shape, dtype)
+    add_columns(geometry, np.ascontiguousarray(as_operand(columns, dtype)), images, threads.get_num_threads())
+    return images if columns.ndim == 3 else images[0]
 
 
 def _check_bytes(name: str, needed: int, max_bytes: int | None) -> None:
@@ -166,16 +173,6 @@ def _check_bytes(name: str, needed: int, max_bytes: int | None) -> None:
         raise UnsupportedError(
             f"{name} needs {format_bytes(needed)}, more than max_bytes={max_bytes}: raise the limit, or pass None"
         )
-
-
-def _run(kernel: str, geometry: ConvGeometry, image: np.ndarray, columns: np.ndarray) -> None:
-    """Run a lowering or its adjoint, one channel of one image per tile."""
-    from fastconv.kernels.slots import arguments
-
-    ints = arguments(kernel)(**window(geometry, element_strides(image)))
-    launch = Launch.of(kernel, image.dtype, ints, geometry.n * geometry.ic)
-    # Every value of the columns is read here and written there.
-    launch.run((image, columns), workers_for(2 * columns.nbytes / rates().memory))
 
 
 def toeplitz_matrix(

@@ -182,6 +182,18 @@ def _packing(g: ConvGeometry, dtype: np.dtype) -> Packing:
     return Packing(Launch.of("pack_left", dtype, ints, g.g * panels), g.g * packed("pack_left", dtype, ints))
 
 
+@functools.lru_cache(maxsize=REMEMBERED)
+def transposed_packing(g: ConvGeometry, dtype: np.dtype, apart: int) -> Packing:
+    """How filters are packed whose values for each channel are contiguous, `apart` values from the next channel's."""
+    from fastconv.kernels.lowering import PANELS_TOGETHER
+    from fastconv.kernels.slots import MR, arguments
+
+    rows = _packing(g, dtype).launch.arguments
+    ints = arguments("pack_transposed")(M=rows.M, K=rows.K, kc=rows.kc, panels=rows.panels, mr=MR, apart=apart)
+    launch = Launch.of("pack_transposed", dtype, ints, g.g * rows.panels, grain=PANELS_TOGETHER)
+    return Packing(launch, _packing(g, dtype).size)
+
+
 class Implicit(SumsDirectly, PacksFilters):
     name = "implicit"
     packing = staticmethod(_packing)

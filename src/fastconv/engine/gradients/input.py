@@ -23,10 +23,11 @@ from fastconv.engine.convolution.base import finish_planes, refuse_unless_real
 from fastconv.engine.convolution3d import CONVOLUTION_3D
 from fastconv.engine.epilogue import PLAIN, Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry, Phase
+from fastconv.engine.gradients.columns import Columns
 from fastconv.engine.launch import Launch, workers_for
 from fastconv.engine.patches import Places, Target, gather, place, places, targets
 from fastconv.engine.plan import Composite, Kind, Part, Plan, Planned, Solver
-from fastconv.engine.rates import rates
+from fastconv.engine.rates import rates, ratios
 from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import constant, unrepeatable
 from fastconv.kernels import threads as team
@@ -37,6 +38,10 @@ _PHASE_BYTES = 512
 # Results of images that are computed together, before they are placed: from a shared cache, and in scratch memory that
 # is not too large to be kept for the next call.
 _RESULTS_BYTES = 4 << 20
+
+# Seconds to swap the channels of a value of the weight, whose neighbours lie far apart, and to launch what computes a
+# phase of a volume depth by depth.
+_SWAP_SECONDS, _VOLUME_SECONDS = 1.6e-9, 3e-5
 
 # Phases that share a part and that its label names.
 _NAMED = 4
@@ -148,8 +153,9 @@ class Phases(Composite):
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         """Swapping the channels of the weight, and putting the results of phases in their places."""
         g = geometry
-        placed = 2 * prod(g.x_shape) if max(g.stride) > 1 else 0
-        return 4e-6 + (prod(g.weight_shape) + placed) * dtype.itemsize / rates().memory
+        placed = 2 * prod(g.x_shape) * dtype.itemsize / rates().memory if max(g.stride) > 1 else 0.0
+        launched = g.n * len(_phases(g).kept) * _VOLUME_SECONDS if g.ndim == 3 else 0.0
+        return 4e-6 + prod(g.weight_shape) * _SWAP_SECONDS / ratios().l2 + placed + launched
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         g, of = geometry, _phases(_images(geometry, dtype.itemsize))
@@ -220,13 +226,10 @@ class InputGradient(Kind):
 
     name = "input_gradient"
     title = "the input's gradient of"
-    solvers: Sequence[Solver] = (Phases(),)
+    solvers: Sequence[Solver] = (Phases(), Columns())
 
     def parse(self, descriptor: str) -> ConvGeometry:
         return ConvGeometry.parse(descriptor).as_2d()
-
-    def one_image(self, geometry: ConvGeometry) -> ConvGeometry:
-        return geometry  # its parts are priced for one image
 
     def operations(self, geometry: ConvGeometry) -> int:
         return geometry.flops
