@@ -346,6 +346,45 @@ def _ranks_of_signals(name: str, data: Data, shape: Shape) -> Iterator[Case]:
         yield _call("3", data(*shape), *((ones, 2) if name == "order_filter" else (3,)))
 
 
+@makes("signal.upfirdn")
+def _polyphase(name: str, data: Data, shape: Shape) -> Iterator[Case]:
+    for taps, up, down in ((15, 1, 1), (31, 2, 1), (81, 1, 4), (61, 3, 2)):
+        for axis in range(len(shape)):
+            yield _call(f"{taps} by {up}/{down} axis {axis}", np.ones(taps) / taps, data(*shape), up, down, axis)
+
+
+@makes("signal.resample_poly")
+def _resampled(name: str, data: Data, shape: Shape) -> Iterator[Case]:
+    for up, down in ((2, 1), (1, 3), (3, 2), (160, 147)):
+        for axis in range(len(shape)):
+            yield _call(f"{up}/{down} axis {axis}", data(*shape), up, down, axis)
+    yield _call("3/2 line", data(*shape), 3, 2, padtype="line")
+
+
+@makes("signal.decimate")
+def _decimated(name: str, data: Data, shape: Shape) -> Iterator[Case]:
+    for axis in range(len(shape)):
+        yield _call(f"4 fir axis {axis}", data(*shape), 4, None, "fir", axis)
+    if min(shape) > 30:  # or the filter is longer than the signal
+        yield _call("4 iir", data(*shape), 4)
+
+
+@makes("signal.savgol_filter")
+def _smoothed(name: str, data: Data, shape: Shape) -> Iterator[Case]:
+    for taps in (5, 15):
+        for axis in range(len(shape)):
+            if data.dtype.kind == "f" and taps <= min(shape):
+                yield _call(f"{taps} axis {axis}", data(*shape), taps, 3, axis=axis)
+    if data.dtype.kind == "f":
+        yield _call("5 nearest", data(*shape), 5, 2, mode="nearest")
+
+
+@makes("signal.savgol_coeffs")
+def _weights_of_polynomials(name: str, data: Data, shape: Shape) -> Iterator[Case]:
+    if len(shape) == 1 and shape[0] <= 1000 and data.dtype == np.float64:
+        yield _call("3", shape[0] - 1, 3)
+
+
 # SciPy: images
 
 

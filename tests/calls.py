@@ -274,7 +274,15 @@ def signals(draw):
         signal.fftconvolve(line, taps, mode),
         signal.oaconvolve(image, kernel, mode),
     ]
+    axis, mode = draw.upto(1), draw.one_of("constant", "reflect", "antireflect", "line")
+    results += [
+        signal.upfirdn(taps, image, draw.upto(4, 1), draw.upto(4, 1), axis, mode),
+        signal.upfirdn(taps.real, line[:: draw.one_of(1, -2)], draw.upto(4, 1), draw.upto(4, 1), mode=mode),
+        signal.resample_poly(image, draw.upto(5, 1), draw.upto(5, 1), axis),
+    ]
     if kind in FLOATS:
+        size = draw.upto(min(7, image.shape[axis]), 1)
+        results.append(signal.savgol_filter(image, size, size // 2, axis=axis))
         results.append(signal.sepfir2d(image, draw.array((draw.one_of(1, 3, 9),), kind), draw.array((5,), kind)))
     return results
 

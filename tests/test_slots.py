@@ -108,6 +108,12 @@ CALLS = {
     ],
     "softmax": lambda dtype: [nn.softmax(values(dtype, 3, 371, 5), axis) for axis in (0, 1, 2)],
     "inner": lambda dtype: nn.linear(values(dtype, 5, 33), values(dtype, 17, 33), values(dtype, 17)),
+    "polyphase": lambda dtype: [
+        signal.upfirdn(values(dtype, taps), values(dtype, *shape), up, down, axis, mode)
+        for shape, axis in (((71,), 0), ((2, 41), 1), ((41, 3), 0), ((2, 41, 37), 1))
+        for taps, up, down in ((3, 2, 1), (61, 3, 2), (61, 1, 3))
+        for mode in ("constant", "antireflect")
+    ],
     "pack_left": convolutions("implicit", ((1, 9, 9, 13), (17, 9, 1, 1))),
     "implicit": convolutions("implicit", ((2, 3, 9, 13), (5, 3, 3, 3)), ((1, 17, 31, 7), (9, 17, 5, 5)), padding=2),
     "pack_columns": convolutions("im2row", ((1, 9, 9, 13), (29, 9, 3, 3))),

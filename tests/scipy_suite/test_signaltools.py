@@ -1,4 +1,4 @@
-"""SciPy's own tests of convolution and correlation."""
+"""SciPy's own tests of convolution, correlation, ranks and resampling."""
 
 import pytest
 import scipy.signal
@@ -8,7 +8,10 @@ import fastconv
 
 suite = pytest.importorskip("scipy.signal.tests.test_signaltools", reason="this SciPy was installed without its tests")
 
-REPLACED = Replacements([scipy.signal], fastconv.signal, fastconv.signal.__all__)
+# Tests of `resample` alone, which transforms, and one that calls nothing for types that a platform lacks.
+ABOUT_OTHERS = r"test_(rfft|input_domain|dc|resample_win_func|_resample_param_t|resample_nyquist|invalid_dtypes)$"
+
+REPLACED = Replacements([scipy.signal], fastconv.signal, fastconv.signal.__all__, ABOUT_OTHERS)
 
 TESTS = [
     "TestConvolve",
@@ -20,6 +23,11 @@ TESTS = [
     "TestCorrelate",
     "TestCorrelateComplex",
     "TestCorrelate2d",
+    "TestMedFilt",
+    "TestWiener",
+    "TestResample",
+    "TestOrderFilt",
+    "TestDecimate",
     "TestChooseConvMethod",
     "test_choose_conv_method",
     "test_correlation_lags",
@@ -37,4 +45,6 @@ NOT_RUN = {
 
 @pytest.fixture(autouse=True)
 def _in_the_place_of_scipy(request, monkeypatch):
+    if "method" in request.fixturenames and request.getfixturevalue("method") == "fft":
+        pytest.skip("of its methods, only polyphase filters are fastconv's")
     yield from REPLACED.patched(request, monkeypatch, suite, NOT_RUN)

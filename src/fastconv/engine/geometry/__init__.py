@@ -28,6 +28,7 @@ from fastconv.engine.geometry.axes import (
 )
 from fastconv.engine.geometry.convolution import ConvGeometry, Phase
 from fastconv.engine.geometry.filters import BOUNDARIES, FilterGeometry
+from fastconv.engine.geometry.polyphase import PolyphaseGeometry, resampled_extent
 from fastconv.engine.geometry.pooling import (
     PoolGeometry,
     UnevenGeometry,
@@ -48,6 +49,7 @@ __all__ = [
     "Padding",
     "PassesGeometry",
     "Phase",
+    "PolyphaseGeometry",
     "PoolGeometry",
     "ProductGeometry",
     "UnevenGeometry",
@@ -63,6 +65,7 @@ __all__ = [
     "fractional_extents",
     "mode_padding",
     "output_extent",
+    "resampled_extent",
     "same_padding",
     "unpooled_extents",
 ]

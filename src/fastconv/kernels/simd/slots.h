@@ -63,6 +63,8 @@
 
 #include "inner.h"
 
+#include "polyphase.h"
+
 #include "tap_gradient.h"
 
 #include "fft.h"
@@ -81,6 +83,7 @@
     X(drop, DROP_ARGUMENTS, 0, 0)                                                                 \
     X(slope, SLOPE_ARGUMENTS, 0, 0)                                                               \
     X(inner, INNER_ARGUMENTS, 0, 0)                                                               \
+    X(polyphase, POLYPHASE_ARGUMENTS, NAME(polyphase_scratch), 0)                                 \
     X(pack_left, PACK_LEFT_ARGUMENTS, 0, NAME(pack_left_packed))                                  \
     X(implicit, IMPLICIT_ARGUMENTS, NAME(implicit_scratch), 0)                                    \
     X(pack_columns, PACK_COLUMNS_ARGUMENTS, 0, NAME(pack_columns_packed))                         \
