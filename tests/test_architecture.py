@@ -32,7 +32,7 @@ FLOORS = (
     ),
     ("nn", "signal", "ndimage", "receptive"),
     ("grad", "graph", "patching"),
-    ("networks",),
+    ("networks", "onnx"),
     ("lab",),
     ("__init__",),
     ("cli",),

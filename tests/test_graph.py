@@ -236,6 +236,7 @@ def test_sums_of_what_is_not_contiguous():
     np.testing.assert_array_equal(nn.add(base[:-1], base[1:], out=base[1:]), expected)
     with pytest.raises(fastconv.GeometryError, match=r"expected the same"):
         nn.add(x, other[:2])
+    np.testing.assert_array_equal(nn.add(x, x[:1], activation="relu"), np.maximum(x + x[:1], 0))
 
 
 @pytest.mark.parametrize("dim", [0, 1, -1])

@@ -141,6 +141,10 @@ class Network:
         """Let the network return these values, after those it returns already."""
         self.outputs += [self._known(value) for value in values]
 
+    def __contains__(self, name: object) -> bool:
+        """Whether a node or an input has this name."""
+        return name in self._names
+
     def prepare(self) -> Program:
         """The network as a `Program` for inference."""
         from fastconv.graph.program import Program

@@ -30,9 +30,8 @@ def add(
 
     Parameters
     ----------
-    x : array_like of float32 or float64
-        Any shape.
-    other : array_like, same shape
+    x, other : array_like of float32 or float64
+        Of one shape; others are broadcast to one, by NumPy.
     activation : str or (str, float), optional
         As for `fastconv.conv2d`.
     out : ndarray, optional
@@ -48,7 +47,7 @@ def add(
     TypeError
         Another type.
     GeometryError
-        The shapes differ, or `out` has another shape; a ``ValueError``.
+        The shapes cannot be broadcast to one, or `out` has another shape; a ``ValueError``.
     ValueError
         `activation` is unknown.
 
@@ -66,7 +65,11 @@ def add(
     x, other = as_array("x", x), as_array("other", other)
     dtype, (code, parameter) = common_float(x=x, other=other), parse_activation(activation)
     if x.shape != other.shape:
-        raise GeometryError(f"x of shape {x.shape}, other of shape {other.shape}: expected the same")
+        try:
+            x, other = (np.ascontiguousarray(term) for term in np.broadcast_arrays(x, other))
+        except ValueError:
+            raise GeometryError(f"x of shape {x.shape}, other of shape {other.shape}: expected the same") from None
+        unrepeatable()
     result = result_like(x.shape, dtype, out)
     x, other = (as_contiguous(as_operand(term, dtype)) for term in (x, other))
     # In place is fine, as long as every value goes where a term came from.

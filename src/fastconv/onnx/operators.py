@@ -1,0 +1,449 @@
+"""What each ONNX operator becomes: one table, from its name to a function that adds nodes to a network.
+
+The functions follow ONNX's operator specification, versions 7 to 23 (https://onnx.ai/onnx/operators).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial, reduce
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from fastconv import nn
+from fastconv.errors import UnsupportedError
+from fastconv.graph import Value
+from fastconv.onnx import arrays, layers
+from fastconv.onnx.arrays import by_numpy
+from fastconv.onnx.resizing import resize
+
+if TYPE_CHECKING:
+    from fastconv.onnx.reading import Node
+
+Operator = Callable[["Node"], Any]
+
+OPERATORS: dict[str, Operator] = {}
+
+TYPES = frozenset(
+    getattr(TensorProto, name)
+    for name in [
+        "UNDEFINED",
+        "FLOAT",
+        "DOUBLE",
+        "INT8",
+        "INT16",
+        "INT32",
+        "INT64",
+        "UINT8",
+        "UINT16",
+        "UINT32",
+        "UINT64",
+        "BOOL",
+    ]
+)
+
+
+def _operator(*names: str) -> Callable[[Operator], Operator]:
+    def add(function: Operator) -> Operator:
+        OPERATORS.update(dict.fromkeys(names, function))
+        return function
+
+    return add
+
+
+def _simple(function: Callable[..., Any], **attributes: tuple[str, Any]) -> Operator:
+    """`function` of all inputs, and of these attributes: the name in ONNX, and the default."""
+
+    def add(node: Node) -> Any:
+        options = {name: node.attribute(of, default) for name, (of, default) in attributes.items()}
+        return node.call(function, *node.inputs, **options)
+
+    return add
+
+
+def _window(node: Node, kernel: tuple[int, ...]) -> dict[str, Any]:
+    """The attributes of a convolution or a pool, per axis."""
+    axes = len(kernel)
+    pads = node.attribute("pads", [0] * 2 * axes)
+    return {
+        "stride": tuple(node.attribute("strides", [1] * axes)),
+        "padding": tuple(zip(pads[:axes], pads[axes:], strict=True)),
+        "dilation": tuple(node.attribute("dilations", [1] * axes)),
+        "auto_pad": node.attribute("auto_pad", "NOTSET"),
+    }
+
+
+def _weight_shape(node: Node, at: int = 1) -> tuple[int, ...]:
+    weight = node.input(at)
+    if isinstance(weight, Value):
+        extents = node.attribute("kernel_shape")
+        if extents is None:
+            raise UnsupportedError(f"{node.kind} {node.name!r}: the weight is computed, and has no kernel_shape")
+        return (0, 0, *extents)
+    return tuple(weight.shape)
+
+
+@_operator("Conv")
+def _conv(node: Node) -> Any:
+    kernel = _weight_shape(node)[2:]
+    window = _window(node, kernel)
+    auto_pad = window.pop("auto_pad")
+    window["groups"] = node.attribute("group", 1)
+    if auto_pad == "VALID":
+        window["padding"] = 0
+    elif auto_pad != "NOTSET":
+        return node.call(layers.conv_same, *node.inputs, upper=auto_pad == "SAME_UPPER", **window)
+    function = {1: nn.conv1d, 2: nn.conv2d, 3: nn.conv3d}.get(len(kernel))
+    if function is None:
+        raise UnsupportedError(f"Conv {node.name!r}: {len(kernel)} spatial axes: expected 1 to 3")
+    return node.call(function, *node.inputs, **window)
+
+
+@_operator("ConvTranspose")
+def _conv_transpose(node: Node) -> Any:
+    kernel = _weight_shape(node)[2:]
+    window = _window(node, kernel)
+    return node.call(
+        layers.conv_transpose,
+        *node.inputs,
+        groups=node.attribute("group", 1),
+        output_padding=tuple(node.attribute("output_padding", [0] * len(kernel))),
+        output_shape=node.attribute("output_shape"),
+        **window,
+    )
+
+
+@_operator("MaxPool")
+def _max_pool(node: Node) -> Any:
+    kernel = tuple(node.attribute("kernel_shape"))
+    window = _window(node, kernel) | {"kernel_size": kernel, "ceil_mode": bool(node.attribute("ceil_mode", 0))}
+    padding, auto_pad = window["padding"], window["auto_pad"]
+    plain = auto_pad == "NOTSET" and all(a == b and 2 * a <= k for (a, b), k in zip(padding, kernel, strict=True))
+    if plain and node.outputs == 1 and len(kernel) <= 3:
+        del window["auto_pad"]
+        window["padding"] = tuple(before for before, _ in padding)
+        return node.call({1: nn.max_pool1d, 2: nn.max_pool2d, 3: nn.max_pool3d}[len(kernel)], *node.inputs, **window)
+    values = node.call(layers.max_pool, *node.inputs, **window)
+    if node.outputs == 1:
+        return values
+    by_columns = bool(node.attribute("storage_order", 0))
+    return values, node.call(layers.max_pool_indices, *node.inputs, by_columns=by_columns, **window)
+
+
+@_operator("AveragePool")
+def _average_pool(node: Node) -> Any:
+    kernel = tuple(node.attribute("kernel_shape"))
+    window = _window(node, kernel)
+    counts = bool(node.attribute("count_include_pad", 0))
+    padding, ceil = window["padding"], bool(node.attribute("ceil_mode", 0))
+    plain = window["auto_pad"] == "NOTSET" and set(window["dilation"]) == {1} and not ceil and len(kernel) <= 3
+    if plain and all(a == b and 2 * a <= k for (a, b), k in zip(padding, kernel, strict=True)):
+        function: Any = {1: nn.avg_pool1d, 2: nn.avg_pool2d, 3: nn.avg_pool3d}[len(kernel)]
+        before = tuple(begin for begin, _ in padding)
+        return node.call(function, *node.inputs, kernel, window["stride"], before, count_include_pad=counts)
+    return node.call(layers.average_pool, *node.inputs, kernel_size=kernel, counts=counts, ceil_mode=ceil, **window)
+
+
+@_operator("LpPool")
+def _lp_pool(node: Node) -> Any:
+    kernel = tuple(node.attribute("kernel_shape"))
+    ceil = bool(node.attribute("ceil_mode", 0))
+    window = _window(node, kernel)
+    return node.call(
+        layers.lp_pool, *node.inputs, p=node.attribute("p", 2), kernel_size=kernel, ceil_mode=ceil, **window
+    )
+
+
+@_operator("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
+def _global_pool(node: Node) -> Any:
+    if node.kind == "GlobalLpPool":
+        return node.call(layers.global_lp_pool, *node.inputs, p=node.attribute("p", 2))
+    return node.call(layers.global_pool, *node.inputs, largest=node.kind == "GlobalMaxPool")
+
+
+@_operator("BatchNormalization")
+def _batch_normalization(node: Node) -> Any:
+    if node.attribute("training_mode", 0) or node.outputs > 1:
+        raise UnsupportedError(f"BatchNormalization {node.name!r}: in training mode; networks are read for inference")
+    x, scale, shift, mean, var = node.inputs
+    return node.call(nn.batch_norm, x, mean, var, scale, shift, eps=node.attribute("epsilon", 1e-5))
+
+
+@_operator("InstanceNormalization")
+def _instance_normalization(node: Node) -> Any:
+    return node.call(layers.instance_norm, *node.inputs, eps=node.attribute("epsilon", 1e-5))
+
+
+@_operator("GroupNormalization")
+def _group_normalization(node: Node) -> Any:
+    options = {"groups": node.attribute("num_groups"), "eps": node.attribute("epsilon", 1e-5)}
+    return node.call(layers.group_norm, *node.inputs, per_group=node.opset < 21, **options)
+
+
+@_operator("LayerNormalization")
+def _layer_normalization(node: Node) -> Any:
+    if node.outputs > 1:
+        raise UnsupportedError(f"LayerNormalization {node.name!r}: with its mean and deviation as outputs")
+    return node.call(
+        layers.layer_norm, *node.inputs, axis=node.attribute("axis", -1), eps=node.attribute("epsilon", 1e-5)
+    )
+
+
+@_operator("LRN")
+def _lrn(node: Node) -> Any:
+    constants = {name: node.attribute(of, default) for name, of, default in _LRN}
+    return node.call(layers.response_norm, *node.inputs, size=node.attribute("size"), **constants)
+
+
+_LRN = (("alpha", "alpha", 1e-4), ("beta", "beta", 0.75), ("k", "bias", 1.0))
+
+
+@_operator("Gemm")
+def _gemm(node: Node) -> Any:
+    a, b, c = (node.input(at) for at in range(3))
+    alpha, beta = node.attribute("alpha", 1.0), node.attribute("beta", 1.0)
+    left, right = bool(node.attribute("transA", 0)), bool(node.attribute("transB", 0))
+    constant = isinstance(b, np.ndarray) and b.dtype.kind == "f" and (c is None or isinstance(c, np.ndarray))
+    if isinstance(a, Value) and constant and not left:
+        weight = np.ascontiguousarray(b if right else b.T) * b.dtype.type(alpha)
+        if c is None:
+            return node.call(nn.linear, a, weight)
+        if c.size in (1, len(weight)) and (c.ndim < 2 or c.shape[-2] == 1):
+            bias = np.broadcast_to(c.reshape(-1) * c.dtype.type(beta), (len(weight),))
+            return node.call(nn.linear, a, weight, np.ascontiguousarray(bias))
+    return node.call(layers.gemm, a, b, c, alpha=alpha, beta=beta, left=left, right=right)
+
+
+@_operator("MatMul")
+def _matmul(node: Node) -> Any:
+    a, b = node.inputs
+    if isinstance(a, Value) and isinstance(b, np.ndarray) and b.ndim == 2 and b.dtype.kind == "f":
+        return node.call(nn.linear, a, np.ascontiguousarray(b.T))
+    return node.call(by_numpy(np.matmul), a, b)
+
+
+@_operator("Add")
+def _add(node: Node) -> Any:
+    return node.call(nn.add if node.is_float else layers.add, *node.inputs)
+
+
+@_operator("Sum")
+def _sum(node: Node) -> Any:
+    return (
+        reduce(partial(node.call, layers.add), node.inputs)
+        if len(node.inputs) > 1
+        else node.call(layers.same, node.inputs[0])
+    )
+
+
+@_operator("Max", "Min", "Mean")
+def _folded(node: Node) -> Any:
+    function = {"Max": np.maximum, "Min": np.minimum, "Mean": np.add}[node.kind]
+    folded = reduce(partial(node.call, by_numpy(function)), node.inputs)
+    if len(node.inputs) == 1:
+        return node.call(layers.same, folded)
+    return node.call(by_numpy(layers.divided), folded, len(node.inputs)) if node.kind == "Mean" else folded
+
+
+@_operator("Concat")
+def _concat(node: Node) -> Any:
+    return node.call(nn.cat if node.is_float else layers.cat, list(node.inputs), dim=node.attribute("axis"))
+
+
+@_operator("Relu")
+def _relu(node: Node) -> Any:
+    return node.call(nn.relu if node.is_float else layers.relu, *node.inputs)
+
+
+@_operator("Clip")
+def _clip(node: Node) -> Any:
+    if node.opset < 11:
+        return node.call(by_numpy(layers.clip), node.inputs[0], node.attribute("min"), node.attribute("max"))
+    return node.call(by_numpy(layers.clip), node.inputs[0], node.input(1), node.input(2))
+
+
+@_operator("Softmax", "LogSoftmax", "Hardmax")
+def _softmax(node: Node) -> Any:
+    function = {"Softmax": nn.softmax, "LogSoftmax": nn.log_softmax, "Hardmax": by_numpy(layers.hardmax)}[node.kind]
+    if node.opset >= 13:
+        return node.call(function, node.inputs[0], node.attribute("axis", -1))
+    return node.call(layers.of_rows, node.inputs[0], layer=function, axis=node.attribute("axis", 1))
+
+
+@_operator("Dropout")
+def _dropout(node: Node) -> Any:
+    x = node.inputs[0]
+    if node.input(2) is not None and (isinstance(node.input(2), Value) or node.input(2)):
+        raise UnsupportedError(f"Dropout {node.name!r}: in training mode; networks are read for inference")
+    if node.outputs > 1:
+        return node.call(layers.same, x), node.call(by_numpy(np.ones_like), x, dtype=bool)
+    return node.call(nn.dropout, x, training=False) if isinstance(x, Value) else x
+
+
+@_operator("Gelu")
+def _gelu(node: Node) -> Any:
+    return node.call(nn.gelu, *node.inputs, approximate=node.attribute("approximate", "none"))
+
+
+@_operator("PRelu")
+def _prelu(node: Node) -> Any:
+    return node.call(by_numpy(layers.prelu), *node.inputs, per_channel=node.opset < 7)
+
+
+# Of moving and making arrays.
+
+
+@_operator("Reshape")
+def _reshape(node: Node) -> Any:
+    return node.call(arrays.reshape, *node.inputs, allowzero=bool(node.attribute("allowzero", 0)))
+
+
+@_operator("Squeeze", "Unsqueeze")
+def _squeeze(node: Node) -> Any:
+    axes = node.attribute("axes") if node.opset < 13 else node.input(1)
+    return node.call(arrays.squeeze if node.kind == "Squeeze" else arrays.unsqueeze, node.inputs[0], axes)
+
+
+@_operator("Slice")
+def _slice(node: Node) -> Any:
+    if node.opset < 10:
+        given = [node.attribute(name) for name in ("starts", "ends", "axes")]
+        return node.call(arrays.slices, node.inputs[0], *given)
+    return node.call(arrays.slices, *node.inputs)
+
+
+@_operator("Split")
+def _split(node: Node) -> Any:
+    sizes = node.attribute("split") if node.opset < 13 else node.constant(1, "split")
+    count, axis = len(node.results), node.attribute("axis", 0)
+    return tuple(node.call(arrays.split, node.inputs[0], sizes, count, axis, at) for at in range(count))
+
+
+@_operator("Constant")
+def _constant(node: Node) -> Any:
+    for name in ("value", "value_float", "value_int", "value_floats", "value_ints"):
+        value = node.attribute(name)
+        if value is not None:
+            dtype = np.float32 if "float" in name else np.int64
+            return value if isinstance(value, np.ndarray) else np.array(value, dtype)
+    raise UnsupportedError(f"Constant {node.name!r}: of a kind that is not supported")
+
+
+@_operator("ConstantOfShape")
+def _constant_of_shape(node: Node) -> Any:
+    return node.call(by_numpy(arrays.filled), node.inputs[0], node.attribute("value"))
+
+
+@_operator("Cast")
+def _cast(node: Node) -> Any:
+    if node.attribute("to") not in TYPES:
+        raise UnsupportedError(f"Cast {node.name!r}: to type number {node.attribute('to')}")
+    dtype = helper.tensor_dtype_to_np_dtype(node.attribute("to"))
+    return node.call(by_numpy(layers.cast), node.inputs[0], dtype)
+
+
+@_operator("Pad")
+def _pad(node: Node) -> Any:
+    mode = node.attribute("mode", "constant")
+    if node.opset < 11:
+        return node.call(
+            by_numpy(arrays.pad), node.inputs[0], node.attribute("pads"), node.attribute("value", 0.0), mode=mode
+        )
+    return node.call(by_numpy(arrays.pad), *node.inputs, mode=mode)
+
+
+@_operator(
+    *(f"Reduce{name}" for name in ("Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "SumSquare", "LogSum", "LogSumExp"))
+)
+def _reduce(node: Node) -> Any:
+    by_input = node.opset >= (13 if node.kind == "ReduceSum" else 18)
+    axes = node.input(1) if by_input else node.attribute("axes")
+    options = {"keepdims": bool(node.attribute("keepdims", 1)), "noop": bool(node.attribute("noop_with_empty_axes", 0))}
+    return node.call(by_numpy(arrays.reduced), node.inputs[0], axes, *layers.REDUCTIONS[node.kind], **options)
+
+
+@_operator("Trilu")
+def _trilu(node: Node) -> Any:
+    return node.call(by_numpy(arrays.triangle), node.inputs[0], node.input(1), bool(node.attribute("upper", 1)))
+
+
+@_operator("RMSNormalization")
+def _rms_normalization(node: Node) -> Any:
+    axis, eps = node.attribute("axis", -1), node.attribute("epsilon", 1e-5)
+    return node.call(by_numpy(layers.rms_norm), *node.inputs, axis, eps)
+
+
+@_operator("Resize", "Upsample")
+def _resize(node: Node) -> Any:
+    scales, sizes = node.input(2 if node.opset >= 11 else 1), node.input(3)
+    if node.kind == "Upsample" and node.opset < 9:
+        scales = node.attribute("scales")
+    before_11 = node.opset < 11
+    return node.call(
+        by_numpy(resize),
+        node.inputs[0],
+        scales,
+        sizes,
+        mode=node.attribute("mode", "nearest"),
+        coordinates="asymmetric" if before_11 else node.attribute("coordinate_transformation_mode", "half_pixel"),
+        nearest_mode="floor" if before_11 else node.attribute("nearest_mode", "round_prefer_floor"),
+        cubic_coeff_a=node.attribute("cubic_coeff_a", -0.75),
+        exclude_outside=bool(node.attribute("exclude_outside", 0)),
+        antialias=bool(node.attribute("antialias", 0)),
+        axes=node.attribute("axes"),
+        policy=node.attribute("keep_aspect_ratio_policy", "stretch"),
+    )
+
+
+@_operator("ArgMax", "ArgMin")
+def _arg(node: Node) -> Any:
+    options = {
+        name: node.attribute(name, default)
+        for name, default in (("axis", 0), ("keepdims", 1), ("select_last_index", 0))
+    }
+    return node.call(by_numpy(layers.arg), *node.inputs, largest=node.kind == "ArgMax", **options)
+
+
+_BY_NUMPY: dict[str, Callable[..., Any]] = {
+    "Sub": np.subtract, "Mul": np.multiply, "Div": layers.divided, "Pow": layers.power, "Neg": np.negative,
+    "Abs": np.abs, "Sqrt": np.sqrt, "Exp": np.exp, "Log": np.log, "Ceil": np.ceil, "Floor": np.floor, "Round": np.round,
+    "Sign": np.sign, "Reciprocal": layers.reciprocal, "Sin": np.sin, "Cos": np.cos, "Tan": np.tan, "Asin": np.arcsin,
+    "Acos": np.arccos, "Atan": np.arctan, "Sinh": np.sinh, "Cosh": np.cosh, "Asinh": np.arcsinh, "Acosh": np.arccosh,
+    "Atanh": np.arctanh, "Erf": layers.erf, "Equal": np.equal, "Greater": np.greater, "Less": np.less,
+    "GreaterOrEqual": np.greater_equal, "LessOrEqual": np.less_equal, "And": np.logical_and, "Or": np.logical_or,
+    "Xor": np.logical_xor, "Not": np.logical_not, "Where": np.where, "IsNaN": np.isnan, "Softsign": layers.softsign,
+    "Softplus": layers.softplus, "Mish": layers.mish, "Expand": arrays.expand, "Tile": arrays.tile,
+    "Range": arrays.arange,
+}  # fmt: skip
+
+OPERATORS |= {name: _simple(by_numpy(function)) for name, function in _BY_NUMPY.items()}
+OPERATORS |= {
+    "LeakyRelu": _simple(nn.leaky_relu, negative_slope=("alpha", 0.01)),
+    "Elu": _simple(nn.elu, alpha=("alpha", 1.0)),
+    "Sigmoid": _simple(nn.sigmoid),
+    "Tanh": _simple(nn.tanh),
+    "HardSwish": _simple(nn.hardswish),
+    "HardSigmoid": _simple(by_numpy(layers.hard_sigmoid), alpha=("alpha", 0.2), beta=("beta", 0.5)),
+    "Selu": _simple(by_numpy(layers.selu), alpha=("alpha", 1.6732632423543772), gamma=("gamma", 1.0507009873554805)),
+    "Celu": _simple(by_numpy(layers.celu), alpha=("alpha", 1.0)),
+    "ThresholdedRelu": _simple(by_numpy(layers.thresholded_relu), alpha=("alpha", 1.0)),
+    "Shrink": _simple(by_numpy(layers.shrink), lambd=("lambd", 0.5), bias=("bias", 0.0)),
+    "Identity": _simple(layers.same),
+    "Flatten": _simple(arrays.flatten, axis=("axis", 1)),
+    "Transpose": _simple(by_numpy(arrays.transpose), axes=("perm", None)),
+    "Shape": _simple(by_numpy(arrays.shape), start=("start", 0), end=("end", None)),
+    "Size": _simple(by_numpy(arrays.size)),
+    "Gather": _simple(by_numpy(arrays.gather), axis=("axis", 0)),
+    "DepthToSpace": _simple(by_numpy(arrays.depth_to_space), block=("blocksize", None), mode=("mode", "DCR")),
+    "SpaceToDepth": _simple(by_numpy(arrays.space_to_depth), block=("blocksize", None), mode=("mode", "DCR")),
+    "Mod": _simple(by_numpy(layers.remainder), fmod=("fmod", 0)),
+    "Swish": _simple(by_numpy(layers.swish), alpha=("alpha", 1.0)),
+    "IsInf": _simple(by_numpy(layers.is_infinite), negative=("detect_negative", 1), positive=("detect_positive", 1)),
+    "CastLike": _simple(by_numpy(layers.cast_like)),
+    "CumSum": _simple(by_numpy(arrays.cumulated), exclusive=("exclusive", 0), reverse=("reverse", 0)),
+    "GatherElements": _simple(by_numpy(arrays.gather_elements), axis=("axis", 0)),
+    "MeanVarianceNormalization": _simple(by_numpy(layers.standardised), axes=("axes", (0, 2, 3))),
+    "LpNormalization": _simple(by_numpy(layers.lp_normalised), axis=("axis", -1), p=("p", 2)),
+}

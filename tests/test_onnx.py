@@ -1,0 +1,193 @@
+"""Networks from ONNX models: ONNX's own test cases, its small models, and models that are broken."""
+
+import warnings
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import fastconv
+from fastconv.onnx import load
+from fastconv.onnx.backend import FastconvBackend
+
+DATA = Path(onnx.__file__).parent / "backend/test/data"
+
+
+def node_cases():
+    from onnx.backend.test.case.node import collect_testcases
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the cases overflow and divide by zero on purpose
+        return [case for case in collect_testcases(None) if case.model is not None]
+
+
+def arrays_of(values):
+    return [numpy_helper.to_array(v) if isinstance(v, TensorProto) else np.asarray(v) for v in values]
+
+
+def agree(results, expected, rtol, atol):
+    assert len(results) == len(expected)
+    for result, array in zip(results, expected, strict=True):
+        assert (result.dtype, result.shape) == (array.dtype, array.shape)
+        np.testing.assert_allclose(result, array, rtol=rtol, atol=atol)
+
+
+def test_node_cases():
+    """Every case whose operators and types are supported, twice: node by node, and in one block of memory."""
+    passed, failed = 0, []
+    for case in node_cases():
+        try:
+            ready = FastconvBackend.prepare(case.model)
+        except fastconv.UnsupportedError:
+            continue
+        for inputs, expected in case.data_sets:
+            given = arrays_of(inputs)
+            try:
+                for _ in range(2):
+                    agree(ready.run(given), arrays_of(expected), case.rtol, max(case.atol, 1e-6))
+                passed += 1
+            except fastconv.UnsupportedError:
+                pass
+            except Exception as reason:
+                failed.append(f"{case.name}: {reason!r}")
+    assert not failed, "\n".join(failed)
+    assert passed > 900
+
+
+@pytest.mark.parametrize("kind", ["pytorch-converted", "pytorch-operator", "simple"])
+def test_stored_cases(kind):
+    def stored(path):
+        return numpy_helper.to_array(onnx.load_tensor(path))
+
+    passed = 0
+    for folder in sorted((DATA / kind).iterdir()):
+        try:
+            ready = FastconvBackend.prepare(onnx.load(folder / "model.onnx"))
+        except fastconv.UnsupportedError:
+            continue
+        for case in sorted(folder.glob("test_data_set_*")):
+            inputs, outputs = (
+                [stored(case / f"{what}_{at}.pb") for at in range(len(list(case.glob(f"{what}_*.pb"))))]
+                for what in ("input", "output")
+            )
+            agree(ready.run(inputs), outputs, 1e-3, 1e-5)
+            passed += 1
+    assert passed >= {"pytorch-converted": 82, "pytorch-operator": 35, "simple": 7}[kind]
+
+
+@pytest.mark.parametrize("name", ["squeezenet", "shufflenet", "inception_v1"])
+def test_light_models(name):
+    """Real graphs, with weights that are all alike; what they give is stored beside them."""
+    network = load(DATA / f"light/light_{name}.onnx")
+    expected = numpy_helper.to_array(onnx.load_tensor(DATA / f"light/light_{name}_output_0.pb"))
+    image = np.zeros((1, 3, 224, 224), np.float32)
+    program = network.prepare()
+    for _ in range(2):
+        np.testing.assert_allclose(program(image), expected, rtol=1e-3, atol=1e-7)
+
+
+def model_of(*nodes, inputs=("x",), outputs=("y",), constants=(), opset=17, type_=TensorProto.FLOAT):
+    values = [[helper.make_tensor_value_info(name, type_, None) for name in names] for names in (inputs, outputs)]
+    tensors = [numpy_helper.from_array(array, name) for name, array in dict(constants).items()]
+    graph = helper.make_graph(list(nodes), "made", *values, tensors)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+
+
+def random_weights(*shape):
+    return np.random.default_rng(5).standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("source", ["bytes", "path", "model"])
+def test_sources(source, tmp_path):
+    model = model_of(helper.make_node("Relu", ["x"], ["y"]))
+    path = tmp_path / "model.onnx"
+    onnx.save(model, path)
+    given = {"bytes": model.SerializeToString(), "path": path, "model": model}[source]
+    assert load(given)(np.array([-1, 1], np.float32)).tolist() == [0, 1]
+
+
+def test_batches_and_extents_are_open():
+    nodes = [helper.make_node("Conv", ["x", "w", "b"], ["c"], pads=[1] * 4), helper.make_node("Relu", ["c"], ["y"])]
+    weight, bias = random_weights(4, 3, 3, 3), random_weights(4)
+    program = load(model_of(*nodes, constants={"w": weight, "b": bias}.items())).prepare()
+    for shape in ((1, 3, 8, 8), (2, 3, 9, 5), (1, 3, 8, 8)):
+        x = random_weights(*shape)
+        expected = fastconv.conv2d(x, weight, bias, padding=1, activation="relu")
+        np.testing.assert_allclose(program(x), expected, atol=1e-5)
+
+
+def test_external_data_stays_in_the_folder(tmp_path):
+    secret, folder = tmp_path / "secret", tmp_path / "models"
+    folder.mkdir()
+    secret.write_bytes(bytes(16))
+    model = model_of(helper.make_node("Add", ["x", "w"], ["y"]), constants={"w": random_weights(4)}.items())
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../secret")
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(Exception, match=r"secret|directory|location"):
+        load(folder / "model.onnx")
+
+
+def test_unsupported_operators_are_all_listed():
+    nodes = [
+        helper.make_node("Loop", ["x"], ["a"], name="first"),
+        helper.make_node("Relu", ["a"], ["b"], name="second"),
+        helper.make_node("Own", ["b"], ["y"], name="third", domain="com.example"),
+    ]
+    with pytest.raises(fastconv.UnsupportedError, match=r"Loop \(first\); com.example.Own \(third\)"):
+        load(model_of(*nodes))
+
+
+RELU = helper.make_node("Relu", ["x"], ["y"], name="last")
+
+
+def with_tensor(change):
+    model = model_of(helper.make_node("Add", ["x", "w"], ["y"]), constants={"w": random_weights(4)}.items())
+    change(model.graph.initializer[0])
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "message"),
+    [
+        (model_of(helper.make_node("Relu", ["z"], ["y"], name="n")), ValueError, "Relu 'n' reads 'z'"),
+        (
+            model_of(helper.make_node("Relu", ["b"], ["y"], name="n"), helper.make_node("Relu", ["y"], ["b"])),
+            ValueError,
+            "reads 'b'",
+        ),
+        (model_of(RELU, outputs=("q",)), ValueError, "output 'q'"),
+        (model_of(RELU, opset=3), fastconv.UnsupportedError, "version 3"),
+        (model_of(RELU, opset=99), fastconv.UnsupportedError, "version 99"),
+        (model_of(RELU, type_=TensorProto.STRING), fastconv.UnsupportedError, "input 'x'"),
+        (b"no model", ValueError, "expected an ONNX model"),
+        (with_tensor(lambda tensor: tensor.dims.append(1 << 40)), ValueError, "'w' of shape"),
+        (with_tensor(lambda tensor: tensor.dims.append(-1)), ValueError, "negative"),
+        (with_tensor(lambda tensor: tensor.ClearField("raw_data")), ValueError, "'w' of shape"),
+        (
+            model_of(
+                helper.make_node("ConstantOfShape", ["s"], ["c"]),
+                helper.make_node("Add", ["x", "c"], ["y"]),
+                constants={"s": np.array([1 << 20, 1 << 20])}.items(),
+            ),
+            fastconv.GeometryError,
+            "at most",
+        ),
+    ],
+    ids=str,
+)
+def test_broken_models(model, error, message):
+    with pytest.raises(error, match=message):
+        load(model)
+
+
+def test_long_models_are_read_in_linear_time():
+    """Quadratic time would exceed the limit of a test."""
+    names = ["x", *(f"v{at}" for at in range(10_000)), "y"]
+    nodes = [helper.make_node("Relu", [one], [other]) for one, other in pairwise(names)]
+    assert len(load(model_of(*nodes)).nodes) == 10_001
