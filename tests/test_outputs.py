@@ -53,6 +53,20 @@ CALLS = [
     call(nn.linear, normal(5, 33), normal(7, 33), normal(7)),
     call(nn.batch_norm, IMAGE, CHANNELS, CHANNELS**2, CHANNELS + 1, CHANNELS - 1),
     call(nn.local_response_norm, IMAGE, size=3),
+    call(nn.add, IMAGE, IMAGE[::-1], activation="relu"),
+    call(nn.cat, IMAGE, dim=1),
+    *[
+        call(getattr(fastconv, f"{kind}_pool{len(shape) - 2}d"), normal(*shape), kernel_size=2)
+        for kind in ("max", "avg")
+        for shape in ((2, 3, 19), (2, 3, 9, 8), (2, 2, 4, 5, 6))
+    ],
+    *[
+        call(getattr(fastconv, f"adaptive_{kind}_pool{len(shape) - 2}d"), normal(*shape), output_size=3)
+        for kind in ("max", "avg")
+        for shape in ((2, 3, 19), (2, 3, 9, 8))
+    ],
+    call(fastconv.global_max_pool2d, IMAGE),
+    call(fastconv.global_avg_pool2d, IMAGE),
     call(nn.dropout, LINE, rng=0),
     call(nn.random_dropout, LINE, rng=0),
     *[
