@@ -13,7 +13,7 @@ INDIRECT, REFERENCE = BY_NAME["indirect"], BY_NAME["reference"]
 
 # Filters that fill vectors and panels and that do not; few positions and several blocks of them, down and across; steps
 # that make one block of the reduction, blocks of rows of taps, of taps, and parts of a tap; some channels at a time;
-# single positions, whose panels are summed together.
+# single positions, whose panels are summed together; patches, whose blocks are larger; lines of nothing but padding.
 DESCRIPTORS = [
     "n2 g4 ic16 oc16 i7 k3 p1",
     "n1 g3 ic24 oc36 i14 k5 s2 p2",
@@ -32,6 +32,8 @@ DESCRIPTORS = [
     "n1 ic700 oc270 i1 k1",
     "n2 ic5 oc104 i4 k4",
     "n2 g2 ic16 oc48 ih5 iw3 kh1 kw1",
+    "n1 ic128 oc40 ih24 iw40 k8 s8",
+    "n1 g2 ic6 oc10 ih5 iw4 k3 s2 pt7 pb4 pl6 pr9",
 ]
 
 

@@ -62,11 +62,16 @@ _PRODUCTS_AT_A_TIME = 1 << 16
 # One vector waits for its broadcasts.
 _HEIGHTS, _EFFICIENCY = (8, 6, 4), (0.92, 1.0, 1.0)
 
-# Seconds of a register tile beside its steps, of a block of positions of a group, and to fetch a value of the filters.
-_TILE_SECONDS, _BLOCK_SECONDS, _FILTER_SECONDS = 6e-9, 5e-7, 3.5e-11
+# Seconds of a register tile beside its steps, of a block of positions of a group, likewise of a single position, and to
+# fetch a value of the filters.
+_TILE_SECONDS, _BLOCK_SECONDS, _PIXEL_SECONDS, _FILTER_SECONDS = 6e-9, 5e-7, 1.5e-7, 3.5e-11
 
 # Seconds to lay out a value of the image, and to write one of the output: in planes, and with channels last.
 _READ_SECONDS, _WRITE_SECONDS = (2.5e-10, 1e-10), (3.5e-10, 7e-11)
+
+# Writing to planes takes as many times as long where they lie a multiple of a page apart, so that those of a tile share
+# places in L1.
+_PAGE, _CROWDED = 4096, 2.0
 
 # Seconds to fetch a cache line of a pixel from beyond L2, for one group.
 _LINE_SECONDS = 2.5e-9
@@ -120,7 +125,10 @@ class _Block(NamedTuple):
 @functools.lru_cache(maxsize=REMEMBERED)
 def _block(g: ConvGeometry, itemsize: int) -> _Block:
     """Parts of a plane of about equal extents; whole planes if these are small."""
-    pixel = _some(g, itemsize) * itemsize
+    some = _some(g, itemsize)
+    if g.kh <= g.sh and g.kw <= g.sw:  # windows share nothing: what counts is what a block of the reduction reads
+        some = min(some, max(1, _steps(g, itemsize) // g.taps))
+    pixel = some * itemsize
     high, wide = (g.kh - 1) * g.dh + 1, (g.kw - 1) * g.dw + 1
 
     def even(extent: int, most: int) -> int:
@@ -291,9 +299,11 @@ class Indirect(SumsDirectly, PacksFilters, PreparesFirst):
         tiles = parts * g.n * g.g * per_group
         read = blocks * g.ic // g.g * min(block.lines, g.ih) * min(block.pitch, g.iw) * _READ_SECONDS[last]
         written = g.n * g.oc * g.positions * _WRITE_SECONDS[last]
+        if not last and g.positions * itemsize % _PAGE == 0:
+            written *= _CROWDED
         filters = g.oc // g.g * g.reduction * itemsize
         if g.positions == 1 and is_pixelwise(g):
-            return _LAUNCH_SECONDS + g.g * (_BLOCK_SECONDS + _pixel_seconds(g, itemsize))
+            return _LAUNCH_SECONDS + g.g * (_PIXEL_SECONDS + _pixel_seconds(g, itemsize))
         moved = (read + written + g.oc * g.reduction * _FILTER_SECONDS) / ratios().l2 * itemsize / 4
         l2 = cache_bytes()[1]
         if filters > l2 // 2:  # every block reads them from beyond L2

@@ -53,8 +53,8 @@ _EFFICIENCY, _OF_CHANNELS = 0.62, 1.5
 # Of channels-last images: share of the peak, and seconds to read and write a vector.
 _IN_PLACE_EFFICIENCY, _IN_PLACE_SECONDS = 0.5, 0.8e-9
 
-# Seconds per tile; to interleave a vector of the image, and to write one of the output.
-_TILE_SECONDS, _READ_SECONDS, _WRITE_SECONDS = 8e-8, 0.9e-9, 1.1e-9
+# Seconds per tile, and per further channel of it; to interleave a vector of the image, and to write one of the output.
+_TILE_SECONDS, _CHANNEL_SECONDS, _READ_SECONDS, _WRITE_SECONDS = 8e-8, 1.1e-8, 0.9e-9, 1.1e-9
 
 # Reading and writing takes as many times as long where planes lie a multiple of a page apart, and so share places in
 # L1, and where each of them has pages of its own.
@@ -212,7 +212,8 @@ class Interleaved(SumsDirectly, PreparesFirst):
         written = blocks * g.positions * _WRITE_SECONDS
         read *= _crowding(g.ih * g.iw * dtype.itemsize)
         written *= _crowding(g.positions * dtype.itemsize)
-        return 2e-6 + tiles * _TILE_SECONDS + products + (read + written) / ratios().l2
+        begun = tiles * (_TILE_SECONDS + (g.ic // g.g - 1) * _CHANNEL_SECONDS)
+        return 2e-6 + begun + products + (read + written) / ratios().l2
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         return geometry.oc * geometry.reduction * _PACK_SECONDS / ratios().l2

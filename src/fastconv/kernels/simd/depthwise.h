@@ -12,6 +12,7 @@
  * Blocks run along the channels, so memory is read and written in order, at as many places as a block has columns.
  * Going along a row with one vector, whose columns are then loaded once and not from two blocks, was slower: it leaps
  * from page to page. One vector with eight positions was, too: a cache line holds two, and was gone before the second.
+ * Two rows of four positions were, which read each line of the image twice and not three times.
  *
  * Large filters see each value of the image many times. The rows of a few channels are gathered for them, to stay in L1
  * (`ring`), and so are those of images whose columns lie a multiple of a page apart and would share places there.
@@ -33,9 +34,6 @@ ARGUMENTS(Depthwise, DEPTHWISE_ARGUMENTS);
 /* The most positions of a block, and its vectors: eight sums, six taps of 3 x 3 filters and a column fill 16 registers. */
 #define MOST_POSITIONS 4
 #define MOST_VECTORS 2
-
-/* Columns that lie a multiple of so many bytes apart share so few places in L1 that what is prefetched is lost. */
-#define CROWDED 1024
 
 typedef struct {
     const REAL **lines; /* for each row of taps, column 0 of the image at the first channel of the tile */
@@ -70,7 +68,6 @@ typedef struct {
     const REAL *const *lines;
     const int64_t *steps;
     int64_t kh, kw, sw, dw;
-    int64_t ahead;         /* 1, or 0 if nothing is prefetched */
     int64_t begin, inside; /* of the columns that the block sees: the first one in the image, and how many are */
     const REAL *zeros;
     int64_t at, channels;  /* the first channel, and how many: a multiple of the block's vectors */
@@ -88,62 +85,80 @@ static inline __attribute__((always_inline)) const REAL *NAME(column)(const int 
                                                                       int64_t t, const REAL *at)
 { return padded && (uint64_t)(t - run->begin) >= (uint64_t)run->inside ? run->zeros : at; }
 
+/* Add what row `i` of the taps sees to the sums of a block, whose filters begin at `weight` and image at `at`. */
+static inline __attribute__((always_inline)) void NAME(depthwise_row)(const int64_t kh, const int kw, const int sw,
+                                                                      const int positions, const int vectors,
+                                                                      const int padded,
+                                                                      const NAME(depthwise_run) *run, int64_t i,
+                                                                      const REAL *weight, const REAL *at,
+                                                                      VECTOR sum[][MOST_VECTORS])
+{
+    const int64_t step = run->steps[i], filter = run->filter;
+    if (kw) {
+        UNROLL
+        for (int t = 0; t < (positions - 1) * sw + kw; t++, at += step) {
+            const REAL *column = NAME(column)(padded, run, t, at);
+            /* What the next block sees, and no row before did. */
+            if (i >= kh - sw && t >= kw - sw)
+                __builtin_prefetch(at + positions * sw * step);
+            VECTOR x[MOST_VECTORS];
+            UNROLL
+            for (int v = 0; v < vectors; v++)
+                x[v] = NAME(load)(column + v * LANES);
+            UNROLL
+            for (int p = 0; p < positions; p++)
+                if (t >= p * sw && t < p * sw + kw)
+                    UNROLL
+                    for (int v = 0; v < vectors; v++)
+                        sum[p][v] += NAME(load)(weight + v * filter + (t - p * sw) * LANES) * x[v];
+        }
+    } else
+        for (int64_t j = 0; j < run->kw; j++, at += run->dw * step) {
+            VECTOR tap[MOST_VECTORS];
+            UNROLL
+            for (int v = 0; v < vectors; v++)
+                tap[v] = NAME(load)(weight + v * filter + j * LANES);
+            UNROLL
+            for (int p = 0; p < positions; p++) {
+                const int64_t t = j * run->dw + p * run->sw;
+                const REAL *column = NAME(column)(padded, run, t, at + p * run->sw * step);
+                UNROLL
+                for (int v = 0; v < vectors; v++)
+                    sum[p][v] += tap[v] * NAME(load)(column + v * LANES);
+            }
+        }
+}
+
 /* The sums of `positions` by `vectors`, for all channels of the run. Extents of the kernel that are not 0 are constants,
- * and with `kw` so is the stride, and columns of taps are neighbours. */
+ * and with `kw` so is the stride, and columns of taps are neighbours. (Twelve sums, as a register tile of gemm.h has,
+ * leave no registers for columns: wide windows then took 1.1 to 1.4 times as long, since each multiply-add reads the
+ * image.) */
 static inline __attribute__((always_inline)) void NAME(depthwise_block)(const int high, const int kw, const int sw,
                                                                         const int positions, const int vectors,
                                                                         const int padded,
                                                                         const NAME(depthwise_run) *run)
 {
     const NAME(finish) *finish = &run->finish;
-    const int64_t kh = high ? high : run->kh, filter = run->filter, taps = kw ? kw : run->kw;
+    const int64_t kh = high ? high : run->kh, taps = kw ? kw : run->kw;
     const int64_t past = run->at + run->channels;
     const REAL *weight = run->filters;
-    for (int64_t c = run->at; c < past; c += vectors * LANES, weight += (vectors - 1) * filter) {
+    for (int64_t c = run->at; c < past; c += vectors * LANES, weight += (vectors - 1) * run->filter) {
         VECTOR sum[MOST_POSITIONS][MOST_VECTORS];
         UNROLL
-        for (int p = 0; p < positions; p++)
+        for (int p = 0; p < positions; p++) {
+            /* Where the next block is written: a line per position, too many for the hardware to follow. */
+            __builtin_prefetch(run->out + c + (positions + p) * run->out_position, 1);
             UNROLL
             for (int v = 0; v < vectors; v++)
                 sum[p][v] = (VECTOR){0};
-        UNROLL
-        for (int64_t i = 0; i < kh; i++, weight += taps * LANES) {
-            const REAL *at = run->lines[i] + c;
-            const int64_t step = run->steps[i];
-            if (kw) {
-                UNROLL
-                for (int t = 0; t < (positions - 1) * sw + kw; t++, at += step) {
-                    const REAL *column = NAME(column)(padded, run, t, at);
-                    /* What the next block sees, and no row before did. */
-                    if (i >= kh - sw && t >= kw - sw)
-                        __builtin_prefetch(at + run->ahead * positions * sw * step, 0, 2);
-                    VECTOR x[MOST_VECTORS];
-                    UNROLL
-                    for (int v = 0; v < vectors; v++)
-                        x[v] = NAME(load)(column + v * LANES);
-                    UNROLL
-                    for (int p = 0; p < positions; p++)
-                        if (t >= p * sw && t < p * sw + kw)
-                            UNROLL
-                            for (int v = 0; v < vectors; v++)
-                                sum[p][v] += NAME(load)(weight + v * filter + (t - p * sw) * LANES) * x[v];
-                }
-            } else
-                for (int64_t j = 0; j < taps; j++, at += run->dw * step) {
-                    VECTOR tap[MOST_VECTORS];
-                    UNROLL
-                    for (int v = 0; v < vectors; v++)
-                        tap[v] = NAME(load)(weight + v * filter + j * LANES);
-                    UNROLL
-                    for (int p = 0; p < positions; p++) {
-                        const int64_t t = j * run->dw + p * run->sw;
-                        const REAL *column = NAME(column)(padded, run, t, at + p * run->sw * step);
-                        UNROLL
-                        for (int v = 0; v < vectors; v++)
-                            sum[p][v] += tap[v] * NAME(load)(column + v * LANES);
-                    }
-                }
         }
+        if (high)
+            UNROLL
+            for (int i = 0; i < high; i++, weight += taps * LANES)
+                NAME(depthwise_row)(kh, kw, sw, positions, vectors, padded, run, i, weight, run->lines[i] + c, sum);
+        else
+            for (int64_t i = 0; i < kh; i++, weight += taps * LANES)
+                NAME(depthwise_row)(kh, kw, sw, positions, vectors, padded, run, i, weight, run->lines[i] + c, sum);
         /* The epilogue's constants must not be loaded earlier: they would take registers from the sums. */
         __asm__ volatile("" : "+r"(finish));
         REAL *out = run->out + c;
@@ -263,7 +278,6 @@ static void NAME(depthwise)(void **arrays, const int64_t *ints, const double *sc
         .sw = a->sw,
         .dw = a->dw,
         .inside = a->iw,
-        .ahead = a->gathered || a->xw * (int64_t)sizeof(REAL) % CROWDED != 0,
         .zeros = own.zeros,
         .filter = a->kh * a->kw * LANES,
         .out_position = a->out_position,

@@ -210,12 +210,13 @@ static int64_t NAME(whole_panels)(int64_t panel, int64_t m, int64_t past, int64_
 static void NAME(sum_positions)(int64_t vectors, const NAME(steps) *s, const REAL *source, const int64_t *at,
                                 int64_t count, int64_t cols, REAL *sums, REAL *planes, int64_t row)
 {
-    const int64_t tiles = NAME(ceil_div)(cols, NAME(most_positions)[vectors - 1]);
+    const int64_t tiles = NAME(ceil_div)(cols, NAME(most_positions)[vectors - 1]), least = cols / tiles;
+    const int64_t larger = cols - tiles * least; /* tiles of one position more */
     const int64_t share = s->runs * s->length * vectors * LANES / (tiles * (count / cols)) + LINE;
     const REAL *next = s->next;
     for (int64_t p = 0; p < count; p += cols, planes = planes ? planes + row : 0)
         for (int64_t tile = 0, q = 0, m; tile < tiles; tile++, q += m, next += share) {
-            m = (cols - q + tiles - tile - 1) / (tiles - tile);
+            m = least + (tile < larger);
             for (int64_t i = 0; i < share; i += LINE)
                 __builtin_prefetch(next + i, 0, 2);
             NAME(position_kernels)[vectors - 1][m - 1](s, source, at + p + q, sums + (p + q) * s->ld,
@@ -366,6 +367,19 @@ static void NAME(lay_pixels)(const REAL *source, int64_t xc, int64_t xw, int64_t
     }
 }
 
+/* Write the zeros around what a block sees of the image, from line `top` and column `left` on. */
+static void NAME(zero_around)(const Indirect *a, int64_t lines, int64_t pitch, int64_t top, int64_t left, int64_t pixel,
+                              REAL *strip)
+{
+    const int64_t before = left < 0 ? (-left < pitch ? -left : pitch) : 0;
+    const int64_t past = a->iw - left < pitch ? (a->iw - left > before ? a->iw - left : before) : pitch;
+    for (int64_t line = 0; line < lines; line++, strip += pitch * pixel) {
+        const int inside = top + line >= 0 && top + line < a->ih;
+        memset(strip, 0, (inside ? before : pitch) * pixel * sizeof(REAL));
+        memset(strip + past * pixel, 0, (inside ? pitch - past : 0) * pixel * sizeof(REAL));
+    }
+}
+
 /* Lay out what a block sees of some channels, from line `top` and column `left` of the image on. Zeros around it are
  * there already. */
 static void NAME(lay_strip)(const Indirect *a, const REAL *image, int64_t lines, int64_t pitch, int64_t top,
@@ -437,7 +451,7 @@ static void NAME(indirect)(void **arrays, const int64_t *ints, const double *sca
                     own.at[p++] = r * a->sh * line + q * a->sw * pixel;
         last_cols = cols;
         if (!a->in_place && block % (a->down * a->across) != last)
-            memset(own.strip, 0, own.lines * own.pitch * a->some * sizeof(REAL));
+            NAME(zero_around)(a, own.lines, own.pitch, top, left, a->some, own.strip);
         last = block % (a->down * a->across);
         const int whole = a->out_row == cols * a->out_position || rows == 1;
         const int direct = fused && a->out_plane == 1 && channels == m1 - m0 && whole;
