@@ -62,6 +62,57 @@ def test_padding_of_signals(padding, pair):
     same(fastconv.conv1d(x, weight, padding=padding), fastconv.conv1d(padded, weight))
 
 
+PAD = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
+@pytest.mark.parametrize("mode", PAD)
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize(
+    ("shape", "filters", "padding"),
+    [((5, 3, 4, 5), (4, 3, 3, 2), ((3, 1), (0, 4))), ((2, 40, 9, 80), (40, 40, 3, 3), 1)],
+)
+def test_padding_modes_are_borders_of_numpy(mode, layout, shape, filters, padding):
+    """By every strategy: whole numbers are exact. Prepared weights serve images one by one or together."""
+    rng = np.random.default_rng(0)
+    x, weight = rng.integers(-4, 5, shape).astype(F4), rng.integers(-4, 5, filters).astype(F4)
+    sides = padding if isinstance(padding, tuple) else ((padding, padding),) * 2
+    expected = fastconv.conv2d(np.pad(x, ((0, 0), (0, 0), *sides), PAD[mode]), weight, strategy="reference")
+    images = x if layout == "NCHW" else np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    for strategy in ("auto", "direct", "indirect", "im2row", "reference", "toeplitz"):
+        options = {"padding": padding, "padding_mode": mode, "layout": layout, "strategy": strategy, "tolerance": 0}
+        prepared = fastconv.prepare_conv2d(weight, **options)
+        for out in (fastconv.conv2d(images, weight, **options), prepared(images)):
+            same(out if layout == "NCHW" else np.moveaxis(out, -1, 1), expected)
+
+
+@pytest.mark.parametrize("mode", PAD)
+def test_padding_modes_of_signals_and_volumes(mode):
+    rng = np.random.default_rng(0)
+    signal, volume = rng.integers(-9, 9, (2, 3, 9)).astype(F8), rng.integers(-9, 9, (2, 2, 4, 5, 6)).astype(F8)
+    taps, weight = rng.integers(-9, 9, (4, 3, 3)).astype(F8), rng.integers(-9, 9, (3, 2, 3, 2, 3)).astype(F8)
+    padded = np.pad(signal, ((0, 0), (0, 0), (2, 2)), PAD[mode])
+    same(fastconv.conv1d(signal, taps, padding=2, padding_mode=mode), fastconv.conv1d(padded, taps))
+    padded = np.pad(volume, ((0, 0), (0, 0), (2, 2), (1, 1), (3, 3)), PAD[mode])
+    same(fastconv.conv3d(volume, weight, padding=(2, 1, 3), padding_mode=mode), fastconv.conv3d(padded, weight))
+
+
+@pytest.mark.parametrize(
+    ("mode", "padding", "fault"),
+    [
+        ("reflect", 4, r"padding_mode='reflect': expected at most 3 along an axis of extent 4"),
+        ("circular", (5, 1), r"padding_mode='circular': expected at most 4 along an axis of extent 4"),
+        ("mirror", 1, r"padding_mode='mirror': expected one of zeros, reflect, replicate, circular"),
+        (None, 1, r"padding_mode=None: expected one of"),
+    ],
+)
+def test_padding_modes_that_do_not_fit(mode, padding, fault):
+    x, weight = np.ones((1, 1, 4, 9), F4), np.ones((1, 1, 3, 3), F4)
+    for convolve_ in (fastconv.conv2d, lambda x, w, **options: fastconv.prepare_conv2d(w, **options)(x)):
+        with pytest.raises(GeometryError, match=fault):
+            convolve_(x, weight, padding=padding, padding_mode=mode)
+    same(fastconv.conv2d(x, weight, padding=99, padding_mode="replicate"), np.full((1, 1, 200, 205), 9, F4))
+
+
 def test_same_puts_the_odd_rest_at_the_bottom_and_right():
     x = np.arange(1, 10, dtype=F4).reshape(1, 1, 3, 3)
     last_tap = np.array([[[[0, 0], [0, 1]]]], F4)

@@ -31,6 +31,17 @@ POOLS = (
     "n2 c1 id9 ih11 iw19 kd3 kh2 kw1 sd2 sh1 sw1",
     "n2 c3 ih13 iw18 o5 adaptive",
 )
+CONTINUED = (
+    "n3 ic3 oc4 ih9 iw11 kh3 kw3 s1 p2 mirror",
+    "n2 g2 ic4 oc6 ih17 iw16 kh5 kw3 sh2 sw3 d2 p2 wrap",
+    "n2 ic5 oc3 ih12 iw9 k3 p1 nearest nhwc",
+    "n1 ic1 oc1 ih3 iw40 kh9 kw5 s2 pt9 pb8 pl2 pr1 reflect",
+)
+CONTINUED_VOLUMES = (
+    "n2 ic2 oc3 id6 ih9 iw8 kd3 kh3 kw3 s1 p1 mirror",
+    "n1 g2 ic4 oc2 id7 ih8 iw9 kd2 kh3 kw1 sd1 sh2 sw1 p1 wrap",
+    "n2 ic2 oc2 id4 ih5 iw6 kd3 kh1 kw1 pf1 pk2 pt0 pb0 pl0 pr0 nearest",
+)
 VOLUMES = ("n2 ic2 oc3 id6 ih9 iw8 kd3 kh3 kw3 s1 p1", "n1 g2 ic4 oc2 id7 ih8 iw9 kd2 kh3 kw1 sd1 sh2 sw1 p1")
 
 FILTERS = (
@@ -44,8 +55,8 @@ FILTERS = (
 )
 
 DESCRIPTORS = {
-    "convolution": PLANES,
-    "convolution3d": VOLUMES,
+    "convolution": PLANES + CONTINUED,
+    "convolution3d": VOLUMES + CONTINUED_VOLUMES,
     "correlation": FILTERS,
     "input_gradient": PLANES + VOLUMES,
     "weight_gradient": PLANES + VOLUMES,

@@ -10,6 +10,7 @@ from fastconv.engine.convolution import BY_NAME
 from fastconv.engine.convolution.base import DEFAULT_MAX_WORKSPACE
 from fastconv.engine.epilogue import Epilogue
 from fastconv.engine.geometry import ConvGeometry
+from fastconv.engine.patches import continued_patch
 from fastconv.kernels import slots, threads
 from fastconv.lab.kinds import KINDS
 from guards import guarded
@@ -201,8 +202,8 @@ CALLS = {
     "find_not_finite": lambda dtype: ndimage.correlate(values(dtype, 9, 41), np.eye(3)),
     "finish_planes": convolutions("toeplitz", ((2, 3, 5, 7), (4, 3, 3, 3)), activation="relu"),
     "gather": lambda dtype: [
-        signal.convolve2d(values(of_size(dtype), 9, 41)[::2, ::-1], values(of_size(dtype), 3, 4), boundary=boundary)
-        for boundary in ("symm", "wrap")
+        continued_patch(values(of_size(dtype), 3, 5, 41)[::2, :, ::-1], (-1, 1, -3), (4, 6, 45), mode, 0)
+        for mode in ("reflect", "wrap", "constant")
     ],
     "im2col": lambda dtype: fastconv.im2col(values(dtype, 2, 3, 9, 13)[..., ::-2], 3, padding=2, stride=2),
     "col2im": lambda dtype: fastconv.col2im(values(dtype, 2, 27, 20), (7, 9), 3, padding=1, stride=2),

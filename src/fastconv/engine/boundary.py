@@ -32,10 +32,10 @@ def source_indices(begin: int, end: int, extent: int, name: str) -> np.ndarray:
     >>> source_indices(-3, 6, 4, "mirror").tolist(), source_indices(-3, 6, 4, "constant").tolist()
     ([3, 2, 1, 0, 1, 2, 3, 2, 1], [-1, -1, -1, 0, 1, 2, 3, -1, -1])
     """
-    return _sources(np.arange(begin, end, dtype=np.int64), extent, name)
+    return sources(np.arange(begin, end, dtype=np.int64), extent, name)
 
 
-def _sources(at: np.ndarray, extent: int, name: str) -> np.ndarray:
+def sources(at: np.ndarray, extent: int, name: str) -> np.ndarray:
     """`source_indices` of the positions `at`, which are overwritten."""
     if name == "constant":
         at[(at < 0) | (at >= extent)] = -1
@@ -70,7 +70,7 @@ def edge_indices(pad: int, end: int, extent: int, name: str) -> np.ndarray:
     """
     at = np.arange(-pad, max(0, end - extent), dtype=np.int64)
     at[pad:] += extent
-    indices = _sources(at, extent, name)
+    indices = sources(at, extent, name)
     indices.flags.writeable = False  # the cache returns it again
     return indices
 

@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastconv.engine.arrays import as_contiguous
-from fastconv.engine.convolution import CONVOLUTION
+from fastconv.engine.boundary import sources
+from fastconv.engine.convolution import CONVOLUTION, runner
 from fastconv.engine.convolution.base import refuse_unless_real
 from fastconv.engine.epilogue import Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry
@@ -87,7 +88,7 @@ def _cut(g: ConvGeometry, itemsize: int) -> _Cut:
     most = min(longest, max(1, _BATCH_BYTES // (_values_per_depth(g) * itemsize)))
     # The channels of a group have to stay together.
     shared = g.g == 1 and advance < taps
-    if taps <= _MOST_TRIMMED and outputs <= 10 * taps and _gains_by_trimming(g):
+    if g.boundary == "zeros" and taps <= _MOST_TRIMMED and outputs <= 10 * taps and _gains_by_trimming(g):
         found: dict[int, list[tuple[int, int]]] = {}
         for (begin, end), _ in _depths(g, most, trimmed=True):
             found.setdefault(end - begin, []).append((begin, end))
@@ -135,8 +136,9 @@ def _batches(g: ConvGeometry, cut: _Cut) -> _Batches:
         else:
             steps = from_first[:, np.newaxis, np.newaxis] + np.arange(begin, end)
         planes = depths[0] * g.stride[0] - g.padding[0][0] + steps * (every * g.stride[0] // advance)
+        planes = sources(planes, g.extent[0], "constant" if g.boundary == "zeros" else g.boundary)
         of_channels = planes + (first if cut.shared else first[:, np.newaxis])
-        rows = np.where((planes >= 0) & (planes < g.extent[0]), of_channels, -1)
+        rows = np.where(planes >= 0, of_channels, -1)
         at = [Target(j * g.oc * positions, (1, 1, positions), (z, 0, 0), 0) for j, z in enumerate(depths)]
         batches.append(_Batch(problems[key], (begin, end), Places(constant(rows.ravel()), 0, 0), targets(at)))
     return _Batches(batches)
@@ -268,7 +270,8 @@ class Depths(Composite):
                 strides = (apart * size, positions * size, width * size, size)
                 images, target = np.ndarray(of.x_shape, x.dtype, seen, 0, strides), made[: of.n * results]
                 target = target.reshape(of.out_shape)
-                strategy.run(of, images, prepared[batch.taps], target, epilogue, threads, plane.max_workspace)
+                run = runner(strategy, of)
+                run(of, images, prepared[batch.taps], target, epilogue, threads, plane.max_workspace)
                 place(target, volume, batch.targets, g.oc, extent, (1, 1, 1), threads)
 
 

@@ -1,4 +1,4 @@
-"""Blocks of lines and planes continued across a boundary, gathered by the kernel of kernels/patches.pyx."""
+"""Blocks of arrays continued across a boundary, gathered by the kernel of kernels/patches.pyx."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastconv.engine.arrays import as_contiguous
 from fastconv.engine.boundary import source_indices
 from fastconv.engine.geometry import REMEMBERED
 from fastconv.engine.launch import Launch, workers_for
@@ -36,21 +37,38 @@ def places(begin: int, end: int, extent: int, continuation: str) -> Places:
 def continued_patch(
     array: np.ndarray, begins: Sequence[int], shape: Sequence[int], continuation: str, fill: object
 ) -> np.ndarray:
-    """`boundary.continued` of a line or a plane, in scratch memory."""
+    """`boundary.continued`, in scratch memory."""
     patch = threads.aligned_empty(prod(shape), array.dtype).reshape(shape)
-    axes = [places(b, b + s, n, continuation) for b, s, n in zip(begins, shape, array.shape, strict=True)]
-    gather(array, patch, *axes, fill=constant(np.array(fill, array.dtype)))
+    array = as_contiguous(array)
+    rows = _lines(tuple(begins[:-1]), tuple(shape[:-1]), array.shape[:-1], continuation)
+    cols = places(begins[-1], begins[-1] + shape[-1], array.shape[-1], continuation)
+    source, target = (values.reshape(-1, values.shape[-1]) for values in (array, patch))
+    gather(source, target, rows, cols, fill=constant(np.array(fill, array.dtype)))
     return patch
 
 
-def gather(source: np.ndarray, out: np.ndarray, *axes: Places, fill: np.ndarray | None = None) -> None:
-    """Read each value of the line or plane `out`, whose rows are contiguous, from `source`, or else take `fill`."""
+@remembered(REMEMBERED)
+def _lines(begins: tuple[int, ...], shape: tuple[int, ...], extent: tuple[int, ...], continuation: str) -> Places:
+    """The lines of an array of that extent that the lines of a block are read from, numbered through all its axes."""
+    lines = np.zeros(1, np.int64)
+    for begin, count, n in zip(begins, shape, extent, strict=True):
+        at = source_indices(begin, begin + count, n, continuation)
+        lines = np.where((lines[:, np.newaxis] < 0) | (at < 0), -1, lines[:, np.newaxis] * n + at).ravel()
+    return Places(constant(lines), 0, 0)
+
+
+def gather(
+    source: np.ndarray,
+    out: np.ndarray,
+    rows: Places,
+    cols: Places,
+    fill: np.ndarray | None = None,
+    threads: int | None = None,
+) -> None:
+    """Read each value of the plane `out`, whose rows are contiguous, from the plane `source`, or else take `fill`."""
     from fastconv.kernels.slots import arguments
 
     size = out.itemsize
-    if source.ndim == 1:
-        source, out, axes = source[np.newaxis], out[np.newaxis], (places(0, 1, 1, "constant"), *axes)
-    rows, cols = axes
     ints = arguments("gather")(
         cols=out.shape[1],
         source_row=source.strides[0] // size,
@@ -61,7 +79,7 @@ def gather(source: np.ndarray, out: np.ndarray, *axes: Places, fill: np.ndarray 
     )
     launch = Launch.of("gather", f"V{size}", ints, len(out), grain=16)
     # Every value is read here and written there.
-    launch.run((source, out, rows.indices, cols.indices, fill), workers_for(2 * out.nbytes / rates().memory))
+    launch.run((source, out, rows.indices, cols.indices, fill), workers_for(2 * out.nbytes / rates().memory, threads))
 
 
 class Target(NamedTuple):

@@ -317,17 +317,17 @@ class Plan:
         solver = by or self.strategy.name
         note(self.kind.name, " ", self.geometry, ", ", self.dtype, ", by ", solver, threads=self.threads)
 
-    def run_once(self, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
+    def run_once(self, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray, **options: Any) -> None:
         """Compute a convolution, or a gradient of one, from its two operands; a weight's gradient has no epilogue.
 
-        Arrays may lack the batch axis, and the height of a 1-D problem.
+        `options` are those of the kind's `run`. Arrays may lack the batch axis, and the height of a 1-D problem.
         """
         axes = self.geometry.ndim + 2
         if weight.ndim != axes or x.ndim != axes or out.ndim != axes:
             shapes = self.kind.shapes(self.geometry)
             x, weight, out = x.reshape(shapes[0]), weight.reshape(shapes[1]), out.reshape(shapes[2])
         self.note()
-        self.kind.run(self, x, weight, epilogue, out)
+        self.kind.run(self, x, weight, epilogue, out, **options)
 
     def __repr__(self) -> str:
         accuracy = "componentwise" if self.componentwise else f"expected error at most {self.bound:.1e} σ"

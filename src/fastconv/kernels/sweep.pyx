@@ -5,8 +5,8 @@ A *sweep* is a native function that computes a rectangle of the output planes of
 be loaded as vectors: block by block (simd/filter.h), or, for narrow planes with 3 × 3 filters, down the columns
 (simd/rolling.h). This module cuts tiles into rectangles and provides such lines. If everything a rectangle reads is
 inside the image, and columns are contiguous in memory, they are the image's own lines. For all other rectangles, mainly
-those at boundaries, a *strip* is gathered first, with the zeros around the image; its columns may be split into
-planes::
+those at boundaries, a *strip* is gathered first, with what lies around the image: a constant, or values of the image
+that maps name; its columns may be split into planes::
 
     strip[c, l, plane, t] = x[c, top + line(l), col * sw - pl + start[plane] + t * step]
 
@@ -23,6 +23,9 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, intptr_t
 from fastconv.kernels.cpu cimport ceil_div, picked, stops
 
 from fastconv.kernels.slots import Slot
+
+cdef extern from "simd/continuation.h":
+    int64_t source_of(int64_t at, int64_t extent, int64_t pad, const int64_t *map) noexcept nogil
 
 cdef extern from "simd/simd.h":
     enum:
@@ -94,9 +97,16 @@ cdef struct Tiles:
 # As a named tuple: a struct becomes a dictionary of its fields, in their order.
 cdef Tiles no_tiles
 
-# The position of a strip in the image; often the next tile has it in another plane, with the same zeros.
+# The position of a strip in the image; often the next tile has it in another plane, with the same constants around it.
 cdef struct Place:
     int64_t top, left, rows, cols
+
+# What lies past the edges of the image: maps of its rows and columns (simd/continuation.h), or null, and the constant
+# where they name none.
+cdef struct Past:
+    const int64_t *rows
+    const int64_t *cols
+    const void *fill
 
 # A part of an output axis.
 cdef struct Part:
@@ -177,12 +187,23 @@ cdef inline Part next_part(int64_t at, int64_t begin, int64_t end, int64_t block
     return part
 
 
-cdef inline void fill_columns(item *strip, int64_t pitch, int64_t lines, int64_t begin, int64_t end) noexcept nogil:
-    """Write zeros into columns of a strip."""
-    cdef int64_t t, line
-    for t in range(begin, end):
+cdef inline void continue_columns(const item *source, int64_t apart, int64_t left, const Tiles *t, const Past *past,
+                                  int64_t lines, int64_t begin, int64_t end,
+                                  item *strip, int64_t pitch) noexcept nogil:
+    """Write columns of a strip that lie past the edges. Lines of the image are `apart`; the strip begins at `left`.
+
+    Without a source, these are lines of constants.
+    """
+    cdef const item *value
+    cdef int64_t col, x, line, part
+    for col in range(begin, end):
+        x = -1
+        if source != NULL and past.cols != NULL:
+            x = source_of(left + col * t.step, t.iw, t.pl, past.cols)
         for line in range(lines):
-            strip[line * pitch + t] = 0
+            value = source + line * apart + x * t.xw if x >= 0 else <const item *> past.fill
+            for part in range(t.unit):
+                strip[line * pitch + col * t.unit + part] = value[part]
 
 
 cdef inline void gather_lines(const item *source, int64_t apart, int64_t step, int64_t unit, int64_t count,
@@ -205,7 +226,26 @@ cdef inline void gather_lines(const item *source, int64_t apart, int64_t step, i
         strip += pitch
 
 
-cdef void gather(const item *x, const Tiles *t, const int64_t *starts, Part rows, Part cols,
+cdef inline void continue_lines(const item *channel, int64_t y, int64_t line_step, int64_t left, const Tiles *t,
+                                const Past *past, int64_t lines, int64_t first, int64_t last, int64_t width,
+                                item *strip, int64_t pitch) noexcept nogil:
+    """Write lines of a strip that lie past the edges, from row y of the continued image."""
+    cdef const item *source
+    cdef int64_t row
+    for _ in range(lines):
+        row = -1 if past.rows == NULL else source_of(y, t.ih, t.pt, past.rows)
+        if row < 0:
+            continue_columns(<const item *> NULL, 0, left, t, past, 1, 0, width, strip, pitch)
+        else:
+            source = channel + row * t.xh
+            gather_lines(source + left * t.xw, 0, t.step * t.xw, t.unit, 1, first, last, strip, pitch)
+            continue_columns(source, 0, left, t, past, 1, 0, first, strip, pitch)
+            continue_columns(source, 0, left, t, past, 1, last, width, strip, pitch)
+        y += line_step
+        strip += pitch
+
+
+cdef void gather(const item *x, const Tiles *t, const Past *past, const int64_t *starts, Part rows, Part cols,
                  int64_t top, Place *last_place, item *strip, Sweep *s) noexcept nogil:
     """Gather the part of the image that a rectangle reads, and describe its layout to the sweep."""
     cdef bint moved = (last_place.top != top or last_place.left != cols.begin or
@@ -217,6 +257,8 @@ cdef void gather(const item *x, const Tiles *t, const int64_t *starts, Part rows
     cdef int64_t pitch = pitch_of_lines(t, cols.count, sizeof(item)), plane_pitch = pitch // t.planes
     cdef int64_t plane, left, first, last, above, inside, c, begin, count, y
     cdef int64_t line_step = t.line_step
+    cdef bint changes = moved or past.cols != NULL
+    cdef const item *channel
     cdef const item *source
     cdef item *line
     s.channel, s.line, s.tap, s.row = lines * pitch, t.strip_lines * pitch, tap_lines * pitch, t.row_lines * pitch
@@ -234,15 +276,18 @@ cdef void gather(const item *x, const Tiles *t, const int64_t *starts, Part rows
                 # The lines above the image, then those inside it.
                 above = min(count, max(0, ceil_div(-y, line_step)))
                 inside = max(0, min(count, ceil_div(t.ih - y, line_step)) - above)
-                source = x + c * t.xc + (y + above * line_step) * t.xh + left * t.xw
-                gather_lines(source, line_step * t.xh, t.step * t.xw, t.unit, inside, first, last,
+                channel = x + c * t.xc
+                source = channel + (y + above * line_step) * t.xh
+                gather_lines(source + left * t.xw, line_step * t.xh, t.step * t.xw, t.unit, inside, first, last,
                              line + above * pitch, pitch)
-                if moved:
-                    fill_columns(line, pitch, above, 0, width * t.unit)
+                if changes:
+                    continue_lines(channel, y, line_step, left, t, past, above, first, last, width, line, pitch)
                     line += above * pitch
-                    fill_columns(line, pitch, inside, 0, first * t.unit)
-                    fill_columns(line, pitch, inside, last * t.unit, width * t.unit)
-                    fill_columns(line + inside * pitch, pitch, count - above - inside, 0, width * t.unit)
+                    continue_columns(source, line_step * t.xh, left, t, past, inside, 0, first, line, pitch)
+                    continue_columns(source, line_step * t.xh, left, t, past, inside, last, width, line, pitch)
+                    line += inside * pitch
+                    continue_lines(channel, y + (above + inside) * line_step, line_step, left, t, past,
+                                   count - above - inside, first, last, width, line, pitch)
                 begin += count
                 y += t.dh
     last_place.top, last_place.left, last_place.rows, last_place.cols = top, cols.begin, rows.count, cols.count
@@ -276,11 +321,11 @@ cdef void compute(item *x, void **arrays, const int64_t *ints, const double *sca
                   int64_t begin, int64_t end, int64_t worker) noexcept nogil:
     cdef const Tiles *t = <const Tiles *> ints
     cdef const item *bias = <const item *> arrays[3]
-    cdef sweep_function sweep = <sweep_function> arrays[4]
-    cdef row_function finish = <row_function> arrays[5]
-    cdef const int64_t *shift = <const int64_t *> arrays[6]
-    cdef const int64_t *starts = <const int64_t *> arrays[7]
-    cdef item *block = <item *> arrays[8] + worker * scratch_items(t, sizeof(item))
+    cdef sweep_function sweep = <sweep_function> arrays[5]
+    cdef row_function finish = <row_function> arrays[6]
+    cdef const int64_t *shift = <const int64_t *> arrays[7]
+    cdef const int64_t *starts = <const int64_t *> arrays[8]
+    cdef item *block = <item *> arrays[11] + worker * scratch_items(t, sizeof(item))
     cdef item *strip = block + t.least_rows * t.least_cols * t.unit
     cdef item *image
     cdef item *target
@@ -288,13 +333,18 @@ cdef void compute(item *x, void **arrays, const int64_t *ints, const double *sca
     cdef Sweep s
     cdef Part rows, cols
     cdef Place place
+    cdef Past past
+    cdef item zero[2]
     cdef int64_t tile, residue, group, n, row0, row1, row, col, top, first, last, m, plane, planes, r
     cdef int64_t products, unasked = 0
     cdef int64_t sum_length = t.icg * t.kh * t.kw
     s.channels, s.kw, s.weights = t.icg, t.kw, t.icg * t.kh * t.kw * t.unit
     s.runs, s.long_runs, s.run, s.activation, s.flat = t.runs, t.long_runs, t.run, t.activation, t.flat
     s.block_rows, s.across, s.stride, s.every = t.block_rows, t.across, t.stride, t.every
-    place.rows = 0
+    place.top = place.left = place.rows = place.cols = 0
+    zero[0] = zero[1] = 0
+    past.rows, past.cols = <const int64_t *> arrays[9], <const int64_t *> arrays[10]
+    past.fill = zero if arrays[4] == NULL else arrays[4]
     s.out_row, s.out_plane = t.spread * t.ow * t.unit, t.oh * t.ow * t.unit
     s.out_vector = t.least_cols // t.block_rows * t.unit if t.flat else s.out_row
     arguments[1], arguments[3], arguments[4] = arrays[1], <void *> bias, <void *> shift
@@ -323,7 +373,7 @@ cdef void compute(item *x, void **arrays, const int64_t *ints, const double *sca
                     arguments[0] = image + top * t.xh + (cols.begin * t.sw - t.pl) * t.xw
                     s.channel, s.line, s.tap, s.row = t.xc, t.image_lines * t.xh, t.dh * t.xh, t.spread * t.sh * t.xh
                 else:
-                    gather(image, t, starts, rows, cols, top, &place, strip, &s)
+                    gather(image, t, &past, starts, rows, cols, top, &place, strip, &s)
                     arguments[0] = strip
                 if t.flat:
                     s.line = s.out_vector * t.every
@@ -376,8 +426,9 @@ cdef void compute_8(void **arrays, const int64_t *ints, const double *scalars,
 
 KERNELS = {
     # By the size of an item. Tile: `row_tile` rows of one residue, in all output planes of one group of one image.
-    # `arrays`: x, weight and out (C-contiguous), bias or null; the addresses of the sweep, and of the epilogue of a row
-    # or null; the tables shift (of the taps in a line) and start (of the planes); scratch. `scalars`: the activation's
+    # `arrays`: x, weight and out (C-contiguous), bias or null, the constant past the edges or null for zero; addresses
+    # of the sweep, and of the epilogue of a row or null; the tables shift (of the taps in a line) and start (of the
+    # planes), maps of rows and of columns past the edges or null for the constant; scratch. `scalars`: the activation's
     # parameter.
     "sweep": Slot(
         namedtuple("Tiles", no_tiles),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from types import EllipsisType
@@ -46,7 +47,19 @@ def _grouped(array: np.ndarray, g: int, axis: int) -> np.ndarray:
     return array.astype(np.float64).reshape(*shape[:axis], g, -1, *shape[axis + 1 :])
 
 
+# NumPy's names for boundaries.
+_PAD_MODES: dict[str, Literal["edge", "symmetric", "reflect", "wrap"]] = {
+    "nearest": "edge",
+    "reflect": "symmetric",
+    "mirror": "reflect",
+    "wrap": "wrap",
+}
+
+
 def _convolution(g: ConvGeometry, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    if g.boundary in _PAD_MODES:
+        x = np.pad(x, ((0, 0), (0, 0), *g.padding), _PAD_MODES[g.boundary])
+        g = replace(g, extent=x.shape[2:], padding=((0, 0),) * g.ndim)
     return convolve(g, x, weight, PLAIN)
 
 
@@ -67,15 +80,6 @@ def _weight_gradient(g: ConvGeometry, x: np.ndarray, grad: np.ndarray) -> np.nda
         images = padded[seen].reshape(*padded.shape[:3], -1)
         out[tap] = np.einsum("ngcp,ngmp->gmc", images, grads.reshape(*grads.shape[:3], -1), optimize=True)
     return out.reshape(g.weight_shape)
-
-
-# NumPy's names for boundaries.
-_PAD_MODES: dict[str, Literal["edge", "symmetric", "reflect", "wrap"]] = {
-    "nearest": "edge",
-    "reflect": "symmetric",
-    "mirror": "reflect",
-    "wrap": "wrap",
-}
 
 
 def _correlation(g: FilterGeometry, image: np.ndarray, kernel: np.ndarray) -> np.ndarray:

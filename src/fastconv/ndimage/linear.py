@@ -339,6 +339,7 @@ def store_correlation(
         unrepeatable()
     if max(taps.shape) > min(array.shape) and np.isfinite(array).all() and isfinite(cval):
         # Infinity times the sum of the weights is not the sum of the products.
+        taps = taps.astype(np.float64) if taps.dtype.kind == "f" else taps
         for axis, extent in enumerate(array.shape):
             taps, begins[axis] = folded(taps, begins[axis], extent, continuation, axis)
     padding = tuple((b, k - 1 - b) for b, k in zip(begins, taps.shape, strict=True))

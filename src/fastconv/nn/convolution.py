@@ -31,6 +31,7 @@ def conv2d(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
     *,
+    padding_mode: str = "zeros",
     activation: Activation = None,
     strategy: str = "auto",
     tolerance: float | None = None,
@@ -53,12 +54,15 @@ def conv2d(
     stride : int or (int, int)
         Steps of the kernel, down and right.
     padding : int, (int, int), ((top, bottom), (left, right)), "same" or "valid"
-        Zeros around the image. "same" keeps the extent (stride 1 only); if the total is odd, the larger half goes to
-        the bottom and right.
+        Border around the image, of zeros unless there is a `padding_mode`. "same" keeps the extent (stride 1 only); if
+        the total is odd, the larger half goes to the bottom and right.
     dilation : int or (int, int)
         Distance between taps; 1 is dense.
     groups : int
         Number of groups of input and output channels, which are convolved separately.
+    padding_mode : {"zeros", "reflect", "replicate", "circular"}
+        What the border holds, as in ``torch.nn.Conv2d``: zeros, the image mirrored about its outermost pixels (padding
+        must be less than the extent), these pixels repeated, or the image repeated (padding of at most the extent).
     activation : str or (str, float), optional
         Applied to the result: "relu", "leaky_relu" (slope 0.01), "elu" (1.0), "sigmoid", "tanh", "silu", "gelu",
         "gelu_tanh", "hardswish"; ``(name, parameter)`` sets the parameter.
@@ -123,6 +127,7 @@ def conv2d(
         padding,
         dilation,
         groups,
+        padding_mode,
         activation,
         strategy,
         tolerance,
@@ -143,6 +148,7 @@ def conv1d(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
     *,
+    padding_mode: str = "zeros",
     activation: Activation = None,
     strategy: str = "auto",
     tolerance: float | None = None,
@@ -182,6 +188,7 @@ def conv1d(
         padding,
         dilation,
         groups,
+        padding_mode,
         activation,
         strategy,
         tolerance,
@@ -201,6 +208,7 @@ def conv3d(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
     *,
+    padding_mode: str = "zeros",
     activation: Activation = None,
     strategy: str = "auto",
     tolerance: float | None = None,
@@ -241,6 +249,7 @@ def conv3d(
         padding,
         dilation,
         groups,
+        padding_mode,
         activation,
         strategy,
         tolerance,
@@ -258,6 +267,7 @@ def _conv(
     padding: Padding,
     dilation: int | Sequence[int],
     groups: int,
+    padding_mode: str,
     activation: Activation,
     strategy: str,
     tolerance: float | None,
@@ -267,8 +277,9 @@ def _conv(
 ) -> np.ndarray:
     """`conv1d`, `conv2d` and `conv3d`: make operands of the arrays, look up the plan, run it."""
     follows_x = ndim == 2 and may_follow(checked_layout(layout), out)
+    of_images = None if follows_x else layout
     geometry, shape, x, weight, epilogue = conv_operands(
-        ndim, x, weight, bias, stride, padding, dilation, groups, activation, None if follows_x else layout
+        ndim, x, weight, bias, stride, padding, dilation, groups, activation, of_images, padding_mode
     )
     plan = planner.plan(
         geometry,

@@ -24,6 +24,7 @@ def _geometry(
     padding: Padding,
     dilation: int | Sequence[int],
     groups: int,
+    padding_mode: str,
     channels_last: bool = False,
 ) -> tuple[ConvGeometry, tuple[int, ...]]:
     """The planar geometry of a call and the shape of its result, cached for repeated calls."""
@@ -37,6 +38,7 @@ def _geometry(
         dilation=dilation,
         groups=groups,
         channels_last=channels_last,
+        padding_mode=padding_mode,
     )
     return geometry.as_2d(), geometry.out_shape[ndim + 2 - len(x_shape) :]
 
@@ -52,6 +54,7 @@ def conv_operands(
     groups: int,
     activation: Activation,
     layout: str | None = None,
+    padding_mode: str = "zeros",
 ) -> tuple[ConvGeometry, tuple[int, ...], np.ndarray, np.ndarray, Epilogue]:
     """Check the arguments of a convolution; returns its geometry, the shape of the result, and arrays for kernels.
 
@@ -61,7 +64,7 @@ def conv_operands(
     bias = None if bias is None else as_array("bias", bias)
     dtype = common_float(x=x, weight=weight, bias=bias)
     x, channels_last = in_channel_order(x, layout)
-    window = (stride, padding, dilation, groups)
+    window = (stride, padding, dilation, groups, padding_mode)
     lookup: Callable[..., tuple[ConvGeometry, tuple[int, ...]]]
     key: Sequence[object]
     try:

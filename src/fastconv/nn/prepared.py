@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fastconv.engine import planner
 from fastconv.engine.arrays import as_array, as_operand, common_float
-from fastconv.engine.convolution.layouts import laid_out
+from fastconv.engine.convolution import runner
 from fastconv.engine.epilogue import Activation, Epilogue, parse_activation
 from fastconv.engine.geometry import ConvGeometry, Padding, channels_first, checked_shape
 from fastconv.engine.launch import available_threads
@@ -99,6 +99,7 @@ class PreparedConv:
         "_known",
         "_layout",
         "_num_threads",
+        "_padding_mode",
         "_strategy",
         "_tolerance",
         "_weight",
@@ -118,6 +119,7 @@ class PreparedConv:
         tolerance: float | None,
         num_threads: int | None,
         layout: str = "NCHW",
+        padding_mode: str = "zeros",
     ) -> None:
         self._layout = checked_layout(layout)
         weight, bias = as_array("weight", weight), None if bias is None else as_array("bias", bias)
@@ -126,8 +128,14 @@ class PreparedConv:
         if weight.ndim != 4:
             raise GeometryError(f"weight of shape {weight.shape}: expected 4 axes (oc, ic / groups, kh, kw)")
         self._window = ConvGeometry.of_weight(
-            weight.shape, stride=stride, padding=padding, dilation=dilation, groups=groups
+            weight.shape,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=groups,
+            padding_mode=padding_mode,
         )
+        self._padding_mode = padding_mode
         if bias is not None and bias.shape != weight.shape[:1]:
             raise GeometryError(f"bias of shape {bias.shape}: expected {weight.shape[:1]}, one value per filter")
         self._weight = _frozen_copy(weight)
@@ -200,7 +208,7 @@ class PreparedConv:
         return sum({id(array): array.nbytes for array in held if array is not None}.values())
 
     def __repr__(self) -> str:
-        sides = [field for field in str(self._window).split() if not field.startswith(("n", "ih", "iw"))]
+        sides = [field for field in str(self._window).split() if field != "n1" and not field.startswith(("ih", "iw"))]
         facts = [" ".join(sides), self._weight.dtype.name]
         if self._bias is not None:
             facts.append("bias")
@@ -225,6 +233,7 @@ class PreparedConv:
             self._tolerance,
             self._num_threads,
             self._layout,
+            self._padding_mode,
         )
 
     def _common_float(self, x: np.ndarray) -> np.dtype:
@@ -240,6 +249,7 @@ class PreparedConv:
             dilation=window.dilation,
             groups=window.g,
             channels_last=channels_last,
+            padding_mode=self._padding_mode,
         )
         return planner.plan(
             geometry, dtype, strategy=self._strategy, tolerance=self._tolerance, threads=threads, prepared=True
@@ -268,7 +278,7 @@ class PreparedConv:
                 self._known.clear()
             call = _Call(
                 strategy.name,
-                laid_out(strategy, strategy.run, geometry),
+                runner(strategy, geometry),
                 geometry,
                 *form,
                 plan.threads,
@@ -289,6 +299,7 @@ def prepare_conv2d(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
     *,
+    padding_mode: str = "zeros",
     activation: Activation = None,
     strategy: str = "auto",
     tolerance: float | None = None,
@@ -306,7 +317,7 @@ def prepare_conv2d(
         Filters; copied.
     bias : array_like, shape (OC,), optional
         Added to every output of a channel; copied.
-    stride, padding, dilation, groups, activation, strategy, tolerance, num_threads, layout
+    stride, padding, dilation, groups, padding_mode, activation, strategy, tolerance, num_threads, layout
         As `conv2d`.
 
     Returns
@@ -333,5 +344,16 @@ def prepare_conv2d(
     (2, 1, 5, 8)
     """
     return PreparedConv(
-        weight, bias, stride, padding, dilation, groups, activation, strategy, tolerance, num_threads, layout
+        weight,
+        bias,
+        stride,
+        padding,
+        dilation,
+        groups,
+        activation,
+        strategy,
+        tolerance,
+        num_threads,
+        layout,
+        padding_mode,
     )

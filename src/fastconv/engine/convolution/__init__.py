@@ -7,10 +7,12 @@ one file and one line here; those of other packages are added by `fastconv.regis
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from fastconv.engine.convolution.base import Strategy, sum_error
+from fastconv.engine.convolution.continued import continued, continuing
 from fastconv.engine.convolution.direct import Direct
 from fastconv.engine.convolution.fft import Fft
 from fastconv.engine.convolution.im2col import Im2col
@@ -54,6 +56,11 @@ STRATEGIES: list[Strategy] = [
 BY_NAME: dict[str, Strategy] = {strategy.name: strategy for strategy in STRATEGIES}
 
 
+def runner(strategy: Strategy, geometry: ConvGeometry, once: bool = False) -> Callable[..., None]:
+    """What runs a strategy on the images of a problem, with a prepared weight or `once`: see `Strategy.run`."""
+    return laid_out(strategy, continued(strategy, once, geometry), geometry)
+
+
 class Convolution(Kind):
     name = "convolution"
     title = "the convolution"
@@ -79,7 +86,8 @@ class Convolution(Kind):
         return geometry.x_shape, geometry.weight_shape, geometry.out_shape
 
     def overhead(self, solver: Strategy, geometry: ConvGeometry, dtype: np.dtype) -> tuple[float, int]:
-        return turning(solver, geometry, dtype)
+        around = turning(solver, geometry, dtype), continuing(solver, geometry, dtype)
+        return sum(seconds for seconds, _ in around), sum(size for _, size in around)
 
     def operands(self, geometry: ConvGeometry, dtype: np.dtype, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         x, weight = super().operands(geometry, dtype, rng)
@@ -87,15 +95,18 @@ class Convolution(Kind):
         images[...] = x
         return images, weight
 
-    def run(self, plan: Plan, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
-        run = laid_out(plan.strategy, plan.strategy.run_once, plan.geometry)
-        run(plan.geometry, x, weight, out, epilogue, plan.threads, plan.max_workspace)
+    def run(
+        self, plan: Plan, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray, **past: Any
+    ) -> None:
+        """Compute a problem; `past` may hold the constant of a constant boundary, `fill`."""
+        run = runner(plan.strategy, plan.geometry, once=True)
+        run(plan.geometry, x, weight, out, epilogue, plan.threads, plan.max_workspace, **past)
 
     def call(self, plan: Plan, operands: tuple[np.ndarray, ...]) -> Callable[[], np.ndarray]:
         g, (x, weight) = plan.geometry, operands
         out = empty(g, g.out_shape, x.dtype)
         prepared = plan.strategy.prepare(g, weight, plan.threads) if plan.prepared else None
-        run = laid_out(plan.strategy, plan.strategy.run, g)
+        run = runner(plan.strategy, g)
 
         def call() -> np.ndarray:
             if plan.prepared:

@@ -31,6 +31,9 @@ class Strategy(Solver, Protocol):
     An accuracy that is `componentwise` means ``|error| <= c ε (|weight| * |x|)`` at every output, whatever lies outside
     its window: zeros stay zeros, and whole numbers below 2^24 (float64: 2^53) are exact. Otherwise `error` bounds it
     for the output as a whole. `cost` is that of `run`, and only one-shot calls pay `prepare_cost` each time.
+
+    What lies past the edges is zeros, except for a strategy whose attribute `continues` is true: that one reads what
+    the geometry's `boundary` says, and takes the constant of a constant boundary as an argument `fill`.
     """
 
     def prepare(self, geometry: ConvGeometry, weight: np.ndarray, threads: int) -> Any:
@@ -85,8 +88,10 @@ class PreparesFirst:
         epilogue: Epilogue,
         threads: int,
         max_workspace: int,
+        **past: Any,
     ) -> None:
-        self.run(geometry, x, self.prepare(geometry, weight, threads), out, epilogue, threads, max_workspace)
+        prepared = self.prepare(geometry, weight, threads)
+        self.run(geometry, x, prepared, out, epilogue, threads, max_workspace, **past)
 
 
 class KeepsWeights(PreparesFirst):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastconv.engine.boundary import edge_indices
 from fastconv.engine.convolution.base import STRIDES, KeepsWeights, sum_error
 from fastconv.engine.epilogue import Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry
@@ -351,6 +352,16 @@ def _tiling(g: ConvGeometry, dtype: np.dtype, xh: int, xw: int) -> _Tiling:
     return _Tiling(tiles, g.n * g.g * blocks.spread * row_tiles, scratch("sweep", f"V{size}", tiles))
 
 
+def _edges(g: ConvGeometry) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The maps of rows and columns past the edges of an image; ``None`` where there is a constant."""
+    if g.boundary in ("zeros", "constant"):
+        return None, None
+    rows = edge_indices(g.pt, (g.oh - 1) * g.sh + (g.kh - 1) * g.dh + 1 - g.pt, g.ih, g.boundary)
+    # Planes of a strip are as long as the longest of them, which may be almost a step too long for the others.
+    cols = edge_indices(g.pl, g.ow * g.sw + (g.kw - 1) * g.dw - g.pl, g.iw, g.boundary)
+    return rows, cols
+
+
 @remembered(REMEMBERED)
 def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, ...], activation: int) -> Launch:
     from fastconv.kernels.slots import kernel
@@ -369,12 +380,13 @@ def _launch(g: ConvGeometry, dtype: np.dtype, strides: tuple[int, ...], activati
         tiling.tiles,
         grain=max(1, _PRODUCTS_AT_A_TIME * tiling.tiles // max(1, g.n * g.oc * g.positions * g.reduction)),
         scratch=tiling.scratch,
-        tables=(sweep, kernel("epilogue", dtype) if dtype.char in "fd" else None, *places),
+        tables=(sweep, kernel("epilogue", dtype) if dtype.char in "fd" else None, *places, *_edges(g)),
     )
 
 
 class Direct(SumsDirectly, KeepsWeights):
     name = "direct"
+    continues = True
 
     def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
         if dtype.char not in "bBhHiIlLqQfdFD":
@@ -424,6 +436,8 @@ class Direct(SumsDirectly, KeepsWeights):
         epilogue: Epilogue,
         threads: int,
         max_workspace: int,
+        fill: Any = 0,
     ) -> None:
         launch = _launch(geometry, x.dtype, x.strides, epilogue.activation)
-        launch.run((x, prepared, out, epilogue.bias), threads, (epilogue.parameter,))
+        past = None if fill == 0 else constant(np.array(fill, x.dtype))
+        launch.run((x, prepared, out, epilogue.bias, past), threads, (epilogue.parameter,))

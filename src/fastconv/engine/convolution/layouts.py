@@ -34,7 +34,7 @@ def turning(strategy: Strategy, geometry: ConvGeometry, dtype: np.dtype) -> tupl
 
 
 def laid_out(strategy: Strategy, run: Callable[..., None], geometry: ConvGeometry) -> Callable[..., None]:
-    """`run`, the `run` or `run_once` of a strategy, or one that turns images and output for it."""
+    """`run`, which computes by a strategy, or one that turns images and output for it."""
     return _in_planes(run) if geometry.channels_last and not takes_channels_last(strategy) else run
 
 
@@ -47,9 +47,10 @@ def _in_planes(run: Callable[..., None]) -> Callable[..., None]:
         epilogue: Epilogue,
         threads: int,
         max_workspace: int,
+        **past: Any,
     ) -> None:
         planes, target = to_planes(x, threads), planes_like(out)
-        run(geometry.in_planes, planes, weight, target, epilogue, threads, max_workspace)
+        run(geometry.in_planes, planes, weight, target, epilogue, threads, max_workspace, **past)
         turn(target, out, threads)
 
     return run_in_planes

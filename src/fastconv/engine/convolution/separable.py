@@ -332,6 +332,7 @@ def passes_scratch(
 class Separable(PreparesFirst, PricedQuickly):
     name = "separable"
     local = True
+    continues = True
 
     def componentwise(self, geometry: ConvGeometry) -> bool:
         """True for kernels of one row or column: other factors may come from a decomposition, exact only in norm."""
@@ -404,10 +405,12 @@ class Separable(PreparesFirst, PricedQuickly):
         epilogue: Epilogue,
         threads: int,
         max_workspace: int,
+        fill: Any = 0,
     ) -> None:
         g = geometry
-        if not correlate_factors(x, prepared, out, g.padding, threads, groups=g.g, epilogue=epilogue):
+        mode = "constant" if g.boundary == "zeros" else g.boundary
+        if not correlate_factors(x, prepared, out, g.padding, threads, g.g, (mode, mode), float(fill), epilogue):
             unrepeatable()
             # If an output sees infinity, passes may subtract it from itself.
             assert prepared.weight is not None, "prepare() keeps it"
-            Direct().run(geometry, x, prepared.weight, out, epilogue, threads, max_workspace)
+            Direct().run(geometry, x, prepared.weight, out, epilogue, threads, max_workspace, fill)

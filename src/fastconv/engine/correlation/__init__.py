@@ -1,11 +1,9 @@
 """Correlation of arrays with any boundary mode: what `fastconv.signal` and `fastconv.ndimage` share.
 
-An array of one or two axes goes to a strategy, which treats zeros past the edges as padding. For any other boundary,
-the outputs that see past an edge are recomputed from continued patches along the edges; only small images are continued
-as a whole. More axes are correlated tap by tap, in a continued copy.
+An array of one or two axes goes to a strategy of convolution, which continues it past its edges. Arrays of
+more axes are correlated tap by tap.
 
-``by_convolution``, ``separable``, ``complex_parts``  lines and planes with zeros past their edges
-``edges``      lines and planes that continue past their edges
+``by_convolution``, ``separable``, ``complex_parts``  lines and planes
 ``taps``       arrays of more axes
 ``integers``   the type in which integers are summed
 ``nonfinite``  NaN and infinity
@@ -31,10 +29,9 @@ from fastconv.engine.convolution.base import DEFAULT_MAX_WORKSPACE
 from fastconv.engine.correlation.base import Padding, Past
 from fastconv.engine.correlation.by_convolution import ByConvolution
 from fastconv.engine.correlation.complex_parts import ComplexParts
-from fastconv.engine.correlation.edges import Edges, Whole
 from fastconv.engine.correlation.nonfinite import is_finite, leave_zeros_out
 from fastconv.engine.correlation.separable import OuterProducts
-from fastconv.engine.correlation.taps import Taps, pad, run_taps
+from fastconv.engine.correlation.taps import Taps
 from fastconv.engine.geometry import REMEMBERED, FilterGeometry, output_extent
 from fastconv.engine.plan import Kind, Part, Plan, Solver
 from fastconv.errors import GeometryError
@@ -47,9 +44,7 @@ __all__ = [
     "correlate",
     "is_finite",
     "output_extents",
-    "pad",
     "plan_for",
-    "run_taps",
 ]
 
 
@@ -58,7 +53,7 @@ class Correlation(Kind):
 
     name = "correlation"
     title = "the correlation"
-    solvers: Sequence[Solver] = (ByConvolution(), OuterProducts(), ComplexParts(), Whole(), Edges(), Taps())
+    solvers: Sequence[Solver] = (ByConvolution(), OuterProducts(), ComplexParts(), Taps())
 
     def parse(self, descriptor: str) -> FilterGeometry:
         return FilterGeometry.parse(descriptor)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from fastconv.engine.geometry import FilterGeometry
+from fastconv.engine.geometry import ConvGeometry, FilterGeometry
 
 Padding = tuple[tuple[int, int], ...]
 
@@ -20,18 +20,14 @@ class Past(NamedTuple):
     fill: object
     leaves_zeros_out: bool = False
 
+    def options(self, geometry: ConvGeometry) -> dict[str, Any]:
+        """What a convolution has to know in addition to its geometry: the constant past the edges, if it sees one."""
+        return {"fill": self.fill} if geometry.boundary == "constant" else {}
+
 
 def refuse_more_axes(geometry: FilterGeometry) -> str | None:
     """The refusal of solvers that compute lines and planes."""
     return None if len(geometry.extent) <= 2 else f"computes 1 or 2 axes, not {len(geometry.extent)}"
-
-
-def refuse_unless_inside(geometry: FilterGeometry) -> str | None:
-    """The refusal of solvers that know only zeros past the edges."""
-    refusal = refuse_more_axes(geometry)
-    if refusal is None and not geometry.is_inside:
-        refusal = f"takes zeros past the edges, not boundary={geometry.boundary!r}"
-    return refusal
 
 
 def has_many_products(geometry: FilterGeometry) -> bool:

@@ -15,7 +15,7 @@ from fastconv.engine import planner
 from fastconv.engine.conversion import converted
 from fastconv.engine.convolution import CONVOLUTION
 from fastconv.engine.convolution.separable import Factors, find_factors
-from fastconv.engine.correlation.base import FEW_PRODUCTS, Past, has_many_products, refuse_unless_inside
+from fastconv.engine.correlation.base import FEW_PRODUCTS, Past, has_many_products, refuse_more_axes
 from fastconv.engine.correlation.integers import correlate_blocks, other_types, working_type
 from fastconv.engine.correlation.separable import run_factors
 from fastconv.engine.epilogue import PLAIN
@@ -31,7 +31,7 @@ class ByConvolution(Composite):
     def refuse(self, geometry: FilterGeometry, dtype: np.dtype) -> str | None:
         if dtype.kind == "c" and has_many_products(geometry):
             return f"sums up to {FEW_PRODUCTS} complex products as they are"
-        return refuse_unless_inside(geometry)
+        return refuse_more_axes(geometry)
 
     def cost(self, geometry: FilterGeometry, dtype: np.dtype) -> float:
         return 0.0
@@ -44,17 +44,17 @@ class ByConvolution(Composite):
 
     def run(self, plan: Plan, image: np.ndarray, kernel: np.ndarray, out: np.ndarray, past: Past) -> None:
         if out.dtype.kind in "iu":
-            work = working_type(plan, image, kernel)
+            work = working_type(plan, image, kernel, past)
             if work != out.dtype:
-                correlate_blocks(plan, image, kernel.astype(work), out)
+                correlate_blocks(plan, image, kernel.astype(work), out, past)
                 return
             image = converted(image, out.dtype)
         elif (factors := _worthwhile_factors(plan, kernel)) is not None:
             plan.note(by="separable")
-            run_factors(plan, image, factors, out)
+            run_factors(plan, image, factors, out, past)
             return
         ((_, part, *_),) = plan.parts
-        part.run_once(image, kernel, PLAIN, out)
+        part.run_once(image, kernel, PLAIN, out, **past.options(part.geometry))
 
     def alternatives(self, plan: Plan) -> tuple[Part, ...]:
         """Outer products, if the kernel is a sum of few enough, and for integers other types."""

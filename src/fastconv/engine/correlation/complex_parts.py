@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 
 from fastconv.engine.arrays import type_name
-from fastconv.engine.correlation.base import FEW_PRODUCTS, Past, has_many_products, refuse_unless_inside
+from fastconv.engine.correlation.base import FEW_PRODUCTS, Past, has_many_products, refuse_more_axes
 from fastconv.engine.geometry import FilterGeometry
 from fastconv.engine.plan import Composite, Part, Plan, Planned
 from fastconv.engine.rates import rates
@@ -22,7 +22,7 @@ class ComplexParts(Composite):
             return f"computes complex numbers, not {type_name(dtype)}"
         if not has_many_products(geometry):
             return f"computes more than {FEW_PRODUCTS} products"
-        return refuse_unless_inside(geometry)
+        return refuse_more_axes(geometry)
 
     def cost(self, geometry: FilterGeometry, dtype: np.dtype) -> float:
         return 2 * prod(geometry.out_extent) * dtype.itemsize / rates().memory
@@ -39,12 +39,14 @@ class ComplexParts(Composite):
         part = plan.parts[0].plan
         result = np.empty(out.shape, out.real.dtype)
 
-        def correlated(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        real, imag = (past._replace(fill=side(past.fill)) for side in (np.real, np.imag))
+
+        def correlated(x: np.ndarray, weight: np.ndarray, past: Past) -> np.ndarray:
             part.strategy.run(part, x, np.ascontiguousarray(weight), result, past)
             return result
 
         with np.errstate(invalid="ignore"):
-            out.real = correlated(image.real, kernel.real)
-            out.real -= correlated(image.imag, kernel.imag)
-            out.imag = correlated(image.real, kernel.imag)
-            out.imag += correlated(image.imag, kernel.real)
+            out.real = correlated(image.real, kernel.real, real)
+            out.real -= correlated(image.imag, kernel.imag, imag)
+            out.imag = correlated(image.real, kernel.imag, real)
+            out.imag += correlated(image.imag, kernel.real, imag)

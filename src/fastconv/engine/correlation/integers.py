@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv.engine import planner
+from fastconv.engine.boundary import source_indices
 from fastconv.engine.convolution.separable import find_factors
 from fastconv.engine.correlation.base import Past, has_many_products
 from fastconv.engine.geometry import REMEMBERED, FilterGeometry
@@ -39,14 +40,14 @@ def _keeps_type(plan: Plan) -> bool:
     return few or plan.request != "auto"
 
 
-def working_type(plan: Plan, image: np.ndarray, kernel: np.ndarray) -> np.dtype:
+def working_type(plan: Plan, image: np.ndarray, kernel: np.ndarray, past: Past) -> np.dtype:
     """The fastest type for sums of integers whose results, wrapped to the plan's type, are the exact ones."""
     dtype = np.dtype(plan.dtype)
     if _keeps_type(plan):
         return dtype
     if dtype.itemsize <= 2 and not _is_outer_product(kernel):
         return dtype if dtype.itemsize == 2 else _TWO_BYTES
-    return exact_float(image, kernel) or dtype
+    return exact_float(image, kernel, past) or dtype
 
 
 def _is_outer_product(kernel: np.ndarray) -> bool:
@@ -58,13 +59,15 @@ def _is_outer_product(kernel: np.ndarray) -> bool:
     return find_factors(kernel.astype(np.float64), 0) is not None
 
 
-def exact_float(image: np.ndarray, kernel: np.ndarray) -> np.dtype | None:
+def exact_float(image: np.ndarray, kernel: np.ndarray, past: Past) -> np.dtype | None:
     """The floating-point type in which every sum of products of these integers is exact, or ``None``."""
     if image.itemsize <= 2:
         largest = _largest(image.dtype)
     else:
         unrepeatable()
         largest = max(int(image.max()), -int(image.min()))
+    if past.continuation == "constant":
+        largest = max(largest, abs(int(past.fill)))
     bound = largest * sum(abs(tap) for tap in kernel.ravel().tolist())
     return next((dtype for dtype in _FLOATS if bound <= _whole_numbers(dtype)), None)
 
@@ -93,7 +96,7 @@ def other_types(plan: Plan) -> tuple[Part, ...]:
     """The types that values may choose in place of the plan's own, as the plans of what then runs; the first counts."""
     g, dtype = plan.geometry, np.dtype(plan.dtype)
     if len(g.extent) > 2:
-        cases = [] if g.boundary == "constant" else _float_cases(g, dtype)
+        cases = _float_cases(g, dtype)
         block, count = g, 1
     else:
         cases = [] if _keeps_type(plan) else _cases(g, dtype)
@@ -136,7 +139,7 @@ def _block_rows(g: FilterGeometry) -> int:
 
 
 def _block(g: FilterGeometry, rows: int) -> FilterGeometry:
-    """The correlation of a block with that many rows of outputs."""
+    """The correlation of a block with that many rows of outputs, which has the rows past the edges that they see."""
     return g.of_part((rows + g.kernel[0] - 1, *g.extent[1:]), ((0, 0), *g.padding[1:]))
 
 
@@ -148,8 +151,8 @@ def _block_plan(kind: Kind, block: FilterGeometry, char: str, num_threads: int) 
     return planner.plan(block, np.dtype(char), kind=kind, strategy=strategy, tolerance=0.0, threads=num_threads)
 
 
-def correlate_blocks(plan: Plan, image: np.ndarray, kernel: np.ndarray, out: np.ndarray) -> None:
-    """Correlate integers in the type of `kernel`, a block of rows at a time, zero rows included."""
+def correlate_blocks(plan: Plan, image: np.ndarray, kernel: np.ndarray, out: np.ndarray, past: Past) -> None:
+    """Correlate integers in the type of `kernel`, a block of rows at a time, those past the edges included."""
     unrepeatable()
     g: FilterGeometry = plan.geometry
     k, (begin, _), rows = g.kernel[0], g.padding[0], _block_rows(g)
@@ -160,11 +163,13 @@ def correlate_blocks(plan: Plan, image: np.ndarray, kernel: np.ndarray, out: np.
         seen = block[: len(part) + k - 1]
         top = row - begin
         first, last = max(0, -top), max(0, min(len(seen), len(image) - top))
-        seen[:first], seen[last:] = 0, 0
         if first < last:
             seen[first:last] = image[top + first : top + last]
+        sources = source_indices(top, top + len(seen), len(image), past.continuation).tolist()
+        for at in (*range(min(first, len(seen))), *range(max(first, last), len(seen))):
+            seen[at] = past.fill if sources[at] < 0 else image[sources[at]]
         inner = _block_plan(plan.kind, _block(g, len(part)), kernel.dtype.char, plan.threads)
-        inner.strategy.run(inner, seen, kernel, result[: len(part)], Past("constant", 0))
+        inner.strategy.run(inner, seen, kernel, result[: len(part)], past)
         store_wrapped(result[: len(part)], part)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastconv.engine.convolution import SEPARABLE
 from fastconv.engine.convolution.separable import FIND_SECONDS, Factors, find_factors
-from fastconv.engine.correlation.base import Past, refuse_unless_inside
+from fastconv.engine.correlation.base import Past, refuse_more_axes
 from fastconv.engine.epilogue import PLAIN
 from fastconv.engine.geometry import FilterGeometry
 from fastconv.engine.plan import Plan, SumsDirectly
@@ -19,7 +19,7 @@ class OuterProducts(SumsDirectly):
         return geometry.exact
 
     def refuse(self, geometry: FilterGeometry, dtype: np.dtype) -> str | None:
-        refusal = refuse_unless_inside(geometry)
+        refusal = refuse_more_axes(geometry)
         if refusal is None:
             refusal = SEPARABLE.refuse(geometry.as_convolution(), dtype)
         if refusal is None and geometry.terms == 0:
@@ -43,11 +43,11 @@ class OuterProducts(SumsDirectly):
         factors = find_factors(kernel, 0 if g.exact else g.terms)
         if factors is None:
             raise ValueError(f"kernel of shape {kernel.shape}: expected a sum of {g.terms} outer products")
-        run_factors(plan, image, factors, out)
+        run_factors(plan, image, factors, out, past)
 
 
-def run_factors(plan: Plan, image: np.ndarray, factors: Factors, out: np.ndarray) -> None:
+def run_factors(plan: Plan, image: np.ndarray, factors: Factors, out: np.ndarray, past: Past) -> None:
     """Correlate with a kernel whose factors are known, under the limits of a plan."""
     g = plan.geometry.as_convolution()
     x, target = image.reshape(g.x_shape), out.reshape(g.out_shape)
-    SEPARABLE.run(g, x, factors, target, PLAIN, plan.threads, plan.max_workspace)
+    SEPARABLE.run(g, x, factors, target, PLAIN, plan.threads, plan.max_workspace, **past.options(g))

@@ -1,15 +1,18 @@
-"""Arrays of any number of axes, tap by tap in a continued copy."""
+"""Arrays of more axes than strategies compute, tap by tap: block by block, each with what it sees past the edges."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
+from itertools import product
 from math import prod
 
 import numpy as np
 
-from fastconv.engine.boundary import continued
-from fastconv.engine.correlation.base import Padding, Past
+from fastconv.engine.conversion import scratch_like
+from fastconv.engine.correlation.base import Past
 from fastconv.engine.correlation.integers import exact_float, other_types, store_wrapped
-from fastconv.engine.geometry import FilterGeometry
+from fastconv.engine.geometry import REMEMBERED, FilterGeometry
 from fastconv.engine.launch import Launch, workers_for
 from fastconv.engine.patches import continued_patch
 from fastconv.engine.plan import Part, Plan, SumsDirectly
@@ -23,6 +26,9 @@ _SPAN = 1024
 
 # Taps per second that one thread adds up.
 _TAPS_PER_SECOND = 3e9
+
+# What a block sees takes up to so many bytes, unless the kernel itself is larger.
+_BLOCK_BYTES = 1 << 21
 
 
 class Taps(SumsDirectly):
@@ -40,50 +46,79 @@ class Taps(SumsDirectly):
         return running_error(geometry.taps, dtype)
 
     def workspace_bytes(self, geometry: FilterGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        return prod(geometry.continued_extent) * dtype.itemsize
+        block = _block(geometry, dtype.itemsize)
+        return (prod(_seen(block, geometry.kernel)) + prod(block)) * dtype.itemsize
 
     def run(self, plan: Plan, image: np.ndarray, kernel: np.ndarray, out: np.ndarray, past: Past) -> None:
-        unrepeatable()
         plan.note()
+        g: FilterGeometry = plan.geometry
         work = out.dtype
-        if work.kind in "iu" and past.fill == 0:
-            work = exact_float(image, kernel) or work
-        padded = pad(image.astype(work, copy=False), plan.geometry.padding, past.continuation, past.fill)
-        counted = kernel != 0 if past.leaves_zeros_out else np.ones(kernel.shape, bool)
-        result = out if work == out.dtype else np.empty(out.shape, work)
-        sum_taps(padded, kernel.astype(work), counted, result)
-        if result is not out:
-            store_wrapped(result, out)
+        if work.kind in "iu":
+            work = exact_float(image, kernel, past) or work
+        counted = np.ones(kernel.shape, bool)
+        if past.leaves_zeros_out:
+            if kernel.flags.writeable:
+                unrepeatable()
+            counted = kernel != 0
+        taps = kernel if work == kernel.dtype else kernel.astype(work)
+        for block in _blocks(g, out.itemsize):
+            part = out[block]
+            begins = [at.start - begin for at, (begin, _) in zip(block, g.padding, strict=True)]
+            seen = continued_patch(image, begins, _seen(part.shape, g.kernel), past.continuation, past.fill)
+            if seen.dtype != work:
+                unrepeatable()
+                seen = seen.astype(work)
+            if work == out.dtype and part.flags.c_contiguous:
+                sum_taps(seen, taps, counted, part)
+                continue
+            unrepeatable()
+            result = scratch_like(part, work)
+            sum_taps(seen, taps, counted, result)
+            store_wrapped(result, part)
 
     def alternatives(self, plan: Plan) -> tuple[Part, ...]:
         """For integers, other types."""
         return other_types(plan) if np.dtype(plan.dtype).kind in "iu" else ()
 
 
-def pad(image: np.ndarray, padding: Padding, continuation: str, fill: object) -> np.ndarray:
-    """`image` continued by `padding` samples past its edges, C-contiguous; without padding possibly `image` itself."""
-    if not any(map(any, padding)):
-        return np.ascontiguousarray(image)
-    shape = [n + begin + end for n, (begin, end) in zip(image.shape, padding, strict=True)]
-    begins = [-begin for begin, _ in padding]
-    if image.ndim <= 2:
-        return continued_patch(image, begins, shape, continuation, fill)
-    return np.ascontiguousarray(continued(image, begins, shape, continuation, fill))
+def _seen(outputs: tuple[int, ...], kernel: tuple[int, ...]) -> tuple[int, ...]:
+    """The extents of what so many outputs see."""
+    return tuple([o + k - 1 for o, k in zip(outputs, kernel, strict=True)])
 
 
-def sum_taps(padded: np.ndarray, kernel: np.ndarray, counted: np.ndarray, out: np.ndarray) -> None:
-    """Sums of products over the taps that are `counted`, with no boundary: `padded` holds everything they see."""
-    run_taps(tile_kernel("taps:sum_kernel", padded.dtype), padded, np.argwhere(counted), kernel[counted], out)
+@functools.lru_cache(maxsize=REMEMBERED)
+def _block(g: FilterGeometry, itemsize: int) -> tuple[int, ...]:
+    """The outputs that are computed together, along each axis; lines of them are whole as long as anything else is."""
+    block = list(g.out_extent)
+    while prod(_seen(tuple(block), g.kernel)) * itemsize > _BLOCK_BYTES:
+        leading = [axis for axis in range(len(block) - 1) if block[axis] > 1]
+        axis = max(leading, key=lambda a: block[a] / g.kernel[a], default=len(block) - 1)
+        if block[axis] < max(2, 2 * g.kernel[axis]) and axis == len(block) - 1:
+            break
+        block[axis] = -(-block[axis] // 2)
+    return tuple(block)
 
 
-def run_taps(kernel: int, padded: np.ndarray, offsets: np.ndarray, taps: np.ndarray, out: np.ndarray) -> None:
-    """Run a kernel of kernels/jit/taps.py: each output reads `padded` at the `offsets` (taps, axes) from its own."""
-    strides = np.array([stride // padded.itemsize for stride in padded.strides], np.int64)
+def _blocks(g: FilterGeometry, itemsize: int) -> Iterator[tuple[slice, ...]]:
+    """All blocks of outputs."""
+    axes = zip(g.out_extent, _block(g, itemsize), strict=True)
+    starts = [[slice(at, min(at + most, extent)) for at in range(0, extent, most)] for extent, most in axes]
+    return product(*starts)
+
+
+def sum_taps(seen: np.ndarray, kernel: np.ndarray, counted: np.ndarray, out: np.ndarray) -> None:
+    """Sums of products over the taps that are `counted`, with no boundary: `seen` holds everything that they see."""
+    if counted.all():
+        taps, at = np.ascontiguousarray(kernel).reshape(-1), np.indices(kernel.shape).reshape(kernel.ndim, -1).T
+    else:
+        taps, at = constant(kernel[counted]), np.argwhere(counted)
+    strides = np.array([stride // seen.itemsize for stride in seen.strides], np.int64)
     spans = -(-out.shape[-1] // _SPAN)
     tables = (
-        constant(np.ascontiguousarray(offsets @ strides)),
+        constant(np.ascontiguousarray(at @ strides)),
         constant(np.array(out.shape, np.int64)),
         constant(strides),
     )
-    launch = Launch(kernel, (out.ndim, len(offsets), spans, _SPAN), prod(out.shape[:-1]) * spans, tables=tables)
-    launch.run((padded, taps, out), workers_for(out.size * len(offsets) / _TAPS_PER_SECOND))
+    address = tile_kernel("taps:sum_kernel", seen.dtype)
+    launch = Launch(address, (out.ndim, len(at), spans, _SPAN), prod(out.shape[:-1]) * spans, tables=tables)
+    launch.run((seen, taps, out), workers_for(out.size * len(at) / _TAPS_PER_SECOND))

@@ -19,6 +19,9 @@ REMEMBERED = 1024
 AXES = "dhw"
 PADS = (("pf", "pk"), ("pt", "pb"), ("pl", "pr"))
 
+# What lies past the edges of an image, by the names of boundary.py; "constant" is one other than zero.
+BOUNDARIES = ("zeros", "constant", "nearest", "reflect", "mirror", "wrap")
+
 # Kernels index bytes with signed 64-bit integers, and the widest element (clongdouble) takes 32 bytes.
 MAX_ELEMENTS = sys.maxsize // 32
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self
 
 from fastconv.engine.geometry.axes import (
     AXES,
+    BOUNDARIES,
     MAX_ELEMENTS,
     Axes,
     Padding,
@@ -27,9 +28,9 @@ from fastconv.errors import GeometryError
 class ConvGeometry(Axes):
     """One convolution problem of 1, 2 or 3 spatial axes.
 
-    Build it with `from_shapes` or `parse`; every instance is valid. Tuples hold one entry per axis;
-    `padding` holds ``(begin, end)`` per axis. With `channels_last`, images and the output lie in memory as
-    (N, H, W, C); shapes are in the order (N, C, H, W) nevertheless.
+    Build it with `from_shapes` or `parse`; every instance is valid. Tuples hold one entry per axis; `padding` holds
+    ``(begin, end)`` per axis, and `boundary` says what lies there (boundary.py). With `channels_last`, images and the
+    output lie in memory as (N, H, W, C); shapes are in the order (N, C, H, W) nevertheless.
 
     Examples
     --------
@@ -50,6 +51,7 @@ class ConvGeometry(Axes):
     dilation: tuple[int, ...]
     padding: tuple[tuple[int, int], ...]
     channels_last: bool = False
+    boundary: str = "zeros"
     out_extent: tuple[int, ...] = field(init=False, repr=False, compare=False)
     x_shape: tuple[int, ...] = field(init=False, repr=False, compare=False)
     weight_shape: tuple[int, ...] = field(init=False, repr=False, compare=False)
@@ -71,6 +73,10 @@ class ConvGeometry(Axes):
         for name, channels in (("input", self.ic), ("output", self.oc)):
             if channels % self.g != 0:
                 raise GeometryError(f"groups={self.g}: does not divide {channels} {name} channels")
+        if self.boundary not in BOUNDARIES:
+            raise GeometryError(f"boundary={self.boundary!r}: expected one of {', '.join(BOUNDARIES)}")
+        if not any(map(any, self.padding)):
+            object.__setattr__(self, "boundary", "zeros")  # nothing past the edges is seen
         extents = map(output_extent, self.extent, self.padding, self.kernel, self.stride, self.dilation)
         x_shape, weight_shape = (self.n, self.ic, *self.extent), (self.oc, self.ic // self.g, *self.kernel)
         self._complete(extents, (x_shape, weight_shape))
@@ -83,6 +89,7 @@ class ConvGeometry(Axes):
             _hash=hash(
                 (
                     *(self.n, self.g, weight_shape, self.extent, self.stride, self.dilation, self.padding),
+                    self.boundary,
                     self.channels_last,
                 )
             ),
@@ -102,8 +109,10 @@ class ConvGeometry(Axes):
         dilation: int | Sequence[int] = 1,
         groups: int = 1,
         channels_last: bool = False,
+        padding_mode: str = "zeros",
     ) -> Self:
         """The geometry of ``conv(x, weight)`` for ``x (N, C, *extent)`` or ``(C, *extent)``."""
+        boundary = _boundary_of(padding_mode)
         ndim = len(weight_shape) - 2
         if not 1 <= ndim <= len(AXES):
             raise GeometryError(
@@ -128,18 +137,22 @@ class ConvGeometry(Axes):
         strides = integers("stride", stride, ndim, 1)
         dilations = integers("dilation", dilation, ndim, 1)
         kernel = tuple(weight_shape[2:])
+        extent = tuple(x_shape[-ndim:])
         try:
+            pads = padding_pairs(padding, kernel, strides, dilations)
+            _check_reach(padding_mode, pads, extent)
             return cls(
                 n=n,
                 g=g,
                 ic=ic,
                 oc=oc,
-                extent=tuple(x_shape[-ndim:]),
+                extent=extent,
                 kernel=kernel,
                 stride=strides,
                 dilation=dilations,
-                padding=padding_pairs(padding, kernel, strides, dilations),
+                padding=pads,
                 channels_last=channels_last,
+                boundary=boundary,
             )
         except GeometryError as error:
             raise GeometryError(f"{_named(x_shape, weight_shape)}: {error}") from None
@@ -153,6 +166,7 @@ class ConvGeometry(Axes):
         padding: Padding = 0,
         dilation: int | Sequence[int] = 1,
         groups: int = 1,
+        padding_mode: str = "zeros",
     ) -> Self:
         """The problem of a weight without an image: one image, as large as the dilated kernel.
 
@@ -179,6 +193,7 @@ class ConvGeometry(Axes):
                 stride=strides,
                 dilation=dilations,
                 padding=padding_pairs(padding, kernel, strides, dilations),
+                boundary=_boundary_of(padding_mode),
             )
         except GeometryError as error:
             raise GeometryError(f"{shape}: {error}") from None
@@ -322,8 +337,8 @@ class ConvGeometry(Axes):
         return geometry
 
     @classmethod
-    def parse(cls, descriptor: str) -> Self:
-        """Read a descriptor; the inverse of `str`."""
+    def parse(cls, descriptor: str, continues: bool = True) -> Self:
+        """Read a descriptor; the inverse of `str`. A word names the boundary, if images may be continued."""
         fields = Fields(descriptor)
         window = fields.take_window()
         return fields.build(
@@ -332,6 +347,7 @@ class ConvGeometry(Axes):
             g=fields.take("g", 1),
             ic=fields.take("ic"),
             oc=fields.take("oc"),
+            boundary=fields.take_boundary() if continues else "zeros",
             channels_last=fields.take_word("nhwc"),
             **window,
         )
@@ -350,6 +366,7 @@ class ConvGeometry(Axes):
                 *format_axes("s", self.stride),
                 *dilation,
                 *format_padding(self.padding),
+                *([self.boundary] if self.boundary != "zeros" else []),
                 *(["nhwc"] if self.channels_last else []),
             ]
         )
@@ -373,6 +390,7 @@ class ConvGeometry(Axes):
             stride=(1, *self.stride),
             dilation=(1, *self.dilation),
             padding=((0, 0), *self.padding),
+            boundary=self.boundary,
         )
 
     @cached_property
@@ -555,6 +573,27 @@ class ConvGeometry(Axes):
     def flops(self) -> int:
         """Multiplications and additions of the direct algorithm."""
         return 2 * self.n * self.oc * self.positions * self.reduction
+
+
+# torch's names for what lies past the edges.
+PADDING_MODES = {"zeros": "zeros", "reflect": "mirror", "replicate": "nearest", "circular": "wrap"}
+
+
+def _boundary_of(padding_mode: str) -> str:
+    if not isinstance(padding_mode, str) or padding_mode not in PADDING_MODES:
+        raise GeometryError(f"padding_mode={padding_mode!r}: expected one of {', '.join(PADDING_MODES)}")
+    return PADDING_MODES[padding_mode]
+
+
+def _check_reach(padding_mode: str, padding: tuple[tuple[int, int], ...], extent: tuple[int, ...]) -> None:
+    """Raise where padding would reach past the image once more, which torch does not allow."""
+    beyond = {"reflect": 1, "circular": 0}.get(padding_mode)
+    for pads, length in zip(padding, extent, strict=True):
+        if beyond is not None and max(pads) > length - beyond:
+            raise GeometryError(
+                f"padding={padding}, padding_mode={padding_mode!r}: expected at most {length - beyond} along an axis "
+                f"of extent {length}"
+            )
 
 
 def _named(x_shape: Sequence[int], weight_shape: Sequence[int]) -> str:

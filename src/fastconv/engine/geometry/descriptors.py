@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any, NoReturn, TypeVar
 
-from fastconv.engine.geometry.axes import AXES, PADS, integers
+from fastconv.engine.geometry.axes import AXES, BOUNDARIES, PADS, integers
 from fastconv.errors import GeometryError
 
 T = TypeVar("T")
@@ -44,6 +44,10 @@ class Fields:
         present = word in self.words
         self.words.discard(word)
         return present
+
+    def take_boundary(self) -> str:
+        """What lies past the edges; zeros, if no word says so."""
+        return next((name for name in BOUNDARIES if self.take_word(name)), "zeros")
 
     def take_axes(self, key: str, axes: str, default: int | None = None) -> tuple[int, ...]:
         """The values of `key`, given for all axes, or per axis as `key` and the axis' letter."""

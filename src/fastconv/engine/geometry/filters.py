@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Self
 
-from fastconv.engine.geometry.axes import AXES, Axes, times
+from fastconv.engine.geometry.axes import AXES, BOUNDARIES, Axes, times
 from fastconv.engine.geometry.convolution import ConvGeometry
 from fastconv.engine.geometry.descriptors import Fields, format_each, format_padding
 from fastconv.errors import GeometryError
-
-# How an image may be continued past its edges, by the names of boundary.py; "constant" is one other than zero.
-BOUNDARIES = ("zeros", "constant", "nearest", "reflect", "mirror", "wrap")
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class FilterGeometry(Axes):
     def parse(cls, descriptor: str) -> Self:
         """Read a descriptor; the inverse of `str`. A word names the boundary."""
         fields = Fields(descriptor)
-        boundary = next((name for name in BOUNDARIES if fields.take_word(name)), "zeros")
+        boundary = fields.take_boundary()
         exact = fields.take_word("exact")
         window = fields.take_window()
         if set(window.pop("stride")) | set(window.pop("dilation")) != {1}:
@@ -93,16 +90,13 @@ class FilterGeometry(Axes):
         """What all outputs together see: the image, continued by its padding."""
         return tuple(i + sum(pads) for i, pads in zip(self.extent, self.padding, strict=True))
 
-    @property
-    def is_inside(self) -> bool:
-        """Whether nothing has to be known about what lies past the edges, since that is zeros or is not seen."""
-        return self.boundary == "zeros" or not any(map(any, self.padding))
-
     def of_part(self, extent: tuple[int, ...], padding: tuple[tuple[int, int], ...]) -> FilterGeometry:
         """The same kernel on a part of the image, or on a part that was continued before."""
-        return FilterGeometry(extent, self.kernel, padding, terms=self.terms, exact=self.exact)
+        return replace(self, extent=extent, padding=padding)
 
     def as_convolution(self) -> ConvGeometry:
-        """As a convolution of one channel, with zeros past the edges."""
+        """As a convolution of one channel."""
         ones = (1,) * len(self.extent)
-        return ConvGeometry(1, 1, 1, 1, self.extent, self.kernel, ones, ones, self.padding).as_2d()
+        return ConvGeometry(
+            1, 1, 1, 1, self.extent, self.kernel, ones, ones, self.padding, boundary=self.boundary
+        ).as_2d()

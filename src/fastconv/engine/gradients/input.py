@@ -229,7 +229,7 @@ class InputGradient(Kind):
     solvers: Sequence[Solver] = (Phases(), Columns())
 
     def parse(self, descriptor: str) -> ConvGeometry:
-        return ConvGeometry.parse(descriptor).as_2d()
+        return ConvGeometry.parse(descriptor, continues=False).as_2d()
 
     def operations(self, geometry: ConvGeometry) -> int:
         return geometry.flops

@@ -418,7 +418,7 @@ class WeightGradient(Kind):
     limits_workspace = False  # the other solvers would not do with less
 
     def parse(self, descriptor: str) -> ConvGeometry:
-        return ConvGeometry.parse(descriptor).as_2d()
+        return ConvGeometry.parse(descriptor, continues=False).as_2d()
 
     def one_image(self, geometry: ConvGeometry) -> ConvGeometry:
         return geometry  # the choice does not depend on the batch
