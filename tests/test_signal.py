@@ -571,7 +571,7 @@ def test_integers_are_summed_in_the_fastest_type(dtype, taps, expected):
     plan = correlation.plan_for(image.shape, taps, kernel.dtype.char, padding, "zeros", 0.0, "auto", 1)
     assert working_type(plan, image, kernel, Past("constant", 0)) == expected
     if dtype == "uint8" and taps == (9, 9):
-        assert working_type(plan, image, np.ones_like(kernel)) == "float32"
+        assert working_type(plan, image, np.ones_like(kernel), Past("constant", 0)) == "float32"
 
 
 def test_long_integer_signals_are_exact():

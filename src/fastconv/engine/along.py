@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.engine.arrays import is_target
 from fastconv.engine.conversion import scratch_like
 from fastconv.engine.geometry import AlongAxes, Window
+from fastconv.engine.patches import copied
 from fastconv.engine.plan import Composite, Kind, Part, Plan, Planned
 from fastconv.engine.rates import rates
 
@@ -16,6 +18,9 @@ from fastconv.engine.rates import rates
 _TYPES = "?bBhHiIlLqQfd"
 
 _FLOAT64 = np.dtype(np.float64)
+
+# What a slab of an array takes, so that it stays in a cache from one sweep to the next.
+_SLAB_BYTES = 1 << 20
 
 
 def compute(plan: Plan, array: np.ndarray, weights: tuple[Any, ...], cval: float, out: np.ndarray) -> None:
@@ -91,7 +96,11 @@ class AlongAxesKind(Kind):
 
 
 class Axes(Composite):
-    """One sweep over the array after another."""
+    """One sweep over the array after another.
+
+    The first stores in the result. If the others leave the first axis alone, they then run slab by slab, so that what
+    lies between two sweeps is never as large as the array.
+    """
 
     name = "axes"
 
@@ -108,21 +117,60 @@ class Axes(Composite):
         return 0.0
 
     def workspace_bytes(self, geometry: Any, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        """The results of two sweeps, one of which reads that of the other."""
+        """The results of two sweeps over the array or a slab, one of which reads that of the other."""
+        rows = self._rows(geometry, dtype) or geometry.extent[0]
         results = min(2, len(self.kind.sweeps(geometry, dtype)) - 1)
-        return results * int(geometry.values) * dtype.itemsize
+        return results * int(geometry.values) // geometry.extent[0] * rows * dtype.itemsize
 
     def parts(self, geometry: Any, dtype: np.dtype, planned: Planned) -> tuple[Part, ...]:
-        problems = map(geometry.along, self.kind.sweeps(geometry, dtype))
-        return tuple([Part(g.label(), planned(g, self.kind, dtype)) for g in problems])
+        first, *others = map(geometry.along, self.kind.sweeps(geometry, dtype))
+        parts = [Part(first.label(), planned(first, self.kind, dtype))]
+        rows = self._rows(geometry, dtype)
+        for count, some in _slabs(geometry.extent[0], rows) if rows else ((1, geometry.extent[0]),):
+            slabs = f", each of {count} slabs" if count > 1 else ", the last slab" if rows else ""
+            parts += [Part(g.label() + slabs, planned(g.of_rows(some), self.kind, dtype), count) for g in others]
+        return tuple(parts)
 
     def run(self, plan: Plan, array: np.ndarray, weights: tuple[Any, ...], cval: float, out: np.ndarray) -> None:
-        at = 0
-        for part in plan.parts:
-            result = out if part is plan.parts[-1] else scratch_like(out, np.dtype(plan.dtype))
-            end = at + len(part.plan.geometry.windows)
-            compute(part.plan, array, weights[at:end], cval, result)
-            array, at = result, end
+        dtype, rows = np.dtype(plan.dtype), self._rows(plan.geometry, np.dtype(plan.dtype))
+        first, *others = [part.plan for part in plan.parts]
+        count = len(first.geometry.windows)
+        if not rows:
+            result = scratch_like(out, dtype)
+            compute(first, array, weights[:count], cval, result)
+            _sweep(others, result, weights[count:], cval, out)
+            return
+        result = out if out.dtype.char == dtype.char and is_target(out, array) else scratch_like(out, dtype)
+        compute(first, array, weights[:count], cval, result)
+        seen = scratch_like(result[:rows], dtype)
+        for begin in range(0, len(result), rows):
+            slab = result[begin : begin + rows]
+            chain = [plan for plan in others if plan.geometry.extent[0] == len(slab)]
+            if result is out and len(chain) == 1:  # no sweep reads what it overwrites
+                slab = copied(slab, seen[: len(slab)])
+            _sweep(chain, slab, weights[count:], cval, out[begin : begin + rows])
+
+    def _rows(self, geometry: Any, dtype: np.dtype) -> int:
+        """The indices along the first axis that a slab has; 0 if there are no slabs."""
+        _, *others = self.kind.sweeps(geometry, dtype)
+        rows = max(1, _SLAB_BYTES * geometry.extent[0] // (geometry.values * dtype.itemsize))
+        alone = all(window.axis for windows in others for window in windows)
+        return rows if alone and 2 * rows <= geometry.extent[0] else 0
+
+
+def _slabs(extent: int, rows: int) -> tuple[tuple[int, int], ...]:
+    """How many slabs there are of which numbers of rows."""
+    whole, rest = divmod(extent, rows)
+    return ((whole, rows), (1, rest)) if rest else ((whole, rows),)
+
+
+def _sweep(plans: list[Plan], array: np.ndarray, weights: tuple[Any, ...], cval: float, out: np.ndarray) -> None:
+    """One sweep after another, the last of which stores in `out`."""
+    for at, plan in enumerate(plans):
+        result = out if at == len(plans) - 1 else scratch_like(out, np.dtype(plan.dtype))
+        count = len(plan.geometry.windows)
+        compute(plan, array, weights[:count], cval, result)
+        array, weights = result, weights[count:]
 
 
 class Cast(Composite):

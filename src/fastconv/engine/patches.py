@@ -82,6 +82,14 @@ def gather(
     launch.run((source, out, rows.indices, cols.indices, fill), workers_for(2 * out.nbytes / rates().memory, threads))
 
 
+def copied(source: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """`out`, once it holds the values of `source`; both are C-contiguous."""
+    lines, width = prod(source.shape[:-1]), source.shape[-1]
+    rows, cols = places(0, lines, lines, "constant"), places(0, width, width, "constant")
+    gather(source.reshape(lines, width), out.reshape(lines, width), rows, cols)
+    return out
+
+
 class Target(NamedTuple):
     """Where the results of one part of a volume belong: positions a stride apart."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, count, islice, product
 from math import prod
 from string import ascii_lowercase
@@ -122,6 +122,10 @@ class AlongAxes:
     def along(self, windows: tuple[Window, ...]) -> Self:
         """The same along some of the axes, within one type."""
         return type(self)(self.extent, windows)
+
+    def of_rows(self, rows: int) -> Self:
+        """The same for a slab of so many indices along the first axis."""
+        return replace(self, extent=(rows, *self.extent[1:]))
 
     def label(self) -> str:
         """``axis w``, ``axes h, w``"""
