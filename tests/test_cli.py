@@ -10,11 +10,13 @@ import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pytest
+from PIL import Image
 
 import fastconv
 from fastconv.cli import main
-from fastconv.lab import photograph
+from fastconv.lab import photograph, running
 
 LAYER = ["compare", "--layer", "n1 ic2 oc3 i12 k3 p1", "--repeats", "1", "--threads", "1"]
 
@@ -96,6 +98,14 @@ def test_picture_gives_two_problems_and_a_chart(tmp_path, capsys):
         (["compare", "--layer", "ic1 oc1 i3 k1", "--image", "x.png"], "not allowed"),
         (["compare", "--plot", "no/such/folder/chart.png"], "cannot be written"),
         (["compare", "--plot", "chart.docx"], "chart.docx"),
+        (["run"], "MODEL"),
+        (["run", "no such model"], "neither a file nor one of lenet5"),
+        (["run", "lenet5", "--shape", "1,1,x,28"], "--shape"),
+        (["run", "lenet5", "--shape", "100000,100000"], "at most"),
+        (["run", "lenet5", "--shape", "1,2,28,28"], "channels"),
+        (["run", "lenet5", "--mean", "grey"], "--mean"),
+        (["run", "lenet5", "--labels", "no/such/file"], "No such file"),
+        (["run", "lenet5", "no/such/picture.png"], "No such file"),
         (["plan"], "DESCRIPTOR"),
         (["plan", "nonsense"], "nonsense"),
         (["plan", "id4 ih4 iw4 k1 ic1 oc1"], "one or two spatial axes"),
@@ -109,15 +119,15 @@ def test_mistakes_end_in_one_line(arguments, fault, capsys):
     assert fault in error
 
 
-def test_without_a_command_it_shows_three_examples_that_work(capsys):
+def test_without_a_command_it_shows_examples_that_work(capsys):
     assert main([]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
     assert max(map(len, captured.out.splitlines())) <= 80
     examples = [shlex.split(line.split("  ")[0]) for line in re.findall(r"^  (fastconv .*)", captured.out, re.M)]
-    assert len(examples) == 3
+    assert len(examples) == 4
     for _, command, *arguments in examples:
-        options = {"compare": ["--help"], "plan": []}[command]
+        options = {"compare": ["--help"], "plan": [], "run": ["--help"]}[command]
         with contextlib.suppress(SystemExit):
             main([command, *arguments, *options])
         captured = capsys.readouterr()
@@ -132,6 +142,48 @@ def test_plan_is_that_of_the_layer(capsys):
     assert main(["plan", "n1 ic16 oc16 i20 k3 p1", "--threads", "1", "--tolerance", "0"]) == 0
     plan = fastconv.plan_conv2d((1, 16, 20, 20), (16, 16, 3, 3), padding=1, tolerance=0, num_threads=1)
     assert capsys.readouterr().out == f"{plan!r}\n"
+
+
+def test_run_names_the_likeliest_classes(capsys, tmp_path):
+    digits = np.random.default_rng(0).random((2, 1, 28, 28)).astype(np.float32)
+    np.save(tmp_path / "digits.npy", digits)
+    (tmp_path / "names").write_text("\n".join(f"digit {at}" for at in range(10)))
+    assert main(["run", "lenet5", str(tmp_path / "digits.npy"), "--labels", str(tmp_path / "names"), "--top", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    expected = fastconv.networks.build("lenet5")(digits)
+    assert [line for line in lines if not line.startswith(" ")] == ["digits.npy, image 0", "digits.npy, image 1"]
+    for image, row in enumerate(expected):
+        best = int(row.argmax())
+        assert lines[3 * image + 1].split(maxsplit=1) == [f"{row[best]:.2%}", f"digit {best}"]
+
+
+def test_run_prepares_pictures(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    Image.fromarray(picture).save(tmp_path / "picture.png")
+    image = running.image(str(tmp_path / "picture.png"), 20, 16, (0.5, 0.25, 0.0), (2.0, 1.0, 4.0), bgr=True)
+    expected = []
+    for channel, less, by in ((2, 0.5, 2), (1, 0.25, 1), (0, 0, 4)):
+        plane = Image.fromarray((picture[..., channel] / np.float32(255)).astype(np.float32))
+        small = np.asarray(plane.resize((30, 20), Image.Resampling.BILINEAR))
+        expected.append((small[2:18, 7:23] - less) / by)
+    np.testing.assert_allclose(image, [expected], atol=1e-6)
+
+
+def test_run_profiles(capsys):
+    assert main(["run", "lenet5", "--profile", "--dense", "--shape", "1,1,32,36", "--threads", "1"]) == 0
+    table = capsys.readouterr().out
+    assert re.search(r"^conv1 relu +PreparedConv\(.*\) by \w+ +1×6×32×36 ", table, re.M)
+    assert re.search(r"^LeNet-5: .* a call; .* of weights, .* of results$", table, re.M)
+
+
+def test_run_reads_models(capsys, tmp_path):
+    node = onnx.helper.make_node("GlobalAveragePool", ["x"], ["y"])
+    values = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in "xy"]
+    model = onnx.helper.make_model(onnx.helper.make_graph([node], "mean", values[:1], values[1:]))
+    onnx.save(model, tmp_path / "mean.onnx")
+    assert main(["run", str(tmp_path / "mean.onnx"), "--shape", "1,1,5,5"]) == 0
+    assert capsys.readouterr().out.startswith("random 1×1×5×5: float32 (1, 1, 1, 1), from")
+    assert "expected pictures" in failure(["run", str(tmp_path / "mean.onnx")], capsys)
 
 
 @pytest.mark.parametrize("name", ["empty.png", "empty.npy", "text.png", "text.npy"])

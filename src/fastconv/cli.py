@@ -1,4 +1,4 @@
-"""The command line: ``fastconv compare``, ``plan``, ``calibrate`` and ``info``.
+"""The command line: ``fastconv compare``, ``plan``, ``run``, ``calibrate`` and ``info``.
 
 Results go to stdout, everything else to stderr. Every mistake a user can make ends in one line and exit code 2.
 """
@@ -14,6 +14,7 @@ import platform
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,7 +24,7 @@ import fastconv
 from fastconv.engine import rates
 from fastconv.engine.convolution import BY_NAME, STRATEGIES
 from fastconv.engine.plan import format_bytes, format_seconds
-from fastconv.lab import calibration, chart, photograph
+from fastconv.lab import calibration, chart, photograph, running
 from fastconv.lab.comparison import Comparison
 from fastconv.lab.kinds import KINDS
 from fastconv.networks import NETWORKS
@@ -44,6 +45,7 @@ _HELP = """\
   fastconv compare                                every strategy on a photograph
   fastconv compare --layer "ic64 oc64 i56 k3 p1"  the same on a layer of yours
   fastconv plan "ic64 oc64 i56 k3 p1"             what would run there, and why
+  fastconv run resnet50 --profile                 where a network's time goes
 
 fastconv info describes this machine; fastconv COMMAND --help lists options.
 In Python: import fastconv; help(fastconv)"""
@@ -137,6 +139,27 @@ def _parser() -> argparse.ArgumentParser:
     )
     plan.set_defaults(run=_plan, parser=plan)
 
+    run = commands.add_parser(
+        "run",
+        help="a network on pictures: its classes, and where its time goes",
+        description="Run an ONNX model, or a classical network with random weights, on pictures or arrays, and print "
+        "the likeliest classes of each. With --profile, also print a table of each layer's time on the first picture.",
+        allow_abbrev=False,
+    )
+    run.add_argument("model", metavar="MODEL", help=f"a file.onnx, or one of {', '.join(NETWORKS)}")
+    run.add_argument("images", metavar="FILE", nargs="*", help="pictures, or .npy arrays (N, C, H, W)")
+    run.add_argument("--shape", metavar="N,C,H,W", type=_shape, help="a random array of this shape instead")
+    run.add_argument("--size", metavar="N", type=_extent, help="give pictures a shorter side of N pixels")
+    run.add_argument("--crop", metavar="N", type=_extent, help="keep the middle N×N pixels")
+    run.add_argument("--mean", metavar="R,G,B", type=_floats, default=(0.0,), help="less these values (default: 0)")
+    run.add_argument("--std", metavar="R,G,B", type=_floats, default=(1.0,), help="divided by these (default: 1)")
+    run.add_argument("--bgr", action="store_true", help="blue first")
+    run.add_argument("--labels", metavar="FILE", help="names of classes, one a line")
+    run.add_argument("--top", metavar="K", type=_repeats, default=5, help="so many classes (default: 5)")
+    run.add_argument("--profile", action="store_true", help="print the time of each layer")
+    run.add_argument("--dense", action="store_true", help="full connections as convolutions, for images of any extent")
+    run.set_defaults(run=_run, parser=run)
+
     for command in (compare, plan):
         command.add_argument(
             "--kind",
@@ -145,7 +168,6 @@ def _parser() -> argparse.ArgumentParser:
             default="convolution",
             help=f"what DESCRIPTOR describes: {', '.join(KINDS)} (default: convolution)",
         )
-        command.add_argument("--threads", metavar="N", type=_threads, help="use at most N threads")
         command.add_argument(
             "--dtype",
             metavar="TYPE",
@@ -153,6 +175,9 @@ def _parser() -> argparse.ArgumentParser:
             default="float32",
             help=f"{', '.join(_DTYPES)} (default: float32)",
         )
+
+    for command in (compare, plan, run):
+        command.add_argument("--threads", metavar="N", type=_threads, help="use at most N threads")
 
     calibrate = commands.add_parser(
         "calibrate",
@@ -186,6 +211,24 @@ def _threads(text: str) -> int:
 
 def _repeats(text: str) -> int:
     return _integer(text, 1, 1000)
+
+
+def _extent(text: str) -> int:
+    return _integer(text, 1, 100_000)
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    extents = tuple(_integer(extent.strip(), 1, 1 << 28) for extent in text.split(","))
+    if prod(extents) > 1 << 28:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected at most {1 << 28} values")
+    return extents
+
+
+def _floats(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(map(float, text.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected numbers with commas between them") from None
 
 
 # A title, and a function that compares with these options.
@@ -299,6 +342,32 @@ def _plan(options: argparse.Namespace) -> str:
             mode=options.mode,
         )
     )
+
+
+def _run(options: argparse.Namespace) -> str:
+    """What a network says of each picture, and with --profile, where its time goes."""
+    labels = running.labels_in(options.labels)
+    program = running.program_of(options.model, options.dense)
+    preprocessing = (options.size, options.crop, options.mean, options.std, options.bgr)
+    given = [(Path(path).name, running.image(path, *preprocessing)) for path in options.images]
+    shape = options.shape
+    if shape is None and not given:
+        if options.model not in NETWORKS:
+            raise ValueError(f"{options.model}: expected pictures, or --shape N,C,H,W")
+        geometry = NETWORKS[options.model]().layers[0].geometry
+        shape = geometry.x_shape
+    if shape is not None:
+        noise = np.random.default_rng(0).standard_normal(shape, np.float32)
+        given.append((f"random {'×'.join(map(str, shape))}", noise))
+    sections = []
+    with fastconv.num_threads(options.threads or fastconv.get_num_threads()):
+        for title, image in given:
+            results = program(image)
+            result = results[0] if isinstance(results, tuple) else results
+            sections.append(running.report(title, result, options.top, labels))
+        if options.profile:
+            sections.append(str(program.profile(given[0][1])))
+    return "\n\n".join(sections)
 
 
 def _calibrate(options: argparse.Namespace) -> str:
