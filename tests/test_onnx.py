@@ -10,7 +10,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import fastconv
-from fastconv.onnx import load
+from fastconv import nn
+from fastconv.onnx import load, save
 from fastconv.onnx.backend import FastconvBackend
 
 DATA = Path(onnx.__file__).parent / "backend/test/data"
@@ -191,3 +192,41 @@ def test_long_models_are_read_in_linear_time():
     names = ["x", *(f"v{at}" for at in range(10_000)), "y"]
     nodes = [helper.make_node("Relu", [one], [other]) for one, other in pairwise(names)]
     assert len(load(model_of(*nodes)).nodes) == 10_001
+
+
+@pytest.mark.parametrize("name", ["lenet5", "googlenet", "resnet18"])
+def test_saved_networks_are_read_again(name, tmp_path):
+    network = fastconv.networks.build(name)
+    extent, channels = (28, 1) if name == "lenet5" else (224, 3)
+    model = save(network, tmp_path / "model.onnx", shape=("batch", channels, extent, extent))
+    onnx.checker.check_model(model)
+    image = random_weights(1, channels, extent, extent)
+    expected = network.prepare()(image)
+    np.testing.assert_allclose(load(tmp_path / "model.onnx").prepare()(image), expected, rtol=1e-4, atol=1e-7)
+
+
+def test_saved_networks_by_the_reference():
+    """ONNX's own evaluator is the oracle."""
+    network = fastconv.Network("all kinds")
+    x = network.input()
+    y = network.call(nn.conv2d, x, random_weights(4, 1, 3, 2), random_weights(4), (2, 1), ((1, 0), (0, 1)), groups=2)
+    y = network.call(nn.batch_norm, y, random_weights(4), random_weights(4) ** 2, None, random_weights(4))
+    y = network.call(nn.elu, network.call(nn.local_response_norm, y, 3, 0.5, rule="sum"), 0.7)
+    z = network.call(nn.avg_pool2d, y, 3, 1, 1, count_include_pad=False)
+    y = network.call(nn.cat, (network.call(nn.max_pool2d, y, 3, 1, 1), network.call(nn.add, y, z)), 1)
+    y = network.call(
+        nn.linear, network.call(nn.flatten, network.call(nn.dropout, y), 1), random_weights(5, 8 * 4 * 8) / 50
+    )
+    network.output(network.call(nn.log_softmax, y, 1))
+    image = random_weights(2, 2, 8, 8)
+    from onnx.reference import ReferenceEvaluator
+
+    (expected,) = ReferenceEvaluator(save(network)).run(None, {"x": image})
+    np.testing.assert_allclose(network.prepare()(image), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_what_onnx_cannot_say_is_named():
+    network = fastconv.Network()
+    network.output(network.call(np.fft.fft, network.input(), name="transform"))
+    with pytest.raises(fastconv.UnsupportedError, match="transform: fft"):
+        save(network)
