@@ -49,6 +49,7 @@ def save(
 
     Examples
     --------
+    >>> import fastconv
     >>> model = save(fastconv.networks.build("lenet5"), shape=("batch", 1, 28, 28))
     >>> [node.op_type for node in model.graph.node[:3]]
     ['Conv', 'Relu', 'MaxPool']
