@@ -27,10 +27,12 @@ def scratch_like(out: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def convert(values: np.ndarray, out: np.ndarray) -> bool:
-    """Whether there is a kernel that casts `values` to `out`."""
+    """Whether there is a kernel that casts `values` to `out`; complex numbers are cast part by part."""
     from fastconv.kernels.convert import KINDS
     from fastconv.kernels.slots import arguments
 
+    if values.dtype.kind == out.dtype.kind == "c" and values.flags.c_contiguous and is_target(out, values):
+        values, out = (array.reshape(-1).view(array.real.dtype) for array in (values, out))
     source = "u1" if values.dtype.kind == "b" else values.dtype.str[1:]
     kind = KINDS.get((source, out.dtype.str[1:]))
     flags = values.flags

@@ -7,9 +7,12 @@ from math import isfinite
 
 import numpy as np
 
-from fastconv.engine.arrays import pieces
+from fastconv.engine.arrays import is_target, pieces
 from fastconv.engine.conversion import convert
-from fastconv.engine.replay import unrepeatable
+from fastconv.engine.replay import repeatable, unrepeatable
+
+# So many complex numbers are filtered before it takes longer that vectors along the last axis hold two values each.
+_FEW = 2048
 
 
 def working_type(array: np.ndarray, out: np.ndarray) -> np.dtype:
@@ -36,11 +39,18 @@ def filter_parts(
 ) -> np.ndarray:
     """Filter complex numbers by applying the real ``filter_(x, out, cval)`` to both parts.
 
-    Both parts are computed before either is stored, since `out` may overlap the array in any way.
+    Few numbers are filtered as they lie in memory: their parts are one more axis, which no filter runs along. Otherwise
+    both parts are computed before either is stored, since `out` may overlap the array in any way.
     """
+    constant = complex(cval)
+    kept = array.dtype == out.dtype and array.flags.c_contiguous and is_target(out, array)
+    if kept and 0 < array.size <= _FEW and array.ndim and constant.real == constant.imag:
+        x, pairs = (numbers.view(numbers.real.dtype).reshape(*numbers.shape, 2) for numbers in (array, out))
+        filter_(x, pairs, constant.real)
+        return repeatable(out)
     unrepeatable()
     parts = [
-        filter_(getattr(array, part), np.empty(out.shape, out.real.dtype), getattr(np.asarray(cval), part).item())
+        filter_(getattr(array, part), np.empty(out.shape, out.real.dtype), getattr(constant, part))
         for part in ("real", "imag")
     ]
     out.real, out.imag = parts

@@ -251,12 +251,18 @@ def _correlate1d(
     if taps.ndim != 1 or not taps.size:
         raise RuntimeError(f"weights of shape {taps.shape}: no filter weights given, expected one axis of at least one")
     step, fill = as_pass(as_axis(axis, array.ndim), taps, mode, origin), as_number("cval", cval)
-    if array.dtype.kind in "iu" and array.size and _bound_of_sums(array, taps) > _EXACT and _as_whole(taps) is not None:
+    if array.dtype.kind in "iu" and array.size and _is_exact_in_integers(array, taps, out):
         others = [other for other in range(array.ndim) if other != step.axis]
         origins = spread([step.origin], (step.axis,), array.ndim, 0)
-        store_correlation(array, np.expand_dims(taps, others), origins, step.mode, fill, 0.0, out)
-        return out
+        return store_correlation(array, np.expand_dims(taps, others), origins, step.mode, fill, 0.0, out)
     return filter_axes(array, (step,), out, fill)
+
+
+def _is_exact_in_integers(array: np.ndarray, taps: np.ndarray, out: np.ndarray) -> bool:
+    """Whether weights are whole, and sums too large for float64, or possibly so and as exact in a type that wraps."""
+    if np.iinfo(array.dtype).max * float(np.abs(taps.astype(np.float64)).sum()) <= _EXACT or _as_whole(taps) is None:
+        return False
+    return out.dtype.kind in "iu" or _bound_of_sums(array, taps) > _EXACT
 
 
 def _as_weights(weights: npt.ArrayLike) -> np.ndarray:
@@ -373,7 +379,6 @@ def _store_integers(
     fill = cval if continuation == "constant" else 0
     whole = _as_whole(taps)
     wraps = out.dtype.kind in "iu"
-    bound = _bound_of_sums(array, taps)
 
     def sums(
         x: np.ndarray, weights: np.ndarray, fill: float, tolerance: float = 0.0, to: np.ndarray | None = None
@@ -382,8 +387,10 @@ def _store_integers(
         _correlate_planes(x, weights, padding, continuation, fill, tolerance, values)
         return values
 
-    exact = whole if wraps or bound < _INT64 else None
     held = float(fill).is_integer() and abs(fill) < _INT64
+    # A bound may take a look at the image, and sums that wrap around, or are rounded anyway, need none.
+    bound = 0.0 if whole is None or (wraps and held) else _bound_of_sums(array, taps)
+    exact = whole if wraps or bound < _INT64 else None
     bound_with_fill = max(bound, abs(fill) * float(np.abs(taps).sum(dtype="d"))) if held else inf
     if exact is not None and held and (wraps or bound_with_fill < _INT64):
         dtype = out.dtype.newbyteorder("=") if wraps else np.dtype(np.int32 if bound_with_fill < _INT32 else np.int64)
@@ -399,10 +406,11 @@ def _store_integers(
         if correlate_in_order(source, taps, begins, continuation, float(fill), result, threads.get_num_threads()):
             store(result, out)
             return
-    unrepeatable()
-    result = sums(array.astype(np.float64), taps.astype(np.float64), fill, tolerance)
+    weights = constant(taps.astype(np.float64, order="C"))
+    result = sums(converted(array, np.dtype(np.float64)), weights, fill, tolerance)
     if exact is not None and bound > _EXACT:
         # Only outputs that see a constant outside that type are rounded.
+        unrepeatable()
         others = sums(array, exact, 0)
         seen = sums(np.zeros(array.shape, np.uint8), (taps != 0).astype(np.int64), 1) > 0
         store(result, rounded := np.empty_like(out))
