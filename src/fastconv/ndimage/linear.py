@@ -13,7 +13,7 @@ import numpy.typing as npt
 from fastconv.engine.arrays import as_array, as_contiguous, is_target
 from fastconv.engine.boundary import folded
 from fastconv.engine.conversion import converted, scratch_like
-from fastconv.engine.correlation import Padding
+from fastconv.engine.correlation import FEW_PRODUCTS, Padding, is_finite_everywhere
 from fastconv.engine.correlation import correlate as correlate_operands
 from fastconv.engine.ordered import correlate_in_order, has_order
 from fastconv.engine.passes import filter_axes
@@ -304,6 +304,11 @@ def _correlate(
     if array.dtype.kind == "c" or taps.dtype.kind == "c":
         out = as_output(output, array, complex_output=True)
         taps = taps if convolution else taps.conj()
+        if _is_small(array, taps, cval) and axes is None and not tolerance:
+            origins = for_each(origin, array.ndim)
+            taps, origins = _placed(taps, origins, convolution)
+            if _store_complex(array, taps, origins, as_mode(mode), cval, out):
+                return repeatable(out)
 
         def part(x: np.ndarray, w: np.ndarray, c: float) -> np.ndarray:
             return _correlate(x, w, np.float64, mode, c, origin, axes, tolerance, convolution)
@@ -314,14 +319,50 @@ def _correlate(
     origins = spread(for_each(origin, len(filtered)), filtered, array.ndim, 0)
     if not taps.size:
         raise RuntimeError(f"weights of shape {taps.shape}: weights.ndim (0) must match len(axes) ({len(filtered)})")
+    taps, origins = _placed(taps, origins, convolution)
+    out = as_output(output, array)
+    is_new = not isinstance(output, np.ndarray)  # a memory map is returned as a plain array
+    return store_correlation(array, taps, origins, as_mode(mode), as_number("cval", cval), tolerance, out, is_new)
+
+
+def _placed(taps: np.ndarray, origins: Sequence[int], convolution: bool) -> tuple[np.ndarray, list[int]]:
+    """Weights and origins of a correlation, which those of a convolution are turned into."""
     if convolution:
         taps = taps[(slice(None, None, -1),) * taps.ndim]
         origins = [-as_index("origin", o) - (k % 2 == 0) for o, k in zip(origins, taps.shape, strict=True)]
     fault = "Invalid origin; origin must satisfy -(weights.shape[k] // 2) <= origin[k] <= (weights.shape[k]-1) // 2"
-    origins = [as_origin(o, k, fault) for o, k in zip(origins, taps.shape, strict=True)]
-    out = as_output(output, array)
-    is_new = not isinstance(output, np.ndarray)  # a memory map is returned as a plain array
-    return store_correlation(array, taps, origins, as_mode(mode), as_number("cval", cval), tolerance, out, is_new)
+    return taps, [as_origin(o, k, fault) for o, k in zip(origins, taps.shape, strict=True)]
+
+
+def _is_small(array: np.ndarray, taps: np.ndarray, cval: complex) -> bool:
+    """Whether a complex image is so small that its correlation takes less than that of all parts."""
+    return (
+        array.dtype.char in "FD"
+        and array.ndim == taps.ndim
+        and 1 <= array.ndim <= 2
+        and 0 < array.size * taps.size <= FEW_PRODUCTS
+        and all(k <= n for n, k in zip(array.shape, taps.shape, strict=True))
+        and isinstance(cval, (int, float, complex))
+    )
+
+
+def _store_complex(
+    array: np.ndarray, taps: np.ndarray, origins: Sequence[int], continuation: str, cval: complex, out: np.ndarray
+) -> bool:
+    """Whether all sums of complex products are finite: NaN and infinity must not spread from one part to the other."""
+    dtype = np.dtype(np.complex128)
+    begins = [k // 2 + o for k, o in zip(taps.shape, origins, strict=True)]
+    padding = tuple((b, k - 1 - b) for b, k in zip(begins, taps.shape, strict=True))
+    weights = constant(taps.astype(dtype, order="C"))
+    values = out if out.dtype == dtype and is_target(out, array) else scratch_like(out, dtype)
+    correlate_operands(
+        converted(array, dtype), weights, padding, dtype, continuation=continuation, fill=complex(cval), out=values
+    )
+    if not is_finite_everywhere(values):
+        unrepeatable()
+        return False
+    store(values, out)
+    return True
 
 
 def store_correlation(

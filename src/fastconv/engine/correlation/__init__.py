@@ -26,10 +26,10 @@ from fastconv.engine.arrays import as_operand
 from fastconv.engine.conversion import converted
 from fastconv.engine.convolution import CONVOLUTION
 from fastconv.engine.convolution.base import DEFAULT_MAX_WORKSPACE
-from fastconv.engine.correlation.base import Padding, Past
+from fastconv.engine.correlation.base import FEW_PRODUCTS, Padding, Past
 from fastconv.engine.correlation.by_convolution import ByConvolution
 from fastconv.engine.correlation.complex_parts import ComplexParts
-from fastconv.engine.correlation.nonfinite import is_finite, leave_zeros_out
+from fastconv.engine.correlation.nonfinite import is_finite, is_finite_everywhere, leave_zeros_out
 from fastconv.engine.correlation.separable import OuterProducts
 from fastconv.engine.correlation.taps import Taps
 from fastconv.engine.geometry import REMEMBERED, FilterGeometry, output_extent
@@ -39,10 +39,12 @@ from fastconv.kernels import threads
 
 __all__ = [
     "CORRELATION",
+    "FEW_PRODUCTS",
     "Padding",
     "Past",
     "correlate",
     "is_finite",
+    "is_finite_everywhere",
     "output_extents",
     "plan_for",
 ]

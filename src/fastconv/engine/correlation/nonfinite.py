@@ -30,7 +30,7 @@ def is_finite(kernel: np.ndarray) -> bool:
 
 def leave_zeros_out(image: np.ndarray, kernel: np.ndarray, padding: Padding, out: np.ndarray, past: Past) -> None:
     """Recompute the outputs that are not finite, from the nonzero taps only."""
-    if _is_finite_everywhere(out):
+    if is_finite_everywhere(out):
         return
     unrepeatable()
     wrong = ~np.isfinite(out)
@@ -44,7 +44,7 @@ def leave_zeros_out(image: np.ndarray, kernel: np.ndarray, padding: Padding, out
     np.copyto(out[box], sums, where=wrong[box])
 
 
-def _is_finite_everywhere(values: np.ndarray) -> bool:
+def is_finite_everywhere(values: np.ndarray) -> bool:
     """Whether no value of a C-contiguous array is NaN or infinite."""
     from fastconv.kernels.slots import arguments
 
