@@ -246,7 +246,16 @@ def _correlate1d(
     array = as_input(input)
     if array.dtype.kind == "c" or taps.dtype.kind == "c":
         out = as_output(output, array, complex_output=True)
-        return _by_parts(array, taps, out, cval, lambda x, w, c: _correlate1d(x, w, axis, np.float64, mode, c, origin))
+        if taps.dtype.kind == "c" or taps.ndim != 1 or not taps.size:
+            return _by_parts(
+                array, taps, out, cval, lambda x, w, c: _correlate1d(x, w, axis, np.float64, mode, c, origin)
+            )
+        wide = np.dtype(np.complex128)
+        values = out if out.dtype == wide and is_target(out, array) else scratch_like(out, wide)
+        step = as_pass(as_axis(axis, array.ndim), taps, mode, origin)
+        filter_axes(converted(array, wide), (step,), values, as_number("cval", cval, complex_too=True))
+        store(values, out)
+        return repeatable(out)
     out = as_output(output, array)
     if taps.ndim != 1 or not taps.size:
         raise RuntimeError(f"weights of shape {taps.shape}: no filter weights given, expected one axis of at least one")
