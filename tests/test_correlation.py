@@ -32,7 +32,8 @@ def of_values(geometry, kernel, tolerance):
     [
         ("i40 k5 p2", "f", "convolution"),
         ("i400 k9 p4 terms1 exact", "f", "separable"),
-        ("i99 k9 p4", "D", "parts"),
+        ("i99 k9 p4", "D", "channels"),
+        ("i99 k9 p4 reflect", "D", "parts"),
         ("i40 k5 p2 reflect", "f", "convolution"),
         ("id9 ih9 iw9 k3 p1", "f", "taps"),
     ],

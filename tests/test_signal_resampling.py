@@ -157,8 +157,10 @@ def test_savgol_filter(arguments, data):
     length = data.draw(st.integers(1, x.shape[axis] if mode == "interp" else 12))
     order, deriv = data.draw(st.integers(0, min(length - 1, 5))), data.draw(st.integers(0, 3))
     options = length, order, deriv, 0.5, axis, mode, 1.5
-    actual, expected = (module.savgol_filter(x, *options) for module in (signal, scipy.signal))
-    assert actual.dtype == expected.dtype
+    actual = signal.savgol_filter(x, *options)
+    # In float32, SciPy fits the ends by powers, and loses digits.
+    expected = scipy.signal.savgol_filter(x.astype(np.float64), *options)
+    assert actual.dtype == (np.float32 if x.dtype == np.float32 else np.float64)
     places = range(length) if mode == "interp" else [None]
     sums = max(np.abs(signal.savgol_coeffs(length, order, deriv, 0.5, place)).sum() for place in places)
     eps = np.finfo(actual.dtype).eps if actual.dtype == np.float32 else 1e-11  # SciPy's fit is as ill-conditioned

@@ -188,14 +188,14 @@ def _convolve(
         unrepeatable()
         volume, kernel = kernel, volume
     if method == "fft" or (dtype.kind not in "fc" and method == "auto" and _rounds_exactly(volume, kernel, mode)):
-        out = fftconvolve(volume, kernel, mode)
+        out = _by_fft("fftconvolve", volume, kernel, mode, None)
         with np.errstate(invalid="ignore"):
             return (out if dtype.kind in "fc" else np.rint(out)).astype(dtype, copy=False)
     if dtype.kind == "b":
         counts = _convolve_numbers(volume.astype(np.uint8), kernel.astype(np.uint8), mode, np.dtype(np.int64), 0.0)
         return counts > 0
     if method == "auto" and _transforms(volume, kernel, mode, dtype, tolerance):
-        return fftconvolve(volume, kernel, mode)
+        return _by_fft("fftconvolve", volume, kernel, mode, None)
     volume, kernel = (array.astype(np.uint8) if array.dtype.kind == "b" else array for array in (volume, kernel))
     if tolerance is None:
         tolerance = _default_tolerance(volume, kernel, mode, dtype) if method == "auto" else 0.0
@@ -339,13 +339,14 @@ def _rounds_exactly(volume: np.ndarray, kernel: np.ndarray, mode: str) -> bool:
     return 8 * float(np.finfo(np.float64).eps) * log2(_fft_points(volume.shape, kernel.shape) + 1) * norms < 0.25
 
 
+@repeated()
 def fftconvolve(
     in1: npt.ArrayLike, in2: npt.ArrayLike, mode: str = "full", axes: int | Sequence[int] | None = None
 ) -> np.ndarray:
     """Convolution by FFT: a drop-in for `scipy.signal.fftconvolve`.
 
-    Real arrays of one or two axes, convolved along all of them, are cut into tiles (overlap-save) if that is
-    cheaper; all others are SciPy's.
+    Arrays of one or two axes, convolved along all of them, are cut into tiles (overlap-save) if that is cheaper; all
+    others are SciPy's.
 
     Parameters
     ----------
@@ -385,6 +386,7 @@ def fftconvolve(
     return _by_fft("fftconvolve", in1, in2, mode, axes)
 
 
+@repeated()
 def oaconvolve(
     in1: npt.ArrayLike, in2: npt.ArrayLike, mode: str = "full", axes: int | Sequence[int] | None = None
 ) -> np.ndarray:
@@ -429,8 +431,8 @@ def _by_fft(name: str, in1: npt.ArrayLike, in2: npt.ArrayLike, mode: str, axes: 
     dtype = np.result_type(volume, kernel, *(np.float64 for kind in kinds if kind in "iu"))
     if (
         axes is not None
-        or not set(kinds) <= set("iuf")
-        or dtype.char not in "fd"
+        or not set(kinds) <= set("iufc")
+        or dtype.char not in "fdFD"
         or not isinstance(mode, str)
         or mode not in MODES
         or not _tiles(volume, kernel, mode)
@@ -438,10 +440,11 @@ def _by_fft(name: str, in1: npt.ArrayLike, in2: npt.ArrayLike, mode: str, axes: 
         result: np.ndarray = _in_scipy(name)(volume, kernel, mode, axes)
         return result
     if mode == "valid" and must_swap(volume.shape, kernel.shape):
+        unrepeatable()
         volume, kernel = kernel, volume
-    return _convolve_numbers(
-        volume.astype(dtype, copy=False), kernel.astype(dtype, copy=False), mode, dtype, None, "fft"
-    )
+    if dtype.kind == "c":  # few complex numbers are summed as they are
+        return _convolve_numbers(volume, kernel, mode, dtype, _TOLERANCE[dtype.char])
+    return _convolve_numbers(volume, kernel, mode, dtype, None, "fft")
 
 
 def _tiles(volume: np.ndarray, kernel: np.ndarray, mode: str) -> bool:

@@ -189,16 +189,20 @@ def wiener(im: npt.ArrayLike, mysize: int | Sequence[int] | None = None, noise: 
     windows = tuple([Window(axis, k, "constant", k // 2) for axis, k in enumerate(sizes)])
 
     def local_mean(values: np.ndarray) -> np.ndarray:
-        values = values.astype(np.promote_types(values.dtype, np.float64))
+        values = values.astype(np.promote_types(values.dtype, np.float64), copy=False)
         return run_windows("mean", values, windows, np.empty_like(values, order="C"), 0.0)
 
     mean = local_mean(array)
-    variance = local_mean(array**2) - mean**2
+    # New arrays would take as long as what is computed in them.
+    variance, work = local_mean(array**2), mean**2
+    variance -= work
     power = variance.mean() if noise is None else noise
-    filtered = array - mean
-    filtered *= 1 - power / variance
+    gain = np.subtract(1, np.divide(power, variance, out=work), out=work)
+    filtered: np.ndarray = array - mean
+    filtered *= gain
     filtered += mean
-    return np.where(variance < power, mean, filtered)
+    np.copyto(filtered, mean, where=variance < power)
+    return filtered
 
 
 def _checked(function: str, name: str, value: npt.ArrayLike) -> np.ndarray:

@@ -205,7 +205,8 @@ def resample_poly(
     if padtype in _LEVELS:
         unrepeatable()
         level = _LEVELS[padtype](array, axis=axis, keepdims=True)
-        out = _filtered(array - level, taps, step, axis, dtype)
+        rest = array - level
+        out = _filtered(rest, taps, step, axis, np.result_type(taps, rest, np.float32))
         out += level
         return out
     return _filtered(array, taps, step._replace(mode=padtype), axis, dtype, 0 if cval is None else cval)
@@ -325,8 +326,8 @@ def _filtered(
 def _low_pass(rate: int, up: int, window: Any, dtype: np.dtype) -> np.ndarray:
     """The filter that `resample_poly` designs, of real values."""
     designed = _designed(20 * rate + 1, 1 / rate, window)
-    taps = designed.astype(dtype.char.lower() if dtype.kind == "c" else dtype)
-    return taps * taps.dtype.type(up)
+    taps: np.ndarray = designed.astype(dtype.char.lower() if dtype.kind == "c" else dtype) * dtype.type(up).real
+    return taps
 
 
 def _designed(taps: int, cutoff: float, window: Any) -> np.ndarray:

@@ -174,7 +174,7 @@ def savgol_coeffs(
     place = (length - 1) / 2 if pos is None else pos
     if not 0 <= place < length:
         raise ValueError(f"pos={pos!r}: pos must be nonnegative and less than window_length")
-    weights = _weights(length, order, index(deriv), delta, np.array([place]))[0]
+    weights: np.ndarray = _weights(length, order, index(deriv), delta, np.array([place]))[0]
     return weights if named("use", use, _USES) == "dot" else weights[::-1].copy()
 
 

@@ -37,7 +37,7 @@ from fastconv.engine.geometry import REMEMBERED, ConvGeometry
 from fastconv.engine.launch import Launch
 from fastconv.engine.rates import ratios
 from fastconv.engine.remembering import remembered
-from fastconv.engine.replay import unrepeatable
+from fastconv.engine.replay import constant, unrepeatable
 from fastconv.kernels import threads as team
 
 # Along one axis: the extents of a tile, its outputs, and the number of tiles.
@@ -233,9 +233,9 @@ def _tables(extents: tuple[int, int], lines: bool, dtype: np.dtype) -> tuple[np.
     radices = np.array([radix for points in extents for radix in _radices(points)], np.int64)
     twiddles = np.concatenate([_twiddles(points) for points in extents]).astype(dtype)
     if not lines:
-        return twiddles, None, radices
+        return constant(twiddles), None, constant(radices)
     roots = _roots(np.outer(digit_reversed(extents[0]), np.arange(extents[1])), prod(extents))
-    return twiddles, np.ascontiguousarray(np.moveaxis(roots, -1, 0), dtype), radices
+    return constant(twiddles), constant(np.ascontiguousarray(np.moveaxis(roots, -1, 0), dtype)), constant(radices)
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
@@ -282,7 +282,7 @@ def _exponents(weight: np.ndarray) -> np.ndarray:
     largest = np.abs(weight).reshape(len(weight), -1).max(axis=1, initial=0).tolist()
     exponents = (frexp(size)[1] if isfinite(size) else 0 for size in largest)
     limit = _ORDINARY[weight.itemsize]
-    return np.array([exponent if abs(exponent) > limit else 0 for exponent in exponents], np.int64)
+    return constant(np.array([exponent if abs(exponent) > limit else 0 for exponent in exponents], np.int64))
 
 
 def _transform_weight(
@@ -320,6 +320,8 @@ class Filters:
             spectra = _transform_weight(g, tiling, self.weight, self.exponents, threads)
             known = dict([*known.items(), (tiling, spectra)][-_MOST_KEPT:])
             self._spectra = known  # replaced as a whole, since other threads may be reading it
+        else:
+            unrepeatable()  # they are scratch memory of an earlier call
         return known[tiling]
 
 
@@ -334,13 +336,15 @@ def _run_filters(
     epilogue: Epilogue,
     threads: int,
 ) -> None:
-    unrepeatable()
+    if weight.flags.writeable:  # its exponents are known from its values
+        unrepeatable()
     out_image = out.strides[0] // x.itemsize
     launch = _launch("fft", g, tiling, x.dtype, element_strides(x), out_image, epilogue.activation)
-    not_finite = np.empty(launch.tiles, np.int64)
+    not_finite = team.flags(launch.tiles)
     tables = _tables(tiling.extents, tiling.lines, x.dtype)
     launch.run((x, out, spectra, epilogue.bias, not_finite, exponents, *tables), threads, (epilogue.parameter,))
     for pair in np.flatnonzero(not_finite).tolist():
+        unrepeatable()
         for tile in range(pair % tiling.pairs * 2, min(pair % tiling.pairs * 2 + 2, prod(tiling.counts))):
             n, group = divmod(pair // tiling.pairs, g.g)
             _run_direct(g, tiling, tile, group, x[n], weight, out[n], epilogue, threads)

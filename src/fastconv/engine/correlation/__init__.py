@@ -28,6 +28,7 @@ from fastconv.engine.convolution import CONVOLUTION
 from fastconv.engine.convolution.base import DEFAULT_MAX_WORKSPACE
 from fastconv.engine.correlation.base import FEW_PRODUCTS, Padding, Past
 from fastconv.engine.correlation.by_convolution import ByConvolution
+from fastconv.engine.correlation.complex_channels import ComplexChannels
 from fastconv.engine.correlation.complex_parts import ComplexParts
 from fastconv.engine.correlation.nonfinite import is_finite, is_finite_everywhere, leave_zeros_out
 from fastconv.engine.correlation.separable import OuterProducts
@@ -55,7 +56,7 @@ class Correlation(Kind):
 
     name = "correlation"
     title = "the correlation"
-    solvers: Sequence[Solver] = (ByConvolution(), OuterProducts(), ComplexParts(), Taps())
+    solvers: Sequence[Solver] = (ByConvolution(), OuterProducts(), ComplexChannels(), ComplexParts(), Taps())
 
     def parse(self, descriptor: str) -> FilterGeometry:
         return FilterGeometry.parse(descriptor)
