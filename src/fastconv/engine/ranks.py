@@ -31,7 +31,7 @@ _FITTING_COLUMNS, _FITTING_SIDE, _MOST_COUNTED = 400, 256, (1 << 16) - 1
 
 # The windows whose median has a kernel of its own, and bytes of a line of it, a few of which fit L1.
 _MEDIANS = {((3, 3), 4), ((5, 5), 12)}
-_FITTING_LINE = 2 << 10
+_FITTING_LINE = 8 << 10
 
 # Bytes of rows that fit L2 while the extremes of a footprint are computed, and the most of them.
 _FITTING_FOOTPRINT, _MOST_OF_FOOTPRINT = 128 << 10, 4 << 20

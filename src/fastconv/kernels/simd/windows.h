@@ -36,7 +36,7 @@ typedef int64_t fold_function(void *to, const void *a, const void *b, const void
         int wrong = 0;                                                                                               \
         for (int64_t i = 0; i < n; i++) {                                                                            \
             const T rest = c ? CHOOSE(b[i], c[i]) : b[i];                                                            \
-            const int lost = (a[i] != a[i]) | (c ? b[i] != b[i] : 0);                                                \
+            const int lost = c ? !(a[i] < b[i] || a[i] >= b[i]) : a[i] != a[i];                                      \
             to[i] = STORED(T, CHOOSE(a[i], rest), lost, k);                                                          \
             wrong |= IS_WRONG(to[i]);                                                                                \
             (void)lost, (void)k;                                                                                     \
@@ -217,6 +217,25 @@ static inline void gather_values(char *to, const char *from, int64_t stride, int
         copy_values(to, from, stride, n, size);
 }
 
+/* Continue a line of `seen` columns, the first of which is column `col` of the image, past those inside: from first to
+ * last. The size of values is decided once per line, as there are few columns past the edges of a short one. */
+static inline void continue_line(char *line, int64_t size, int64_t col, int64_t first, int64_t last, int64_t seen,
+                                 int64_t iw, int64_t pl, const int64_t *col_map, const char *fill)
+{
+#define CONTINUED(T)                                                             \
+    for (int64_t t = edge(0, first, last); t < seen; t = edge(t + 1, first, last)) { \
+        const int64_t x = source_of(col + t, iw, pl, col_map);                   \
+        memcpy((T *)line + t, x < 0 ? (const T *)fill : (const T *)line + (x - col), sizeof(T)); \
+    }
+    switch (size) {
+    case 1: CONTINUED(int8_t) break;
+    case 2: CONTINUED(int16_t) break;
+    case 4: CONTINUED(int32_t) break;
+    default: CONTINUED(int64_t)
+    }
+#undef CONTINUED
+}
+
 #define WINDOWS_ARGUMENTS(X)                                          \
     X(size)     /* bytes of a value of a line */                      \
     X(in_size)  /* bytes of a value of the image */                   \
@@ -337,10 +356,8 @@ static void windows(void **arrays, const int64_t *ints, const double *scalars, i
             }
             if (rows < kh || !alongs)
                 continue;
-            for (int64_t t = inside ? edge(0, first, last) : seen; t < seen; t = edge(t + 1, first, last)) {
-                const int64_t x = source_of(col0 + t - pl, iw, pl, col_map);
-                copy_value(line + t * size, x >= 0 ? line + (x + pl - col0) * size : fill, size);
-            }
+            if (inside)
+                continue_line(line, size, col0 - pl, first, last, seen, iw, pl, col_map, fill);
             const char *from = line;
             for (int64_t j = 0; j < alongs; j++) {
                 const int64_t m = kw >> (alongs - j), next = kw >> (alongs - j - 1), odd = next & 1;
