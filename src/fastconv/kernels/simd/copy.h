@@ -23,3 +23,10 @@ static inline __attribute__((always_inline)) void copy_line(char *to, const char
     PIECES(1)
 #undef PIECES
 }
+
+/* Fetch a line that will be read soon. Rows are often pages apart, and the hardware does not look across pages. */
+static inline void fetch_line(const char *from, int64_t bytes)
+{
+    for (int64_t at = 0; at < bytes; at += CACHE_LINE)
+        __builtin_prefetch(from + at);
+}

@@ -71,6 +71,7 @@ static void footprints(void **arrays, const int64_t *ints, const double *scalars
             const int64_t y = row_map[r], slot = r % kh;
             const char *source = (const char *)arrays[0] + (n * ih + y) * iw * size;
             char *lines = own.ring + slot * lengths * pitch;
+            fetch_line(source + (iw + col0 + first - a->pl) * size, (last - first) * size);
             if (y >= 0 && first == 0 && last == wide)
                 own.rows[slot] = source + (col0 - a->pl) * size;
             else {

@@ -168,10 +168,13 @@ static void NAME(medians)(void **arrays, const int64_t *ints, const double *scal
                         to[t] = fill;
                     continue;
                 }
-                if (FLOATING)
-                    for (int64_t t = first; t < last; t++)
-                        wrong |= inside[t] != inside[t];
-                copy_line((char *)(to + first), (const char *)(inside + first), (last - first) * sizeof(T));
+                const int64_t bytes = (last - first) * sizeof(T);
+                fetch_line((const char *)(inside + first) + MEDIAN_ROWS * iw * (int64_t)sizeof(T), bytes);
+                copy_line((char *)(to + first), (const char *)(inside + first), bytes);
+                for (int64_t t = first; FLOATING && t < last; t++) {
+                    const T value = to[t];
+                    wrong |= value != value;
+                }
                 for (int64_t t = edge(0, first, last); t < wide; t = edge(t + 1, first, last))
                     to[t] = col_map[col0 + t] < 0 ? fill : source[col_map[col0 + t]];
             }

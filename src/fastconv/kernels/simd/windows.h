@@ -327,6 +327,8 @@ static void windows(void **arrays, const int64_t *ints, const double *scalars, i
             const int64_t y = source_of(r - pt, ih, pt, row_map), rows = r - row0 + 1;
             const char *source = (const char *)arrays[0] + n * xn + y * xh;
             const char *current = source + (col0 + begun - pl) * size;
+            if (xw == in_size)
+                fetch_line(source + xh + (col0 + first - pl) * xw, (last - first) * xw);
             if (!inside || y < 0 || widen) {
                 char *to = downs ? gathered + r % 3 * pitch : line;
                 current = to;
