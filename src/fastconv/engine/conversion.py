@@ -12,13 +12,23 @@ from fastconv.kernels import threads
 # Number of values cast per tile.
 _SPAN = 1 << 15
 
+# Casting so many integers twice takes less than a call that does not repeat.
+_FEW = 1 << 14
+
 
 def converted(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """`array` in a form that kernels of `dtype` can read: itself or a copy, in scratch memory if a kernel makes it."""
     if array.dtype == dtype or not array.flags.c_contiguous:
         return as_operand(array, dtype)
     result = scratch_like(array, dtype)
-    return result if convert(array, result) else as_operand(array, dtype)
+    if convert(array, result):
+        return result
+    if array.size <= _FEW and array.dtype.kind in "iu" and dtype.kind in "iu":
+        # There are no kernels between all types of integers, but a call that only launches kernels can repeat.
+        between = scratch_like(array, np.dtype(np.int64))
+        if convert(array, between) and convert(between, result):
+            return result
+    return as_operand(array, dtype)
 
 
 def scratch_like(out: np.ndarray, dtype: np.dtype) -> np.ndarray:
