@@ -174,8 +174,8 @@ def savgol_coeffs(
     place = (length - 1) / 2 if pos is None else pos
     if not 0 <= place < length:
         raise ValueError(f"pos={pos!r}: pos must be nonnegative and less than window_length")
-    weights: np.ndarray = _weights(length, order, index(deriv), delta, np.array([place]))[0]
-    return weights if named("use", use, _USES) == "dot" else weights[::-1].copy()
+    weights = _at(length, order, index(deriv), delta, place)
+    return (weights if named("use", use, _USES) == "dot" else weights[::-1]).copy()
 
 
 def _checked(window_length: int, polyorder: int) -> tuple[int, int]:
@@ -183,6 +183,12 @@ def _checked(window_length: int, polyorder: int) -> tuple[int, int]:
     if order >= length:
         raise ValueError(f"polyorder={order}, window_length={length}: polyorder must be less than window_length")
     return length, order
+
+
+@remembered(64)
+def _at(length: int, order: int, deriv: int, delta: float, place: float) -> np.ndarray:
+    """The weights for one place in the window."""
+    return constant(_weights(length, order, deriv, delta, np.array([place]))[0])
 
 
 @remembered(64)
