@@ -194,6 +194,7 @@ CALLS = {
             ndimage.gaussian_filter(np.minimum(values(dtype, 19, columns), 40), 1.5) for columns in (41, 300)
         ],
     ),
+    "add": lambda dtype: nn.add(values(dtype, 3, 41), values(dtype, 3, 41), activation="relu"),
     "convert": lambda dtype: convert(values(dtype, 41), np.empty(41, "f4" if dtype == "f8" else "f8")),
     "divide": lambda dtype: nn.avg_pool3d(values(dtype, 2, 3, 5, 6, 7), 2, padding=1),
     "draw": lambda dtype: fastconv.fractional_max_pool2d(
