@@ -148,8 +148,11 @@ class PreparedChannelsLast(Prepared):
         images, out = np.ascontiguousarray(x.transpose(0, 2, 3, 1)), np.empty((n, h, w, c), problem.dtype)
         convolve = self.convolution(problem, weight, layout="NHWC")
 
+        result = out.transpose(0, 3, 1, 2)  # once: it takes a tenth of the call of a head
+
         def call() -> np.ndarray:
-            return convolve(images, out).transpose(0, 3, 1, 2)
+            convolve(images, out)
+            return result
 
         return call
 

@@ -32,7 +32,7 @@ from time import perf_counter
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport int64_t, intptr_t, uintptr_t
 from libc.string cimport memcmp, memcpy, memset
 
 import numpy as np
@@ -40,11 +40,13 @@ import numpy as np
 cimport numpy as cnp
 
 from fastconv.kernels.threads cimport (
+    CACHE_LINE,
     MAX_ARRAYS,
     MAX_SCALARS,
     Flags,
     Memory,
     Region,
+    add_memory_bytes,
     available_threads,
     fill_region,
     memories_so_far,
@@ -74,6 +76,7 @@ cdef enum:
     MOST_RESULTS = 3
     MOST_SCRATCH = 512  # the 8 phases of a batch of volumes have more than 100
     MOST_LAUNCHES = 640
+    SMALL_SCRATCH = 4096
     SPOILT = 0xA5
 
 # In seconds. Calls that take longer gain nothing from recordings, and checking a recording would take as long again;
@@ -326,9 +329,14 @@ cdef class Recording:
         what it is to hold in the end, from an earlier call, unless it is `spoiled` first.
         """
         cdef char *bases[MOST_OPERANDS + MOST_RESULTS + MOST_SCRATCH]
+        # Little scratch memory is on the stack: objects for it took as long as the products of a head.
+        cdef char small[SMALL_SCRATCH + CACHE_LINE]
+        cdef char *free = small + (-<intptr_t> small & (CACHE_LINE - 1))
+        cdef char *past = free + SMALL_SCRATCH
         cdef Launch launch
         cdef Result result
         cdef Memory memory
+        cdef cnp.npy_intp size
         cdef int i, base = kind.operand_count
         cdef list made = [], scratch = []
         if self.writes_operands and not are_apart(kind):
@@ -346,11 +354,17 @@ cdef class Recording:
             made.append(array)
             base += 1
         for i in range(self.scratch_count):
-            memory = Memory(self.scratch[i])
-            bases[base + i] = memory.start
+            size = self.scratch[i]
+            if size <= past - free:
+                bases[base + i] = free
+                free += size + (-size & (CACHE_LINE - 1))
+                add_memory_bytes(size)
+            else:
+                memory = Memory(size)
+                bases[base + i] = memory.start
+                scratch.append(memory)
             if self.are_flags[i] or spoiled:
-                memset(memory.start, 0 if self.are_flags[i] else SPOILT, self.scratch[i])
-            scratch.append(memory)
+                memset(bases[base + i], 0 if self.are_flags[i] else SPOILT, size)
         for launch in self.launches:
             launch.launch(bases)
         for i in range(self.scratch_count):

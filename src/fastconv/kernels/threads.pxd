@@ -21,6 +21,9 @@ cdef extern from "region.h" nogil:
         int64_t grain
         int (*check_signals)() noexcept
 
+cdef enum:
+    CACHE_LINE = 64
+
 
 cdef class Memory:
     cdef cnp.ndarray buffer  # None where there was no memory for it
@@ -37,6 +40,7 @@ cdef int run(Region *region, int64_t threads) except -1
 cdef int available_threads() noexcept
 cdef int64_t memories_so_far() noexcept
 cdef int64_t memory_bytes_so_far() noexcept
+cdef void add_memory_bytes(int64_t size) noexcept
 
 cdef list recorded()
 cdef void record(list launches) noexcept

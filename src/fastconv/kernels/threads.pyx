@@ -40,7 +40,6 @@ cdef extern from *:
     PyObject *recorded_launches
 
 cdef enum:
-    CACHE_LINE = 64
     MOST_KEPT = 6
     MOST_KEPT_BYTES = 64 << 20
     MOST_RECORDED_BYTES = 2 << 20
@@ -167,6 +166,12 @@ cdef int64_t memories_so_far() noexcept:
 
 cdef int64_t memory_bytes_so_far() noexcept:
     return memory_bytes
+
+
+cdef void add_memory_bytes(int64_t size) noexcept:
+    """Count scratch memory that is not in a buffer."""
+    global memory_bytes
+    memory_bytes += size
 
 
 cdef class Flags(Memory):

@@ -178,29 +178,45 @@ static const int NAME(most_positions)[] = {8, NV == 3 ? 6 : 4, 4};
 
 typedef void NAME(panels_kernel)(const NAME(steps) *s, const REAL *source, int64_t panel, REAL *sums);
 
-/* X(panels) of the tiles of one position. */
+/* X(panels, vectors) of the tiles of one position. At most two panels are narrower than NR (`panel_first` of gemm.h). */
+#define TWO_PANELS(X, nv) X(1, nv) X(2, nv)
 #if MR == 8
-#define PANELS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8)
+#define ALL_PANELS(X, nv) TWO_PANELS(X, nv) X(3, nv) X(4, nv) X(5, nv) X(6, nv) X(7, nv) X(8, nv)
 #else
-#define PANELS(X) X(1) X(2) X(3) X(4)
+#define ALL_PANELS(X, nv) TWO_PANELS(X, nv) X(3, nv) X(4, nv)
 #endif
-#define DEFINE(m)                                                                                                  \
-    static __attribute__((noinline)) void NAME(panels_##m)(const NAME(steps) *s, const REAL *source, int64_t panel, \
-                                                           REAL *sums)                                             \
-    { NAME(at_position)(m, NV, s, source, panel, sums); }
-#define PANELS_OF(m) NAME(panels_##m),
-PANELS(DEFINE)
-static NAME(panels_kernel) *const NAME(panels_kernels)[] = {PANELS(PANELS_OF)};
+#define DEFINE(m, nv)                                                                                  \
+    static __attribute__((noinline)) void NAME(panels_##m##x##nv)(const NAME(steps) *s, const REAL *source, \
+                                                                  int64_t panel, REAL *sums)           \
+    { NAME(at_position)(m, nv, s, source, panel, sums); }
+#define PANELS_OF(m, nv) NAME(panels_##m##x##nv),
+#if NV == 3
+TWO_PANELS(DEFINE, 1) TWO_PANELS(DEFINE, 2) ALL_PANELS(DEFINE, 3)
+#else
+TWO_PANELS(DEFINE, 1) ALL_PANELS(DEFINE, 2)
+#endif
+static NAME(panels_kernel) *const NAME(panels_kernels)[NV][MR] = {
+    {TWO_PANELS(PANELS_OF, 1)},
+#if NV == 3
+    {TWO_PANELS(PANELS_OF, 2)},
+    {ALL_PANELS(PANELS_OF, 3)},
+#else
+    {ALL_PANELS(PANELS_OF, 2)},
+#endif
+};
 #undef DEFINE
 #undef PANELS_OF
 
-/* How many panels from this one on, which ends at channel `m`, are whole and end by channel `past`: at most MR. */
-static int64_t NAME(whole_panels)(int64_t panel, int64_t m, int64_t past, int64_t width)
+/* How many panels from this one on, which ends at channel `m`, are as wide as it and end by channel `past`: as many as
+ * `panels_kernels` has at most. */
+static int64_t NAME(equal_panels)(int64_t panel, int64_t m, int64_t past, int64_t width, int64_t vectors)
 {
+    const int64_t most = vectors == NV ? MR : 2;
     int64_t panels = 1;
-    while (panels < MR && m + NR <= past && NAME(panel_first)(panel + panels + 1, width) == m + NR) {
+    while (panels < most && m + vectors * LANES <= past &&
+           NAME(panel_first)(panel + panels + 1, width) == m + vectors * LANES) {
         panels++;
-        m += NR;
+        m += vectors * LANES;
     }
     return panels;
 }
@@ -480,8 +496,8 @@ static void NAME(indirect)(void **arrays, const int64_t *ints, const double *sca
                     REAL *planes = complete && in_planes ? out : 0;
                     for (int64_t m = m0, panel = panel0, panels; m < m1; panel += panels) {
                         const int64_t next = NAME(panel_first)(panel + 1, width), vectors = (next - m) / LANES;
-                        const int single = count == 1 && vectors == NV && !planes;
-                        panels = single ? NAME(whole_panels)(panel, next, m1, width) : 1;
+                        const int single = count == 1 && !planes;
+                        panels = single ? NAME(equal_panels)(panel, next, m1, width, vectors) : 1;
                         unasked += steps * panels * vectors * count;
                         if (unasked > PRODUCTS_UNASKED) {
                             unasked = 0;
@@ -512,7 +528,8 @@ static void NAME(indirect)(void **arrays, const int64_t *ints, const double *sca
                             .plane = a->out_plane,
                         };
                         if (single)
-                            NAME(panels_kernels)[panels - 1](&s, source, K * NR, sums + m - m0);
+                            NAME(panels_kernels)[vectors - 1][panels - 1](&s, source, K * vectors * LANES,
+                                                                          sums + m - m0);
                         else
                             NAME(sum_positions)(vectors, &s, source, own.at, count, planes && !whole ? cols : count,
                                                 sums + m - m0, planes ? planes + (m - m0) * a->out_plane : 0,
