@@ -49,17 +49,22 @@ def weight_gradients(channels):
     return run
 
 
-def transposed(dtype):
-    for stride in (1, 2, 3):
-        fastconv.conv_transpose2d(values(dtype, 2, 9, 5, 7), values(dtype, 9, 17, 3, 3), stride=stride)
-
-
-def input_gradients(dtype):
+def input_gradients(strategy, *descriptors):
+    """A function that computes input gradients by this strategy."""
     kind = KINDS["input_gradient"]
-    for descriptor in ("n2 ic5 oc7 i9 k3 s2 p1", "g2 ic6 oc4 id5 ih6 iw8 k3 s2", "ic70 oc9 ih1 iw5 kh1 kw4 s1"):
-        plan = fastconv.plan(descriptor, kind.name, dtype=dtype, strategy="col2im")
-        operands = kind.operands(plan.geometry, np.dtype(dtype), np.random.default_rng(0))
-        kind.call(plan, operands)()
+
+    def run(dtype):
+        for descriptor in descriptors:
+            plan = fastconv.plan(descriptor, kind.name, dtype=dtype, strategy=strategy)
+            kind.call(plan, kind.operands(plan.geometry, np.dtype(dtype), np.random.default_rng(0)))()
+
+    return run
+
+
+transposed = input_gradients("phases", *(f"n2 ic17 oc9 ih{4 * s + 3} iw{6 * s + 3} k3 s{s}" for s in (1, 2, 3)))
+from_columns = input_gradients(
+    "col2im", "n2 ic5 oc7 i9 k3 s2 p1", "g2 ic6 oc4 id5 ih6 iw8 k3 s2", "ic70 oc9 ih1 iw5 kh1 kw4 s1"
+)
 
 
 def of_size(kind):
@@ -216,7 +221,7 @@ CALLS = {
     "locate": lambda dtype: fastconv.max_pool3d(values("f4", 2, 3, 5, 6, 7), 2, 1, 1, return_indices=True),
     "power": lambda dtype: [fastconv.lp_pool2d(values(dtype, 2, 3, 5, 7) ** 2, norm, 2) for norm in (1, 2, 3)],
     "losses": lambda dtype: nn.cross_entropy(values(dtype, 5, 7), np.arange(5) % 7),
-    "pack_transposed": input_gradients,
+    "pack_transposed": from_columns,
     "place": transposed,
     "scatter": lambda dtype: grad.max_pool2d(values(dtype, 2, 3, 4, 5), values(dtype, 2, 3, 8, 10), 2),
     "put": lambda dtype: nn.max_unpool2d(

@@ -120,7 +120,8 @@ class Axes(Composite):
         """The results of two sweeps over the array or a slab, one of which reads that of the other."""
         rows = self._rows(geometry, dtype) or geometry.extent[0]
         results = min(2, len(self.kind.sweeps(geometry, dtype)) - 1)
-        return results * int(geometry.values) // geometry.extent[0] * rows * dtype.itemsize
+        values: int = results * geometry.values // geometry.extent[0] * rows
+        return values * dtype.itemsize
 
     def parts(self, geometry: Any, dtype: np.dtype, planned: Planned) -> tuple[Part, ...]:
         first, *others = map(geometry.along, self.kind.sweeps(geometry, dtype))

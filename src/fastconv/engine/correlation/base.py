@@ -17,7 +17,7 @@ class Past(NamedTuple):
     """What lies past the edges of an image, and whether a zero in the kernel counts as a product."""
 
     continuation: str
-    fill: object
+    fill: Any
     leaves_zeros_out: bool = False
 
     def options(self, geometry: ConvGeometry) -> dict[str, Any]:

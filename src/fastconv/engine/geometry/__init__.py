@@ -16,6 +16,7 @@ for one. ``i`` and ``k`` abbreviate equal extents: ``i56 k3``.
 
 from fastconv.engine.geometry.along import AlongAxes, PassesGeometry, Window, WindowGeometry
 from fastconv.engine.geometry.axes import (
+    BOUNDARIES,
     REMEMBERED,
     Padding,
     channels_first,
@@ -27,7 +28,7 @@ from fastconv.engine.geometry.axes import (
     same_padding,
 )
 from fastconv.engine.geometry.convolution import ConvGeometry, Phase
-from fastconv.engine.geometry.filters import BOUNDARIES, FilterGeometry
+from fastconv.engine.geometry.filters import FilterGeometry
 from fastconv.engine.geometry.polyphase import PolyphaseGeometry, resampled_extent
 from fastconv.engine.geometry.pooling import (
     PoolGeometry,
