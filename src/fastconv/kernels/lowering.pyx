@@ -245,7 +245,7 @@ cdef Transposed no_transposed
 
 
 cdef inline void pack_turned(const real *weight, real *packed, const int64_t *ints,
-                                 int64_t begin, int64_t end, void **arrays, int64_t worker) noexcept nogil:
+                             int64_t begin, int64_t end, void **arrays, int64_t worker) noexcept nogil:
     cdef const Transposed *a = <const Transposed *> ints
     cdef int64_t M = a.M, K = a.K, kc = a.kc, panels = a.panels, mr = a.mr
     cdef int64_t tile = begin, group, first, last, panel, block, k0, k, k1, j, i, steps
