@@ -792,6 +792,43 @@ def test_every_solver_finds_the_same(kind, descriptor, layout, dtype):
                 assert_same(found[1], indices)
 
 
+PLACED = (
+    "n2 c3 ih9 iw40 k3 s1 p1",
+    "n1 c2 ih11 iw37 kh2 kw3 sh3 sw2 pl1 pr1",
+    "n1 c2 ih7 iw90 kh3 kw5 sh1 sw3 pl2 pr2 dh2 dw1",
+    "n1 c2 ih6 iw40 kh1 kw4 sh1 sw1 pl2 pr2 dh1 dw2",
+    "n3 c2 i6 k2 s2",
+)
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"])
+@pytest.mark.parametrize("descriptor", PLACED)
+def test_places_of_every_type(descriptor, dtype):
+    """Vectors against windows one by one: of equal values the first, of NaNs the last, and the least value there is."""
+    kind, g = KINDS["max_pool_indices"], PoolGeometry.parse(descriptor)
+    rng = np.random.default_rng(len(descriptor))
+    few = [NAN, -INF, -INF, -INF, 0.0, -0.0, 1.0] if dtype[0] == "f" else [np.iinfo(dtype).min] * 4 + [1, 100]
+    for values in (few, few[1:3]):
+        x = rng.choice(np.array(values, dtype), g.x_shape)
+        found = []
+        for name in ("places", "walking"):
+            plan = planner.plan(g, dtype, kind=kind, strategy=name)
+            found.append(plan.strategy.bind(plan, x.strides, g.out_shape)(x))
+        (maxima, places), (expected, expected_places) = found
+        assert_same(places, expected_places)
+        assert maxima.tobytes() == expected.tobytes()
+
+
+def test_places_are_found_by_walking_where_vectors_cannot():
+    for descriptor, reason in (
+        ("c1 ih1 iw40 kh1 kw2 s1 pl1 pr1 dh1 dw41", "some windows see nothing but padding"),
+        ("c1 ih1 iw9000000 kh1 kw2000000 s1", "folds a window of 2000000 taps without a break"),
+    ):
+        candidates = {c.name: c.refusal for c in fastconv.plan(descriptor, "max_pool_indices").candidates}
+        assert reason in candidates["places"]
+        assert candidates["walking"] is None
+
+
 @pytest.mark.parametrize(
     ("kind", "descriptor", "solver"),
     [

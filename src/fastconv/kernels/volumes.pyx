@@ -94,15 +94,20 @@ cdef void locate(void **arrays, const int64_t *ints, const double *scalars,
     cdef const Levels *of = <const Levels *> ints
     cdef int64_t *levels = <int64_t *> arrays[0]
     cdef const int64_t *taken
-    cdef int64_t volume, i, level
+    cdef int64_t volume, first, i, level, columns = of.columns
+    cdef double per_column = 1.0 / columns
     for volume in range(begin, end):
         taken = <const int64_t *> arrays[1] + volume * of.between
-        for i in range(volume * of.outputs, (volume + 1) * of.outputs):
-            level = levels[i]
-            if level < 0 or taken[level] < 0:
-                levels[i] = -1
-            else:
-                levels[i] = level // of.columns * of.plane + taken[level]
+        first = volume * of.outputs
+        while first < (volume + 1) * of.outputs:
+            for i in range(columns):
+                level = levels[first + i]
+                if level < 0 or taken[level] < 0:
+                    levels[first + i] = -1
+                else:
+                    # Exact, since level - i is a multiple of columns; a division of integers takes four times as long.
+                    levels[first + i] = <int64_t> ((level - i) * per_column + 0.5) * of.plane + taken[level]
+            first += columns
 
 
 cdef struct Powers:

@@ -240,6 +240,23 @@ class PoolGeometry(_Images):
             padding=tuple((begin, end) for (begin, _), end in zip(self.padding, ends, strict=True)),
         )
 
+    @property
+    def is_blind(self) -> bool:
+        """Whether some window has no tap inside the input."""
+        axes = zip(self.extent, self.out_extent, self.kernel, self.stride, self.dilation, self.padding, strict=True)
+        return any(d > i or (o - 1) * s - pad >= i or (k - 1) * d < pad for i, o, k, s, d, (pad, _) in axes)
+
+    @property
+    def first_offsets(self) -> list[int]:
+        """Of the windows that begin left of the input, the offset in columns of the first tap inside.
+
+        Examples
+        --------
+        >>> PoolGeometry.from_shapes((1, 9), 5, 2, 2, 2, ndim=1).first_offsets
+        [2]
+        """
+        return [-(column // self.dw) * self.dw for column in range(-self.pl, 0, self.sw)][: self.ow]
+
     def counts(self, include_padding: bool) -> tuple[list[int], ...]:
         """The number of taps of each window along each axis, in the input with or without its padding, for dilation 1.
 

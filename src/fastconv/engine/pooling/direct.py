@@ -22,7 +22,7 @@ from fastconv.kernels.jit.target import lanes
 _STRIP_BYTES = 128 << 10
 
 # A block of windows is folded without a check whether to stop.
-_MOST_TAPS = 2**20
+MOST_TAPS = 2**20
 
 
 class Direct(RegularSolver):
@@ -30,8 +30,8 @@ class Direct(RegularSolver):
     NANOSECONDS: ClassVar[tuple[float, ...]] = (100.0, 9.4, 1.8, 0.1, 0.5, 0.3, 0.2, 0.9)
 
     def refuse(self, g: Geometry, dtype: np.dtype) -> str | None:
-        if g.taps > _MOST_TAPS:
-            return f"folds a window of {g.taps} taps without a break, the limit is {_MOST_TAPS}"
+        if g.taps > MOST_TAPS:
+            return f"folds a window of {g.taps} taps without a break, the limit is {MOST_TAPS}"
         return refuse_wide_strips(g) or super().refuse(g, dtype)
 
     def declines(self, g: Geometry) -> str | None:
@@ -44,10 +44,7 @@ class Direct(RegularSolver):
     def work(self, g: Geometry, dtype: np.dtype) -> tuple[float, ...]:
         """Rows, vectors, their taps if these are compiled in, otherwise taps and rows of taps; and gathered values."""
         width, compiled = lanes(dtype), all(_unrolled(g))
-        vectors, gathered, kept = g.oh * -(-g.ow // width), 0, g.sw <= 2
-        if not kept or g.ow < width or g.pl > 0:
-            lines = g.oh * min(g.kh, g.sh if g.dh == 1 else g.kh)
-            gathered = lines * max(g.ow, width) * (g.sw if kept else g.kw)
+        vectors, gathered, kept = g.oh * -(-g.ow // width), gathered_values(g, dtype), g.sw <= 2
         return (
             1,
             g.oh,
@@ -60,24 +57,7 @@ class Direct(RegularSolver):
         )
 
     def cut(self, g: Geometry, dtype: np.dtype, strides: tuple[int, ...]) -> Cut:
-        width, rows = lanes(dtype), tile_rows(g)
-        kept = g.sw <= 2
-        first = min(g.ow, -(-g.pl // g.sw))
-        last = max(first, min(g.ow, (g.iw + g.pl - (g.kw - 1) * g.dw - 1) // g.sw + 1))
-        left, right = round_up(first, width), g.ow - round_up(g.ow - last, width)
-        # Two narrow strips cost more than they save.
-        worth = width if (left, right) == (0, g.ow) else 4 * width
-        if not kept or strides[-1] != 1 or right - left < worth:
-            left = right = g.ow
-        widest = max(left, g.ow - right, width)
-        line = (widest - 1) * g.sw + (g.kw - 1) * g.dw + 1 if kept else g.kw * widest
-        group = 1
-        if g.dh == 1:
-            group = max(1, min(rows, (_STRIP_BYTES // (line * dtype.itemsize) - g.kh) // g.sh + 1))
-        lines = (group - 1) * g.sh + (g.kh if all(_unrolled(g)) else min(g.kh, g.ih))
-        # Nothing is gathered if every vector lies within the image.
-        scratch = 0 if right - left == g.ow >= width else 4 * width + lines * line
-        return Cut(rows, scratch, (group, left, right, int(kept)))
+        return strips(g, dtype, strides, g.kh if all(_unrolled(g)) else min(g.kh, g.ih))
 
     def kernel(
         self, g: Geometry, dtype: np.dtype, divisors: tuple[np.ndarray, ...]
@@ -92,7 +72,38 @@ class Direct(RegularSolver):
                 divisors = tuple(1 / of_axis for of_axis in divisors)
         KH, KW = _unrolled(g)
         step = g.sw if g.sw <= 2 else 1
-        return (self.kind.fold, times, KH, KW, step, g.sh if KH > 1 else 0), divisors
+        return (self.kind.fold, times, KH, KW, step, g.sh if KH > 1 else 0, False), divisors
+
+
+def gathered_values(g: Geometry, dtype: np.dtype) -> int:
+    """The values of a plane that are gathered into strips, about."""
+    width, kept = lanes(dtype), g.sw <= 2
+    if kept and g.ow >= width and g.pl == 0:
+        return 0
+    lines = g.oh * min(g.kh, g.sh if g.dh == 1 else g.kh)
+    return lines * max(g.ow, width) * (g.sw if kept else g.kw)
+
+
+def strips(g: Geometry, dtype: np.dtype, strides: tuple[int, ...], lines: int) -> Cut:
+    """How planes are cut, and which columns are gathered into strips that hold so many `lines` of a window."""
+    width, rows = lanes(dtype), tile_rows(g)
+    kept = g.sw <= 2
+    first = min(g.ow, -(-g.pl // g.sw))
+    last = max(first, min(g.ow, (g.iw + g.pl - (g.kw - 1) * g.dw - 1) // g.sw + 1))
+    left, right = round_up(first, width), g.ow - round_up(g.ow - last, width)
+    # Two narrow strips cost more than they save.
+    worth = width if (left, right) == (0, g.ow) else 4 * width
+    if not kept or strides[-1] != 1 or right - left < worth:
+        left = right = g.ow
+    widest = max(left, g.ow - right, width)
+    line = (widest - 1) * g.sw + (g.kw - 1) * g.dw + 1 if kept else g.kw * widest
+    group = 1
+    if g.dh == 1:
+        group = max(1, min(rows, (_STRIP_BYTES // (line * dtype.itemsize) - g.kh) // g.sh + 1))
+    lines = (group - 1) * g.sh + lines
+    # Nothing is gathered if every vector lies within the image.
+    scratch = 0 if right - left == g.ow >= width else 4 * width + lines * line
+    return Cut(rows, scratch, (group, left, right, int(kept)))
 
 
 def _unrolled(g: Geometry) -> tuple[int, int]:

@@ -106,6 +106,10 @@ class Emitter:
         order = self._even_order()
         return self.shuffle(vector, vector, [order.index(lane) for lane in range(self.lanes)])
 
+    def unordered(self, vector: ir.Value) -> ir.Value:
+        """The inverse of `ordered`."""
+        return self.shuffle(vector, vector, self._even_order())
+
     def _even_order(self) -> list[int]:
         """Every 16 bytes take half of their values from either vector."""
         half = max(1, 64 // self.bits)
@@ -135,6 +139,14 @@ class Emitter:
     def minimum(self, a: ir.Value, b: ir.Value) -> ir.Value:
         """The smaller value; NaN if either is NaN."""
         return self._extreme("<", a, b)
+
+    def replaces(self, value: ir.Value, best: ir.Value) -> ir.Value:
+        """Where `value` is larger than `best`, or NaN."""
+        if not self.is_float:
+            compare = self.builder.icmp_signed if self.is_signed else self.builder.icmp_unsigned
+            return compare(">", value, best)
+        larger = self.builder.fcmp_ordered(">", value, best)
+        return self.builder.or_(larger, self.builder.fcmp_unordered("uno", value, value))
 
     def shuffle(self, a: ir.Value, b: ir.Value, picked: Sequence[int]) -> ir.Value:
         """Select lanes of `a` and `b`; the numbers of `b` follow those of `a`."""
@@ -289,5 +301,6 @@ def _as_pointer(scalar: Scalar) -> Any:
 
 
 # For the array of a kernel that is of another type than the rest.
+as_int32: Any = _as_pointer(types.int32)
 as_int64: Any = _as_pointer(types.int64)
 as_float64: Any = _as_pointer(types.float64)

@@ -7,7 +7,7 @@ Equation, for one plane x and a fold (the largest value, or the sum) over taps i
 ``direct``    folds vectors of neighbouring outputs tap by tap; ``blocks`` writes its instructions
 ``doubling``  is for large windows: their folds are computed from folds of half the extent
 ``folding``   folds a window lane by lane, where the output is a single column
-``places``    also finds the positions of extremes
+``places``    also finds the positions of extremes; ``placing`` writes its instructions
 ``adaptive``  sums rows, then columns, for means of windows that differ in extent
 ``walking``   goes from window to window: extremes of such windows, and anything the others cannot do
 ``folds``     the folds, as values that a kernel takes as a constant

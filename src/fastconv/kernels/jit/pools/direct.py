@@ -16,11 +16,13 @@ import numpy as np
 
 from fastconv.kernels.jit.pools.blocks import fold_block
 from fastconv.kernels.jit.pools.folds import FOLDS
+from fastconv.kernels.jit.pools.placing import fold_places, offset_type
 from fastconv.kernels.jit.pools.shared import (
     ACROSS,
     BESIDE,
     DOWN,
     OUT,
+    POSITIONS,
     SCRATCH,
     X,
     gatherer,
@@ -30,27 +32,34 @@ from fastconv.kernels.jit.pools.shared import (
 )
 from fastconv.kernels.jit.stopping import stops
 from fastconv.kernels.jit.target import lanes
-from fastconv.kernels.jit.vector import broadcast, store
+from fastconv.kernels.jit.vector import as_int32, as_int64, broadcast, store
 
 # Number of taps that are folded between two checks whether to stop.
 TAPS = 1 << 14
 
 
-def direct_kernel(dtype: np.dtype, fold: str, times: bool, KH: int, KW: int, STEP: int, SH: int) -> Callable[..., None]:
+def direct_kernel(
+    dtype: np.dtype, fold: str, times: bool, KH: int, KW: int, STEP: int, SH: int, PLACES: bool
+) -> Callable[..., None]:
     """The tile kernel that folds tap by tap.
 
     `KH` and `KW` are the extents of the window, or 0 if they are read at run time. `STEP` is 2 if windows use every
     second column of a line, else 1. `SH` is the stride of rows if windows skip no line, or 0.
 
+    With `PLACES`, extremes are found together with their positions (placing.py), and `KH` is 0.
+
     ``arrays``: as in shared.py; with `times` sums are multiplied and not divided, and LANES numbers more can be read
-    across. ``ints``: `Planes`, `Tiles`, and then: rows of a strip; the first and the last column for which x is read in
-    place; whether strips hold neighbouring columns.
+    across. With `PLACES`, offsets are read across instead: of the first tap of each window that is in the plane.
+    ``ints``: `Planes`, `Tiles`, and then: rows of a strip; the first and the last column for which x is read in place;
+    whether strips hold neighbouring columns.
     """
     neutral, LANES = FOLDS[fold].neutral(dtype), lanes(dtype)
     FOLD = f"{fold} {int(times)}"
     COLUMNS = int(FOLDS[fold].averages and STEP == 2 and SH == KH > 0)
     ROWS = 1 if not SH else 4 if SH == 1 or COLUMNS else 2
     SPEC, SINGLE = f"{FOLD} {KH} {KW} {STEP} {ROWS} {SH} {COLUMNS}", f"{FOLD} 0 {KW} {STEP} 1 0 {COLUMNS}"
+    PLACED, PLACE_VALUES = f"{fold} {KW} {STEP}", 8 // dtype.itemsize
+    as_offsets = as_int32 if offset_type(dtype).itemsize == 4 else as_int64
     gather = gatherer(dtype, neutral)
 
     def loop(arrays, ints, scalars, begin, end, worker):
@@ -61,7 +70,9 @@ def direct_kernel(dtype: np.dtype, fold: str, times: bool, KH: int, KW: int, STE
         whole0, whole1 = (p.pt + p.sh - 1) // p.sh, (p.ih + p.pt - KH) // p.sh + 1
         corner = worker * tiles.scratch
         asked = 0  # taps since the last check whether to stop
-        strip = corner + ROWS * LANES
+        strip = corner + ROWS * LANES + (LANES * PLACE_VALUES if PLACES else 0)
+        places, unseen, narrow = as_int64(arrays[POSITIONS]), as_offsets(widths), as_int64(scratch)
+        narrow_corner = (corner + LANES) // PLACE_VALUES  # after the values
         for tile in range(begin, end):
             plane, image, row0, row1 = rows_of(tile, p, tiles)
             last = row0
@@ -127,7 +138,30 @@ def direct_kernel(dtype: np.dtype, fold: str, times: bool, KH: int, KW: int, STE
                                         return
                             k = min(q, edge)
                             seen, to_k = at_row + k * STEP, to + k
-                            if whole:
+                            if PLACES:
+                                placed, to_place = places, to_k
+                                if p.ow < LANES:
+                                    placed, to_place = narrow, narrow_corner
+                                fold_places(
+                                    PLACED,
+                                    source,
+                                    seen,
+                                    line_step,
+                                    tap_step,
+                                    tap1 - tap0,
+                                    kw,
+                                    p.dh * p.iw,
+                                    p.dw,
+                                    unseen,
+                                    q0 + k,
+                                    target,
+                                    to_k,
+                                    placed,
+                                    to_place,
+                                    (r * p.sh - p.pt + tap0 * p.dh) * p.iw + (q0 + k) * p.sw - p.pl,
+                                    p.sw,
+                                )
+                            elif whole:
                                 fold_block(
                                     SPEC,
                                     source,
@@ -168,6 +202,8 @@ def direct_kernel(dtype: np.dtype, fold: str, times: bool, KH: int, KW: int, STE
                             for i in range(done):
                                 for q in range(p.ow):
                                     out[row + i * p.ow + q] = scratch[corner + i * LANES + q]
+                            for q in range(p.ow if PLACES else 0):
+                                places[row + q] = narrow[narrow_corner + q]
                         r += done
 
     return loop
