@@ -90,6 +90,15 @@ def test_what_others_read_stays():
         assert linear.min() < 0
 
 
+def test_arguments_have_torch_names_too():
+    network = fastconv.Network()
+    x = network.call(nn.conv2d, input=network.input(), weight=weights(4, 3, 3, 3))
+    network.output(network.call(nn.relu, input=x, name="only"))
+    program, image = network.prepare(), images(1, 3, 8, 8)
+    assert [step.node.name for step in program.layout(image.shape).steps] == ["only"]
+    np.testing.assert_allclose(program(image), network(image), atol=1e-6)
+
+
 def test_training_is_not_folded():
     network = fastconv.Network()
     x = network.call(nn.conv2d, network.input(), weights(4, 3, 3, 3))

@@ -12,7 +12,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from math import prod
 from typing import Any, NamedTuple
 
@@ -210,7 +209,6 @@ def _replaceable(
     return name if alone and storages[name].last == storages[node.name].first else None
 
 
-@cache
 def _takes_out(function: Callable[..., Any]) -> bool:
     try:
         return "out" in inspect.signature(function).parameters

@@ -14,7 +14,6 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -173,12 +172,10 @@ RULES: tuple[Callable[[Graph], Graph], ...] = (
 
 def arguments_of(node: Node) -> dict[str, Any]:
     """The arguments and options of a node by their names; those that were not given are left out."""
-    return dict(_signature(node.function).bind(*node.arguments, **node.options).arguments)
-
-
-@cache
-def _signature(function: Callable[..., Any]) -> inspect.Signature:
-    return inspect.signature(function)
+    signature, options = inspect.signature(node.function), dict(node.options)
+    if "input" in options and "x" in signature.parameters:  # torch's name
+        options["x"] = options.pop("input")
+    return dict(signature.bind(*node.arguments, **options).arguments)
 
 
 def _joined(graph: Graph, join: Callable[[Node, Node], Node | None]) -> Graph:

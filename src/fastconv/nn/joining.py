@@ -139,6 +139,7 @@ def cat(tensors: Sequence[npt.ArrayLike], dim: int = 0, *, out: np.ndarray | Non
     return result
 
 
+@named_input
 def flatten(x: npt.ArrayLike, start_dim: int = 0, end_dim: int = -1) -> np.ndarray:
     """`x` with the axes from `start_dim` to `end_dim` in one; a view where its memory allows it.
 
