@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from fastconv.engine.geometry import UnevenGeometry
+from fastconv.engine.geometry import PoolGeometry, UnevenGeometry
 from fastconv.engine.pooling.base import Cut, Geometry, PoolSolver, decline_column, refuse_wide_strips
 from fastconv.engine.pooling.direct import MOST_TAPS, gathered_values, strips
 from fastconv.kernels.jit.lookup import Constant
@@ -53,6 +53,7 @@ class Places(PoolSolver):
     def kernel(
         self, g: Geometry, dtype: np.dtype, divisors: tuple[np.ndarray, ...]
     ) -> tuple[tuple[Constant, ...], tuple[np.ndarray, ...]]:
+        assert isinstance(g, PoolGeometry)  # others are refused
         offsets = np.zeros(g.ow + lanes(dtype), np.int64 if dtype.itemsize == 8 else np.int32)
         clipped = g.first_offsets
         offsets[: len(clipped)] = clipped
