@@ -15,8 +15,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def blocks(language):
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+def blocks(language, page=README):
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     return [text for name, text in fenced if name == language]
 
 
@@ -38,6 +38,13 @@ def test_example_runs(monkeypatch, capsys):
     expected = fastconv.conv2d(image, names["weight"][:1])
     np.testing.assert_allclose(product, expected.ravel(), atol=1e-5)
     assert re.search(r"^Plan for n1 ic3 oc64 ih224 iw224 kh3 kw3 s1 p1", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_example_of_networks_runs():
+    (example,) = blocks("python", (ROOT / "docs/networks.md").read_text(encoding="utf-8"))
+    names = {}
+    exec(example, names)
+    assert names["y"].shape == eval(re.search(r"y = .*# (.*)", example)[1])
 
 
 def test_help_is_as_printed(capsys):
