@@ -150,6 +150,15 @@ def test_functions_of_others_are_nodes_too():
         assert program(np.array([1, largest], F4)).tolist() == [1 / largest, 1]
 
 
+def test_shapes_may_depend_on_values():
+    network = fastconv.Network()
+    x = network.call(lambda x: x[x > 0], network.input(), name="positive")
+    network.output(network.call(nn.relu, network.call(nn.relu, x)))
+    program = network.prepare()
+    for image in ([1, -1, 2], [3, 1, 2], [1, 1, 1], [-1, -1, 5]):
+        assert program(np.array(image, F4)).tolist() == [value for value in image if value > 0]
+
+
 def test_results_are_new():
     network = fastconv.Network()
     x = network.input()

@@ -95,19 +95,23 @@ class Program:
     def _call(self, *images: np.ndarray, out: np.ndarray | None = None) -> Any:
         layout = self._layouts.get(_key(images))
         if layout is None:
-            results, _ = self._traced(images)
-            unrepeatable()
-            return _delivered(results, out)
+            return self._delivered_once(images, out)
         if out is not None:
             checked_out(out, *layout.shapes[self.outputs[0]])
         memory = _Memory(layout, self.outputs, out)
         arrays = dict(zip(self.inputs, images, strict=True))
-        for step in layout.steps:
-            memory.run(step, arrays)
+        if not all(memory.run(step, arrays) for step in layout.steps):
+            return self._delivered_once(images, out)
         results = {name: arrays[name] for name in self.outputs}
         if not self._is_ours or any(result is image for result in results.values() for image in images):
             unrepeatable()
         return repeatable(_delivered(results, out))
+
+    def _delivered_once(self, images: Iterable[np.ndarray], out: np.ndarray | None) -> Any:
+        """What the graph returns, node by node."""
+        results, _ = self._traced(images)
+        unrepeatable()
+        return _delivered(results, out)
 
     def _traced(self, images: Iterable[np.ndarray]) -> tuple[dict[str, np.ndarray], Layout]:
         images = tuple(images)
@@ -228,6 +232,7 @@ class _Memory:
     """The memory of one call: the block, and the arrays that are returned."""
 
     def __init__(self, layout: Layout, outputs: tuple[str, ...], out: np.ndarray | None) -> None:
+        self.shapes = layout.shapes
         self.block = team.aligned_empty(layout.nbytes, _BYTE) if layout.nbytes else None
         direct = out is not None and out.flags.c_contiguous and outputs[0] in layout.returned
         self.returned = {
@@ -235,11 +240,17 @@ class _Memory:
             for name, (shape, dtype) in layout.returned.items()
         }
 
-    def run(self, step: Step, arrays: dict[str, Any]) -> None:
-        """Add the result of `step` to the values, and drop those that nobody reads any more."""
+    def run(self, step: Step, arrays: dict[str, Any]) -> bool:
+        """Add the result of `step` to the values, and drop those that nobody reads any more.
+
+        False if the result has another shape than the layout was made for, as that of a function may that chooses
+        values by what they are.
+        """
         name, place = step.node.name, step.place
         if place is None:
             arrays[name] = step.node.called(arrays)
+            if (arrays[name].shape, arrays[name].dtype) != self.shapes[name]:
+                return False
         else:
             whole: Any = self.block if place.returned is None else self.returned[place.returned]
             if step.over is not None:
@@ -253,6 +264,7 @@ class _Memory:
             arrays[name] = target
         for name in step.dropped:
             del arrays[name]
+        return True
 
 
 def _key(images: Iterable[np.ndarray]) -> tuple[Any, ...]:
