@@ -1,5 +1,6 @@
 """Networks from ONNX models: ONNX's own test cases, its small models, and models that are broken."""
 
+import pickle
 import warnings
 from itertools import pairwise
 from pathlib import Path
@@ -118,6 +119,18 @@ def test_batches_and_extents_are_open():
         x = random_weights(*shape)
         expected = fastconv.conv2d(x, weight, bias, padding=1, activation="relu")
         np.testing.assert_allclose(program(x), expected, atol=1e-5)
+
+
+def test_programs_of_models_are_pickled():
+    nodes = [
+        helper.make_node("Mul", ["x", "w"], ["m"]),
+        helper.make_node("ReduceLogSumExp", ["m"], ["r"], axes=[1]),
+        helper.make_node("Hardmax", ["r"], ["h"], axis=1),
+        helper.make_node("MatMul", ["h", "x"], ["y"]),
+    ]
+    program = load(model_of(*nodes, constants={"w": random_weights(4)}.items(), opset=11)).prepare()
+    x = random_weights(3, 4, 4)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(program))(x), program(x))
 
 
 def test_external_data_stays_in_the_folder(tmp_path):

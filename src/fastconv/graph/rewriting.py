@@ -21,12 +21,10 @@ import numpy as np
 from fastconv import nn
 from fastconv.graph.nodes import Node, Value, values_in
 
-CONVOLUTIONS = frozenset((nn.conv1d, nn.conv2d, nn.conv3d))
-"""Functions that apply an activation to what they have just computed."""
-
+_CONVOLUTIONS = frozenset((nn.conv1d, nn.conv2d, nn.conv3d))
 _DROPOUTS = frozenset((nn.dropout, nn.random_dropout))
-_WEIGHTED = CONVOLUTIONS | {nn.linear}
-_FUSING = CONVOLUTIONS | {nn.add}
+_WEIGHTED = _CONVOLUTIONS | {nn.linear}
+_FUSING = _CONVOLUTIONS | {nn.add}
 
 # The names by which convolutions know these functions; and the argument that each has, if any.
 _ACTIVATIONS: dict[Callable[..., Any], tuple[str, str]] = {
@@ -50,9 +48,6 @@ class Graph:
     def readers(self) -> Counter[str]:
         """How often each value is read or returned."""
         return Counter(name for node in self.nodes for name in node.reads) + Counter(self.outputs)
-
-    def by_name(self) -> dict[str, Node]:
-        return {node.name: node for node in self.nodes}
 
     def without(self, aliases: Mapping[str, str]) -> Graph:
         """Without the nodes in `aliases`, whose values are read under other names."""

@@ -254,7 +254,7 @@ def _repeated(
     mask: np.ndarray | None,
     border: bool,
 ) -> np.ndarray:
-    """Erode or dilate an image of bool, as often as told or until nothing changes."""
+    """Erode or dilate an image of bool, a given number of times or until nothing changes."""
     unrepeatable()
     if not image.ndim:
         image, counts, begins = image[np.newaxis], counts[np.newaxis], (0,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import wraps
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -16,16 +16,20 @@ from fastconv.errors import GeometryError
 _MOST_VALUES = 1 << 29
 
 
-def by_numpy(function: Callable[..., Any]) -> Callable[..., np.ndarray]:
+@dataclass(frozen=True)
+class by_numpy:
     """`function` as a node, which no recording of a program may skip. Its result is an array."""
 
-    @wraps(function)
-    def called(*arguments: Any, **options: Any) -> np.ndarray:
+    function: Callable[..., Any]
+
+    @property
+    def __name__(self) -> str:
+        return self.function.__name__
+
+    def __call__(self, *arguments: Any, **options: Any) -> np.ndarray:
         unrepeatable()
         with np.errstate(all="ignore"):
-            return np.asarray(function(*arguments, **options))
-
-    return called
+            return np.asarray(self.function(*arguments, **options))
 
 
 def reshape(x: np.ndarray, shape: Any, allowzero: bool = False) -> np.ndarray:

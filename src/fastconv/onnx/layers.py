@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastconv import nn
+from fastconv.engine.geometry import strided_same_padding
 from fastconv.engine.replay import unrepeatable
 from fastconv.errors import UnsupportedError
 from fastconv.onnx.arrays import norm
@@ -16,7 +17,6 @@ from fastconv.onnx.arrays import norm
 _CONVOLUTIONS = {1: nn.conv1d, 2: nn.conv2d, 3: nn.conv3d}
 _TRANSPOSED = {1: nn.conv_transpose1d, 2: nn.conv_transpose2d, 3: nn.conv_transpose3d}
 _MAX_POOLS = {1: nn.max_pool1d, 2: nn.max_pool2d, 3: nn.max_pool3d}
-_AVG_POOLS = {1: nn.avg_pool1d, 2: nn.avg_pool2d, 3: nn.avg_pool3d}
 
 _Pairs = Sequence[tuple[int, int]]
 
@@ -43,24 +43,12 @@ def cat(tensors: Sequence[np.ndarray], dim: int) -> np.ndarray:
     return np.concatenate(tensors, dim)
 
 
-def _same_padding(
-    extents: Sequence[int], kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int], upper: bool
-) -> _Pairs:
-    """So that there are as many outputs as steps fit into the image."""
-    pairs = []
-    for extent, k, s, d in zip(extents, kernel, stride, dilation, strict=True):
-        total = max(0, (-(-extent // s) - 1) * s + d * (k - 1) + 1 - extent)
-        less = total // 2
-        pairs.append((less, total - less) if upper else (total - less, less))
-    return pairs
-
-
 def conv_same(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None, *, upper: bool, **window: Any
 ) -> np.ndarray:
     """A convolution whose padding depends on the image."""
     kernel = weight.shape[2:]
-    padding = _same_padding(x.shape[2:], kernel, window["stride"], window["dilation"], upper)
+    padding = strided_same_padding(x.shape[2:], kernel, window["stride"], window["dilation"], upper)
     return _CONVOLUTIONS[len(kernel)](x, weight, bias, **window | {"padding": tuple(padding)})
 
 
@@ -120,7 +108,7 @@ def _pads(
         return [(0, 0)] * len(kernel_size)
     if auto_pad == "NOTSET":
         return list(padding)
-    return list(_same_padding(x.shape[2:], kernel_size, stride, dilation, auto_pad == "SAME_UPPER"))
+    return list(strided_same_padding(x.shape[2:], kernel_size, stride, dilation, auto_pad == "SAME_UPPER"))
 
 
 def _reaching(
@@ -427,6 +415,26 @@ def _bound(dtype: np.dtype, sign: int) -> Any:
     return np.iinfo(dtype).max if sign > 0 else np.iinfo(dtype).min
 
 
+def _l1(x: np.ndarray, **along: Any) -> Any:
+    return np.abs(x).sum(**along)
+
+
+def _l2(x: np.ndarray, **along: Any) -> Any:
+    return np.sqrt(np.square(x).sum(**along))
+
+
+def _square_sum(x: np.ndarray, **along: Any) -> Any:
+    return np.square(x).sum(**along)
+
+
+def _log_sum(x: np.ndarray, **along: Any) -> Any:
+    return np.log(x.sum(**along))
+
+
+def _log_sum_exp(x: np.ndarray, **along: Any) -> Any:
+    return np.log(np.exp(x.astype(np.float64)).sum(**along))
+
+
 # By operator: the function along axes, and what it is of a single value.
 REDUCTIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "ReduceSum": (np.sum, np.asarray),
@@ -434,9 +442,9 @@ REDUCTIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "ReduceMax": (_largest, np.asarray),
     "ReduceMin": (_least, np.asarray),
     "ReduceProd": (np.prod, np.asarray),
-    "ReduceL1": (lambda x, **along: np.abs(x).sum(**along), np.abs),
-    "ReduceL2": (lambda x, **along: np.sqrt(np.square(x).sum(**along)), np.abs),
-    "ReduceSumSquare": (lambda x, **along: np.square(x).sum(**along), np.square),
-    "ReduceLogSum": (lambda x, **along: np.log(x.sum(**along)), np.log),
-    "ReduceLogSumExp": (lambda x, **along: np.log(np.exp(x.astype(np.float64)).sum(**along)), np.asarray),
+    "ReduceL1": (_l1, np.abs),
+    "ReduceL2": (_l2, np.abs),
+    "ReduceSumSquare": (_square_sum, np.square),
+    "ReduceLogSum": (_log_sum, np.log),
+    "ReduceLogSumExp": (_log_sum_exp, np.asarray),
 }

@@ -26,6 +26,7 @@ from fastconv.engine.geometry.axes import (
     mode_padding,
     output_extent,
     same_padding,
+    strided_same_padding,
 )
 from fastconv.engine.geometry.convolution import ConvGeometry, Phase
 from fastconv.engine.geometry.filters import FilterGeometry
@@ -68,5 +69,6 @@ __all__ = [
     "output_extent",
     "resampled_extent",
     "same_padding",
+    "strided_same_padding",
     "unpooled_extents",
 ]

@@ -37,6 +37,30 @@ def output_extent(extent: int, padding: tuple[int, int], kernel: int, stride: in
     return (extent + padding[0] + padding[1] - dilation * (kernel - 1) - 1) // stride + 1
 
 
+def strided_same_padding(
+    extent: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    more_after: bool = True,
+) -> tuple[tuple[int, int], ...]:
+    """The padding with which there are as many outputs as steps fit into the image, by ONNX's and TensorFlow's rule.
+
+    Of an odd number of pixels, one more lies after the image, or before it.
+
+    Examples
+    --------
+    >>> strided_same_padding((7, 8), (3, 3), (2, 2), (1, 1))
+    ((1, 1), (0, 1))
+    """
+    pairs = []
+    for n, k, s, d in zip(extent, kernel, stride, dilation, strict=True):
+        total = max(0, (-(-n // s) - 1) * s + d * (k - 1) + 1 - n)
+        less = total // 2
+        pairs.append((less, total - less) if more_after else (total - less, less))
+    return tuple(pairs)
+
+
 def same_padding(kernel: Sequence[int], dilation: Sequence[int]) -> tuple[tuple[int, int], ...]:
     """The (begin, end) padding per axis that keeps the extent at stride 1; if odd, the larger half goes to the end.
 
