@@ -1,4 +1,4 @@
-"""Intermediate results share one block of memory: whoever is not read any more makes room for others.
+"""Intermediate results share one block of memory: one that nothing reads any more makes room for others.
 
 Each result is a storage with a lifetime: the first and the last step of a program that need its values. Two storages
 may overlap in memory if their lifetimes do not. The largest come first, each at the lowest offset where it fits, as in

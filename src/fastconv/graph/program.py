@@ -60,7 +60,7 @@ class Program:
         self._layouts: dict[tuple[Any, ...], Layout] = {}
         names = ("self", *(f"image {name}" for name in inputs), "out")
         self._calls = Repeated(Program._call, names, names[1:], is_method=True)
-        # What functions of others do in a call is not known to consist of launches.
+        # Functions of other packages may do more than launch kernels.
         self._is_ours = all(_is_ours(node) for node in graph.nodes)
 
     @property
