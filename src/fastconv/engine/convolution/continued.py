@@ -25,7 +25,7 @@ _BATCH_BYTES = 1 << 20
 
 
 def continues(strategy: Strategy) -> bool:
-    """Whether a strategy reads what the boundary of a geometry says; strategies of other packages need not define it."""
+    """Whether a strategy reads what the boundary of a geometry says; those of other packages need not define this."""
     return getattr(strategy, "continues", False)
 
 
