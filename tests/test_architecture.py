@@ -33,6 +33,7 @@ FLOORS = (
     ("nn", "signal", "ndimage", "receptive"),
     ("grad", "graph", "patching"),
     ("networks", "onnx"),
+    ("training",),
     ("lab",),
     ("__init__",),
     ("cli",),

@@ -366,6 +366,56 @@ def test_lp_pool2d(pool, norm):
     )
 
 
+@pytest.mark.parametrize("ndim", [1, 3])
+@pytest.mark.parametrize("padding", [0, 1])
+def test_pools_of_signals_and_volumes(ndim, padding):
+    x = np.random.default_rng(0).standard_normal((2, 3, *(7, 6, 5)[:ndim]))
+    window = {"kernel_size": 3, "stride": 2, "padding": padding, "ceil_mode": True}
+    for name, more in (("max", {}), ("avg", {"count_include_pad": False}), ("avg", {})):
+        forward, backward = (getattr(module, f"{name}_pool{ndim}d") for module in (fastconv, grad))
+        check_pool(
+            functools.partial(forward, **window, **more),
+            lambda y, x, backward=backward, name=name, more=more: backward(
+                y, x if name == "max" else x.shape, **window, **more
+            ),
+            x,
+        )
+
+
+@pytest.mark.parametrize("output_size", [1, 2, (3, 4), (None, 1), (9, 9)])
+def test_adaptive_pools(output_size):
+    check_pool(
+        lambda x: fastconv.adaptive_max_pool2d(x, output_size),
+        lambda y, x: grad.adaptive_max_pool2d(y, x, output_size),
+        X,
+    )
+    check_pool(
+        lambda x: fastconv.adaptive_avg_pool2d(x, output_size),
+        lambda y, x: grad.adaptive_avg_pool2d(y, x.shape, output_size),
+        X,
+    )
+
+
+@pytest.mark.parametrize("output_size", [1, 3, 7])
+def test_adaptive_pools_of_signals(output_size):
+    signals = X[:, :, 0]
+    check_pool(
+        lambda x: fastconv.adaptive_max_pool1d(x, output_size),
+        lambda y, x: grad.adaptive_max_pool1d(y, x, output_size),
+        signals,
+    )
+    check_pool(
+        lambda x: fastconv.adaptive_avg_pool1d(x, output_size),
+        lambda y, x: grad.adaptive_avg_pool1d(y, x.shape, output_size),
+        signals,
+    )
+
+
+def test_global_pools():
+    check_pool(fastconv.global_max_pool2d, grad.global_max_pool2d, X)
+    check_pool(fastconv.global_avg_pool2d, lambda y, x: grad.global_avg_pool2d(y, x.shape), X)
+
+
 def test_pools_where_there_is_no_derivative():
     x = np.array([[[1.0, 1.0, np.nan, 2.0]]])
     np.testing.assert_array_equal(grad.max_pool2d([[[3.0, 4.0]]], x, (1, 2)), [[[3, 0, 4, 0]]])

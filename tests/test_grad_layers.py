@@ -200,6 +200,34 @@ def test_batch_norm(shape, training):
     np.testing.assert_array_equal(default[0], ones[0])
 
 
+@pytest.mark.parametrize("shape", [SHAPE, (5,), (4, 1), (1, 4, 1), (1,)])
+def test_add(shape):
+    x, other = normals(), normals(shape, 1)
+    grad_output = normals(SHAPE, 2)
+    by_x, by_other = grad.add(grad_output, x.shape, shape)
+    np.testing.assert_array_equal(by_x, grad_output)
+    assert_gradient(by_other, lambda moved: nn.add(x, moved), other, grad_output)
+    assert grad.add(grad_output.astype("f4"), x.shape, shape)[1].dtype == np.float32
+
+
+def test_cat():
+    parts = [normals((3, channels, 5), channels) for channels in (1, 4, 2)]
+    grad_output = normals((3, 7, 5), 9)
+    for number, got in enumerate(grad.cat(grad_output, [part.shape for part in parts], 1)):
+        assert_gradient(
+            got,
+            lambda moved, number=number: nn.cat([*parts[:number], moved, *parts[number + 1 :]], 1),
+            parts[number],
+            grad_output,
+        )
+
+
+def test_masks_of_channels():
+    x, grad_output = normals((2, 3, 4, 5)), normals((2, 3, 4, 5), 1)
+    _, mask = nn.dropout2d(x, rng=0, return_mask=True)
+    assert_gradient(grad.dropout(grad_output, mask), lambda moved: nn.dropout2d(moved, rng=0), x, grad_output)
+
+
 CLASSES = np.array([[0, 3, 1, 1, 2], [3, 3, 0, 2, -100], [1, 0, 0, 2, 1]])
 
 
@@ -245,6 +273,11 @@ def test_samples_of_weight_0(target):
         (lambda: grad.rrelu(np.ones(3), np.ones(3), np.ones(4)), GeometryError, r"\(4,\)"),
         (lambda: grad.linear(np.ones((2, 3)), np.ones((2, 5)), np.ones((4, 5))), GeometryError, r"\(2, 4\)"),
         (lambda: grad.softmax(np.ones(3), np.ones(3), 1), GeometryError, "dim=1"),
+        (lambda: grad.add(np.ones((2, 3)), (2, 3), (4,)), GeometryError, r"other_size=\(4,\): cannot be broadcast"),
+        (lambda: grad.add(np.ones((2, 3)), (1, 3), (3,)), GeometryError, r"grad_output of shape \(2, 3\)"),
+        (lambda: grad.cat(np.ones((2, 3)), [(2, 1), (2, 1)], 1), GeometryError, r"grad_output of shape \(2, 3\)"),
+        (lambda: grad.cat(np.ones((2, 3)), [(2, 3), (3,)], 1), GeometryError, r"\[\(2, 3\), \(3,\)\]"),
+        (lambda: grad.dropout(np.ones((2, 3)), np.ones((2, 1))), GeometryError, r"\(2, 1\)"),
         (lambda: grad.gelu(np.ones(3), np.ones(3), "erf"), ValueError, "approximate='erf'"),
         (lambda: grad.local_response_norm(np.ones(3), np.ones(3), 3), GeometryError, "at least 2 axes"),
         (lambda: grad.batch_norm(np.ones((2, 3)), np.ones((2, 3)), None, None), ValueError, "running_mean"),

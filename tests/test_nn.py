@@ -406,6 +406,24 @@ def test_dropout_draws_anew_and_drops_whatever_there_was():
     assert not np.array_equal(nn.dropout(np.ones(99), rng=rng), nn.dropout(np.ones(99), rng=rng))
 
 
+def test_dropout2d_drops_channels():
+    x = normals((40, 50, 3, 4))
+    x[0, 0, 0, 0] = np.nan
+    out, mask = nn.dropout2d(x, 0.25, rng=3, return_mask=True)
+    assert mask.shape == (40, 50, 1, 1)
+    assert set(np.unique(mask)) == {0, 1 / 0.75}
+    # Of 2000 draws: four standard deviations.
+    assert abs((mask == 0).mean() - 0.25) < 4 * math.sqrt(0.25 * 0.75 / 2000)
+    np.testing.assert_array_equal(out, np.where(mask == 0, 0, x * mask))
+    np.testing.assert_array_equal(nn.dropout2d(x, 0.25, rng=3), out)
+    np.testing.assert_array_equal(
+        nn.dropout2d(x[0], 0.25, rng=3).any((1, 2)), nn.dropout2d(x[:1], 0.25, rng=3)[0].any((1, 2))
+    )
+    np.testing.assert_array_equal(nn.dropout2d(x[1], 0.25, training=False, scale_at="test"), 0.75 * x[1])
+    same = x[1].copy()
+    assert nn.dropout2d(same, 0.0, inplace=True) is same
+
+
 def test_random_dropout_draws_its_rate():
     rng = np.random.default_rng(0)
     rates = []
@@ -615,6 +633,7 @@ Y = np.zeros((2, 3, 4))
         (lambda: nn.dropout(Y, float("nan")), ValueError, "p=nan"),
         (lambda: nn.dropout(Y, scale_at="never"), ValueError, "scale_at='never'"),
         (lambda: nn.random_dropout(Y, -0.1), ValueError, "p=-0.1"),
+        (lambda: nn.dropout2d(np.ones((2, 3))), GeometryError, r"x of shape \(2, 3\): expected \(N, C, H, W\)"),
         (lambda: nn.batch_norm(Y, None, None), ValueError, "running_mean and running_var are needed"),
         (lambda: nn.batch_norm(Y[0, 0], None, None, training=True), GeometryError, "at least 2 axes"),
         (lambda: nn.batch_norm(Y[:1, :, 0], None, None, training=True), ValueError, "more than one value"),

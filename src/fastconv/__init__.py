@@ -10,6 +10,7 @@ doors: arguments and rules only
     ``patching``  our functions in the place of SciPy's
     ``networks``, ``receptive``   the classical networks; what a unit sees, and what a stack of layers costs
     ``graph``     networks as graphs of calls, and programs made of them
+    ``training``  gradients of networks, and optimisers
 ``engine``    what is computed (``geometry``), how it is chosen (``planner``), and how it runs; knows no public function
 ``kernels``   arrays, pointers and integers: C kernels in ``simd``, Numba's in ``jit``, and the threads that run both
 ``lab``       plans, comparisons, lowerings as matrices, calibration; ``cli`` is its command line
@@ -17,7 +18,7 @@ doors: arguments and rules only
 Read a call as four hops: ``conv2d(x, w)`` → `ConvGeometry` → `Plan` → ``strategy.run`` → kernel over tiles.
 """
 
-from fastconv import grad, ndimage, networks, nn, receptive, signal
+from fastconv import grad, ndimage, networks, nn, receptive, signal, training
 from fastconv.errors import GeometryError, UnsupportedError
 from fastconv.graph import Network, Program
 from fastconv.kernels.threads import get_num_threads, num_threads, set_num_threads
@@ -86,6 +87,7 @@ __all__ = [
     "signal",
     "strategies",
     "toeplitz_matrix",
+    "training",
     "unregister",
     "warmup",
 ]

@@ -12,6 +12,7 @@ in `x`, `relu` passes the gradient on, layers with a slope multiply it by the sl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import pi, sqrt
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy.typing as npt
 
 from fastconv import nn
 from fastconv.engine.arrays import as_array, as_contiguous, common_float
+from fastconv.errors import GeometryError
 from fastconv.grad.arguments import check_grad_output
 from fastconv.kernels.shield import imported
 from fastconv.nn.activations import channel_slopes, competitors, gelu_argument
@@ -29,7 +31,9 @@ from fastconv.nn.products import check_linear, multiply
 from fastconv.nn.scores import class_axis, target_shares
 
 __all__ = [
+    "add",
     "batch_norm",
+    "cat",
     "cross_entropy",
     "dropout",
     "elu",
@@ -310,15 +314,88 @@ def linear(
 
 @quiet
 def dropout(grad_output: npt.ArrayLike, mask: npt.ArrayLike) -> np.ndarray:
-    """``grad_output * mask``, with the mask that ``nn.dropout`` or ``nn.random_dropout`` returned. Otherwise as `relu`.
+    """``grad_output * mask``, with the mask that a dropout of `fastconv.nn` returned. Otherwise as `relu`.
+
+    The mask of ``nn.dropout2d`` has one value per channel.
 
     Examples
     --------
     >>> dropout([3.0, 4.0], [0.0, 2.0])
     array([0., 8.])
     """
-    grad_output, mask = _operands(grad_output=grad_output, mask=mask)
-    return np.where(mask == 0, 0, grad_output * mask)
+    grad_output, mask = as_array("grad_output", grad_output), as_array("mask", mask)
+    dtype = common_float(grad_output=grad_output, mask=mask)
+    if mask.shape != (*grad_output.shape[:-2], 1, 1):
+        check_grad_output(grad_output, mask.shape)
+    return np.where(mask == 0, 0, grad_output * mask).astype(dtype, copy=False)
+
+
+def add(grad_output: npt.ArrayLike, x_size: Sequence[int], other_size: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Gradients of ``nn.add`` with respect to both terms, which have these shapes.
+
+    Each is `grad_output` itself, or its sum, in double precision, over the axes along which the term was broadcast.
+
+    Raises
+    ------
+    TypeError
+        `grad_output` is neither float32 nor float64.
+    GeometryError
+        The shapes do not fit together; a ``ValueError``.
+
+    Examples
+    --------
+    >>> add([[1.0, 2.0], [3.0, 4.0]], (2, 2), (2, 1))
+    (array([[1., 2.],
+           [3., 4.]]), array([[3.],
+           [7.]]))
+    """
+    grad_output = as_array("grad_output", grad_output)
+    dtype, shapes = common_float(grad_output=grad_output), (tuple(x_size), tuple(other_size))
+    try:
+        expected = np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise GeometryError(f"x_size={x_size!r}, other_size={other_size!r}: cannot be broadcast to one") from None
+    check_grad_output(grad_output, expected)
+    by_x, by_other = (_summed(grad_output, shape).astype(dtype, copy=False) for shape in shapes)
+    return by_x, by_other
+
+
+def _summed(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """`values` added up over the axes that make it larger than `shape`."""
+    if values.shape == shape:
+        return values
+    more = values.ndim - len(shape)
+    axes = tuple(at for at in range(values.ndim) if at < more or shape[at - more] != values.shape[at])
+    sums: np.ndarray = values.sum(axes, np.float64, keepdims=True)
+    return sums.reshape(shape)
+
+
+def cat(grad_output: npt.ArrayLike, sizes: Sequence[Sequence[int]], dim: int = 0) -> list[np.ndarray]:
+    """Gradients of ``nn.cat`` with respect to tensors of these shapes: the parts of `grad_output`, as views.
+
+    Raises
+    ------
+    TypeError
+        `grad_output` is neither float32 nor float64.
+    GeometryError
+        The shapes do not fit together; a ``ValueError``.
+
+    Examples
+    --------
+    >>> cat([[1.0, 2.0, 3.0]], [(1, 1), (1, 2)], dim=1)
+    [array([[1.]]), array([[2., 3.]])]
+    """
+    grad_output = as_array("grad_output", grad_output)
+    common_float(grad_output=grad_output)
+    axis = checked_axis("dim", dim, grad_output.ndim)
+    parts, begin = [], 0
+    for size in sizes:
+        end = begin + (size[axis] if len(size) == grad_output.ndim else 0)
+        parts.append(grad_output[(slice(None),) * axis + (slice(begin, end),)])
+        begin = end
+    if [part.shape for part in parts] != [tuple(size) for size in sizes] or begin != grad_output.shape[axis]:
+        raise GeometryError(f"grad_output of shape {grad_output.shape}: expected tensors of {sizes!r} along dim={dim}")
+    return parts
 
 
 @quiet

@@ -22,7 +22,7 @@ from fastconv import nn
 from fastconv.graph.nodes import Node, Value, values_in
 
 _CONVOLUTIONS = frozenset((nn.conv1d, nn.conv2d, nn.conv3d))
-_DROPOUTS = frozenset((nn.dropout, nn.random_dropout))
+_DROPOUTS = frozenset((nn.dropout, nn.dropout2d, nn.random_dropout))
 _WEIGHTED = _CONVOLUTIONS | {nn.linear}
 _FUSING = _CONVOLUTIONS | {nn.add}
 

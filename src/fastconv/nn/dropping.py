@@ -1,4 +1,4 @@
-"""Dropout, at a fixed and at a random rate."""
+"""Dropout: of values, of whole channels, and at a random rate."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import numpy.typing as npt
 from fastconv.engine.arrays import named_input
 from fastconv.engine.launch import Launch
 from fastconv.engine.replay import repeatable, repeated
+from fastconv.errors import GeometryError
 from fastconv.nn.arguments import checked_choice, checked_real, in_place, launched, operand_and_result, quiet
 
-__all__ = ["dropout", "random_dropout"]
+__all__ = ["dropout", "dropout2d", "random_dropout"]
 
 # Values per tile, a multiple of those that kernels draw at a time; and tiles that outweigh waking a thread.
 _TILE_VALUES, _GRAIN = 2048, 4
@@ -118,6 +119,60 @@ def dropout(
     if not training:
         return _scaled(x, 1 - p if at_test else 1.0, return_mask, out)
     return _repeatedly_dropped(x, p, at_test, drawn_key(rng), return_mask, out=out)
+
+
+@named_input
+@quiet
+def dropout2d(
+    x: npt.ArrayLike,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    *,
+    scale_at: str = "training",
+    rng: np.random.Generator | int | None = None,
+    return_mask: bool = False,
+    out: np.ndarray | None = None,
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    """`dropout` of whole channels: neighbouring values of a map say nearly the same, and a few zeros hide nothing.
+
+    Parameters
+    ----------
+    x : array_like of float32 or float64, shape (N, C, H, W) or (C, H, W)
+    p, training, inplace, scale_at, rng, return_mask, out
+        As `dropout`, with a draw per channel.
+
+    Returns
+    -------
+    out : ndarray
+    mask : ndarray, shape (N, C, 1, 1) or (C, 1, 1)
+        With `return_mask`: the factor of each channel.
+
+    Raises
+    ------
+    TypeError, ValueError, GeometryError
+        As `dropout`; also if `x` has another number of axes.
+
+    References
+    ----------
+    Tompson, Goroshin, Jain, LeCun and Bregler, Efficient object localization using convolutional networks, 2015.
+
+    Examples
+    --------
+    >>> dropout2d(np.ones((1, 4, 1, 2)), 0.5, rng=0)[0, :, 0]
+    array([[2., 2.],
+           [0., 0.],
+           [0., 0.],
+           [2., 2.]])
+    """
+    x, result = operand_and_result(x, in_place(x, inplace, out))
+    if x.ndim not in (3, 4):
+        raise GeometryError(f"x of shape {x.shape}: expected (N, C, H, W) or (C, H, W)")
+    ones = np.ones((*x.shape[:-2], 1, 1), x.dtype)
+    mask = np.asarray(dropout(ones, p, training, scale_at=scale_at, rng=rng))
+    np.multiply(x, mask, out=result)
+    result[mask[..., 0, 0] == 0] = 0  # infinity and NaN are dropped, too
+    return (result, mask) if return_mask else result
 
 
 @named_input

@@ -203,6 +203,7 @@ _WRITERS: dict[Callable[..., Any], Callable[[Mapping[str, Any]], Written]] = {
     nn.local_response_norm: _response_norm,
     nn.flatten: _flatten,
     nn.dropout: _dropout,
+    nn.dropout2d: _dropout,
     nn.cat: _cat,
     nn.add: _add,
     nn.relu: _plain("Relu"),

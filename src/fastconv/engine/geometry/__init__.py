@@ -37,6 +37,7 @@ from fastconv.engine.geometry.pooling import (
     adaptive_counts,
     adaptive_extents,
     adaptive_geometry,
+    adaptive_windows,
     fractional_extents,
     unpooled_extents,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "adaptive_counts",
     "adaptive_extents",
     "adaptive_geometry",
+    "adaptive_windows",
     "channels_first",
     "checked_bytes",
     "checked_shape",

@@ -417,7 +417,18 @@ def adaptive_counts(extent: int, outputs: int) -> list[int]:
     >>> adaptive_counts(10, 4)
     [3, 3, 3, 3]
     """
-    return [-(-(at + 1) * extent // outputs) - at * extent // outputs for at in range(outputs)]
+    return [stop - start for start, stop in adaptive_windows(extent, outputs)]
+
+
+def adaptive_windows(extent: int, outputs: int) -> list[tuple[int, int]]:
+    """Where each window of adaptive pooling along one axis begins, and where it ends.
+
+    Examples
+    --------
+    >>> adaptive_windows(5, 3)
+    [(0, 2), (1, 4), (3, 5)]
+    """
+    return [(at * extent // outputs, -(-(at + 1) * extent // outputs)) for at in range(outputs)]
 
 
 def fractional_extents(
