@@ -14,6 +14,8 @@ class Classical(NamedTuple):
     extent: int
     channels: int
     write: Callable[[Any, Any], Any]
+    """From a writer and the image to the scores of the classes, or to a tuple of them: the network's, then those of
+    heads that only training uses."""
 
 
 def lenet5(net: Writer[Any], x: Any) -> Any:
@@ -93,8 +95,12 @@ _INCEPTIONS = {
 }
 
 
-def googlenet(net: Writer[Any], x: Any) -> Any:
-    """Szegedy et al. 2015, without the auxiliary classifiers."""
+def googlenet(net: Writer[Any], x: Any, *, auxiliary: bool = False) -> Any:
+    """Szegedy et al. 2015, with or without the two auxiliary classifiers.
+
+    In training their losses, times 0.3, are added to the network's; at test time they are left out.
+    """
+    heads = []
     x = net.conv("conv1", x, 64, 7, 2, 3)
     x = net.response_norm("norm1", net.pool("pool1", x, 3, 2, ceil=True))
     x = net.conv("conv2", net.conv("conv2 reduce", x, 64), 192, 3, padding=1)
@@ -107,8 +113,17 @@ def googlenet(net: Writer[Any], x: Any) -> Any:
         branches.append(net.conv(f"{module} 5x5", net.conv(f"{module} 5x5 reduce", x, reduce5), five, 5, padding=2))
         branches.append(net.conv(f"{module} pool projection", net.pool(f"{module} pool", x, 3, 1, 1), pool))
         x = net.cat(module, branches)
-    x = net.dropout(net.pool("pool5", x, 7, 7, mean=True))
-    return net.full("fc", x, 1000, linear=True)
+        if auxiliary and module in ("4a", "4d"):
+            heads.append(_auxiliary_classifier(net, f"auxiliary {module}", x))
+    x = net.dropout(net.pool("pool5", x, 7, 7, mean=True), 0.4)
+    scores = net.full("fc", x, 1000, linear=True)
+    return (scores, *heads) if auxiliary else scores
+
+
+def _auxiliary_classifier(net: Writer[Any], name: str, x: Any) -> Any:
+    x = net.conv(f"{name} reduce", net.pool(f"{name} pool", x, 5, 3, mean=True), 128)
+    x = net.dropout(net.full(f"{name} fc1", x, 1024), 0.7)
+    return net.full(f"{name} fc2", x, 1000, linear=True)
 
 
 def resnet(net: Writer[Any], x: Any, *, blocks: tuple[int, ...], bottleneck: bool) -> Any:
@@ -142,6 +157,9 @@ CLASSICAL = {
     "vgg16": Classical("VGG-16", 224, 3, partial(vgg, configuration="D")),
     "vgg19": Classical("VGG-19 (E)", 224, 3, partial(vgg, configuration="E")),
     "googlenet": Classical("GoogLeNet", 224, 3, googlenet),
+    "googlenet_auxiliary": Classical(
+        "GoogLeNet with auxiliary classifiers", 224, 3, partial(googlenet, auxiliary=True)
+    ),
     "resnet18": Classical("ResNet-18", 224, 3, partial(resnet, blocks=(2, 2, 2, 2), bottleneck=False)),
     "resnet34": Classical("ResNet-34", 224, 3, partial(resnet, blocks=(3, 4, 6, 3), bottleneck=False)),
     "resnet50": Classical("ResNet-50", 224, 3, partial(resnet, blocks=(3, 4, 6, 3), bottleneck=True)),

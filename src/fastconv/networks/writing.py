@@ -5,15 +5,18 @@ A network is a function that calls a writer's methods, one per layer. Each takes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from fastconv import nn
 from fastconv.engine.geometry import ConvGeometry, PoolGeometry
+from fastconv.errors import GeometryError
 from fastconv.graph import Network, Value
 from fastconv.receptive import Layer
 
@@ -55,7 +58,7 @@ class Writer(Protocol, Generic[_Map]):
     def response_norm(self, name: str, x: _Map) -> _Map:
         """Local response normalisation, with the constants of AlexNet."""
 
-    def dropout(self, x: _Map) -> _Map: ...
+    def dropout(self, x: _Map, rate: float = 0.5) -> _Map: ...
 
     def cat(self, name: str, maps: Sequence[_Map]) -> _Map: ...
 
@@ -119,7 +122,7 @@ class Describing:
     def response_norm(self, name: str, x: DescribedMap) -> DescribedMap:
         return x
 
-    def dropout(self, x: DescribedMap) -> DescribedMap:
+    def dropout(self, x: DescribedMap, rate: float = 0.5) -> DescribedMap:
         return x
 
     def cat(self, name: str, maps: Sequence[DescribedMap]) -> DescribedMap:
@@ -142,16 +145,23 @@ class BuiltMap(Map):
 
 
 class Building:
-    """Adds each layer to a network, with random weights.
+    """Adds each layer to a network, with given or random weights.
 
     Attributes
     ----------
     network : fastconv.Network
     """
 
-    def __init__(self, title: str, rng: np.random.Generator, dtype: np.dtype, dense: bool) -> None:
+    def __init__(
+        self,
+        title: str,
+        draw: Callable[..., np.ndarray],
+        dtype: np.dtype,
+        dense: bool,
+        given: Mapping[str, Sequence[npt.ArrayLike]],
+    ) -> None:
         self.network = Network(title)
-        self._rng, self._dtype, self._dense = rng, dtype, dense
+        self._draw, self._dtype, self._dense, self._given = draw, dtype, dense, given
         self._describing = Describing()
 
     def image(self, channels: int, extent: int) -> BuiltMap:
@@ -171,13 +181,15 @@ class Building:
         linear: bool = False,
     ) -> BuiltMap:
         described = self._describing.conv(name, _plain(x), filters, kernel, stride, padding, groups=groups)
-        weight = self._weight(filters, x.channels // groups, kernel, kernel)
-        bias = None if norm else self._zeros(filters)
+        shape, one_each = (filters, x.channels // groups, kernel, kernel), (filters,)
+        bias = () if norm else ((one_each, np.zeros),)
+        constants = self._constants(name, (shape, partial(self._draw, groups=groups)), *bias)
         options = {"stride": stride, "padding": padding, "groups": groups}
-        value = self.network.call(nn.conv2d, x.value, weight, bias, name=name, **options)
+        value = self.network.call(nn.conv2d, x.value, *constants, name=name, **options)
         if norm:
-            zeros, ones = self._zeros(filters), self._zeros(filters) + self._dtype.type(1)
-            value = self.network.call(nn.batch_norm, value, zeros, ones, ones, zeros, name=f"{name} norm")
+            zeros, ones = (one_each, np.zeros), (one_each, np.ones)
+            constants = self._constants(f"{name} norm", zeros, ones, ones, zeros)
+            value = self.network.call(nn.batch_norm, value, *constants, name=f"{name} norm")
         if not linear:
             value = self.network.call(nn.relu, value, name=f"{name} relu")
         return BuiltMap(filters, described.extent, value)
@@ -202,8 +214,8 @@ class Building:
         if self._dense:
             return self.conv(name, x, units, x.extent, linear=linear)
         flat = self.network.call(nn.flatten, x.value, 1, name=f"{name} input")
-        weight = self._weight(units, x.channels * x.extent**2)
-        value = self.network.call(nn.linear, flat, weight, self._zeros(units), name=name)
+        constants = self._constants(name, ((units, x.channels * x.extent**2), self._draw), ((units,), np.zeros))
+        value = self.network.call(nn.linear, flat, *constants, name=name)
         if not linear:
             value = self.network.call(nn.relu, value, name=f"{name} relu")
         return BuiltMap(units, 1, value)
@@ -213,8 +225,8 @@ class Building:
         value = self.network.call(nn.local_response_norm, x.value, 5, name=name, **constants)
         return BuiltMap(x.channels, x.extent, value)
 
-    def dropout(self, x: BuiltMap) -> BuiltMap:
-        return BuiltMap(x.channels, x.extent, self.network.call(nn.dropout, x.value, 0.5))
+    def dropout(self, x: BuiltMap, rate: float = 0.5) -> BuiltMap:
+        return BuiltMap(x.channels, x.extent, self.network.call(nn.dropout, x.value, rate))
 
     def cat(self, name: str, maps: Sequence[BuiltMap]) -> BuiltMap:
         value = self.network.call(nn.cat, [x.value for x in maps], dim=1, name=name)
@@ -224,22 +236,25 @@ class Building:
         value = self.network.call(nn.add, x.value, shortcut.value, name=name)
         return BuiltMap(x.channels, x.extent, self.network.call(nn.relu, value, name=f"{name} relu"))
 
-    def finish(self, x: BuiltMap) -> None:
-        """Return the probabilities of the classes."""
-        value = x.value
-        if self._dense:
-            value = self.network.call(nn.global_avg_pool2d, value, name="mean")
-            value = self.network.call(nn.flatten, value, 1, name="classes")
-        self.network.output(self.network.call(nn.softmax, value, 1, name="probabilities"))
+    def finish(self, *heads: BuiltMap) -> None:
+        """Return the probabilities of each head's classes."""
+        for number, head in enumerate(heads):
+            of, value = f" {number}" if number else "", head.value
+            if self._dense:
+                value = self.network.call(nn.global_avg_pool2d, value, name=f"mean{of}")
+                value = self.network.call(nn.flatten, value, 1, name=f"classes{of}")
+            self.network.output(self.network.call(nn.softmax, value, 1, name=f"probabilities{of}"))
 
-    def _weight(self, *shape: int) -> np.ndarray:
-        deviation = (2 / prod(shape[1:])) ** 0.5
-        weight: np.ndarray = self._rng.standard_normal(shape, self._dtype)
-        weight *= self._dtype.type(deviation)
-        return weight
-
-    def _zeros(self, count: int) -> np.ndarray:
-        return np.zeros(count, self._dtype)
+    def _constants(self, name: str, *usual: tuple[tuple[int, ...], Callable[..., np.ndarray]]) -> list[np.ndarray]:
+        """Copies of the arrays that are given for a layer, or else new ones: pairs of a shape and what makes it."""
+        if name not in self._given:
+            return [make(shape).astype(self._dtype, copy=False) for shape, make in usual]
+        arrays, shapes = [np.array(array, self._dtype) for array in self._given[name]], [shape for shape, _ in usual]
+        # A full connection's matrix holds the values of the convolution that it is, in the same order.
+        if [(len(array), array.size) for array in arrays] != [(shape[0], prod(shape)) for shape in shapes]:
+            found = ", ".join(str(array.shape) for array in arrays)
+            raise GeometryError(f"given[{name!r}]: arrays {found}, expected {', '.join(map(str, shapes))}")
+        return [array.reshape(shape) for array, shape in zip(arrays, shapes, strict=True)]
 
 
 def _plain(x: Map) -> DescribedMap:

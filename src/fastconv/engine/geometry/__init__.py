@@ -26,6 +26,7 @@ from fastconv.engine.geometry.axes import (
     mode_padding,
     output_extent,
     same_padding,
+    spread_starts,
     strided_same_padding,
 )
 from fastconv.engine.geometry.convolution import ConvGeometry, Phase
@@ -71,6 +72,7 @@ __all__ = [
     "output_extent",
     "resampled_extent",
     "same_padding",
+    "spread_starts",
     "strided_same_padding",
     "unpooled_extents",
 ]

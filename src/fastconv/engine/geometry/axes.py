@@ -37,6 +37,20 @@ def output_extent(extent: int, padding: tuple[int, int], kernel: int, stride: in
     return (extent + padding[0] + padding[1] - dilation * (kernel - 1) - 1) // stride + 1
 
 
+def spread_starts(extent: int, window: int, count: int) -> tuple[int, ...]:
+    """The first pixels of `count` windows that spread evenly over an axis; a single one lies in the middle.
+
+    Examples
+    --------
+    >>> spread_starts(256, 224, 5), spread_starts(256, 224, 1)
+    ((0, 8, 16, 24, 32), (16,))
+    """
+    if window > extent:
+        raise GeometryError(f"a window of {window}: expected at most {extent}, the extent of the image")
+    room = extent - window
+    return tuple(place * room // (count - 1) for place in range(count)) if count > 1 else (room // 2,)
+
+
 def strided_same_padding(
     extent: Sequence[int],
     kernel: Sequence[int],
