@@ -54,7 +54,7 @@ def initial_weight(
         - ``"he"``: normal with variance 2 / fan_in, for layers with ReLUs;
         - ``"glorot"``: uniform from -b to b, b² = 6 / (fan_in + fan_out), for tanh;
         - ``"lecun"``: uniform from -2.4 / fan_in to 2.4 / fan_in, as in LeNet-5;
-        - ``"normal"``: normal with a standard deviation of 0.01, as in AlexNet and VGG.
+        - ``"normal"``: normal with a standard deviation of 0.01, as in AlexNet.
     groups : int
         Of the convolution.
     rng : Generator, int or None
