@@ -203,7 +203,7 @@ def test_broken_models(model, error, message):
 def test_long_models_are_read_in_linear_time():
     """Quadratic time would exceed the limit of a test."""
     names = ["x", *(f"v{at}" for at in range(10_000)), "y"]
-    nodes = [helper.make_node("Relu", [one], [other]) for one, other in pairwise(names)]
+    nodes = [helper.make_node("Tanh", [one], [other]) for one, other in pairwise(names)]
     assert len(load(model_of(*nodes)).nodes) == 10_001
 
 
@@ -242,3 +242,111 @@ def test_what_onnx_cannot_say_is_named():
     network.output(network.call(np.fft.fft, network.input(), name="transform"))
     with pytest.raises(fastconv.UnsupportedError, match="transform: fft"):
         save(network)
+
+
+SPELLINGS = {
+    "hardswish by clip": (("Add", "x", 3.0), ("Clip", 0, 0.0, 6.0), ("Mul", "x", 1), ("Div", 2, 6.0)),
+    "hardswish, divided first": (("Add", 3.0, "x"), ("Clip", 0, 0.0, 6.0), ("Div", 1, 6.0), ("Mul", 2, "x")),
+    "silu": (("Sigmoid", "x"), ("Mul", 0, "x")),
+    "silu by exp": (("Neg", "x"), ("Exp", 0), ("Add", 1, 1.0), ("Div", "x", 2)),
+    "gelu": (("Div", "x", 2**0.5), ("Erf", 0), ("Add", 1, 1.0), ("Mul", "x", 2), ("Mul", 3, 0.5)),
+    "gelu, halved first": (("Mul", "x", 0.5), ("Mul", "x", 0.5**0.5), ("Erf", 1), ("Add", 2, 1.0), ("Mul", 0, 3)),
+    "relu": (("Max", "x", 0.0),),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_activations_are_recognised(spelling):
+    """Whatever other names and orders their steps have; nodes that others read stay."""
+    nodes, constants = [helper.make_node("Tanh", ["x"], ["before"])], {}
+    names = []
+    for kind, *terms in SPELLINGS[spelling]:
+        inputs = []
+        for term in terms:
+            if isinstance(term, float):
+                inputs.append(f"constant{len(constants)}")
+                constants[inputs[-1]] = np.array(term, np.float32)
+            else:
+                inputs.append("before" if term == "x" else names[term])
+        names.append(f"step{len(names)}")
+        nodes.append(helper.make_node(kind, inputs, names[-1:]))
+    nodes[-1].output[0] = "y"
+    network = load(model_of(*nodes, constants=constants.items()))
+    assert [node.function for node in network.nodes] == [nn.tanh, getattr(nn, spelling.split()[0].rstrip(","))]
+
+
+def test_other_formulas_are_left_alone():
+    """The bound is 5.9 instead of 6."""
+    constants = {"three": 3.0, "zero": 0.0, "bound": 5.9, "six": 6.0}
+    nodes = [
+        helper.make_node("Add", ["x", "three"], ["a"]),
+        helper.make_node("Clip", ["a", "zero", "bound"], ["b"]),
+        helper.make_node("Mul", ["x", "b"], ["c"]),
+        helper.make_node("Div", ["c", "six"], ["y"]),
+    ]
+    network = load(model_of(*nodes, constants={name: np.float32(value) for name, value in constants.items()}.items()))
+    assert len(network.nodes) == 4
+    x = np.array([-4, -1, 0, 2, 4], np.float32)
+    np.testing.assert_allclose(network(x), x * np.clip(x + 3, 0, 5.9) / 6, rtol=1e-6)
+
+
+def layer_and(kind, shape, rng):
+    """A model of a convolution followed by an operator with a constant, and that constant."""
+    weight, constant = (rng.standard_normal(of, np.float32) for of in ((4, 2, 3, 3), shape))
+    nodes = helper.make_node("Conv", ["x", "w"], ["c"]), helper.make_node(kind, ["c", "t"], ["y"])
+    return model_of(*nodes, constants={"w": weight, "t": constant}.items()), weight, constant
+
+
+BY_KIND = {"Add": np.add, "Mul": np.multiply, "Div": np.divide}
+
+
+@pytest.mark.parametrize("kind", BY_KIND)
+@pytest.mark.parametrize("shape", [(), (1,), (4, 1, 1), (1, 4, 1, 1), (1, 1, 1, 1)], ids=str)
+def test_constants_per_channel_go_into_weights(kind, shape):
+    rng = np.random.default_rng(5)
+    model, weight, constant = layer_and(kind, shape, rng)
+    (node,) = load(model).nodes
+    assert node.function is nn.conv2d
+    x = rng.standard_normal((1, 2, 6, 7), np.float32)
+    expected = BY_KIND[kind](nn.conv2d(x, weight), constant)
+    np.testing.assert_allclose(node.called({"x": x}), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", BY_KIND)
+@pytest.mark.parametrize("shape", [(4,), (1, 1, 4), (2, 4, 1, 1), (4, 4, 4)], ids=str)
+def test_other_constants_do_not(kind, shape):
+    rng = np.random.default_rng(6)
+    model, weight, constant = layer_and(kind, shape, rng)
+    network = load(model)
+    assert len(network.nodes) == 2
+    x = rng.standard_normal((1, 2, 6, 6), np.float32)
+    expected = BY_KIND[kind](nn.conv2d(x, weight), constant)
+    np.testing.assert_allclose(network(x), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["Mul", "Div"])
+def test_constants_that_are_not_finite_do_not(kind):
+    model, _, constant = layer_and(kind, (), np.random.default_rng(7))
+    value = np.full_like(constant, 0 if kind == "Div" else np.inf)
+    model.graph.initializer[1].CopyFrom(numpy_helper.from_array(value, "t"))
+    assert len(load(model).nodes) == 2
+
+
+def test_what_depends_on_shapes_is_computed_once_per_shape():
+    """A flattened tail: Shape, Gather, Concat and Reshape; only the last is left to run."""
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"]),
+        helper.make_node("Shape", ["r"], ["s"]),
+        helper.make_node("Gather", ["s", "zero"], ["n"]),
+        helper.make_node("Concat", ["n", "rest"], ["wanted"], axis=0),
+        helper.make_node("Reshape", ["r", "wanted"], ["y"]),
+    ]
+    constants = {"zero": np.array([0]), "rest": np.array([-1])}
+    program = load(model_of(*nodes, constants=constants.items())).prepare()
+    for shape in ((2, 3, 4), (5, 6), (2, 3, 4), (4, 1, 1, 2)):
+        x = np.random.default_rng(7).standard_normal(shape, np.float32)
+        for _ in range(2):
+            np.testing.assert_array_equal(program(x), np.maximum(x, 0).reshape(len(x), -1))
+        assert [step.node.name for step in program.layout(shape).steps] == ["r", "y"]
+        assert str(program.profile(x)).count("\n") == 3
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(program))(x), program(x))

@@ -77,12 +77,15 @@ class Layout:
         Shape and type of each new array that steps write to.
     shapes : dict
         Shape and type of each value.
+    constants : dict
+        Values that are the same for all images of these shapes.
     """
 
     steps: tuple[Step, ...]
     nbytes: int
     returned: Mapping[str, tuple[tuple[int, ...], np.dtype]]
     shapes: Mapping[str, tuple[tuple[int, ...], np.dtype]]
+    constants: Mapping[str, np.ndarray]
 
 
 def traced(graph: Graph, images: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], Layout]:
@@ -92,11 +95,16 @@ def traced(graph: Graph, images: Mapping[str, np.ndarray]) -> tuple[dict[str, np
     owner = {name: name for name in images}
     shapes = {name: (array.shape, array.dtype) for name, array in images.items()}
     storages: dict[str, Storage] = {}
+    constants: dict[str, np.ndarray] = {}
     for at, node in enumerate(graph.nodes):
         array = arrays[node.name] = node.called(arrays)
         if not isinstance(array, np.ndarray):
             raise TypeError(f"{node.name} returned {type(array).__name__}: expected an ndarray")
         shapes[node.name] = array.shape, array.dtype
+        if node.name not in graph.outputs and _depends_on_shapes(node, constants):
+            constants[node.name], owner[node.name] = array.copy(), node.name
+            constants[node.name].flags.writeable = False
+            continue
         source = next((name for name in node.reads if np.may_share_memory(array, arrays[name])), None)
         owner[node.name] = node.name if source is None else owner[source]
         if source is None and _takes_out(node.function) and array.flags.c_contiguous and array.size:
@@ -107,7 +115,7 @@ def traced(graph: Graph, images: Mapping[str, np.ndarray]) -> tuple[dict[str, np
         for name in set(node.reads):
             if last[name] == at:
                 del arrays[name]
-    return {name: arrays[name] for name in graph.outputs}, _laid_out(graph, owner, shapes, storages, last)
+    return {name: arrays[name] for name in graph.outputs}, _laid_out(graph, owner, shapes, storages, last, constants)
 
 
 def _last_readers(graph: Graph) -> dict[str, int]:
@@ -124,6 +132,7 @@ def _laid_out(
     shapes: Mapping[str, tuple[tuple[int, ...], np.dtype]],
     storages: dict[str, Storage],
     last: Mapping[str, int],
+    constants: Mapping[str, np.ndarray],
 ) -> Layout:
     within: dict[str, tuple[str, int]] = {}  # a storage that is part of another, from some byte on
     joined, over = set(), {}
@@ -161,8 +170,18 @@ def _laid_out(
             tuple({name for name in (*node.reads, node.name) if last[name] == at}),
         )
         for at, node in enumerate(graph.nodes)
+        if node.name not in constants
     )
-    return Layout(steps, nbytes, {name: shapes[name] for name in new}, dict(shapes))
+    read = {name for step in steps for name in step.node.reads}
+    kept = {name: constant for name, constant in constants.items() if name in read}
+    return Layout(steps, nbytes, {name: shapes[name] for name in new}, dict(shapes), kept)
+
+
+def _depends_on_shapes(node: Node, constants: Mapping[str, np.ndarray]) -> bool:
+    """Whether the result is the same for all images of the same shapes: `constants` are such values."""
+    if getattr(node.function, "reads_shapes_only", False):
+        return True
+    return bool(node.reads) and all(name in constants for name in node.reads)
 
 
 def _root(name: str, within: Mapping[str, tuple[str, int]]) -> tuple[str, int]:

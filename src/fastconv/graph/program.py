@@ -99,7 +99,7 @@ class Program:
         if out is not None:
             checked_out(out, *layout.shapes[self.outputs[0]])
         memory = _Memory(layout, self.outputs, out)
-        arrays = dict(zip(self.inputs, images, strict=True))
+        arrays = {**dict(zip(self.inputs, images, strict=True)), **layout.constants}
         if not all(memory.run(step, arrays) for step in layout.steps):
             return self._delivered_once(images, out)
         results = {name: arrays[name] for name in self.outputs}
@@ -137,7 +137,8 @@ class Program:
             begun = time.perf_counter()
             self(*arrays)
             whole = min(whole, time.perf_counter() - begun)
-            memory, values = _Memory(layout, self.outputs, None), dict(zip(self.inputs, arrays, strict=True))
+            memory = _Memory(layout, self.outputs, None)
+            values = {**dict(zip(self.inputs, arrays, strict=True)), **layout.constants}
             for at, step in enumerate(layout.steps):
                 begun = time.perf_counter()
                 memory.run(step, values)

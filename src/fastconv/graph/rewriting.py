@@ -64,6 +64,14 @@ class Graph:
             tuple(aliases.get(name, name) for name in self.outputs),
         )
 
+    def without_unread(self) -> Graph:
+        read, kept = set(self.outputs), []
+        for node in reversed(self.nodes):
+            if node.name in read:
+                kept.append(node)
+                read.update(node.reads)
+        return Graph(tuple(reversed(kept)), self.outputs)
+
 
 def rewritten(nodes: Sequence[Node], outputs: Sequence[str]) -> Graph:
     """The graph after all rules, without nodes that nothing reads."""
@@ -107,7 +115,7 @@ def with_folded_normalisation(graph: Graph) -> Graph:
         layer["weight"], layer["bias"] = nn.conv_bn_fold(*constants)
         return Node(node.name, before.function, (layer.pop("x"),), layer)
 
-    return _joined(graph, folded)
+    return joined(graph, folded)
 
 
 def with_fused_activations(graph: Graph) -> Graph:
@@ -123,7 +131,7 @@ def with_fused_activations(graph: Graph) -> Graph:
         layer["activation"] = name if given is None else (name, given)
         return Node(node.name, before.function, (layer.pop("x"),), layer)
 
-    return _joined(graph, fused)
+    return joined(graph, fused)
 
 
 def with_prepared_weights(graph: Graph) -> Graph:
@@ -146,17 +154,8 @@ def with_frozen_constants(graph: Graph) -> Graph:
     )
 
 
-def without_unread(graph: Graph) -> Graph:
-    read, kept = set(graph.outputs), []
-    for node in reversed(graph.nodes):
-        if node.name in read:
-            kept.append(node)
-            read.update(node.reads)
-    return Graph(tuple(reversed(kept)), graph.outputs)
-
-
 RULES: tuple[Callable[[Graph], Graph], ...] = (
-    without_unread,
+    Graph.without_unread,
     without_dropout,
     with_folded_normalisation,
     with_fused_activations,
@@ -173,7 +172,7 @@ def arguments_of(node: Node) -> dict[str, Any]:
     return dict(signature.bind(*node.arguments, **options).arguments)
 
 
-def _joined(graph: Graph, join: Callable[[Node, Node], Node | None]) -> Graph:
+def joined(graph: Graph, join: Callable[[Node, Node], Node | None]) -> Graph:
     """The graph in which `join` makes one node of two, the second of which alone reads the first."""
     readers = graph.readers()
     nodes: dict[str, Node] = {}

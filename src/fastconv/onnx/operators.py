@@ -16,7 +16,7 @@ from fastconv import nn
 from fastconv.errors import UnsupportedError
 from fastconv.graph import Value
 from fastconv.onnx import arrays, layers
-from fastconv.onnx.arrays import by_numpy
+from fastconv.onnx.arrays import by_numpy, of_shape
 from fastconv.onnx.resizing import resize
 
 if TYPE_CHECKING:
@@ -93,6 +93,8 @@ def _conv(node: Node) -> Any:
     window["groups"] = node.attribute("group", 1)
     if auto_pad == "VALID":
         window["padding"] = 0
+    elif auto_pad == "SAME_UPPER" and set(window["stride"]) == {1}:
+        window["padding"] = "same"
     elif auto_pad != "NOTSET":
         return node.call(layers.conv_same, *node.inputs, upper=auto_pad == "SAME_UPPER", **window)
     function = {1: nn.conv1d, 2: nn.conv2d, 3: nn.conv3d}.get(len(kernel))
@@ -433,8 +435,8 @@ OPERATORS |= {
     "Identity": _simple(layers.same),
     "Flatten": _simple(arrays.flatten, axis=("axis", 1)),
     "Transpose": _simple(by_numpy(arrays.transpose), axes=("perm", None)),
-    "Shape": _simple(by_numpy(arrays.shape), start=("start", 0), end=("end", None)),
-    "Size": _simple(by_numpy(arrays.size)),
+    "Shape": _simple(of_shape(arrays.shape), start=("start", 0), end=("end", None)),
+    "Size": _simple(of_shape(arrays.size)),
     "Gather": _simple(by_numpy(arrays.gather), axis=("axis", 0)),
     "DepthToSpace": _simple(by_numpy(arrays.depth_to_space), block=("blocksize", None), mode=("mode", "DCR")),
     "SpaceToDepth": _simple(by_numpy(arrays.space_to_depth), block=("blocksize", None), mode=("mode", "DCR")),

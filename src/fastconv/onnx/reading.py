@@ -16,6 +16,8 @@ from onnx import external_data_helper, numpy_helper
 from fastconv.errors import UnsupportedError
 from fastconv.graph import Network, Value
 from fastconv.graph.nodes import values_in
+from fastconv.graph.rewriting import Graph
+from fastconv.onnx.idioms import simplified
 from fastconv.onnx.operators import OPERATORS, TYPES
 
 # Versions of ONNX's own operators that the table is written for.
@@ -80,8 +82,8 @@ class Node:
 def load(model: str | os.PathLike[str] | bytes | onnx.ModelProto) -> Network:
     """An ONNX model as a network; `Network.prepare` makes a program of it.
 
-    Weights are constants, what only depends on constants is computed here, and the batch and the extents of images are
-    open, as far as the model's own shapes allow.
+    Weights are constants, what only depends on constants is computed here, formulas of activations become the functions
+    that they are, and the batch and the extents of images are open, as far as the model's own shapes allow.
 
     Parameters
     ----------
@@ -140,6 +142,8 @@ def load(model: str | os.PathLike[str] | bytes | onnx.ModelProto) -> Network:
             raise ValueError(f"output {output.name!r}: no node of the model gives it")
         value = known[output.name]
         network.output(value if isinstance(value, Value) else network.call(np.copy, value, name=output.name))
+    simple = simplified(Graph(tuple(network.nodes), tuple(network.outputs)))
+    network.nodes, network.outputs = list(simple.nodes), list(simple.outputs)
     return network
 
 
