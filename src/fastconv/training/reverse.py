@@ -22,7 +22,7 @@ from fastconv import nn
 from fastconv.errors import GeometryError, UnsupportedError
 from fastconv.graph import Network, Value
 from fastconv.graph.nodes import Node, checked_images
-from fastconv.graph.rewriting import Graph, arguments_of, without_unread
+from fastconv.graph.rewriting import Graph, arguments_of
 from fastconv.training.rules import PLAIN, RULES, Call, Pullback, Rule
 
 _SCORES = (nn.softmax, nn.log_softmax)
@@ -174,8 +174,8 @@ class Trainable:
         self.seed, self.steps = seed, 0
         self._network = network
         nodes = tuple(scored.nodes)
-        self._learn(without_unread(Graph(nodes, self.outputs[:1])).nodes, frozen)
-        self._steps = self._followed(without_unread(Graph(nodes, self.outputs)))
+        self._learn(Graph(nodes, self.outputs[:1]).without_unread().nodes, frozen)
+        self._steps = self._followed(Graph(nodes, self.outputs).without_unread())
 
     def gradients(self, *arrays: npt.ArrayLike) -> Gradients:
         """The loss of a batch, and its gradient with respect to each parameter.
