@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv import grad, ndimage, nn, signal
+from fastconv import grad, ndimage, nn, signal, training
 from fastconv.engine.conversion import convert
 from fastconv.engine.convolution import BY_NAME
 from fastconv.engine.convolution.base import DEFAULT_MAX_WORKSPACE
@@ -108,6 +108,11 @@ CALLS = {
     "slope": lambda dtype: [
         nn.rrelu(values(dtype, n), training=True, return_slopes=slopes) for n in (64, 71) for slopes in (0, 1)
     ],
+    "momentum": lambda dtype: [
+        training.SGD({"p": values(dtype, 71)}, 0.1, momentum=momentum).update({"p": values(dtype, 71)})
+        for momentum in (0, 0.9)
+    ],
+    "adam": lambda dtype: training.Adam({"p": values(dtype, 71)}).update({"p": values(dtype, 71)}),
     "spread": lambda dtype: [
         nn.cross_entropy(x, np.abs(x), values(dtype, 7) ** 2, label_smoothing=0.1)
         for x in (values(dtype, 5, 7), values(dtype, 2, 7, 71))

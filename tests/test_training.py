@@ -1,5 +1,9 @@
 """Training: gradients of graphs, optimisers, schedules, checkpoints, and a network that learns."""
 
+import re
+import zipfile
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -300,3 +304,245 @@ def test_bits_are_the_same_for_any_number_of_threads(dtype):
         for name, gradient in one.by_parameter.items():
             assert gradient.tobytes() == two.by_parameter[name].tobytes()
     assert results[0][0].loss != results[0][1].loss  # other values are dropped
+
+
+# --- optimisers
+
+
+def fractions(values):
+    return [Fraction(float(value)) for value in values]
+
+
+SGD_OPTIONS = [
+    {},
+    {"momentum": 0.75},
+    {"momentum": 0.75, "nesterov": True},
+    {"momentum": 0.5, "weight_decay": 0.25},
+    {"weight_decay": 0.125},
+    {"momentum": 0.75, "nesterov": True, "weight_decay": 0.25},
+]
+
+
+@pytest.mark.parametrize("options", SGD_OPTIONS, ids=str)
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_sgd_is_its_formula_in_rationals(options, dtype):
+    rng = np.random.default_rng(0)
+    # Few bits, so that no step rounds.
+    start, gradients = rng.integers(-64, 64, 37) / 8, rng.integers(-8, 8, (3, 37)) / 4
+    parameters = {"p": start.astype(dtype)}
+    optimiser = training.SGD(parameters, 0.5, **options)
+    momentum, decay = (Fraction(options.get(name, 0)) for name in ("momentum", "weight_decay"))
+    expected, velocity = fractions(start), [Fraction(0)] * 37
+    for gradient in gradients:
+        optimiser.update({"p": gradient.astype(dtype)})
+        for at, value in enumerate(fractions(gradient)):
+            g = value + decay * expected[at]
+            velocity[at] = momentum * velocity[at] + g
+            expected[at] -= Fraction(1, 2) * (g + momentum * velocity[at] if options.get("nesterov") else velocity[at])
+    assert fractions(parameters["p"]) == expected
+    assert optimiser.steps == 3
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("kind", [training.Adam, training.AdamW])
+def test_adam_is_its_formula(kind, dtype):
+    rng = np.random.default_rng(1)
+    start, gradients = rng.standard_normal(40_000), rng.standard_normal((4, 40_000))
+    parameters = {"p": start.astype(dtype)}
+    optimiser = kind(parameters, lambda step: 0.1 / (1 + step), betas=(0.8, 0.95), eps=1e-4, weight_decay=0.05)
+    expected = parameters["p"].astype(np.longdouble)
+    mean = square = np.zeros_like(expected)
+    for t, gradient in enumerate(gradients.astype(dtype), 1):
+        optimiser.update({"p": gradient})
+        rate, g = np.longdouble(0.1) / t, gradient.astype(np.longdouble)
+        if kind is training.AdamW:
+            expected *= 1 - rate * np.longdouble(0.05)
+        else:
+            g = g + np.longdouble(0.05) * expected
+        mean, square = 0.8 * mean + (1 - 0.8) * g, 0.95 * square + (1 - 0.95) * g * g
+        expected = expected - rate * (mean / (1 - 0.8**t)) / (np.sqrt(square / (1 - 0.95**t)) + 1e-4)
+    # A step is at most 0.1 / (1 - 0.8), and errs by a few roundings; so do the four sums.
+    np.testing.assert_allclose(parameters["p"], expected, rtol=0, atol=40 * np.finfo(dtype).eps)
+
+
+def test_updates_are_the_same_for_any_number_of_threads():
+    results = []
+    for threads in (1, 2):
+        with fastconv.num_threads(threads):
+            parameters = {"p": np.linspace(-1, 1, 2_000_001, dtype=np.float32)}
+            gradients = {"p": np.cos(parameters["p"])}
+            for optimiser in (training.SGD(parameters, 0.1, momentum=0.9), training.Adam(parameters, 0.1)):
+                optimiser.update(gradients)
+                optimiser.update(gradients)
+        results.append(parameters["p"].tobytes())
+    assert results[0] == results[1]
+
+
+P = {"p": np.zeros(3)}
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "fault"),
+    [
+        (lambda: training.SGD(P, -1), ValueError, "rate=-1: expected a finite number of at least 0"),
+        (lambda: training.SGD(P, float("nan")), ValueError, "rate=nan"),
+        (lambda: training.SGD(P, float("inf")), ValueError, "rate=inf"),
+        (lambda: training.SGD(P, 1, momentum=1), ValueError, "momentum=1: .* less than 1"),
+        (lambda: training.SGD(P, 1, nesterov=True), ValueError, "nesterov=True, momentum=0"),
+        (lambda: training.SGD(P, 1, weight_decay="x"), ValueError, "weight_decay='x'"),
+        (lambda: training.SGD({"p": np.zeros(3, int)}, 1), TypeError, "p of dtype int64"),
+        (lambda: training.SGD({"p": np.zeros((3, 3))[:, 0]}, 1), TypeError, "contiguous"),
+        (lambda: training.Adam(P, betas=(0.9,)), ValueError, "betas"),
+        (lambda: training.Adam(P, betas=(0.9, 1)), ValueError, "betas=1"),
+        (lambda: training.SGD(P, 1).update({}), ValueError, "expected p"),
+        (lambda: training.SGD(P, 1).update({"p": np.zeros(4)}), GeometryError, r"gradient of p of shape \(4,\)"),
+        (lambda: training.cosine(1, 0), GeometryError, "steps=0"),
+        (lambda: training.cosine(1, 5, warm_up=5), GeometryError, "steps=5"),
+        (lambda: training.stepped(1, 0), GeometryError, "every=0"),
+    ],
+)
+def test_bad_optimisers_and_schedules(call, error, fault):
+    with pytest.raises(error, match=fault):
+        call()
+
+
+def test_cosine_falls_evenly_in_angle():
+    schedule = training.cosine(3.0, 12, last=1.0)
+    np.testing.assert_allclose([schedule(step) for step in range(13)], 2 + np.cos(np.pi * np.arange(13) / 12))
+
+
+# --- checkpoints, and the loop
+
+
+def small(seed=0):
+    network = fastconv.Network("small")
+    x = network.call(nn.conv2d, network.input(), np.random.default_rng(1).standard_normal((4, 1, 3, 3)), name="conv")
+    x = network.call(nn.batch_norm, x, np.zeros(4), np.ones(4), np.ones(4), np.zeros(4), name="norm")
+    x = network.call(nn.dropout, network.call(nn.flatten, network.call(nn.relu, x), 1), 0.3)
+    network.output(network.call(nn.linear, x, np.random.default_rng(2).standard_normal((3, 64)) / 8, name="full"))
+    trainable = Trainable(network, seed=seed)
+    return trainable, training.Adam(trainable.parameters, training.cosine(0.01, 50))
+
+
+PICTURES, CLASSES = normals(50, 1, 6, 6), RNG.integers(0, 3, 50)
+
+
+def trained(epochs, first=0, path=None, **options):
+    trainable, optimiser = small()
+    if path is not None:
+        training.load(path, trainable, optimiser)
+    options = {"epochs": epochs, "batch": 16, "first": first} | options
+    return trainable, optimiser, list(training.fit(trainable, optimiser, PICTURES, CLASSES, **options))
+
+
+def bits(trainable):
+    return {name: array.tobytes() for name, array in (trainable.parameters | trainable.statistics).items()}
+
+
+def test_interrupted_training_gives_the_same_bits(tmp_path):
+    path = tmp_path / "checkpoint.npz"
+    whole, _, epochs = trained(4)
+    trainable, optimiser, begun = trained(1)
+    training.save(path, trainable, optimiser)
+    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.npz"]
+    assert np.load(path, allow_pickle=False)["parameters/conv.weight"].shape == (4, 1, 3, 3)
+    continued, _, rest = trained(3, 1, path)
+    assert bits(continued) == bits(whole)
+    assert [epoch.loss for epoch in begun + rest] == [epoch.loss for epoch in epochs]
+    assert [epoch.number for epoch in begun + rest] == [1, 2, 3, 4]
+    training.load(path, continued)  # without the optimiser
+    assert bits(continued) == bits(trainable)
+
+
+def test_training_is_the_same_for_any_number_of_threads():
+    results = []
+    for threads in (1, 2):
+        with fastconv.num_threads(threads):
+            results.append(bits(trained(2)[0]))
+    assert results[0] == results[1]
+
+
+def test_progress_and_augmentation():
+    lines, shapes = [], []
+
+    def augment(images, generator):
+        shapes.append(images.shape)
+        return images + 0.01 * generator.standard_normal(images.shape)
+
+    _, _, epochs = trained(
+        2, augment=augment, held_out=(PICTURES, CLASSES), progress=lambda *of: lines.append(of), batch=20
+    )
+    assert shapes == [(20, 1, 6, 6), (20, 1, 6, 6), (10, 1, 6, 6)] * 2
+    assert [of[:2] for of in lines] == [(done, 6) for done in range(1, 7)]
+    assert re.fullmatch(r"epoch 2, loss \d+\.\d{4}, accuracy \d+\.\d%, 0:00 left", lines[-1][2])
+    assert all(0 <= epoch.held_out <= 1 for epoch in epochs)
+
+
+def rewritten(path, change):
+    """The checkpoint with other arrays or bytes."""
+    arrays = dict(np.load(path))
+    change(arrays)
+    np.savez(path, **arrays)
+
+
+def bomb(path):
+    """A header that promises much more than there is."""
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file,
+        file.open("parameters/conv.weight.npy", "w") as array,
+    ):
+        np.lib.format.write_array_header_1_0(array, {"descr": "<f8", "fortran_order": False, "shape": (1 << 40,)})
+
+
+HOSTILE = {
+    "text": (lambda path: path.write_text("weights"), "not a zip file"),
+    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-500]), "zip file"),
+    "flipped": (
+        lambda path: path.write_bytes(path.read_bytes().replace(b"fortran_order", b"fortran_ordeR")),
+        "parameters/conv.weight|CRC|keys",
+    ),
+    "missing": (lambda path: rewritten(path, lambda arrays: arrays.pop("statistics/norm.running_var")), "is missing"),
+    "shape": (
+        lambda path: rewritten(path, lambda arrays: arrays.update({"parameters/conv.weight": P["p"]})),
+        r"\(3,\)",
+    ),
+    "dtype": (
+        lambda path: rewritten(path, lambda arrays: arrays.update({"parameters/norm.bias": np.zeros(4, "f4")})),
+        "float32: expected",
+    ),
+    "objects": (
+        lambda path: rewritten(path, lambda arrays: arrays.update({"parameters/norm.bias": np.array([{}] * 4)})),
+        "no plain numbers",
+    ),
+    "bomb": (bomb, "expected"),
+    "steps": (lambda path: rewritten(path, lambda arrays: arrays.update({"steps": np.array(-1)})), "at least 0"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_files_that_are_no_checkpoint(tmp_path, name):
+    damage, fault = HOSTILE[name]
+    path = tmp_path / "checkpoint.npz"
+    trainable, optimiser = small()
+    training.save(path, trainable, optimiser)
+    damage(path)
+    before = bits(trainable)
+    with pytest.raises(ValueError, match=fault) as error:
+        training.load(path, trainable, optimiser)
+    assert str(path) in str(error.value)
+    assert bits(trainable) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ({"epochs": 0}, "epochs=0"),
+        ({"epochs": 1, "batch": 0}, "batch=0"),
+        ({"epochs": 1, "labels": [1]}, r"labels of shape \(1,\): expected \(50,\)"),
+    ],
+)
+def test_bad_fits(options, fault):
+    trainable, optimiser = small()
+    labels = options.pop("labels", CLASSES)
+    with pytest.raises(GeometryError, match=fault):
+        training.fit(trainable, optimiser, PICTURES, labels, **options)

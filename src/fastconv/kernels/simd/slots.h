@@ -61,6 +61,8 @@
 
 #include "noise.h"
 
+#include "updates.h"
+
 #include "inner.h"
 
 #include "polyphase.h"
@@ -82,6 +84,8 @@
     X(spread, SPREAD_ARGUMENTS, 0, 0)                                                             \
     X(drop, DROP_ARGUMENTS, 0, 0)                                                                 \
     X(slope, SLOPE_ARGUMENTS, 0, 0)                                                               \
+    X(momentum, MOMENTUM_ARGUMENTS, 0, 0)                                                         \
+    X(adam, ADAM_ARGUMENTS, 0, 0)                                                                 \
     X(inner, INNER_ARGUMENTS, 0, 0)                                                               \
     X(polyphase, POLYPHASE_ARGUMENTS, NAME(polyphase_scratch), 0)                                 \
     X(pack_left, PACK_LEFT_ARGUMENTS, 0, NAME(pack_left_packed))                                  \
