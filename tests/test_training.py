@@ -140,7 +140,7 @@ def test_every_function_in_the_table(function, case):
 
 
 def test_all_functions_are_tested():
-    assert CASES.keys() | {nn.cat, held, dotted} == RULES.keys()
+    assert CASES.keys() | {nn.cat, training.rules.weighted_sum, held, dotted} == RULES.keys()
 
 
 def branching(dtype="f8"):
@@ -232,6 +232,48 @@ def test_frozen_parameters_and_layers():
     expected = all_of_it.gradients(IMAGES, LABELS)
     np.testing.assert_array_equal(got.by_parameter["full.weight"], expected.by_parameter["full.weight"])
     np.testing.assert_array_equal(trainable.statistics["norm.running_mean"], STATISTICS[0])
+
+
+def test_losses_of_several_outputs_count_by_their_shares():
+    first, second, third = normals(5, 3), normals(4, 5), normals(4, 3)
+    network = fastconv.Network()
+    x = network.input()
+    hidden = network.call(nn.linear, x, first, name="hidden")
+    main = network.call(nn.softmax, network.call(nn.linear, hidden, second, name="main"), 1)
+    side = network.call(nn.linear, x, third, name="side")
+    network.output(main, network.call(nn.log_softmax, side, 1), hidden)
+    x, target = normals(6, 3), np.array([0, 1, 2, 3, 3, 0])
+    shares = (1, 0.3, 0.25)
+    scored = training.with_loss(network, shares=shares)
+    assert scored.outputs == ["loss", "main", "side", "hidden"]
+    got = Trainable(scored, None).gradients(x, target)
+    scores = [x @ first.T @ second.T, x @ third.T, x @ first.T]
+    losses = [nn.cross_entropy(one, target) for one in scores]
+    assert got.loss == pytest.approx(np.dot(shares, losses), rel=1e-12)
+    by_scores = [s * fastconv.grad.cross_entropy(1.0, one, target) for s, one in zip(shares, scores, strict=True)]
+    expected = {
+        "hidden.weight": (by_scores[0] @ second + by_scores[2]).T @ x,
+        "main.weight": by_scores[0].T @ scores[2],
+        "side.weight": by_scores[1].T @ x,
+    }
+    assert got.by_parameter.keys() == expected.keys()
+    for name, gradient in expected.items():
+        np.testing.assert_allclose(got.by_parameter[name], gradient, rtol=1e-10, atol=1e-14)
+    with pytest.raises(ValueError, match=r"expected as many outputs as shares=\(1.0,\)"):
+        training.with_loss(network)
+
+
+def test_auxiliary_classifiers_are_trained_and_left_out():
+    """As in GoogLeNet: three losses while it learns, and one classifier in what it has learnt."""
+    from fastconv.networks import build, weights
+
+    trainable = Trainable(training.with_loss(build("googlenet_auxiliary"), shares=(1, 0.3, 0.3)), None)
+    learnt = weights(trainable.network())
+    assert {name.split(".")[0] for name in trainable.parameters} == learnt.keys()
+    heads = [name for name in learnt if name.startswith("auxiliary")]
+    assert len(heads) == 6
+    kept = build("googlenet", given={name: learnt[name] for name in learnt if name not in heads})
+    assert weights(kept).keys() == learnt.keys() - set(heads)
 
 
 def test_other_losses_and_several_outputs():

@@ -10,7 +10,7 @@ Learning representations by back-propagating errors, 1986.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ from fastconv.errors import GeometryError, UnsupportedError
 from fastconv.graph import Network, Value
 from fastconv.graph.nodes import Node, checked_images
 from fastconv.graph.rewriting import Graph, arguments_of
-from fastconv.training.rules import PLAIN, RULES, Call, Pullback, Rule
+from fastconv.training.rules import PLAIN, RULES, Call, Pullback, Rule, weighted_sum
 
 _SCORES = (nn.softmax, nn.log_softmax)
 
@@ -62,27 +62,35 @@ class _Step:
         return Call(self.node.function, arguments)
 
 
-def with_loss(network: Network, loss: Callable[..., Any] = nn.cross_entropy, **options: Any) -> Network:
+def with_loss(
+    network: Network, loss: Callable[..., Any] = nn.cross_entropy, *, shares: Sequence[float] = (1.0,), **options: Any
+) -> Network:
     """`network` with a loss behind it, which is returned first, and with its targets as the last input, ``"target"``.
 
-    The loss is one of scores: where a network ends in a softmax or its logarithm, that is left out.
+    The loss is one of scores: where an output is a softmax or its logarithm, that is left out.
 
     Parameters
     ----------
     network : fastconv.Network
-        With one output.
     loss : callable
         It is called with the scores, the targets and `options`, and returns one number.
+    shares : sequence of float
+        How much the loss of each of the network's outputs counts. For GoogLeNet with its auxiliary classifiers, the
+        paper has ``(1, 0.3, 0.3)``.
 
     Returns
     -------
     fastconv.Network
-        It returns the loss and the scores.
+        It returns the sum of the losses, times their shares, and the scores.
 
     Raises
     ------
     ValueError
-        `network` has not exactly one output, or a value that is called "target".
+        `network` has not as many outputs as there are `shares`, or a value that is called "target".
+
+    References
+    ----------
+    Szegedy et al., Going deeper with convolutions, 2015, section 5 (losses of several outputs).
 
     Examples
     --------
@@ -90,20 +98,28 @@ def with_loss(network: Network, loss: Callable[..., Any] = nn.cross_entropy, **o
     >>> fastconv.training.with_loss(fastconv.networks.build("lenet5")).outputs
     ['loss', 'fc5']
     """
-    if len(network.outputs) != 1:
-        raise ValueError(f"{network!r}: expected one output, whose loss is wanted")
+    if len(network.outputs) != len(shares):
+        raise ValueError(f"{network!r}: expected as many outputs as shares={tuple(shares)}")
+    # A softmax is left out if nothing but the outside reads it.
+    read = {name for node in network.nodes for name in node.reads}
+    left_out = {
+        node.name: node.reads[0]
+        for node in network.nodes
+        if node.name in network.outputs and node.name not in read and node.function in _SCORES and node.reads
+    }
     scored = Network(network.title)
     for name in network.inputs:
         scored.input(name)
-    (scores,), nodes = network.outputs, list(network.nodes)
-    last = next((node for node in nodes if node.name == scores), None)
-    if last is not None and last.function in _SCORES and last.reads:
-        scores = last.reads[0]
-    for node in nodes:
-        if node is not last or scores == last.name:
+    for node in network.nodes:
+        if node.name not in left_out:
             scored.call(node.function, *node.arguments, name=node.name, **node.options)
-    target = scored.input("target")
-    scored.output(scored.call(loss, Value(scores), target, name="loss", **options), Value(scores))
+    scores, target = [Value(left_out.get(name, name)) for name in network.outputs], scored.input("target")
+    if tuple(shares) == (1.0,):
+        total = scored.call(loss, scores[0], target, name="loss", **options)
+    else:
+        losses = [scored.call(loss, one, target, name=f"loss of {one.name}", **options) for one in scores]
+        total = scored.call(weighted_sum, losses, tuple(map(float, shares)), name="loss")
+    scored.output(total, *scores)
     return scored
 
 

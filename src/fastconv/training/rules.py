@@ -7,7 +7,7 @@ nothing else, so that memory is free for others as early as possible.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -215,6 +215,16 @@ def _cat(call: Call) -> tuple[np.ndarray, Pullback]:
     return call(), lambda gradient, wanted: {"tensors": grad.cat(gradient, shapes, dim)}
 
 
+def weighted_sum(values: Sequence[np.ndarray], shares: Sequence[float]) -> np.ndarray:
+    """The sum of the losses of several outputs, each times its share."""
+    return np.asarray(sum(share * value for share, value in zip(shares, values, strict=True)))
+
+
+def _weighted_sum(call: Call) -> tuple[np.ndarray, Pullback]:
+    shares = call.shares
+    return call(), lambda gradient, wanted: {"values": [share * gradient for share in shares]}
+
+
 def _flatten(call: Call) -> tuple[np.ndarray, Pullback]:
     shape = call.x.shape
     return call(), lambda gradient, wanted: {"x": gradient.reshape(shape)}
@@ -267,5 +277,6 @@ RULES: dict[Callable[..., Any], Rule] = {
     nn.softmax: _shares(grad.softmax),
     nn.log_softmax: _shares(grad.log_softmax),
     nn.cross_entropy: Rule(_cross_entropy),
+    weighted_sum: Rule(_weighted_sum),
 }
 """The rule of each function. A rule for a function of your own may be added."""
