@@ -1,4 +1,4 @@
-"""The command line: ``fastconv compare``, ``plan``, ``run``, ``calibrate`` and ``info``.
+"""The command line: ``fastconv compare``, ``plan``, ``run``, ``train``, ``calibrate`` and ``info``.
 
 Results go to stdout, everything else to stderr. Every mistake a user can make ends in one line and exit code 2.
 """
@@ -24,7 +24,7 @@ import fastconv
 from fastconv.engine import rates
 from fastconv.engine.convolution import BY_NAME, STRATEGIES
 from fastconv.engine.plan import format_bytes, format_seconds
-from fastconv.lab import calibration, chart, photograph, running
+from fastconv.lab import calibration, chart, digits, learning, photograph, portrait, running
 from fastconv.lab.comparison import Comparison
 from fastconv.lab.kinds import KINDS
 from fastconv.networks import NETWORKS
@@ -46,6 +46,7 @@ _HELP = """\
   fastconv compare --layer "ic64 oc64 i56 k3 p1"  the same on a layer of yours
   fastconv plan "ic64 oc64 i56 k3 p1"             what would run there, and why
   fastconv run resnet50 --profile                 where a network's time goes
+  fastconv train lenet5 --picture lenet5.png      learn to read digits
 
 fastconv info describes this machine; fastconv COMMAND --help lists options.
 In Python: import fastconv; help(fastconv)"""
@@ -160,6 +161,26 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--dense", action="store_true", help="full connections as convolutions, for images of any extent")
     run.set_defaults(run=_run, parser=run)
 
+    train = commands.add_parser(
+        "train",
+        help="train a network on handwritten digits",
+        description="Train LeNet-5 on scikit-learn's 1,797 handwritten digits, enlarged from 8×8 to 20×20 pixels in a "
+        "frame of 28×28, or on MNIST or a set of its form, and print how well it reads digits that were held out: a "
+        "fifth of them, or the test files of the set. All randomness follows from the seed, on any number of threads.",
+        allow_abbrev=False,
+    )
+    train.add_argument("model", metavar="MODEL", choices=learning.MODELS, help=" or ".join(learning.MODELS))
+    train.add_argument("--data", metavar="PATH", help="MNIST as .npz, or a folder with its IDX files")
+    train.add_argument("--epochs", metavar="N", type=_repeats, default=20, help="passes over the images (default: 20)")
+    train.add_argument("--batch", metavar="N", type=_extent, default=64, help="images of a step (default: 64)")
+    train.add_argument("--seed", metavar="N", type=_seed, default=0, help="of all randomness (default: 0)")
+    train.add_argument("--save", metavar="FILE", help="write a checkpoint.npz")
+    train.add_argument("--onnx", metavar="FILE", help="write the network as an ONNX model")
+    train.add_argument(
+        "--picture", metavar="FILE", help="draw learning curve, confusions, filters and maps, as .png, .svg or .pdf"
+    )
+    train.set_defaults(run=_train, parser=train)
+
     for command in (compare, plan):
         command.add_argument(
             "--kind",
@@ -176,7 +197,7 @@ def _parser() -> argparse.ArgumentParser:
             help=f"{', '.join(_DTYPES)} (default: float32)",
         )
 
-    for command in (compare, plan, run):
+    for command in (compare, plan, run, train):
         command.add_argument("--threads", metavar="N", type=_threads, help="use at most N threads")
 
     calibrate = commands.add_parser(
@@ -217,6 +238,10 @@ def _extent(text: str) -> int:
     return _integer(text, 1, 100_000)
 
 
+def _seed(text: str) -> int:
+    return _integer(text, 0, 999_999_999)
+
+
 def _shape(text: str) -> tuple[int, ...]:
     extents = tuple(_integer(extent.strip(), 1, 1 << 28) for extent in text.split(","))
     if prod(extents) > 1 << 28:
@@ -243,7 +268,8 @@ def _compare(options: argparse.Namespace) -> str:
     if options.dtype not in _DTYPES[:2] and options.layer is None:
         raise ValueError(f"--dtype {options.dtype}: expected --layer DESCRIPTOR with it")
     if options.plot is not None:
-        _check_target(options.plot)
+        chart.file_format(options.plot)
+        _check_target("--plot", options.plot)
     network = None if options.network is None else NETWORKS[options.network]()
     results: list[tuple[str, Comparison]] = []
     jobs = _jobs(options, network)
@@ -370,6 +396,28 @@ def _run(options: argparse.Namespace) -> str:
     return "\n\n".join(sections)
 
 
+def _train(options: argparse.Namespace) -> str:
+    """Train a network on digits, and write what was asked for."""
+    targets = {name: getattr(options, name) for name in ("save", "onnx", "picture") if getattr(options, name)}
+    for name, path in targets.items():
+        _check_target(f"--{name}", path)
+    if options.picture is not None:
+        chart.file_format(options.picture)
+    if options.onnx is not None:
+        save = running.onnx_writer(options.onnx)
+    data = digits.load(options.data, options.seed)
+    with fastconv.num_threads(options.threads or fastconv.get_num_threads()), _Bar("train") as bar:
+        settings = {"epochs": options.epochs, "batch": options.batch, "seed": options.seed}
+        learnt = learning.train(options.model, data, **settings, progress=bar)
+    if options.save is not None:
+        fastconv.training.save(options.save, learnt.trainable, learnt.optimiser)
+    if options.onnx is not None:
+        save(learnt.network, options.onnx, shape=("batch", 1, digits.EXTENT, digits.EXTENT))
+    if options.picture is not None:
+        portrait.draw(options.picture, learnt)
+    return "\n".join((learnt.report(), *(f"written: {path}" for path in targets.values())))
+
+
 def _calibrate(options: argparse.Namespace) -> str:
     """Measure the rates of this machine, keep them, and report what they change."""
     rates.writable_directory()  # raises before seconds are spent on measuring
@@ -379,12 +427,11 @@ def _calibrate(options: argparse.Namespace) -> str:
     return f"{calibration.report(measured, found)}\n\nkept in {rates.keep(measured)}"
 
 
-def _check_target(path: str) -> None:
-    """Raise if the chart cannot be written, before minutes are spent on measuring."""
-    chart.file_format(path)
+def _check_target(option: str, path: str) -> None:
+    """Raise if a file cannot be written, before minutes are spent on what it shall hold."""
     folder = os.path.dirname(path) or "."
     if os.path.isdir(path) or not os.access(path if os.path.exists(path) else folder, os.W_OK):
-        raise ValueError(f"--plot {path}: cannot be written")
+        raise ValueError(f"{option} {path}: cannot be written")
 
 
 class _Bar:

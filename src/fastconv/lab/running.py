@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,15 @@ def program_of(model: str, dense: bool = False) -> Program:
     except ImportError as reason:
         raise ImportError(f"{model}: needs the package onnx: pip install 'fastconv[onnx]'") from reason
     return load(model).prepare()
+
+
+def onnx_writer(path: str) -> Callable[..., Any]:
+    """The function that writes a network as an ONNX model, if what it needs is there."""
+    try:
+        from fastconv.onnx import save
+    except ImportError as reason:
+        raise ImportError(f"{path}: needs the package onnx: pip install 'fastconv[onnx]'") from reason
+    return save
 
 
 def image(

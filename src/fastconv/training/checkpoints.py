@@ -41,7 +41,7 @@ def save(path: str | os.PathLike[str], trainable: Trainable, optimiser: Optimise
     ...     fastconv.training.save(path, trainable)
     ...     fastconv.training.load(path, trainable)
     """
-    arrays = dict(_arrays(trainable, optimiser)) | _steps(trainable, optimiser)
+    arrays: dict[str, Any] = dict(_arrays(trainable, optimiser)) | _steps(trainable, optimiser)
     unfinished = f"{os.fspath(path)}.unfinished"
     try:
         with open(unfinished, "wb") as file:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -29,12 +29,13 @@ class Optimiser:
         They change in place.
     steps : int
         How many there were.
+    state : dict of dict of ndarray
+        What is kept of earlier gradients: for each kind of average, one for each parameter.
     """
 
-    averages: tuple[str, ...] = ()
-    """What is kept of earlier gradients, for each parameter."""
-
-    def __init__(self, parameters: Mapping[str, np.ndarray], rate: Rate, weight_decay: float) -> None:
+    def __init__(
+        self, parameters: Mapping[str, np.ndarray], rate: Rate, weight_decay: float, averages: Sequence[str]
+    ) -> None:
         for name, array in parameters.items():
             if array.dtype.char not in "fd" or not array.flags.carray:
                 raise TypeError(f"{name} of dtype {array.dtype}: expected float32 or float64, contiguous and writeable")
@@ -43,8 +44,7 @@ class Optimiser:
         self.weight_decay = _checked("weight_decay", weight_decay)
         self.steps = 0
         self.state = {
-            average: {name: np.zeros_like(array) for name, array in self.parameters.items()}
-            for average in self.averages
+            average: {name: np.zeros_like(array) for name, array in self.parameters.items()} for average in averages
         }
 
     def update(self, gradients: Mapping[str, np.ndarray]) -> None:
@@ -124,8 +124,6 @@ class SGD(Optimiser):
     array([-0.25])
     """
 
-    averages = ("velocity",)
-
     def __init__(
         self,
         parameters: Mapping[str, np.ndarray],
@@ -139,9 +137,7 @@ class SGD(Optimiser):
         self.nesterov = bool(nesterov)
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov=True, momentum=0: expected momentum to look ahead by")
-        if not self.momentum:
-            self.averages = ()
-        super().__init__(parameters, rate, weight_decay)
+        super().__init__(parameters, rate, weight_decay, ("velocity",) if self.momentum else ())
 
     def _step(self, name: str, parameter: np.ndarray, gradient: np.ndarray, rate: float) -> None:
         velocity = self.state["velocity"][name] if self.momentum else None
@@ -184,7 +180,6 @@ class Adam(Optimiser):
     array([0.75, 1.25])
     """
 
-    averages = ("mean", "square")
     decoupled = False
 
     def __init__(
@@ -200,14 +195,14 @@ class Adam(Optimiser):
         if len(self.betas) != 2:
             raise ValueError(f"betas={betas!r}: expected two numbers")
         self.eps = _checked("eps", eps)
-        super().__init__(parameters, rate, weight_decay)
+        super().__init__(parameters, rate, weight_decay, ("mean", "square"))
 
     def _step(self, name: str, parameter: np.ndarray, gradient: np.ndarray, rate: float) -> None:
         of_mean, of_square = self.betas
         decay, kept = (0.0, 1 - rate * self.weight_decay) if self.decoupled else (self.weight_decay, 1.0)
         unbiased = rate / (1 - of_mean**self.steps), (1 - of_square**self.steps) ** -0.5
         constants = np.array([unbiased[0], 1 - of_mean, 1 - of_square, unbiased[1], self.eps, decay, kept])
-        averages = (self.state[average][name] for average in self.averages)
+        averages = (self.state[average][name] for average in ("mean", "square"))
         self._run("adam", (parameter, gradient, *averages, constants))
 
 

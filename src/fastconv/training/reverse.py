@@ -297,7 +297,7 @@ class Trainable:
         steps, faults = [], []
         for at, node in enumerate(graph.nodes):
             rule = RULES.get(node.function)
-            given = dict(enumerate(node.arguments)) | dict(node.options) if rule is None else _in_training(node)
+            given = _by_any_name(node) if rule is None else _in_training(node)
             targets = {name: self._target(argument, flows) for name, argument in given.items()}
             targets = {name: target for name, target in targets.items() if target is not None}
             if targets:
@@ -354,6 +354,11 @@ def _in_training(node: Node) -> dict[str, Any]:
     if "training" in arguments:
         arguments["training"] = True
     return arguments | arguments_of(node)
+
+
+def _by_any_name(node: Node) -> dict[str, Any]:
+    """The arguments of a node whose function may have no signature."""
+    return {str(at): argument for at, argument in enumerate(node.arguments)} | dict(node.options)
 
 
 def _with_values(argument: Any, values: Mapping[str, Any]) -> Any:
