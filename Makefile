@@ -6,7 +6,7 @@ COMPILED := setup.py pyproject.toml \
     $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -path '*/simd/*.c')
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-fast lint asan bench bench-peers kernels profile dist clean
+.PHONY: demo test test-fast examples lint asan bench bench-peers kernels profile dist clean
 
 demo: $(VENV)/.plot
 	@echo 'Every strategy on a real photograph; about a minute.'
@@ -24,6 +24,12 @@ test: $(VENV)/.test
 test-fast: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto -q \
 	    $(patsubst %,tests/test_%.py,architecture geometry conv cook_toom direct fft gemm implicit lowering separable)
+
+# With what the examples read: weights that come with a wheel, whose dependencies they do without, and a photograph.
+examples: $(VENV)/.test
+	$(INSTALL) --no-deps rapidocr-onnxruntime==1.4.4
+	$(INSTALL) scikit-image
+	$(BIN)/python -m pytest tests/test_examples.py
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
