@@ -117,6 +117,8 @@ def test_wrong_given_weights_are_refused():
         build("lenet5", given={"conv9": ()})
     with pytest.raises(fastconv.GeometryError, match=r"given\['conv1'\]: arrays \(6, 1, 5, 5\), expected .*, \(6,\)"):
         build("lenet5", given={"conv1": (np.zeros((6, 1, 5, 5)),)})
+    with pytest.raises(fastconv.GeometryError, match=r"given\['conv1'\]: arrays \(6, 1, 5, 5\), \(\), expected"):
+        build("lenet5", given={"conv1": (np.zeros((6, 1, 5, 5)), 1.0)})
     with pytest.raises(ValueError, match="layers: 'pool1' is no layer of 'LeNet-5' that has arrays"):
         weights(build("lenet5"), ["pool1"])
 
@@ -174,6 +176,8 @@ def test_wrong_initial_weights_are_refused(arguments, error, message):
         initial_weight(*arguments)
     with pytest.raises(fastconv.GeometryError, match="in 3 groups"):
         initial_weight((4, 4), groups=3)
+    with pytest.raises(fastconv.GeometryError, match=r"groups=1\.5: expected an int of at least 1"):
+        initial_weight((4, 4), groups=1.5)
     with pytest.raises(TypeError, match="expected float32 or float64"):
         initial_weight((4, 4), dtype=np.int32)
 
@@ -212,6 +216,11 @@ def test_grids_of_crops():
         (lambda images: crops(images, 5), "a window of 5: expected at most 4, the extent of the image"),
         (lambda images: crops(images, 0), "size=0: expected every value to be at least 1"),
         (lambda images: crops(images, 2, grid=0), "grid=0: expected every value to be at least 1"),
+        (
+            lambda images: crops(images, 2, grid=10**9),
+            "grid=1000000000: expected at most the 3×3 places of parts of 2×2",
+        ),
+        (lambda images: crops(images, (4, 5), grid=1), "a window of 5: expected at most 4"),
         (lambda images: averaged([], images), "0 networks and 1 arrays of views"),
         (lambda images: averaged(np.sum, []), "1 networks and 0 arrays of views"),
         (lambda images: averaged(np.sum, images[0]), r"views: an array of shape \(1, 4, 4\)"),

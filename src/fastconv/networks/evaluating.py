@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv.engine.arrays import as_array
-from fastconv.engine.geometry import spread_starts
-from fastconv.engine.geometry.axes import integers
+from fastconv.engine.geometry import output_extent, spread_starts
+from fastconv.engine.geometry.axes import integers, times
 from fastconv.errors import GeometryError
 
 
@@ -64,8 +64,8 @@ def crops(images: npt.ArrayLike, size: int | Sequence[int], *, grid: int | Seque
     Raises
     ------
     GeometryError
-        `images` has another number of axes, `size` does not fit into them, or a number is not positive; a
-        ``ValueError``.
+        `images` has another number of axes, `size` does not fit into them, a number is not positive, or `grid` has more
+        places than there are; a ``ValueError``.
 
     Examples
     --------
@@ -77,15 +77,19 @@ def crops(images: npt.ArrayLike, size: int | Sequence[int], *, grid: int | Seque
     """
     images = _checked_images(images)
     height, width = integers("size", size, 2, 1)
-    grids = ((2, 2), (1, 1)) if grid is None else (integers("grid", grid, 2, 1),)
+    grids = ((2, 2), (1, 1)) if grid is None else (_checked_grid(grid, images.shape[2:], (height, width)),)
     places = [
         (top, left)
         for rows, columns in grids
         for top in spread_starts(images.shape[2], height, rows)
         for left in spread_starts(images.shape[3], width, columns)
     ]
-    parts = np.stack([images[..., top : top + height, left : left + width] for top, left in places], 1)
-    return np.concatenate([parts, parts[..., ::-1]], 1)
+    batch, channels = images.shape[:2]
+    parts = np.empty((batch, 2 * len(places), channels, height, width), images.dtype)
+    for number, (top, left) in enumerate(places):
+        part = images[..., top : top + height, left : left + width]
+        parts[:, number], parts[:, len(places) + number] = part, part[..., ::-1]
+    return parts
 
 
 def averaged(
@@ -156,6 +160,15 @@ def _checked_images(images: npt.ArrayLike) -> np.ndarray:
     if images.ndim != 4:
         raise GeometryError(f"images: an array of shape {images.shape}, expected (N, C, H, W)")
     return images
+
+
+def _checked_grid(grid: Any, extent: tuple[int, ...], size: tuple[int, ...]) -> tuple[int, ...]:
+    """So many places per axis, no more than there are."""
+    counts = integers("grid", grid, 2, 1)
+    most = [output_extent(pixels, (0, 0), window, 1, 1) for pixels, window in zip(extent, size, strict=True)]
+    if any(count > max(1, limit) for count, limit in zip(counts, most, strict=True)):
+        raise GeometryError(f"grid={grid!r}: expected at most the {times(most)} places of parts of {times(size)}")
+    return counts
 
 
 def _checked_views(views: Any) -> np.ndarray:

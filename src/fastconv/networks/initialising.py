@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from fastconv.engine.geometry import checked_shape
 from fastconv.errors import GeometryError
+from fastconv.nn.arguments import checked_integer
 
 
 def _normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -91,7 +92,8 @@ def initial_weight(
     if kind not in (np.float32, np.float64):
         raise TypeError(f"dtype={dtype!r}: expected float32 or float64")
     sizes = checked_shape("shape", shape)
-    if len(sizes) < 2 or min(sizes) < 1 or groups < 1 or sizes[0] % groups:
+    groups = checked_integer("groups", groups, 1)
+    if len(sizes) < 2 or min(sizes) < 1 or sizes[0] % groups:
         raise GeometryError(f"shape={sizes}: expected (filters, channels, ...), the filters in {groups} groups")
     draw, scale = INITIALISERS[initialiser]
     taps = prod(sizes[2:])

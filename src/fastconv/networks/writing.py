@@ -251,7 +251,7 @@ class Building:
             return [make(shape).astype(self._dtype, copy=False) for shape, make in usual]
         arrays, shapes = [np.array(array, self._dtype) for array in self._given[name]], [shape for shape, _ in usual]
         # A full connection's matrix holds the values of the convolution that it is, in the same order.
-        if [(len(array), array.size) for array in arrays] != [(shape[0], prod(shape)) for shape in shapes]:
+        if [(array.shape[:1], array.size) for array in arrays] != [(shape[:1], prod(shape)) for shape in shapes]:
             found = ", ".join(str(array.shape) for array in arrays)
             raise GeometryError(f"given[{name!r}]: arrays {found}, expected {', '.join(map(str, shapes))}")
         return [array.reshape(shape) for array, shape in zip(arrays, shapes, strict=True)]
