@@ -2,6 +2,9 @@
 
 Sizes from tiny to large, types and options are multiplied out. Functions are discovered: one that both namespaces have,
 but that has no cases here, is reported as not measured. Results are compared before anything is timed.
+
+``--errors`` times nothing. It compares the errors of both sides in float32, as maximum differences from what the
+original finds for the same values in float64.
 """
 
 from __future__ import annotations
@@ -36,24 +39,34 @@ _IMAGES = (
     *((1, 3, 8, 8), (4, 16, 16, 16), (1, 256, 14, 14), (1, 64, 56, 56)),
     *((8, 32, 32, 32), (1, 3, 224, 224), (8, 64, 112, 112)),
 )
-_PLANES = ((8, 8), (64, 64), (256, 256), (1024, 1024))
-_LINES = ((16,), (1000,), (100_000,))
+_PLANES = ((8, 8), (37, 53), (64, 64), (256, 256), (1024, 1024))
+_LINES = ((200,), (100_000,))
+_VOLUMES = ((24, 24, 24), (96, 96, 96))
 SIZES: dict[str, tuple[Shape, ...]] = {
     "nn": _IMAGES,
     "grad": _IMAGES,
     "signal": _LINES + _PLANES,
-    "ndimage": (*_PLANES, (16, 64, 64)),
+    "ndimage": _LINES + _PLANES + _VOLUMES,
 }
-TYPES = {
+TYPES: dict[str, tuple[str, ...]] = {
     "nn": ("float32", "float64"),
     "grad": ("float32", "float64"),
-    "signal": ("float32", "float64", "complex128"),
-    "ndimage": ("float32", "float64", "uint8"),
+    "signal": ("float32", "float64", "complex128", "uint8", "int32"),
+    "ndimage": ("float32", "float64", "uint8", "int16", "uint16", "int32", "bool", "complex64"),
 }
+
+# Types beyond these have cases in fewer sizes; each function's first case has other layouts in some types and sizes.
+_COMMON_TYPES = ("float32", "float64", "complex128", "uint8")
+_SIZES_OF_OTHERS = ((200,), (37, 53), (256, 256), (24, 24, 24))
+_LAYOUT_TYPES, _LAYOUT_SIZES = ("float32", "uint8"), ((64, 64), (256, 256), (24, 24, 24))
 
 # Longer calls would make the suite long without telling more.
 _MOST_FLOPS = 2e9
+_MOST_VALUES_SEEN = 6e7
 _MOST_ELEMENTS = 1 << 23
+
+# An error this many times as large as the original's is listed.
+_MUCH_LESS_ACCURATE = 4.0
 
 # Functions of which one call does not repeat another's values, or that advise rather than compute.
 _NOT_COMPARED = ("nn.dropout", "signal.choose_conv_method")
@@ -72,19 +85,26 @@ class Case(NamedTuple):
 
 
 class Data:
-    """Makes arrays of one type: normal deviates, or bytes."""
+    """Makes arrays of one type: normal deviates, whole numbers of up to 16 bits, or bools."""
 
     def __init__(self, dtype: str) -> None:
         self.dtype = np.dtype(dtype)
         self._rng = np.random.default_rng(0)
 
     def __call__(self, *shape: int) -> np.ndarray:
-        if self.dtype.kind == "u":
-            return self._rng.integers(0, 256, shape).astype(self.dtype)
+        if self.dtype.kind in "iu":
+            limits = np.iinfo(self.dtype if self.dtype.itemsize <= 2 else np.int16)
+            return self._rng.integers(limits.min, limits.max + 1, shape).astype(self.dtype)
+        if self.dtype.kind == "b":
+            return self._rng.random(shape) < 0.8
         values = self._rng.standard_normal(shape)
         if self.dtype.kind == "c":
             values = values + 1j * self._rng.standard_normal(shape)
         return values.astype(self.dtype)
+
+    def kernel(self, *shape: int) -> np.ndarray:
+        """Taps: of integers so small ones that no sum is too large for 32 bits."""
+        return self._rng.integers(0, 4, shape).astype(self.dtype) if self.dtype.kind in "iu" else self(*shape)
 
     def classes(self, count: int, *shape: int) -> np.ndarray:
         return self._rng.integers(0, count, shape)
@@ -306,25 +326,25 @@ def _gradients(name: str, data: Data, shape: Shape) -> Iterator[Case]:
 
 @makes("signal.convolve", "signal.correlate", "signal.fftconvolve", "signal.oaconvolve")
 def _signals(name: str, data: Data, shape: Shape) -> Iterator[Case]:
-    for taps in (5, 65) if len(shape) == 1 else (3, 15):
-        if taps <= min(shape):
-            kernel = data(*(taps,) * len(shape))
+    for taps in (5, 8, 65) if len(shape) == 1 else (3, 4, 15):
+        if taps <= min(shape) and _is_affordable(shape, taps):
+            kernel = data.kernel(*(taps,) * len(shape))
             for mode in ("full", "same", "valid"):
                 yield _call(f"{taps} {mode}", data(*shape), kernel, mode)
 
 
 @makes("signal.convolve2d", "signal.correlate2d")
 def _images(name: str, data: Data, shape: Shape) -> Iterator[Case]:
-    for k in (3, 9):
-        if len(shape) == 2 and k <= min(shape):
+    for k in (3, 4, 9):
+        if len(shape) == 2 and k <= min(shape) and _is_affordable(shape, k):
             for mode, boundary in (("full", "fill"), ("same", "symm"), ("same", "wrap"), ("valid", "fill")):
-                yield _call(f"{k}x{k} {mode} {boundary}", data(*shape), data(k, k), mode, boundary)
+                yield _call(f"{k}x{k} {mode} {boundary}", data(*shape), data.kernel(k, k), mode, boundary)
 
 
 @makes("signal.sepfir2d")
 def _separable(name: str, data: Data, shape: Shape) -> Iterator[Case]:
-    for taps in (3, 7):
-        if len(shape) == 2 and data.dtype.kind == "f":
+    for taps in (3, 7, 15):
+        if len(shape) == 2 and data.dtype.kind in "fc" and taps <= min(shape):
             yield _call(f"{taps}", data(*shape), data(taps), data(taps))
 
 
@@ -336,34 +356,45 @@ def _advice(name: str, data: Data, shape: Shape) -> Iterator[Case]:
 @makes("signal.correlation_lags")
 def _lags(name: str, data: Data, shape: Shape) -> Iterator[Case]:
     if len(shape) == 1 and data.dtype == np.float64:
-        yield _call("5", *shape, 5)
+        for mode in ("full", "same", "valid"):
+            yield _call(f"5 {mode}", *shape, 5, mode)
 
 
-@makes("signal.medfilt", "signal.medfilt2d", "signal.order_filter", "signal.wiener")
+@makes("signal.medfilt", "signal.medfilt2d", "signal.order_filter")
 def _ranks_of_signals(name: str, data: Data, shape: Shape) -> Iterator[Case]:
-    if data.dtype.kind == "f" and (len(shape) == 2 or name != "medfilt2d"):
-        ones = np.ones((3,) * len(shape))
-        yield _call("3", data(*shape), *((ones, 2) if name == "order_filter" else (3,)))
+    for size in (3, 5, 9):
+        if data.dtype.kind in "fiu" and (len(shape) == 2 or name != "medfilt2d") and _is_affordable(shape, size):
+            ones = np.ones((size,) * len(shape))
+            yield _call(f"{size}", data(*shape), *((ones, 2) if name == "order_filter" else (size,)))
+
+
+@makes("signal.wiener")
+def _adaptive(name: str, data: Data, shape: Shape) -> Iterator[Case]:
+    if data.dtype.kind in "fiu":
+        for size in (3, 7):
+            yield _call(f"{size}", data(*shape), size)
+        yield _call("3, noise", data(*shape), 3, 0.5)
 
 
 @makes("signal.upfirdn")
 def _polyphase(name: str, data: Data, shape: Shape) -> Iterator[Case]:
     for taps, up, down in ((15, 1, 1), (31, 2, 1), (81, 1, 4), (61, 3, 2)):
-        for axis in range(len(shape)):
+        for axis in {0, len(shape) - 1}:
             yield _call(f"{taps} by {up}/{down} axis {axis}", np.ones(taps) / taps, data(*shape), up, down, axis)
 
 
 @makes("signal.resample_poly")
 def _resampled(name: str, data: Data, shape: Shape) -> Iterator[Case]:
     for up, down in ((2, 1), (1, 3), (3, 2), (160, 147)):
-        for axis in range(len(shape)):
+        for axis in {0, len(shape) - 1}:
             yield _call(f"{up}/{down} axis {axis}", data(*shape), up, down, axis)
-    yield _call("3/2 line", data(*shape), 3, 2, padtype="line")
+    for padtype in ("line", "mean"):
+        yield _call(f"3/2 {padtype}", data(*shape), 3, 2, padtype=padtype)
 
 
 @makes("signal.decimate")
 def _decimated(name: str, data: Data, shape: Shape) -> Iterator[Case]:
-    for axis in range(len(shape)):
+    for axis in {0, len(shape) - 1}:
         yield _call(f"4 fir axis {axis}", data(*shape), 4, None, "fir", axis)
     if min(shape) > 30:  # or the filter is longer than the signal
         yield _call("4 iir", data(*shape), 4)
@@ -372,37 +403,55 @@ def _decimated(name: str, data: Data, shape: Shape) -> Iterator[Case]:
 @makes("signal.savgol_filter")
 def _smoothed(name: str, data: Data, shape: Shape) -> Iterator[Case]:
     for taps in (5, 15):
-        for axis in range(len(shape)):
-            if data.dtype.kind == "f" and taps <= min(shape):
+        for axis in {0, len(shape) - 1}:
+            if data.dtype.kind != "c" and taps <= shape[axis]:
                 yield _call(f"{taps} axis {axis}", data(*shape), taps, 3, axis=axis)
-    if data.dtype.kind == "f":
+    if data.dtype.kind != "c":
         yield _call("5 nearest", data(*shape), 5, 2, mode="nearest")
 
 
 @makes("signal.savgol_coeffs")
 def _weights_of_polynomials(name: str, data: Data, shape: Shape) -> Iterator[Case]:
-    if len(shape) == 1 and shape[0] <= 1000 and data.dtype == np.float64:
+    if shape == (200,) and data.dtype == np.float64:
         yield _call("3", shape[0] - 1, 3)
 
 
 # SciPy: images
 
 
+def _is_affordable(shape: Shape, size: int) -> bool:
+    """Whether SciPy's time, which grows with the window, keeps the suite short."""
+    return prod(shape) * size ** len(shape) <= _MOST_VALUES_SEEN
+
+
+def _cross(axes: int) -> np.ndarray:
+    cross: np.ndarray = np.sum(np.abs(np.indices((3,) * axes) - 1), axis=0) <= 1
+    return cross
+
+
+def _disk(axes: int) -> np.ndarray:
+    disk: np.ndarray = np.sum((np.indices((7,) * axes) - 3) ** 2, axis=0) <= 9
+    return disk
+
+
 @makes("ndimage.correlate", "ndimage.convolve")
 def _filters(name: str, data: Data, shape: Shape) -> Iterator[Case]:
     weights = np.random.default_rng(1).standard_normal
-    for k in (3, 7):
-        for mode in ("reflect", "constant", "wrap"):
-            yield _call(f"{k} {mode}", data(*shape), weights((k,) * len(shape)), mode=mode)
+    for k, modes in ((3, ("reflect", "constant", "wrap")), (4, ("nearest",)), (7, ("mirror",)), (11, ("reflect",))):
+        for mode in modes:
+            if _is_affordable(shape, k):
+                yield _call(f"{k} {mode}", data(*shape), weights((k,) * len(shape)), mode=mode)
+    yield _call("3 ones", data(*shape), np.ones((3,) * len(shape)))
 
 
 @makes("ndimage.correlate1d", "ndimage.convolve1d")
 def _line_filters(name: str, data: Data, shape: Shape) -> Iterator[Case]:
     weights = np.random.default_rng(1).standard_normal
     for taps in (3, 15):
-        for axis in (0, -1):
+        for axis in {0, len(shape) - 1}:
             yield _call(f"{taps} axis {axis}", data(*shape), weights(taps), axis)
     yield _call("3 mirror", data(*shape), weights(3), mode="mirror")
+    yield _call("5 symmetric, constant", data(*shape), [1.0, 4.0, 6.0, 4.0, 1.0], mode="constant")
 
 
 @makes("ndimage.gaussian_filter", "ndimage.gaussian_filter1d")
@@ -410,67 +459,92 @@ def _gaussians(name: str, data: Data, shape: Shape) -> Iterator[Case]:
     for sigma in (1.0, 4.0):
         yield _call(f"sigma {sigma:g}", data(*shape), sigma)
     yield _call("sigma 1, derivative", data(*shape), 1.0, order=1)
-    yield _call("sigma 1, nearest", data(*shape), 1.0, mode="nearest")
+    for mode in ("nearest", "constant", "wrap"):
+        yield _call(f"sigma 1, {mode}", data(*shape), 1.0, mode=mode)
 
 
 @makes(*(f"ndimage.{kind}_filter" for kind in ("uniform", "maximum", "minimum")))
 def _windows(name: str, data: Data, shape: Shape) -> Iterator[Case]:
-    for size in (3, 15):
+    if not name.startswith("uniform") and data.dtype.kind == "c":
+        return
+    for size in (3, 4, 15):
         for mode in ("reflect", "constant"):
             yield _call(f"{size} {mode}", data(*shape), size, mode=mode)
     if not name.startswith("uniform"):
-        cross = np.sum(np.abs(np.indices((3,) * len(shape)) - 1), axis=0) <= 1
-        yield _call("cross", data(*shape), footprint=cross)
+        yield _call("cross", data(*shape), footprint=_cross(len(shape)))
+        if _is_affordable(shape, 7):
+            yield _call("disk", data(*shape), footprint=_disk(len(shape)), mode="nearest")
 
 
 @makes(*(f"ndimage.{kind}_filter1d" for kind in ("uniform", "maximum", "minimum")))
 def _line_windows(name: str, data: Data, shape: Shape) -> Iterator[Case]:
+    if not name.startswith("uniform") and data.dtype.kind == "c":
+        return
     for size in (3, 25):
-        for axis in (0, -1):
+        for axis in {0, len(shape) - 1}:
             yield _call(f"{size} axis {axis}", data(*shape), size, axis)
+    yield _call("4 mirror", data(*shape), 4, mode="mirror")
 
 
 @makes(*(f"ndimage.grey_{name}" for name in ("erosion", "dilation", "opening", "closing")))
 @makes("ndimage.morphological_gradient", "ndimage.morphological_laplace", "ndimage.white_tophat")
 @makes("ndimage.black_tophat")
 def _grey_morphology(name: str, data: Data, shape: Shape) -> Iterator[Case]:
+    # SciPy subtracts no bools.
+    if data.dtype.kind == "c" or (data.dtype.kind == "b" and name.startswith("morphological")):
+        return
     yield _call("5", data(*shape), 5)
-    cross = np.sum(np.abs(np.indices((3,) * len(shape)) - 1), axis=0) <= 1
-    yield _call("cross", data(*shape), footprint=cross)
+    yield _call("cross", data(*shape), footprint=_cross(len(shape)))
+    if data.dtype.kind in "fi":  # unsigned sums wrap around
+        yield _call("structure", data(*shape), structure=np.ones((3,) * len(shape)), mode="constant")
 
 
 @makes(*(f"ndimage.binary_{name}" for name in ("erosion", "dilation", "opening", "closing")))
 def _binary_morphology(name: str, data: Data, shape: Shape) -> Iterator[Case]:
-    if data.dtype.kind == "u":
-        image = data(*shape) > 60
-        yield _call("cross", image)
-        yield _call("5", image, np.ones((5,) * len(shape)))
-        yield _call("cross 3 times", image, iterations=3)
+    if data.dtype.kind not in "bu":
+        return
+    image = data(*shape)
+    yield _call("cross", image if image.dtype == bool else image > 60)
+    if data.dtype == np.uint8:
+        bits = image > 60
+        yield _call("bytes", bits.view(np.uint8))
+        yield _call("5", bits, np.ones((5,) * len(shape)))
+        yield _call("cross 3 times", bits, iterations=3)
+        yield _call("4, border", bits, np.ones((4,) * len(shape)), border_value=1)
+        yield _call("masked", bits, mask=data(*shape) > 100)
 
 
 @makes("ndimage.median_filter", "ndimage.rank_filter", "ndimage.percentile_filter")
 def _ranks(name: str, data: Data, shape: Shape) -> Iterator[Case]:
     which = {"rank_filter": (2,), "percentile_filter": (20,)}.get(name, ())
-    for size in (3, 5, 9) if prod(shape) < 1 << 18 else (3, 5):
-        if size ** len(shape) < 200:  # SciPy's time grows with the window
-            yield _call(f"{size}", data(*shape), *which, size)
+    if data.dtype.kind == "c":
+        return
+    for size in (3, 4, 5, 9):
+        if _is_affordable(shape, size):
+            yield _call(f"{size}", data(*shape), *which, size, mode="mirror" if size == 4 else "reflect")
+    yield _call("cross", data(*shape), *which, footprint=_cross(len(shape)))
 
 
 @makes("ndimage.sobel", "ndimage.prewitt", "ndimage.laplace")
 def _differences(name: str, data: Data, shape: Shape) -> Iterator[Case]:
+    if data.dtype.kind == "b":  # differences of bool images are bytes other than 0 and 1 to SciPy
+        return
     for mode in ("reflect", "constant"):
         yield _call(mode, data(*shape), mode=mode)
+    if name != "laplace":
+        yield _call("axis 0, nearest", data(*shape), 0, mode="nearest")
 
 
 @makes("ndimage.gaussian_laplace", "ndimage.gaussian_gradient_magnitude")
 def _gaussian_derivatives(name: str, data: Data, shape: Shape) -> Iterator[Case]:
-    yield _call("sigma 2", data(*shape), 2.0)
+    for sigma in (1.0, 2.0):
+        yield _call(f"sigma {sigma:g}", data(*shape), sigma)
 
 
 @makes("ndimage.generic_filter", "ndimage.vectorized_filter")
 def _functions_of_windows(name: str, data: Data, shape: Shape) -> Iterator[Case]:
-    if prod(shape) <= 4096:  # SciPy calls the function for every pixel
-        yield _call("ptp 3", data(*shape), np.ptp, size=3)
+    if prod(shape) <= 4096 and data.dtype.kind in "fiu":  # SciPy calls the function for every pixel
+        yield _call("max 3", data(*shape), np.max, size=3)
 
 
 @makes("ndimage.generic_filter1d")
@@ -478,12 +552,14 @@ def _functions_of_lines(name: str, data: Data, shape: Shape) -> Iterator[Case]:
     def differences(line: np.ndarray, out: np.ndarray) -> None:
         np.subtract(line[1:], line[:-1], out)
 
-    yield _call("2", data(*shape), differences, 2)
+    if data.dtype.kind in "fiu":
+        yield _call("2", data(*shape), differences, 2)
 
 
 @makes("ndimage.generic_laplace", "ndimage.generic_gradient_magnitude")
 def _functions_of_axes(name: str, data: Data, shape: Shape) -> Iterator[Case]:
-    yield _call("sobel", data(*shape), import_module("scipy.ndimage").sobel)
+    if data.dtype.kind in "fiu":
+        yield _call("sobel", data(*shape), import_module("scipy.ndimage").sobel)
 
 
 def shared_names(ours: Any, theirs: Any) -> list[str]:
@@ -533,8 +609,27 @@ def cases(function: str) -> Iterator[tuple[str, Case]]:
     room, _, name = function.partition(".")
     for dtype in TYPES[room]:
         for shape in SIZES[room]:
-            for case in MAKERS[function](name, Data(dtype), shape):
-                yield " ".join(filter(None, (case.label, dtype, "x".join(map(str, shape))))), case
+            if dtype not in _COMMON_TYPES and shape not in _SIZES_OF_OTHERS:
+                continue
+            for at, case in enumerate(MAKERS[function](name, Data(dtype), shape)):
+                words = case.label, dtype, "x".join(map(str, shape))
+                yield " ".join(filter(None, words)), case
+                if at == 0 and room in ROOMS["scipy"] and dtype in _LAYOUT_TYPES and shape in _LAYOUT_SIZES:
+                    for layout, viewed in LAYOUTS.items():
+                        args = [viewed(arg) if _is_image(arg, shape) else arg for arg in case.args]
+                        yield " ".join(filter(None, (*words, layout))), case._replace(args=tuple(args))
+
+
+# Arrays of the same values that are not contiguous.
+LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "transposed": lambda array: np.ascontiguousarray(array.T).T,
+    "every other": lambda array: np.repeat(array, 2, axis=-1)[..., ::2],
+    "upside down": lambda array: np.ascontiguousarray(array[::-1])[::-1],
+}
+
+
+def _is_image(value: Any, shape: Shape) -> bool:
+    return isinstance(value, np.ndarray) and value.shape == shape
 
 
 def print_results(results: list[Result]) -> None:
@@ -556,6 +651,37 @@ def print_results(results: list[Result]) -> None:
         print(f"  {result.ratio:4.2f} {result.function} {result.label}: {times}")
 
 
+def error_ratio(ours: Callable[[], Any], theirs: Callable[[], Any], exact: Callable[[], Any]) -> float | None:
+    """Our maximum error as a multiple of theirs, or of a rounding if they have none; ``None`` if none is float32."""
+    truth = np.asarray(exact())
+    found, expected = np.asarray(ours()), np.asarray(theirs())
+    if expected.dtype.char not in "fF" or not truth.size:
+        return None
+    mine, peers = (float(np.abs(result - truth).max()) for result in (found, expected))
+    rounding = float(np.finfo(np.float32).eps / 4 * np.abs(truth).max())
+    return mine / max(peers, rounding) if mine else 0.0
+
+
+def in_float64(case: Case) -> Case:
+    """A case with the same values in float64."""
+
+    def wide(value: Any) -> Any:
+        is_single = isinstance(value, np.ndarray) and value.dtype.char in "fF"
+        return value.astype(np.promote_types(value.dtype, np.float64)) if is_single else value
+
+    return case._replace(args=tuple(map(wide, case.args)), kwargs={k: wide(v) for k, v in case.kwargs.items()})
+
+
+def print_errors(ratios: dict[str, float], rows: int) -> None:
+    """How many of the float32 rows, and of all, are much less accurate than the original; and which."""
+    much = {label: ratio for label, ratio in ratios.items() if ratio > _MUCH_LESS_ACCURATE}
+    shares = " and ".join(f"{100 * len(much) / max(1, n):.1f} % of {n} {of}" for n, of in
+                          ((len(ratios), "rows in float32"), (rows, "rows in all")))  # fmt: skip
+    print(f"\nmore than {_MUCH_LESS_ACCURATE:g} times the original's error: {len(much)} rows, {shares}")
+    for label, ratio in sorted(much.items(), key=lambda item: -item[1]):
+        print(f"  {ratio:5.1f} {label}")
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.breadth", description=__doc__.splitlines()[0])
     parser.add_argument("--against", choices=ROOMS, required=True)
@@ -563,6 +689,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", metavar="PATTERN", default="", help="functions or rows that this expression matches")
     parser.add_argument("--cpu-time", action="store_true", help="do not count waiting for a core; for one thread")
     parser.add_argument("--verbose", action="store_true", help="print every row")
+    parser.add_argument("--errors", action="store_true", help="compare errors in float32 instead of times")
     options = parser.parse_args(arguments)
     if options.cpu_time and options.threads > 1:
         parser.error("--cpu-time: expected --threads 1")
@@ -573,14 +700,21 @@ def main(arguments: list[str] | None = None) -> int:
     except ImportError as error:
         parser.error(f"--against {options.against}: {error}")
     original = partial(torch_function, threads=options.threads) if options.against == "torch" else scipy_function
-    results, differ = [], []
+    results, differ, ratios, rows = [], [], {}, 0
     for function in functions:
         room, _, name = function.partition(".")
         theirs = original(f"{ROOMS[options.against][room]}.{name}")
         for label, case in cases(function):
             if not re.search(options.only, f"{function} {label}"):
                 continue
+            rows += 1
             ours = partial(getattr(getattr(fastconv, room), name), *case.args, **case.kwargs)
+            if options.errors:
+                wide = in_float64(case)
+                ratio = error_ratio(ours, theirs(*case.args, **case.kwargs), theirs(*wide.args, **wide.kwargs))
+                if ratio is not None and function not in _NOT_COMPARED:
+                    ratios[f"{function} {label}"] = ratio
+                continue
             try:
                 result = measure(function, label, ours, theirs(*case.args, **case.kwargs), clock)
             except AssertionError as error:
@@ -589,8 +723,11 @@ def main(arguments: list[str] | None = None) -> int:
             results.append(result)
             if options.verbose:
                 print(f"{result.ratio:6.2f} {function} {label}", flush=True)
-    if not results:
+    if not rows:
         parser.error(f"--only {options.only}: matches no row")
+    if options.errors:
+        print_errors(ratios, rows)
+        return 0
     print_results(results)
     for fault in differ:
         print(f"WRONG: {fault}")

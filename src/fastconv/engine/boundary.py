@@ -93,6 +93,11 @@ def edge_columns(pad: int, after: int, columns: int, inner: int, name: str) -> n
     return at
 
 
+def is_folded(begin: int, size: int, extent: int, name: str) -> bool:
+    """Whether `folded` merges taps of a kernel of that size."""
+    return max(begin, size - 1 - begin) > (period(extent, name) or extent)
+
+
 def folded(
     taps: np.ndarray, begin: int, extent: int, name: str, axis: int = 0, fold: np.ufunc = np.add
 ) -> tuple[np.ndarray, int]:
@@ -109,7 +114,7 @@ def folded(
     taps = np.moveaxis(taps, axis, 0)
     repeats = period(extent, name)
     most = repeats or extent
-    if max(begin, len(taps) - 1 - begin) > most:
+    if is_folded(begin, len(taps), extent, name):
         sides = taps[:begin][::-1], taps[begin + 1 :]
         before, after = (_folded_side(side, most, repeats is not None, fold) for side in sides)
         taps, begin = np.concatenate([before[::-1], taps[begin : begin + 1], after]), len(before)

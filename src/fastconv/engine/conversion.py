@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from fastconv.engine.arrays import as_operand, is_target
 from fastconv.engine.launch import Launch, workers_for
 from fastconv.engine.rates import rates
+from fastconv.engine.replay import unrepeatable
 from fastconv.kernels import threads
 
 # Number of values cast per tile.
@@ -33,18 +36,35 @@ def converted(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 def scratch_like(out: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Scratch memory with the shape of `out`."""
-    return threads.aligned_empty(out.size, dtype).reshape(out.shape)
+    return scratch_of(out.shape, dtype)
+
+
+def scratch_of(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Scratch memory of that shape."""
+    return threads.aligned_empty(prod(shape), dtype).reshape(shape)
 
 
 def convert(values: np.ndarray, out: np.ndarray) -> bool:
     """Whether there is a kernel that casts `values` to `out`; complex numbers are cast part by part."""
+    if values.dtype.kind == out.dtype.kind == "c" and values.flags.c_contiguous and is_target(out, values):
+        values, out = (array.reshape(-1).view(array.real.dtype) for array in (values, out))
+    return _launched(values, out, out.dtype.str[1:])
+
+
+def find_nonzero(values: np.ndarray, out: np.ndarray) -> None:
+    """Store in an array of bools which values are not zero."""
+    if not _launched(values, out, "not zero"):
+        unrepeatable()
+        np.not_equal(values, 0, out=out)
+
+
+def _launched(values: np.ndarray, out: np.ndarray, target: str) -> bool:
+    """Whether there is a kernel between these types, which then has run."""
     from fastconv.kernels.convert import KINDS
     from fastconv.kernels.slots import arguments
 
-    if values.dtype.kind == out.dtype.kind == "c" and values.flags.c_contiguous and is_target(out, values):
-        values, out = (array.reshape(-1).view(array.real.dtype) for array in (values, out))
     source = "u1" if values.dtype.kind == "b" else values.dtype.str[1:]
-    kind = KINDS.get((source, out.dtype.str[1:]))
+    kind = KINDS.get((source, target))
     flags = values.flags
     readable = flags.c_contiguous and flags.aligned and values.dtype.isnative
     if kind is None or not readable or not is_target(out, values):

@@ -90,6 +90,17 @@ def copied(source: np.ndarray, out: np.ndarray) -> np.ndarray:
     return out
 
 
+def regrouped(values: np.ndarray, columns: int, out: np.ndarray) -> None:
+    """Store the transpose of a matrix of so many columns; both are flat. Its table limits it to small ones."""
+    at = _transposed(values.size, columns)
+    gather(values[np.newaxis], out[np.newaxis], places(0, 1, 1, "constant"), at)
+
+
+@remembered(REMEMBERED)
+def _transposed(size: int, columns: int) -> Places:
+    return Places(constant(np.ascontiguousarray(np.arange(size).reshape(-1, columns).T).ravel()), 0, 0)
+
+
 class Target(NamedTuple):
     """Where the results of one part of a volume belong: positions a stride apart."""
 

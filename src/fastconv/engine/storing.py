@@ -8,11 +8,12 @@ from math import isfinite
 import numpy as np
 
 from fastconv.engine.arrays import is_target, pieces
-from fastconv.engine.conversion import convert
+from fastconv.engine.conversion import convert, scratch_of
+from fastconv.engine.patches import regrouped
 from fastconv.engine.replay import repeatable, unrepeatable
 
-# So many complex numbers are filtered before it takes longer that vectors along the last axis hold two values each.
-_FEW = 2048
+# Up to so many complex numbers are taken apart and put together by kernels, so that calls can be recorded.
+_FEW = 1 << 13
 
 
 def working_type(array: np.ndarray, out: np.ndarray) -> np.dtype:
@@ -39,14 +40,17 @@ def filter_parts(
 ) -> np.ndarray:
     """Filter complex numbers by applying the real ``filter_(x, out, cval)`` to both parts.
 
-    Few numbers are filtered as they lie in memory: their parts are one more axis, which no filter runs along. Otherwise
-    both parts are computed before either is stored, since `out` may overlap the array in any way.
+    Both parts are computed before either is stored, since `out` may overlap the array in any way.
     """
     constant = complex(cval)
     kept = array.dtype == out.dtype and array.flags.c_contiguous and is_target(out, array)
-    if kept and 0 < array.size <= _FEW and array.ndim and constant.real == constant.imag:
-        x, pairs = (numbers.view(numbers.real.dtype).reshape(*numbers.shape, 2) for numbers in (array, out))
-        filter_(x, pairs, constant.real)
+    if kept and 0 < array.size <= _FEW and array.ndim:
+        x, parts = (scratch_of((2, *array.shape), out.real.dtype) for _ in range(2))
+        flat = array.reshape(-1).view(x.dtype)
+        regrouped(flat, 2, x.reshape(-1))
+        for of, part, fill in zip(x, parts, (constant.real, constant.imag), strict=True):
+            filter_(of, part, fill)
+        regrouped(parts.reshape(-1), array.size, out.reshape(-1).view(x.dtype))
         return repeatable(out)
     unrepeatable()
     parts = [

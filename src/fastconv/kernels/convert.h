@@ -5,7 +5,11 @@
 #define OTHERS(X)                                                                                                      \
     X(0, int8_t) X(1, uint8_t) X(2, int16_t) X(3, uint16_t) X(4, int32_t) X(5, uint32_t) X(7, uint64_t)
 #define INTEGERS(X) OTHERS(X) X(6, int64_t)
-#define TYPES 10
+#define TYPES 12
+/* Results of one byte that are 0 or 1: whether a real number, cast to a byte as SciPy casts it, or any value as it is
+ * differs from 0. */
+#define CAST_TO_BOOL 10
+#define NOT_ZERO 11
 
 #define LOOP(CAST)                                                                                                     \
     for (int64_t i = begin; i < end; i++)                                                                              \
@@ -44,12 +48,30 @@
         LOOP((type));                                                                                                  \
     }
 
+#define TO_BOOL(number, type)                                                                                          \
+    case number * TYPES + CAST_TO_BOOL: {                                                                              \
+        const type *restrict from = source;                                                                            \
+        uint8_t *restrict to = target;                                                                                 \
+        LOOP(0 != (uint8_t)(int64_t));                                                                                 \
+    }
+#define FROM_ANY(number, type)                                                                                         \
+    case number * TYPES + NOT_ZERO: {                                                                                  \
+        const type *restrict from = source;                                                                            \
+        uint8_t *restrict to = target;                                                                                 \
+        LOOP(0 !=);                                                                                                    \
+    }
+
 static void convert(const void *source, void *target, int64_t kind, int64_t begin, int64_t end)
 {
     switch (kind) {
         INTEGERS(WITH_FLOAT)
         INTEGERS(WITH_DOUBLE)
         OTHERS(WITH_LONG)
+        TO_BOOL(8, float)
+        TO_BOOL(9, double)
+        INTEGERS(FROM_ANY)
+        FROM_ANY(8, float)
+        FROM_ANY(9, double)
     case 8 * TYPES + 9: {
         const float *restrict from = source;
         double *restrict to = target;

@@ -8,7 +8,7 @@ from fastconv.kernels.slots import Slot
 
 cdef extern from "convert.h" nogil:
     enum:
-        TYPES
+        TYPES, CAST_TO_BOOL, NOT_ZERO
     void convert(const void *source, void *target, int64_t kind, int64_t begin, int64_t end) noexcept
 
 cdef struct Spans:
@@ -29,12 +29,17 @@ cdef void convert_span(void **arrays, const int64_t *ints, const double *scalars
 _NUMBERS = {name: number for number, name in enumerate(("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"))}
 _BETWEEN = ("i8", "f4", "f8")
 
-# The kinds, by the types that are converted: one of them is among these.
+# The kinds, by the types that are converted: one of them is among these. Any type can become whether it is not zero.
 KINDS = {
     (source, target): _NUMBERS[source] * TYPES + _NUMBERS[target]
     for source in _NUMBERS
     for target in _NUMBERS
     if source != target and (source in _BETWEEN or target in _BETWEEN)
+}
+KINDS |= {
+    (source, target): number * TYPES + (CAST_TO_BOOL if target == "b1" and source[0] == "f" else NOT_ZERO)
+    for source, number in _NUMBERS.items()
+    for target in ("b1", "not zero")
 }
 
 KERNELS = {

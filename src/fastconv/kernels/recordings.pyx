@@ -105,7 +105,15 @@ cdef enum:
     LIST
     ARRAY
     CONTENTS
+    DTYPE
     NAMED
+
+# The numbers of types that name a dtype, such as `float` and `np.uint8`.
+cdef dict dtype_numbers = {
+    kind: np.dtype(kind).num
+    for kind in (bool, int, float, complex, *np.sctypeDict.values())
+    if np.dtype(kind).kind in "biufc" and np.dtype(kind).num <= cnp.NPY_CLONGDOUBLE
+}
 
 cdef struct Kind:
     int64_t words[MOST_WORDS]
@@ -141,8 +149,9 @@ cdef bint add_text(Kind *kind, str text) except? False:
     return size <= MOST_TEXT and add_bytes(kind, start, size)
 
 
-cdef bint add_array(Kind *kind, cnp.ndarray array, bint contents) noexcept:
+cdef bint add_array(Kind *kind, cnp.ndarray array, bint contents) except? False:
     """Of a native type of numbers, aligned, and not empty: kernels read no others as they are."""
+    cdef cnp.ndarray values
     cdef int number = cnp.PyArray_TYPE(array), ndim = cnp.PyArray_NDIM(array), axis
     if (
         number > cnp.NPY_CLONGDOUBLE
@@ -164,11 +173,10 @@ cdef bint add_array(Kind *kind, cnp.ndarray array, bint contents) noexcept:
             return False
         kind.contents[kind.contents_count] = <PyObject *> array
         kind.contents_count += 1
-        return (
-            cnp.PyArray_IS_C_CONTIGUOUS(array)
-            and cnp.PyArray_NBYTES(array) <= MOST_CONTENTS
-            and add_bytes(kind, cnp.PyArray_BYTES(array), cnp.PyArray_NBYTES(array))
-        )
+        if cnp.PyArray_NBYTES(array) > MOST_CONTENTS:
+            return False
+        values = cnp.PyArray_GETCONTIGUOUS(array)  # a flipped kernel is a view
+        return add_bytes(kind, cnp.PyArray_BYTES(values), cnp.PyArray_NBYTES(values))
     if kind.operand_count == MOST_OPERANDS:
         return False
     kind.operands[kind.operand_count] = <PyObject *> array
@@ -198,6 +206,13 @@ cdef bint add_value(Kind *kind, value, bint contents, bint nested=False) except?
         number = value
         memcpy(&word, &number, sizeof(word))
         return add(kind, FLOAT) and add(kind, word)
+    if isinstance(value, type):
+        number_of_type = dtype_numbers.get(value)
+        return number_of_type is not None and add(kind, DTYPE) and add(kind, number_of_type)
+    if isinstance(value, np.dtype):
+        word = (<cnp.dtype> value).type_num
+        is_plain = word <= cnp.NPY_CLONGDOUBLE and value is cnp.PyArray_DescrFromType(word)
+        return is_plain and add(kind, DTYPE) and add(kind, word)
     if type(value) is tuple or type(value) is list:
         if not add(kind, TUPLE if type(value) is tuple else LIST) or not add(kind, len(value)):
             return False

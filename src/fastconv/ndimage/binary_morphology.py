@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from operator import index
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.engine.arrays import as_array
+from fastconv.engine.arrays import as_array, is_target
+from fastconv.engine.conversion import find_nonzero, scratch_of
+from fastconv.engine.geometry import Window
 from fastconv.engine.ranks import Ranked, run_ranked
-from fastconv.engine.replay import unrepeatable
+from fastconv.engine.replay import constant, repeatable, repeated, unrepeatable
 from fastconv.engine.storing import store
+from fastconv.engine.windows import run_windows
 from fastconv.ndimage.arguments import (
     as_axes,
     as_index,
@@ -28,6 +32,7 @@ from fastconv.ndimage.outputs import as_output
 _Output = npt.DTypeLike | np.ndarray | None
 
 
+@repeated()
 def binary_erosion(
     input: npt.ArrayLike,
     structure: npt.ArrayLike | None = None,
@@ -82,9 +87,10 @@ def binary_erosion(
            [0, 1, 1, 1, 0],
            [0, 0, 0, 0, 0]])
     """
-    return _binary("minimum", input, structure, iterations, mask, output, border_value, origin, axes)
+    return _binary(("minimum",), input, structure, iterations, mask, output, border_value, origin, axes)
 
 
+@repeated()
 def binary_dilation(
     input: npt.ArrayLike,
     structure: npt.ArrayLike | None = None,
@@ -123,9 +129,10 @@ def binary_dilation(
            [0, 1, 1, 1],
            [0, 0, 1, 1]])
     """
-    return _binary("maximum", input, structure, iterations, mask, output, border_value, origin, axes)
+    return _binary(("maximum",), input, structure, iterations, mask, output, border_value, origin, axes)
 
 
+@repeated()
 def binary_opening(
     input: npt.ArrayLike,
     structure: npt.ArrayLike | None = None,
@@ -161,10 +168,10 @@ def binary_opening(
     >>> fastconv.ndimage.binary_opening([0, 1, 0, 1, 1, 1, 0]).astype(int)
     array([0, 0, 0, 1, 1, 1, 0])
     """
-    eroded = _binary("minimum", input, structure, iterations, mask, None, border_value, origin, axes)
-    return _binary("maximum", eroded, structure, iterations, mask, output, border_value, origin, axes)
+    return _binary(("minimum", "maximum"), input, structure, iterations, mask, output, border_value, origin, axes)
 
 
+@repeated()
 def binary_closing(
     input: npt.ArrayLike,
     structure: npt.ArrayLike | None = None,
@@ -200,12 +207,18 @@ def binary_closing(
     >>> fastconv.ndimage.binary_closing([0, 1, 0, 1, 0, 0, 0]).astype(int)
     array([0, 1, 1, 1, 0, 0, 0])
     """
-    dilated = _binary("maximum", input, structure, iterations, mask, None, border_value, origin, axes)
-    return _binary("minimum", dilated, structure, iterations, mask, output, border_value, origin, axes)
+    return _binary(("maximum", "minimum"), input, structure, iterations, mask, output, border_value, origin, axes)
+
+
+class _Structure(NamedTuple):
+    """The neighbours that count, and how many of them lie before a pixel along each axis."""
+
+    counts: np.ndarray
+    begins: tuple[int, ...]
 
 
 def _binary(
-    fold: str,
+    folds: Sequence[str],
     input: npt.ArrayLike,
     structure: Any,
     iterations: Any,
@@ -215,65 +228,105 @@ def _binary(
     origin: Any,
     axes: Any,
 ) -> np.ndarray:
+    """Erode or dilate, or both in turn."""
     try:
         most = index(iterations)
     except TypeError:
         raise TypeError(f"iterations={iterations!r}: iterations parameter should be an integer") from None
     array = as_ordered(input)
     filtered = as_axes(axes, array.ndim)
-    if structure is None:
-        structure = np.sum(np.abs(np.indices((3,) * len(filtered)) - 1), axis=0) <= 1
-    counts = spread_window(np.asarray(structure, bool), filtered, array.ndim, "structure")
+    given = _cross(len(filtered)) if structure is None else np.asarray(structure, bool)
+    counts = spread_window(given, filtered, array.ndim, "structure")
     if not counts.size:
         raise RuntimeError(f"structure of shape {counts.shape}: structure must not be empty")
     allowed = None if mask is None else as_array("mask", mask).astype(bool)
     if allowed is not None and allowed.shape != array.shape:
         raise RuntimeError(f"mask of shape {allowed.shape}: mask and input must have equal sizes, {array.shape}")
     origins = [as_index("origin", o) for o in for_each(origin, len(filtered))]
-    origins = spread(origins, filtered, array.ndim, 0)
-    if fold == "maximum":
-        counts = mirrored(counts)
-        origins = [-o - (k % 2 == 0) for o, k in zip(origins, counts.shape, strict=True)]
-    begins = tuple([k // 2 + as_origin(o, k, "invalid origin") for o, k in zip(origins, counts.shape, strict=True)])
+    structures = {fold: _placed(fold, counts, spread(origins, filtered, array.ndim, 0)) for fold in folds}
     if isinstance(output, np.ndarray) and output.dtype.kind == "c":
         raise TypeError(f"output of {output.dtype}: Complex output type not supported")
     out = as_output(output if isinstance(output, np.ndarray) else bool, array)
     if not array.size:
         return out
-    result = _repeated(fold, array != 0, counts, begins, most, allowed, bool(border_value))
-    store(result.reshape(out.shape), out)
-    return out
+    image = array if array.ndim else array[np.newaxis]
+    for fold in folds:
+        is_last = fold == folds[-1] and out.dtype.kind == "b" and is_target(out, array)
+        result = out.reshape(image.shape) if is_last else _new(image.shape)
+        image = _repeated(fold, image, structures[fold], most, allowed, bool(border_value), result)
+    if not np.may_share_memory(image, out):
+        store(image.reshape(out.shape), out)
+    return repeatable(out)
+
+
+@functools.cache
+def _cross(axes: int) -> np.ndarray:
+    """A pixel and the neighbours that share a face with it."""
+    return constant(np.sum(np.abs(np.indices((3,) * axes) - 1), axis=0) <= 1)
+
+
+def _placed(fold: str, counts: np.ndarray, origins: Sequence[int]) -> _Structure:
+    """The structure of an erosion, which that of a dilation is turned into."""
+    if fold == "maximum":
+        counts = mirrored(counts)
+        origins = [-o - (k % 2 == 0) for o, k in zip(origins, counts.shape, strict=True)]
+    if not counts.ndim:
+        return _Structure(counts[np.newaxis], (0,))
+    begins = [k // 2 + as_origin(o, k, "invalid origin") for o, k in zip(origins, counts.shape, strict=True)]
+    return _Structure(counts, tuple(begins))
+
+
+def _new(shape: tuple[int, ...]) -> np.ndarray:
+    """Scratch memory for an image of bool."""
+    return scratch_of(shape, np.dtype(np.uint8)).view(bool)
 
 
 def _repeated(
     fold: str,
-    image: np.ndarray,
-    counts: np.ndarray,
-    begins: tuple[int, ...],
+    given: np.ndarray,
+    structure: _Structure,
     iterations: int,
     mask: np.ndarray | None,
     border: bool,
+    result: np.ndarray,
 ) -> np.ndarray:
-    """Erode or dilate an image of bool, a given number of times or until nothing changes."""
-    unrepeatable()
-    if not image.ndim:
-        image, counts, begins = image[np.newaxis], counts[np.newaxis], (0,)
-    image = np.ascontiguousarray(image)
+    """Erode or dilate an image a given number of times, which stores in `result`, or until nothing changes."""
+    image = given if given.dtype.kind == "b" and given.flags.c_contiguous else _as_bool(given)
+    counts, begins = structure
     count = int(counts.sum())
     if not count:  # of no neighbours, all belong to the image, and none does
-        result = np.full(image.shape, fold == "minimum")
-        return result if mask is None else np.where(mask, result, image)
+        unrepeatable()
+        nothing = np.full(image.shape, fold == "minimum")
+        return nothing if mask is None else np.where(mask, nothing, image)
     only_some = None if count == counts.size else counts.tobytes()
     rank = count - 1 if fold == "maximum" else 0
     window = Ranked(rank, counts.shape, begins, ("constant",) * image.ndim, only_some)
-    fill = np.array(border, np.uint8)
+    fill = constant(np.array(border, np.uint8))
+    axes = enumerate(zip(counts.shape, begins, strict=True))
+    box = tuple([Window(axis, size, "constant", begin) for axis, (size, begin) in axes])
+    if mask is not None or iterations < 1:
+        unrepeatable()
+    # Two arrays take turns, the last of which is `result`.
+    targets = [result] if iterations == 1 else [result, _new(image.shape)]
+    if iterations % 2 == 0:
+        targets.reverse()
     done = 0
     while True:
-        result = np.empty(image.shape, bool)
-        run_ranked(window, image.view(np.uint8), fill, result.view(np.uint8))
+        target = targets[done % len(targets)]
+        if only_some is None:
+            run_windows(fold, image, box, target, int(border))
+        else:
+            run_ranked(window, image.view(np.uint8), fill, target.view(np.uint8))
         if mask is not None:
-            np.copyto(result, image, where=~mask)
+            np.copyto(target, image, where=~mask)
         done += 1
-        if done == iterations or (iterations < 1 and np.array_equal(result, image)):
-            return result
-        image = result
+        if done == iterations or (iterations < 1 and np.array_equal(target, image)):
+            return target
+        image = target
+
+
+def _as_bool(image: np.ndarray) -> np.ndarray:
+    """Which pixels are not zero."""
+    result = _new(image.shape)
+    find_nonzero(image, result)
+    return result

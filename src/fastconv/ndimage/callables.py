@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastconv.engine.arrays import as_array
+from fastconv.kernels.shield import imported
 from fastconv.ndimage.arguments import as_input
 from fastconv.ndimage.outputs import as_output
 
@@ -58,7 +61,7 @@ def generic_filter(
         warnings.warn("ignoring size because footprint is set", UserWarning, stacklevel=2)
         size = None
     options = (mode, cval, origin, extra_arguments, extra_keywords)
-    return _by_scipy("generic_filter", input, (function, size, footprint), output, options, axes=axes)
+    return by_scipy("generic_filter", input, (function, size, footprint), output, options, axes=axes)
 
 
 def generic_filter1d(
@@ -105,7 +108,7 @@ def generic_filter1d(
     array([ 0.33,  1.67,  4.67,  9.67, 13.67])
     """
     options = (mode, cval, origin, extra_arguments, extra_keywords)
-    return _by_scipy("generic_filter1d", input, (function, filter_size, axis), output, options)
+    return by_scipy("generic_filter1d", input, (function, filter_size, axis), output, options)
 
 
 def vectorized_filter(
@@ -157,9 +160,7 @@ def vectorized_filter(
     >>> fastconv.ndimage.vectorized_filter(np.arange(5.0), np.mean, size=3).round(2)
     array([0.33, 1.  , 2.  , 3.  , 3.67])
     """
-    from scipy import ndimage
-
-    result: np.ndarray = ndimage.vectorized_filter(
+    result: np.ndarray = _function("vectorized_filter")(
         input,
         function,
         size=size,
@@ -174,18 +175,30 @@ def vectorized_filter(
     return result
 
 
-def _by_scipy(
+@functools.cache
+def _function(name: str) -> Callable[..., Any]:
+    """SciPy's function: an import statement would take a microsecond of every call."""
+    try:
+        function: Callable[..., Any] = getattr(imported("scipy.ndimage"), name)
+    except AttributeError:
+        raise ImportError(f"cannot import name {name!r}: the installed version of SciPy has no such function") from None
+    return function
+
+
+def by_scipy(
     name: str, input: npt.ArrayLike, before: tuple[Any, ...], output: Any, after: tuple[Any, ...], **options: Any
 ) -> np.ndarray:
-    """Call SciPy's function; its output is apart from the input, and the other arguments stand before and after it."""
-    from scipy import ndimage
-
+    """Call SciPy's function, whose output is apart from the input; other arguments stand before and after it."""
+    function = _function(name)
+    if not isinstance(output, np.ndarray):
+        result: np.ndarray = function(as_array("input", input), *before, output, *after, **options)
+        return result
     array = as_input(input)
     out = as_output(output, array)
     real = np.dtype(np.float64) if out.dtype.kind == "c" else out.dtype
     fits = out.dtype == real and not np.may_share_memory(array, out)
     apart = out if fits else np.empty(out.shape, real)
-    getattr(ndimage, name)(array, *before, apart, *after, **options)
+    function(array, *before, apart, *after, **options)
     if apart is not out:
         out[...] = apart
     return out

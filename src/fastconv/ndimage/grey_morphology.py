@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.engine.boundary import continued
-from fastconv.engine.conversion import scratch_like
-from fastconv.engine.replay import repeatable, repeated, unrepeatable
+from fastconv.engine.arrays import as_contiguous, is_target
+from fastconv.engine.conversion import converted, scratch_like
+from fastconv.engine.correlation import fold_taps
+from fastconv.engine.fills import as_fill, native
+from fastconv.engine.patches import continued_patch
+from fastconv.engine.replay import constant, repeatable, repeated, unrepeatable
 from fastconv.engine.storing import store
 from fastconv.ndimage.arguments import (
     as_axes,
@@ -28,7 +31,7 @@ from fastconv.ndimage.arguments import (
 from fastconv.ndimage.outputs import as_output
 from fastconv.ndimage.windows import maximum_filter, minimum_filter
 
-# Values of a block that structures with values are added to, so that it stays in the cache.
+# Values of a block to which a structure is added, so that it stays in the cache.
 _BLOCK = 1 << 15
 
 _Size = int | Sequence[int] | None
@@ -458,26 +461,38 @@ def _extreme(
     begins = [k // 2 + as_origin(o, k, "invalid origin") for o, k in zip(origins, values.shape, strict=True)]
     continuation, cval = as_mode(mode), as_number("cval", cval)
     if array.size:
-        store(_with_values(fold, array, values, counts, begins, continuation, cval), out)
-    return out
+        sums = -values if fold == "minimum" else values
+        _store_sums(fold, array, sums, counts, begins, continuation, cval, out)
+    return repeatable(out)
 
 
-def _with_values(
-    fold: str, array: np.ndarray, values: np.ndarray, counts: np.ndarray, begins: list[int], mode: str, cval: float
-) -> np.ndarray:
-    """Extremes of neighbours plus or minus a structure, in float64, some rows of the first axis at a time."""
-    unrepeatable()
-    choose, sign = (np.minimum, -1.0) if fold == "minimum" else (np.maximum, 1.0)
-    result = np.empty(array.shape)
-    places = np.argwhere(counts)
-    rows = max(1, _BLOCK * len(array) // array.size) if array.ndim else 1
-    source = array.astype(np.float64)
+def _store_sums(
+    fold: str,
+    array: np.ndarray,
+    values: np.ndarray,
+    counts: np.ndarray,
+    begins: list[int],
+    mode: str,
+    cval: float,
+    out: np.ndarray,
+) -> None:
+    """Store extremes of neighbours plus a structure, computed in float64 some rows of the first axis at a time."""
+    work = np.dtype(np.float64)
+    fill = as_fill(cval if mode == "constant" else 0, array.dtype, exactly=True)
+    if fill is None:  # the constant is no value of that type
+        array, fill = converted(array, work), as_fill(cval, work)
+    if not array.ndim:
+        array, values, counts, begins, out = (
+            array[np.newaxis], values[np.newaxis], counts[np.newaxis], [0], out[np.newaxis]
+        )  # fmt: skip
+    source, taps = as_contiguous(native(array)), constant(values.astype(work, order="C"))
+    target = out if is_target(out, array) else scratch_like(out, out.dtype)
+    rows = min(len(array), max(1, _BLOCK * len(array) // array.size))
     for row in range(0, len(array), rows):
-        block = result[row : row + rows]
-        shape = [n + k - 1 for n, k in zip(block.shape, values.shape, strict=True)]
-        seen = continued(source, [row - begins[0], *(-b for b in begins[1:])], shape, mode, cval)
-        block[...] = -sign * np.inf
-        for place in places:
-            part = seen[tuple([slice(p, p + n) for p, n in zip(place, block.shape, strict=True)])]
-            choose(block, part + sign * values[tuple(place)], out=block)
-    return result
+        part = target[row : row + rows]
+        shape = [n + k - 1 for n, k in zip(part.shape, values.shape, strict=True)]
+        seen = continued_patch(source, [row - begins[0], *(-b for b in begins[1:])], shape, mode, fill)
+        result = part if part.dtype == work else scratch_like(part, work)
+        fold_taps(fold, converted(seen, work), taps, counts, result)
+        store(result, part)
+    store(target, out)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv.engine.arrays import as_array, as_contiguous, is_target
-from fastconv.engine.boundary import folded
+from fastconv.engine.boundary import folded, is_folded
 from fastconv.engine.conversion import converted, scratch_like
 from fastconv.engine.correlation import FEW_PRODUCTS, Padding, is_finite_everywhere
 from fastconv.engine.correlation import correlate as correlate_operands
@@ -250,12 +250,8 @@ def _correlate1d(
             return _by_parts(
                 array, taps, out, cval, lambda x, w, c: _correlate1d(x, w, axis, np.float64, mode, c, origin)
             )
-        wide = np.dtype(np.complex128)
-        values = out if out.dtype == wide and is_target(out, array) else scratch_like(out, wide)
         step = as_pass(as_axis(axis, array.ndim), taps, mode, origin)
-        filter_axes(converted(array, wide), (step,), values, as_number("cval", cval, complex_too=True))
-        store(values, out)
-        return repeatable(out)
+        return filter_axes(array, (step,), out, as_number("cval", cval, complex_too=True))
     out = as_output(output, array)
     if taps.ndim != 1 or not taps.size:
         raise RuntimeError(f"weights of shape {taps.shape}: no filter weights given, expected one axis of at least one")
@@ -391,13 +387,14 @@ def store_correlation(
     if not array.size:
         return out
     begins = [k // 2 + o for k, o in zip(taps.shape, origins, strict=True)]
-    if max(taps.shape) > min(array.shape):
+    axes = zip(begins, taps.shape, array.shape, strict=True)
+    if any(is_folded(begin, k, extent, continuation) for begin, k, extent in axes):
         unrepeatable()
-    if max(taps.shape) > min(array.shape) and np.isfinite(array).all() and isfinite(cval):
         # Infinity times the sum of the weights is not the sum of the products.
-        taps = taps.astype(np.float64) if taps.dtype.kind == "f" else taps
-        for axis, extent in enumerate(array.shape):
-            taps, begins[axis] = folded(taps, begins[axis], extent, continuation, axis)
+        if np.isfinite(array).all() and isfinite(cval):
+            taps = taps.astype(np.float64) if taps.dtype.kind == "f" else taps
+            for axis, extent in enumerate(array.shape):
+                taps, begins[axis] = folded(taps, begins[axis], extent, continuation, axis)
     padding = tuple((b, k - 1 - b) for b, k in zip(begins, taps.shape, strict=True))
     if array.dtype.kind in "biu":
         _store_integers(array, taps, padding, continuation, cval, tolerance, out)

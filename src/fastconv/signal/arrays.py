@@ -48,8 +48,9 @@ _SCIPY_SECONDS = {
 # Planes are computed one by one if they have at least this many samples.
 _LARGE_PLANE = 4096
 
-# Products per second of sums over more than two axes (kernels/jit/taps.py), by the character of the type; and
-# operations per second of SciPy's FFT.
+# Products per second of sums over more than two axes (kernels/jit/taps.py), by the character of the type, and of
+# integers over one or two axes, by the bytes of a value; and operations per second of SciPy's FFT.
+_INTEGERS_A_SECOND = {1: 4e10, 2: 4e10, 4: 2e10}
 _TAPS_A_SECOND = {"f": 5e9, "d": 2.5e9}
 _OTHER_TAPS_A_SECOND = 1e9
 _FFT_FLOPS = 3e9
@@ -320,7 +321,11 @@ def _taps_seconds(volume: np.ndarray, kernel: np.ndarray, mode: str, dtype: np.d
     outputs = prod(output_extents(volume.shape, kernel.shape, mode_padding(mode, kernel.shape, True)))
     if mode == "full" and kernel.size > volume.size:
         volume, kernel = kernel, volume
-    return outputs * kernel.size / _TAPS_A_SECOND.get(dtype.char, _OTHER_TAPS_A_SECOND)
+    if dtype.kind in "iu" and volume.ndim <= 2:
+        rate = _INTEGERS_A_SECOND.get(dtype.itemsize, _OTHER_TAPS_A_SECOND)
+    else:
+        rate = _TAPS_A_SECOND.get(dtype.char, _OTHER_TAPS_A_SECOND)
+    return outputs * kernel.size / rate
 
 
 def _rounds_exactly(volume: np.ndarray, kernel: np.ndarray, mode: str) -> bool:
@@ -331,8 +336,8 @@ def _rounds_exactly(volume: np.ndarray, kernel: np.ndarray, mode: str) -> bool:
     """
     if volume.dtype.kind not in "iu" or kernel.dtype.kind not in "iu":
         return False
-    dtype = np.dtype(np.float64)
-    if _taps_seconds(volume, kernel, mode, dtype) < _fft_seconds(volume.shape, kernel.shape, dtype):
+    sums = _taps_seconds(volume, kernel, mode, np.result_type(volume, kernel))
+    if sums < _fft_seconds(volume.shape, kernel.shape, np.dtype(np.float64)):
         return False
     unrepeatable()
     norms = prod(float(np.linalg.norm(array.astype(np.float64).ravel())) for array in (volume, kernel))

@@ -19,6 +19,9 @@ from fastconv.engine.windows import run_windows
 
 _TYPES = "bBhHiIlLqQfd"
 
+# What a part of an array takes that is filtered together.
+_PART_BYTES = 1 << 17
+
 
 @repeated()
 def medfilt(volume: npt.ArrayLike, kernel_size: int | Sequence[int] | None = None) -> np.ndarray:
@@ -192,17 +195,26 @@ def wiener(im: npt.ArrayLike, mysize: int | Sequence[int] | None = None, noise: 
         values = values.astype(np.promote_types(values.dtype, np.float64), copy=False)
         return run_windows("mean", values, windows, np.empty_like(values, order="C"), 0.0)
 
-    mean = local_mean(array)
-    # New arrays would take as long as what is computed in them.
-    variance, work = local_mean(array**2), mean**2
-    variance -= work
+    mean, variance = local_mean(array), local_mean(array**2)
+    # Parts fit a cache, from one step to the next. The parts of a contiguous array are some of its leading indices.
+    parts = [(...,)] if array.nbytes <= _PART_BYTES else _parts(mean)
+    for at in parts:
+        variance[at] -= mean[at] ** 2
     power = variance.mean() if noise is None else noise
-    gain = np.subtract(1, np.divide(power, variance, out=work), out=work)
-    filtered: np.ndarray = array - mean
-    filtered *= gain
-    filtered += mean
-    np.copyto(filtered, mean, where=variance < power)
+    filtered = np.empty_like(mean)
+    for at in parts:
+        center, spread = mean[at], variance[at]
+        result = np.subtract(array[at], center, out=filtered[at])
+        result *= 1 - power / spread
+        result += center
+        np.copyto(result, center, where=spread < power)
     return filtered
+
+
+def _parts(array: np.ndarray) -> list[tuple[slice]]:
+    """Indices of parts along the first axis."""
+    step = max(1, _PART_BYTES * len(array) // array.nbytes)
+    return [(slice(begin, begin + step),) for begin in range(0, len(array), step)]
 
 
 def _checked(function: str, name: str, value: npt.ArrayLike) -> np.ndarray:

@@ -32,7 +32,7 @@ from fastconv.engine.correlation.complex_channels import ComplexChannels
 from fastconv.engine.correlation.complex_parts import ComplexParts
 from fastconv.engine.correlation.nonfinite import is_finite, is_finite_everywhere, leave_zeros_out
 from fastconv.engine.correlation.separable import OuterProducts
-from fastconv.engine.correlation.taps import Taps
+from fastconv.engine.correlation.taps import Taps, fold_taps
 from fastconv.engine.geometry import REMEMBERED, FilterGeometry, output_extent
 from fastconv.engine.plan import Kind, Part, Plan, Solver
 from fastconv.errors import GeometryError
@@ -44,6 +44,7 @@ __all__ = [
     "Padding",
     "Past",
     "correlate",
+    "fold_taps",
     "is_finite",
     "is_finite_everywhere",
     "output_extents",

@@ -15,6 +15,7 @@ import numpy as np
 
 from fastconv.engine import planner
 from fastconv.engine.boundary import source_indices
+from fastconv.engine.conversion import convert, converted
 from fastconv.engine.convolution.separable import find_factors
 from fastconv.engine.correlation.base import Past, has_many_products
 from fastconv.engine.geometry import REMEMBERED, FilterGeometry
@@ -176,8 +177,7 @@ def correlate_blocks(plan: Plan, image: np.ndarray, kernel: np.ndarray, out: np.
 def store_wrapped(values: np.ndarray, out: np.ndarray) -> None:
     """Store whole numbers in an integer type, in which they may wrap around."""
     if values.dtype.kind == "f":
-        if out.itemsize < 4:
-            values = values.astype(np.int32 if values.itemsize == 4 else np.int64)
-        elif values.itemsize > out.itemsize or out.dtype.kind == "u":
-            values = values.astype(np.int64)
-    np.copyto(out, values, casting="unsafe")
+        values = converted(values, np.dtype(np.int64))
+    if not convert(values, out):
+        unrepeatable()
+        np.copyto(out, values, casting="unsafe")

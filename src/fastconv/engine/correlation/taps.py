@@ -9,7 +9,7 @@ from math import prod
 
 import numpy as np
 
-from fastconv.engine.conversion import scratch_like
+from fastconv.engine.conversion import converted, scratch_like
 from fastconv.engine.correlation.base import Past
 from fastconv.engine.correlation.integers import exact_float, other_types, store_wrapped
 from fastconv.engine.geometry import REMEMBERED, FilterGeometry
@@ -60,18 +60,15 @@ class Taps(SumsDirectly):
             if kernel.flags.writeable:
                 unrepeatable()
             counted = kernel != 0
-        taps = kernel if work == kernel.dtype else kernel.astype(work)
+        taps = kernel if work == kernel.dtype else constant(kernel.astype(work))
         for block in _blocks(g, out.itemsize):
             part = out[block]
             begins = [at.start - begin for at, (begin, _) in zip(block, g.padding, strict=True)]
             seen = continued_patch(image, begins, _seen(part.shape, g.kernel), past.continuation, past.fill)
-            if seen.dtype != work:
-                unrepeatable()
-                seen = seen.astype(work)
+            seen = converted(seen, work)
             if work == out.dtype and part.flags.c_contiguous:
                 sum_taps(seen, taps, counted, part)
                 continue
-            unrepeatable()
             result = scratch_like(part, work)
             sum_taps(seen, taps, counted, result)
             store_wrapped(result, part)
@@ -108,6 +105,15 @@ def _blocks(g: FilterGeometry, itemsize: int) -> Iterator[tuple[slice, ...]]:
 
 def sum_taps(seen: np.ndarray, kernel: np.ndarray, counted: np.ndarray, out: np.ndarray) -> None:
     """Sums of products over the taps that are `counted`, with no boundary: `seen` holds everything that they see."""
+    _over_taps(tile_kernel("taps:sum_kernel", seen.dtype), seen, kernel, counted, out)
+
+
+def fold_taps(fold: str, seen: np.ndarray, kernel: np.ndarray, counted: np.ndarray, out: np.ndarray) -> None:
+    """The "maximum" or "minimum" of sums of a tap and a value; otherwise as `sum_taps`."""
+    _over_taps(tile_kernel("taps:extreme_kernel", seen.dtype, fold), seen, kernel, counted, out)
+
+
+def _over_taps(address: int, seen: np.ndarray, kernel: np.ndarray, counted: np.ndarray, out: np.ndarray) -> None:
     if counted.all():
         taps, at = np.ascontiguousarray(kernel).reshape(-1), np.indices(kernel.shape).reshape(kernel.ndim, -1).T
     else:
@@ -119,6 +125,5 @@ def sum_taps(seen: np.ndarray, kernel: np.ndarray, counted: np.ndarray, out: np.
         constant(np.array(out.shape, np.int64)),
         constant(strides),
     )
-    address = tile_kernel("taps:sum_kernel", seen.dtype)
     launch = Launch(address, (out.ndim, len(at), spans, _SPAN), prod(out.shape[:-1]) * spans, tables=tables)
     launch.run((seen, taps, out), workers_for(out.size * len(at) / _TAPS_PER_SECOND))

@@ -1,6 +1,7 @@
-"""Windows of any number of axes, as offsets into an already continued image: sums of products.
+"""Windows of any number of axes, as offsets into an already continued image: sums of products, and extremes of sums.
 
     out[p] = sum_t(tap[t] * x[start(p) + offset[t]])
+    out[p] = max_t(tap[t] + x[start(p) + offset[t]]), or the least of these
 
 A line of outputs along the last axis reads one line of the image per tap, at a constant offset; the start of the line
 is computed from the extents of the other axes. Sums stay in the order of the taps; four taps are added at a time, which
@@ -55,5 +56,38 @@ def sum_kernel(dtype: np.dtype) -> Callable[..., None]:
                 for q in range(n):
                     out[o + q] = out[o + q] + a * x[i + q]
                 t += 1
+
+    return loop
+
+
+def extreme_kernel(dtype: np.dtype, fold: str) -> Callable[..., None]:
+    """The tile kernel of maxima or minima of sums, which are NaN if any sum is; otherwise as `sum_kernel`."""
+    HIGHEST = fold == "maximum"
+    FIRST = dtype.type(-np.inf if HIGHEST else np.inf)
+
+    def loop(arrays, ints, scalars, begin, end, worker):
+        axes, taps, spans, span = ints[0], ints[1], ints[2], ints[3]
+        x, tap, out = arrays[0], arrays[1], arrays[2]
+        offset, extent, stride = as_int64(arrays[3]), as_int64(arrays[4]), as_int64(arrays[5])
+        width = extent[axes - 1]
+        for tile in range(begin, end):
+            first = tile % spans * span
+            n = min(span, width - first)
+            line = tile // spans
+            o = line * width + first
+            start = first
+            for axis in range(axes - 2, -1, -1):
+                start += line % extent[axis] * stride[axis]
+                line //= extent[axis]
+            for q in range(n):
+                out[o + q] = FIRST
+            for t in range(taps):
+                if t % 512 == 0 and stops(arrays, worker):
+                    return
+                a, i = tap[t], start + offset[t]
+                for q in range(n):
+                    value, best = a + x[i + q], out[o + q]
+                    stays = best >= value if HIGHEST else best <= value
+                    out[o + q] = best if stays or best != best else value
 
     return loop
