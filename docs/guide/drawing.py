@@ -24,7 +24,7 @@ def row(name: str, *maps: npt.ArrayLike, enlarge: int = 1) -> None:
     strips = [np.pad(picture, ((0, height - len(picture)), (0, _GAP)), constant_values=1) for picture in pictures]
     whole = np.hstack(strips)[:, :-_GAP]
     levels = np.rint(whole * (_GREYS - 1)).astype(np.uint8)
-    image = Image.fromarray(levels, "P")
+    image = Image.fromarray(levels)
     image.putpalette([round(255 * level / (_GREYS - 1)) for level in range(_GREYS) for _ in range(3)])
     FOLDER.mkdir(parents=True, exist_ok=True)
     image.save(FOLDER / name, optimize=True)
