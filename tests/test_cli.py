@@ -125,9 +125,9 @@ def test_without_a_command_it_shows_examples_that_work(capsys):
     assert captured.err == ""
     assert max(map(len, captured.out.splitlines())) <= 80
     examples = [shlex.split(line.split("  ")[0]) for line in re.findall(r"^  (fastconv .*)", captured.out, re.M)]
-    assert len(examples) == 4
+    assert len(examples) == 5
     for _, command, *arguments in examples:
-        options = {"compare": ["--help"], "plan": [], "run": ["--help"]}[command]
+        options = {"plan": []}.get(command, ["--help"])
         with contextlib.suppress(SystemExit):
             main([command, *arguments, *options])
         captured = capsys.readouterr()
