@@ -6,7 +6,7 @@ COMPILED := setup.py pyproject.toml \
     $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -path '*/simd/*.c')
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-fast examples lint asan bench bench-peers kernels profile dist clean
+.PHONY: demo test test-fast test-slow examples lint asan bench bench-peers kernels profile dist clean
 
 demo: $(VENV)/.plot
 	@echo 'Every strategy on a real photograph; about a minute.'
@@ -24,6 +24,10 @@ test: $(VENV)/.test
 test-fast: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto -q \
 	    $(patsubst %,tests/test_%.py,architecture geometry conv cook_toom direct fft gemm implicit lowering separable)
+
+# What `make test` leaves out because it takes long: kernels of the other instruction sets, all cases of ONNX ...
+test-slow: $(VENV)/.test
+	$(BIN)/python -m pytest -n auto -m slow
 
 # With what the examples read: weights that come with a wheel, whose dependencies they do without, and a photograph.
 examples: $(VENV)/.test
@@ -44,7 +48,7 @@ asan: $(VENV)/.test $(VENV)/.build
 	    --build-lib build/asan-$(ISA)/lib
 	PYTHONPATH=$(CURDIR)/build/asan-$(ISA)/lib FASTCONV_ISA=$(ISA) ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
 	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-	    $(BIN)/python -m pytest -n auto --timeout 1200 -m "not faults" \
+	    $(BIN)/python -m pytest -n auto --timeout 1200 -m "not faults and not slow" \
 	    $(patsubst %,tests/test_%.py,guards gemm implicit strategies pooling signal ndimage grad nn)
 
 bench: $(VENV)/.bench

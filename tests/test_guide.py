@@ -42,6 +42,7 @@ def running(monkeypatch, tmp_path):
         sys.modules.pop(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_code_prints_what_is_shown(running, tmp_path, name):
     assert running.run(GUIDE / "en" / name) == ""

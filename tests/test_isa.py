@@ -28,12 +28,15 @@ def test_info_names_the_one_in_use(isa):
     assert expected in python(isa, "-m", "fastconv", "info").stdout
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("isa", [isa for isa in cpu.available_isas() if isa != cpu.isa()])
 def test_kernels_are_correct_on_the_others(isa, part):
     """The tests marked `per_isa`; this process runs them on the one in use."""
-    run = python(isa, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "per_isa", *MARKED[part::PARTS])
+    run = python(
+        isa, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "per_isa and not slow", *MARKED[part::PARTS]
+    )
     assert run.returncode == 0, f"{isa}:\n{run.stdout}{run.stderr}"
 
 

@@ -37,6 +37,7 @@ def agree(results, expected, rtol, atol):
         np.testing.assert_allclose(result, array, rtol=rtol, atol=atol)
 
 
+@pytest.mark.slow
 def test_node_cases():
     """Every case whose operators and types are supported, twice: node by node, and in one block of memory."""
     passed, failed = 0, []
