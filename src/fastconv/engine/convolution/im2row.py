@@ -36,15 +36,16 @@ from fastconv.engine.rates import rates, ratios
 # Steps of a block of the reduction, whose sums are added up; a panel of filters of so many steps stays in L1.
 _STEPS = 256
 
-# Positions of a block: rows for each panel of filters that is read. From 48 to 400 measured alike.
-_ROWS = 96
+# The most positions of a block. Each block reads all filters, which are beyond L2 if there are many: blocks of 96
+# positions took 3 to 10 % longer, and if there are few channels, up to a fifth.
+_MOST_ROWS = 256
 
 # Filters of a block if two threads share them.
 _BLOCK_FILTERS = 96
 
-# Seconds to pack one step of MR positions that are neighbours in the image, or have neighbouring channels, and of MR
-# positions with neither.
-_NEAR_SECONDS, _APART_SECONDS = 0.6e-9, 1.6e-9
+# Seconds to pack one step of MR positions that are neighbours in the image, or have neighbouring channels; of MR
+# positions with neither; and of neighbours that a 1×1 kernel sees, each step of which is on another cache line.
+_NEAR_SECONDS, _APART_SECONDS, _PIXEL_SECONDS = 0.6e-9, 1.6e-9, 1.2e-9
 
 # Seconds to pack one value of a filter into memory, and into L1 where it is used.
 _FILTER_SECONDS, _IN_PLACE_SECONDS = 0.6e-9, 0.45e-9
@@ -64,13 +65,23 @@ def _pack_seconds(g: ConvGeometry) -> float:
     """Seconds to pack one step of MR positions."""
     from fastconv.kernels.slots import MR
 
+    if is_pixelwise(g):
+        return _PIXEL_SECONDS
     # Windows with channels last are packed tap by tap, and those at padding more slowly still.
-    near = g.taps == 1 if g.channels_last else g.sw <= 2 and (g.ow >= 4 * MR or is_pixelwise(g))
+    near = g.taps == 1 if g.channels_last else g.sw <= 2 and g.ow >= 4 * MR
     return _NEAR_SECONDS if near else _APART_SECONDS
 
 
 def _steps(g: ConvGeometry) -> int:
     return min(_STEPS, g.reduction)
+
+
+def _rows(g: ConvGeometry, itemsize: int) -> int:
+    """The most positions of a block: half of L2 holds what is packed of them at a time."""
+    from fastconv.kernels.cpu import cache_bytes
+    from fastconv.kernels.slots import MR
+
+    return max(MR, min(_MOST_ROWS, cache_bytes()[1] // 2 // (_steps(g) * itemsize)) // MR * MR)
 
 
 def _tile_seconds(g: ConvGeometry, itemsize: int, in_place: bool) -> Callable[[int, int], float]:
@@ -104,16 +115,18 @@ def _launch(
     """
     from fastconv.kernels.slots import MR, NR, arguments
 
-    nr, positions = NR[dtype.itemsize], g.n * g.positions
+    nr, positions, most = NR[dtype.itemsize], g.n * g.positions, _rows(g, dtype.itemsize)
     panels = -(-(g.oc // g.g) // nr)
     if threads > FEW_THREADS:
-        groups = equal_parts(-(-positions // MR), _ROWS // MR)
+        groups = equal_parts(-(-positions // MR), most // MR)
         numbered = ((g.g * -(-positions // (n * MR)), n * MR) for n in groups)
         rows, block_panels = share_among_many(numbered, panels, threads, _tile_seconds(g, dtype.itemsize, in_place))
     else:
-        # At least four register tiles per thread, or their filters would be read for too few products.
-        shares = max(1, -(-positions // _ROWS), min(threads, positions // (4 * MR)))
-        least = -(-_BLOCK_FILTERS // nr)
+        shares, least = max(1, -(-positions // most)), -(-_BLOCK_FILTERS // nr)
+        if panels < threads * least:
+            # Threads share positions, which are even shares only if there are many. At least four register tiles per
+            # thread, or their filters would be read for too few products.
+            shares = max(shares, min(threads, positions // (4 * MR)))
         if g.g % threads:
             shares = share_blocks(shares, -(-positions // MR), panels, least, threads)
         rows = max(MR, -(-positions // shares // MR) * MR)
@@ -174,7 +187,8 @@ class Im2row(SumsDirectly, PacksFilters):
         products = 2 * g.g * rows * MR * vectors * lanes * g.reduction / rates().flops(dtype.itemsize)
         packed = g.g * rows * g.reduction * _pack_seconds(g)
         placed = 0 if g.channels_last else g.n * g.oc * g.positions * _PLACE_SECONDS
-        fixed = 2e-6 + (g.g - 1) * _GROUP_SECONDS + g.g * -(-rows * MR // _ROWS) * g.reduction * _STEP_SECONDS
+        blocks = -(-rows * MR // _rows(g, dtype.itemsize))
+        fixed = 2e-6 + (g.g - 1) * _GROUP_SECONDS + g.g * blocks * g.reduction * _STEP_SECONDS
         if g.channels_last:
             panels = -(-(g.oc // g.g) // NR[dtype.itemsize])
             fixed += g.g * rows * -(-g.reduction // _steps(g)) * (_BEGIN_SECONDS + panels * _TILE_SECONDS)
@@ -185,8 +199,8 @@ class Im2row(SumsDirectly, PacksFilters):
 
         g = geometry
         values = g.oc * g.reduction
-        if _in_place(g):
-            return values * -(-g.n * g.positions // _ROWS) * _IN_PLACE_SECONDS / ratios().l2
+        if _in_place(g, dtype.itemsize):
+            return values * _IN_PLACE_SECONDS / ratios().l2
         seconds = 3e-6 + values * _FILTER_SECONDS / ratios().l2
         if values * dtype.itemsize > cache_bytes()[1]:
             seconds += values * dtype.itemsize / rates().memory
@@ -196,7 +210,7 @@ class Im2row(SumsDirectly, PacksFilters):
         return sum_error(geometry, dtype, _steps(geometry))
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        in_place = _in_place(geometry)
+        in_place = _in_place(geometry, dtype.itemsize)
         launch = _launch(geometry, dtype, threads, in_place=in_place)
         return launch.workspace(threads) + (0 if in_place else _packing(geometry, dtype).size)
 
@@ -223,14 +237,14 @@ class Im2row(SumsDirectly, PacksFilters):
         max_workspace: int,
     ) -> None:
         weight = as_contiguous(weight)
-        in_place = _in_place(geometry)
+        in_place = _in_place(geometry, x.itemsize)
         filters = weight if in_place else self.prepare(geometry, weight, threads)
         _multiply(geometry, x, filters, out, epilogue, threads, in_place)
 
 
-def _in_place(g: ConvGeometry) -> bool:
-    """Whether a one-shot call packs filters where it uses them: once per block of positions, of which there are few."""
-    return g.taps == 1 and g.n * g.positions <= 2 * _ROWS
+def _in_place(g: ConvGeometry, itemsize: int) -> bool:
+    """Whether a one-shot call packs filters where it uses them, since there is a single block of positions."""
+    return g.taps == 1 and g.n * g.positions <= _rows(g, itemsize)
 
 
 def _multiply(

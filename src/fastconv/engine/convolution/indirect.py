@@ -73,6 +73,10 @@ _READ_SECONDS, _WRITE_SECONDS = (2.5e-10, 1e-10), (3.5e-10, 7e-11)
 # places in L1.
 _PAGE, _CROWDED = 4096, 2.0
 
+# How much longer products of 1×1 kernels take if filters are beyond L2: panels of them, which do not fit L1, compete
+# with pixels for L2. (`im2row` packs the pixels, and reads each panel from L1.)
+_MANY_FILTERS = 1.09
+
 # Seconds to fetch a cache line of a pixel from beyond L2, for one group.
 _LINE_SECONDS = 2.5e-9
 
@@ -319,6 +323,8 @@ class Indirect(SumsDirectly, PacksFilters, PreparesFirst):
         l2 = cache_bytes()[1]
         if filters > l2 // 2:  # every block reads them from beyond L2
             moved += blocks * filters / rates().l3
+            if is_pixelwise(g):
+                products *= _MANY_FILTERS
         if last and g.g > 1 and g.ic * g.ih * g.iw * itemsize > l2 // 2:  # every group reads whole lines from there
             lines = g.n * g.g * g.ih * g.iw * ceil(g.ic // g.g * itemsize / CACHE_LINE)
             moved += lines * _LINE_SECONDS / ratios().l3

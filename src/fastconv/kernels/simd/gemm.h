@@ -138,6 +138,11 @@ static inline __attribute__((always_inline)) void NAME(turned_tile)(
     VECTOR sum[MR][NV], rows[MR * NV];
     for (int64_t j = 0; j < n; j++)
         __builtin_prefetch(c + j * ldc, 1);
+    UNROLL
+    for (int i = 0; before && i < m; i++) {
+        __builtin_prefetch(before + i * ld);
+        __builtin_prefetch(before + i * ld + nv * LANES - 1);
+    }
     NAME(sum_tile)(m, nv, k, a, b, shift, sum);
     UNROLL
     for (int i = 0; i < m; i++)

@@ -147,16 +147,19 @@ static inline NAME(step) NAME(evens)(const REAL *p)
 #endif
 }
 
-/* Pack `steps` channels of MR positions, where they are side by side: those at `from`, zeros if that is null. */
-static void NAME(pack_channels)(const REAL *const from[MR], int64_t steps, REAL *target)
+/* Pack `steps` channels of MR positions, where they are side by side: those at `from`, or zeros where that is null. If
+ * `whole`, none of them is null: a test before every load cost layers with few filters up to a twentieth of their time. */
+static inline __attribute__((always_inline)) void NAME(pack_channels_of)(const int whole, const REAL *const from[MR],
+                                                                         int64_t steps, REAL *restrict target)
 {
     int64_t c = 0;
     for (; c + 4 <= steps; c += 4)
+        UNROLL
         for (int i = 0; i < MR; i += 4) {
             NAME(quad) row[4];
             UNROLL
             for (int j = 0; j < 4; j++)
-                row[j] = from[i + j] ? *(const NAME(quad) *)(from[i + j] + c) : (NAME(quad)){0};
+                row[j] = whole || from[i + j] ? *(const NAME(quad) *)(from[i + j] + c) : (NAME(quad)){0};
             NAME(turn_quads)(row);
             UNROLL
             for (int j = 0; j < 4; j++)
@@ -164,7 +167,18 @@ static void NAME(pack_channels)(const REAL *const from[MR], int64_t steps, REAL 
         }
     for (; c < steps; c++)
         for (int i = 0; i < MR; i++)
-            target[c * MR + i] = from[i] ? from[i][c] : 0;
+            target[c * MR + i] = whole || from[i] ? from[i][c] : 0;
+}
+
+static void NAME(pack_channels)(const REAL *const from[MR], int64_t steps, REAL *target)
+{
+    int whole = 1;
+    for (int i = 0; i < MR; i++)
+        whole = whole && from[i];
+    if (whole)
+        NAME(pack_channels_of)(1, from, steps, target);
+    else
+        NAME(pack_channels_of)(0, from, steps, target);
 }
 
 /* Pack steps k0 to k1 of MR positions from p on, of which `count` exist: steps of MR values. `shift` says where a step
