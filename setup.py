@@ -135,6 +135,8 @@ EXTENSIONS = [
     extension("fastconv.kernels.losses"),
     extension("fastconv.kernels.lowering"),
     extension("fastconv.kernels.patches"),
+    extension("fastconv.kernels.rectifying"),
+    extension("fastconv.kernels.reuse"),
     extension("fastconv.kernels.scatter"),
     extension("fastconv.kernels.slots"),
     extension("fastconv.kernels.sweep", compile_args=LOOPS_STAY),

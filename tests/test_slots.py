@@ -108,6 +108,7 @@ CALLS = {
     "slope": lambda dtype: [
         nn.rrelu(values(dtype, n), training=True, return_slopes=slopes) for n in (64, 71) for slopes in (0, 1)
     ],
+    "rectified": lambda dtype: grad.relu(values(dtype, 3, 41), values(dtype, 3, 41)),
     "momentum": lambda dtype: [
         training.SGD({"p": values(dtype, 71)}, 0.1, momentum=momentum).update({"p": values(dtype, 71)})
         for momentum in (0, 0.9)

@@ -21,13 +21,16 @@ import numpy.typing as npt
 
 from fastconv import nn
 from fastconv.engine.arrays import as_array, as_contiguous, common_float
+from fastconv.engine.launch import Launch
+from fastconv.engine.replay import repeatable, repeated
 from fastconv.errors import GeometryError
 from fastconv.grad.arguments import check_grad_output
+from fastconv.kernels import threads as team
 from fastconv.kernels.shield import imported
 from fastconv.nn.activations import channel_slopes, competitors, gelu_argument
 from fastconv.nn.arguments import checked_axis, checked_channels, checked_choice, checked_eps, checked_real, quiet
 from fastconv.nn.normalisation import batch_statistics, neighbour_sum, response
-from fastconv.nn.products import check_linear, multiply
+from fastconv.nn.products import check_linear
 from fastconv.nn.scores import class_axis, target_shares
 
 __all__ = [
@@ -54,6 +57,10 @@ __all__ = [
 ]
 
 
+# As in nn/activations.py.
+_TILE_VALUES, _GRAIN = 2048, 8
+
+
 def _operands(**arrays: npt.ArrayLike) -> list[np.ndarray]:
     """The arrays, converted to their common type; all must have the same shape."""
     operands = [as_array(name, value) for name, value in arrays.items()]
@@ -62,6 +69,7 @@ def _operands(**arrays: npt.ArrayLike) -> list[np.ndarray]:
     return [operand.astype(dtype, copy=False) for operand in operands]
 
 
+@repeated()
 def relu(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> np.ndarray:
     """``grad_output`` where `x` is positive, else 0.
 
@@ -89,8 +97,14 @@ def relu(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> np.ndarray:
     >>> relu([3.0, 3.0], [-1.0, 0.5])
     array([0., 3.])
     """
+    from fastconv.kernels.slots import arguments
+
     grad_output, x = _operands(grad_output=grad_output, x=x)
-    return np.where(x <= 0, 0, grad_output)
+    out = np.empty(x.shape, x.dtype)
+    ints = arguments("rectified")(values=x.size, tile_values=_TILE_VALUES)
+    launch = Launch.of("rectified", x.dtype, ints, -(-x.size // _TILE_VALUES), _GRAIN)
+    launch.run((as_contiguous(grad_output), as_contiguous(x), out), team.get_num_threads())
+    return repeatable(out)
 
 
 @quiet
@@ -306,10 +320,19 @@ def linear(
     check_grad_output(grad_output, (*x.shape[:-1], len(weight)))
     rows = grad_output.reshape(-1, len(weight)) if grad_output.size else np.zeros((0, len(weight)), dtype)
     samples = x.reshape(len(rows), x.shape[-1])
-    by_x, by_weight = np.empty(x.shape, dtype), np.empty(weight.shape, dtype)
-    multiply(as_contiguous(rows), as_contiguous(weight.T), None, by_x.reshape(samples.shape))
-    multiply(as_contiguous(rows.T), as_contiguous(samples.T), None, by_weight)
+    by_x, by_weight = _product(rows, weight).reshape(x.shape), _product(rows.T, samples)
     return by_x, by_weight, rows.sum(0, np.float64).astype(dtype)
+
+
+def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """``a @ b``, as the convolution of a row of pixels, whose channels are the rows of `b`, by the filters `a`.
+
+    Neither matrix is transposed, as inner products of rows would need it.
+    """
+    if not (a.size and b.size):
+        return np.zeros((len(a), b.shape[1]), a.dtype)
+    pixels, filters = b[np.newaxis, :, np.newaxis], a[..., np.newaxis, np.newaxis]
+    return nn.conv2d(pixels, filters, strategy="implicit")[0, :, 0]
 
 
 @quiet

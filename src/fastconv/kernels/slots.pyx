@@ -86,7 +86,7 @@ class Slot:
 @cache
 def table():
     """All kernels, by name."""
-    modules = "convert", "epilogue", "losses", "lowering", "patches", "scatter", "sweep", "volumes"
+    modules = "convert", "epilogue", "losses", "lowering", "patches", "rectifying", "scatter", "sweep", "volumes"
     listed = in_c()
     for module in modules:
         listed |= import_module(f"fastconv.kernels.{module}").KERNELS

@@ -124,6 +124,7 @@ def _epochs(
             seen += len(chosen)
             loss += step.loss * len(chosen)
             right += int((step.outputs[0].argmax(1) == labels[chosen]).sum())
+            del step  # the next one takes its memory
             if progress is not None:
                 done, total = (epoch - first) * batches + start // batch + 1, epochs * batches
                 left = (time.perf_counter() - begun) / done * (total - done)

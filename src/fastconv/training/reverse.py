@@ -23,6 +23,7 @@ from fastconv.errors import GeometryError, UnsupportedError
 from fastconv.graph import Network, Value
 from fastconv.graph.nodes import Node, checked_images
 from fastconv.graph.rewriting import Graph, arguments_of
+from fastconv.kernels.reuse import Pool
 from fastconv.training.rules import PLAIN, RULES, Call, Pullback, Rule, weighted_sum
 
 _SCORES = (nn.softmax, nn.log_softmax)
@@ -130,6 +131,8 @@ class Trainable:
     function learns, such as the slopes of `prelu`). It has the name of the node and of the argument: ``conv1.weight``.
     An array that several nodes share is one parameter, with the first one's name.
 
+    Arrays of a step take the memory of those of earlier steps that are gone: let go of gradients before the next step.
+
     Functions with an argument `training` train, unless their node gives it: dropout drops, and batch normalisation
     takes its batch's statistics and updates its running ones. Random numbers depend on `seed` and the number of steps
     so far alone, and results are the same for any number of threads: so is whatever is trained by them.
@@ -188,6 +191,7 @@ class Trainable:
         self.parameters: dict[str, np.ndarray] = {}
         self.statistics: dict[str, np.ndarray] = {}
         self.seed, self.steps = seed, 0
+        self._pool = Pool()
         self._network = network
         nodes = tuple(scored.nodes)
         self._learn(Graph(nodes, self.outputs[:1]).without_unread().nodes, frozen)
@@ -212,7 +216,14 @@ class Trainable:
         GeometryError
             A layer cannot take an array of that shape, or the loss is not one number; a ``ValueError``.
         """
-        values = dict(zip(self.inputs, checked_images(self, arrays), strict=True))
+        images = checked_images(self, arrays)
+        with self._pool:
+            found = self._gradients(dict(zip(self.inputs, images, strict=True)))
+        self.steps += 1
+        return found
+
+    def _gradients(self, values: dict[str, np.ndarray]) -> Gradients:
+        """`gradients`, given the values of all inputs."""
         generator = np.random.default_rng((self.seed, self.steps)) if any(step.draws for step in self._steps) else None
         outputs = {name: values[name] for name in self.outputs if name in values}
         tape: list[tuple[_Step, Pullback]] = []
@@ -235,7 +246,6 @@ class Trainable:
         if np.size(loss) != 1:
             raise GeometryError(f"{self.outputs[0]} of shape {np.shape(loss)}: expected a loss, which is one number")
         by_parameter = self._pulled_back(tape, loss)
-        self.steps += 1
         return Gradients(float(loss), tuple(outputs[name] for name in self.outputs[1:]), by_parameter)
 
     def network(self) -> Network:

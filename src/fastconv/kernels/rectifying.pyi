@@ -1,0 +1,3 @@
+from fastconv.kernels.slots import Slot
+
+KERNELS: dict[str, Slot]
