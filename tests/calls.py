@@ -66,7 +66,7 @@ class Draw:
         return view[tuple(slice(None, None, step) for step in steps)]
 
     def activation(self):
-        return self.one_of(None, "relu", ("leaky_relu", 0.1), "gelu", "hardswish", "tanh")
+        return self.one_of(None, "relu", ("leaky_relu", 0.1), "gelu", "hardswish", "relu6", "tanh")
 
 
 def arrays_in(value):
@@ -294,7 +294,7 @@ def layers(draw):
     x, by_out = draw.array(shape, dtype), draw.array(shape, dtype)
     slopes, statistics = draw.array((shape[1],), dtype), draw.array((3, shape[1]), dtype) ** 2 + 1
     axis = draw.upto(len(shape) - 1)
-    plain = ("relu", "leaky_relu", "elu", "sigmoid", "tanh", "silu", "gelu", "hardswish")
+    plain = ("relu", "leaky_relu", "elu", "sigmoid", "tanh", "silu", "gelu", "hardswish", "relu6")
     results = [(getattr(nn, name)(x), getattr(grad, name)(by_out, x)) for name in plain]
     results += [getattr(nn, name)(x, axis) for name in ("softmax", "log_softmax")]
     results += [getattr(grad, name)(by_out, x, axis) for name in ("softmax", "log_softmax")]

@@ -47,6 +47,7 @@ PLAIN = {
     "gelu": ((), {}),
     "gelu tanh": (("tanh",), {}),
     "hardswish": ((), {}),
+    "relu6": ((), {}),
     "maxout": ((2,), {}),
     "maxout last": ((5, -1), {}),
     "softmax": ((1,), {}),
@@ -112,6 +113,7 @@ AT_THE_EDGES = {
     "tanh": [(0.0, 4), (INF, 0), (-INF, 0), (NAN, NAN)],
     "silu": [(0.0, 2), (INF, NAN), (-INF, NAN), (NAN, NAN)],
     "gelu": [(0.0, 2), (INF, NAN), (-INF, NAN), (NAN, NAN)],
+    "relu6": [(0.0, 0), (6.0, 0), (3.0, 4), (INF, 0), (-INF, 0), (NAN, 4)],
     "hardswish": [(-3.0, 0), (3.0, 4), (INF, 4), (-INF, 0), (NAN, NAN), (0.0, 2)],
 }
 
@@ -137,7 +139,7 @@ def test_slopes_at_the_edges(slope, dtype):
     assert np.isnan(by_slope).all()  # NaN and minus infinity had a part in it
 
 
-@pytest.mark.parametrize("name", ["relu", "hardswish"])
+@pytest.mark.parametrize("name", ["relu", "relu6", "hardswish"])
 @pytest.mark.parametrize("flowing", [INF, -INF, NAN])
 def test_nothing_flows_where_a_layer_is_flat(name, flowing):
     _, backward = pair(name)
@@ -313,6 +315,7 @@ def test_against_torch():
         ("silu",),
         ("gelu",),
         ("hardswish",),
+        ("relu6",),
         ("softmax", 1),
         ("log_softmax", 2),
         ("local_response_norm", 4, 0.5, 0.6, 2.0),

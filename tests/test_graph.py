@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import fastconv
 from fastconv import nn
-from fastconv.graph.memory import ALIGNMENT, Storage, offsets_in_block
 from fastconv.graph.rewriting import rewritten
+from fastconv.kernels.lifetimes import ALIGNMENT, Storage, offsets_in_block
 
 F4 = np.float32
 RNG = np.random.default_rng(7)

@@ -9,7 +9,7 @@ from fastconv import nn
 from fastconv.networks import NETWORKS, VGG_START, averaged, build, crops, initial_weight, mirrored, weights
 
 # Those that are small enough to run in a test, and between them have every kind of layer.
-RUN = ("lenet5", "googlenet", "resnet18")
+RUN = ("lenet5", "googlenet", "resnet18", "squeezenet", "mobilenet_v2")
 
 
 def _image(name, batch=1, dtype=np.float32):

@@ -32,6 +32,7 @@ ACTIVATIONS = {
     "gelu": ((), lambda x: x * (1 + wide_erf(x / np.sqrt(L(2)))) / 2),
     "gelu_tanh": (("tanh",), lambda x: x * (1 + np.tanh(np.sqrt(2 / L(np.pi)) * (x + L("0.044715") * x**3))) / 2),
     "hardswish": ((), lambda x: x * np.clip(x + 3, 0, 6) / 6),
+    "relu6": ((), lambda x: np.clip(x, 0, 6)),
 }
 
 
@@ -691,6 +692,7 @@ def test_against_torch(dtype):
         ("gelu",),
         ("gelu", {"approximate": "tanh"}),
         ("hardswish",),
+        ("relu6",),
         ("prelu", channel[0]),
         ("prelu", channel[0][:1]),
         ("rrelu", 0.1, 0.3),

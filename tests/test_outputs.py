@@ -41,7 +41,7 @@ CALLS = [
     call(prepared, IMAGE, WEIGHT, BIAS),
     *[
         call(getattr(nn, name), LINE)
-        for name in ("relu", "leaky_relu", "elu", "sigmoid", "tanh", "silu", "gelu", "hardswish", "rrelu")
+        for name in ("relu", "leaky_relu", "elu", "sigmoid", "tanh", "silu", "gelu", "hardswish", "relu6", "rrelu")
     ],
     call(nn.gelu, LINE.astype(np.float32), approximate="tanh"),
     call(nn.prelu, IMAGE, CHANNELS),

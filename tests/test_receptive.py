@@ -101,6 +101,8 @@ def test_same_padding_keeps_the_extent(extent, kernel, dilation):
         ("resnet101", 44_549_160, None),
         ("resnet152", 60_192_808, None),
         ("resnet50", 25_557_032, 8_178_368_512),
+        ("squeezenet", 1_235_496, None),
+        ("mobilenet_v2", 3_504_872, None),
     ],
 )
 def test_published_counts(name, parameters, flops):

@@ -205,6 +205,9 @@ CALLS = {
             ndimage.gaussian_filter(np.minimum(values(dtype, 19, columns), 40), 1.5) for columns in (41, 300)
         ],
     ),
+    "response": lambda dtype: [
+        nn.local_response_norm(values(dtype, 2, 7, n), 5, beta=b) for n in (41, 257) for b in (0.75, 0.6)
+    ],
     "add": lambda dtype: nn.add(values(dtype, 3, 41), values(dtype, 3, 41), activation="relu"),
     "convert": lambda dtype: convert(values(dtype, 41), np.empty(41, "f4" if dtype == "f8" else "f8")),
     "divide": lambda dtype: nn.avg_pool3d(values(dtype, 2, 3, 5, 6, 7), 2, padding=1),

@@ -138,6 +138,7 @@ ACTIVATED = {
     "gelu": lambda x: x * special.ndtr(x),
     "gelu_tanh": lambda x: x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))) / 2,
     "hardswish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
+    "relu6": lambda x: np.clip(x, 0, 6),
     ("leaky_relu", 0.25): lambda x: np.where(x > 0, x, 0.25 * x),
     ("elu", 2.0): lambda x: np.where(x > 0, x, 2 * (np.exp(np.minimum(x, 0)) - 1)),
     None: lambda x: x,

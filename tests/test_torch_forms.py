@@ -219,6 +219,7 @@ def test_input_is_x(name):
         ("elu", (0.5,)),
         ("silu", ()),
         ("hardswish", ()),
+        ("relu6", ()),
         ("rrelu", (0.1, 0.3, False)),
         ("dropout", (1.0, True)),
     ],

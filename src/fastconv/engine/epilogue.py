@@ -43,6 +43,7 @@ ACTIVATIONS: dict[str, Nonlinearity] = {
     "gelu": Nonlinearity(7, None, lambda x, _: 0.5 * x * (1 + _special().erf(x / np.sqrt(2)))),
     "hardswish": Nonlinearity(8, None, lambda x, _: np.where(x <= -3, 0, np.where(x >= 3, x, x * (x + 3) / 6))),
     "gelu_tanh": Nonlinearity(9, None, lambda x, _: x * _special().expit(np.sqrt(8 / np.pi) * (x + 0.044715 * x**3))),
+    "relu6": Nonlinearity(10, None, lambda x, _: np.where(x < 0, 0, np.where(x > 6, 6, x))),
 }
 
 DEFINITIONS = {activation.code: activation.definition for activation in ACTIVATIONS.values()}

@@ -49,6 +49,7 @@ __all__ = [
     "maxout",
     "prelu",
     "relu",
+    "relu6",
     "rrelu",
     "sigmoid",
     "silu",
@@ -196,6 +197,21 @@ def gelu(grad_output: npt.ArrayLike, x: npt.ArrayLike, approximate: str = "none"
     density = np.exp(-0.5 * x * x) / sqrt(2 * pi)
     gradient = grad_output * (imported("scipy.special").ndtr(x) + x * density).astype(x.dtype, copy=False)
     return gradient
+
+
+@quiet
+def relu6(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> np.ndarray:
+    """``grad_output`` strictly between 0 and 6, else 0.
+
+    Parameters, result and errors as `relu`.
+
+    Examples
+    --------
+    >>> relu6([4.0, 4.0, 4.0], [-1.0, 0.5, 8.0])
+    array([0., 4., 0.])
+    """
+    grad_output, x = _operands(grad_output=grad_output, x=x)
+    return np.where((x <= 0) | (x >= 6), 0, grad_output)
 
 
 @quiet

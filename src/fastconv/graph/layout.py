@@ -18,15 +18,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastconv import nn
-from fastconv.graph.memory import Storage, offsets_in_block
 from fastconv.graph.nodes import Node, Value
 from fastconv.graph.rewriting import Graph, arguments_of
+from fastconv.kernels.lifetimes import Storage, offsets_in_block
 
 # Functions that may store their result over their first argument.
 _ELEMENTWISE = frozenset(
     (
         nn.add,
         nn.relu,
+        nn.relu6,
         nn.leaky_relu,
         nn.elu,
         nn.sigmoid,

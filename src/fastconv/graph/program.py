@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import prod
+from math import inf, prod
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ class Program:
     Batch normalisation is folded into weights, activations are fused into convolutions and sums, dropout is gone,
     weights are prepared, branches write where a concatenation wants them, and all other intermediate results share one
     block of memory (see `fastconv.graph`). A call with images of new shapes runs node by node and finds all this out;
-    later ones allocate nothing but their result. Small programs are played from a recording as one call.
+    later ones allocate nothing but their result. A program that only launches kernels is played as one call.
 
     A program is immutable, may be shared between threads, and can be pickled. Its results are the same for any number
     of threads. They differ from the network's by rounding only, each layer within its own promise of accuracy.
@@ -59,7 +59,7 @@ class Program:
         self.title, self.inputs, self._graph = title, inputs, graph
         self._layouts: dict[tuple[Any, ...], Layout] = {}
         names = ("self", *(f"image {name}" for name in inputs), "out")
-        self._calls = Repeated(Program._call, names, names[1:], is_method=True)
+        self._calls = Repeated(Program._call, names, names[1:], is_method=True, longest=inf)
         # Functions of other packages may do more than launch kernels.
         self._is_ours = all(_is_ours(node) for node in graph.nodes)
 

@@ -29,6 +29,7 @@ _FUSING = _CONVOLUTIONS | {nn.add}
 # The names by which convolutions know these functions; and the argument that each has, if any.
 _ACTIVATIONS: dict[Callable[..., Any], tuple[str, str]] = {
     nn.relu: ("relu", ""),
+    nn.relu6: ("relu6", ""),
     nn.leaky_relu: ("leaky_relu", "negative_slope"),
     nn.elu: ("elu", "alpha"),
     nn.sigmoid: ("sigmoid", ""),

@@ -15,7 +15,12 @@ class Recording: ...
 
 class Repeated(Generic[_Result]):
     def __init__(
-        self, function: Callable[..., _Result], names: tuple[str, ...], operands: Iterable[str], is_method: bool = False
+        self,
+        function: Callable[..., _Result],
+        names: tuple[str, ...],
+        operands: Iterable[str],
+        is_method: bool = False,
+        longest: float = ...,
     ) -> None: ...
     @property
     def operands(self) -> frozenset[str]: ...

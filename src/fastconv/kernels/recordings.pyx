@@ -12,7 +12,7 @@ by returning ``repeatable(result)``, and if every array that it passed to them i
 
 - one of its arguments, or lies within one,
 - its result, which is new or one of its arguments,
-- scratch memory (`threads.aligned_empty`),
+- scratch memory (`threads.aligned_empty`), of which pieces that are not needed at the same time share their bytes,
 - flags (`threads.flags`): the recording is valid as long as they stay zero, or
 - a constant, which is read-only (`constant`).
 
@@ -39,17 +39,18 @@ import numpy as np
 
 cimport numpy as cnp
 
+from fastconv.kernels.lifetimes import Storage, offsets_in_block
+
 from fastconv.kernels.threads cimport (
     CACHE_LINE,
     MAX_ARRAYS,
     MAX_SCALARS,
-    Flags,
     Memory,
+    Piece,
     Region,
     add_memory_bytes,
     available_threads,
     fill_region,
-    memories_so_far,
     memory_bytes_so_far,
     record,
     recorded,
@@ -74,13 +75,13 @@ cdef enum:
     MOST_TEXT = 256
     MOST_CONTENTS = 2048
     MOST_RESULTS = 3
-    MOST_SCRATCH = 512  # the 8 phases of a batch of volumes have more than 100
-    MOST_LAUNCHES = 640
+    MOST_LAUNCHES = 4096  # a deep network has a thousand
     SMALL_SCRATCH = 4096
     SPOILT = 0xA5
 
 # In seconds. Calls that take longer gain nothing from recordings, and checking a recording would take as long again;
-# unless a twentieth of the call is the Python of its launches, of which a batch of volumes has hundreds.
+# unless a twentieth of the call is the Python of its launches, of which a batch of volumes has hundreds, or the
+# function is one that is called over and over, as a network is.
 cdef double LONG = 5e-3, OF_LAUNCH = 1e-5
 
 # Calls that are recorded before a kind is given up: infinity in one of them says nothing about the next.
@@ -260,7 +261,7 @@ cdef bint are_apart(Kind *kind) noexcept:
 
 cdef struct Binding:
     int at          # in the arrays of a kernel
-    int base        # an operand, a result or scratch memory, counted in this order
+    int base        # an operand, a result or the scratch memory, counted in this order
     int64_t offset  # bytes from where that begins
 
 
@@ -330,12 +331,10 @@ cdef class Recording:
 
     cdef list launches, results
     cdef bint is_tuple, writes_operands
-    cdef int scratch_count
-    cdef cnp.npy_intp scratch[MOST_SCRATCH]  # bytes
-    cdef bint are_flags[MOST_SCRATCH]
-    cdef list constants                      # kept alive
-    cdef Py_ssize_t held                     # their bytes
-    cdef list notes                          # those of the call, if calls are reported
+    cdef cnp.npy_intp scratch_bytes, flag_bytes  # the flags come first
+    cdef list constants                          # kept alive
+    cdef Py_ssize_t held                         # their bytes
+    cdef list notes                              # those of the call, if calls are reported
 
     cdef play(self, Kind *kind, bint spoiled=False):
         """The result of another call; ``None`` if it has to be called after all.
@@ -343,17 +342,14 @@ cdef class Recording:
         That is where what it writes to overlaps what it reads, or where a flag was set. Memory that is new may hold
         what it is to hold in the end, from an earlier call, unless it is `spoiled` first.
         """
-        cdef char *bases[MOST_OPERANDS + MOST_RESULTS + MOST_SCRATCH]
-        # Little scratch memory is on the stack: objects for it took as long as the products of a head.
+        cdef char *bases[MOST_OPERANDS + MOST_RESULTS + 1]
+        # Little scratch memory is on the stack: an object for it took as long as the products of a head.
         cdef char small[SMALL_SCRATCH + CACHE_LINE]
-        cdef char *free = small + (-<intptr_t> small & (CACHE_LINE - 1))
-        cdef char *past = free + SMALL_SCRATCH
         cdef Launch launch
         cdef Result result
         cdef Memory memory
-        cdef cnp.npy_intp size
         cdef int i, base = kind.operand_count
-        cdef list made = [], scratch = []
+        cdef list made = []
         if self.writes_operands and not are_apart(kind):
             return None
         for i in range(kind.operand_count):
@@ -368,24 +364,39 @@ cdef class Recording:
             bases[base] = cnp.PyArray_BYTES(array)
             made.append(array)
             base += 1
-        for i in range(self.scratch_count):
-            size = self.scratch[i]
-            if size <= past - free:
-                bases[base + i] = free
-                free += size + (-size & (CACHE_LINE - 1))
-                add_memory_bytes(size)
-            else:
-                memory = Memory(size)
-                bases[base + i] = memory.start
-                scratch.append(memory)
-            if self.are_flags[i] or spoiled:
-                memset(bases[base + i], 0 if self.are_flags[i] else SPOILT, size)
+        if self.scratch_bytes <= SMALL_SCRATCH:
+            bases[base] = small + (-<intptr_t> small & (CACHE_LINE - 1))
+            add_memory_bytes(self.scratch_bytes)
+        else:
+            memory = Memory(self.scratch_bytes)
+            bases[base] = memory.start
+        if spoiled:
+            memset(bases[base], SPOILT, self.scratch_bytes)
+        memset(bases[base], 0, self.flag_bytes)
         for launch in self.launches:
             launch.launch(bases)
-        for i in range(self.scratch_count):
-            if self.are_flags[i] and any_set(bases[base + i], self.scratch[i]):
-                return None
+        if any_set(bases[base], self.flag_bytes):
+            return None
         return tuple(made) if self.is_tuple else made[0]
+
+    cdef share_scratch(self, dict storages, set flags, int base):
+        """Find room for pieces of scratch memory, flags first. Bindings have counted each as a base of its own."""
+        cdef Launch launch
+        cdef Binding *binding
+        cdef int at
+        cdef dict offsets = {}
+        for number in flags:
+            offsets[number] = self.flag_bytes
+            self.flag_bytes += rounded_up(storages.pop(number).nbytes)
+        shared, size = offsets_in_block(storages)
+        offsets.update({number: self.flag_bytes + offset for number, offset in shared.items()})
+        self.scratch_bytes = self.flag_bytes + size
+        for launch in self.launches:
+            for at in range(launch.binding_count):
+                binding = &launch.bindings[at]
+                if binding.base >= base:
+                    binding.offset += offsets[binding.base - base]
+                    binding.base = base
 
     cdef bint gives(self, result, Kind *kind) except? False:
         """Whether it computes `result` anew, as it must unless the function did more than it said."""
@@ -401,6 +412,10 @@ cdef class Recording:
         return True
 
 
+cdef cnp.npy_intp rounded_up(cnp.npy_intp size) noexcept:
+    return size + (-size & (CACHE_LINE - 1))
+
+
 cdef bint any_set(const char *flags, Py_ssize_t size) noexcept:
     cdef Py_ssize_t at
     for at in range(size):
@@ -409,20 +424,19 @@ cdef bint any_set(const char *flags, Py_ssize_t size) noexcept:
     return False
 
 
-cdef Recording recording_of(Kind *kind, list launched, result, int64_t first):
-    """A call's launches, with every address found in its arrays; ``None`` if one is not of those it may be of.
-
-    Its scratch memory is numbered from `first` on.
-    """
+cdef Recording recording_of(Kind *kind, list launched, result):
+    """A call's launches, with every address found in its arrays; ``None`` if one is not of those it may be of."""
     cdef Recording recording = Recording()
     cdef list operands = [<object> kind.operands[i] for i in range(kind.operand_count)]
     cdef list made = list(result) if type(result) is tuple else [result]
-    cdef list scratch = []
     cdef list contents = [<object> kind.contents[i] for i in range(kind.contents_count)]
+    cdef dict numbers = {}, storages = {}  # of pieces of scratch memory
+    cdef list flags = []
     cdef Launch launch
+    cdef Binding *binding
     cdef Binding ignored
     cdef Region region
-    cdef int at
+    cdef int at, step
     if len(launched) > MOST_LAUNCHES or len(made) > MOST_RESULTS or not are_apart(kind):
         return None
     recording.launches, recording.results, recording.constants = [], [], []
@@ -432,30 +446,35 @@ cdef Recording recording_of(Kind *kind, list launched, result, int64_t first):
             return None
         recording.results.append(Result(array, operands))
         recording.writes_operands |= (<Result> recording.results[len(recording.results) - 1]).operand >= 0
-    for kernel, arrays, ints, scalars, tiles, threads, grain in launched:
-        fill_region(&region, kernel, arrays, ints, scalars, tiles, grain)
+    for step, (kernel, arrays, ints, scalars, tiles, threads, grain) in enumerate(launched):
+        addresses = tuple([None if isinstance(array, Piece) else array for array in arrays])
+        fill_region(&region, kernel, addresses, ints, scalars, tiles, grain)
         launch = Launch()
         launch.take(&region, len(ints), threads)
         for at, array in enumerate(arrays):
-            # All others are functions of this process.
-            if isinstance(array, cnp.ndarray):
-                launch.bindings[launch.binding_count].at = at
-                if find(array, operands + made, scratch, first, &launch.bindings[launch.binding_count]):
+            binding = &launch.bindings[launch.binding_count]
+            binding.at = at
+            if isinstance(array, Piece):
+                binding.base = len(operands) + len(made) + numbers.setdefault(array.number, len(numbers))
+                binding.offset = array.offset
+                launch.binding_count += 1
+                if array.are_flags:
+                    storages[numbers[array.number]] = Storage(array.size, 0, len(launched))
+                    flags.append(numbers[array.number])
+                else:
+                    storages.setdefault(numbers[array.number], Storage(array.size, step, step)).last = step
+            elif isinstance(array, cnp.ndarray):  # all others are functions of this process
+                if find(array, operands + made, binding):
                     launch.binding_count += 1
-                elif cnp.PyArray_ISWRITEABLE(array) or find(array, contents, [], first, &ignored):
+                elif cnp.PyArray_ISWRITEABLE(array) or find(array, contents, &ignored):
                     return None
                 else:
                     recording.constants.append(array)
                     recording.held += cnp.PyArray_NBYTES(array)
         recording.launches.append(launch)
-    if len(scratch) > MOST_SCRATCH:
-        return None
-    recording.scratch_count = len(scratch)
-    for at, memory in enumerate(scratch):
-        recording.scratch[at] = (<Memory> memory).size
-        recording.are_flags[at] = isinstance(memory, Flags)
-        if recording.are_flags[at] and recording.writes_operands and kind.operand_count == 1:
-            return None  # what it reads is gone when a flag is set
+    recording.share_scratch(storages, set(flags), len(operands) + len(made))
+    if recording.flag_bytes and recording.writes_operands and kind.operand_count == 1:
+        return None  # what it reads is gone when a flag is set
     return recording
 
 
@@ -485,8 +504,8 @@ cdef bint may_be_result(array, list operands):
     )
 
 
-cdef bint find(cnp.ndarray array, list arrays, list scratch, int64_t first, Binding *binding):
-    """Whether `array` begins within one of `arrays`, or in scratch memory of this call, which is added to `scratch`."""
+cdef bint find(cnp.ndarray array, list arrays, Binding *binding):
+    """Whether `array` begins within one of `arrays`."""
     cdef uintptr_t start = <uintptr_t> cnp.PyArray_BYTES(array)
     cdef Bounds bounds
     for at, other in enumerate(arrays):
@@ -495,16 +514,7 @@ cdef bint find(cnp.ndarray array, list arrays, list scratch, int64_t first, Bind
             binding.base = at
             binding.offset = <int64_t> (start - <uintptr_t> cnp.PyArray_BYTES(other))
             return True
-    owner = array
-    while isinstance(owner, cnp.ndarray):
-        owner = owner.base
-    if not isinstance(owner, Memory) or (<Memory> owner).number < first:
-        return False
-    if owner not in scratch:
-        scratch.append(owner)
-    binding.base = len(arrays) + scratch.index(owner)
-    binding.offset = <int64_t> (start - <uintptr_t> (<Memory> owner).start)
-    return True
+    return False
 
 
 cdef bint holds(bytes key, const char *words, Py_ssize_t size) noexcept:
@@ -519,11 +529,13 @@ cdef class Repeated:
     cdef readonly frozenset operands  # those whose arrays kernels alone read; all other values belong to the kind
     cdef Py_ssize_t first             # of these that tell calls apart: a method is one object's
     cdef Py_ssize_t held              # bytes of constants
+    cdef double longest               # seconds of a call that is recorded
     cdef dict kinds                   # recordings, or how many calls without one there have been
     cdef tuple latest                 # the key of the last one played, and its recording
 
-    def __init__(self, function, tuple names, operands, is_method=False):
+    def __init__(self, function, tuple names, operands, is_method=False, double longest=LONG):
         self.function = function
+        self.longest = longest
         self.names = names
         self.operands = frozenset(operands)
         self.first = 1 if is_method else 0
@@ -555,7 +567,6 @@ cdef class Repeated:
         cdef Kind kind
         cdef Py_ssize_t size
         cdef tuple latest
-        cdef int64_t first
         cdef Recording recording = None
         cdef list launched = recorded()
         if launched is not None:  # by a function that calls this one
@@ -590,16 +601,16 @@ cdef class Repeated:
             self.kinds[key] = 1
             return self.function(*args, **kwargs)
         launched = [None]
-        first, begun = memories_so_far(), perf_counter()
+        begun = perf_counter()
         record(launched)
         try:
             result = self.function(*args, **kwargs)
             is_complete = recorded() is launched and launched[0] is result and len(launched) > 1
         finally:
             record(None)
-        is_short = perf_counter() - begun <= max(LONG, 20 * OF_LAUNCH * (len(launched) - 1))
+        is_short = perf_counter() - begun <= max(self.longest, 20 * OF_LAUNCH * (len(launched) - 1))
         if is_complete and is_short:
-            recording = recording_of(&kind, launched[1:], result, first)
+            recording = recording_of(&kind, launched[1:], result)
         if recording is None or not recording.gives(result, &kind) or not self.affords(recording):
             self.kinds[key] = <int> known + 1
             return result

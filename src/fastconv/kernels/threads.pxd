@@ -34,11 +34,15 @@ cdef class Memory:
 cdef class Flags(Memory):
     pass
 
+cdef class Piece:
+    cdef readonly int64_t number
+    cdef readonly cnp.npy_intp size, offset
+    cdef readonly bint are_flags
+
 cdef int fill_region(Region *region, kernel, tuple arrays, tuple ints, tuple scalars,
                      int64_t tiles, int64_t grain) except -1
 cdef int run(Region *region, int64_t threads) except -1
 cdef int available_threads() noexcept
-cdef int64_t memories_so_far() noexcept
 cdef int64_t memory_bytes_so_far() noexcept
 cdef void add_memory_bytes(int64_t size) noexcept
 

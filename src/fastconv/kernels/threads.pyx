@@ -36,13 +36,15 @@ cdef extern from *:
     """
     /* The launches of the call that this thread records, a list, or NULL. */
     static _Thread_local PyObject *recorded_launches;
+    /* The number of the first memory that may be its scratch memory. */
+    static _Thread_local int64_t recorded_from;
     """
     PyObject *recorded_launches
+    int64_t recorded_from
 
 cdef enum:
     MOST_KEPT = 6
     MOST_KEPT_BYTES = 64 << 20
-    MOST_RECORDED_BYTES = 2 << 20
 
 cdef extern from "team.h" nogil:
     int found_team()
@@ -71,7 +73,7 @@ def run_tiles(kernel, tuple arrays, ints, tuple scalars, int64_t tiles, int64_t 
     cdef Region region
     cdef tuple integers = tuple(ints)  # which may have names
     if recorded_launches is not NULL:
-        (<list> recorded_launches).append((kernel, arrays, integers, scalars, tiles, threads, grain))
+        (<list> recorded_launches).append((kernel, recordable(arrays), integers, scalars, tiles, threads, grain))
     fill_region(&region, kernel, arrays, integers, scalars, tiles, grain)
     run(&region, threads)
 
@@ -114,8 +116,9 @@ cdef list recorded():
 
 cdef void record(list launches) noexcept:
     """Have this thread add what it launches to `launches`, which the caller keeps alive, or to nothing."""
-    global recorded_launches
+    global recorded_launches, recorded_from
     recorded_launches = NULL if launches is None else <PyObject *> launches
+    recorded_from = memories
 
 
 # Scratch memory kept from earlier calls for later ones. Memory that is returned to the system must be cleared and
@@ -160,10 +163,6 @@ cdef class Memory:
             del kept[0]
 
 
-cdef int64_t memories_so_far() noexcept:
-    return memories
-
-
 cdef int64_t memory_bytes_so_far() noexcept:
     return memory_bytes
 
@@ -194,6 +193,28 @@ cdef Py_ssize_t kept_from(cnp.npy_intp size):
     return len(kept)
 
 
+cdef class Piece:
+    """Where an array of a launch lies in scratch memory."""
+
+    def __cinit__(self, cnp.ndarray array, Memory memory):
+        self.number, self.size, self.are_flags = memory.number, memory.size, isinstance(memory, Flags)
+        self.offset = cnp.PyArray_BYTES(array) - memory.start
+
+
+cdef tuple recordable(tuple arrays):
+    """The arrays of a launch, with a `Piece` for scratch memory of the call: it serves later launches meanwhile."""
+    return tuple([piece_or_array(array) for array in arrays])
+
+
+cdef object piece_or_array(array):
+    owner = array
+    while isinstance(owner, cnp.ndarray):
+        owner = cnp.get_array_base(<cnp.ndarray> owner)
+    if isinstance(owner, Memory) and (<Memory> owner).number >= recorded_from:
+        return Piece(array, owner)
+    return array
+
+
 def release_scratch():
     """Free the scratch memory that is kept for later calls."""
     kept.clear()
@@ -201,11 +222,8 @@ def release_scratch():
 
 def aligned_empty(Py_ssize_t count, cnp.dtype dtype):
     """An uninitialised array that starts on a cache line: scratch memory for workers."""
-    global recorded_launches
     if count > (PY_SSIZE_T_MAX - CACHE_LINE) // dtype.itemsize:
         raise MemoryError(f"no address space for {count} values of {dtype}")
-    if count * dtype.itemsize > MOST_RECORDED_BYTES:
-        recorded_launches = NULL  # a recording would hold all its scratch memory at once, and gain nothing
     return array_in(Memory(count * dtype.itemsize), count, dtype)
 
 

@@ -1,4 +1,4 @@
-"""The classical networks: LeNet-5, AlexNet, ZFNet, VGG, GoogLeNet and ResNet.
+"""The classical networks: LeNet-5, AlexNet, ZFNet, VGG, GoogLeNet, ResNet, SqueezeNet and MobileNetV2.
 
 Each is written once, in ``classical``, as a function that follows an image through its layers. ``NETWORKS`` describes
 them: the geometry, the parameters and the receptive field of every layer. `build` makes them of real layers, with

@@ -146,6 +146,45 @@ def resnet(net: Writer[Any], x: Any, *, blocks: tuple[int, ...], bottleneck: boo
     return net.full("fc", net.pool("pool5", x, 7, 7, mean=True), 1000, linear=True)
 
 
+# Iandola et al. 2016, version 1.1: filters of squeeze, and of each of the two expansions.
+_FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))
+
+
+def squeezenet(net: Writer[Any], x: Any) -> Any:
+    """Iandola et al. 2016, in its version 1.1."""
+    x = net.pool("pool1", net.conv("conv1", x, 64, 3, 2), 3, 2, ceil=True)
+    for number, (squeeze, expand) in enumerate(_FIRES, 2):
+        x = net.conv(f"fire{number} squeeze", x, squeeze)
+        branches = net.conv(f"fire{number} 1x1", x, expand), net.conv(f"fire{number} 3x3", x, expand, 3, padding=1)
+        x = net.cat(f"fire{number}", branches)
+        if number in (3, 5):
+            x = net.pool(f"pool{number}", x, 3, 2, ceil=True)
+    x = net.conv("conv10", net.dropout(x), 1000)
+    return net.flat(net.pool("pool10", x, x.extent, 1, mean=True))
+
+
+# Sandler et al. 2018, table 2: expansion, filters, repeats and first stride of each stage.
+_BOTTLENECKS = (
+    *((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2)),
+    *((6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)),
+)
+
+
+def mobilenet_v2(net: Writer[Any], x: Any) -> Any:
+    """Sandler et al. 2018."""
+    x = net.conv("conv1", x, 32, 3, 2, 1, norm=True, relu6=True)
+    for stage, (factor, filters, count, first) in enumerate(_BOTTLENECKS, 2):
+        for block in range(count):
+            name, stride, width = f"conv{stage}_{block + 1}", first if block == 0 else 1, factor * x.channels
+            y = net.conv(f"{name} expand", x, width, norm=True, relu6=True) if factor > 1 else x
+            y = net.conv(f"{name} depthwise", y, width, 3, stride, 1, groups=width, norm=True, relu6=True)
+            y = net.conv(f"{name} project", y, filters, norm=True, linear=True)
+            x = net.add(name, y, x, linear=True) if stride == 1 and x.channels == filters else y
+    x = net.conv("conv9", x, 1280, norm=True, relu6=True)
+    x = net.pool("pool9", x, x.extent, 1, mean=True)
+    return net.full("fc", net.dropout(x), 1000, linear=True)
+
+
 CLASSICAL = {
     "lenet5": Classical("LeNet-5", 28, 1, lenet5),
     "alexnet": Classical("AlexNet", 227, 3, alexnet),
@@ -165,4 +204,6 @@ CLASSICAL = {
     "resnet50": Classical("ResNet-50", 224, 3, partial(resnet, blocks=(3, 4, 6, 3), bottleneck=True)),
     "resnet101": Classical("ResNet-101", 224, 3, partial(resnet, blocks=(3, 4, 23, 3), bottleneck=True)),
     "resnet152": Classical("ResNet-152", 224, 3, partial(resnet, blocks=(3, 8, 36, 3), bottleneck=True)),
+    "squeezenet": Classical("SqueezeNet 1.1", 224, 3, squeezenet),
+    "mobilenet_v2": Classical("MobileNetV2", 224, 3, mobilenet_v2),
 }

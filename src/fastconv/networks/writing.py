@@ -32,7 +32,7 @@ class Map:
 
 
 class Writer(Protocol, Generic[_Map]):
-    """What happens to an image on its way. Convolutions and full connections end in a ReLU unless they are `linear`."""
+    """What happens to an image on its way. Layers with weights, and sums, end in a ReLU unless they are `linear`."""
 
     def conv(
         self,
@@ -46,14 +46,18 @@ class Writer(Protocol, Generic[_Map]):
         groups: int = 1,
         norm: bool = False,
         linear: bool = False,
+        relu6: bool = False,
     ) -> _Map:
-        """A convolution with a bias, or with a batch normalisation."""
+        """A convolution with a bias, or with a batch normalisation; `relu6` stops its ReLU at 6."""
 
     def pool(
         self, name: str, x: _Map, kernel: int, stride: int, padding: int = 0, *, ceil: bool = False, mean: bool = False
     ) -> _Map: ...
 
     def full(self, name: str, x: _Map, units: int, *, linear: bool = False) -> _Map: ...
+
+    def flat(self, x: _Map) -> _Map:
+        """A map of one pixel as the vector of its channels."""
 
     def response_norm(self, name: str, x: _Map) -> _Map:
         """Local response normalisation, with the constants of AlexNet."""
@@ -62,8 +66,7 @@ class Writer(Protocol, Generic[_Map]):
 
     def cat(self, name: str, maps: Sequence[_Map]) -> _Map: ...
 
-    def add(self, name: str, x: _Map, shortcut: _Map) -> _Map:
-        """A sum, and a ReLU."""
+    def add(self, name: str, x: _Map, shortcut: _Map, *, linear: bool = False) -> _Map: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,7 @@ class Describing:
         groups: int = 1,
         norm: bool = False,
         linear: bool = False,
+        relu6: bool = False,
     ) -> DescribedMap:
         descriptor = f"g{groups} ic{x.channels} oc{filters} i{x.extent} k{kernel} s{stride} p{padding}"
         return self._layer(name, ConvGeometry.parse(descriptor), x, filters, 2 if norm else 1)
@@ -119,6 +123,9 @@ class Describing:
     def full(self, name: str, x: DescribedMap, units: int, *, linear: bool = False) -> DescribedMap:
         return self.conv(name, x, units, x.extent)
 
+    def flat(self, x: DescribedMap) -> DescribedMap:
+        return x
+
     def response_norm(self, name: str, x: DescribedMap) -> DescribedMap:
         return x
 
@@ -129,7 +136,7 @@ class Describing:
         after = tuple(layer for x in maps for layer in x.after)
         return DescribedMap(sum(x.channels for x in maps), maps[0].extent, after)
 
-    def add(self, name: str, x: DescribedMap, shortcut: DescribedMap) -> DescribedMap:
+    def add(self, name: str, x: DescribedMap, shortcut: DescribedMap, *, linear: bool = False) -> DescribedMap:
         return DescribedMap(x.channels, x.extent, x.after + shortcut.after)
 
     def _layer(
@@ -179,6 +186,7 @@ class Building:
         groups: int = 1,
         norm: bool = False,
         linear: bool = False,
+        relu6: bool = False,
     ) -> BuiltMap:
         described = self._describing.conv(name, _plain(x), filters, kernel, stride, padding, groups=groups)
         shape, one_each = (filters, x.channels // groups, kernel, kernel), (filters,)
@@ -191,7 +199,7 @@ class Building:
             constants = self._constants(f"{name} norm", zeros, ones, ones, zeros)
             value = self.network.call(nn.batch_norm, value, *constants, name=f"{name} norm")
         if not linear:
-            value = self.network.call(nn.relu, value, name=f"{name} relu")
+            value = self.network.call(nn.relu6 if relu6 else nn.relu, value, name=f"{name} relu")
         return BuiltMap(filters, described.extent, value)
 
     def pool(
@@ -220,6 +228,10 @@ class Building:
             value = self.network.call(nn.relu, value, name=f"{name} relu")
         return BuiltMap(units, 1, value)
 
+    def flat(self, x: BuiltMap) -> BuiltMap:
+        # In dense evaluation `finish` does so, after the mean of the map.
+        return x if self._dense else BuiltMap(x.channels, 1, self.network.call(nn.flatten, x.value, 1))
+
     def response_norm(self, name: str, x: BuiltMap) -> BuiltMap:
         constants = {"alpha": 1e-4, "beta": 0.75, "k": 2.0, "rule": "sum"}
         value = self.network.call(nn.local_response_norm, x.value, 5, name=name, **constants)
@@ -232,9 +244,11 @@ class Building:
         value = self.network.call(nn.cat, [x.value for x in maps], dim=1, name=name)
         return BuiltMap(sum(x.channels for x in maps), maps[0].extent, value)
 
-    def add(self, name: str, x: BuiltMap, shortcut: BuiltMap) -> BuiltMap:
+    def add(self, name: str, x: BuiltMap, shortcut: BuiltMap, *, linear: bool = False) -> BuiltMap:
         value = self.network.call(nn.add, x.value, shortcut.value, name=name)
-        return BuiltMap(x.channels, x.extent, self.network.call(nn.relu, value, name=f"{name} relu"))
+        if not linear:
+            value = self.network.call(nn.relu, value, name=f"{name} relu")
+        return BuiltMap(x.channels, x.extent, value)
 
     def finish(self, *heads: BuiltMap) -> None:
         """Return the probabilities of each head's classes."""

@@ -31,7 +31,20 @@ from fastconv.nn.arguments import (
 )
 from fastconv.nn.dropping import drawn_key, launched_with_noise
 
-__all__ = ["elu", "gelu", "hardswish", "leaky_relu", "maxout", "prelu", "relu", "rrelu", "sigmoid", "silu", "tanh"]
+__all__ = [
+    "elu",
+    "gelu",
+    "hardswish",
+    "leaky_relu",
+    "maxout",
+    "prelu",
+    "relu",
+    "relu6",
+    "rrelu",
+    "sigmoid",
+    "silu",
+    "tanh",
+]
 
 # Values per tile of an activation: few enough to share among threads, enough to hide the hand-out of a tile.
 _TILE_VALUES = 2048
@@ -76,6 +89,25 @@ def relu(x: npt.ArrayLike, inplace: bool = False, *, out: np.ndarray | None = No
     array([0. , 0.5])
     """
     return _activated("relu", x, in_place(x, inplace, out))
+
+
+@repeated()
+@named_input
+def relu6(x: npt.ArrayLike, inplace: bool = False, *, out: np.ndarray | None = None) -> np.ndarray:
+    """``min(max(x, 0), 6)``; NaN stays NaN.
+
+    Parameters, result and errors as `relu`.
+
+    References
+    ----------
+    Sandler et al., MobileNetV2: inverted residuals and linear bottlenecks, CVPR 2018.
+
+    Examples
+    --------
+    >>> relu6([-1.0, 0.5, 8.0])
+    array([0. , 0.5, 6. ])
+    """
+    return _activated("relu6", x, in_place(x, inplace, out))
 
 
 @repeated()

@@ -65,7 +65,7 @@ def conv2d(
         must be less than the extent), these pixels repeated, or the image repeated (padding of at most the extent).
     activation : str or (str, float), optional
         Applied to the result: "relu", "leaky_relu" (slope 0.01), "elu" (1.0), "sigmoid", "tanh", "silu", "gelu",
-        "gelu_tanh", "hardswish"; ``(name, parameter)`` sets the parameter.
+        "gelu_tanh", "hardswish", "relu6"; ``(name, parameter)`` sets the parameter.
     strategy : str
         One of `fastconv.engine.convolution`, or "auto": the cheapest within `tolerance`.
     tolerance : float, optional

@@ -29,6 +29,9 @@ __all__ = ["batch_norm", "conv_bn_fold", "local_response_norm"]
 
 _MOMENT = np.dtype(np.float64)
 
+# Positions of a tile of local responses: RESPONSE_PART of kernels/simd/response.h.
+_RESPONSE_PART = 256
+
 
 @named_input
 def batch_norm(
@@ -258,6 +261,7 @@ def conv_bn_fold(
     return (weight * scale.reshape(-1, *(1,) * (weight.ndim - 1))).astype(dtype), shift.astype(dtype)
 
 
+@repeated()
 @named_input
 @quiet
 def local_response_norm(
@@ -307,27 +311,49 @@ def local_response_norm(
     >>> local_response_norm([[3.0, 4.0]], 3, alpha=1.0, beta=0.5, k=0.0, rule="sum")
     array([[0.6, 0.8]])
     """
+    from fastconv.kernels.slots import arguments
+
     x, result = operand_and_result(x, out)
-    divisor = response(x, size, alpha, k, rule)
-    np.multiply(x, divisor ** -checked_real("beta", beta), out=result)
+    before, after = _neighbours(x, size)
+    scalars = checked_real("k", k), _per_square(alpha, size, rule), checked_real("beta", beta)
+    source, inner = as_contiguous(x), prod(x.shape[2:])
+    # A value is read again after its own result is known.
+    target = result if is_target(result, source) else np.empty(result.shape, result.dtype)
+    ints = arguments("response")(channels=x.shape[1], inner=inner, before=before, after=after)
+    tiles = len(x) * -(-inner // _RESPONSE_PART) if x.shape[1] else 0
+    Launch.of("response", x.dtype, ints, tiles).run((source, target), team.get_num_threads(), scalars)
+    if target is result:
+        return repeatable(result)
+    unrepeatable()
+    result[...] = target
     return result
 
 
 def response(x: np.ndarray, size: int, alpha: float, k: float, rule: str) -> np.ndarray:
     """``k + alpha * m`` of `local_response_norm`."""
-    summed = checked_choice("rule", rule, "mean", "sum")
     gathered = neighbour_sum(np.square(x), size)
-    gathered *= checked_real("alpha", alpha) / (1 if summed else int(size))
+    gathered *= _per_square(alpha, size, rule)
     gathered += checked_real("k", k)
     return gathered
 
 
+def _per_square(alpha: float, size: int, rule: str) -> float:
+    """What `local_response_norm` multiplies sums of squares by."""
+    summed = checked_choice("rule", rule, "mean", "sum")
+    return checked_real("alpha", alpha) / (1 if summed else int(size))
+
+
+def _neighbours(x: np.ndarray, size: int) -> tuple[int, int]:
+    """How many channels before and after its own a window of `local_response_norm` has."""
+    if x.ndim < 2:
+        raise GeometryError(f"x of shape {x.shape}: expected at least 2 axes (batch, channels, ...)")
+    size, channels = checked_integer("size", size, 1), x.shape[1]
+    return min(size // 2, channels), min((size - 1) // 2, channels)
+
+
 def neighbour_sum(values: np.ndarray, size: int, mirrored: bool = False) -> np.ndarray:
     """Sums of channels ``c - size // 2`` to ``c + (size - 1) // 2`` of ``(N, C, ...)``, or of the `mirrored` window."""
-    if values.ndim < 2:
-        raise GeometryError(f"x of shape {values.shape}: expected at least 2 axes (batch, channels, ...)")
-    size, channels = checked_integer("size", size, 1), values.shape[1]
-    before, after = min(size // 2, channels), min((size - 1) // 2, channels)
+    before, after = _neighbours(values, size)
     if mirrored:
         before, after = after, before
     sums = values.copy()

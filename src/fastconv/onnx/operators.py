@@ -261,9 +261,13 @@ def _relu(node: Node) -> Any:
 
 @_operator("Clip")
 def _clip(node: Node) -> Any:
-    if node.opset < 11:
-        return node.call(by_numpy(layers.clip), node.inputs[0], node.attribute("min"), node.attribute("max"))
-    return node.call(by_numpy(layers.clip), node.inputs[0], node.input(1), node.input(2))
+    least, most = (node.input(1), node.input(2)) if node.opset >= 11 else map(node.attribute, ("min", "max"))
+    if node.is_float and not isinstance(least, Value | None) and not isinstance(most, Value) and least == 0:
+        if most is None:
+            return node.call(nn.relu, node.inputs[0])
+        if most == 6:
+            return node.call(nn.relu6, node.inputs[0])
+    return node.call(by_numpy(layers.clip), node.inputs[0], least, most)
 
 
 @_operator("Softmax", "LogSoftmax", "Hardmax")

@@ -64,7 +64,7 @@ def save(
                 continue
             names.append("" if value is None else f"{node.name}: {at}")
             if value is not None:
-                tensors.append(numpy_helper.from_array(np.ascontiguousarray(value), names[-1]))
+                tensors.append(numpy_helper.from_array(np.asarray(value, order="C"), names[-1]))
         while names and not names[-1]:
             names.pop()
         nodes.append(helper.make_node(kind, names, [node.name], name=node.name, **attributes))
@@ -171,6 +171,10 @@ def _cat(a: Mapping[str, Any]) -> Written:
     return "Concat", tuple(a["tensors"]), {"axis": a.get("dim", 0)}
 
 
+def _relu6(a: Mapping[str, Any]) -> Written:
+    return "Clip", (a["x"], np.float32(0), np.float32(6)), {}
+
+
 def _plain(kind: str, **attributes: tuple[str, Any]) -> Callable[[Mapping[str, Any]], Written]:
     """An operator of one array, with these attributes: the name of the argument, and its default."""
 
@@ -207,6 +211,7 @@ _WRITERS: dict[Callable[..., Any], Callable[[Mapping[str, Any]], Written]] = {
     nn.cat: _cat,
     nn.add: _add,
     nn.relu: _plain("Relu"),
+    nn.relu6: _relu6,
     nn.leaky_relu: _plain("LeakyRelu", alpha=("negative_slope", 0.01)),
     nn.elu: _plain("Elu", alpha=("alpha", 1.0)),
     nn.sigmoid: _plain("Sigmoid"),

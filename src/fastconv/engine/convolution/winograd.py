@@ -41,7 +41,7 @@ from fastconv.engine.epilogue import Epilogue
 from fastconv.engine.geometry import REMEMBERED, ConvGeometry
 from fastconv.engine.launch import Launch
 from fastconv.engine.rates import rates, ratios
-from fastconv.engine.replay import unrepeatable
+from fastconv.engine.replay import constant, unrepeatable
 from fastconv.engine.rounding import unit_roundoff
 from fastconv.kernels import threads as team
 
@@ -165,7 +165,7 @@ class _Tiling(NamedTuple):
 
 @functools.cache
 def _both_coefficients(tiling: _Tiling) -> np.ndarray:
-    return np.concatenate([_coefficients(*axis) for axis in tiling])
+    return constant(np.concatenate([_coefficients(*axis) for axis in tiling]))
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
@@ -346,12 +346,12 @@ class Filters(NamedTuple):
     transformed: np.ndarray
     given: np.ndarray
     """The weight itself, for sums without transforms."""
-    marks: np.ndarray
-    """Per filter, whether it must never be used transformed."""
+    marks: np.ndarray | None
+    """Per filter, whether it must never be used transformed; None if each may be."""
 
     @property
     def nbytes(self) -> int:
-        return sum(array.nbytes for array in self)
+        return sum(array.nbytes for array in self if array is not None)
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
@@ -449,9 +449,9 @@ class Winograd:
         weight = np.ascontiguousarray(weight)
         launch, size = _transforming(geometry, self.m, weight.dtype)
         transformed = team.aligned_empty(size // weight.itemsize, weight.dtype)
-        marks = np.zeros(geometry.oc, np.uint8)
+        (marks,) = _no_marks(1, geometry.oc)
         launch.run((weight, transformed, marks), threads)
-        return Filters(transformed, weight, marks)
+        return Filters(transformed, weight, marks.copy() if _any(marks) else None)
 
     def run(
         self,
@@ -463,13 +463,15 @@ class Winograd:
         threads: int,
         max_workspace: int,
     ) -> None:
-        unrepeatable()
         geometry, seen = _thinned(geometry)
         if seen:
             x = x[seen]
         strides, placed = element_strides(x), element_strides(out)
         launch = _launch(geometry, self.m, x.dtype, threads, False, max_workspace, strides, placed, epilogue.activation)
-        marks = np.repeat(prepared.marks[None], geometry.n, axis=0)
+        marks = _no_marks(geometry.n, geometry.oc)
+        if prepared.marks is not None:
+            unrepeatable()
+            marks[...] = prepared.marks
         launch.run((x, prepared.transformed, epilogue.bias, out, marks), threads, (epilogue.parameter,))
         _sum_marked(geometry, marks, x, prepared.given, out, epilogue, threads, max_workspace)
         write_blind(geometry, prepared.given, out, epilogue)
@@ -484,7 +486,6 @@ class Winograd:
         threads: int,
         max_workspace: int,
     ) -> None:
-        unrepeatable()
         geometry, seen = _thinned(geometry)
         if seen:
             x = x[seen]
@@ -494,10 +495,23 @@ class Winograd:
             filters = self.prepare(geometry, weight, threads)
             self.run(geometry, x, filters, out, epilogue, threads, max_workspace)
             return
-        weight, marks = np.ascontiguousarray(weight), np.zeros((geometry.n, geometry.oc), np.uint8)
+        weight, marks = np.ascontiguousarray(weight), _no_marks(geometry.n, geometry.oc)
         launch.run((x, weight, epilogue.bias, out, marks), threads, (epilogue.parameter,))
         _sum_marked(geometry, marks, x, weight, out, epilogue, threads, max_workspace)
         write_blind(geometry, weight, out, epilogue)
+
+
+def _no_marks(images: int, channels: int) -> np.ndarray:
+    """For each output channel of each image a byte, which kernels set where transforms do not serve."""
+    size = images * channels
+    return team.flags(-(-size // 8)).view(np.uint8)[:size].reshape(images, channels)
+
+
+def _any(marks: np.ndarray) -> bool:
+    if not np.count_nonzero(marks):
+        return False
+    unrepeatable()
+    return True
 
 
 def _sum_marked(
@@ -511,7 +525,7 @@ def _sum_marked(
     max_workspace: int,
 ) -> None:
     """Compute the marked output channels of images without transforms."""
-    if not np.count_nonzero(marks):
+    if not _any(marks):
         return
     icg, ocg = g.ic // g.g, g.oc // g.g
     for image, group in zip(*np.nonzero(marks.reshape(g.n, g.g, ocg).any(2)), strict=True):

@@ -45,6 +45,7 @@ static void NAME(activate)(const REAL *source, REAL *target, int64_t n, REAL b, 
     case 7: EACH(x * NAME(vector_normal)(x))
     case 8: EACH(NAME(hardswish)(x))
     case 9: EACH(NAME(gelu_tanh)(x))
+    case 10: EACH(x < 0 ? 0 : x > 6 ? 6 : x)
     }
 }
 

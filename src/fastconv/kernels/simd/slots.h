@@ -55,6 +55,8 @@
 
 #include "statistics.h"
 
+#include "response.h"
+
 #include "softmax.h"
 
 #include "losses.h"
@@ -80,6 +82,7 @@
     X(add, ACTIVATION_ARGUMENTS, 0, 0)                                                            \
     X(channels, CHANNELS_ARGUMENTS, 0, 0)                                                         \
     X(normalise, NORMALISE_ARGUMENTS, 0, 0)                                                       \
+    X(response, RESPONSE_ARGUMENTS, 0, 0)                                                         \
     X(softmax, SOFTMAX_ARGUMENTS, 0, 0)                                                           \
     X(spread, SPREAD_ARGUMENTS, 0, 0)                                                             \
     X(drop, DROP_ARGUMENTS, 0, 0)                                                                 \

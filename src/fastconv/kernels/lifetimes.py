@@ -1,7 +1,7 @@
-"""Intermediate results share one block of memory: one that nothing reads any more makes room for others.
+"""Arrays that are not needed at the same time share memory: the results within a network, the scratch of a recording.
 
-Each result is a storage with a lifetime: the first and the last step of a program that need its values. Two storages
-may overlap in memory if their lifetimes do not. The largest come first, each at the lowest offset where it fits, as in
+Each is a storage with a lifetime: the first and the last step that need its values. Two storages may overlap in
+memory if their lifetimes do not. The largest come first, each at the lowest offset where it fits, as in
 "greedy by size" of Pisarchyk and Lee, Efficient memory management for deep neural net inference, 2020.
 """
 
