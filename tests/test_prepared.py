@@ -419,3 +419,12 @@ def test_a_named_strategy_refuses_at_the_call_that_it_cannot_do():
 
 def test_the_class_is_what_the_function_makes():
     assert isinstance(prepare_conv2d(np.ones((1, 1, 1, 1))), PreparedConv)
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_weights_are_copied_unless_told_otherwise(copy):
+    weight, bias = np.ones((4, 3, 3, 3), np.float32), np.zeros(4, np.float32)
+    layer = fastconv.prepare_conv2d(weight, bias, copy=copy)
+    assert np.may_share_memory(layer._weight, weight) is not copy
+    assert not layer._weight.flags.writeable
+    assert weight.flags.writeable

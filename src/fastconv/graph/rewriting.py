@@ -195,7 +195,7 @@ def _prepared(node: Node) -> Node:
     x, weight, bias = layer.pop("x"), layer.pop("weight"), layer.pop("bias", None)
     if not (_is_constant(weight) and _is_constant(bias)) or "out" in layer:
         return node
-    return Node(node.name, nn.prepare_conv2d(weight, bias, **layer), (x,))
+    return Node(node.name, nn.prepare_conv2d(weight, bias, **layer, copy=False), (x,))
 
 
 def _frozen(argument: Any) -> Any:

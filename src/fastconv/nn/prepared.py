@@ -63,11 +63,12 @@ class _Call(NamedTuple):
     batched: bool
 
 
-def _frozen_copy(array: np.ndarray) -> np.ndarray:
-    """A copy of `array` in native byte order, independent of later changes."""
-    copy = np.array(array, np.dtype(array.dtype.char), order="C")
-    copy.flags.writeable = False
-    return copy
+def _frozen(array: np.ndarray, copy: bool) -> np.ndarray:
+    """`array` in native byte order, read-only; with `copy`, independent of later changes."""
+    dtype = np.dtype(array.dtype.char)
+    frozen = np.array(array, dtype, order="C") if copy else np.asarray(array, dtype, order="C").view()
+    frozen.flags.writeable = False
+    return frozen
 
 
 class PreparedConv:
@@ -120,6 +121,7 @@ class PreparedConv:
         num_threads: int | None,
         layout: str = "NCHW",
         padding_mode: str = "zeros",
+        copy: bool = True,
     ) -> None:
         self._layout = checked_layout(layout)
         weight, bias = as_array("weight", weight), None if bias is None else as_array("bias", bias)
@@ -138,8 +140,8 @@ class PreparedConv:
         self._padding_mode = padding_mode
         if bias is not None and bias.shape != weight.shape[:1]:
             raise GeometryError(f"bias of shape {bias.shape}: expected {weight.shape[:1]}, one value per filter")
-        self._weight = _frozen_copy(weight)
-        self._bias = None if bias is None else _frozen_copy(bias)
+        self._weight = _frozen(weight, copy)
+        self._bias = None if bias is None else _frozen(bias, copy)
         parse_activation(activation)
         self._activation = tuple(activation) if isinstance(activation, list) else activation
         self._strategy = planner.checked_strategy(strategy)
@@ -305,6 +307,7 @@ def prepare_conv2d(
     tolerance: float | None = None,
     num_threads: int | None = None,
     layout: str = "NCHW",
+    copy: bool = True,
 ) -> PreparedConv:
     """`conv2d` with a constant weight, which is converted to the kernels' form once instead of in every call.
 
@@ -314,11 +317,13 @@ def prepare_conv2d(
     Parameters
     ----------
     weight : array_like, shape (OC, C / groups, KH, KW)
-        Filters; copied.
+        Filters.
     bias : array_like, shape (OC,), optional
-        Added to every output of a channel; copied.
+        Added to every output of a channel.
     stride, padding, dilation, groups, padding_mode, activation, strategy, tolerance, num_threads, layout
         As `conv2d`.
+    copy : bool
+        Keep copies of `weight` and `bias`. Without, these arrays must not change any more.
 
     Returns
     -------
@@ -356,4 +361,5 @@ def prepare_conv2d(
         num_threads,
         layout,
         padding_mode,
+        copy,
     )

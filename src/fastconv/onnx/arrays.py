@@ -173,6 +173,17 @@ def cumulated(x: np.ndarray, axis: Any, exclusive: bool, reverse: bool) -> np.nd
     return np.flip(sums, axis) if reverse else sums
 
 
+def multiplied_up(x: np.ndarray, axis: Any, exclusive: bool, reverse: bool) -> np.ndarray:
+    axis = int(np.reshape(axis, -1)[0])
+    if reverse:
+        x = np.flip(x, axis)
+    products = np.cumprod(x, axis, dtype=x.dtype)
+    if exclusive:
+        ones = np.ones_like(products.take([0], axis))
+        products = np.concatenate([ones, products.take(range(x.shape[axis] - 1), axis)], axis)
+    return np.flip(products, axis) if reverse else products
+
+
 def triangle(x: np.ndarray, k: Any, upper: bool) -> np.ndarray:
     diagonal = 0 if k is None else int(np.reshape(k, -1)[0])
     return np.triu(x, diagonal) if upper else np.tril(x, diagonal)
@@ -180,6 +191,85 @@ def triangle(x: np.ndarray, k: Any, upper: bool) -> np.ndarray:
 
 def gather_elements(x: np.ndarray, indices: np.ndarray, axis: int) -> np.ndarray:
     return np.take_along_axis(x, np.where(indices < 0, indices + x.shape[axis], indices), axis)
+
+
+def gather_nd(x: np.ndarray, indices: np.ndarray, batch_axes: int) -> np.ndarray:
+    """The parts of `x` whose places along its first axes, after `batch_axes` that both share, are rows of `indices`."""
+    shared, depth = indices.shape[:batch_axes], indices.shape[-1]
+    rows = np.ogrid[tuple(map(slice, shared))]
+    apart = [row.reshape(*row.shape, *(1,) * (indices.ndim - 1 - batch_axes)) for row in rows]
+    return x[(*apart, *(indices[..., at] for at in range(depth)))]
+
+
+_COMBINED: dict[str, np.ufunc] = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
+
+
+def scatter_elements(x: np.ndarray, indices: np.ndarray, updates: np.ndarray, axis: int, reduction: str) -> np.ndarray:
+    places: list[np.ndarray] = list(np.ogrid[tuple(map(slice, indices.shape))])
+    places[axis] = np.where(indices < 0, indices + x.shape[axis], indices)
+    return _combined(x, tuple(places), updates, reduction)
+
+
+def scatter_nd(x: np.ndarray, indices: np.ndarray, updates: np.ndarray, reduction: str) -> np.ndarray:
+    return _combined(x, tuple(np.moveaxis(indices, -1, 0)), updates, reduction)
+
+
+def _combined(x: np.ndarray, places: tuple[np.ndarray, ...], updates: np.ndarray, reduction: str) -> np.ndarray:
+    """A copy of `x` with `updates` at these places, instead of its values or combined with them."""
+    result = x.copy()
+    if reduction == "none":
+        result[places] = updates
+    else:
+        _COMBINED[reduction].at(result, places, updates)
+    return result
+
+
+def compressed(x: np.ndarray, condition: np.ndarray, axis: int | None) -> np.ndarray:
+    return np.compress(condition, x, axis)
+
+
+def one_hot(indices: np.ndarray, depth: Any, values: np.ndarray, axis: int) -> np.ndarray:
+    count = int(np.reshape(depth, -1)[0])
+    checked_shape((*indices.shape, count))
+    found = np.expand_dims(np.mod(indices, count), axis)
+    wanted = np.arange(count).reshape(-1, *(1,) * (found.ndim - 1 - axis % found.ndim))
+    inside = np.expand_dims((indices >= -count) & (indices < count), axis)
+    return np.where((found == wanted) & inside, values[1], values[0]).astype(values.dtype)
+
+
+def places(x: np.ndarray) -> np.ndarray:
+    """Where `x` is not zero: a column each."""
+    return np.array(np.nonzero(x), np.int64)
+
+
+def top_places(x: np.ndarray, k: Any, axis: int, largest: bool) -> np.ndarray:
+    """Where the `k` largest or least values are, in order; of equal ones the first come first."""
+    count, extent = int(np.reshape(k, -1)[0]), x.shape[axis]
+    if not 0 <= count <= extent:
+        raise GeometryError(f"k={count}: expected 0 to {extent}, the extent of the axis")
+    order = np.flip(x, axis).argsort(axis, kind="stable") if largest else x.argsort(axis, kind="stable")
+    order = extent - 1 - np.flip(order, axis) if largest else order
+    return np.asarray(order.take(range(count), axis), np.int64)
+
+
+def centred(x: np.ndarray, shape: Any, axes: Any) -> np.ndarray:
+    """`x` cropped or padded with zeros on both sides to `shape`, along `axes` or all."""
+    along = range(x.ndim) if axes is None else [int(axis) % x.ndim for axis in axes]
+    whole = list(x.shape)
+    inside, outside = [slice(None)] * x.ndim, [slice(None)] * x.ndim
+    for axis, size in zip(along, map(int, shape), strict=True):
+        kept = min(size, whole[axis])
+        inside[axis], outside[axis] = (
+            slice((extent - kept) // 2, (extent - kept) // 2 + kept) for extent in (whole[axis], size)
+        )
+        whole[axis] = size
+    result = np.zeros(checked_shape(tuple(whole)), x.dtype)
+    result[tuple(outside)] = x[tuple(inside)]
+    return result
+
+
+def shifted(x: np.ndarray, count: np.ndarray, direction: str) -> np.ndarray:
+    return np.left_shift(x, count) if direction == "LEFT" else np.right_shift(x, count)
 
 
 def norm(x: np.ndarray, axes: Any, scale: Any, shift: Any, eps: float) -> Any:

@@ -25,6 +25,7 @@ _ELEMENTWISE: frozenset[Callable[..., Any]] = frozenset(
     (
         nn.add,
         nn.relu,
+        nn.relu6,
         nn.sigmoid,
         nn.tanh,
         layers.add,
@@ -53,6 +54,7 @@ _LONGEST = 8  # nodes of a formula: gelu by tanh has as many
 
 _FUNCTIONS: tuple[tuple[Callable[..., Any], dict[str, Any]], ...] = (
     (nn.relu, {}),
+    (nn.relu6, {}),
     (nn.sigmoid, {}),
     (nn.silu, {}),
     (nn.hardswish, {}),

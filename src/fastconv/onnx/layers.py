@@ -270,6 +270,17 @@ def layer_norm(x: np.ndarray, scale: np.ndarray, shift: np.ndarray | None = None
     return norm(x, tuple(range(axis % x.ndim, x.ndim)), scale, shift, eps)
 
 
+def layer_mean(x: np.ndarray, *, axis: int) -> Any:
+    """The mean that `layer_norm` takes off."""
+    return x.mean(tuple(range(axis % x.ndim, x.ndim)), np.float64, keepdims=True).astype(x.dtype)
+
+
+def layer_inverse_deviation(x: np.ndarray, *, axis: int, eps: float) -> Any:
+    """What `layer_norm` multiplies by."""
+    variance = x.astype(np.float64).var(tuple(range(axis % x.ndim, x.ndim)), keepdims=True)
+    return (1 / np.sqrt(variance + eps)).astype(x.dtype)
+
+
 def standardised(x: np.ndarray, axes: Sequence[int]) -> Any:
     deviation = x.std(tuple(axes), keepdims=True) + 1e-9
     return ((x - x.mean(tuple(axes), keepdims=True)) / deviation).astype(x.dtype)

@@ -15,8 +15,9 @@ from onnx import TensorProto, helper
 from fastconv import nn
 from fastconv.errors import UnsupportedError
 from fastconv.graph import Value
-from fastconv.onnx import arrays, layers
+from fastconv.onnx import arrays, layers, quantised
 from fastconv.onnx.arrays import by_numpy, of_shape
+from fastconv.onnx.quantised import STORED, rounded
 from fastconv.onnx.resizing import resize
 
 if TYPE_CHECKING:
@@ -63,9 +64,8 @@ def _simple(function: Callable[..., Any], **attributes: tuple[str, Any]) -> Oper
     return add
 
 
-def _window(node: Node, kernel: tuple[int, ...]) -> dict[str, Any]:
+def _window(node: Node, axes: int) -> dict[str, Any]:
     """The attributes of a convolution or a pool, per axis."""
-    axes = len(kernel)
     pads = node.attribute("pads", [0] * 2 * axes)
     return {
         "stride": tuple(node.attribute("strides", [1] * axes)),
@@ -75,20 +75,20 @@ def _window(node: Node, kernel: tuple[int, ...]) -> dict[str, Any]:
     }
 
 
-def _weight_shape(node: Node, at: int = 1) -> tuple[int, ...]:
-    weight = node.input(at)
-    if isinstance(weight, Value):
-        extents = node.attribute("kernel_shape")
-        if extents is None:
-            raise UnsupportedError(f"{node.kind} {node.name!r}: the weight is computed, and has no kernel_shape")
-        return (0, 0, *extents)
-    return tuple(weight.shape)
+def _spatial_axes(node: Node, at: int = 1) -> int:
+    """How many axes the kernel of a convolution has, whose weight is an input."""
+    weight, kernel = node.input(at), node.attribute("kernel_shape")
+    if isinstance(weight, np.ndarray):
+        return max(0, weight.ndim - 2)
+    rank = node.ranks[at] if at < len(node.ranks) else None
+    if kernel is None and rank is None:
+        raise UnsupportedError(f"{node.kind} {node.name!r}: the weight is computed, and nothing says its shape")
+    return len(kernel) if kernel is not None else max(0, rank - 2)
 
 
-@_operator("Conv")
-def _conv(node: Node) -> Any:
-    kernel = _weight_shape(node)[2:]
-    window = _window(node, kernel)
+def _convolution(node: Node, axes: int) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """The function that convolves, and its options."""
+    window = _window(node, axes)
     auto_pad = window.pop("auto_pad")
     window["groups"] = node.attribute("group", 1)
     if auto_pad == "VALID":
@@ -96,31 +96,36 @@ def _conv(node: Node) -> Any:
     elif auto_pad == "SAME_UPPER" and set(window["stride"]) == {1}:
         window["padding"] = "same"
     elif auto_pad != "NOTSET":
-        return node.call(layers.conv_same, *node.inputs, upper=auto_pad == "SAME_UPPER", **window)
-    function = {1: nn.conv1d, 2: nn.conv2d, 3: nn.conv3d}.get(len(kernel))
+        return layers.conv_same, window | {"upper": auto_pad == "SAME_UPPER"}
+    function = {1: nn.conv1d, 2: nn.conv2d, 3: nn.conv3d}.get(axes)
     if function is None:
-        raise UnsupportedError(f"Conv {node.name!r}: {len(kernel)} spatial axes: expected 1 to 3")
+        raise UnsupportedError(f"{node.kind} {node.name!r}: {axes} spatial axes: expected 1 to 3")
+    return function, window
+
+
+@_operator("Conv")
+def _conv(node: Node) -> Any:
+    function, window = _convolution(node, _spatial_axes(node))
     return node.call(function, *node.inputs, **window)
 
 
 @_operator("ConvTranspose")
 def _conv_transpose(node: Node) -> Any:
-    kernel = _weight_shape(node)[2:]
-    window = _window(node, kernel)
+    axes = _spatial_axes(node)
     return node.call(
         layers.conv_transpose,
         *node.inputs,
         groups=node.attribute("group", 1),
-        output_padding=tuple(node.attribute("output_padding", [0] * len(kernel))),
+        output_padding=tuple(node.attribute("output_padding", [0] * axes)),
         output_shape=node.attribute("output_shape"),
-        **window,
+        **_window(node, axes),
     )
 
 
 @_operator("MaxPool")
 def _max_pool(node: Node) -> Any:
     kernel = tuple(node.attribute("kernel_shape"))
-    window = _window(node, kernel) | {"kernel_size": kernel, "ceil_mode": bool(node.attribute("ceil_mode", 0))}
+    window = _window(node, len(kernel)) | {"kernel_size": kernel, "ceil_mode": bool(node.attribute("ceil_mode", 0))}
     padding, auto_pad = window["padding"], window["auto_pad"]
     plain = auto_pad == "NOTSET" and all(a == b and 2 * a <= k for (a, b), k in zip(padding, kernel, strict=True))
     if plain and node.outputs == 1 and len(kernel) <= 3:
@@ -137,7 +142,7 @@ def _max_pool(node: Node) -> Any:
 @_operator("AveragePool")
 def _average_pool(node: Node) -> Any:
     kernel = tuple(node.attribute("kernel_shape"))
-    window = _window(node, kernel)
+    window = _window(node, len(kernel))
     counts = bool(node.attribute("count_include_pad", 0))
     padding, ceil = window["padding"], bool(node.attribute("ceil_mode", 0))
     plain = window["auto_pad"] == "NOTSET" and set(window["dilation"]) == {1} and not ceil and len(kernel) <= 3
@@ -152,7 +157,7 @@ def _average_pool(node: Node) -> Any:
 def _lp_pool(node: Node) -> Any:
     kernel = tuple(node.attribute("kernel_shape"))
     ceil = bool(node.attribute("ceil_mode", 0))
-    window = _window(node, kernel)
+    window = _window(node, len(kernel))
     return node.call(
         layers.lp_pool, *node.inputs, p=node.attribute("p", 2), kernel_size=kernel, ceil_mode=ceil, **window
     )
@@ -186,11 +191,13 @@ def _group_normalization(node: Node) -> Any:
 
 @_operator("LayerNormalization")
 def _layer_normalization(node: Node) -> Any:
-    if node.outputs > 1:
-        raise UnsupportedError(f"LayerNormalization {node.name!r}: with its mean and deviation as outputs")
-    return node.call(
-        layers.layer_norm, *node.inputs, axis=node.attribute("axis", -1), eps=node.attribute("epsilon", 1e-5)
-    )
+    options = {"axis": node.attribute("axis", -1), "eps": node.attribute("epsilon", 1e-5)}
+    normalised = node.call(layers.layer_norm, *node.inputs, **options)
+    if node.outputs <= 1:
+        return normalised
+    x = node.inputs[0]
+    mean = node.call(by_numpy(layers.layer_mean), x, axis=options["axis"])
+    return normalised, mean, node.call(by_numpy(layers.layer_inverse_deviation), x, **options)
 
 
 @_operator("LRN")
@@ -209,7 +216,9 @@ def _gemm(node: Node) -> Any:
     left, right = bool(node.attribute("transA", 0)), bool(node.attribute("transB", 0))
     constant = isinstance(b, np.ndarray) and b.dtype.kind == "f" and (c is None or isinstance(c, np.ndarray))
     if isinstance(a, Value) and constant and not left:
-        weight = np.ascontiguousarray(b if right else b.T) * b.dtype.type(alpha)
+        weight = np.ascontiguousarray(b if right else b.T)
+        if alpha != 1:
+            weight = weight * b.dtype.type(alpha)
         if c is None:
             return node.call(nn.linear, a, weight)
         if c.size in (1, len(weight)) and (c.ndim < 2 or c.shape[-2] == 1):
@@ -322,7 +331,7 @@ def _slice(node: Node) -> Any:
 
 @_operator("Split")
 def _split(node: Node) -> Any:
-    sizes = node.attribute("split") if node.opset < 13 else node.constant(1, "split")
+    sizes = node.attribute("split") if node.opset < 13 else node.input(1)
     count, axis = len(node.results), node.attribute("axis", 0)
     return tuple(node.call(arrays.split, node.inputs[0], sizes, count, axis, at) for at in range(count))
 
@@ -342,12 +351,16 @@ def _constant_of_shape(node: Node) -> Any:
     return node.call(by_numpy(arrays.filled), node.inputs[0], node.attribute("value"))
 
 
-@_operator("Cast")
+@_operator("Cast", "CastLike")
 def _cast(node: Node) -> Any:
-    if node.attribute("to") not in TYPES:
-        raise UnsupportedError(f"Cast {node.name!r}: to type number {node.attribute('to')}")
-    dtype = helper.tensor_dtype_to_np_dtype(node.attribute("to"))
-    return node.call(by_numpy(layers.cast), node.inputs[0], dtype)
+    number = node.attribute("to", node.type)
+    if number in STORED:
+        return node.call(by_numpy(rounded), node.inputs[0], number, bool(node.attribute("saturate", 1)))
+    if number in TYPES and number:
+        return node.call(by_numpy(layers.cast), node.inputs[0], helper.tensor_dtype_to_np_dtype(number))
+    if number:
+        raise UnsupportedError(f"{node.kind} {node.name!r}: to type number {number}")
+    return node.call(by_numpy(layers.cast_like), *node.inputs)
 
 
 @_operator("Pad")
@@ -414,14 +427,15 @@ def _arg(node: Node) -> Any:
 
 _BY_NUMPY: dict[str, Callable[..., Any]] = {
     "Sub": np.subtract, "Mul": np.multiply, "Div": layers.divided, "Pow": layers.power, "Neg": np.negative,
-    "Abs": np.abs, "Sqrt": np.sqrt, "Exp": np.exp, "Log": np.log, "Ceil": np.ceil, "Floor": np.floor, "Round": np.round,
-    "Sign": np.sign, "Reciprocal": layers.reciprocal, "Sin": np.sin, "Cos": np.cos, "Tan": np.tan, "Asin": np.arcsin,
-    "Acos": np.arccos, "Atan": np.arctan, "Sinh": np.sinh, "Cosh": np.cosh, "Asinh": np.arcsinh, "Acosh": np.arccosh,
-    "Atanh": np.arctanh, "Erf": layers.erf, "Equal": np.equal, "Greater": np.greater, "Less": np.less,
-    "GreaterOrEqual": np.greater_equal, "LessOrEqual": np.less_equal, "And": np.logical_and, "Or": np.logical_or,
-    "Xor": np.logical_xor, "Not": np.logical_not, "Where": np.where, "IsNaN": np.isnan, "Softsign": layers.softsign,
-    "Softplus": layers.softplus, "Mish": layers.mish, "Expand": arrays.expand, "Tile": arrays.tile,
-    "Range": arrays.arange,
+    "Abs": np.abs, "Sqrt": np.sqrt, "Exp": np.exp, "Log": np.log, "Ceil": np.ceil, "Floor": np.floor,
+    "Round": np.round, "Sign": np.sign, "Reciprocal": layers.reciprocal, "Sin": np.sin, "Cos": np.cos, "Tan": np.tan,
+    "Asin": np.arcsin, "Acos": np.arccos, "Atan": np.arctan, "Sinh": np.sinh, "Cosh": np.cosh, "Asinh": np.arcsinh,
+    "Acosh": np.arccosh, "Atanh": np.arctanh, "Erf": layers.erf, "Equal": np.equal, "Greater": np.greater,
+    "Less": np.less, "GreaterOrEqual": np.greater_equal, "LessOrEqual": np.less_equal, "And": np.logical_and,
+    "Or": np.logical_or, "Xor": np.logical_xor, "BitwiseAnd": np.bitwise_and, "BitwiseOr": np.bitwise_or,
+    "BitwiseXor": np.bitwise_xor, "BitwiseNot": np.invert, "Det": np.linalg.det, "Not": np.logical_not,
+    "Where": np.where, "IsNaN": np.isnan, "Softsign": layers.softsign, "Softplus": layers.softplus,
+    "Mish": layers.mish, "Expand": arrays.expand, "Tile": arrays.tile, "Range": arrays.arange,
 }  # fmt: skip
 
 OPERATORS |= {name: _simple(by_numpy(function)) for name, function in _BY_NUMPY.items()}
@@ -447,9 +461,92 @@ OPERATORS |= {
     "Mod": _simple(by_numpy(layers.remainder), fmod=("fmod", 0)),
     "Swish": _simple(by_numpy(layers.swish), alpha=("alpha", 1.0)),
     "IsInf": _simple(by_numpy(layers.is_infinite), negative=("detect_negative", 1), positive=("detect_positive", 1)),
-    "CastLike": _simple(by_numpy(layers.cast_like)),
     "CumSum": _simple(by_numpy(arrays.cumulated), exclusive=("exclusive", 0), reverse=("reverse", 0)),
+    "CumProd": _simple(by_numpy(arrays.multiplied_up), exclusive=("exclusive", 0), reverse=("reverse", 0)),
     "GatherElements": _simple(by_numpy(arrays.gather_elements), axis=("axis", 0)),
+    "GatherND": _simple(by_numpy(arrays.gather_nd), batch_axes=("batch_dims", 0)),
+    "ScatterElements": _simple(by_numpy(arrays.scatter_elements), axis=("axis", 0), reduction=("reduction", "none")),
+    "ScatterND": _simple(by_numpy(arrays.scatter_nd), reduction=("reduction", "none")),
+    "Compress": _simple(by_numpy(arrays.compressed), axis=("axis", None)),
+    "OneHot": _simple(by_numpy(arrays.one_hot), axis=("axis", -1)),
+    "NonZero": _simple(by_numpy(arrays.places)),
+    "CenterCropPad": _simple(by_numpy(arrays.centred), axes=("axes", None)),
+    "BitShift": _simple(by_numpy(arrays.shifted), direction=("direction", "LEFT")),
     "MeanVarianceNormalization": _simple(by_numpy(layers.standardised), axes=("axes", (0, 2, 3))),
     "LpNormalization": _simple(by_numpy(layers.lp_normalised), axis=("axis", -1), p=("p", 2)),
 }
+
+
+@_operator("TopK")
+def _top_k(node: Node) -> Any:
+    k = node.attribute("k") if node.opset < 10 else node.input(1)
+    options = {"axis": node.attribute("axis", -1), "largest": bool(node.attribute("largest", 1))}
+    found = node.call(by_numpy(arrays.top_places), node.inputs[0], k, **options)
+    return node.call(by_numpy(arrays.gather_elements), node.inputs[0], found, options["axis"]), found
+
+
+@_operator("Einsum")
+def _einsum(node: Node) -> Any:
+    return node.call(by_numpy(np.einsum), node.attribute("equation"), *node.inputs)
+
+
+# Of integers that stand for reals.
+
+
+@_operator("QuantizeLinear")
+def _quantize(node: Node) -> Any:
+    x, scale, zero = (node.input(at) for at in range(3))
+    number = node.attribute("output_dtype", 0) or node.type or TensorProto.UINT8
+    options = {"axis": node.attribute("axis", 1), "block": node.attribute("block_size", 0)}
+    saturate = bool(node.attribute("saturate", 1))
+    return node.call(by_numpy(quantised.quantised), x, scale, zero, number=number, saturate=saturate, **options)
+
+
+@_operator("DequantizeLinear")
+def _dequantize(node: Node) -> Any:
+    options = {"axis": node.attribute("axis", 1), "block": node.attribute("block_size", 0)}
+    return node.call(by_numpy(quantised.dequantised), *node.inputs, **options)
+
+
+@_operator("DynamicQuantizeLinear")
+def _dynamic_quantize(node: Node) -> Any:
+    (x,) = node.inputs
+    scale = node.call(by_numpy(quantised.range_scale), x)
+    zero = node.call(by_numpy(quantised.range_zero), x, scale)
+    options = {"number": TensorProto.UINT8, "axis": 0, "block": 0, "saturate": True}
+    return node.call(by_numpy(quantised.quantised), x, scale, zero, **options), scale, zero
+
+
+@_operator("ConvInteger")
+def _conv_integer(node: Node) -> Any:
+    x, weight, zero, weight_zero = (node.input(at) for at in range(4))
+    function, window = _convolution(node, _spatial_axes(node))
+    return node.call(by_numpy(quantised.convolved), x, weight, zero, weight_zero, layer=function, **window)
+
+
+@_operator("QLinearConv")
+def _quantised_conv(node: Node) -> Any:
+    x, x_scale, x_zero, weight, weight_scale, weight_zero, scale, zero, bias = (node.input(at) for at in range(9))
+    function, window = _convolution(node, _spatial_axes(node, 3))
+    sums = node.call(by_numpy(quantised.convolved), x, weight, x_zero, weight_zero, layer=function, **window)
+    return node.call(
+        by_numpy(quantised.requantised), sums, bias, x_scale, weight_scale, scale, zero, number=_stored(node), axis=1
+    )
+
+
+@_operator("MatMulInteger")
+def _matmul_integer(node: Node) -> Any:
+    return node.call(by_numpy(quantised.multiplied), *(node.input(at) for at in range(4)))
+
+
+@_operator("QLinearMatMul")
+def _quantised_matmul(node: Node) -> Any:
+    a, a_scale, a_zero, b, b_scale, b_zero, scale, zero = (node.input(at) for at in range(8))
+    sums = node.call(by_numpy(quantised.multiplied), a, b, a_zero, b_zero)
+    scales = node.call(by_numpy(quantised.of_rows), a_scale), b_scale
+    return node.call(by_numpy(quantised.requantised), sums, None, *scales, scale, zero, number=_stored(node), axis=-1)
+
+
+def _stored(node: Node) -> int:
+    """The number of the type of a quantised result: that of its zero point."""
+    return node.type or TensorProto.UINT8

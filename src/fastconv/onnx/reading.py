@@ -17,13 +17,22 @@ from fastconv.errors import UnsupportedError
 from fastconv.graph import Network, Value
 from fastconv.graph.nodes import values_in
 from fastconv.graph.rewriting import Graph
+from fastconv.onnx.arrays import by_numpy
 from fastconv.onnx.idioms import simplified
 from fastconv.onnx.operators import OPERATORS, TYPES
+from fastconv.onnx.quantised import STORED, narrowed, widened
 
 # Versions of ONNX's own operators that the table is written for.
 _OPSETS = range(6, 29)
 
-_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
+_FLOATS = {
+    onnx.TensorProto.FLOAT,
+    onnx.TensorProto.DOUBLE,
+    *(number for number, wide in STORED.items() if wide.kind == "f"),
+}
+
+# Values of a constant that may be the shape of an array.
+_FEW_VALUES = 64
 
 # Most bytes of a constant that is computed while a model is read.
 _MOST_BYTES = 1 << 31
@@ -42,8 +51,10 @@ class Node:
     opset : int
     outputs : int
         How many outputs the model reads.
-    is_float : bool
-        Whether the first output is known to hold floats of 32 or 64 bits.
+    type : int
+        ONNX's number of the first output's type; 0 if it is not known.
+    ranks : tuple
+        How many axes each input has; None where that is not known.
     """
 
     def __init__(
@@ -52,13 +63,19 @@ class Node:
         inputs: Sequence[Any],
         opset: int,
         outputs: int,
-        is_float: bool,
+        type: int,
+        ranks: Sequence[int | None],
         call: Callable[..., Any],
     ) -> None:
         self.name, self.kind, self.opset, self.outputs = proto.name, proto.op_type, opset, outputs
         self.inputs, self.results = tuple(inputs), tuple(proto.output)
-        self.is_float, self.call = is_float, call
+        self.type, self.ranks, self.call = type, tuple(ranks), call
         self._attributes = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in proto.attribute}
+
+    @property
+    def is_float(self) -> bool:
+        """Whether the first output is known to hold what we compute as floats of 32 or 64 bits."""
+        return self.type in _FLOATS
 
     def input(self, at: int) -> Any:
         return self.inputs[at] if at < len(self.inputs) else None
@@ -69,13 +86,6 @@ class Node:
             return value.decode()
         if isinstance(value, onnx.TensorProto):
             return _array(value, self.name)
-        return value
-
-    def constant(self, at: int, name: str) -> Any:
-        """An input that has to be known when the model is read; None if it is left out."""
-        value = self.input(at)
-        if isinstance(value, Value):
-            raise UnsupportedError(f"{self.kind} {self.name!r}: {name} is computed by the model: expected a constant")
         return value
 
 
@@ -112,14 +122,16 @@ def load(model: str | os.PathLike[str] | bytes | onnx.ModelProto) -> Network:
     proto = _parsed(model)
     graph, opset = proto.graph, _opset(proto)
     _check_operators(graph)
-    network, types = Network(graph.name), _types(proto)
+    network, (types, ranks) = Network(graph.name), _inferred(proto)
     known: dict[str, Any] = {"": None}
     for tensor in graph.initializer:
         known[tensor.name] = _array(tensor, tensor.name)
     for image in graph.input:
         if image.name not in known:
             _check_type(image)
-            known[image.name] = network.input(image.name)
+            known[image.name] = value = network.input(image.name)
+            if (number := image.type.tensor_type.elem_type) in STORED:
+                known[image.name] = network.call(by_numpy(widened), value, number)
     read = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
     for at, node in enumerate(graph.node):
         label = node.name or f"number {at}"
@@ -132,8 +144,9 @@ def load(model: str | os.PathLike[str] | bytes | onnx.ModelProto) -> Network:
             inputs.append(known[name])
         wanted = max((number for number, name in enumerate(node.output, 1) if name in read), default=0)
         call = _caller(network, node.output[0] if node.output else label)
-        is_float = types.get(node.output[0] if node.output else "") in _FLOATS
-        seen = Node(node, inputs, opset, wanted, is_float, call)
+        type_of_first = types.get(node.output[0] if node.output else "", 0)
+        axes = [ranks.get(name) for name in node.input]
+        seen = Node(node, inputs, opset, wanted, type_of_first, axes, call)
         results = OPERATORS[node.op_type](seen)
         results = results if isinstance(results, tuple) else (results,)
         known.update(zip((name for name in node.output), results, strict=False))
@@ -141,6 +154,8 @@ def load(model: str | os.PathLike[str] | bytes | onnx.ModelProto) -> Network:
         if output.name not in known:
             raise ValueError(f"output {output.name!r}: no node of the model gives it")
         value = known[output.name]
+        if (number := types.get(output.name, 0)) in STORED:
+            value = _caller(network, f"{output.name} as stored")(by_numpy(narrowed), value, number)
         network.output(value if isinstance(value, Value) else network.call(np.copy, value, name=output.name))
     simple = simplified(Graph(tuple(network.nodes), tuple(network.outputs)))
     network.nodes, network.outputs = list(simple.nodes), list(simple.outputs)
@@ -181,20 +196,38 @@ def _check_operators(graph: onnx.GraphProto) -> None:
         raise UnsupportedError(f"the model has operators that are not supported: {listed}")
 
 
-def _types(proto: onnx.ModelProto) -> dict[str, int]:
-    """The types of values, as far as ONNX can infer them."""
+def _inferred(proto: onnx.ModelProto) -> tuple[dict[str, int], dict[str, int | None]]:
+    """The types of values and how many axes they have, as far as ONNX can infer them."""
     try:
-        graph = onnx.shape_inference.infer_shapes(proto).graph
+        graph = onnx.shape_inference.infer_shapes(_outline(proto)).graph
     except Exception:  # of models that are broken, which reading them will tell, or larger than protobuf allows
         graph = proto.graph
-    values = (*graph.input, *graph.value_info, *graph.output)
-    return {value.name: value.type.tensor_type.elem_type for value in values}
+    values = {value.name: value.type.tensor_type for value in (*graph.input, *graph.value_info, *graph.output)}
+    types = {name: of.elem_type for name, of in values.items()}
+    return types, {name: len(of.shape.dim) if of.HasField("shape") else None for name, of in values.items()}
+
+
+def _outline(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The model without the values of its weights, of which inference would make three copies."""
+    graph, outline = proto.graph, onnx.ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import)
+    outline.functions.extend(proto.functions)
+    for field in ("node", "input", "output", "value_info"):
+        getattr(outline.graph, field).extend(getattr(graph, field))
+    outline.graph.name = graph.name
+    inputs = {image.name for image in graph.input}
+    for tensor in graph.initializer:
+        if prod(tensor.dims) <= _FEW_VALUES:  # which may be a shape
+            outline.graph.initializer.append(tensor)
+        elif tensor.name not in inputs:
+            weight = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            outline.graph.input.append(weight)
+    return outline
 
 
 def _check_type(image: onnx.ValueInfoProto) -> None:
     of = image.type.WhichOneof("value")
     number = image.type.tensor_type.elem_type
-    if of not in (None, "tensor_type") or number not in TYPES:
+    if of not in (None, "tensor_type") or number not in TYPES | STORED.keys():
         raise UnsupportedError(f"input {image.name!r}, {of} of type number {number}: expected an array of numbers")
 
 
@@ -202,16 +235,17 @@ def _array(tensor: onnx.TensorProto, name: str) -> np.ndarray:
     """The values of a constant of a model."""
     if any(extent < 0 for extent in tensor.dims):
         raise ValueError(f"{name!r} of shape {tuple(tensor.dims)}: expected no negative extents")
-    if tensor.data_type not in TYPES:
+    if tensor.data_type not in TYPES | STORED.keys():
         raise UnsupportedError(f"{name!r}: values of type number {tensor.data_type} are not supported")
-    if tensor.HasField("raw_data"):
+    if tensor.HasField("raw_data") and tensor.data_type in TYPES:
         size = prod(tensor.dims) * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
         if size != len(tensor.raw_data):
             raise ValueError(
                 f"{name!r} of shape {tuple(tensor.dims)}: has {len(tensor.raw_data)} bytes instead of {size}"
             )
     try:
-        return np.array(numpy_helper.to_array(tensor))
+        array = np.array(numpy_helper.to_array(tensor))
+        return widened(array, tensor.data_type) if tensor.data_type in STORED else array
     except (ValueError, TypeError) as reason:
         raise ValueError(f"{name!r} of shape {tuple(tensor.dims)}: {reason}") from None
 
