@@ -96,6 +96,25 @@ def test_correlations_are_scipys(data):
 
 
 @given(st.data())
+def test_correlations_of_bytes_are_scipys(data):
+    """Sums in float32 decide wherever they can: also of many taps, of weights whose sums are often whole, and of zeros."""
+    draw = data.draw
+    char, seed = draw(st.sampled_from(["u1", "i1"])), draw(st.integers(0, 999))
+    limits, rng = np.iinfo(char), np.random.default_rng(seed)
+    extent = draw(st.integers(1, 15)), draw(st.integers(1, 15))
+    unit = draw(st.sampled_from([None, 1 / 16, 1 / 3, 0.1, np.float32(1 / 9), 1 / 1000]))
+    kernel = rng.standard_normal(extent) if unit is None else rng.integers(-4, 5, extent) * unit
+    kernel /= draw(st.sampled_from([1, 8, max(1.0, np.abs(kernel).sum())]))
+    x = rng.integers(limits.min, limits.max, (31, draw(st.sampled_from([16, 70, 200]))), endpoint=True).astype(char)
+    x[:, x.shape[1] // 2 :] = rng.integers(limits.min, limits.max)
+    mode, cval = draw(st.sampled_from(MODES)), draw(st.sampled_from([0.0, 2.0, 0.25, -999.0]))
+    expected = scipy.ndimage.correlate(x, kernel, np.float64, mode, cval)
+    fits = (expected > limits.min - 1) & (expected < limits.max + 1)
+    ours = ndimage.correlate(x, kernel, None, mode, cval)
+    np.testing.assert_array_equal(ours[fits], scipy.ndimage.correlate(x, kernel, None, mode, cval)[fits])
+
+
+@given(st.data())
 def test_means_are_scipys(data):
     draw = data.draw
     shape = tuple(draw(st.lists(st.integers(1, 40), min_size=1, max_size=3)))

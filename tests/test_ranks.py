@@ -55,7 +55,7 @@ def test_every_mode_and_extent(mode):
         assert_same("rank_filter", x, 3, footprint=[[0, 1, 1, 0], [1, 0, 1, 1], [0, 0, 1, 0]], mode=mode, cval=2)
 
 
-@pytest.mark.parametrize(("lines", "columns"), [(1, 3), (2, 2), (3, 3), (3, 4), (5, 5), (4, 7), (9, 3), (1, 8)])
+@pytest.mark.parametrize(("lines", "columns"), [(1, 3), (2, 2), (3, 3), (3, 4), (5, 5), (4, 7), (9, 3), (1, 8), (6, 9)])
 def test_networks_find_every_rank_of_zeros_and_ones(lines, columns):
     """By the principle of zeros and ones, a network that is right for these is right for all values."""
     x = np.random.default_rng(lines).integers(0, 2, (lines, 600)).astype(np.uint8)
@@ -108,6 +108,7 @@ def test_networks_share_what_windows_have_in_common():
     """The median of 25 values takes fewer steps if columns are sorted once, and none is left that is not needed."""
     assert network_of_box(5, 5, 11).steps < 0.6 * network_of_taps(25, 11).steps
     assert network_of_box(5, 5, 1).steps < network_of_box(5, 5, 12).steps
+    assert network_of_box(7, 7, 24, paired=True).steps < 1.5 * network_of_box(7, 7, 24).steps
 
 
 @given(st.data())

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv.engine.boundary import edge_columns, edge_indices
+from fastconv.engine.fills import as_fill
 from fastconv.engine.launch import Launch, workers_for
 from fastconv.engine.rates import rates
 from fastconv.engine.remembering import remembered
@@ -26,9 +27,13 @@ _FEWEST_ROWS = 32
 # The types of arrays and results, as NumPy's characters; others than these may not be exact in float64.
 _TYPES = "bBhHiI"
 
-
 # The largest error of sums in float32: where they are next to a whole number, they are added up once more.
-_MOST_NEAR = 2.0**-9
+_MOST_NEAR = 2.0**-7
+
+# The denominators of fractions that have too many multiples among the whole numbers, and powers of two, whose fractions
+# float32 can add up without rounding.
+_DENOMINATORS = np.arange(1, 257)
+_SCALES = [2.0**k for k in range(17)]
 
 
 def has_order(*types: np.dtype) -> bool:
@@ -113,14 +118,14 @@ def launch_in_order(
     """The launch for an array and a result of these `types`; `along` is a second pass, after a first one down.
 
     Sums of bytes may be `near` those in float64, which are added up where it matters: that pays if few sums are whole
-    numbers. All constants past the edges are bytes, then.
+    numbers, or float32 adds them up without rounding. All constants past the edges are bytes, then.
     """
     from fastconv.kernels.cpu import cache_bytes
     from fastconv.kernels.slots import ABREAST, LANES, arguments, kernel
 
     given, stored = types
     both = [first, along] if along else [first]
-    error = max(_error(sums, given) for sums in both) if near and given.char in "bB" else np.inf
+    error = max(_error(sums, given) for sums in both) if near and {given.char, stored.char} <= set("bB") else np.inf
     near = error < _MOST_NEAR
     name = "ordered_near" if near else "ordered"
     (kh, width), value = first.extent, 4 if near else 8
@@ -162,7 +167,7 @@ def launch_in_order(
         return bool(max(limits.max, -limits.min) * taps < 2.0**31) and "constant" not in array.modes
 
     tables = (
-        constant(np.concatenate([*(sums.weights for sums in both), [error]])),
+        constant(_weights(both, error)),
         constant(np.ascontiguousarray(np.concatenate([sums.places for sums in both]))),
         array.row_map(first),
         array.column_map(first),
@@ -175,11 +180,47 @@ def launch_in_order(
     return Launch.of(name, given, ints, array.planes * bands, tables=tables)
 
 
+def _weights(both: list[Sums], error: float) -> np.ndarray:
+    """The weights of all passes, the error of their sums in float32, and the weights in that type."""
+    wide = np.concatenate([sums.weights for sums in both])
+    narrow = np.pad(wide.astype(np.float32), (0, len(wide) % 2))
+    return np.concatenate([wide, [error], narrow.view(np.float64)])
+
+
 def _error(sums: Sums, dtype: np.dtype) -> float:
-    """Bound on the error of sums in float32: a rounding for each weight, product and addition, and two of the bound."""
-    limits = np.iinfo(dtype)
-    total = np.abs(sums.weights).sum() * (2 if sums.parity else 1) * max(limits.max, -limits.min)
-    return float((len(sums.weights) + 4) * 2.0**-24 * 1.01 * total)
+    """Bound on the error of sums in float32, as kernels/simd/near.h adds them up.
+
+    Weights and products are rounded, and so are the sums within a block, and those of blocks, after each addition: they
+    are largest where all values with a positive weight are the largest of the type, and the others the smallest, or the
+    other way round. Then the bound is added to, and subtracted from the result.
+    """
+    from fastconv.kernels.slots import BLOCK_TERMS
+
+    limits, unit = np.iinfo(dtype), 2.0**-24
+    values = np.tile(np.array([[limits.min], [limits.max]], np.float64), len(sums.weights))
+    if sums.parity:
+        values[:, 1:] += sums.parity * (values if sums.parity > 0 else values[::-1])[:, 1:]
+    weights = sums.weights.astype(np.float32).astype(np.float64)
+    products = np.sort(weights * values, axis=0)
+    largest = np.abs(values).max(axis=0)
+    total = float(np.abs(weights) @ largest)
+    if any(
+        np.array_equal(np.rint(weights * scale), sums.weights * scale) for scale in _SCALES if total * scale < 2**24
+    ):
+        return 0.0
+    blocks = (
+        np.pad(products, ((0, 0), (0, -products.shape[1] % BLOCK_TERMS))).reshape(2, -1, BLOCK_TERMS).cumsum(axis=2)
+    )
+    within = np.abs(blocks).max(axis=0).ravel()[: len(weights)].sum()
+    between = np.abs(blocks[:, :, -1].cumsum(axis=1)).max(axis=0).sum() if blocks.shape[1] > 1 else 0.0
+    return float(1.01 * (np.abs(weights - sums.weights) @ largest + unit * (3 * total + within + between)))
+
+
+def _is_often_whole(sums: Sums) -> bool:
+    """Whether many sums are whole numbers but for rounding, as those of thirds and of tenths are, even in float32."""
+    multiples = np.multiply.outer(_DENOMINATORS, sums.weights)
+    rounding = 1e-7 * np.abs(multiples).max(axis=1)
+    return bool((np.abs(multiples - np.rint(multiples)).max(axis=1) < rounding).any())
 
 
 def seconds_in_order(values: int, taps: int) -> float:
@@ -212,6 +253,7 @@ def correlate_in_order(
         (array.dtype, out.dtype),
         threads,
         taps.astype(np.float64).tobytes(),
+        as_fill(fill, array.dtype) is not None,
     )
     launch.run((array, out), workers_for(seconds_in_order(array.size, taps.size), threads), (fill,))
     return True
@@ -227,9 +269,12 @@ def _correlation(
     types: tuple[np.dtype, np.dtype],
     threads: int,
     weights: bytes,
+    near: bool,
 ) -> Launch:
     """What `correlate_in_order` remembers of a kernel along `axis` and the next."""
     inner = prod(shape[axis + 2 :])
     array = Continued(prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :]), inner, (continuation, continuation))
     kernel = np.frombuffer(weights).reshape(extent)
-    return launch_in_order(array, sums_over(kernel, begin, inner), None, types, threads)
+    sums = sums_over(kernel, begin, inner)
+    near = near and (_error(sums, types[0]) == 0.0 or not _is_often_whole(sums))
+    return launch_in_order(array, sums, None, types, threads, near)

@@ -22,12 +22,15 @@ from fastconv.engine.storing import store
 from fastconv.kernels import threads as team
 
 # The most taps of networks in planes, by bytes of a value. Longer ones take longer than histograms.
-_MOST_TAPS = {1: 81, 2: 121, 4: 121, 8: 81}
+_MOST_TAPS = {1: 81, 2: 121, 4: 121, 8: 121}
 _MOST_TAPS_OF_VOLUMES = 343
 
 # Of histograms: columns of a tile of bytes whose own histograms fit L2, rows and columns that a tile of others sees,
 # and the most values of a window that are counted in 16 bits.
 _FITTING_COLUMNS, _FITTING_SIDE, _MOST_COUNTED = 400, 256, (1 << 16) - 1
+
+# The rows of the smallest boxes of which two are computed together.
+_LEAST_PAIRED = 4
 
 # The windows whose median has a kernel of its own, and bytes of a line of it, a few of which fit L1.
 _MEDIANS = {((3, 3), 4), ((5, 5), 12)}
@@ -39,8 +42,9 @@ _FITTING_FOOTPRINT, _MOST_OF_FOOTPRINT = 128 << 10, 4 << 20
 # The most values that a tile may see: their places are 32-bit integers.
 _MOST_SEEN = 1 << 28
 
-# Bytes of slots that a network works in at a time, and the fewest and most outputs of a block.
-_FITTING, _FEWEST, _MOST = 24 << 10, 64, 4096
+# Bytes of slots that a network works in at a time, which fit L2, and the fewest and most outputs of a block. If they fit
+# L1, reading the instructions of large networks takes longer than following them.
+_FITTING, _FEWEST, _MOST = 128 << 10, 64, 4096
 
 # Bytes of rows that are gathered, and those read and written between two checks whether to stop.
 _MOST_GATHERED, _STEPS_BETWEEN_CHECKS = 4 << 20, 1 << 22
@@ -316,23 +320,27 @@ def _network(ranked: Ranked, shape: tuple[int, ...], dtype: np.dtype) -> Launch:
     *lines, width = ranked.shape
     counts = _counts(ranked)
     counted = counts.any(-1)
-    offsets = np.argwhere(counted) if lines else np.zeros((1, 0), np.int64)
     of_lines = counts.reshape(-1, width)[counted.ravel()]
     is_extreme = ranked.rank in (0, int(of_lines.sum()) - 1)
     in_registers = (_count(ranked), ranked.rank) in IN_REGISTERS
     is_box = ranked.footprint is None and width > 1 and not is_extreme and not in_registers
+    # Two rows of large boxes together take a half of what they take alone.
+    is_paired = is_box and len(of_lines) >= _LEAST_PAIRED and len(of_lines) == lines[-1]
+    if is_paired:
+        counted = np.ones((*counted.shape[:-1], lines[-1] + 1), bool)
+    offsets = np.argwhere(counted) if lines else np.zeros((1, 0), np.int64)
     if is_extreme:
         runs = _runs(of_lines)
         program = network_of_runs(tuple((runs[:, 2] - runs[:, 1]).tolist()), ranked.rank > 0)
         taps = np.stack([np.repeat(runs[:, 0], 2), (runs[:, 1:2] + [0, 1]).ravel()], 1)
     elif is_box:
-        program = network_of_box(len(offsets), width, ranked.rank)
+        program = network_of_box(len(of_lines), width, ranked.rank, is_paired)
         taps = np.stack([np.arange(len(offsets)), np.zeros(len(offsets), np.int64)], 1)
     else:
         line, column = np.nonzero(of_lines)
         program = network_of_taps(len(line), ranked.rank)
         taps = np.stack([line, column], 1)
-    reach = max(ranked.shape[:-1], default=1) - 1
+    reach = max(ranked.shape[:-1], default=1) - 1 + is_paired
     maps = [
         np.pad(source_indices(-b, n + k - 1 - b, n, mode), (0, reach - (k - 1)))
         for n, k, b, mode in zip(rows, lines, ranked.begins, ranked.modes, strict=False)
@@ -351,6 +359,7 @@ def _network(ranked: Ranked, shape: tuple[int, ...], dtype: np.dtype) -> Launch:
         pl=begin,
         span=span,
         across=across,
+        rows=1 + is_paired,
         slots=program.slots,
         words=program.words.size,
         continues=int(is_box),
@@ -364,10 +373,11 @@ def _network(ranked: Ranked, shape: tuple[int, ...], dtype: np.dtype) -> Launch:
         constant(source_indices(-begin, columns + width - 1 - begin, columns, mode)),
         program.words,
     )
-    return Launch.of("network", dtype, ints, prod(rows) * across, tables=tables)
+    tiles = prod(rows[:-1]) * -(-rows[-1] // ints.rows) if rows else 1
+    return Launch.of("network", dtype, ints, tiles * across, tables=tables)
 
 
 def _span(program: Program, lines: int, columns: int, width: int, dtype: np.dtype) -> int:
-    """The outputs of a block: as many as make its slots fit L1."""
+    """The outputs of a block: as many as make its slots fit L2."""
     fitting = min(_FITTING // program.slots, _MOST_GATHERED // lines) // dtype.itemsize - width
     return min(columns, max(_FEWEST // dtype.itemsize, min(fitting, _MOST)))

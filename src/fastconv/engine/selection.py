@@ -5,13 +5,17 @@ columns are merged to pairs, and these to fours: all of that is shared by the wi
 merge, one value is wanted, which is the lowest of the higher values of some pairs. Whatever does not contribute to it
 is left out.
 
+Two large boxes, one a row below the other, are computed together. They have all rows in common but one each: of the
+values in common, only as many as a row has, and one more, may be what is wanted of either box.
+
 References: Batcher, Sorting networks and their applications, 1968; Smith, Implementing median filters in XC4000E FPGAs,
 1996; Adams, Fast median filters using separable sorting networks, 2021.
 """
 
 from __future__ import annotations
 
-from itertools import permutations
+from functools import reduce
+from itertools import accumulate, permutations
 from typing import NamedTuple
 
 import numpy as np
@@ -91,18 +95,18 @@ class _Network:
             merged += self.add("EXCHANGE", 2, low, high)
         return merged + even[len(odd) + 1 :] + odd[len(even) - 1 :]
 
-    def select(self, a: list[Value], b: list[Value], rank: int) -> Value:
+    def select(self, a: list[Value], b: list[Value], rank: int) -> int:
         """The value of that rank in two sorted sequences: below it are some of the one, and otherwise of the other."""
         pairs = []
         for i in range(max(0, rank + 1 - len(b)), min(len(a), rank + 1) + 1):
             j = rank + 1 - i
             first, second = (a[i - 1] if i else b[j - 1]), (b[j - 1] if j else a[i - 1])
             pairs += [first, second]
-        return self.add("SELECT", 1, *pairs)[0]
+        return self.add("SELECT", 1, *pairs)[0][0]
 
-    def pruned(self) -> tuple[list[_Step], dict[int, int]]:
-        """The steps that the last one needs, and the columns beyond a block's own in which each value is needed."""
-        beyond = {self.steps[-1].targets[0]: 0}
+    def pruned(self, results: list[int]) -> tuple[list[_Step], dict[int, int]]:
+        """The steps that results need, and the columns beyond a block's own in which each value is needed."""
+        beyond = dict.fromkeys(results, 0)
         kept = []
         for name, targets, sources in reversed(self.steps):
             wanted = tuple([target in beyond for target in targets])
@@ -166,46 +170,57 @@ def _cost(steps: list[_Step]) -> float:
 
 
 @remembered(256)
-def network_of_box(lines: int, columns: int, rank: int) -> Program:
+def network_of_box(lines: int, columns: int, rank: int, paired: bool = False) -> Program:
     """The program for windows of `lines` taps, one above the other, in each of some neighbouring `columns`.
 
-    Its taps are the lines.
+    Its taps are the lines. If windows are `paired`, it has a second result, that of the windows one line below: there is
+    one line more.
     """
-    if columns == 1:
+    if columns == 1 and not paired:
         return network_of_taps(lines, rank)
-    taps = [(~line, 0) for line in range(lines)]
-
-    def started() -> tuple[_Network, list[Value]]:
-        network = _Network()
-        column = network.sort(taps) if lines > 1 else taps
-        return network, [network.add("CONTINUE", 1, value)[0] for value in column]
-
-    def shifted(values: list[Value], by: int) -> list[Value]:
-        return [(value, shift + by) for value, shift in values]
-
+    common = range(1, lines) if paired else range(lines)
+    apart = (0, lines) if paired else ()
     bits = [bit for bit in range(columns.bit_length()) if columns >> bit & 1]
-    if len(bits) == 1:  # a power of two: two halves
+    if len(bits) == 1 and bits != [0]:  # a power of two: two halves
         bits = [bits[0] - 1] * 2
-    best: tuple[float, list[_Step], dict[int, int]] | None = None
+    best: tuple[float, list[_Step], dict[int, int], list[int]] | None = None
     for order in set(permutations(bits)):
-        network, sorted_columns = started()
-        groups = {0: sorted_columns}
-        for bit in range(1, max(bits) + 1):
-            half = groups[bit - 1]
-            groups[bit] = network.merge(half, shifted(half, 1 << (bit - 1)))
-        begin, sequences = 0, []
-        for bit in order:
-            sequences.append(shifted(groups[bit], begin))
-            begin += 1 << bit
-        while len(sequences) > 2:
-            sequences[:2] = [network.merge(sequences[0], sequences[1])]
-        first, second = sequences
-        network.select(first, second, rank)
-        steps, beyond = network.pruned()
+        network = _Network()
+        column = network.sort([(~line, 0) for line in common])
+        copies = [network.add("HIGHER", 1, (~line, 0), (~line, 0))[0] for line in apart]
+        column, *rows = [
+            [network.add("CONTINUE", 1, value)[0] for value in values]
+            for values in (column, *([copy] for copy in copies))
+        ]
+        sequences = _neighbours(network, column, order)
+        if paired:
+            shared = _merged(network, sequences)
+            pairs = [(shared, _merged(network, _neighbours(network, row, order))) for row in rows]
+        else:
+            pairs = [(_merged(network, sequences[:-1]), sequences[-1])]
+        results = [network.select(*pair, rank) for pair in pairs]
+        steps, beyond = network.pruned(results)
         if best is None or _cost(steps) < best[0]:
-            best = _cost(steps), steps, beyond
+            best = _cost(steps), steps, beyond, results
     assert best is not None
-    return _compiled(best[1], best[2], lines)
+    return _compiled(*best[1:])
+
+
+def _neighbours(network: _Network, column: list[Value], order: tuple[int, ...]) -> list[list[Value]]:
+    """The values of neighbouring columns, 2^bit of them for each bit of `order`, as that many sorted sequences."""
+    groups = [column]
+    for bit in range(max(order)):
+        groups.append(network.merge(groups[bit], _shifted(groups[bit], 1 << bit)))
+    begins = accumulate((1 << bit for bit in order), initial=0)
+    return [_shifted(groups[bit], begin) for bit, begin in zip(order, begins, strict=False)]
+
+
+def _shifted(values: list[Value], by: int) -> list[Value]:
+    return [(value, shift + by) for value, shift in values]
+
+
+def _merged(network: _Network, sequences: list[list[Value]]) -> list[Value]:
+    return reduce(network.merge, sequences)
 
 
 @remembered(256)
@@ -214,11 +229,11 @@ def network_of_taps(taps: int, rank: int) -> Program:
     network = _Network()
     values = [(~tap, 0) for tap in range(taps)]
     if (taps, rank) in IN_REGISTERS:
-        network.add(f"MEDIAN_OF_{taps}", 1, *values)
-        return _compiled(*network.pruned(), taps)
-    middle = taps // 2
-    network.select(network.sort(values[:middle]), network.sort(values[middle:]), rank)
-    return _compiled(*network.pruned(), taps)
+        result = network.add(f"MEDIAN_OF_{taps}", 1, *values)[0][0]
+    else:
+        middle = taps // 2
+        result = network.select(network.sort(values[:middle]), network.sort(values[middle:]), rank)
+    return _compiled(*network.pruned([result]), [result])
 
 
 @remembered(256)
@@ -243,11 +258,11 @@ def network_of_runs(sizes: tuple[int, ...], maximum: bool) -> Program:
         ends += [(window, shift) for shift in sorted({0, size - width})]
     while len(ends) > 2:
         ends[:3] = network.add("HIGHEST" if maximum else "LOWEST", 1, *ends[:3])
-    network.add(name, 1, *(ends if len(ends) == 2 else ends * 2))
-    return _compiled(*network.pruned(), 2 * len(sizes))
+    result = network.add(name, 1, *(ends if len(ends) == 2 else ends * 2))[0][0]
+    return _compiled(*network.pruned([result]), [result])
 
 
-def _compiled(steps: list[_Step], beyond: dict[int, int], taps: int) -> Program:
+def _compiled(steps: list[_Step], beyond: dict[int, int], results: list[int]) -> Program:
     """Give each value a slot, as long as it is needed, and write the words of a program."""
     from fastconv.kernels.slots import INSTRUCTIONS, NETWORK_TARGET, SHIFT_BITS
 
@@ -278,8 +293,8 @@ def _compiled(steps: list[_Step], beyond: dict[int, int], taps: int) -> Program:
         for target in targets:
             if target in slot:
                 continue
-            if at == len(steps) - 1:
-                slot[target] = -1
+            if target in results:
+                slot[target] = ~results.index(target)
             elif free:
                 slot[target] = free.pop()
             else:
@@ -287,7 +302,9 @@ def _compiled(steps: list[_Step], beyond: dict[int, int], taps: int) -> Program:
                 slots += 1
         free += [slot[value] for value in sorted(ending.difference(in_place), reverse=True)]
         free += [slot[target] for target in targets if target not in last_use and slot[target] >= 0]
-        written = [NETWORK_TARGET if slot[target] < 0 else slot[target] << SHIFT_BITS for target in targets]
+        written = [
+            slot[target] << SHIFT_BITS if slot[target] >= 0 else NETWORK_TARGET - ~slot[target] for target in targets
+        ]
         reach = max(beyond.get(target, 0) for target in targets)
         if name == "SELECT":
             words.append(("HIGHER", reach, written + read[:2]))

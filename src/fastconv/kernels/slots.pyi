@@ -38,6 +38,7 @@ LANES: dict[int, int]
 NR: dict[int, int]
 MOST_SHARING: int
 MOST_BYTES: int
+BLOCK_TERMS: int
 INSTRUCTIONS: dict[str, int]
 SHIFT_BITS: int
 NETWORK_TARGET: int

@@ -37,6 +37,7 @@ cdef extern from *:
     int CACHE_LINE_ "CACHE_LINE"
     int MOST_SHARING_ "MOST_SHARING"
     int MOST_BYTES_ "MOST_BYTES"
+    int BLOCK_TERMS_ "BLOCK_TERMS"
     int AT_A_TIME
     const char *const instructions
     int SHIFT_BITS_ "SHIFT_BITS"
@@ -60,6 +61,7 @@ AXES = {(axes[i][0], axes[i][1], axes[i][2]): i for i in range(AXIS_COUNT)}
 # of softmax.h.
 ABREAST = ABREAST_
 MOST_BYTES = MOST_BYTES_
+BLOCK_TERMS = BLOCK_TERMS_
 NEIGHBOURS = AT_A_TIME
 
 # Of networks of comparisons: the codes of instructions, and how operands are written.

@@ -56,8 +56,8 @@ static int fit(const double *from, int64_t n)
     X(i1, int8_t) X(u1, uint8_t) X(i2, int16_t) X(u2, uint16_t) X(i4, int32_t) X(u4, uint32_t)
 CAST_TYPES(INTEGERS)
 
-/* Values that are cast together. */
-enum { TOGETHER = 64 };
+/* Values that are cast together, and those of them that are added up again together. */
+enum { TOGETHER = 64, AGAIN = 16 };
 
 /* The types whose sums may be in float32, X(name, type). They are cast from `begin` on, to where the next TOGETHER begin
  * that are not all cast to the same integers if they are off by up to `error`. */

@@ -4,3 +4,5 @@
 #define TYPE "f4"
 #define NAME(name) name##_f32
 #include "real.h"
+
+#include "near.h"

@@ -4,7 +4,8 @@
  * column of a block of outputs, as well as for the columns to their right that windows reach. Operands may be shifted:
  * what a network knows of neighbouring columns, such as their sorted values, is computed once for all windows that
  * contain them. An instruction processes a whole block: decoding it takes little time beside that, and a few slots fit
- * in L1. Instructions are idempotent, so that the last vector of a block may overlap the one before it.
+ * in L1. Instructions are idempotent, so that the last vector of a block may overlap the one before it. A program may
+ * have two results: those of two rows, one below the other, whose windows have most rows in common.
  *
  * Rows are read in place. Columns past the edges are copied from those that they continue once their values are sorted;
  * where these lie in another block, or nothing is sorted by columns, the outputs that see such columns are computed from
@@ -102,6 +103,7 @@ INSTRUCTION(median_of_25, T *const p0 = p[0] + at; VALUES_25(SOURCE) EVERY {
 
 typedef struct {
     T *slots, *gathered, *fill;
+    T *spare; /* the second of two rows where there is only one */
     T **line, **tap;
     int64_t *from, *source, *coordinate;
     int64_t pitch, bytes;
@@ -115,6 +117,7 @@ static void NAME(lay_out_network)(const Network *a, char *memory, NAME(network_p
     parts->slots = take(&s, a->slots * parts->pitch * sizeof(T));
     parts->gathered = take(&s, a->lines * parts->pitch * sizeof(T));
     parts->fill = take(&s, parts->pitch * sizeof(T));
+    parts->spare = take(&s, a->rows > 1 ? parts->pitch * sizeof(T) : 0);
     parts->line = take(&s, a->lines * sizeof(T *));
     parts->tap = take(&s, a->taps * sizeof(T *));
     parts->from = take(&s, a->kw * sizeof(int64_t));
@@ -132,8 +135,8 @@ static int64_t NAME(network_scratch)(const int64_t *ints)
 
 /* Run a program for a block of n outputs that sees `wide` columns: if those outside first to last are to be continued,
  * for those inside until then. `from` lists where the columns outside are continued from, or -1. */
-static void NAME(run_network)(const int32_t *word, int64_t words, const NAME(network_parts) *own, T *target, int64_t n,
-                              int64_t first, int64_t last, int64_t wide)
+static void NAME(run_network)(const int32_t *word, int64_t words, const NAME(network_parts) *own, T *const *targets,
+                              int64_t n, int64_t first, int64_t last, int64_t wide)
 {
     int64_t at = first, inside = last - first, continued = inside == wide;
     for (const int32_t *end = word + words; word < end; word += 2 + operands[word[0]]) {
@@ -141,7 +144,7 @@ static void NAME(run_network)(const int32_t *word, int64_t words, const NAME(net
         for (int j = 0; j < operands[word[0]]; j++) {
             const int32_t operand = word[2 + j];
             p[j] = operand < 0 ? own->tap[~operand]
-                 : operand == NETWORK_TARGET ? target
+                 : operand >= NETWORK_TARGET - 1 ? targets[NETWORK_TARGET - operand]
                  : own->slots + (operand >> SHIFT_BITS) * own->pitch + (operand & ((1 << SHIFT_BITS) - 1)) + at;
         }
         const int64_t length = continued ? n + word[1] : inside;
@@ -169,7 +172,7 @@ static void NAME(run_network)(const int32_t *word, int64_t words, const NAME(net
     }
 }
 
-/* Tile: a block of a row. arrays: x, out, the value that lies where maps say -1, for reals a flag per worker that is set
+/* Tile: a block of a row, or of two. arrays: x, out, the value that lies where maps say -1, for reals a flag per worker that is set
  * once one is NaN, extents of the axes of rows, their maps one after another, the offsets of lines along them, the line
  * and the column of each tap, the map of columns, the program, and scratch. */
 static void NAME(network)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
@@ -188,17 +191,22 @@ static void NAME(network)(void **arrays, const int64_t *ints, const double *scal
     for (int64_t tile = begin; tile < end; tile++) {
         if ((tile - begin) % a->pause == 0 && stops(arrays, worker))
             return;
-        const int64_t col0 = tile % a->across * a->span, row = tile / a->across;
+        const int64_t col0 = tile % a->across * a->span;
         const int64_t n = cols - col0 < a->span ? cols - col0 : a->span, wide = n + a->kw - 1;
         const int64_t first = clip(a->pl - col0, 0, wide), last = clip(cols + a->pl - col0, first, wide);
-        int64_t rest = row;
-        T *target = (T *)arrays[1] + row * cols + col0;
+        int64_t rest = tile / a->across, row = 0, apart = 1, below = 0; /* the rows below that there are */
         for (int64_t axis = axes - 1; axis >= 0; axis--) {
-            own.coordinate[axis] = rest % extent[axis];
-            rest /= extent[axis];
+            const int64_t rows = axis == axes - 1 ? a->rows : 1, steps = (extent[axis] + rows - 1) / rows;
+            own.coordinate[axis] = rest % steps * rows;
+            if (rows > 1)
+                below = own.coordinate[axis] + 1 < extent[axis];
+            row += own.coordinate[axis] * apart;
+            rest /= steps, apart *= extent[axis];
         }
-        if (FLOATING) {
-            const T *const centre = x + row * cols + col0;
+        T *const target = (T *)arrays[1] + row * cols + col0;
+        T *targets[2] = {target, below ? target + cols : own.spare};
+        for (int64_t r = 0; FLOATING && r <= below; r++) {
+            const T *const centre = x + (row + r) * cols + col0;
             for (int64_t t = 0; t < n; t++)
                 wrong |= centre[t] != centre[t];
         }
@@ -223,7 +231,7 @@ static void NAME(network)(void **arrays, const int64_t *ints, const double *scal
         if (continues) {
             for (int64_t line = 0; line < lines; line++)
                 own.tap[line] = own.source[line] < 0 ? own.fill : (T *)place + own.source[line] * cols + first;
-            NAME(run_network)(arrays[9], a->words, &own, target, n, first, last, wide);
+            NAME(run_network)(arrays[9], a->words, &own, targets, n, first, last, wide);
             continue;
         }
         /* The outputs that see columns before the row, those that do not, and those that see columns after it. */
@@ -245,7 +253,8 @@ static void NAME(network)(void **arrays, const int64_t *ints, const double *scal
             }
             for (int64_t t = 0; t < a->taps; t++)
                 own.tap[t] = own.line[tap[2 * t]] + tap[2 * t + 1];
-            NAME(run_network)(arrays[9], a->words, &own, target + begun, count, 0, seen, seen);
+            T *const parts[2] = {targets[0] + begun, targets[1] + begun};
+            NAME(run_network)(arrays[9], a->words, &own, parts, count, 0, seen, seen);
         }
     }
     if (wrong)

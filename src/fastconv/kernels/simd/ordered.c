@@ -3,6 +3,8 @@
 
 #include "continuation.h"
 
+#include "near.h"
+
 #define REAL float
 #define BITS int32_t
 #define NAME(name) name##_f32

@@ -12,13 +12,15 @@
  * runs along the rows of a block, which are kept in the type of the output, and fit L2. (Widening at every tap, without a
  * ring, takes up to twice as long.) Positions past the edges are looked up in maps (continuation.h).
  *
- * Bytes are widened to float32 if weights are those of a Gaussian. Sums in float32 are cast if all numbers within their
- * error are cast to the same integer, and only the others are added up again, in float64. They are rare unless the image
- * is flat: the sum is then next to a whole number, and which side it is on is up to SciPy's order.
+ * Bytes are widened to float32 if few sums are whole numbers (engine/ordered.py). Sums in float32 (near.h) are cast if
+ * all numbers within their error are cast to the same integer, and only the others are added up again, in float64. They
+ * are rare unless the image is flat: the sum is then next to a whole number, and which side it is on is up to SciPy's
+ * order.
  *
  * Only three functions know the types of values; they are passed by address. The kernel is included once for each type
  * LINE of widened values.
  */
+#if !NEAR
 /* n vectors of sums. The first of `terms` is one tap; each of the others is a tap or, with `parity`, a pair. */
 static inline __attribute__((always_inline)) void NAME(ordered_vectors)(const int n, const int parity,
                                                                         const LINE *const *from, const double *weight,
@@ -68,8 +70,7 @@ static void NAME(ordered_sums)(int64_t parity, const LINE *const *from, const do
     else
         NAME(ordered_sums_as)(0, from, weight, terms, width, to);
 }
-
-#if NEAR
+#else
 /* Whether all of n neighbouring sums are of equal values. */
 static int is_flat(const float *const *from, int64_t taps, int64_t q, int64_t n)
 {
@@ -83,20 +84,28 @@ static int is_flat(const float *const *from, int64_t taps, int64_t q, int64_t n)
     return 1;
 }
 
-/* n sums in float64. Pairs of bytes are added exactly in either type. */
-static inline __attribute__((always_inline)) void exact_sums(int64_t parity, const float *const *from,
-                                                             const double *weight, int64_t terms, int64_t q, int64_t n,
-                                                             double *to)
+/* AGAIN sums in float64, in registers. Pairs of bytes are added exactly in either type. */
+static void exact_sums(int64_t parity, const float *const *from, const double *weight, int64_t terms, int64_t q,
+                       double *to)
 {
-    INDEPENDENT for (int64_t i = 0; i < n; i++)
-        to[i] = weight[0] * from[0][q + i];
+    enum { vectors = AGAIN * sizeof(double) / SIMD_BYTES };
+    typedef float halves __attribute__((vector_size(SIMD_BYTES / 2), aligned(sizeof(float)), may_alias));
+    vector_f64 sum[vectors];
+    UNROLL
+    for (int s = 0; s < vectors; s++)
+        sum[s] = weight[0] * __builtin_convertvector(*(const halves *)(from[0] + q + s * LANES_OF(double)), vector_f64);
     for (int64_t t = 1; t < terms; t++) {
         const float *a = from[parity ? 2 * t - 1 : t] + q, *b = from[parity ? 2 * t : t] + q;
         const float sign = (float)parity;
-        const double w = weight[t];
-        INDEPENDENT for (int64_t i = 0; i < n; i++)
-            to[i] += w * (a[i] + sign * b[i]);
+        UNROLL
+        for (int s = 0; s < vectors; s++) {
+            const halves one = *(const halves *)(a + s * LANES_OF(double)), other = *(const halves *)(b + s * LANES_OF(double));
+            sum[s] += weight[t] * __builtin_convertvector(one + sign * other, vector_f64);
+        }
     }
+    UNROLL
+    for (int s = 0; s < vectors; s++)
+        store_f64(to + s * LANES_OF(double), sum[s]);
 }
 #endif
 
@@ -152,30 +161,36 @@ static void NAME(cast_sums)(const Ordered *a, void **arrays, const NAME(ordered_
 {
     const double *weight = (const double *)arrays[2] + (along ? a->terms : 0);
     const int64_t terms = along ? a->along_terms : a->terms, parity = along ? a->along_parity : a->parity;
-    NAME(ordered_sums)(parity, own->from, weight, terms, width, own->sums);
 #if NEAR
-    const double error = ((const double *)arrays[2])[a->terms + a->along_terms];
+    const double *error = (const double *)arrays[2] + a->terms + a->along_terms;
+    const float *near_weight = (const float *)(error + 1) + (along ? a->terms : 0);
     narrow_near_function *const narrow_near = (narrow_near_function *)arrays[10];
     narrow_function *const narrow = (narrow_function *)arrays[8];
-    double sums[TOGETHER];
-    for (int64_t q = 0; (q = narrow_near(to, own->sums, error, q, width)) < width; q += TOGETHER) {
-        const int64_t n = width - q < TOGETHER ? width - q : TOGETHER;
-        if (is_flat(own->from, along ? a->along_taps : a->taps, q, n)) {
-            exact_sums(parity, own->from, weight, terms, q, 1, sums);
+    double sums[AGAIN];
+    OF_ISA(near_sums)(parity, own->from, near_weight, terms, width, own->sums);
+    for (int64_t q = 0; (q = narrow_near(to, own->sums, *error, q, width)) < width; q += TOGETHER) {
+        const int64_t end = width - q < TOGETHER ? width : q + TOGETHER;
+        if (is_flat(own->from, along ? a->along_taps : a->taps, q, end - q)) {
+            exact_sums(parity, own->from, weight, terms, q, sums);
             narrow(to + q, sums, 1);
-            memset(to + q, to[q], n);
-        } else {
-            exact_sums(parity, own->from, weight, terms, q, TOGETHER, sums);
-            narrow(to + q, sums, n);
-        }
+            memset(to + q, to[q], end - q);
+        } else
+            for (int64_t at = q; at < end; at += AGAIN) {
+                const int64_t next = end - at < AGAIN ? end : at + AGAIN;
+                if (narrow_near(to, own->sums, *error, at, next) == next)
+                    continue;
+                exact_sums(parity, own->from, weight, terms, at, sums);
+                narrow(to + at, sums, next - at);
+            }
     }
 #else
+    NAME(ordered_sums)(parity, own->from, weight, terms, width, own->sums);
     ((narrow_function *)arrays[8])(to, own->sums, width);
 #endif
 }
 
-/* Tile: rows of one plane. arrays: x, out, weights of the first pass and of the second, and the error of their sums in
- * float32, row and column of each tap in the order of addition, maps of rows, of columns, and of columns for the second
+/* Tile: rows of one plane. arrays: x, out, weights of the first pass and of the second, the error of their sums in
+ * float32, and for these the weights in that type, row and column of each tap in the order of addition, maps of rows, of columns, and of columns for the second
  * pass, what widens the image, what narrows to the output, what widens that again, what narrows sums in float32 or null,
  * scratch. scalars: fill. */
 static void NAME(ordered)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,

@@ -19,6 +19,7 @@
     X(pl)        /* columns of the window before the output's own */                    \
     X(span)      /* outputs of a block */                                               \
     X(across)    /* blocks of a row */                                                  \
+    X(rows)      /* of the output that are computed together: 1 or 2 */                 \
     X(slots)     /* of the program */                                                   \
     X(words)     /* of the program */                                                   \
     X(continues) /* whether the program continues columns */                            \

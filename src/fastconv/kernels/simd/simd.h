@@ -79,6 +79,9 @@ static inline void *take(Scratch *s, int64_t bytes)
 /* Number of vectors that separable.h and ordered.h sum side by side, enough to cover the latency of a multiply-add. */
 #define ABREAST 8
 
+/* Number of products that near.h adds up on their own; only the error that engine/ordered.py bounds depends on it. */
+#define BLOCK_TERMS 16
+
 /* Number of neighbouring tiles whose outputs are written together. */
 #define TILES_OUT 8
 

@@ -27,42 +27,53 @@
  * not finite: a sum may overflow where the mean of what is smaller would not. */
 typedef int64_t fold_function(void *to, const void *a, const void *b, const void *c, int64_t n, int64_t k);
 
-/* `block` values at a time; at the end the last block is repeated, rather than finishing value by value. */
-#define FOLD(name, T, OUT, CHOOSE, STORED, IS_WRONG)                                                                 \
-    static inline __attribute__((always_inline)) int name##_block(OUT *restrict to, const T *restrict a,               \
-                                                                  const T *restrict b, const T *restrict c,          \
-                                                                  int64_t n, T k)                                    \
-    {                                                                                                                \
-        int wrong = 0;                                                                                               \
-        for (int64_t i = 0; i < n; i++) {                                                                            \
-            const T rest = c ? CHOOSE(b[i], c[i]) : b[i];                                                            \
-            const int lost = c ? !(a[i] < b[i] || a[i] >= b[i]) : a[i] != a[i];                                      \
-            to[i] = STORED(T, CHOOSE(a[i], rest), lost, k);                                                          \
-            wrong |= IS_WRONG(to[i]);                                                                                \
-            (void)lost, (void)k;                                                                                     \
-        }                                                                                                            \
-        return wrong;                                                                                                \
-    }                                                                                                                \
-    static inline __attribute__((always_inline)) int name##_line(OUT *to, const T *a, const T *b, const T *c,          \
-                                                                 int64_t n, T k)                                     \
-    {                                                                                                                \
-        enum { block = 4 * SIMD_BYTES / sizeof(T), small = SIMD_BYTES / sizeof(T) };                                 \
-        int64_t i = 0;                                                                                               \
-        int wrong = 0;                                                                                               \
-        for (; i + block <= n; i += block)                                                                           \
-            wrong |= name##_block(to + i, a + i, b + i, c ? c + i : c, block, k);                                    \
-        for (; i + small <= n; i += small)                                                                           \
-            wrong |= name##_block(to + i, a + i, b + i, c ? c + i : c, small, k);                                    \
-        if (i < n && i)                                                                                              \
-            i = n - small, wrong |= name##_block(to + i, a + i, b + i, c ? c + i : c, small, k);                     \
-        else                                                                                                         \
-            for (; i < n; i++)                                                                                       \
-                wrong |= name##_block(to + i, a + i, b + i, c ? c + i : c, 1, k);                                    \
-        return wrong;                                                                                                \
-    }                                                                                                                \
-    static int64_t name(void *to, const void *a, const void *b, const void *c, int64_t n, int64_t k)                 \
-    {                                                                                                                \
-        return c ? name##_line(to, a, b, c, n, (T)k) : name##_line(to, a, b, 0, n, (T)k);                            \
+/* What sums of up to MOST_BYTES bytes are multiplied by, instead of a division by k: 65536 / k times a power of two,
+ * rounded up. It exceeds that by less than one, a sum is at most 255 k, and the power at least k / 2: the quotient is too
+ * large by less than 1 / k. */
+static inline int quotient_shift(uint16_t k) { return 31 - __builtin_clz(k - 1); }
+static inline uint16_t reciprocal_of(uint16_t k) { return k < 2 ? 0 : ((65536u << quotient_shift(k)) + k - 1) / k; }
+
+/* `block` values at a time; at the end the last block is repeated, rather than finishing value by value. The reciprocal
+ * comes from an array of equal ones: GCC finds the instruction for the high half of a product only if both of its factors
+ * are loaded. */
+#define FOLD(name, T, OUT, CHOOSE, STORED, IS_WRONG)                                                                  \
+    static inline __attribute__((always_inline)) int name##_block(OUT *restrict to, const T *restrict a,              \
+                                                                  const T *restrict b, const T *restrict c,           \
+                                                                  int64_t n, T k, const uint16_t *reciprocal)         \
+    {                                                                                                                 \
+        int wrong = 0;                                                                                                \
+        for (int64_t i = 0; i < n; i++) {                                                                             \
+            const T rest = c ? CHOOSE(b[i], c[i]) : b[i];                                                             \
+            const int lost = c ? !(a[i] < b[i] || a[i] >= b[i]) : a[i] != a[i];                                       \
+            to[i] = STORED(T, CHOOSE(a[i], rest), lost, k, reciprocal[i]);                                            \
+            wrong |= IS_WRONG(to[i]);                                                                                 \
+            (void)lost, (void)k;                                                                                      \
+        }                                                                                                             \
+        return wrong;                                                                                                 \
+    }                                                                                                                 \
+    static inline __attribute__((always_inline)) int name##_line(OUT *to, const T *a, const T *b, const T *c,         \
+                                                                 int64_t n, T k)                                      \
+    {                                                                                                                 \
+        enum { block = 4 * SIMD_BYTES / sizeof(T), small = SIMD_BYTES / sizeof(T) };                                  \
+        int64_t i = 0;                                                                                                \
+        int wrong = 0;                                                                                                \
+        uint16_t same[block];                                                                                         \
+        for (int64_t j = 0; j < block; j++)                                                                           \
+            same[j] = reciprocal_of((uint16_t)k);                                                                     \
+        for (; i + block <= n; i += block)                                                                            \
+            wrong |= name##_block(to + i, a + i, b + i, c ? c + i : c, block, k, same);                               \
+        for (; i + small <= n; i += small)                                                                            \
+            wrong |= name##_block(to + i, a + i, b + i, c ? c + i : c, small, k, same);                               \
+        if (i < n && i)                                                                                               \
+            i = n - small, wrong |= name##_block(to + i, a + i, b + i, c ? c + i : c, small, k, same);                \
+        else                                                                                                          \
+            for (; i < n; i++)                                                                                        \
+                wrong |= name##_block(to + i, a + i, b + i, c ? c + i : c, 1, k, same);                               \
+        return wrong;                                                                                                 \
+    }                                                                                                                 \
+    static int64_t name(void *to, const void *a, const void *b, const void *c, int64_t n, int64_t k)                  \
+    {                                                                                                                 \
+        return c ? name##_line(to, a, b, c, n, (T)k) : name##_line(to, a, b, 0, n, (T)k);                             \
     }
 
 #define LARGER(a, b) ((a) > (b) ? (a) : (b))
@@ -71,10 +82,10 @@ typedef int64_t fold_function(void *to, const void *a, const void *b, const void
 
 /* What is stored of what was folded. A choice of two numbers is one instruction, whose result is NaN if the second is
  * one; `lost` tells whether another was, and sets all bits. */
-#define AS_IT_IS(T, value, lost, k) (value)
-#define DIVIDED(T, value, lost, k) ((value) / (k))
-#define ROUNDED(T, value, lost, k) rounded_##T(value, k)
-#define MARKED(T, value, lost, k) marked_##T(value, lost)
+#define AS_IT_IS(T, value, lost, k, reciprocal) (value)
+#define DIVIDED(T, value, lost, k, reciprocal) ((value) / (k))
+#define ROUNDED(T, value, lost, k, reciprocal) rounded_##T(value, k, reciprocal)
+#define MARKED(T, value, lost, k, reciprocal) marked_##T(value, lost)
 #define MARK(T, BITS)                                     \
     static inline T marked_##T(T value, int lost)         \
     {                                                     \
@@ -88,23 +99,21 @@ MARK(float, int32_t)
 MARK(double, int64_t)
 
 /* The quotient rounded towards zero. Half a unit on top of the sum outweighs every rounding, but no remainder. */
-static inline __attribute__((always_inline)) int32_t rounded_int32_t(int32_t sum, int32_t k)
+static inline __attribute__((always_inline)) int32_t rounded_int32_t(int32_t sum, int32_t k, uint16_t unused)
 {
+    (void)unused;
     return (int32_t)((sum + (sum < 0 ? -0.5 : 0.5)) * (1.0 / k));
 }
 
-static inline __attribute__((always_inline)) int64_t rounded_int64_t(int64_t sum, int64_t k)
+static inline __attribute__((always_inline)) int64_t rounded_int64_t(int64_t sum, int64_t k, uint16_t unused)
 {
+    (void)unused;
     return (int64_t)((sum + (sum < 0 ? -0.5 : 0.5)) * (1.0 / k));
 }
 
-/* Of a sum of up to MOST_BYTES bytes, by a product with the reciprocal, which exceeds 1 / k by less than
- * 2^-(16 + shift). A sum is at most 255 k, and 2^shift at least k / 2: the quotient is too large by less than 1 / k. */
-static inline __attribute__((always_inline)) uint16_t rounded_uint16_t(uint16_t sum, uint16_t k)
+static inline __attribute__((always_inline)) uint16_t rounded_uint16_t(uint16_t sum, uint16_t k, uint16_t reciprocal)
 {
-    const int shift = 31 - __builtin_clz(k - 1);
-    const uint16_t reciprocal = ((65536u << shift) + k - 1) / k;
-    return (uint16_t)((uint32_t)sum * reciprocal >> 16) >> shift;
+    return (uint16_t)((uint32_t)sum * reciprocal >> 16) >> quotient_shift(k);
 }
 
 #define NEVER(value) 0
