@@ -97,7 +97,7 @@ def test_correlations_are_scipys(data):
 
 @given(st.data())
 def test_correlations_of_bytes_are_scipys(data):
-    """Sums in float32 decide wherever they can: also of many taps, of weights whose sums are often whole, and of zeros."""
+    """Sums in float32 decide where they can: also those of many taps, and of weights whose sums are often whole."""
     draw = data.draw
     char, seed = draw(st.sampled_from(["u1", "i1"])), draw(st.integers(0, 999))
     limits, rng = np.iinfo(char), np.random.default_rng(seed)

@@ -108,7 +108,7 @@ def test_networks_share_what_windows_have_in_common():
     """The median of 25 values takes fewer steps if columns are sorted once, and none is left that is not needed."""
     assert network_of_box(5, 5, 11).steps < 0.6 * network_of_taps(25, 11).steps
     assert network_of_box(5, 5, 1).steps < network_of_box(5, 5, 12).steps
-    assert network_of_box(7, 7, 24, paired=True).steps < 1.5 * network_of_box(7, 7, 24).steps
+    assert network_of_box(7, 7, 24, True).steps < 1.5 * network_of_box(7, 7, 24).steps
 
 
 @given(st.data())

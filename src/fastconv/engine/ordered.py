@@ -204,13 +204,10 @@ def _error(sums: Sums, dtype: np.dtype) -> float:
     products = np.sort(weights * values, axis=0)
     largest = np.abs(values).max(axis=0)
     total = float(np.abs(weights) @ largest)
-    if any(
-        np.array_equal(np.rint(weights * scale), sums.weights * scale) for scale in _SCALES if total * scale < 2**24
-    ):
+    scales = [scale for scale in _SCALES if total * scale < 2**24]
+    if any(np.array_equal(np.rint(weights * scale), sums.weights * scale) for scale in scales):
         return 0.0
-    blocks = (
-        np.pad(products, ((0, 0), (0, -products.shape[1] % BLOCK_TERMS))).reshape(2, -1, BLOCK_TERMS).cumsum(axis=2)
-    )
+    blocks = np.pad(products, ((0, 0), (0, -len(weights) % BLOCK_TERMS))).reshape(2, -1, BLOCK_TERMS).cumsum(axis=2)
     within = np.abs(blocks).max(axis=0).ravel()[: len(weights)].sum()
     between = np.abs(blocks[:, :, -1].cumsum(axis=1)).max(axis=0).sum() if blocks.shape[1] > 1 else 0.0
     return float(1.01 * (np.abs(weights - sums.weights) @ largest + unit * (3 * total + within + between)))

@@ -42,8 +42,8 @@ _FITTING_FOOTPRINT, _MOST_OF_FOOTPRINT = 128 << 10, 4 << 20
 # The most values that a tile may see: their places are 32-bit integers.
 _MOST_SEEN = 1 << 28
 
-# Bytes of slots that a network works in at a time, which fit L2, and the fewest and most outputs of a block. If they fit
-# L1, reading the instructions of large networks takes longer than following them.
+# Bytes of slots that a network works in at a time, which fit L2, and the fewest and most outputs of a block. With slots
+# that fit L1, reading the instructions of large networks takes longer than following them.
 _FITTING, _FEWEST, _MOST = 128 << 10, 64, 4096
 
 # Bytes of rows that are gathered, and those read and written between two checks whether to stop.

@@ -173,8 +173,8 @@ def _cost(steps: list[_Step]) -> float:
 def network_of_box(lines: int, columns: int, rank: int, paired: bool = False) -> Program:
     """The program for windows of `lines` taps, one above the other, in each of some neighbouring `columns`.
 
-    Its taps are the lines. If windows are `paired`, it has a second result, that of the windows one line below: there is
-    one line more.
+    Its taps are the lines. If windows are `paired`, there is one line more, and a second result: that of the windows
+    one line below.
     """
     if columns == 1 and not paired:
         return network_of_taps(lines, rank)

@@ -172,8 +172,8 @@ static void NAME(run_network)(const int32_t *word, int64_t words, const NAME(net
     }
 }
 
-/* Tile: a block of a row, or of two. arrays: x, out, the value that lies where maps say -1, for reals a flag per worker that is set
- * once one is NaN, extents of the axes of rows, their maps one after another, the offsets of lines along them, the line
+/* Tile: a block of a row, or of two. arrays: x, out, the value that lies where maps say -1, for reals a flag per worker
+ * that is set once one is NaN, extents of the axes of rows, their maps one after another, the offsets of lines along them, the line
  * and the column of each tap, the map of columns, the program, and scratch. */
 static void NAME(network)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                           int64_t worker)

@@ -99,7 +99,8 @@ static void exact_sums(int64_t parity, const float *const *from, const double *w
         const float sign = (float)parity;
         UNROLL
         for (int s = 0; s < vectors; s++) {
-            const halves one = *(const halves *)(a + s * LANES_OF(double)), other = *(const halves *)(b + s * LANES_OF(double));
+            const halves one = *(const halves *)(a + s * LANES_OF(double));
+            const halves other = *(const halves *)(b + s * LANES_OF(double));
             sum[s] += weight[t] * __builtin_convertvector(one + sign * other, vector_f64);
         }
     }
@@ -190,9 +191,9 @@ static void NAME(cast_sums)(const Ordered *a, void **arrays, const NAME(ordered_
 }
 
 /* Tile: rows of one plane. arrays: x, out, weights of the first pass and of the second, the error of their sums in
- * float32, and for these the weights in that type, row and column of each tap in the order of addition, maps of rows, of columns, and of columns for the second
- * pass, what widens the image, what narrows to the output, what widens that again, what narrows sums in float32 or null,
- * scratch. scalars: fill. */
+ * float32, and for these the weights in that type, row and column of each tap in the order of addition, maps of rows, of
+ * columns, and of columns for the second pass, what widens the image, what narrows to the output, what widens that again,
+ * what narrows sums in float32 or null, scratch. scalars: fill. */
 static void NAME(ordered)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                           int64_t worker)
 {
