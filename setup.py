@@ -46,7 +46,7 @@ if SANITISED_ISA:
 
 # Each source is compiled once per instruction set. What takes longest comes first, but for the table: a library is
 # linked before those that it needs.
-SIMD_KINDS = ("table", "ordered", "float32", "float64", "windows", "ranks", "integers")
+SIMD_KINDS = ("table", "ordered", "near", "float32", "float64", "windows", "ranks", "integers")
 
 # Where each product and each sum is rounded, a multiply-add would round once.
 ROUNDED_TWICE = {"ordered": ["-ffp-contract=off"]}

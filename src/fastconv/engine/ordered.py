@@ -35,6 +35,9 @@ _MOST_NEAR = 2.0**-7
 _DENOMINATORS = np.arange(1, 257)
 _SCALES = [2.0**k for k in range(17)]
 
+# Weights of the smallest kernels of which two rows share what they add up.
+_LEAST_SHARED = 25
+
 
 def has_order(*types: np.dtype) -> bool:
     """Whether arrays and results of these types can be cast to and from float64 as the kernel does."""
@@ -127,6 +130,10 @@ def launch_in_order(
     both = [first, along] if along else [first]
     error = max(_error(sums, given) for sums in both) if near and {given.char, stored.char} <= set("bB") else np.inf
     near = error < _MOST_NEAR
+    rows = 1 + (near and not along and not first.parity and len(first.weights) >= _LEAST_SHARED)
+    if rows > 1:
+        both = list(_rows_below(first))
+        first, error = both[0], max(_error(sums, given) for sums in both)
     name = "ordered_near" if near else "ordered"
     (kh, width), value = first.extent, 4 if near else 8
     l1, l2, *_ = cache_bytes()
@@ -154,6 +161,7 @@ def launch_in_order(
         along_taps=len(along.places) if along else 0,
         along_terms=len(along.weights) if along else 0,
         along_parity=along.parity if along else 0,
+        rows=rows,
         row_tile=row_tile,
         down=bands,
         strip=strip,
@@ -168,7 +176,7 @@ def launch_in_order(
 
     tables = (
         constant(_weights(both, error)),
-        constant(np.ascontiguousarray(np.concatenate([sums.places for sums in both]))),
+        constant(np.ascontiguousarray(np.concatenate([sums.places for sums in both[: 3 - rows]]))),
         array.row_map(first),
         array.column_map(first),
         array.column_map(along) if along else None,
@@ -180,8 +188,19 @@ def launch_in_order(
     return Launch.of(name, given, ints, array.planes * bands, tables=tables)
 
 
+def _rows_below(sums: Sums) -> tuple[Sums, Sums]:
+    """The sums of an output and of the one below it, over the same taps: some weights are zero."""
+    places = np.stack([sums.places, sums.places + (1, 0)]).reshape(-1, 2)
+    shared, at = np.unique(places, axis=0, return_inverse=True)
+    weights = np.zeros((2, len(shared)))
+    weights[np.repeat([0, 1], len(sums.places)), at.ravel()] = np.tile(sums.weights, 2)
+    extent = sums.extent[0] + 1, sums.extent[1]
+    above, below = [Sums(shared, each, 0, extent, sums.begin) for each in weights]
+    return above, below
+
+
 def _weights(both: list[Sums], error: float) -> np.ndarray:
-    """The weights of all passes, the error of their sums in float32, and the weights in that type."""
+    """The weights of both passes or rows, the error of their sums in float32, and the weights in that type."""
     wide = np.concatenate([sums.weights for sums in both])
     narrow = np.pad(wide.astype(np.float32), (0, len(wide) % 2))
     return np.concatenate([wide, [error], narrow.view(np.float64)])

@@ -57,7 +57,7 @@ static int fit(const double *from, int64_t n)
 CAST_TYPES(INTEGERS)
 
 /* Values that are cast together, and those of them that are added up again together. */
-enum { TOGETHER = 64, AGAIN = 16 };
+enum { TOGETHER = 64, AGAIN = 8 };
 
 /* The types whose sums may be in float32, X(name, type). They are cast from `begin` on, to where the next TOGETHER begin
  * that are not all cast to the same integers if they are off by up to `error`. */

@@ -4,5 +4,3 @@
 #define TYPE "f4"
 #define NAME(name) name##_f32
 #include "real.h"
-
-#include "near.h"

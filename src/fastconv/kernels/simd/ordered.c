@@ -33,6 +33,7 @@
     X(along_taps)   /* 0 if there is none */                                      \
     X(along_parity) /* */                                                         \
     X(along_terms)  /* */                                                         \
+    X(rows)         /* of sums that share what they add up: 1, or 2 in float32 */ \
     X(row_tile)     /* rows of a tile */                                          \
     X(down)         /* tiles down */                                              \
     X(strip)        /* columns of a strip: whole vectors */                       \

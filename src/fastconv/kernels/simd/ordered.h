@@ -114,7 +114,7 @@ typedef struct {
     const LINE **from; /* where each tap of an output row reads */
     LINE *ring;        /* the newest kh rows of a strip */
     LINE *line;        /* a continued row of the block */
-    LINE *sums;        /* a row of sums */
+    LINE *sums;        /* a row of sums, or two */
     char *rows;        /* the block, as cast after the first pass */
     int64_t pitch;     /* values from one row of the ring to the next */
     int64_t bytes;
@@ -128,7 +128,7 @@ static NAME(ordered_parts) NAME(lay_out_ordered)(const Ordered *a, char *memory)
     parts.pitch = a->strip + a->reach + TOGETHER;
     parts.from = take(&s, most * sizeof(LINE *));
     parts.ring = take(&s, a->kh * parts.pitch * sizeof(LINE));
-    parts.sums = take(&s, a->strip * sizeof(LINE));
+    parts.sums = take(&s, a->rows * a->strip * sizeof(LINE));
     parts.line = take(&s, a->along_taps ? (a->iw + a->along_reach + a->strip) * sizeof(LINE) : 0);
     parts.rows = take(&s, a->along_taps ? a->block * a->iw * a->out_size : 0);
     parts.bytes = s.bytes;
@@ -156,41 +156,65 @@ static void NAME(widen_continued)(LINE *to, const char *row, int64_t size, int64
     }
 }
 
-/* Add `width` sums up, and cast them. */
-static void NAME(cast_sums)(const Ordered *a, void **arrays, const NAME(ordered_parts) *own, int along, int64_t width,
-                            char *to)
-{
-    const double *weight = (const double *)arrays[2] + (along ? a->terms : 0);
-    const int64_t terms = along ? a->along_terms : a->terms, parity = along ? a->along_parity : a->parity;
 #if NEAR
-    const double *error = (const double *)arrays[2] + a->terms + a->along_terms;
-    const float *near_weight = (const float *)(error + 1) + (along ? a->terms : 0);
+/* Cast `width` sums, those of a pass or of a second row. What is in doubt is added up again. */
+static void cast_near(const Ordered *a, void **arrays, const ordered_parts_f32 *own, const float *near, int along,
+                      int second, int64_t width, char *to)
+{
+    const double *weight = (const double *)arrays[2] + (along || second ? a->terms : 0);
+    const int64_t terms = along ? a->along_terms : a->terms, parity = along ? a->along_parity : a->parity;
+    const int64_t taps = along ? a->along_taps : a->taps;
+    const double error = ((const double *)arrays[2])[a->terms * a->rows + a->along_terms];
     narrow_near_function *const narrow_near = (narrow_near_function *)arrays[10];
     narrow_function *const narrow = (narrow_function *)arrays[8];
     double sums[AGAIN];
-    OF_ISA(near_sums)(parity, own->from, near_weight, terms, width, own->sums);
-    for (int64_t q = 0; (q = narrow_near(to, own->sums, *error, q, width)) < width; q += TOGETHER) {
+    for (int64_t q = 0; (q = narrow_near(to, near, error, q, width)) < width; q += TOGETHER) {
         const int64_t end = width - q < TOGETHER ? width : q + TOGETHER;
-        if (is_flat(own->from, along ? a->along_taps : a->taps, q, end - q)) {
+        if (is_flat(own->from, taps, q, end - q)) {
             exact_sums(parity, own->from, weight, terms, q, sums);
             narrow(to + q, sums, 1);
             memset(to + q, to[q], end - q);
         } else
             for (int64_t at = q; at < end; at += AGAIN) {
                 const int64_t next = end - at < AGAIN ? end : at + AGAIN;
-                if (narrow_near(to, own->sums, *error, at, next) == next)
+                if (narrow_near(to, near, error, at, next) == next)
                     continue;
                 exact_sums(parity, own->from, weight, terms, at, sums);
                 narrow(to + at, sums, next - at);
             }
     }
+}
+#endif
+
+/* Add `width` sums up, and cast them. */
+static void NAME(cast_sums)(const Ordered *a, void **arrays, const NAME(ordered_parts) *own, int along, int64_t width,
+                            char *to)
+{
+    const double *weight = (const double *)arrays[2];
+    const int64_t terms = along ? a->along_terms : a->terms, parity = along ? a->along_parity : a->parity;
+#if NEAR
+    const float *near_weight = (const float *)(weight + a->terms + a->along_terms + 1) + (along ? a->terms : 0);
+    OF_ISA(near_sums)(parity, own->from, near_weight, terms, width, own->sums);
+    cast_near(a, arrays, own, own->sums, along, 0, width, to);
 #else
-    NAME(ordered_sums)(parity, own->from, weight, terms, width, own->sums);
+    NAME(ordered_sums)(parity, own->from, weight + (along ? a->terms : 0), terms, width, own->sums);
     ((narrow_function *)arrays[8])(to, own->sums, width);
 #endif
 }
 
-/* Tile: rows of one plane. arrays: x, out, weights of the first pass and of the second, the error of their sums in
+/* The same for two rows of outputs, if there are as many. */
+static void NAME(cast_rows)(const Ordered *a, void **arrays, const NAME(ordered_parts) *own, int64_t rows, int64_t width,
+                            char *to)
+{
+#if NEAR
+    const float *near_weight = (const float *)((const double *)arrays[2] + 2 * a->terms + 1);
+    OF_ISA(near_rows)(own->from, near_weight, a->terms, width, own->sums, own->sums + a->strip);
+    for (int64_t r = 0; r < rows; r++)
+        cast_near(a, arrays, own, own->sums + r * a->strip, 0, (int)r, width, to + r * a->iw * a->out_size);
+#endif
+}
+
+/* Tile: rows of one plane. arrays: x, out, weights of the first pass, or row, and of the second, the error of their sums in
  * float32, and for these the weights in that type, row and column of each tap in the order of addition, maps of rows, of
  * columns, and of columns for the second pass, what widens the image, what narrows to the output, what widens that again,
  * what narrows sums in float32 or null, scratch. scalars: fill. */
@@ -215,7 +239,7 @@ static void NAME(ordered)(void **arrays, const int64_t *ints, const double *scal
             char *target = a->along_taps ? own.rows : out + row0 * iw * out_size;
             for (int64_t col = 0; col < iw; col += a->strip) {
                 const int64_t cols = iw - col < a->strip ? iw - col : a->strip;
-                for (int64_t r = row0, next = row0; r < row1; r++) {
+                for (int64_t r = row0, next = row0; r < row1; r += a->rows) {
                     if ((r % 16 == row0 % 16 || a->taps > 256) && stops(arrays, worker))
                         return;
                     for (; next < r + kh; next++) {
@@ -228,7 +252,11 @@ static void NAME(ordered)(void **arrays, const int64_t *ints, const double *scal
                         const int64_t row = oldest + taps[2 * t];
                         own.from[t] = own.ring + (row < kh ? row : row - kh) * own.pitch + taps[2 * t + 1];
                     }
-                    NAME(cast_sums)(a, arrays, &own, 0, cols, target + ((r - row0) * iw + col) * out_size);
+                    char *to = target + ((r - row0) * iw + col) * out_size;
+                    if (a->rows > 1)
+                        NAME(cast_rows)(a, arrays, &own, row1 - r < 2 ? 1 : 2, cols, to);
+                    else
+                        NAME(cast_sums)(a, arrays, &own, 0, cols, to);
                 }
             }
             for (int64_t r = row0; r < row1 && a->along_taps; r++) {
