@@ -190,7 +190,7 @@ def launch_in_order(
 
 def _rows_below(sums: Sums) -> tuple[Sums, Sums]:
     """The sums of an output and of the one below it, over the same taps: some weights are zero."""
-    places = np.stack([sums.places, sums.places + (1, 0)]).reshape(-1, 2)
+    places = np.stack([sums.places, np.add(sums.places, (1, 0))]).reshape(-1, 2)
     shared, at = np.unique(places, axis=0, return_inverse=True)
     weights = np.zeros((2, len(shared)))
     weights[np.repeat([0, 1], len(sums.places)), at.ravel()] = np.tile(sums.weights, 2)
@@ -228,8 +228,9 @@ def _error(sums: Sums, dtype: np.dtype) -> float:
         return 0.0
     blocks = np.pad(products, ((0, 0), (0, -len(weights) % BLOCK_TERMS))).reshape(2, -1, BLOCK_TERMS).cumsum(axis=2)
     within = np.abs(blocks).max(axis=0).ravel()[: len(weights)].sum()
-    between = np.abs(blocks[:, :, -1].cumsum(axis=1)).max(axis=0).sum() if blocks.shape[1] > 1 else 0.0
-    return float(1.01 * (np.abs(weights - sums.weights) @ largest + unit * (3 * total + within + between)))
+    between = np.abs(blocks[:, :, -1].cumsum(axis=1)).max(axis=0)
+    roundings = total + within + (between.sum() if len(between) > 1 else 0.0) + 2 * between[-1]
+    return float(1.01 * (np.abs(weights - sums.weights) @ largest + unit * roundings))
 
 
 def _is_often_whole(sums: Sums) -> bool:

@@ -200,13 +200,16 @@ class _Tiling(NamedTuple):
 
 
 def _tiling(oh: int, ow: int, kh: int, kw: int, terms: int, planes: int, itemsize: int, threads: int) -> _Tiling:
-    """Rows and columns per tile: as many columns as keep the ring in L1, and all rows unless tiles would be too few."""
+    """All columns per tile, or as many as keep the ring in L1; and all rows, unless tiles would be too few."""
     from fastconv.kernels.cpu import cache_bytes
     from fastconv.kernels.slots import ABREAST, LANES
 
     block = ABREAST * LANES[itemsize]
-    fitting = cache_bytes()[0] * 3 // 4 // itemsize // (terms * kh + 2) // block * block
-    col_tile = min(max(block, min(fitting, _MAX_COLUMNS)), -(-ow // block) * block)
+    whole, line = -(-ow // block) * block, itemsize * (terms * kh + 2)
+    l1, l2, *_ = cache_bytes()
+    # Tiles of a part of each row read and write on many pages at once: rather a ring that fits L2.
+    fitting = whole if whole * line <= l2 // 4 else l1 * 3 // 4 // line // block * block
+    col_tile = min(max(block, min(fitting, _MAX_COLUMNS)), whole)
     across = -(-ow // col_tile)
     # Every band of rows filters the kh - 1 rows above it again.
     bands = min(-(-2 * threads // (planes * across)) if threads > 1 else 1, max(1, oh // (2 * kh)))

@@ -7,6 +7,13 @@
 #define NAME(name) name##_f32
 #include "vector.h"
 
+/* The constraint for a vector in a register. */
+#if defined(__aarch64__)
+#define HELD(vector) "+w"(vector)
+#else
+#define HELD(vector) "+x"(vector)
+#endif
+
 /* Store n vectors of sums of a block, or add them to those of the blocks before it, and begin the next. */
 static inline __attribute__((always_inline)) void add_block(const int n, VECTOR *sum, float *to, int is_first)
 {
@@ -76,7 +83,8 @@ static inline __attribute__((always_inline)) void near_pair(const int n, const f
             __asm__("" : "+r"(a));
             UNROLL
             for (int s = 0; s < n; s++) {
-                const VECTOR value = NAME(load)(a + s * LANES);
+                VECTOR value = NAME(load)(a + s * LANES);
+                __asm__("" : HELD(value)); /* or GCC loads it twice */
                 sum[s] += w * value;
                 other[s] += v * value;
             }

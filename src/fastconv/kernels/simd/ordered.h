@@ -99,9 +99,10 @@ static void exact_sums(int64_t parity, const float *const *from, const double *w
         const float sign = (float)parity;
         UNROLL
         for (int s = 0; s < vectors; s++) {
-            const halves one = *(const halves *)(a + s * LANES_OF(double));
-            const halves other = *(const halves *)(b + s * LANES_OF(double));
-            sum[s] += weight[t] * __builtin_convertvector(one + sign * other, vector_f64);
+            halves value = *(const halves *)(a + s * LANES_OF(double));
+            if (parity)
+                value += sign * *(const halves *)(b + s * LANES_OF(double));
+            sum[s] += weight[t] * __builtin_convertvector(value, vector_f64);
         }
     }
     UNROLL
