@@ -3,6 +3,8 @@
 
 #include "continuation.h"
 
+#include "copy.h"
+
 #include "epilogue.h"
 
 #include "vector.h"

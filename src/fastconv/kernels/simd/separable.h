@@ -204,6 +204,8 @@ static void NAME(separable)(void **arrays, const int64_t *ints, const double *sc
                     const REAL *source = image + y * xh;
                     const int inside = y >= 0;
                     row = line;
+                    if (inside && xw == 1)
+                        fetch_line((const char *)(source + xh + col0 + first - pl), (last - first) * sizeof(REAL));
                     if (inside && xw == 1 && first == 0 && last == seen && width == cols)
                         row = source + col0 - pl;
                     else {
