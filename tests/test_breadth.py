@@ -70,3 +70,35 @@ def test_data_repeats_and_has_its_type():
         one, two = breadth.Data(dtype)(3, 4), breadth.Data(dtype)(3, 4)
         assert one.dtype == dtype
         np.testing.assert_array_equal(one, two)
+
+
+def test_every_name_of_scipys_has_cases():
+    measured, without = breadth.discovered("scipy")
+    assert not without
+    for function in measured:
+        room, _, name = function.partition(".")
+        assert any(True for dtype in breadth.TYPES[room] for shape in breadth.SIZES[room][:4]
+                   for _ in breadth.MAKERS[function](name, breadth.Data(dtype), shape)), function  # fmt: skip
+
+
+def test_layouts_have_the_same_values():
+    array = breadth.Data("float32")(4, 6)
+    for viewed in breadth.LAYOUTS.values():
+        np.testing.assert_array_equal(viewed(array), array)
+        assert not viewed(array).flags.c_contiguous
+
+
+def test_errors_are_multiples_of_the_originals(capsys):
+    exact = np.array([1.0, 100.0])
+
+    def found(error):
+        return lambda: (exact + error).astype("f")
+
+    ratio = breadth.error_ratio(found(1e-3), found(1e-4), lambda: exact)
+    assert 8 < ratio < 12
+    assert breadth.error_ratio(found(0), found(0), lambda: exact) == 0
+    assert breadth.error_ratio(lambda: exact, lambda: exact, lambda: exact) is None
+    case = breadth.in_float64(breadth.Case("", (exact.astype("f"), 3), {"x": exact.astype("F")}))
+    assert [case.args[0].dtype.char, case.args[1], case.kwargs["x"].dtype.char] == ["d", 3, "D"]
+    breadth.print_errors({"good": 1.0, "bad": 9.0}, 8)
+    assert "1 rows, 50.0 % of 2 rows in float32 and 12.5 % of 8 rows in all\n    9.0 bad" in capsys.readouterr().out

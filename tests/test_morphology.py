@@ -1,5 +1,7 @@
 """Morphology of grey and binary images, against SciPy."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.ndimage
@@ -104,6 +106,46 @@ def test_binary(name, data):
     options = {"border_value": data.draw(st.integers(0, 1)), "origin": data.draw(st.sampled_from(origins))}
     actual, expected = both(name, x, structure, iterations=iterations, mask=mask, **options, brute_force=True)
     np.testing.assert_array_equal(actual, expected, strict=True)
+
+
+@pytest.mark.parametrize("dtype", "?bBhHiIlLqQfdHfd")
+@pytest.mark.parametrize("layout", ["C", "F"])
+def test_binary_images_are_what_is_not_zero(dtype, layout):
+    """Whatever a cast to a byte would make of it; boxes are folded along one axis after another."""
+    x = np.array([[0, 256, 0, 0], [0, 0.25, 512, 1], [0, 0, 0, 3]], "d").astype(dtype, layout)
+    for structure in (None, np.ones((2, 2)), np.eye(3)):
+        for _ in range(3):
+            assert_same("binary_dilation", x, structure)
+            assert_same("binary_closing", x, structure, border_value=1)
+
+
+@pytest.mark.parametrize("name", ["binary_erosion", "binary_dilation"])
+@pytest.mark.parametrize("iterations", [1, 2, 3])
+def test_binary_images_are_not_copied(name, iterations):
+    x = np.random.default_rng(0).random((2000, 1500)) < 0.9
+    function = getattr(ndimage, name)
+    function(x[:9, :9], iterations=iterations)
+    tracemalloc.start()
+    try:
+        out = function(x, iterations=iterations)
+        taken = tracemalloc.get_traced_memory()[1] - out.nbytes
+    finally:
+        tracemalloc.stop()
+    assert taken < (out.nbytes if iterations > 1 else 0) + (1 << 20)
+
+
+@given(data=st.data())
+def test_structures_with_values(data):
+    shape = tuple(data.draw(st.lists(st.integers(1, 9), min_size=1, max_size=3)))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    extent = tuple(data.draw(st.integers(1, 4)) for _ in shape)
+    x = rng.integers(5, 90, shape).astype(data.draw(st.sampled_from("bhHfd")))
+    structure, footprint = rng.integers(0, 4, extent), rng.random(extent) < 0.7
+    footprint.flat[0] = True
+    options = {"mode": data.draw(st.sampled_from(["reflect", "constant", "nearest", "wrap", "mirror"])), "cval": 7}
+    for name in ("grey_erosion", "grey_dilation", "grey_closing"):
+        for _ in range(3):
+            assert_same(name, x, footprint=footprint, structure=structure, **options)
 
 
 @pytest.mark.parametrize("name", BINARY)

@@ -759,3 +759,45 @@ def test_infinity_past_the_image_is_no_number_that_weights_share(mode, dtype):
         assert_same("correlate1d", x, weights, mode=mode, cval=2.0)
         if mode != "reflect":  # which SciPy reads wrongly so far out
             assert_same("correlate", x, weights, mode=mode, cval=2.0)
+
+
+@pytest.mark.parametrize("mode", MODES[:5])
+@pytest.mark.parametrize("dtype", "FD")
+def test_parts_of_complex_numbers_have_their_own_constants(mode, dtype):
+    x = integral((5, 6, 7), dtype)
+    for axes in (None, (0, 2)):
+        weights = integral((3, 2) if axes else (3, 2, 3), "d")
+        for _ in range(3):
+            assert_same("correlate", x, weights, mode=mode, cval=2 - 3j, axes=axes)
+            assert_same("convolve", x[::2, ::-1].T, weights, mode=mode, cval=2 - 3j, axes=axes)
+    assert_same("correlate1d", x, [1, -2, 3], 1, mode=mode, cval=2 - 3j)
+    assert_same("laplace", x[0], mode=mode, cval=2 - 3j)
+
+
+@pytest.mark.parametrize("extent", [3, 5])
+def test_volumes_of_float32_are_as_accurate_as_scipys(extent):
+    """Sums in float64 are rounded once, like SciPy's; before that, only the weights are."""
+    rng = np.random.default_rng(extent)
+    x, weights = rng.standard_normal((20, 21, 22)).astype("f"), rng.standard_normal((extent,) * 3)
+    exact = scipy.ndimage.correlate(x.astype("d"), weights)
+    ours, theirs = (np.abs(m.correlate(x, weights) - exact).max() for m in (ndimage, scipy.ndimage))
+    assert ours <= 4 * theirs
+
+
+@given(st.data())
+def test_views_of_any_strides(data):
+    """Small ones are copied by a kernel."""
+    shape = tuple(data.draw(st.lists(st.integers(1, 6), min_size=1, max_size=4)))
+    x = integral([2 * n for n in shape], data.draw(st.sampled_from(ORDERED)))
+    steps = tuple(slice(None, None, data.draw(st.sampled_from([1, 2, -1, -2]))) for _ in shape)
+    view = x[steps].transpose(data.draw(st.permutations(range(len(shape)))))
+    assert_same("maximum_filter", view, 2)
+    assert_same("maximum_filter1d", np.broadcast_to(view[:1], view.shape), 2)
+
+
+def test_kernels_larger_than_the_image_repeat():
+    x, weights = integral((8, 8), "d"), integral((11, 11), "d")
+    before = ndimage.correlate.repeats.recordings
+    for _ in range(3):
+        assert_same("correlate", x, weights)
+    assert ndimage.correlate.repeats.recordings == before + 1

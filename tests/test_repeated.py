@@ -125,6 +125,8 @@ CALLS = {
     "global_avg_pool2d": lambda: fastconv.global_avg_pool2d(X),
     "conv2d_input": lambda: grad.conv2d_input(X.shape, FILTERS, floats(1, 4, 6, 6)),
     "conv2d_weight": lambda: grad.conv2d_weight(X, FILTERS.shape, floats(1, 4, 6, 6)),
+    "binary_dilation": lambda: ndimage.binary_dilation(PLANE > 0, iterations=3),
+    "binary_opening": lambda: ndimage.binary_opening(BYTES, np.ones((3, 3))),
     "conv3d": lambda: fastconv.conv3d(floats(2, 3, 4, 5, 6), TAPS, padding=1),
     "conv_transpose3d": lambda: fastconv.conv_transpose3d(VOLUMES, TAPS, floats(3), stride=2),
     "conv3d_input": lambda: grad.conv3d_input((2, 3, 5, 5, 5), TAPS, floats(2, 2, 2, 2, 2), stride=2, padding=0),
@@ -150,7 +152,7 @@ CALLS = {
     "rank_filter": lambda: ndimage.rank_filter(BYTES, 2, 13),
     "percentile_filter": lambda: ndimage.percentile_filter(LINE, 20, 5),
     "grey_erosion": lambda: ndimage.grey_erosion(BYTES, footprint=[[1, 0], [1, 1]]),
-    "grey_dilation": lambda: ndimage.grey_dilation(PLANE, footprint=[[1, 0], [1, 1]]),
+    "grey_dilation": lambda: ndimage.grey_dilation(PLANE.T, structure=np.eye(3)),
     "grey_opening": lambda: ndimage.grey_opening(BYTES, 3),
     "grey_closing": lambda: ndimage.grey_closing(PLANE, footprint=[[0, 1, 0], [1, 1, 1], [0, 1, 0]]),
     "sobel": lambda: ndimage.sobel(PLANE),
@@ -198,6 +200,28 @@ def test_weights_that_change_in_place_count():
         assert signal.convolve2d(image, kernel, "valid")[0, 0] == 9 * factor
         assert ndimage.correlate(image, kernel)[0, 0] == 9 * factor
         assert nn.prelu(-image, kernel[0, :1])[0, 0] == -factor
+
+
+def test_kernels_that_are_not_contiguous_are_told_apart_by_their_values():
+    image, kernel = floats(9, 9), floats(6, 6)
+    before = ndimage.correlate.repeats.recordings
+    for view in (kernel[::2, ::2], kernel[:3, :3][::-1, ::-1], kernel[:3, :3].T):
+        for factor in (1, 1, 1, 2, 2, 2):
+            kernel *= factor
+            expected = ndimage.correlate(image, view.copy())
+            assert ndimage.correlate(image, view).tobytes() == expected.tobytes()
+    assert ndimage.correlate.repeats.recordings >= before + 3
+
+
+@pytest.mark.parametrize(
+    ("size", "types"), [(2, (np.float64, np.float32)), (3, (np.dtype("f8"), np.dtype("f4"))), (4, (float, int))]
+)
+def test_types_tell_calls_apart(size, types):
+    image = np.arange(12.0).reshape(3, 4)
+    before = ndimage.maximum_filter.repeats.recordings
+    for output in types * 3:
+        assert ndimage.maximum_filter(image, size, output=output).dtype == np.dtype(output)
+    assert ndimage.maximum_filter.repeats.recordings > before
 
 
 def test_sizes_and_axes_may_be_arrays():

@@ -16,7 +16,7 @@ from fastconv.engine import correlation
 from fastconv.engine.correlation import Past
 from fastconv.engine.correlation.integers import working_type
 from fastconv.engine.geometry import mode_padding
-from fastconv.signal import convolve2d, correlate2d
+from fastconv.signal import convolve, convolve2d, correlate2d, sepfir2d
 
 FUNCTIONS = [(convolve2d, scipy.signal.convolve2d), (correlate2d, scipy.signal.correlate2d)]
 MODES = ["full", "same", "valid"]
@@ -712,3 +712,17 @@ def test_sepfir2d_casts_arrays_safely():
     for taps in ([1j, 2, 1], np.array([1, 2, 1]), np.array([1.0, 2, 1]), ["1", "2", "1"]):
         with pytest.raises(TypeError, match="hcol"):
             fastconv.signal.sepfir2d(np.eye(4, dtype="f"), [1, 2, 1], taps)
+
+
+@pytest.mark.parametrize("dtype", "Bhil")
+@pytest.mark.parametrize("extent", [(9, 9), (15, 15), (40, 33)])
+def test_integers_are_exact_by_sums_or_by_transforms(dtype, extent):
+    image, kernel = integral((70, 61), dtype), integral(extent, dtype)
+    expected = scipy.signal.convolve(image, kernel, method="direct")
+    for _ in range(3):
+        assert_same(convolve(image, kernel), expected)
+
+
+def test_few_complex_numbers_are_filtered_separably():
+    image, taps = integral((12, 14), "D"), integral((3,), "D")
+    np.testing.assert_allclose(sepfir2d(image, taps, taps), scipy.signal.sepfir2d(image, taps, taps))

@@ -79,3 +79,10 @@ def test_errors_name_the_argument():
             signal.medfilt(np.ones((4, 4)), size)
     with pytest.raises(ValueError, match="expected 2 axes"):
         signal.medfilt2d(np.ones(4))
+
+
+@pytest.mark.parametrize("dtype", "Bifd")
+@pytest.mark.parametrize("noise", [None, 50.0])
+def test_wiener_of_several_parts(dtype, noise):
+    x = (np.random.default_rng(0).random((300, 170)) * 90).astype(dtype)
+    np.testing.assert_allclose(signal.wiener(x, 5, noise), scipy.signal.wiener(x, 5, noise), rtol=1e-4, atol=1e-3)

@@ -17,6 +17,9 @@ from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import constant
 from fastconv.kernels import threads
 
+# Up to so many values are copied by `compact`: what takes longer gains nothing from repeating.
+_SMALL = 1 << 14
+
 
 class Places(NamedTuple):
     """The indices at which positions along an axis are read (-1: fill value), and which of them are contiguous."""
@@ -66,13 +69,27 @@ def gather(
     threads: int | None = None,
 ) -> None:
     """Read each value of the plane `out`, whose rows are contiguous, from the plane `source`, or else take `fill`."""
+    row, column = source.strides
+    _gather(source, (row // source.itemsize, column // source.itemsize), out, rows, cols, fill, threads)
+
+
+def _gather(
+    source: np.ndarray,
+    apart: tuple[int, int],
+    out: np.ndarray,
+    rows: Places,
+    cols: Places,
+    fill: np.ndarray | None = None,
+    threads: int | None = None,
+) -> None:
+    """`gather` from an array whose rows and columns are so many items apart."""
     from fastconv.kernels.slots import arguments
 
     size = out.itemsize
     ints = arguments("gather")(
         cols=out.shape[1],
-        source_row=source.strides[0] // size,
-        source_col=source.strides[1] // size,
+        source_row=apart[0],
+        source_col=apart[1],
         out_row=out.strides[0] // size,
         first=cols.first,
         last=cols.last,
@@ -99,6 +116,35 @@ def regrouped(values: np.ndarray, columns: int, out: np.ndarray) -> None:
 @remembered(REMEMBERED)
 def _transposed(size: int, columns: int) -> Places:
     return Places(constant(np.ascontiguousarray(np.arange(size).reshape(-1, columns).T).ravel()), 0, 0)
+
+
+def compact(array: np.ndarray) -> np.ndarray:
+    """A C-contiguous copy of a small array, made by a kernel, so that a call can repeat; any other array as it is."""
+    flags, size = array.flags, array.itemsize
+    if flags.c_contiguous or not 0 < array.size <= _SMALL or not (flags.aligned and array.dtype.isnative):
+        return array
+    strides = [stride // size for stride in array.strides]
+    if array.dtype.kind not in "biufc" or size > 16 or any(stride % size for stride in array.strides):
+        return array
+    first = array[tuple([slice(None) if stride >= 0 else slice(None, None, -1) for stride in strides])]
+    lines, line = _strided(array.shape, tuple(strides))
+    out = threads.aligned_empty(array.size, array.dtype).reshape(array.shape)
+    plane = out.reshape(-1, array.shape[-1])
+    _gather(first, (1, abs(strides[-1])), plane, lines, line)
+    return out
+
+
+@remembered(REMEMBERED)
+def _strided(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[Places, Places]:
+    """Where the lines of an array begin, in items from its lowest address, and the order of a line's values."""
+    begins = np.zeros(1, np.int64)
+    for extent, stride in zip(shape[:-1], strides[:-1], strict=True):
+        at = np.arange(extent, dtype=np.int64)[:: -1 if stride < 0 else 1] * abs(stride)
+        begins = (begins[:, np.newaxis] + at).ravel()
+    width = shape[-1]
+    if strides[-1] < 0:
+        return Places(constant(begins), 0, 0), Places(constant(np.arange(width, dtype=np.int64)[::-1].copy()), 0, 0)
+    return Places(constant(begins), 0, 0), Places(constant(np.arange(width, dtype=np.int64)), 0, width)
 
 
 class Target(NamedTuple):

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from fastconv.engine.arrays import as_array
 from fastconv.engine.geometry import Window
 from fastconv.engine.passes import Pass
+from fastconv.engine.patches import compact
 
 # SciPy's modes, and the names of boundary.py.
 _MODES = {
@@ -30,7 +31,7 @@ TYPES = "?bBhHiIlLqQfdFD"
 
 
 def as_input(input: npt.ArrayLike) -> np.ndarray:
-    array = as_array("input", input)
+    array = compact(as_array("input", input))
     if array.dtype.char not in TYPES:
         raise RuntimeError(f"input of {array.dtype}: array type not supported; convert with astype")
     return array

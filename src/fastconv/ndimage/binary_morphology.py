@@ -239,7 +239,7 @@ def _binary(
     counts = spread_window(given, filtered, array.ndim, "structure")
     if not counts.size:
         raise RuntimeError(f"structure of shape {counts.shape}: structure must not be empty")
-    allowed = None if mask is None else as_array("mask", mask).astype(bool)
+    allowed = None if mask is None else as_array("mask", mask).astype(bool, copy=False)
     if allowed is not None and allowed.shape != array.shape:
         raise RuntimeError(f"mask of shape {allowed.shape}: mask and input must have equal sizes, {array.shape}")
     origins = [as_index("origin", o) for o in for_each(origin, len(filtered))]
@@ -318,7 +318,9 @@ def _repeated(
         else:
             run_ranked(window, image.view(np.uint8), fill, target.view(np.uint8))
         if mask is not None:
-            np.copyto(target, image, where=~mask)
+            changed = np.bitwise_xor(target, image)
+            changed &= mask
+            np.bitwise_xor(image, changed, out=target)
         done += 1
         if done == iterations or (iterations < 1 and np.array_equal(target, image)):
             return target

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fastconv.engine.passes import filter_axes
 from fastconv.engine.replay import constant, repeated, unrepeatable
-from fastconv.engine.storing import store
+from fastconv.engine.storing import filter_parts, store
 from fastconv.ndimage.arguments import as_axes, as_axis, as_input, as_mode, as_number, as_pass, for_each, spread
 from fastconv.ndimage.callables import by_scipy
 from fastconv.ndimage.gaussians import gaussian_filter
@@ -145,14 +145,25 @@ def laplace(
     out = as_output(output, array)
     filtered = as_axes(axes, array.ndim)
     modes = _modes(mode, filtered)
-    if 0 < array.ndim <= 2 and filtered and len(set(modes)) == 1 and {array.dtype.kind, out.dtype.kind} <= set("iuf"):
+    kinds = array.dtype.kind + out.dtype.kind
+    # What real numbers store in integers is rounded once per axis.
+    is_one_sum = kinds in ("cc", "ff") or (kinds[0] in "iu" and kinds[1] in "iuf")
+    if 0 < array.ndim <= 2 and filtered and len(set(modes)) == 1 and is_one_sum:
         cross = np.zeros([3 if axis in filtered else 1 for axis in range(array.ndim)])
         for axis in filtered:
             at: list[Any] = [n // 2 for n in cross.shape]
             at[axis] = slice(None)
             cross[tuple(at)] += _SECOND_DIFFERENCE
+        origins = (0,) * array.ndim
+        if kinds == "cc":
+            return filter_parts(
+                lambda x, part, c: store_correlation(x, cross, origins, modes[0], c, 0.0, part, True),
+                array,
+                out,
+                as_number("cval", cval, complex_too=True),
+            )
         is_new = not isinstance(output, np.ndarray)
-        return store_correlation(array, cross, (0,) * array.ndim, modes[0], as_number("cval", cval), 0.0, out, is_new)
+        return store_correlation(array, cross, origins, modes[0], as_number("cval", cval), 0.0, out, is_new)
 
     def derivative(axis: int, mode: str, output: npt.DTypeLike | np.ndarray) -> np.ndarray:
         return correlate1d(array, _SECOND_DIFFERENCE, axis, output, mode, cval)

@@ -19,7 +19,7 @@ from fastconv.engine.ordered import correlate_in_order, has_order
 from fastconv.engine.passes import filter_axes
 from fastconv.engine.planner import checked_tolerance
 from fastconv.engine.replay import constant, repeatable, repeated, unrepeatable
-from fastconv.engine.storing import store, working_type
+from fastconv.engine.storing import filter_parts, store, working_type
 from fastconv.kernels import threads
 from fastconv.ndimage.arguments import (
     as_axes,
@@ -310,24 +310,32 @@ def _correlate(
         out = as_output(output, array, complex_output=True)
         taps = taps if convolution else taps.conj()
         if _is_small(array, taps, cval) and axes is None and not tolerance:
-            origins = for_each(origin, array.ndim)
-            taps, origins = _placed(taps, origins, convolution)
-            if _store_complex(array, taps, origins, as_mode(mode), cval, out):
+            placed, origins = _placed(taps, for_each(origin, array.ndim), convolution)
+            if _store_complex(array, placed, origins, as_mode(mode), cval, out):
                 return repeatable(out)
+        if taps.dtype.kind == "c":
 
-        def part(x: np.ndarray, w: np.ndarray, c: float) -> np.ndarray:
-            return _correlate(x, w, np.float64, mode, c, origin, axes, tolerance, convolution)
+            def part(x: np.ndarray, w: np.ndarray, c: float) -> np.ndarray:
+                return _correlate(x, w, np.float64, mode, c, origin, axes, tolerance, convolution)
 
-        return _by_parts(array, taps, out, cval, part)
+            return _by_parts(array, taps, out, cval, part)
     filtered = as_axes(axes, array.ndim)
     taps = spread_window(taps, filtered, array.ndim, "weights")
     origins = spread(for_each(origin, len(filtered)), filtered, array.ndim, 0)
     if not taps.size:
         raise RuntimeError(f"weights of shape {taps.shape}: weights.ndim (0) must match len(axes) ({len(filtered)})")
     taps, origins = _placed(taps, origins, convolution)
+    continuation = as_mode(mode)
+    if array.dtype.kind == "c":
+        return filter_parts(
+            lambda x, part, c: store_correlation(x, taps, origins, continuation, c, tolerance, part, True),
+            array,
+            out,
+            as_number("cval", cval, complex_too=True),
+        )
     out = as_output(output, array)
     is_new = not isinstance(output, np.ndarray)  # a memory map is returned as a plain array
-    return store_correlation(array, taps, origins, as_mode(mode), as_number("cval", cval), tolerance, out, is_new)
+    return store_correlation(array, taps, origins, continuation, as_number("cval", cval), tolerance, out, is_new)
 
 
 def _placed(taps: np.ndarray, origins: Sequence[int], convolution: bool) -> tuple[np.ndarray, list[int]]:

@@ -19,6 +19,7 @@ from fastconv.engine.plan import Part, Plan, SumsDirectly
 from fastconv.engine.rates import rates
 from fastconv.engine.replay import constant, unrepeatable
 from fastconv.engine.rounding import running_error
+from fastconv.engine.storing import store
 from fastconv.kernels.jit.lookup import tile_kernel
 
 # Number of outputs of a line that are summed together, tap by tap.
@@ -31,6 +32,11 @@ _TAPS_PER_SECOND = 3e9
 _BLOCK_BYTES = 1 << 21
 
 
+def _sums(dtype: np.dtype) -> np.dtype:
+    """The type of sums: in float32, those of a volume's many taps would err by several roundings."""
+    return np.dtype(np.float64) if dtype == np.float32 else dtype
+
+
 class Taps(SumsDirectly):
     """Arrays of more axes than strategies compute."""
 
@@ -40,19 +46,21 @@ class Taps(SumsDirectly):
         return None if len(geometry.extent) > 2 else f"computes more than 2 axes, not {len(geometry.extent)}"
 
     def cost(self, geometry: FilterGeometry, dtype: np.dtype) -> float:
-        return 1e-5 + prod(geometry.out_extent) * geometry.taps * dtype.itemsize / (2 * rates().l2)
+        return 1e-5 + prod(geometry.out_extent) * geometry.taps * _sums(dtype).itemsize / (2 * rates().l2)
 
     def error(self, geometry: FilterGeometry, dtype: np.dtype) -> float:
-        return running_error(geometry.taps, dtype)
+        sums = _sums(dtype)
+        return running_error(geometry.taps, sums) + (running_error(1, dtype) if sums != dtype else 0.0)
 
     def workspace_bytes(self, geometry: FilterGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
         block = _block(geometry, dtype.itemsize)
-        return (prod(_seen(block, geometry.kernel)) + prod(block)) * dtype.itemsize
+        itemsize = dtype.itemsize + (_sums(dtype).itemsize if _sums(dtype) != dtype else 0)
+        return (prod(_seen(block, geometry.kernel)) + prod(block)) * itemsize
 
     def run(self, plan: Plan, image: np.ndarray, kernel: np.ndarray, out: np.ndarray, past: Past) -> None:
         plan.note()
         g: FilterGeometry = plan.geometry
-        work = out.dtype
+        work = _sums(out.dtype)
         if work.kind in "iu":
             work = exact_float(image, kernel, past) or work
         counted = np.ones(kernel.shape, bool)
@@ -71,7 +79,7 @@ class Taps(SumsDirectly):
                 continue
             result = scratch_like(part, work)
             sum_taps(seen, taps, counted, result)
-            store_wrapped(result, part)
+            (store if part.dtype.kind == "f" else store_wrapped)(result, part)
 
     def alternatives(self, plan: Plan) -> tuple[Part, ...]:
         """For integers, other types."""
