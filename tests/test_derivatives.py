@@ -122,8 +122,8 @@ def test_size_is_ignored_beside_a_footprint():
     np.testing.assert_array_equal(result, scipy.ndimage.generic_filter(x, np.max, footprint=np.eye(3)))
 
 
-@pytest.mark.parametrize("output", [np.int32, np.int8, np.float32])
+@pytest.mark.parametrize("output", [np.int32, np.int8])
 @pytest.mark.parametrize("dtype", "fd")
 def test_sums_that_are_stored_in_integers_are_cast_after_each_axis(dtype, output):
     x = np.random.default_rng(0).standard_normal((9, 11)).astype(dtype) * 10
-    (assert_close if output == np.float32 else assert_same)("laplace", x, output=output)
+    assert_same("laplace", x, output=output)

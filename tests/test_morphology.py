@@ -121,8 +121,9 @@ def test_binary_images_are_what_is_not_zero(dtype, layout):
 
 @pytest.mark.parametrize("name", ["binary_erosion", "binary_dilation"])
 @pytest.mark.parametrize("iterations", [1, 2, 3])
-def test_binary_images_are_not_copied(name, iterations):
-    x = np.random.default_rng(0).random((2000, 1500)) < 0.9
+@pytest.mark.parametrize("dtype", "?B")
+def test_binary_images_are_not_copied(name, iterations, dtype):
+    x = (np.random.default_rng(0).random((2000, 1500)) < 0.9).astype(dtype)
     function = getattr(ndimage, name)
     function(x[:9, :9], iterations=iterations)
     tracemalloc.start()
@@ -132,6 +133,14 @@ def test_binary_images_are_not_copied(name, iterations):
     finally:
         tracemalloc.stop()
     assert taken < (out.nbytes if iterations > 1 else 0) + (1 << 20)
+
+
+@pytest.mark.parametrize("name", BINARY)
+@pytest.mark.parametrize("structure", [None, np.ones((5, 4)), np.eye(6)])
+def test_binary_images_of_several_bands(name, structure):
+    x = np.random.default_rng(0).integers(0, 4, (1100, 900)).astype("h")
+    origin = 0 if structure is None else (1, -1)
+    assert_same(name, x, structure, border_value=1, origin=origin)
 
 
 @given(data=st.data())

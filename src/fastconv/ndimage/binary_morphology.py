@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import index
 from typing import Any, NamedTuple
 
@@ -30,6 +30,9 @@ from fastconv.ndimage.arguments import (
 from fastconv.ndimage.outputs import as_output
 
 _Output = npt.DTypeLike | np.ndarray | None
+
+# Pixels of a band of an image of another type that becomes one of bool.
+_BAND = 1 << 18
 
 
 @repeated()
@@ -291,32 +294,39 @@ def _repeated(
     result: np.ndarray,
 ) -> np.ndarray:
     """Erode or dilate an image a given number of times, which stores in `result`, or until nothing changes."""
-    image = given if given.dtype.kind == "b" and given.flags.c_contiguous else _as_bool(given)
     counts, begins = structure
     count = int(counts.sum())
     if not count:  # of no neighbours, all belong to the image, and none does
         unrepeatable()
-        nothing = np.full(image.shape, fold == "minimum")
-        return nothing if mask is None else np.where(mask, nothing, image)
-    only_some = None if count == counts.size else counts.tobytes()
-    rank = count - 1 if fold == "maximum" else 0
-    window = Ranked(rank, counts.shape, begins, ("constant",) * image.ndim, only_some)
-    fill = constant(np.array(border, np.uint8))
+        nothing = np.full(given.shape, fold == "minimum")
+        return nothing if mask is None else np.where(mask, nothing, given != 0)
     axes = enumerate(zip(counts.shape, begins, strict=True))
     box = tuple([Window(axis, size, "constant", begin) for axis, (size, begin) in axes])
-    if mask is not None or iterations < 1:
-        unrepeatable()
-    # Two arrays take turns, the last of which is `result`.
-    targets = [result] if iterations == 1 else [result, _new(image.shape)]
-    if iterations % 2 == 0:
-        targets.reverse()
-    done = 0
-    while True:
-        target = targets[done % len(targets)]
-        if only_some is None:
+    rank, footprint = count - 1 if fold == "maximum" else 0, None if count == counts.size else counts.tobytes()
+    window = Ranked(rank, counts.shape, begins, ("constant",) * given.ndim, footprint)
+    fill = constant(np.array(border, np.uint8))
+
+    def compute(image: np.ndarray, target: np.ndarray) -> None:
+        if footprint is None:
             run_windows(fold, image, box, target, int(border))
         else:
             run_ranked(window, image.view(np.uint8), fill, target.view(np.uint8))
+
+    is_bool = given.dtype.kind == "b" and given.flags.c_contiguous
+    if not is_bool and mask is None and iterations == 1 and given.size > _BAND:
+        _by_bands(given, compute, begins[0], counts.shape[0] - 1 - begins[0], result)
+        return result
+    if mask is not None or iterations < 1:
+        unrepeatable()
+    # Two arrays take turns, the last of which is `result`; the first image may lie where the second will.
+    targets = [result] if iterations == 1 else [result, _new(given.shape)]
+    if iterations % 2 == 0:
+        targets.reverse()
+    image = given if is_bool else _as_bool(given, targets[1] if len(targets) > 1 else _new(given.shape))
+    done = 0
+    while True:
+        target = targets[done % len(targets)]
+        compute(image, target)
         if mask is not None:
             changed = np.bitwise_xor(target, image)
             changed &= mask
@@ -327,8 +337,22 @@ def _repeated(
         image = target
 
 
-def _as_bool(image: np.ndarray) -> np.ndarray:
+def _by_bands(
+    given: np.ndarray, compute: Callable[[np.ndarray, np.ndarray], None], before: int, after: int, result: np.ndarray
+) -> None:
+    """Compute band by band, each with the rows before and after it that it sees: the whole as bools might be large."""
+    unrepeatable()
+    rows = max(1, _BAND * len(given) // given.size)
+    for row in range(0, len(given), rows):
+        end = min(len(given), row + rows)
+        first = max(0, row - before)
+        seen = given[first : min(len(given), end + after)]
+        band, computed = _as_bool(seen, _new(seen.shape)), _new(seen.shape)
+        compute(band, computed)
+        result[row:end] = computed[row - first : end - first]
+
+
+def _as_bool(image: np.ndarray, result: np.ndarray) -> np.ndarray:
     """Which pixels are not zero."""
-    result = _new(image.shape)
     find_nonzero(image, result)
     return result

@@ -346,8 +346,9 @@ def white_tophat(
     array([0, 6, 0, 3, 0, 8, 8, 0])
     """
     array = as_ordered(input)
-    out = as_output(output, array)
-    opened = grey_opening(array, size, footprint, structure, out.dtype, mode, cval, origin, axes=axes)
+    out = as_output(output, array) if isinstance(output, np.ndarray) else None
+    dtype = output if out is None else out.dtype
+    opened = grey_opening(array, size, footprint, structure, dtype, mode, cval, origin, axes=axes)
     return _stored(_difference(array, opened, opened), out)
 
 
@@ -387,8 +388,9 @@ def black_tophat(
     array([6, 0, 4, 0, 3, 0, 0, 9])
     """
     array = as_ordered(input)
-    out = as_output(output, array)
-    closed = grey_closing(array, size, footprint, structure, out.dtype, mode, cval, origin, axes=axes)
+    out = as_output(output, array) if isinstance(output, np.ndarray) else None
+    dtype = output if out is None else out.dtype
+    closed = grey_closing(array, size, footprint, structure, dtype, mode, cval, origin, axes=axes)
     return _stored(_difference(closed, array, closed), out)
 
 
