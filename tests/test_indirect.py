@@ -5,7 +5,7 @@ import pytest
 
 import fastconv
 from fastconv.engine.convolution import BY_NAME
-from fastconv.engine.convolution.indirect import _block
+from fastconv.engine.convolution.indirect import _in_place, _regions
 from fastconv.engine.epilogue import PLAIN
 from fastconv.engine.geometry import ConvGeometry
 
@@ -34,6 +34,10 @@ DESCRIPTORS = [
     "n2 g2 ic16 oc48 ih5 iw3 kh1 kw1",
     "n1 ic128 oc40 ih24 iw40 k8 s8",
     "n1 g2 ic6 oc10 ih5 iw4 k3 s2 pt7 pb4 pl6 pr9",
+    "n2 ic9 oc13 i70 k3 s2 p1",
+    "n1 ic40 oc24 ih70 iw50 k3 p1",
+    "n1 ic3 oc16 ih160 iw90 kh5 kw7 s3 pt2 pb1 pl3 pr9",
+    "n1 ic19 oc16 ih44 iw33 k3 d5 p4",
 ]
 
 
@@ -117,8 +121,20 @@ def test_pixels_of_a_batch(extent, step):
     assert prepared(x[:0]).shape == (0, extent, extent, 107)
 
 
-def test_descriptors_have_several_blocks_down_and_across():
+def test_descriptors_have_all_kinds_of_blocks():
+    """Several of them down and across; and edges on all sides of positions that see no padding."""
     geometries = [ConvGeometry.parse(descriptor) for descriptor in DESCRIPTORS]
-    blocks = [_block(g, 4) for g in geometries]
-    assert any(block.rows < g.oh for g, block in zip(geometries, blocks, strict=True))
-    assert any(block.cols < g.ow for g, block in zip(geometries, blocks, strict=True))
+    regions = [_regions(g, 4, _in_place(g, 4, channels_last=True)) for g in geometries]
+    assert any(main.down > 1 for main, *_ in regions)
+    assert any(main.across > 1 for main, *_ in regions)
+    assert {len(each) for each in regions} >= {1, 3, 5}
+
+
+@pytest.mark.parametrize("descriptor", DESCRIPTORS)
+@pytest.mark.parametrize("in_place", [False, True])
+def test_regions_are_a_partition(descriptor, in_place):
+    g = ConvGeometry.parse(descriptor)
+    seen = np.zeros((g.oh, g.ow), int)
+    for region in _regions(g, 4, in_place):
+        seen[region.row : region.past_row, region.col : region.past_col] += 1
+    assert (seen == 1).all()

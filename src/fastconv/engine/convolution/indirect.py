@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from math import ceil
+from functools import partial
+from math import ceil, prod
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +36,7 @@ from fastconv.engine.geometry import REMEMBERED, ConvGeometry
 from fastconv.engine.launch import Launch
 from fastconv.engine.plan import SumsDirectly
 from fastconv.engine.rates import rates, ratios
+from fastconv.engine.replay import constant
 
 Strides = tuple[int, int, int, int]
 
@@ -51,6 +53,9 @@ _PLANE = 128
 # The fewest channels of images in planes that are read where they lie: a run of steps has those of a tap. (Patches of
 # three colours took up to a tenth longer.)
 _RUN = 8
+
+# Positions along the edges are few, so that their blocks take as many times as long as reading their filters.
+_EDGE = 2
 
 # Filters of a block if two threads share them.
 _BLOCK_FILTERS = 96
@@ -132,42 +137,92 @@ def _parts(g: ConvGeometry, itemsize: int) -> int:
     return ceil(g.ic // g.g / some) * ceil(some * g.taps / _steps(g, itemsize))
 
 
-class _Block(NamedTuple):
-    """The extents of a block of positions, and of the strip that it reads."""
+def _pixels_laid(g: ConvGeometry, region: _Region) -> int:
+    """Pixels of the image that the blocks of a region lay out."""
+    lines, pitch = region.strip(g)
+    return 0 if region.in_place else region.blocks * min(lines, g.ih) * min(pitch, g.iw)
 
+
+class _Region(NamedTuple):
+    """Positions of a plane, and the extents of their blocks (`region` of kernels/simd/indirect.h)."""
+
+    row: int
+    past_row: int
+    col: int
+    past_col: int
     rows: int
     cols: int
-    lines: int
-    pitch: int
+    in_place: bool
+
+    @property
+    def high(self) -> int:
+        return self.past_row - self.row
+
+    @property
+    def wide(self) -> int:
+        return self.past_col - self.col
+
+    @property
+    def down(self) -> int:
+        return -(-self.high // self.rows)
+
+    @property
+    def across(self) -> int:
+        return -(-self.wide // self.cols)
+
+    @property
+    def blocks(self) -> int:
+        return self.down * self.across
+
+    def strip(self, g: ConvGeometry) -> tuple[int, int]:
+        """Lines and columns of what a block sees."""
+        return (self.rows - 1) * g.sh + (g.kh - 1) * g.dh + 1, (self.cols - 1) * g.sw + (g.kw - 1) * g.dw + 1
 
 
-@functools.lru_cache(maxsize=REMEMBERED)
-def _block(g: ConvGeometry, itemsize: int) -> _Block:
-    """Parts of a plane of about equal extents; whole planes if these are small."""
-    some = _some(g, itemsize)
+def _region(
+    g: ConvGeometry, itemsize: int, rows: tuple[int, int], cols: tuple[int, int], in_place: bool = False
+) -> _Region:
+    """Blocks of about equal extents; a single one if there are few positions."""
+    some, high, wide = _some(g, itemsize), rows[1] - rows[0], cols[1] - cols[0]
     if _are_patches(g):  # what counts is what a block of the reduction reads
         some = min(some, max(1, _steps(g, itemsize) // g.taps))
     pixel = some * itemsize
-    high, wide = (g.kh - 1) * g.dh + 1, (g.kw - 1) * g.dw + 1
+    kernel_rows, kernel_cols = (g.kh - 1) * g.dh + 1, (g.kw - 1) * g.dw + 1
 
     def even(extent: int, most: int) -> int:
         """The extent of about equal parts of an axis."""
-        return -(-extent // -(-extent // max(1, most)))
+        return max(1, -(-extent // -(-extent // max(1, most)))) if extent else 1
 
-    fitting = (_STRIP_BYTES // (pixel * ((min(g.oh, 4) - 1) * g.sh + high)) - wide) // g.sw + 1
-    cols = even(g.ow, min(max(fitting, 8), _POSITIONS))
-    pitch = (cols - 1) * g.sw + wide
-    fitting = (_STRIP_BYTES // (pixel * pitch) - high) // g.sh + 1
-    rows = even(g.oh, min(fitting, _POSITIONS // cols))
-    return _Block(rows, cols, (rows - 1) * g.sh + high, pitch)
+    fitting = (_STRIP_BYTES // (pixel * ((min(high, 4) - 1) * g.sh + kernel_rows)) - kernel_cols) // g.sw + 1
+    block_cols = even(wide, min(max(fitting, 8), _POSITIONS))
+    pitch = (block_cols - 1) * g.sw + kernel_cols
+    fitting = (_STRIP_BYTES // (pixel * pitch) - kernel_rows) // g.sh + 1
+    block_rows = even(high, min(fitting, _POSITIONS // block_cols))
+    return _Region(*rows, *cols, block_rows, block_cols, in_place)
 
 
-def _blocks_of_many(g: ConvGeometry, rows: int, cols: int) -> Iterator[tuple[int, tuple[int, int]]]:
-    """Blocks of at most so many rows and columns, with their number: fewer rows, or parts of a single one."""
-    for some in equal_parts(g.oh, rows):
-        yield g.n * g.g * -(-g.oh // some) * -(-g.ow // cols), (some, cols)
-    for some in equal_parts(g.ow, cols):
-        yield g.n * g.g * g.oh * -(-g.ow // some), (1, some)
+@functools.lru_cache(maxsize=REMEMBERED)
+def _regions(g: ConvGeometry, itemsize: int, in_place: bool) -> tuple[_Region, ...]:
+    """The whole plane; or the positions that see no padding, which are read in place, and those along the edges."""
+    if not in_place:
+        return (_region(g, itemsize, (0, g.oh), (0, g.ow)),)
+    (top, bottom), (left, right) = g.sighted_outputs(0), g.sighted_outputs(1)
+    edges = (
+        ((0, top), (0, g.ow)),
+        ((bottom, g.oh), (0, g.ow)),
+        ((top, bottom), (0, left)),
+        ((top, bottom), (right, g.ow)),
+    )
+    around = (_region(g, itemsize, *edge) for edge in edges if all(first < past for first, past in edge))
+    return _region(g, itemsize, (top, bottom), (left, right), in_place=True), *around
+
+
+def _blocks_of_many(g: ConvGeometry, region: _Region) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Blocks at most as large as those of a region, with their number: fewer rows, or parts of a single one."""
+    for some in equal_parts(region.high, region.rows):
+        yield g.n * g.g * -(-region.high // some) * region.across, (some, region.cols)
+    for some in equal_parts(region.wide, region.cols):
+        yield g.n * g.g * region.high * -(-region.wide // some), (1, some)
 
 
 def _tile_seconds(g: ConvGeometry, itemsize: int) -> Callable[[tuple[int, int], int], float]:
@@ -205,48 +260,58 @@ def _launch(
     """The launch for images and outputs with these `element_strides`."""
     from fastconv.kernels.slots import NR, arguments
 
-    rows, cols, _, _ = _block(g, dtype.itemsize)
+    main, *edges = _regions(g, dtype.itemsize, _in_place(g, dtype.itemsize, strides[1] == 1))
     panels = sum(_panels(g, dtype.itemsize).values())
     if threads > FEW_THREADS:
-        of_many, each = _blocks_of_many(g, rows, cols), _tile_seconds(g, dtype.itemsize)
+        of_many, each = _blocks_of_many(g, main), _tile_seconds(g, dtype.itemsize)
         (rows, cols), block_panels = share_among_many(of_many, panels, threads, each)
+        main = main._replace(rows=rows, cols=cols)
     else:
-        least, beside = -(-_BLOCK_FILTERS // NR[dtype.itemsize]), g.n * g.g * -(-g.ow // cols)
+        least, beside = -(-_BLOCK_FILTERS // NR[dtype.itemsize]), g.n * g.g * main.across
         if beside % threads:
-            rows = -(-g.oh // share_blocks(-(-g.oh // rows), g.oh, panels, least, threads))
-        block_panels = share_panels(panels, least, beside * -(-g.oh // rows), threads)
-    down, across = -(-g.oh // rows), -(-g.ow // cols)
+            main = main._replace(rows=-(-main.high // share_blocks(main.down, main.high, panels, least, threads)))
+        block_panels = share_panels(panels, least, beside * main.down, threads)
+    regions = main, *edges
     image, plane, row, position = out_strides
     ints = arguments("indirect")(
         **window(g, strides),
-        rows=rows,
-        cols=cols,
-        down=down,
-        across=across,
+        blocks=sum(region.blocks for region in regions),
+        positions=max(region.rows * region.cols for region in regions),
+        strip=max(0 if region.in_place else prod(region.strip(g)) for region in regions),
         some=_some(g, dtype.itemsize),
         kc=_steps(g, dtype.itemsize),
         block_panels=block_panels,
         channel_blocks=-(-panels // block_panels),
-        in_place=_in_place(g, strides[1] == 1),
         activation=activation,
         out_image=image,
         out_plane=plane,
         out_row=row,
         out_position=position,
     )
-    tiles = g.n * g.g * down * across * ints.channel_blocks
+    tiles = g.n * g.g * ints.blocks * ints.channel_blocks
     grain = max(1, _PRODUCTS_AT_A_TIME * tiles // max(1, g.n * g.oc * g.positions * g.reduction))
-    return Launch.of("indirect", dtype, ints, tiles, grain)
+    return Launch.of("indirect", dtype, ints, tiles, grain, tables=(constant(np.array(regions, np.int64)),))
 
 
-def _in_place(g: ConvGeometry, channels_last: bool) -> bool:
-    """Whether the image itself is read: it has channels last, or a tile's lines of all planes fit L1."""
+def _in_place(g: ConvGeometry, itemsize: int, channels_last: bool) -> bool:
+    """Whether the image itself is read: it has channels last, or a tile's lines of all planes fit L1.
+
+    With padding, positions along the edges make blocks of their own, each of which reads all filters. Images are then
+    read in place where laying them out would take longer. (Groups share cache lines, and were faster from strips.)
+    """
     from fastconv.kernels.cpu import cache_bytes
     from fastconv.kernels.slots import CACHE_LINE
 
     channels = g.ic // g.g
-    fits = channels * g.kh * CACHE_LINE <= cache_bytes()[0] and channels >= _RUN and g.ih * g.iw >= _PLANE
-    return not any(map(any, g.padding)) and (channels_last or fits)
+    if not any(map(any, g.padding)):
+        fits = channels * g.kh * CACHE_LINE <= cache_bytes()[0] and channels >= _RUN and g.ih * g.iw >= _PLANE
+        return channels_last or fits
+    if not channels_last or g.g > 1:
+        return False
+    main, *edges = _regions(g, itemsize, True)
+    laid = g.ic * g.ih * g.iw * _READ_SECONDS[True] * itemsize / 4 / ratios().l2
+    edge = _BLOCK_SECONDS + g.oc * g.reduction * itemsize / rates().l3
+    return 2 * main.high * main.wide > g.positions and laid > _EDGE * len(edges) * edge
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
@@ -303,16 +368,16 @@ class Indirect(SumsDirectly, PacksFilters, PreparesFirst):
         from fastconv.kernels.cpu import cache_bytes
         from fastconv.kernels.slots import CACHE_LINE, LANES
 
-        g, itemsize, block = geometry, dtype.itemsize, _block(geometry, dtype.itemsize)
-        panels, last = _panels(g, itemsize), g.channels_last
-        blocks = g.n * g.g * ceil(g.oh / block.rows) * ceil(g.ow / block.cols)
+        g, itemsize, last = geometry, dtype.itemsize, geometry.channels_last
+        panels, regions = _panels(g, itemsize), _regions(g, itemsize, _in_place(g, itemsize, last))
+        blocks = g.n * g.g * sum(region.blocks for region in regions)
         # A step of a register tile takes as long as that of `effective` vectors at the peak.
         effective = sum(count * vectors / _EFFICIENCY[vectors - 1] for vectors, count in panels.items())
         products = 2 * g.n * g.g * g.positions * effective * LANES[itemsize] * g.reduction / rates().flops(itemsize)
         parts = _parts(g, itemsize)
         per_group = sum(count * ceil(g.positions / _HEIGHTS[vectors - 1]) for vectors, count in panels.items())
         tiles = parts * g.n * g.g * per_group
-        read = blocks * g.ic // g.g * min(block.lines, g.ih) * min(block.pitch, g.iw) * _READ_SECONDS[last]
+        read = g.n * g.ic * sum(map(partial(_pixels_laid, g), regions)) * _READ_SECONDS[last]
         written = g.n * g.oc * g.positions * _WRITE_SECONDS[last]
         if not last and g.positions * itemsize % _PAGE == 0:
             written *= _CROWDED

@@ -499,6 +499,21 @@ class ConvGeometry(Axes):
         rows, cols = map(slice, starts, self.extent, steps)
         return thinned, (rows, cols)
 
+    def sighted_outputs(self, axis: int) -> tuple[int, int]:
+        """The outputs along an axis that see no padding: the first, and one past the last.
+
+        Examples
+        --------
+        >>> ConvGeometry.parse("ic1 oc1 i9 k3 p1").sighted_outputs(0)
+        (1, 8)
+        >>> ConvGeometry.parse("ic1 oc1 i2 k3 p4").sighted_outputs(0)
+        (4, 4)
+        """
+        (begin, _), stride, outputs = self.padding[axis], self.stride[axis], self.out_extent[axis]
+        reach = self.dilation[axis] * (self.kernel[axis] - 1)
+        first = min(outputs, -(-begin // stride))
+        return first, max(first, min(outputs, (self.extent[axis] - 1 - reach + begin) // stride + 1))
+
     def blind_outputs(self, axis: int) -> list[int]:
         """The outputs along an axis that see nothing but padding: past the image, or between its taps.
 

@@ -8,8 +8,9 @@
  *
  *   strip[line][column][channel]      position (r, q), tap (i, j): line r * sh + i * dh, column q * sw + j * dw
  *
- * If there is no padding, the strip may be the image itself, wherever its channels lie. Groups of many channels are laid
- * out and summed some at a time, so that blocks of enough positions fit L2: they would read all filters too often. Sums
+ * The strip may be the image itself, wherever its channels lie, for the positions that see no padding. Those along the
+ * edges are then blocks of their own: only what they see is laid out. Groups of many channels are laid out and summed
+ * some at a time, so that blocks of enough positions fit L2: they would read all filters too often. Sums
  * are turned in registers on their way to planes. (Strips of planes, which need no transposition, were no faster than
  * pixels: a tile touches a cache line per channel.)
  *
@@ -18,21 +19,25 @@
  */
 #define INDIRECT_ARGUMENTS(X)                                                   \
     WINDOW_FIELDS(X)                                                            \
-    X(rows)           /* rows of a block of positions */                        \
-    X(cols)           /* columns of a block of positions */                     \
-    X(down)           /* blocks from the top to the bottom of a plane */        \
-    X(across)         /* blocks from its left to its right */                   \
+    X(blocks)         /* blocks of positions of a plane, in all regions */      \
+    X(positions)      /* of the largest block */                                \
+    X(strip)          /* pixels of the largest strip */                         \
     X(some)           /* channels of a strip */                                 \
     X(kc)             /* most steps of a block of the reduction */              \
     X(block_panels)   /* panels of a block of filters */                        \
     X(channel_blocks) /* blocks of filters of a group */                        \
-    X(in_place)       /* whether the strip is the image itself */               \
     X(activation)     /* code of the activation */                              \
     X(out_image)      /* values of the output from one image to the next */     \
     X(out_plane)      /* values of the output from one channel to the next */   \
     X(out_row)        /* values of the output from one row to the next */       \
     X(out_position)   /* values of the output from one position to the next */
 ARGUMENTS(Indirect, INDIRECT_ARGUMENTS);
+
+/* Positions of a plane, row <= r < past_row and col <= q < past_col, in blocks of at most rows × cols. */
+typedef struct {
+    int64_t row, past_row, col, past_col, rows, cols;
+    int64_t in_place; /* whether the strip is the image itself */
+} NAME(region);
 
 /* Steps of the sums of a tile: `runs` runs of `length` values. */
 typedef struct {
@@ -41,20 +46,19 @@ typedef struct {
     const int64_t *shift; /* of the first value of each run, in the strip */
     const REAL *filters;  /* the vectors of each step */
     const REAL *next;     /* filters that are used next, and are prefetched meanwhile */
-    int64_t ld;           /* values of `sums` from one position to the next */
     int accumulate;
     const NAME(finish) *finish; /* of each vector; null if it does nothing, or sums are not complete */
     int64_t channels, plane;    /* filters that exist, and values from a plane of them to the next */
 } NAME(steps);
 
-typedef void NAME(position_kernel)(const NAME(steps) *s, const REAL *source, const int64_t *at, REAL *sums,
-                                   REAL *planes);
+typedef void NAME(position_kernel)(const NAME(steps) *s, const REAL *source, const int64_t *at, const int64_t *to,
+                                   REAL *sums, REAL *planes);
 
-/* Add sums that are there, of `m` rows of `nv` vectors that are `ld` values apart, and finish them. The `finish` of a row
- * is `own` further on than that of the row before. */
+/* Add sums that are there, of `m` rows of `nv` vectors that begin at `to`, and finish them. The `finish` of a row is `own`
+ * further on than that of the row before. */
 static inline __attribute__((always_inline)) void NAME(add_and_finish)(const int m, const int nv, VECTOR *sum,
                                                                        const NAME(steps) *s, const REAL *sums,
-                                                                       int64_t ld, const int own)
+                                                                       const int64_t *to, const int own)
 {
     const NAME(finish) *finish = s->finish;
     if (s->accumulate)
@@ -62,7 +66,7 @@ static inline __attribute__((always_inline)) void NAME(add_and_finish)(const int
         for (int i = 0; i < m; i++)
             UNROLL
             for (int v = 0; v < nv; v++)
-                sum[i * nv + v] += NAME(load)(sums + i * ld + v * LANES);
+                sum[i * nv + v] += NAME(load)(sums + to[i] + v * LANES);
     if (finish)
         UNROLL
         for (int i = 0; i < m; i++)
@@ -71,22 +75,22 @@ static inline __attribute__((always_inline)) void NAME(add_and_finish)(const int
                 sum[i * nv + v] = NAME(finished)(sum[i * nv + v], finish + i * own + v);
 }
 
-/* Write rows of sums, `ld` values apart. */
+/* Write rows of sums, each of which begins at `to`. */
 static inline __attribute__((always_inline)) void NAME(put_sums)(const int m, const int nv, const VECTOR *sum,
-                                                                 REAL *sums, int64_t ld)
+                                                                 REAL *sums, const int64_t *to)
 {
     UNROLL
     for (int i = 0; i < m; i++)
         UNROLL
         for (int v = 0; v < nv; v++)
-            NAME(store)(sums + i * ld + v * LANES, sum[i * nv + v]);
+            NAME(store)(sums + to[i] + v * LANES, sum[i * nv + v]);
 }
 
-/* The sums of m positions, whose values are `at` in the strip, and nv vectors of filters. They go to `planes`, where
- * positions are neighbours, if that is not null; then `sums` are only read. */
+/* The sums of m positions, whose values are `at` in the strip, and nv vectors of filters. They go `to` places in `sums`;
+ * or to `planes`, where positions are neighbours, if that is not null, and `sums` are only read. */
 static inline __attribute__((always_inline)) void NAME(positions)(const int m, const int nv, const NAME(steps) *s,
-                                                                  const REAL *source, const int64_t *at, REAL *sums,
-                                                                  REAL *planes)
+                                                                  const REAL *source, const int64_t *at,
+                                                                  const int64_t *to, REAL *sums, REAL *planes)
 {
     VECTOR sum[MR * NV < 8 ? 8 : MR * NV];
     const REAL *filters = s->filters;
@@ -117,11 +121,11 @@ static inline __attribute__((always_inline)) void NAME(positions)(const int m, c
             }
         }
     }
-    NAME(add_and_finish)(m, nv, sum, s, sums, s->ld, 0);
+    NAME(add_and_finish)(m, nv, sum, s, sums, to, 0);
     if (planes)
         NAME(write_turned)(m, nv, sum, s->channels, planes, s->plane);
     else
-        NAME(put_sums)(m, nv, sum, sums, s->ld);
+        NAME(put_sums)(m, nv, sum, sums, to);
 }
 
 /* The sums of one position and `m` panels of `nv` vectors of filters, `panel` values from each other. A single panel would
@@ -131,6 +135,10 @@ static inline __attribute__((always_inline)) void NAME(at_position)(const int m,
 {
     VECTOR sum[MR * NV];
     const REAL *filters = s->filters;
+    int64_t to[MR];
+    UNROLL
+    for (int i = 0; i < m; i++)
+        to[i] = i * nv * LANES;
     UNROLL
     for (int i = 0; i < m * nv; i++)
         sum[i] = (VECTOR){0};
@@ -145,8 +153,8 @@ static inline __attribute__((always_inline)) void NAME(at_position)(const int m,
                     sum[i * nv + v] += left * NAME(load)(filters + i * panel + v * LANES);
         }
     }
-    NAME(add_and_finish)(m, nv, sum, s, sums, nv * LANES, nv);
-    NAME(put_sums)(m, nv, sum, sums, nv * LANES);
+    NAME(add_and_finish)(m, nv, sum, s, sums, to, nv);
+    NAME(put_sums)(m, nv, sum, sums, to);
 }
 
 /* X(positions, vectors) of the tiles that there are: of 12 sums, or 8 where that is what registers hold. */
@@ -161,8 +169,9 @@ static inline __attribute__((always_inline)) void NAME(at_position)(const int m,
 #endif
 #define DEFINE(m, nv)                                                                                      \
     static __attribute__((noinline)) void NAME(positions_##m##x##nv)(                                     \
-        const NAME(steps) *s, const REAL *source, const int64_t *at, REAL *sums, REAL *planes)             \
-    { NAME(positions)(m, nv, s, source, at, sums, planes); }
+        const NAME(steps) *s, const REAL *source, const int64_t *at, const int64_t *to, REAL *sums,        \
+        REAL *planes)                                                                                      \
+    { NAME(positions)(m, nv, s, source, at, to, sums, planes); }
 #define POSITIONS_OF(m, nv) NAME(positions_##m##x##nv),
 TILES_OF_1(DEFINE) TILES_OF_2(DEFINE) MORE_TILES_OF_2(DEFINE) TILES_OF_3(DEFINE)
 static NAME(position_kernel) *const NAME(position_kernels)[NV][8] = {
@@ -224,7 +233,7 @@ static int64_t NAME(equal_panels)(int64_t panel, int64_t m, int64_t past, int64_
 /* The sums of `count` positions, in tiles of about equal numbers of them, none of which crosses a row of `cols`. Rows of
  * planes are `row` values apart. */
 static void NAME(sum_positions)(int64_t vectors, const NAME(steps) *s, const REAL *source, const int64_t *at,
-                                int64_t count, int64_t cols, REAL *sums, REAL *planes, int64_t row)
+                                const int64_t *to, int64_t count, int64_t cols, REAL *sums, REAL *planes, int64_t row)
 {
     const int64_t tiles = NAME(ceil_div)(cols, NAME(most_positions)[vectors - 1]), least = cols / tiles;
     const int64_t larger = cols - tiles * least; /* tiles of one position more */
@@ -235,7 +244,7 @@ static void NAME(sum_positions)(int64_t vectors, const NAME(steps) *s, const REA
             m = least + (tile < larger);
             for (int64_t i = 0; i < share; i += LINE)
                 __builtin_prefetch(next + i, 0, 2);
-            NAME(position_kernels)[vectors - 1][m - 1](s, source, at + p + q, sums + (p + q) * s->ld,
+            NAME(position_kernels)[vectors - 1][m - 1](s, source, at + p + q, to + p + q, sums,
                                                        planes ? planes + q : 0);
         }
 }
@@ -291,15 +300,15 @@ static inline int NAME(indirect_at_once)(const Indirect *a)
 /* Whether complete sums are turned on their way to planes: blocks of single positions are few, and have tiles of their
  * own. */
 static inline int NAME(indirect_in_planes)(const Indirect *a)
-{ return a->out_position == 1 && a->rows * a->cols > 1; }
+{ return a->out_position == 1 && a->positions > 1; }
 
 typedef struct {
     REAL *strip;    /* (lines, pitch, some) */
     REAL *sums;     /* of the block, position by position */
     int64_t *at;    /* of each position in the strip */
+    int64_t *to;    /* of each position in `sums`, or in the output if complete sums are those */
     int64_t *shift; /* of each run in the strip */
-    int64_t lines, pitch; /* of the strip, in columns */
-    int64_t ld;           /* values of the sums from one position to the next */
+    int64_t ld;     /* values of the sums from one position to the next */
     int64_t bytes;
 } NAME(indirect_parts);
 
@@ -308,13 +317,12 @@ static NAME(indirect_parts) NAME(indirect_layout)(const Indirect *a, char *memor
     Scratch s = {memory, 0};
     NAME(indirect_parts) parts;
     const int64_t vectors = NAME(ceil_div)(a->oc / a->g, LANES), most = a->block_panels * NV;
-    parts.lines = (a->rows - 1) * a->sh + (a->kh - 1) * a->dh + 1;
-    parts.pitch = (a->cols - 1) * a->sw + (a->kw - 1) * a->dw + 1;
     parts.ld = (vectors < most ? vectors : most) * LANES;
-    parts.strip = take(&s, a->in_place ? 0 : parts.lines * parts.pitch * a->some * sizeof(REAL));
+    parts.strip = take(&s, a->strip * a->some * sizeof(REAL));
     const int none = NAME(indirect_in_planes)(a) && NAME(indirect_at_once)(a);
-    parts.sums = take(&s, none ? 0 : a->rows * a->cols * parts.ld * sizeof(REAL));
-    parts.at = take(&s, a->rows * a->cols * sizeof(int64_t));
+    parts.sums = take(&s, none ? 0 : a->positions * parts.ld * sizeof(REAL));
+    parts.at = take(&s, a->positions * sizeof(int64_t));
+    parts.to = take(&s, a->positions * sizeof(int64_t));
     parts.shift = take(&s, a->kh * a->kw * sizeof(int64_t));
     parts.bytes = s.bytes;
     return parts;
@@ -423,7 +431,8 @@ static void NAME(place)(const REAL *sums, int64_t ld, int64_t count, int64_t cha
 }
 
 /* Tile: a block of filters of a group, for a block of positions of an image; the groups of the same positions follow
- * each other. arrays: x, packed weight (pack_panels), bias or null, out, scratch. scalars: the activation's parameter. */
+ * each other. arrays: x, packed weight (pack_panels), bias or null, out, regions, scratch. scalars: the activation's
+ * parameter. */
 static void NAME(indirect)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                            int64_t worker)
 {
@@ -432,9 +441,7 @@ static void NAME(indirect)(void **arrays, const int64_t *ints, const double *sca
     const int64_t icg = a->ic / a->g, ocg = a->oc / a->g, taps = a->kh * a->kw, K = icg * taps;
     const int64_t width = NAME(ceil_div)(ocg, LANES) * LANES;
     const NAME(indirect_parts) own =
-        NAME(indirect_layout)(a, (char *)arrays[4] + worker * NAME(indirect_scratch)(ints));
-    const int64_t pixel = a->in_place ? a->xw : a->some, line = a->in_place ? a->xh : own.pitch * a->some;
-    const int64_t apart = a->in_place ? a->xc : 1; /* values from one channel to the next */
+        NAME(indirect_layout)(a, (char *)arrays[5] + worker * NAME(indirect_scratch)(ints));
     /* Blocks of the reduction: whole rows of taps if one fits, so that they do not depend on where channels lie. */
     const int by_row = a->kw * a->some <= a->kc;
     const int64_t fitting = a->kc / a->some, block_taps = by_row ? fitting / a->kw * a->kw : fitting ? fitting : 1;
@@ -447,39 +454,57 @@ static void NAME(indirect)(void **arrays, const int64_t *ints, const double *sca
             .slope = NAME(broadcast)((REAL)scalars[0]),
             .leaks = -(BITS)(a->activation == LEAKY_RELU) - (NAME(mask)){0},
         };
-    int64_t unasked = 0, last = -1, last_cols = -1;
+    const NAME(region) *region = 0;
+    int64_t unasked = 0, last = -1, r0 = 0, q0 = 0;
+    int was_direct = 0;
     for (int64_t tile = begin; tile < end; tile++) {
         const int64_t g = tile % a->g, panel0 = tile / a->g % a->channel_blocks * a->block_panels;
-        const int64_t block = tile / a->g / a->channel_blocks, n = block / (a->down * a->across);
-        const int64_t r0 = block / a->across % a->down * a->rows, q0 = block % a->across * a->cols;
-        const int64_t rows = a->oh - r0 < a->rows ? a->oh - r0 : a->rows;
-        const int64_t cols = a->ow - q0 < a->cols ? a->ow - q0 : a->cols;
+        const int64_t share = tile / a->g / a->channel_blocks, block = share % a->blocks, n = share / a->blocks;
+        const int moved = block != last;
+        if (moved) {
+            int64_t i = block, across, blocks;
+            for (region = arrays[4];; i -= blocks, region++) {
+                across = NAME(ceil_div)(region->past_col - region->col, region->cols);
+                blocks = NAME(ceil_div)(region->past_row - region->row, region->rows) * across;
+                if (i < blocks)
+                    break;
+            }
+            r0 = region->row + i / across * region->rows;
+            q0 = region->col + i % across * region->cols;
+        }
+        last = block;
+        const int64_t rows = region->past_row - r0 < region->rows ? region->past_row - r0 : region->rows;
+        const int64_t cols = region->past_col - q0 < region->cols ? region->past_col - q0 : region->cols;
         const int64_t top = r0 * a->sh - a->pt, left = q0 * a->sw - a->pl, count = rows * cols;
+        const int64_t lines = (rows - 1) * a->sh + (a->kh - 1) * a->dh + 1; /* of the strip */
+        const int64_t pitch = (cols - 1) * a->sw + (a->kw - 1) * a->dw + 1;
+        const int64_t pixel = region->in_place ? a->xw : a->some, line = region->in_place ? a->xh : pitch * a->some;
+        const int64_t apart = region->in_place ? a->xc : 1; /* values from one channel to the next */
         const int64_t m0 = NAME(panel_first)(panel0, width);
         const int64_t past = NAME(panel_first)(panel0 + a->block_panels, width);
         const int64_t m1 = past < width ? past : width, channels = (m1 < ocg ? m1 : ocg) - m0;
         const REAL *image = (const REAL *)arrays[0] + n * a->xn + g * icg * a->xc;
         REAL *out = (REAL *)arrays[3] + n * a->out_image + (g * ocg + m0) * a->out_plane + r0 * a->out_row +
                     q0 * a->out_position;
-        if (cols != last_cols)
-            for (int64_t p = 0, r = 0; r < a->rows; r++)
-                for (int64_t q = 0; q < cols; q++)
-                    own.at[p++] = r * a->sh * line + q * a->sw * pixel;
-        last_cols = cols;
-        if (!a->in_place && block % (a->down * a->across) != last)
-            NAME(zero_around)(a, own.lines, own.pitch, top, left, a->some, own.strip);
-        last = block % (a->down * a->across);
         const int whole = a->out_row == cols * a->out_position || rows == 1;
-        const int direct = fused && a->out_plane == 1 && channels == m1 - m0 && whole;
+        const int direct = fused && a->out_plane == 1 && channels == m1 - m0;
         const int in_planes = !direct && NAME(indirect_in_planes)(a);
         REAL *sums = direct ? out : own.sums;
-        const int64_t ld = direct ? a->out_position : own.ld;
+        if (moved || direct != was_direct)
+            for (int64_t p = 0, r = 0; r < rows; r++)
+                for (int64_t q = 0; q < cols; q++, p++) {
+                    own.at[p] = r * a->sh * line + q * a->sw * pixel;
+                    own.to[p] = direct ? r * a->out_row + q * a->out_position : p * own.ld;
+                }
+        was_direct = direct;
+        if (moved && !region->in_place)
+            NAME(zero_around)(a, lines, pitch, top, left, a->some, own.strip);
         for (int64_t first = 0; first < icg; first += a->some) {
             const int64_t depth = icg - first < a->some ? icg - first : a->some;
             const int joined = by_row && (depth == 1 || a->dw * pixel == depth * apart);
             const REAL *source = image + first * a->xc + top * line + left * pixel;
-            if (!a->in_place) {
-                NAME(lay_strip)(a, image + first * a->xc, own.lines, own.pitch, top, left, depth, a->some, own.strip);
+            if (!region->in_place) {
+                NAME(lay_strip)(a, image + first * a->xc, lines, pitch, top, left, depth, a->some, own.strip);
                 source = own.strip;
             }
             for (int64_t t0 = 0; t0 < taps; t0 += block_taps)
@@ -521,7 +546,6 @@ static void NAME(indirect)(void **arrays, const int64_t *ints, const double *sca
                             .shift = own.shift,
                             .filters = filters,
                             .next = filters + K * vectors * LANES, /* the same steps of the next panel */
-                            .ld = ld,
                             .accumulate = first || t0 || c0,
                             .finish = finishes ? finish : 0,
                             .channels = ocg - m,
@@ -531,9 +555,9 @@ static void NAME(indirect)(void **arrays, const int64_t *ints, const double *sca
                             NAME(panels_kernels)[vectors - 1][panels - 1](&s, source, K * vectors * LANES,
                                                                           sums + m - m0);
                         else
-                            NAME(sum_positions)(vectors, &s, source, own.at, count, planes && !whole ? cols : count,
-                                                sums + m - m0, planes ? planes + (m - m0) * a->out_plane : 0,
-                                                a->out_row);
+                            NAME(sum_positions)(vectors, &s, source, own.at, own.to, count,
+                                                planes && !whole ? cols : count, sums + m - m0,
+                                                planes ? planes + (m - m0) * a->out_plane : 0, a->out_row);
                         m += panels * vectors * LANES;
                     }
                 }
@@ -548,8 +572,8 @@ static void NAME(indirect)(void **arrays, const int64_t *ints, const double *sca
             continue;
         }
         if (!fused)
-            NAME(activate)(sums, sums, count * ld, 0, a->activation, scalars[0]);
+            NAME(activate)(sums, sums, count * own.ld, 0, a->activation, scalars[0]);
         for (int64_t p = 0; p < count; p += run, out += a->out_row)
-            NAME(place)(sums + p * ld, ld, run, channels, out, a->out_plane, a->out_position);
+            NAME(place)(sums + p * own.ld, own.ld, run, channels, out, a->out_plane, a->out_position);
     }
 }

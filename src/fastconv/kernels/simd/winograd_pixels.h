@@ -84,6 +84,7 @@ typedef struct {
     REAL *buffer;   /* the outputs of a tile that reaches past those of the image */
     REAL *outs;     /* the outputs of a block, for a panel */
     int64_t *at;    /* of each tile in V */
+    int64_t *to;    /* of each tile in S */
     int64_t lines, pitch; /* of the strip, in pixels */
     int64_t depth;  /* channels of a group, whole vectors of them */
     int64_t point_v, point_s; /* values from one point to the next */
@@ -108,6 +109,7 @@ static NAME(pixels_parts) NAME(pixels_layout)(const WinogradPixels *a, char *mem
     parts.buffer = take(&s, a->m_down * a->m_across * SIMD_BYTES);
     parts.outs = take(&s, tiles * a->m_down * a->m_across * NR * sizeof(REAL));
     parts.at = take(&s, tiles * sizeof(int64_t));
+    parts.to = take(&s, tiles * sizeof(int64_t));
     parts.bytes = s.bytes;
     return parts;
 }
@@ -176,6 +178,8 @@ static void NAME(winograd_pixels)(void **arrays, const int64_t *ints, const doub
                 return;
             const int64_t columns = NAME(tile_columns)(width - first), oc = g * ocg + first;
             const int64_t some = ocg - first < columns ? ocg - first : columns;
+            for (int64_t p = 0; p < size; p++)
+                own.to[p] = p * columns;
             REAL *out = (REAL *)arrays[3] + n * a->out_image + oc * a->out_plane + top * a->out_row +
                         left * a->out_position;
             const REAL *U = (const REAL *)arrays[1] + g * group_u + e_count * NAME(panel_start)(panel, width, icg);
@@ -197,10 +201,9 @@ static void NAME(winograd_pixels)(void **arrays, const int64_t *ints, const doub
                         .shift = &start,
                         .filters = filters,
                         .next = filters + length * columns,
-                        .ld = columns,
                         .accumulate = k0 > 0,
                     };
-                    NAME(sum_positions)(columns / LANES, &s, own.V + e * own.point_v + k0, own.at, size, size,
+                    NAME(sum_positions)(columns / LANES, &s, own.V + e * own.point_v + k0, own.at, own.to, size, size,
                                         own.S + e * own.point_s, 0, 0);
                 }
             const int direct = !a->activation && a->out_plane == 1 && some == columns;
