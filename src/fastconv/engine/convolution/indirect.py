@@ -54,7 +54,11 @@ _PLANE = 128
 # three colours took up to a tenth longer.)
 _RUN = 8
 
-# Positions along the edges are few, so that their blocks take as many times as long as reading their filters.
+# And the most: lines of more planes share places in L1. (192 planes of 32×32, a page apart, took 1.3 times as long as
+# strips of them, 192 of 28×28 took 1.1 times.)
+_MOST_PLANES = 128
+
+# How many times as long as reading the filters the blocks along the edges take, which have few positions.
 _EDGE = 2
 
 # Filters of a block if two threads share them.
@@ -78,8 +82,8 @@ _READ_SECONDS, _WRITE_SECONDS = (2.5e-10, 1e-10), (3.5e-10, 7e-11)
 # places in L1.
 _PAGE, _CROWDED = 4096, 2.0
 
-# How much longer products of 1×1 kernels take if filters are beyond L2: panels of them, which do not fit L1, compete
-# with pixels for L2. (`im2row` packs the pixels, and reads each panel from L1.)
+# How much longer products take if filters are beyond L2: panels of them compete with pixels for L2. (`im2row` packs the
+# pixels, and reads each panel from L1.)
 _MANY_FILTERS = 1.09
 
 # Seconds to fetch a cache line of a pixel from beyond L2, for one group.
@@ -106,7 +110,8 @@ def _steps(g: ConvGeometry, itemsize: int) -> int:
     """Most steps of a block of the reduction: those of a panel of filters of 1.75 times L1.
 
     L2 delivers the rest of it in time, and sums are added up less often. Panels in L1 took 1.04 times as long for 1×1
-    kernels; all steps in one block, with a few positions at a time, 1.2 to 1.5 times.
+    kernels, and for larger ones with filters in L2; all steps in one block, with a few positions at a time, 1.2 to 1.5
+    times.
     """
     from fastconv.kernels.cpu import cache_bytes
     from fastconv.kernels.slots import VECTOR_BYTES
@@ -225,7 +230,7 @@ def _blocks_of_many(g: ConvGeometry, region: _Region) -> Iterator[tuple[int, tup
         yield g.n * g.g * region.high * -(-region.wide // some), (1, some)
 
 
-def _tile_seconds(g: ConvGeometry, itemsize: int) -> Callable[[tuple[int, int], int], float]:
+def _tile_seconds(g: ConvGeometry, itemsize: int, in_place: bool) -> Callable[[tuple[int, int], int], float]:
     """A function that says what a tile takes: a block of positions, and so many panels of filters."""
     from fastconv.kernels.slots import LANES
 
@@ -234,7 +239,7 @@ def _tile_seconds(g: ConvGeometry, itemsize: int) -> Callable[[tuple[int, int], 
     parts = _parts(g, itemsize)
     product = 2 * height * columns * g.reduction / (_EFFICIENCY[vectors - 1] * rates().flops(itemsize))
     filters = columns * g.reduction * itemsize / rates().l3
-    read = g.ic // g.g * _READ_SECONDS[g.channels_last] * moved
+    read = 0 if in_place else g.ic // g.g * _READ_SECONDS[g.channels_last] * moved
     written = columns * _WRITE_SECONDS[g.channels_last] * moved
     high, wide = (g.kh - 1) * g.dh + 1, (g.kw - 1) * g.dw + 1
 
@@ -263,7 +268,7 @@ def _launch(
     main, *edges = _regions(g, dtype.itemsize, _in_place(g, dtype.itemsize, strides[1] == 1))
     panels = sum(_panels(g, dtype.itemsize).values())
     if threads > FEW_THREADS:
-        of_many, each = _blocks_of_many(g, main), _tile_seconds(g, dtype.itemsize)
+        of_many, each = _blocks_of_many(g, main), _tile_seconds(g, dtype.itemsize, main.in_place)
         (rows, cols), block_panels = share_among_many(of_many, panels, threads, each)
         main = main._replace(rows=rows, cols=cols)
     else:
@@ -304,8 +309,8 @@ def _in_place(g: ConvGeometry, itemsize: int, channels_last: bool) -> bool:
 
     channels = g.ic // g.g
     if not any(map(any, g.padding)):
-        fits = channels * g.kh * CACHE_LINE <= cache_bytes()[0] and channels >= _RUN and g.ih * g.iw >= _PLANE
-        return channels_last or fits
+        fits = channels * g.kh * CACHE_LINE <= cache_bytes()[0] and g.ih * g.iw >= _PLANE
+        return channels_last or (fits and _RUN <= channels <= _MOST_PLANES)
     if not channels_last or g.g > 1:
         return False
     main, *edges = _regions(g, itemsize, True)
@@ -388,8 +393,7 @@ class Indirect(SumsDirectly, PacksFilters, PreparesFirst):
         l2 = cache_bytes()[1]
         if filters > l2 // 2:  # every block reads them from beyond L2
             moved += blocks * filters / rates().l3
-            if is_pixelwise(g):
-                products *= _MANY_FILTERS
+            products *= _MANY_FILTERS
         if last and g.g > 1 and g.ic * g.ih * g.iw * itemsize > l2 // 2:  # every group reads whole lines from there
             lines = g.n * g.g * g.ih * g.iw * ceil(g.ic // g.g * itemsize / CACHE_LINE)
             moved += lines * _LINE_SECONDS / ratios().l3
