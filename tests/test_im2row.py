@@ -64,6 +64,14 @@ def test_blocks_do_not_matter(blocks, name, dtype, steps, groups):
                 np.testing.assert_array_equal(out, expected)
 
 
+@pytest.mark.parametrize(
+    ("descriptor", "steps"),
+    [("ic256 oc1 i7 k1", 256), ("ic304 oc1 i7 k1", 152), ("ic64 oc1 i7 k3", 192), ("ic300 oc1 i7 k3", 246)],
+)
+def test_blocks_of_steps_are_about_equal(descriptor, steps):
+    assert im2row._steps(ConvGeometry.parse(f"n1 {descriptor}")) == steps
+
+
 def test_two_threads_have_equal_shares():
     """They share filters, if these are many: blocks of 49 positions would be of 28 and 21."""
     g = ConvGeometry.parse("n1 ic208 oc1248 i7 k1")
