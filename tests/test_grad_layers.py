@@ -224,6 +224,13 @@ def test_cat():
         )
 
 
+def test_index_select():
+    x, index = normals(), [3, 0, 3, 1]
+    grad_output = normals((3, 4, 5), 1)
+    got = grad.index_select(grad_output, x.shape, 1, index)
+    assert_gradient(got, lambda moved: nn.index_select(moved, 1, index), x, grad_output)
+
+
 def test_masks_of_channels():
     x, grad_output = normals((2, 3, 4, 5)), normals((2, 3, 4, 5), 1)
     _, mask = nn.dropout2d(x, rng=0, return_mask=True)
@@ -279,6 +286,7 @@ def test_samples_of_weight_0(target):
         (lambda: grad.add(np.ones((2, 3)), (1, 3), (3,)), GeometryError, r"grad_output of shape \(2, 3\)"),
         (lambda: grad.cat(np.ones((2, 3)), [(2, 1), (2, 1)], 1), GeometryError, r"grad_output of shape \(2, 3\)"),
         (lambda: grad.cat(np.ones((2, 3)), [(2, 3), (3,)], 1), GeometryError, r"\[\(2, 3\), \(3,\)\]"),
+        (lambda: grad.index_select(np.ones((2, 3)), (2, 2), 1, [0]), GeometryError, r"grad_output of shape \(2, 3\)"),
         (lambda: grad.dropout(np.ones((2, 3)), np.ones((2, 1))), GeometryError, r"\(2, 1\)"),
         (lambda: grad.gelu(np.ones(3), np.ones(3), "erf"), ValueError, "approximate='erf'"),
         (lambda: grad.local_response_norm(np.ones(3), np.ones(3), 3), GeometryError, "at least 2 axes"),

@@ -49,6 +49,34 @@ def test_described_layers_are_the_built_ones(name, monkeypatch):
         assert np.prod(shape) == np.prod(described[layer].weight_shape)
 
 
+def test_lenet5_of_the_paper():
+    network, described = build("lenet5_partial"), NETWORKS["lenet5_partial"]()
+    parameters = {layer.name: layer.parameters for layer in described.layers}
+    # LeCun et al. 1998, II.B: 156, 1516, 48120 and 10164.
+    parts = sum(parameters[f"conv2 part {number}"] for number in (1, 2, 3, 4))
+    assert (parameters["conv1"], parts, parameters["conv3"], parameters["fc4"]) == (156, 1516, 48120, 10164)
+    # Each map of C3 depends on those maps of S2 that table I lists, by columns 0 to 15.
+    table = ("012", "123", "234", "345", "450", "501", "0123", "1234", "2345", "3450", "4501", "5012", "0134", "1245")
+    table += ("0235", "012345")
+    maps = np.random.default_rng(0).standard_normal((1, 6, 14, 14)).astype(np.float32)
+    nodes = [node for node in network.nodes if node.name.startswith("conv2")]
+
+    def c3(maps):
+        arrays = {"pool1": maps}
+        for node in nodes:
+            arrays[node.name] = node.called(arrays)
+        return arrays["conv2"]
+
+    for channel in range(6):
+        changed = maps.copy()
+        changed[:, channel] += 1
+        differs = (c3(changed) != c3(maps)).any((0, 2, 3))
+        # A rectifier may hide what changes, but nothing else may change.
+        reads = np.array([str(channel) in column for column in table])
+        assert not differs[~reads].any()
+        assert differs[reads].mean() > 0.8
+
+
 def test_dense_evaluation_averages_classes():
     network, dense = build("lenet5"), build("lenet5", dense=True)
     image = _image("lenet5", 2)

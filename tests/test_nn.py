@@ -407,6 +407,15 @@ def test_dropout_draws_anew_and_drops_whatever_there_was():
     assert not np.array_equal(nn.dropout(np.ones(99), rng=rng), nn.dropout(np.ones(99), rng=rng))
 
 
+def test_index_select_is_take():
+    x = normals((3, 4, 5))
+    for dim, index in ((0, [2, 0, 0]), (1, np.array([3], np.uint8)), (-1, np.zeros(0, int))):
+        np.testing.assert_array_equal(nn.index_select(x, dim, index), np.take(x, index, dim))
+    out = x.copy()
+    assert nn.index_select(out, 1, [3, 2, 1, 0], out=out) is out
+    np.testing.assert_array_equal(out, x[:, ::-1])
+
+
 def test_dropout2d_drops_channels():
     x = normals((40, 50, 3, 4))
     x[0, 0, 0, 0] = np.nan
@@ -634,6 +643,10 @@ Y = np.zeros((2, 3, 4))
         (lambda: nn.dropout(Y, float("nan")), ValueError, "p=nan"),
         (lambda: nn.dropout(Y, scale_at="never"), ValueError, "scale_at='never'"),
         (lambda: nn.random_dropout(Y, -0.1), ValueError, "p=-0.1"),
+        (lambda: nn.index_select(Y, 0, [0.0]), TypeError, "index of dtype float64: expected integers"),
+        (lambda: nn.index_select(Y, 0, [[0]]), GeometryError, r"index of shape \(1, 1\)"),
+        (lambda: nn.index_select(np.ones((2, 3)), 1, [0, 3]), GeometryError, "index contains 3: .* from 0 to 2"),
+        (lambda: nn.index_select(np.ones((2, 3)), 1, [-1]), GeometryError, "index contains -1"),
         (lambda: nn.dropout2d(np.ones((2, 3))), GeometryError, r"x of shape \(2, 3\): expected \(N, C, H, W\)"),
         (lambda: nn.batch_norm(Y, None, None), ValueError, "running_mean and running_var are needed"),
         (lambda: nn.batch_norm(Y[0, 0], None, None, training=True), GeometryError, "at least 2 axes"),

@@ -87,6 +87,7 @@ CASES = {
     ],
     nn.local_response_norm: [(X, (3, 0.5), {}), (X, (5,), {"alpha": 0.1, "k": 2.0, "rule": "sum"})],
     nn.add: [(X, (X[0],), {}), (X, (normals(3, 4, 7, 6),), {})],
+    nn.index_select: [(X, (1, [0, 2, 2, 1]), {}), (X, (-1, np.array([5])), {})],
     nn.flatten: [(X, (1,), {})],
     nn.softmax: [(X, (1,), {}), (SIGNAL, (), {})],
     nn.log_softmax: [(X, (-1,), {})],

@@ -29,6 +29,7 @@ from fastconv.kernels import threads as team
 from fastconv.kernels.shield import imported
 from fastconv.nn.activations import channel_slopes, competitors, gelu_argument
 from fastconv.nn.arguments import checked_axis, checked_channels, checked_choice, checked_eps, checked_real, quiet
+from fastconv.nn.joining import checked_places
 from fastconv.nn.normalisation import batch_statistics, neighbour_sum, response
 from fastconv.nn.products import check_linear
 from fastconv.nn.scores import class_axis, target_shares
@@ -42,6 +43,7 @@ __all__ = [
     "elu",
     "gelu",
     "hardswish",
+    "index_select",
     "leaky_relu",
     "linear",
     "local_response_norm",
@@ -435,6 +437,32 @@ def cat(grad_output: npt.ArrayLike, sizes: Sequence[Sequence[int]], dim: int = 0
     if [part.shape for part in parts] != [tuple(size) for size in sizes] or begin != grad_output.shape[axis]:
         raise GeometryError(f"grad_output of shape {grad_output.shape}: expected tensors of {sizes!r} along dim={dim}")
     return parts
+
+
+def index_select(grad_output: npt.ArrayLike, input_size: Sequence[int], dim: int, index: npt.ArrayLike) -> np.ndarray:
+    """The gradient of ``nn.index_select``, whose input had this shape: each slice is added where it came from.
+
+    Raises
+    ------
+    TypeError
+        `grad_output` is neither float32 nor float64, or `index` holds no integers.
+    GeometryError
+        The shapes do not fit together; a ``ValueError``.
+
+    Examples
+    --------
+    >>> index_select([[1.0, 2.0, 4.0]], (1, 3), 1, [2, 0, 2])
+    array([[2., 0., 5.]])
+    """
+    grad_output, index = as_array("grad_output", grad_output), as_array("index", index)
+    axis = checked_axis("dim", dim, len(input_size))
+    places = checked_places(index, input_size[axis])
+    check_grad_output(grad_output, (*input_size[:axis], len(places), *input_size[axis + 1 :]))
+    by_input = np.zeros(input_size, common_float(grad_output=grad_output))
+    along: tuple[Any, ...] = (slice(None),) * axis
+    for at, place in enumerate(places):
+        by_input[*along, place] += grad_output[*along, at]
+    return by_input
 
 
 @quiet

@@ -32,7 +32,7 @@ def draw(path: str | os.PathLike[str], learnt: Learnt) -> None:
     _draw_confusion(matrix, learnt.confusion)
     image = learnt.data.held_out.images[:1]
     weights = learnt.trainable.parameters["conv1.weight"][:, 0]
-    first, second = maps_of(learnt.network, image, "conv1 relu", "conv2 relu")
+    first, second = maps_of(learnt.network, image, "conv1 relu", "pool2")
     rows = [
         ("Filters of the first layer", list(weights), "RdBu_r"),
         ("What they see", [image[0, 0], *first[0]], "gray"),

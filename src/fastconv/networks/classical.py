@@ -18,11 +18,30 @@ class Classical(NamedTuple):
     heads that only training uses."""
 
 
-def lenet5(net: Writer[Any], x: Any) -> Any:
-    """LeCun et al. 1998, but with S2 fully connected to C3, ReLUs, and a plain last layer, as in later practice."""
+# LeCun et al. 1998, table I: which maps of S2 each map of C3 reads; those that read as many, in order.
+_LENET5_CONNECTIONS = (
+    ((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (4, 5, 0), (5, 0, 1)),
+    ((0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5), (3, 4, 5, 0), (4, 5, 0, 1), (5, 0, 1, 2)),
+    ((0, 1, 3, 4), (1, 2, 4, 5), (2, 3, 5, 0)),
+    ((0, 1, 2, 3, 4, 5),),
+)
+
+
+def lenet5(net: Writer[Any], x: Any, *, partially_connected: bool = False) -> Any:
+    """LeCun et al. 1998, but with ReLUs and a plain last layer, as in later practice.
+
+    In the paper S2 is partially connected to C3, by four convolutions of overlapping groups.
+    """
     x = net.conv("conv1", x, 6, 5, padding=2)
     x = net.pool("pool1", x, 2, 2)
-    x = net.conv("conv2", x, 16, 5)
+    if partially_connected:
+        parts = []
+        for number, groups in enumerate(_LENET5_CONNECTIONS, 1):
+            picked = net.pick(f"conv2 input {number}", x, [channel for group in groups for channel in group])
+            parts.append(net.conv(f"conv2 part {number}", picked, len(groups), 5, groups=len(groups)))
+        x = net.cat("conv2", parts)
+    else:
+        x = net.conv("conv2", x, 16, 5)
     x = net.pool("pool2", x, 2, 2)
     x = net.conv("conv3", x, 120, 5)
     x = net.full("fc4", x, 84)
@@ -187,6 +206,7 @@ def mobilenet_v2(net: Writer[Any], x: Any) -> Any:
 
 CLASSICAL = {
     "lenet5": Classical("LeNet-5", 28, 1, lenet5),
+    "lenet5_partial": Classical("LeNet-5, partially connected", 28, 1, partial(lenet5, partially_connected=True)),
     "alexnet": Classical("AlexNet", 227, 3, alexnet),
     "zfnet": Classical("ZFNet", 224, 3, zfnet),
     "vgg11": Classical("VGG-11 (A)", 224, 3, partial(vgg, configuration="A")),

@@ -66,6 +66,9 @@ class Writer(Protocol, Generic[_Map]):
 
     def cat(self, name: str, maps: Sequence[_Map]) -> _Map: ...
 
+    def pick(self, name: str, x: _Map, channels: Sequence[int]) -> _Map:
+        """These channels, in this order, among which each of `x` is equally often."""
+
     def add(self, name: str, x: _Map, shortcut: _Map, *, linear: bool = False) -> _Map: ...
 
 
@@ -131,6 +134,9 @@ class Describing:
 
     def dropout(self, x: DescribedMap, rate: float = 0.5) -> DescribedMap:
         return x
+
+    def pick(self, name: str, x: DescribedMap, channels: Sequence[int]) -> DescribedMap:
+        return DescribedMap(len(channels), x.extent, x.after * (len(channels) // x.channels))
 
     def cat(self, name: str, maps: Sequence[DescribedMap]) -> DescribedMap:
         after = tuple(layer for x in maps for layer in x.after)
@@ -239,6 +245,10 @@ class Building:
 
     def dropout(self, x: BuiltMap, rate: float = 0.5) -> BuiltMap:
         return BuiltMap(x.channels, x.extent, self.network.call(nn.dropout, x.value, rate))
+
+    def pick(self, name: str, x: BuiltMap, channels: Sequence[int]) -> BuiltMap:
+        value = self.network.call(nn.index_select, x.value, 1, np.array(channels), name=name)
+        return BuiltMap(len(channels), x.extent, value)
 
     def cat(self, name: str, maps: Sequence[BuiltMap]) -> BuiltMap:
         value = self.network.call(nn.cat, [x.value for x in maps], dim=1, name=name)

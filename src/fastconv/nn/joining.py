@@ -15,7 +15,7 @@ from fastconv.errors import GeometryError
 from fastconv.kernels import threads as team
 from fastconv.nn.arguments import checked_axis, result_like
 
-__all__ = ["add", "cat", "flatten"]
+__all__ = ["add", "cat", "flatten", "index_select"]
 
 # As in activations.py.
 _TILE_VALUES, _GRAIN = 2048, 8
@@ -137,6 +137,55 @@ def cat(tensors: Sequence[npt.ArrayLike], dim: int = 0, *, out: np.ndarray | Non
         return result
     np.concatenate(arrays, axis, out=result)
     return result
+
+
+@named_input
+def index_select(x: npt.ArrayLike, dim: int, index: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
+    """The slices of `x` at these places along an axis, in their order: for example some of its channels.
+
+    Parameters
+    ----------
+    x : array_like of float32 or float64
+    dim : int
+    index : array_like of int, shape (M,)
+        Places from 0 on, each as often as it is wanted.
+    out : ndarray, optional
+        Array for the result.
+
+    Returns
+    -------
+    ndarray
+        The result, as `x` but with M slices along `dim`.
+
+    Raises
+    ------
+    TypeError
+        `x` has another type, or `index` holds no integers.
+    GeometryError
+        `x` has no such axis or no such places, or `out` has another shape; a ``ValueError``.
+
+    Examples
+    --------
+    >>> index_select([[1.0, 2.0, 3.0]], 1, [2, 0, 2])
+    array([[3., 1., 3.]])
+    """
+    x, index = as_array("x", x), as_array("index", index)
+    dtype, axis = common_float(x=x), checked_axis("dim", dim, x.ndim)
+    places = checked_places(index, x.shape[axis])
+    result = result_like((*x.shape[:axis], len(places), *x.shape[axis + 1 :]), dtype, out)
+    result[...] = np.take(x, places, axis)
+    return result
+
+
+def checked_places(index: np.ndarray, extent: int) -> np.ndarray:
+    """`index`, if it holds places along an axis of this extent."""
+    if index.dtype.kind not in "iu":
+        raise TypeError(f"index of dtype {index.dtype}: expected integers")
+    wrong = index[(index < 0) | (index >= extent)] if index.ndim == 1 else index[:0]
+    if index.ndim != 1 or wrong.size:
+        what = f"contains {wrong.flat[0]}" if wrong.size else f"of shape {index.shape}"
+        raise GeometryError(f"index {what}: expected places from 0 to {extent - 1}, along one axis")
+    return index
 
 
 @named_input

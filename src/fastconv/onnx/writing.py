@@ -175,6 +175,10 @@ def _relu6(a: Mapping[str, Any]) -> Written:
     return "Clip", (a["x"], np.float32(0), np.float32(6)), {}
 
 
+def _index_select(a: Mapping[str, Any]) -> Written:
+    return "Gather", (a["x"], np.asarray(a["index"], np.int64)), {"axis": a["dim"]}
+
+
 def _plain(kind: str, **attributes: tuple[str, Any]) -> Callable[[Mapping[str, Any]], Written]:
     """An operator of one array, with these attributes: the name of the argument, and its default."""
 
@@ -209,6 +213,7 @@ _WRITERS: dict[Callable[..., Any], Callable[[Mapping[str, Any]], Written]] = {
     nn.dropout: _dropout,
     nn.dropout2d: _dropout,
     nn.cat: _cat,
+    nn.index_select: _index_select,
     nn.add: _add,
     nn.relu: _plain("Relu"),
     nn.relu6: _relu6,

@@ -225,6 +225,11 @@ def _weighted_sum(call: Call) -> tuple[np.ndarray, Pullback]:
     return call(), lambda gradient, wanted: {"values": [share * gradient for share in shares]}
 
 
+def _index_select(call: Call) -> tuple[np.ndarray, Pullback]:
+    shape, dim, index = call.x.shape, call.dim, call.index
+    return call(), lambda gradient, wanted: {"x": grad.index_select(gradient, shape, dim, index)}
+
+
 def _flatten(call: Call) -> tuple[np.ndarray, Pullback]:
     shape = call.x.shape
     return call(), lambda gradient, wanted: {"x": gradient.reshape(shape)}
@@ -273,6 +278,7 @@ RULES: dict[Callable[..., Any], Rule] = {
     nn.local_response_norm: _of_x(grad.local_response_norm, "size", "alpha", "beta", "k", "rule"),
     nn.add: Rule(_add),
     nn.cat: Rule(_cat),
+    nn.index_select: Rule(_index_select),
     nn.flatten: Rule(_flatten),
     nn.softmax: _shares(grad.softmax),
     nn.log_softmax: _shares(grad.log_softmax),
