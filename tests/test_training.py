@@ -67,6 +67,7 @@ CASES = {
     nn.global_avg_pool2d: [(X, (), {})],
     nn.lp_pool2d: [(np.abs(X) + 0.1, (3, 2, 2), {})],
     nn.relu: [(X, (), {})],
+    nn.relu6: [(4 * X, (), {})],
     nn.leaky_relu: [(X, (0.3,), {})],
     nn.elu: [(X, (0.5,), {})],
     nn.sigmoid: [(X, (), {})],

@@ -261,6 +261,7 @@ RULES: dict[Callable[..., Any], Rule] = {
     nn.global_avg_pool2d: _means(grad.global_avg_pool2d),
     nn.lp_pool2d: _of_x(grad.lp_pool2d, "norm_type", "kernel_size", "stride", "ceil_mode"),
     nn.relu: Rule(_relu),
+    nn.relu6: _of_x(grad.relu6),
     nn.leaky_relu: _of_x(grad.leaky_relu, "negative_slope"),
     nn.elu: _of_x(grad.elu, "alpha"),
     nn.sigmoid: _of_x(grad.sigmoid),
