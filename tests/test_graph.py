@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import fastconv
 from fastconv import nn
+from fastconv.graph import program as program_module
 from fastconv.graph.rewriting import rewritten
 from fastconv.kernels.lifetimes import ALIGNMENT, Storage, offsets_in_block
 
@@ -127,6 +128,26 @@ def test_memory_is_shared():
         x = network.call(nn.conv2d, x, kernel, padding=1)
     network.output(x)
     assert network.prepare().layout((1, 3, 16, 16)).nbytes == 2 * 3 * 16 * 16 * 4
+
+
+def test_large_batches_are_computed_image_by_image(monkeypatch):
+    """In the memory of one image, and to the same bits; what follows a product takes the batch as a whole."""
+    network = branching()
+    several = images(5, 3, 12, 12)
+    expected = network.prepare()(several)
+    monkeypatch.setattr(program_module, "_CACHED", 1)
+    with fastconv.num_threads(1):
+        program = network.prepare()
+        head, tail = program._halves
+        for _ in range(4):
+            np.testing.assert_array_equal(program(several), expected)
+            out = np.empty_like(expected)
+            assert program(several, out=out) is out
+            np.testing.assert_array_equal(out, expected)
+        assert list(head._layouts) == [(((1, 3, 12, 12), np.dtype(F4)),)]
+        assert list(tail._layouts) == [(((5, 16, 6, 6), np.dtype(F4)),)]
+        assert program._calls.recordings == 2
+        np.testing.assert_array_equal(pickle.loads(pickle.dumps(program))(several), expected)
 
 
 def test_small_programs_are_played_as_one_call():

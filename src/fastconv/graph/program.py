@@ -16,12 +16,15 @@ from fastconv.engine.plan import format_bytes, format_seconds
 from fastconv.engine.replay import repeatable, unrepeatable
 from fastconv.graph.layout import Layout, Step, traced
 from fastconv.graph.nodes import Network, Node, checked_images
-from fastconv.graph.rewriting import Graph, rewritten
+from fastconv.graph.rewriting import Graph, halves, rewritten
 from fastconv.kernels import threads as team
 from fastconv.kernels.recordings import Repeated
 from fastconv.nn.prepared import PreparedConv
 
 _BYTE = np.dtype(np.uint8)
+
+# Bytes of results that a cache of the last level keeps from one layer to the next.
+_CACHED = 16 << 20
 
 # Shapes of images whose layouts a program knows; one that keeps seeing new ones starts over now and then.
 _MOST_LAYOUTS = 64
@@ -62,6 +65,7 @@ class Program:
         self._calls = Repeated(Program._call, names, names[1:], is_method=True, longest=inf)
         # Functions of other packages may do more than launch kernels.
         self._is_ours = all(_is_ours(node) for node in graph.nodes)
+        self._halves = _programs(halves(graph), inputs) if len(inputs) == 1 else None
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -93,6 +97,11 @@ class Program:
         return self._calls.call((self, *arrays), {} if out is None else {"out": out})
 
     def _call(self, *images: np.ndarray, out: np.ndarray | None = None) -> Any:
+        if self._halves is not None and len(images[0].shape) == 4 and len(images[0]) > 1:
+            head, tail = self._halves
+            maps = head._image_by_image(images[0])
+            if maps is not None:
+                return tail._call(maps, out=out)
         layout = self._layouts.get(_key(images))
         if layout is None:
             return self._delivered_once(images, out)
@@ -106,6 +115,27 @@ class Program:
         if not self._is_ours or any(result is image for result in results.values() for image in images):
             unrepeatable()
         return repeatable(_delivered(results, out))
+
+    def _image_by_image(self, images: np.ndarray) -> np.ndarray | None:
+        """What the network returns, computed image by image, in scratch memory.
+
+        None unless the results of the whole batch would leave the cache meanwhile: layer by layer, SqueezeNet and
+        MobileNetV2 took 1.17 times as long for 8 images, GoogLeNet 1.08 times. On several threads a layer of one image
+        is too little work.
+        """
+        if team.get_num_threads() > 1:
+            return None
+        layout = self._layouts.get(_key((images[:1],)))
+        if layout is None:
+            unrepeatable()
+            _, layout = self._traced((images[:1],))
+        shape, dtype = layout.shapes[self.outputs[0]]
+        if layout.nbytes * len(images) < _CACHED or shape[0] != 1:
+            return None
+        maps = team.aligned_empty(len(images) * prod(shape), dtype).reshape(len(images), *shape[1:])
+        for at in range(len(images)):
+            self._call(images[at : at + 1], out=maps[at : at + 1])
+        return maps
 
     def _delivered_once(self, images: Iterable[np.ndarray], out: np.ndarray | None) -> Any:
         """What the graph returns, node by node."""
@@ -266,6 +296,14 @@ class _Memory:
         for name in step.dropped:
             del arrays[name]
         return True
+
+
+def _programs(parts: tuple[Graph, str, Graph] | None, inputs: tuple[str, ...]) -> tuple[Program, Program] | None:
+    """The halves of a network as programs; None if there are no two."""
+    if parts is None or not parts[2].nodes:
+        return None
+    head, passed, tail = parts
+    return _restored("", inputs, head), _restored("", (passed,), tail)
 
 
 def _key(images: Iterable[np.ndarray]) -> tuple[Any, ...]:

@@ -20,6 +20,7 @@ import numpy as np
 
 from fastconv import nn
 from fastconv.graph.nodes import Node, Value, values_in
+from fastconv.nn.prepared import PreparedConv
 
 _CONVOLUTIONS = frozenset((nn.conv1d, nn.conv2d, nn.conv3d))
 _DROPOUTS = frozenset((nn.dropout, nn.dropout2d, nn.random_dropout))
@@ -163,6 +164,44 @@ RULES: tuple[Callable[[Graph], Graph], ...] = (
     with_prepared_weights,
     with_frozen_constants,
 )
+
+
+# Functions that compute each image of a batch from that image alone.
+_BY_IMAGE = frozenset(
+    (
+        *(nn.conv2d, nn.max_pool2d, nn.avg_pool2d, nn.global_avg_pool2d, nn.global_max_pool2d),
+        *(nn.add, nn.relu, nn.relu6, nn.leaky_relu, nn.elu, nn.sigmoid, nn.tanh, nn.silu, nn.gelu, nn.hardswish),
+        nn.local_response_norm,
+    )
+)
+
+# Bytes of a weight that is read again for each image; larger ones are read once for all.
+_MOST_OF_IMAGE = 16 << 20
+
+
+def halves(graph: Graph) -> tuple[Graph, str, Graph] | None:
+    """The first nodes, which compute image by image, the one value that they pass on, and the other nodes.
+
+    None if there are none, or if they pass on several values.
+    """
+    count = next((at for at, node in enumerate(graph.nodes) if not _is_by_image(node)), len(graph.nodes))
+    head, tail = graph.nodes[:count], graph.nodes[count:]
+    wanted = {name for node in tail for name in node.reads} | set(graph.outputs)
+    passed = wanted - {node.name for node in tail}
+    if not head or len(passed) != 1 or not passed <= {node.name for node in head}:
+        return None
+    (name,) = passed
+    return Graph(head, (name,)), name, Graph(tail, graph.outputs)
+
+
+def _is_by_image(node: Node) -> bool:
+    if isinstance(node.function, PreparedConv):
+        return node.function.nbytes <= _MOST_OF_IMAGE
+    if node.function is nn.cat:
+        return arguments_of(node).get("dim", 0) > 0
+    # A constant operand may have values of its own for each image.
+    operands = arguments_of(node).get("other") if node.function is nn.add else None
+    return node.function in _BY_IMAGE and not isinstance(operands, np.ndarray)
 
 
 def arguments_of(node: Node) -> dict[str, Any]:
