@@ -1,6 +1,7 @@
 """Our functions in the place of SciPy's: whose they are, when, and for which arrays."""
 
 import threading
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -36,6 +37,26 @@ def test_patches_nest_and_end_in_any_order():
     first.undo()
     assert replaced()
     second.undo()
+    assert not replaced()
+
+
+def test_names_that_other_modules_bound():
+    library = ModuleType("library")
+    library.gaussian_filter, library.blur = scipy.ndimage.gaussian_filter, scipy.ndimage.uniform_filter
+    library.generic_filter, library.table = scipy.ndimage.generic_filter, [1]
+    before = dict(vars(library))
+    with fastconv.patch(scipy=True):
+        assert vars(library) == before
+        first = fastconv.patch(scipy=True, modules=[library])
+        second = fastconv.patch(scipy=True, modules=(library, library))
+        first.undo()
+        assert library.blur is scipy.ndimage.uniform_filter
+        assert library.gaussian_filter.__module__ == "fastconv.patching"
+        assert library.generic_filter is before["generic_filter"]
+        second.undo()
+        assert vars(library) == before
+    with pytest.raises(TypeError, match=r"modules contains 'skimage': expected modules"):
+        fastconv.patch(scipy=True, modules=["skimage"])
     assert not replaced()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import ModuleType, TracebackType
 from typing import Any, Self
 
@@ -19,13 +19,16 @@ _lock = threading.Lock()
 _originals: list[tuple[ModuleType, str, Any]] = []
 _in_force = 0
 
+# What names of other modules were bound to, and how many patches replace each.
+_bound: dict[tuple[ModuleType, str], tuple[Any, int]] = {}
+
 
 class Patch:
     """SciPy's functions are replaced until `undo`, or until the ``with`` block ends. Made by `patch`."""
 
-    def __init__(self) -> None:
+    def __init__(self, modules: tuple[ModuleType, ...] = ()) -> None:
+        self._names = _enter(modules)
         self._is_in_force = True
-        _enter()
 
     def __enter__(self) -> Self:
         return self
@@ -40,21 +43,24 @@ class Patch:
         with _lock:
             was_in_force, self._is_in_force = self._is_in_force, False
         if was_in_force:
-            _leave()
+            _leave(self._names)
 
 
-def patch(*, scipy: bool = False) -> Patch:
+def patch(*, scipy: bool = False, modules: Iterable[ModuleType] = ()) -> Patch:
     """Put our functions in the place of SciPy's that have the same name, so that other libraries call ours.
 
     Libraries that look functions up when they call them, as scikit-image does (``from scipy import ndimage as ndi`` and
     then ``ndi.gaussian_filter(…)``), are faster without a change. What was imported with ``from scipy.ndimage import
-    gaussian_filter`` before the patch stays SciPy's.
+    gaussian_filter`` before the patch stays SciPy's, unless it belongs to one of the `modules`.
 
     Parameters
     ----------
     scipy : bool
         Whether to replace functions of ``scipy.ndimage`` and ``scipy.signal``: all that ``fastconv.ndimage`` and
         ``fastconv.signal`` have, but for filters by functions of the caller, which are SciPy's in any case.
+    modules : iterable of module
+        Modules whose names were bound to SciPy's functions before: they get ours as well. One of them is
+        ``skimage.metrics._structural_similarity``.
 
     Returns
     -------
@@ -65,6 +71,8 @@ def patch(*, scipy: bool = False) -> Patch:
     ------
     ValueError
         Nothing is to be replaced.
+    TypeError
+        One of the `modules` is no module.
 
     Notes
     -----
@@ -83,10 +91,15 @@ def patch(*, scipy: bool = False) -> Patch:
     """
     if not scipy:
         raise ValueError(f"scipy={scipy!r}: nothing to replace, expected True")
-    return Patch()
+    chosen = tuple(modules)
+    for module in chosen:
+        if not isinstance(module, ModuleType):
+            raise TypeError(f"modules contains {module!r}: expected modules, such as sys.modules['skimage.metrics']")
+    return Patch(chosen)
 
 
-def _enter() -> None:
+def _enter(modules: tuple[ModuleType, ...]) -> list[tuple[ModuleType, str]]:
+    """Put a patch in force, and return the names of `modules` that it replaces."""
     global _in_force
     import scipy.ndimage
     import scipy.signal
@@ -100,11 +113,34 @@ def _enter() -> None:
                         _originals.append((theirs, name, original))
                         setattr(theirs, name, _replacement(function, original))
         _in_force += 1
+        return _bind(modules)
 
 
-def _leave() -> None:
+def _bind(modules: tuple[ModuleType, ...]) -> list[tuple[ModuleType, str]]:
+    replacements = {id(original): (original, getattr(theirs, name)) for theirs, name, original in _originals}
+    names = []
+    for module in modules:
+        for name, value in list(vars(module).items()):
+            original, replacement = replacements.get(id(value), (None, None))
+            original, patches = _bound.get((module, name), (original, 0))
+            if original is None:
+                continue
+            if not patches:
+                setattr(module, name, replacement)
+            _bound[module, name] = original, patches + 1
+            names.append((module, name))
+    return names
+
+
+def _leave(names: list[tuple[ModuleType, str]]) -> None:
     global _in_force
     with _lock:
+        for module, name in names:
+            original, patches = _bound.pop((module, name))
+            if patches > 1:
+                _bound[module, name] = original, patches - 1
+            else:
+                setattr(module, name, original)
         _in_force -= 1
         if not _in_force:
             while _originals:
