@@ -203,22 +203,22 @@ static void NAME(cast_sums)(const Ordered *a, void **arrays, const NAME(ordered_
 #endif
 }
 
-/* The same for two rows of outputs, if there are as many. */
-static void NAME(cast_rows)(const Ordered *a, void **arrays, const NAME(ordered_parts) *own, int64_t rows, int64_t width,
-                            char *to)
-{
 #if NEAR
+/* The same for two rows of outputs, or for the last one alone. */
+static void cast_rows(const Ordered *a, void **arrays, const ordered_parts_f32 *own, int64_t rows, int64_t width,
+                      char *to)
+{
     const float *near_weight = (const float *)((const double *)arrays[2] + 2 * a->terms + 1);
     OF_ISA(near_rows)(own->from, near_weight, a->terms, width, own->sums, own->sums + a->strip);
     for (int64_t r = 0; r < rows; r++)
         cast_near(a, arrays, own, own->sums + r * a->strip, 0, (int)r, width, to + r * a->iw * a->out_size);
-#endif
 }
+#endif
 
-/* Tile: rows of one plane. arrays: x, out, weights of the first pass, or row, and of the second, the error of their sums in
- * float32, and for these the weights in that type, row and column of each tap in the order of addition, maps of rows, of
- * columns, and of columns for the second pass, what widens the image, what narrows to the output, what widens that again,
- * what narrows sums in float32 or null, scratch. scalars: fill. */
+/* Tile: rows of one plane. arrays: x, out, weights of the first pass, or row, and of the second, the error of their sums
+ * in float32, and for these the weights in that type, row and column of each tap in the order of addition, maps of rows,
+ * of columns, and of columns for the second pass, what widens the image, what narrows to the output, what widens that
+ * again, what narrows sums in float32 or null, scratch. scalars: fill. */
 static void NAME(ordered)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                           int64_t worker)
 {
@@ -254,10 +254,13 @@ static void NAME(ordered)(void **arrays, const int64_t *ints, const double *scal
                         own.from[t] = own.ring + (row < kh ? row : row - kh) * own.pitch + taps[2 * t + 1];
                     }
                     char *to = target + ((r - row0) * iw + col) * out_size;
-                    if (a->rows > 1)
-                        NAME(cast_rows)(a, arrays, &own, row1 - r < 2 ? 1 : 2, cols, to);
-                    else
-                        NAME(cast_sums)(a, arrays, &own, 0, cols, to);
+#if NEAR
+                    if (a->rows > 1) {
+                        cast_rows(a, arrays, &own, row1 - r < 2 ? 1 : 2, cols, to);
+                        continue;
+                    }
+#endif
+                    NAME(cast_sums)(a, arrays, &own, 0, cols, to);
                 }
             }
             for (int64_t r = row0; r < row1 && a->along_taps; r++) {
