@@ -113,6 +113,14 @@ def test_given_weights_make_the_same_network_with_and_without_dense():
         assert not any(np.shares_memory(*pair) for pair in zip(arrays, originals, strict=True))
 
 
+def test_selections_are_no_weights():
+    network = build("lenet5_partial", rng=1)
+    taken = weights(network)
+    assert [name for name in taken if name.startswith("conv2")] == [f"conv2 part {number}" for number in range(1, 5)]
+    image = _image("lenet5", 3)
+    np.testing.assert_array_equal(build("lenet5_partial", given=taken)(image), network(image))
+
+
 def test_given_normalisations():
     network = build("resnet18", rng=1)
     rng, name = np.random.default_rng(0), "conv2_1 first norm"

@@ -132,7 +132,7 @@ def build(
 
 
 def weights(network: Graph, layers: Iterable[str] | None = None) -> dict[str, tuple[np.ndarray, ...]]:
-    """The constant arrays of a network's layers, by the layers' names.
+    """The weights and other constants of a network's layers, by the layers' names.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def weights(network: Graph, layers: Iterable[str] | None = None) -> dict[str, tu
     found = {
         node.name: arrays
         for node in network.nodes
-        if (arrays := tuple(argument for argument in node.arguments if isinstance(argument, np.ndarray)))
+        if (arrays := tuple(argument for argument in node.arguments if _is_real(argument)))
     }
     if layers is None:
         return found
@@ -172,3 +172,8 @@ def weights(network: Graph, layers: Iterable[str] | None = None) -> dict[str, tu
     if unknown := [name for name in wanted if name not in found]:
         raise ValueError(f"layers: {unknown[0]!r} is no layer of {network.title!r} that has arrays")
     return {name: found[name] for name in wanted}
+
+
+def _is_real(argument: object) -> bool:
+    """Whether an argument is an array of floats; the integers of a selection are no weights."""
+    return isinstance(argument, np.ndarray) and argument.dtype.kind == "f"
