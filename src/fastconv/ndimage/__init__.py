@@ -14,7 +14,8 @@ mode                           continued             also called
 
 `cval` is a number, not a pixel: it need not fit the type of the image.
 
-Linear filters compute float32 in float32 (SciPy: in float64) and everything else in float64.
+Linear filters compute float32 and complex64 in float32 (SciPy: in float64), and everything else in float64. Kernels of
+three axes and more are summed in float64, too.
 
 Results stored in integers are SciPy's, bit for bit, if the input has integers of up to 32 bits: SciPy casts sums, which
 rounds towards zero, so sums are added in its order, and means are rounded after each axis. That holds for all filters
