@@ -174,6 +174,19 @@ def test_channels_last(channels):
         np.testing.assert_array_equal(ours(x, 3, axes=(0, 1)), theirs(x, 3, axes=(0, 1)))
 
 
+@pytest.mark.parametrize("dtype", ["f", "d"])
+@pytest.mark.parametrize("channels", [2, 4, 16, 17])
+def test_channels_last_of_reals(dtype, channels):
+    x = np.random.default_rng(channels).standard_normal((80, 150, channels)).astype(dtype)
+    for mode, cval in (("reflect", 0), ("constant", 2)):
+        options = {"sigma": 1.5, "axes": (0, 1), "mode": mode, "cval": cval}
+        expected = scipy.ndimage.gaussian_filter(x.astype("d"), **options)
+        ours = ndimage.gaussian_filter(x, **options)
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=20 * np.finfo(dtype).eps)
+        ndimage.gaussian_filter(in_place := x.copy(), output=in_place, **options)
+        np.testing.assert_array_equal(in_place, ours)
+
+
 @pytest.mark.parametrize("threads", [2, 3, 7])
 def test_threads_change_nothing(threads):
     x = np.random.default_rng(0).integers(0, 256, (257, 190), np.uint8)

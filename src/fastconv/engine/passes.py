@@ -56,6 +56,9 @@ _NOTHING = constant(np.ones(1))
 # Samples of up to this many columns are filtered along the rows: lines this short would not fill vectors.
 _NARROW = 16
 
+# Values of an image whose channels are worth filtering apart: a call for each of them takes longer for small ones.
+_LARGE = 1 << 14
+
 # Integers are summed tap by tap along windows of up to this many samples, however small the image: longer ones that
 # reach far past its edges are folded first (boundary.py).
 _LONGEST = 1024
@@ -71,11 +74,38 @@ def filter_axes(array: np.ndarray, passes: tuple[Pass, ...], out: np.ndarray, cv
     if not array.size or not passes:
         store(array, out)
         return out
+    if _has_channels_last(array, passes, out):
+        return _filter_channels(array, passes, out, cval)
     fill = float(cval.real)  # as `out` is
     windows = tuple([_window(step, fill == 0) for step in passes])
     plan = _plan_for(array.shape, windows, array.dtype.char, out.dtype.char, team.get_num_threads())
     compute(plan, array, passes, fill, out)
     return repeatable(out)
+
+
+def _has_channels_last(array: np.ndarray, passes: tuple[Pass, ...], out: np.ndarray) -> bool:
+    """Whether a few channels of a large image of reals lie side by side: rows of so few values would not fill vectors.
+
+    Integers are swept as they lie (`_integer_planes`).
+    """
+    return (
+        array.dtype.kind == out.dtype.kind == "f"
+        and array.ndim > 2
+        and 1 < array.shape[-1] <= _NARROW
+        and array.size >= _LARGE
+        and all(step.axis < array.ndim - 1 for step in passes)
+    )
+
+
+def _filter_channels(array: np.ndarray, passes: tuple[Pass, ...], out: np.ndarray, cval: complex) -> np.ndarray:
+    """Filter one channel after another."""
+    unrepeatable()
+    array = array.copy() if np.may_share_memory(array, out) else array
+    result = np.empty(out.shape[:-1], out.dtype)
+    for channel in range(array.shape[-1]):
+        filter_axes(np.ascontiguousarray(array[..., channel]), passes, result, cval)
+        out[..., channel] = result
+    return out
 
 
 def _window(step: Pass, zeros: bool) -> Window:
