@@ -243,7 +243,7 @@ def _add(node: Node) -> Any:
 @_operator("Sum")
 def _sum(node: Node) -> Any:
     return (
-        reduce(partial(node.call, layers.add), node.inputs)
+        reduce(partial(node.call, nn.add if node.is_float else layers.add), node.inputs)
         if len(node.inputs) > 1
         else node.call(layers.same, node.inputs[0])
     )
