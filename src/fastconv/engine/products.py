@@ -21,6 +21,13 @@ STEP_BYTES = 4096
 # Outputs per tile, and so rows of the weight that it reads.
 _BLOCK_OUTPUTS = 128
 
+# Rows are packed if x and the weight have enough of them: if the harmonic mean of both is twice this. Packing a value
+# takes as long as multiplying it a dozen times, and saves a tenth to a fifth of each product.
+_MANY_ROWS = 24
+
+# Bytes of the rows of x that are packed at a time.
+_BLOCK_BYTES = 1 << 20
+
 # Share of the multiply-add peak that a few rows reach: a single one waits for the weight.
 _SHARE = 0.25
 
@@ -45,12 +52,21 @@ def _launch(
     The products of `images` problems, whose operands follow one another, are added up.
     """
     from fastconv.kernels.cpu import cache_bytes
-    from fastconv.kernels.slots import MR, arguments
+    from fastconv.kernels.slots import LANES, MR, NR, arguments
 
     kc = block_steps(dtype)
-    block = min(_BLOCK_OUTPUTS, -(-g.oc // (threads * MR)) * MR) or 1
-    steps = max(1, cache_bytes()[1] // 2 // STEP_BYTES)  # blocks of steps that L2 holds, of all rows
-    rows = max(1, min(g.n, steps))
+    # A last block of fewer steps than lanes is summed value by value.
+    packed = g.n * g.oc >= _MANY_ROWS * (g.n + g.oc) and (g.ic % kc or kc) >= LANES[dtype.itemsize]
+    if packed:
+        at_a_time = kc
+        rows = min(g.n, _BLOCK_BYTES // (min(g.ic, kc) * dtype.itemsize) // MR * MR)
+        sharing = -(-threads // -(-g.n // rows))
+        block = -(-g.oc // (sharing * NR[dtype.itemsize])) * NR[dtype.itemsize]
+    else:
+        block = min(_BLOCK_OUTPUTS, -(-g.oc // (threads * MR)) * MR) or 1
+        steps = max(1, cache_bytes()[1] // 2 // STEP_BYTES)  # blocks of steps that L2 holds, of all rows
+        rows = max(1, min(g.n, steps))
+        at_a_time = max(1, steps // rows) * kc
     ints = arguments("inner")(
         N=g.n,
         M=g.oc,
@@ -59,8 +75,9 @@ def _launch(
         out_apart=out_apart,
         block=block,
         kc=kc,
-        at_a_time=max(1, steps // rows) * kc,
+        at_a_time=at_a_time,
         block_rows=rows,
+        packed=packed,
         images=images,
         x_image=g.n * g.ic,
         w_image=g.oc * g.ic,

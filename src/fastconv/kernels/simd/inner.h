@@ -1,4 +1,4 @@
-/* Inner products of rows with rows: a matrix product whose operands are not packed.
+/* Inner products of rows with rows: a matrix product whose operands are read where they lie, unless they are many.
  *
  *   out[n, m] = sum_k x[n, k] * weight[m, k] + bias[m]
  *
@@ -6,7 +6,7 @@
  * vector: a step is MR + NV loads for MR * NV multiply-adds. At the end of a block of steps the lanes of a sum are
  * added up, and blocks are added in order. So a sum has the same bits in any tile, and for any number of rows of x. One
  * row of x is a matrix-vector product, which reads the weight as fast as memory delivers it. The steps may be those of
- * several images, whose rows are apart: their sums are added in order, too.
+ * several images, whose rows are apart: their sums are added in order, too. Many rows are packed (inner_panels.h).
  */
 /* The totals of four vectors, each by the halves that `total` adds: one after another they would take as long as the
  * products of 100 steps. */
@@ -149,14 +149,61 @@ static NAME(products_kernel) *const NAME(products_of)[2][NV] = {ROW_OF_PRODUCTS(
     X(kc)         /* steps of a block */                                          \
     X(at_a_time)  /* steps that are taken at a time: a multiple of kc */          \
     X(block_rows) /* rows of x in a block, of which at_a_time steps stay in L2 */ \
+    X(packed)     /* whether rows are packed, kc steps of a block at a time */    \
     X(images)     /* images, whose products are added up */                       \
     X(x_image)    /* values of x from one image to the next */                    \
     X(w_image)    /* values of the weight from one image to the next */           \
     X(activation) /* code of the activation */
 ARGUMENTS(Inner, INNER_ARGUMENTS);
 
-/* Tile: a block of outputs for a block of rows of x. arrays: x, weight, bias or null, out. scalars: the activation's
- * parameter. */
+typedef struct {
+    REAL *x;     /* rows of a block, in panels of MR */
+    REAL *panel; /* NR rows of the weight */
+    REAL *sums;
+    int64_t left;   /* values from one panel of x to the next */
+    int64_t bytes;
+} NAME(inner_parts);
+
+static NAME(inner_parts) NAME(inner_layout)(const Inner *a, char *memory)
+{
+    Scratch s = {memory, 0};
+    NAME(inner_parts) parts = {.bytes = 0};
+    if (!a->packed)
+        return parts;
+    const int64_t steps = a->K < a->kc ? a->K : a->kc, tiles = NAME(ceil_div)(a->block_rows, MR);
+    int64_t levels = 0;
+    for (int64_t lanes = LANES; lanes > 1; lanes /= 2)
+        levels++;
+    parts.left = LANES * NAME(lane_apart)(steps, MR);
+    parts.x = take(&s, tiles * parts.left * sizeof(REAL));
+    parts.panel = take(&s, LANES * NAME(lane_apart)(steps, NR) * sizeof(REAL));
+    parts.sums = take(&s, levels * tiles * MR * NR * sizeof(REAL));
+    parts.bytes = s.bytes;
+    return parts;
+}
+
+static int64_t NAME(inner_scratch)(const int64_t *ints)
+{ return NAME(inner_layout)((const Inner *)ints, 0).bytes; }
+
+/* The products of `count` rows of x with rows `first` to `past` of the weight, packed: of the steps from k on. */
+static void NAME(inner_packed)(void **arrays, const Inner *a, const NAME(inner_parts) *own, const REAL *x,
+                               const REAL *weight, int64_t k, int64_t count, int64_t first, int64_t past, REAL *out,
+                               int accumulate, const REAL *bias, int64_t worker)
+{
+    const int64_t steps = a->K - k < a->kc ? a->K - k : a->kc, tiles = NAME(ceil_div)(count, MR);
+    for (int64_t n = 0; n < count; n += MR)
+        NAME(pack_lanes)(x + n * a->x_apart + k, a->x_apart, count - n < MR ? count - n : MR, steps, MR,
+                         own->x + n / MR * own->left);
+    for (int64_t m = first; m < past && !stops(arrays, worker); m += NR) {
+        const int64_t columns = past - m < NR ? past - m : NR;
+        NAME(pack_lanes)(weight + m * a->K + k, a->K, columns, steps, NR, own->panel);
+        const NAME(products_to) to = {out + m, count, columns, a->out_apart, accumulate, bias ? bias + m : 0};
+        NAME(multiply_lanes)(steps, own->x, own->left, own->panel, own->sums, &to);
+    }
+}
+
+/* Tile: a block of outputs for a block of rows of x. arrays: x, weight, bias or null, out, scratch. scalars: the
+ * activation's parameter. */
 static void NAME(inner)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                         int64_t worker)
 {
@@ -164,6 +211,8 @@ static void NAME(inner)(void **arrays, const int64_t *ints, const double *scalar
     const int64_t N = a->N, M = a->M, K = a->K, block = a->block, kc = a->kc, at_a_time = a->at_a_time;
     const int64_t block_rows = a->block_rows, ldx = a->x_apart, ldc = a->out_apart, across = (M + block - 1) / block;
     const int64_t taken = K > at_a_time ? (K + at_a_time - 1) / at_a_time : 1;
+    const NAME(inner_parts) own =
+        NAME(inner_layout)(a, a->packed ? (char *)arrays[4] + worker * NAME(inner_scratch)(ints) : 0);
     for (int64_t tile = begin; tile < end; tile++) {
         const int64_t first = tile % across * block, past = first + block < M ? first + block : M;
         const int64_t row0 = tile / across * block_rows, count = N - row0 < block_rows ? N - row0 : block_rows;
@@ -174,6 +223,13 @@ static void NAME(inner)(void **arrays, const int64_t *ints, const double *scalar
             const REAL *weight = (const REAL *)arrays[1] + image * a->w_image;
             const REAL *bias = image == a->images - 1 ? arrays[2] : 0;
             const int64_t done = begun + at_a_time < K ? begun + at_a_time : K;
+            if (a->packed) {
+                NAME(inner_packed)(arrays, a, &own, x, weight, begun, count, first, past, out, image + begun > 0,
+                                   done == K ? bias : 0, worker);
+                if (stops(arrays, worker))
+                    return;
+                continue;
+            }
             for (int64_t m = first, rows; m < past; m += rows) {
                 if ((m - first) % 64 == 0 && stops(arrays, worker))
                     return;

@@ -65,6 +65,8 @@
 
 #include "updates.h"
 
+#include "inner_panels.h"
+
 #include "inner.h"
 
 #include "polyphase.h"
@@ -89,7 +91,7 @@
     X(slope, SLOPE_ARGUMENTS, 0, 0)                                                               \
     X(momentum, MOMENTUM_ARGUMENTS, 0, 0)                                                         \
     X(adam, ADAM_ARGUMENTS, 0, 0)                                                                 \
-    X(inner, INNER_ARGUMENTS, 0, 0)                                                               \
+    X(inner, INNER_ARGUMENTS, NAME(inner_scratch), 0)                                             \
     X(polyphase, POLYPHASE_ARGUMENTS, NAME(polyphase_scratch), 0)                                 \
     X(pack_left, PACK_LEFT_ARGUMENTS, 0, NAME(pack_left_packed))                                  \
     X(implicit, IMPLICIT_ARGUMENTS, NAME(implicit_scratch), 0)                                    \
