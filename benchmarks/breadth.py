@@ -5,15 +5,19 @@ but that has no cases here, is reported as not measured. Results are compared be
 
 ``--errors`` times nothing. It compares the errors of both sides in float32, as maximum differences from what the
 original finds for the same values in float64.
+
+The fixed sizes are those that kernels are tuned for. ``--seed`` draws others: odd extents, any number of channels and
+filters, other windows, and arrays that are views or lie channels last.
 """
 
 from __future__ import annotations
 
 import argparse
+import random
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from importlib import import_module
 from inspect import isroutine
@@ -68,6 +72,9 @@ _MOST_ELEMENTS = 1 << 23
 # An error this many times as large as the original's is listed.
 _MUCH_LESS_ACCURATE = 4.0
 
+# Windows that are drawn for a size.
+_DRAWN_WINDOWS = 4
+
 # Functions of which one call does not repeat another's values, or that advise rather than compute.
 _NOT_COMPARED = ("nn.dropout", "signal.choose_conv_method")
 
@@ -84,11 +91,36 @@ class Case(NamedTuple):
     kwargs: dict[str, Any]
 
 
-class Data:
-    """Makes arrays of one type: normal deviates, whole numbers of up to 16 bits, or bools."""
+def _as_it_is(array: np.ndarray) -> np.ndarray:
+    return array
 
-    def __init__(self, dtype: str) -> None:
+
+def _every_second(array: np.ndarray) -> np.ndarray:
+    """The same values, as every second column of another array."""
+    return np.repeat(array, 2, axis=-1)[..., ::2]
+
+
+def _channels_last(array: np.ndarray) -> np.ndarray:
+    """The same values in memory (N, ..., C), for images and weights of at least one spatial axis."""
+    if array.ndim < 3:
+        return array
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(array, 1, -1)), -1, 1)
+
+
+# How the arrays of a drawn case lie in memory.
+_DRAWN_LAYOUTS = {"": _as_it_is, "view": _every_second, "channels last": _channels_last}
+
+
+class Data:
+    """Makes arrays of one type: normal deviates, whole numbers of up to 16 bits, or bools.
+
+    With `draws`, makers draw their windows from it in place of fixed ones.
+    """
+
+    def __init__(self, dtype: str, draws: random.Random | None = None, layout: str = "") -> None:
         self.dtype = np.dtype(dtype)
+        self.draws = draws
+        self._lay = _DRAWN_LAYOUTS[layout]
         self._rng = np.random.default_rng(0)
 
     def __call__(self, *shape: int) -> np.ndarray:
@@ -100,7 +132,7 @@ class Data:
         values = self._rng.standard_normal(shape)
         if self.dtype.kind == "c":
             values = values + 1j * self._rng.standard_normal(shape)
-        return values.astype(self.dtype)
+        return self._lay(values.astype(self.dtype))
 
     def kernel(self, *shape: int) -> np.ndarray:
         """Taps: of integers so small ones that no sum is too large for 32 bits."""
@@ -206,6 +238,9 @@ def _pools(name: str, data: Data, shape: Shape) -> Iterator[Case]:
     x = _spread(name, data, shape)
     if x is None:
         return
+    if data.draws is not None:
+        yield from _drawn_pools(name, data.draws, x)
+        return
     yield _call("2", x, 2)
     yield _call("3 s2 p1", x, 3, 2, 1)
     yield _call("3 s1 p1", x, 3, 1, 1)
@@ -217,6 +252,16 @@ def _pools(name: str, data: Data, shape: Shape) -> Iterator[Case]:
         yield _call("3 s1 p1, indices", x, 3, 1, 1, return_indices=True)
         if min(x.shape[2:]) > 4:
             yield _call("3 d2", x, 3, 1, 0, 2)
+
+
+def _drawn_pools(name: str, draws: random.Random, x: np.ndarray) -> Iterator[Case]:
+    for _ in range(_DRAWN_WINDOWS):
+        k, stride = draws.choice((2, 3, 4, 5, 7)), draws.choice((1, 2, 3))
+        padding = draws.randint(0, k // 2)
+        if k <= min(x.shape[2:]):
+            yield _call(f"{k} s{stride} p{padding}", x, k, stride, padding)
+            if name.startswith("max"):
+                yield _call(f"{k} s{stride} p{padding}, indices", x, k, stride, padding, return_indices=True)
 
 
 @makes("nn.lp_pool1d", "nn.lp_pool2d")
@@ -260,6 +305,8 @@ class _Window(NamedTuple):
     k: int
     options: dict[str, int]
     depthwise: bool = False
+    filters: int | None = None
+    """``None``: as many as channels."""
 
 
 _WINDOWS = (
@@ -279,17 +326,29 @@ _TRANSPOSED_WINDOWS = (
 )
 
 
+def _drawn_windows(draws: random.Random) -> Iterator[_Window]:
+    for _ in range(_DRAWN_WINDOWS):
+        k, stride = draws.choice((1, 2, 3, 3, 4, 5, 7)), draws.choice((1, 1, 1, 2, 3))
+        dilation = draws.choice((1, 1, 2, 3)) if k > 1 and stride == 1 else 1
+        padding, depthwise = draws.randint(0, dilation * (k - 1) // 2), draws.random() < 0.2
+        filters = None if depthwise else draws.choice((1, 8, 21, 64, 100))
+        label = f"{k} s{stride} d{dilation} p{padding}, {'depthwise' if depthwise else f'{filters} filters'}"
+        yield _Window(label, k, {"stride": stride, "padding": padding, "dilation": dilation}, depthwise, filters)
+
+
 def _fitting(
-    name: str, data: Data, shape: Shape, windows: tuple[_Window, ...]
+    name: str, data: Data, shape: Shape, windows: Iterable[_Window]
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray, dict[str, int]]]:
     """Images, weights and options, unless one call would take too many operations."""
     x = _spread(name, data, shape)
     if x is None:
         return
     c = x.shape[1]
-    for label, k, options, depthwise in windows:
-        weight = data(c, 1 if depthwise else c, *(k,) * (x.ndim - 2))
-        if 2 * x.size * prod(weight.shape[1:]) <= _MOST_FLOPS and min(x.shape[2:]) >= k:
+    for label, k, options, depthwise, filters in windows if data.draws is None else _drawn_windows(data.draws):
+        first, second = (c, filters or c) if name.startswith("conv_transpose") else (filters or c, c)
+        weight = data(first, 1 if depthwise else second, *(k,) * (x.ndim - 2))
+        sees = options.get("dilation", 1) * (k - 1) + 1
+        if 2 * x.size * weight.size // c <= _MOST_FLOPS and min(x.shape[2:]) >= sees:
             yield label, x, weight, options | ({"groups": c} if depthwise else {})
 
 
@@ -306,14 +365,15 @@ def _transposed(name: str, data: Data, shape: Shape) -> Iterator[Case]:
     for label, x, weight, options in _fitting(name, data, shape, _WINDOWS + _TRANSPOSED_WINDOWS):
         yield _call(label, x, weight, **options)
         if label == "2 s2":
-            yield _call(f"{label}, bias", x, weight, data(len(weight)), **options)
+            yield _call(f"{label}, bias", x, weight, data(weight.shape[1]), **options)
 
 
 @makes(*(f"grad.conv{d}d_{operand}" for d in (1, 2, 3) for operand in ("input", "weight")))
 def _gradients(name: str, data: Data, shape: Shape) -> Iterator[Case]:
     for label, x, weight, options in _fitting(name, data, shape, _WINDOWS):
         window = {"stride": 1, "padding": 0, "dilation": 1} | options
-        out = ((extent + 2 * window["padding"] - weight.shape[-1]) // window["stride"] + 1 for extent in x.shape[2:])
+        sees = window["dilation"] * (weight.shape[-1] - 1) + 1
+        out = ((extent + 2 * window["padding"] - sees) // window["stride"] + 1 for extent in x.shape[2:])
         grad = data(x.shape[0], len(weight), *out)
         if name.endswith("input"):
             yield _call(label, x.shape, weight, grad, **options)
@@ -604,20 +664,35 @@ def measure(
     return Result(function, label, *(contender.seconds for contender in contenders))
 
 
-def cases(function: str) -> Iterator[tuple[str, Case]]:
-    """Every case of a function, with its label, type and size in words."""
+def _drawn_sizes(room: str, seed: int | None) -> Iterator[tuple[Shape, str]]:
+    """The sizes of a room's arrays and their layouts: the fixed ones, or as many that a seed draws."""
+    if seed is None:
+        yield from ((shape, "") for shape in SIZES[room])
+        return
+    draws = random.Random(seed)
+    for shape in SIZES[room]:
+        # Between half and twice the extent; images have at least as much as the largest window.
+        extents = [round(extent * 2 ** draws.uniform(-1, 1)) for extent in shape]
+        least = [1, 1, 8, 8] if room in ROOMS["torch"] else [8] * len(shape)
+        yield tuple(map(max, extents, least)), draws.choice(("", *_DRAWN_LAYOUTS))
+
+
+def cases(function: str, seed: int | None = None) -> Iterator[tuple[str, Case]]:
+    """Every case of a function, with its label, type, size and layout in words; fixed ones, or those of a seed."""
     room, _, name = function.partition(".")
+    drawn = list(_drawn_sizes(room, seed))
     for dtype in TYPES[room]:
-        for shape in SIZES[room]:
-            if dtype not in _COMMON_TYPES and shape not in _SIZES_OF_OTHERS:
+        for number, (shape, layout) in enumerate(drawn):
+            if seed is None and dtype not in _COMMON_TYPES and shape not in _SIZES_OF_OTHERS:
                 continue
-            for at, case in enumerate(MAKERS[function](name, Data(dtype), shape)):
-                words = case.label, dtype, "x".join(map(str, shape))
+            draws = None if seed is None else random.Random(f"{seed} {function} {number}")
+            for at, case in enumerate(MAKERS[function](name, Data(dtype, draws, layout), shape)):
+                words = case.label, dtype, "x".join(map(str, shape)), layout
                 yield " ".join(filter(None, words)), case
                 if at == 0 and room in ROOMS["scipy"] and dtype in _LAYOUT_TYPES and shape in _LAYOUT_SIZES:
-                    for layout, viewed in LAYOUTS.items():
-                        args = [viewed(arg) if _is_image(arg, shape) else arg for arg in case.args]
-                        yield " ".join(filter(None, (*words, layout))), case._replace(args=tuple(args))
+                    for viewed, view in LAYOUTS.items():
+                        args = [view(arg) if _is_image(arg, shape) else arg for arg in case.args]
+                        yield " ".join(filter(None, (*words, viewed))), case._replace(args=tuple(args))
 
 
 # Arrays of the same values that are not contiguous.
@@ -688,6 +763,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1, help="(default: %(default)s)")
     parser.add_argument("--only", metavar="PATTERN", default="", help="functions or rows that this expression matches")
     parser.add_argument("--cpu-time", action="store_true", help="do not count waiting for a core; for one thread")
+    parser.add_argument("--seed", type=int, help="draw sizes, windows and layouts, in place of the fixed ones")
     parser.add_argument("--verbose", action="store_true", help="print every row")
     parser.add_argument("--errors", action="store_true", help="compare errors in float32 instead of times")
     options = parser.parse_args(arguments)
@@ -704,7 +780,7 @@ def main(arguments: list[str] | None = None) -> int:
     for function in functions:
         room, _, name = function.partition(".")
         theirs = original(f"{ROOMS[options.against][room]}.{name}")
-        for label, case in cases(function):
+        for label, case in cases(function, options.seed):
             if not re.search(options.only, f"{function} {label}"):
                 continue
             rows += 1

@@ -51,6 +51,28 @@ def test_every_function_has_cases_in_some_size():
         assert next(breadth.cases(function), None) is not None, function
 
 
+def test_a_seed_draws_the_same_sizes_windows_and_layouts_again():
+    for function in ("nn.conv1d", "nn.conv_transpose2d", "grad.conv2d_weight", "nn.relu"):
+        drawn = [(label, case.kwargs) for label, case in breadth.cases(function, 1)]
+        assert drawn == [(label, case.kwargs) for label, case in breadth.cases(function, 1)]
+        assert drawn != [(label, case.kwargs) for label, case in breadth.cases(function, 2)]
+        assert any(label.endswith("channels last") for label, _ in drawn)
+
+
+@pytest.mark.parametrize("name", ["conv1d", "conv2d", "conv_transpose2d"])
+def test_drawn_windows_are_accepted(name):
+    shape, drawn = (2, 6, 9, 10), breadth.random.Random(0)
+    for case in breadth.MAKERS[f"nn.{name}"](name, breadth.Data("float32", drawn, "view"), shape):
+        assert not case.args[0].flags.c_contiguous
+        getattr(fastconv, name)(*case.args, **case.kwargs)
+    for operand in ("input", "weight"):
+        gradient = f"conv2d_{operand}"
+        for case in breadth.MAKERS[f"grad.{gradient}"](
+            gradient, breadth.Data("float32", drawn, "channels last"), shape
+        ):
+            getattr(fastconv.grad, gradient)(*case.args, **case.kwargs)
+
+
 def test_functions_are_listed_slowest_first(capsys):
     results = [
         breadth.Result("nn.fast", "tiny", 1e-6, 3e-6),

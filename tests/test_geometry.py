@@ -228,6 +228,19 @@ def test_flattened_volumes_are_the_same_problem(g):
         assert (prod(flat.x_shape), prod(flat.out_shape)) == (prod(g.x_shape), prod(g.out_shape))
 
 
+@given(geometries(3))
+def test_sampled_geometries_leave_out_what_strides_skip(g):
+    sampled, axes = g.sampled, range(3)
+    skips = [g.kernel[axis] == 1 < g.stride[axis] and not any(g.padding[axis]) for axis in axes]
+    assert (sampled is None) == (not any(skips))
+    if sampled is not None:
+        assert (sampled.out_shape, sampled.weight_shape) == (g.out_shape, g.weight_shape)
+        for axis in axes:
+            window = sampled.extent[axis], sampled.stride[axis], sampled.dilation[axis]
+            unchanged = g.extent[axis], g.stride[axis], g.dilation[axis]
+            assert window == ((len(range(0, g.extent[axis], g.stride[axis])), 1, 1) if skips[axis] else unchanged)
+
+
 @given(geometries(2))
 def test_thinned_geometries_read_the_same_pixels(g):
     """Output by output and tap by tap; stride and dilation have no common divisor left."""

@@ -42,7 +42,11 @@ CONTINUED_VOLUMES = (
     "n1 g2 ic4 oc2 id7 ih8 iw9 kd2 kh3 kw1 sd1 sh2 sw1 p1 wrap",
     "n2 ic2 oc2 id4 ih5 iw6 kd3 kh1 kw1 pf1 pk2 pt0 pb0 pl0 pr0 nearest",
 )
-VOLUMES = ("n2 ic2 oc3 id6 ih9 iw8 kd3 kh3 kw3 s1 p1", "n1 g2 ic4 oc2 id7 ih8 iw9 kd2 kh3 kw1 sd1 sh2 sw1 p1")
+VOLUMES = (
+    "n2 ic2 oc3 id6 ih9 iw8 kd3 kh3 kw3 s1 p1",
+    "n1 g2 ic4 oc2 id7 ih8 iw9 kd2 kh3 kw1 sd1 sh2 sw1 p1",
+    "n2 ic3 oc4 id5 ih7 iw8 k1 sd2 sh1 sw3",
+)
 
 FILTERS = (
     "ih60 iw33 kh5 kw4 p2",

@@ -275,17 +275,73 @@ def test_linear_of_integers_is_exact(inputs, outputs, samples, dtype):
     np.testing.assert_array_equal(nn.linear(x.astype(dtype), weight.astype(dtype)), x @ weight.T)
 
 
+@pytest.mark.per_isa
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_linear_is_the_same_bits_for_any_batch_and_threads(dtype):
-    x, weight = normals((9, 2500), dtype), normals((301, 2500), dtype, 1)
+@pytest.mark.parametrize(
+    ("samples", "inputs", "outputs"), [(31, 16, 200), (50, 1300, 131), (67, 59, 53), (301, 1024, 40), (64, 1025, 64)]
+)
+def test_linear_of_many_rows_is_exact(samples, inputs, outputs, dtype):
+    rng = np.random.default_rng(0)
+    x, weight, bias = (rng.integers(-9, 9, shape) for shape in ((samples, inputs), (outputs, inputs), outputs))
+    got = nn.linear(x.astype(dtype), weight.astype(dtype), bias.astype(dtype))
+    np.testing.assert_array_equal(got, x @ weight.T + bias)
+
+
+@pytest.mark.per_isa
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("inputs", [40, 2500])
+def test_linear_is_the_same_bits_for_any_batch_and_threads(inputs, dtype):
+    """Few rows are read where they lie, and many are packed."""
+    x, weight = normals((75, inputs), dtype), normals((301, inputs), dtype, 1)
     whole = nn.linear(x, weight)
     for threads in (1, 3):
         with fastconv.num_threads(threads):
-            for samples in (1, 2, 4, 9):
+            for samples in (1, 2, 4, 9, 40, 75):
                 np.testing.assert_array_equal(nn.linear(x[:samples], weight), whole[:samples])
     # A block of 1024 steps in each lane, and three blocks: the running sum is no longer than that.
     deviation = np.abs(whole - (x.astype(L) @ weight.T.astype(L)))
     assert deviation.max() <= 1028 * np.finfo(dtype).eps / 2 * (np.abs(x).astype(L) @ np.abs(weight.T).astype(L)).max()
+
+
+CHANNELS_LAST = {
+    "relu": lambda x, out=None: nn.relu(x, out=out),
+    "tanh": lambda x, out=None: nn.tanh(x, out=out),
+    "softmax": lambda x, out=None: nn.softmax(x, 1, out=out),
+    "log_softmax": lambda x, out=None: nn.log_softmax(x, -1, out=out),
+    "batch_norm": lambda x, out=None: nn.batch_norm(x, *np.abs(normals((4, x.shape[1]))).astype(x.dtype), out=out),
+    "batch_norm in training": lambda x, out=None: nn.batch_norm(x, None, None, training=True, out=out),
+}
+
+
+def channels_last(x):
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
+
+
+@pytest.mark.parametrize("name", CHANNELS_LAST)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(2, 3, 5, 7), (1, 300, 2, 2), (3, 17, 11), (2, 4, 3, 2, 5)])
+def test_images_with_channels_last_are_computed_where_they_lie(name, shape, dtype):
+    function, planes = CHANNELS_LAST[name], normals(shape, dtype)
+    x, expected = channels_last(planes), function(planes)
+    for _ in range(3):  # the third call is played
+        result = function(x)
+        assert result.strides == x.strides
+        np.testing.assert_allclose(result, expected, rtol=1e-6, atol=1e-6)
+    for out in (np.empty(shape, dtype), channels_last(np.empty(shape, dtype)), x):
+        assert function(x, out=out) is out
+        np.testing.assert_allclose(out, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+@pytest.mark.parametrize("probabilities", [False, True])
+def test_cross_entropy_of_images_with_channels_last(probabilities, reduction):
+    planes, rng = normals((3, 5, 4, 7)), np.random.default_rng(0)
+    target = nn.softmax(rng.standard_normal(planes.shape), 1) if probabilities else rng.integers(0, 5, (3, 4, 7))
+    options = {"reduction": reduction, "label_smoothing": 0.1}
+    x, expected = channels_last(planes), nn.cross_entropy(planes, target, **options)
+    for targets in (target, channels_last(target) if probabilities else np.asfortranarray(target)):
+        for _ in range(3):
+            np.testing.assert_allclose(nn.cross_entropy(x, targets, **options), expected, rtol=1e-12)
 
 
 @pytest.mark.per_isa

@@ -37,6 +37,7 @@ DESCRIPTORS = {
         "n1 ic2 oc3 id9 ih5 iw6 kd2 kh3 kw3 sd3 sh1 sw1 dd2 dh1 dw1 p1",
         "n2 ic9 oc16 id4 i20 k3 p1",  # of which taps in the padding are left out
         "n1 g3 ic9 oc30 id3 i20 k3 d2 p3",
+        "n2 ic2 oc3 id7 ih6 iw9 kd3 kh1 kw1 sd1 sh2 sw3 pf1 pk1 pt0 pb0 pl0 pr0",  # of which the stride skips rows
     ),
     "input_gradient": (
         "n2 ic3 oc4 ih19 iw21 k3 s2 p1",

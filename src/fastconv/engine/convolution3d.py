@@ -1,6 +1,7 @@
 """Convolutions of three spatial axes, reduced to two.
 
-Where two neighbouring axes are read position by position, they are one axis (`Flat`).
+Where two neighbouring axes are read position by position, they are one axis (`Flat`). Where a stride skips planes, rows
+or columns that no tap sees, the others are copied first (`Sampled`).
 
 Otherwise a 3-D convolution is one 2-D convolution per output depth: output z convolves the planes
 ``x[:, :, z*sd - pf + k*dd]`` of all depth taps k, since a sum over depth is a sum over channels. If the planes are
@@ -209,6 +210,51 @@ class Flat(Composite):
         plan.parts[0].plan.run_once(as_contiguous(x), as_contiguous(weight), epilogue, out)
 
 
+class Sampled(Composite):
+    """The problem without what a stride skips, because kernels have extent 1 there: the rest is copied."""
+
+    name = "sampled"
+
+    def refuse(self, geometry: ConvGeometry, dtype: np.dtype) -> str | None:
+        refusal = refuse_unless_real_3d(geometry, dtype)
+        if refusal is None and geometry.sampled is None:
+            return "needs an axis with kernel 1, a stride and no padding"
+        return refusal
+
+    def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        return 3e-6 + 2 * self.workspace_bytes(geometry, dtype, 1, 0) / rates().memory
+
+    def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
+        return prod(geometry.sampled.x_shape) * dtype.itemsize
+
+    def parts(self, geometry: ConvGeometry, dtype: np.dtype, planned: Planned) -> tuple[Part, ...]:
+        return (Part("", planned(geometry.sampled)),)
+
+    def run(self, plan: Plan, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
+        """Compute into `out`, which is C-contiguous."""
+        g: ConvGeometry = plan.geometry
+        shape = g.sampled.x_shape
+        read = team.aligned_empty(prod(shape), x.dtype).reshape(shape)
+        source = as_contiguous(x).reshape(-1, g.extent[2])[:, :: _every(g, 2)]
+        gather(source, read.reshape(-1, shape[4]), _sampled_lines(g), places(0, shape[4], shape[4], "constant"))
+        plan.parts[0].plan.run_once(read, weight, epilogue, out)
+
+
+@remembered(REMEMBERED)
+def _sampled_lines(g: ConvGeometry) -> Places:
+    """The lines that are read, numbered through all planes of all channels."""
+    depth, height, _ = g.extent
+    _, _, read_depth, read_height, _ = g.sampled.x_shape
+    maps = np.arange(g.n * g.ic)[:, np.newaxis, np.newaxis] * depth
+    planes = (maps + np.arange(read_depth)[:, np.newaxis] * _every(g, 0)) * height
+    return Places(constant((planes + np.arange(read_height) * _every(g, 1)).ravel()), 0, 0)
+
+
+def _every(g: ConvGeometry, axis: int) -> int:
+    """The distance of planes, rows or columns that are read."""
+    return g.stride[axis] if g.sampled.stride[axis] != g.stride[axis] else 1
+
+
 class Depths(Composite):
     """2-D convolutions of batches of output depths, all with the same weight, which is prepared once."""
 
@@ -284,7 +330,7 @@ def _most_planes(g: ConvGeometry, cut: _Cut) -> int:
 class Convolution3d(Kind):
     name = "convolution3d"
     title = "the convolution"
-    solvers: Sequence[Solver] = (Flat(CONVOLUTION), Depths())
+    solvers: Sequence[Solver] = (Flat(CONVOLUTION), Sampled(), Depths())
 
     def parse(self, descriptor: str) -> ConvGeometry:
         geometry = ConvGeometry.parse(descriptor)

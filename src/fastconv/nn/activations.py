@@ -15,14 +15,16 @@ import numpy.typing as npt
 from fastconv.engine.arrays import as_array, as_operand, common_float, named_input
 from fastconv.engine.epilogue import parse_activation
 from fastconv.engine.launch import Launch
-from fastconv.engine.replay import constant, repeated
+from fastconv.engine.replay import constant, repeatable, repeated
 from fastconv.errors import GeometryError
 from fastconv.nn.arguments import (
+    alike_in_memory,
     channelwise,
     checked_axis,
     checked_choice,
     checked_integer,
     checked_real,
+    in_memory_order,
     in_place,
     launched,
     operand_and_result,
@@ -450,7 +452,9 @@ def _activated(activation: Any, x: npt.ArrayLike, out: np.ndarray | None) -> np.
     from fastconv.kernels.slots import arguments
 
     code, parameter = parse_activation(activation)
-    x, result = operand_and_result(x, out)
+    x, result = alike_in_memory(x, out)
     ints = arguments("activation")(values=x.size, tile_values=_TILE_VALUES, activation=code)
     launch = Launch.of("activation", x.dtype, ints, -(-x.size // _TILE_VALUES), _GRAIN)
-    return launched(launch, x, result, scalars=(parameter,))
+    source, target, _ = in_memory_order(x, result)
+    launched(launch, source, target, scalars=(parameter,))
+    return repeatable(result)

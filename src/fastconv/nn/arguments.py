@@ -33,6 +33,38 @@ def operand_and_result(
     return as_operand(x, dtype), result_like(x.shape, dtype, out)
 
 
+def alike_in_memory(
+    x: npt.ArrayLike, out: np.ndarray | None, **others: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `operand_and_result`, but a new result has its axes in memory in the order of those of `x`."""
+    x = as_array("x", x)
+    dtype = common_float(x=x, **others)
+    x = as_operand(x, dtype)
+    return x, np.empty_like(x) if out is None and not x.flags.c_contiguous else result_like(x.shape, dtype, out)
+
+
+def in_memory_order(x: np.ndarray, result: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+    """Both arrays with their axes in the order in which they lie in memory, if both are contiguous; and that order.
+
+    Functions of each value alone, or of the values along an axis, need not know of the order of other axes.
+    """
+    if not x.flags.c_contiguous:
+        axes = tuple(sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis])))
+        source = x.transpose(axes)
+        target = source if result is x else result.transpose(axes)
+        if source.flags.c_contiguous and target.flags.c_contiguous:
+            return source, target, axes
+    return x, result, tuple(range(x.ndim))
+
+
+def as_pixels(array: np.ndarray) -> np.ndarray | None:
+    """Images (N, C, ...) that have channels last in memory without gaps, as a matrix with a row per pixel."""
+    if array.ndim < 3 or array.flags.c_contiguous:
+        return None
+    last = np.moveaxis(array, 1, -1)
+    return last.reshape(-1, array.shape[1]) if last.flags.c_contiguous else None
+
+
 def in_place(x: npt.ArrayLike, inplace: bool, out: np.ndarray | None) -> np.ndarray | None:
     """The array for the result: `out`, or with torch's `inplace`, `x` itself."""
     if not inplace:

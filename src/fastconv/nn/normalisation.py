@@ -14,6 +14,8 @@ from fastconv.engine.replay import constant, repeatable, repeated, unrepeatable
 from fastconv.errors import GeometryError
 from fastconv.kernels import threads as team
 from fastconv.nn.arguments import (
+    alike_in_memory,
+    as_pixels,
     channelwise,
     checked_channels,
     checked_choice,
@@ -31,6 +33,9 @@ _MOMENT = np.dtype(np.float64)
 
 # Positions of a tile of local responses: RESPONSE_PART of kernels/simd/response.h.
 _RESPONSE_PART = 256
+
+# Pixels of fewer channels are joined: a row is worth a loop of its own.
+_FEW_CHANNELS = 256
 
 
 @named_input
@@ -104,14 +109,29 @@ def _normalised(
     out: np.ndarray | None,
 ) -> np.ndarray:
     """`batch_norm` by running statistics, which are part of what a recording computes."""
-    x, result = operand_and_result(x, out)
+    x, result = alike_in_memory(x, out)
     checked_real("momentum", momentum)
     mean, var = batch_statistics(x, running_mean, running_var, False)
     scale = checked_channels("weight", weight, x, 1) / np.sqrt(var + checked_eps(eps))
     # From here on the type is that of `x`; what the mean loses by it goes into the shift.
     near = mean.astype(x.dtype)
     shift = checked_channels("bias", bias, x, 0) + (near - mean) * scale
-    return channelwise(x, result, *(constant(array.astype(x.dtype)) for array in (scale, shift, near)))
+    constants = [array.astype(x.dtype) for array in (scale, shift, near)]
+    pixels = _both_as_pixels(x, result)
+    if pixels is None:
+        return channelwise(x, result, *map(constant, constants))
+    rows, times = pixels[0].shape[0], 1
+    if x.shape[1] < _FEW_CHANNELS:  # several pixels are one, of as many times the channels
+        times = next(times for times in range(_FEW_CHANNELS // x.shape[1], 0, -1) if rows % times == 0)
+    source, target = (array.reshape(rows // times, -1) for array in pixels)
+    channelwise(source, target, *(constant(np.tile(array, times)) for array in constants))
+    return repeatable(result)
+
+
+def _both_as_pixels(x: np.ndarray, result: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Both arrays by `as_pixels`; ``None`` if one of them does not have channels last in memory."""
+    source, target = as_pixels(x), as_pixels(result)
+    return None if source is None or target is None else (source, target)
 
 
 @repeated()
@@ -130,15 +150,16 @@ def _normalised_by_batch(
     scalars = checked_eps(eps), checked_real("momentum", momentum)
     running: dict[str, Any] = {"running_mean": running_mean, "running_var": running_var}
     x = _checked_batch(x, running)
-    x, result = operand_and_result(x, out)
+    x, result = alike_in_memory(x, out)
     constants = [_channel_operand(name, value, x) for name, value in (("weight", weight), ("bias", bias))]
     updated = [array for array in running.values() if array is not None]
     # Kernels update arrays of two types, both of one of them.
     dtype = x.dtype if all(array.dtype == x.dtype for array in updated) else _MOMENT
     direct = all(array.dtype == dtype and is_target(array, x, result, *constants) for array in updated)
     targets = [array if array is None or direct else array.astype(_MOMENT) for array in running.values()]
-    launch = _normalising(x, dtype is _MOMENT or not direct)
-    launched(launch, x, result, (*constants, *_no_moments(x), *targets), scalars)
+    source, target = _both_as_pixels(x, result) or (x, result)
+    launch = _normalising(source, dtype is _MOMENT or not direct)
+    launched(launch, source, target, (*constants, *_no_moments(x), *targets), scalars)
     if direct:
         return repeatable((result, *updated))
     unrepeatable()

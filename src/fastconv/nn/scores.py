@@ -15,12 +15,14 @@ from fastconv.engine.replay import constant, repeatable, repeated
 from fastconv.errors import GeometryError
 from fastconv.kernels import threads as team
 from fastconv.nn.arguments import (
+    alike_in_memory,
+    as_pixels,
     checked_axis,
     checked_channels,
     checked_integer,
     checked_real,
+    in_memory_order,
     launched,
-    operand_and_result,
     quiet,
 )
 
@@ -107,11 +109,15 @@ def log_softmax(
 def _softmax(
     x: npt.ArrayLike, dim: int | None, dtype: npt.DTypeLike | None, out: np.ndarray | None, logarithm: bool
 ) -> np.ndarray:
-    x, result = operand_and_result(x if dtype is None else _converted(x, dtype), out)
+    x, result = alike_in_memory(x if dtype is None else _converted(x, dtype), out)
     if dim is None:
         dim = 0 if x.ndim in (0, 1, 3) else 1
-    slices = _slices(x, checked_axis("dim", dim, x.ndim), logarithm)
-    return launched(slices, x, result) if x.size else result
+    axis = checked_axis("dim", dim, x.ndim)
+    if not x.size:
+        return result
+    source, target, axes = in_memory_order(x, result)
+    launched(_slices(source, axes.index(axis), logarithm), source, target)
+    return repeatable(result)
 
 
 def _converted(x: npt.ArrayLike, dtype: npt.DTypeLike) -> np.ndarray:
@@ -193,7 +199,7 @@ def cross_entropy(
     from fastconv.kernels.slots import arguments
 
     x, target = as_array("x", x), as_array("target", target)
-    x = as_contiguous(as_operand(x, common_float(x=x)))
+    x = as_operand(x, common_float(x=x))
     if size_average is not None or reduce is not None:
         reduction = "none" if reduce is False else "sum" if size_average is False else "mean"
     _check_loss(x, reduction)
@@ -210,6 +216,11 @@ def cross_entropy(
     if not x.size:
         out[...] = np.nan if reduction == "mean" else 0
         return out
+    pixels = as_pixels(x)
+    if pixels is not None:  # rows of classes, in the order of the samples
+        target = np.moveaxis(target, 1, -1).reshape(pixels.shape) if are_shares else target.reshape(-1)
+        x, axis = pixels, 1
+    x = as_contiguous(x)
     samples, threads = prod(shape), team.get_num_threads()
     slices = _slices(x, axis, True)
     peaks, logarithms = (team.aligned_empty(samples, x.dtype) for _ in range(2))

@@ -434,6 +434,28 @@ class ConvGeometry(Axes):
             padding=pair(self.padding, (0, 0)),
         )
 
+    @cached_property
+    def sampled(self) -> ConvGeometry | None:
+        """The problem on the planes, rows and columns that are read, if taps of extent 1 skip others; else ``None``.
+
+        Examples
+        --------
+        >>> str(ConvGeometry.parse("ic2 oc3 id5 ih6 iw7 k1 s2").sampled)
+        'n1 ic2 oc3 id3 ih3 iw4 kd1 kh1 kw1 s1 p0'
+        """
+        skips = [
+            k == 1 and s > 1 and not any(pads)
+            for k, s, pads in zip(self.kernel, self.stride, self.padding, strict=True)
+        ]
+        if not any(skips):
+            return None
+        extents, ones = (self.extent, self.out_extent), (1,) * self.ndim
+        extent, stride, dilation = (
+            tuple(one if skip else all_ for skip, all_, one in zip(skips, *pair, strict=True))
+            for pair in (extents, (self.stride, ones), (self.dilation, ones))
+        )
+        return replace(self, extent=extent, stride=stride, dilation=dilation)
+
     @property
     def depth_step(self) -> tuple[int, int]:
         """Of a 3-D problem, the distance of output depths that read planes of one list, and the planes between them.
