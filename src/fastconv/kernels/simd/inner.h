@@ -190,7 +190,7 @@ static void NAME(inner_packed)(void **arrays, const Inner *a, const NAME(inner_p
                                const REAL *weight, int64_t k, int64_t count, int64_t first, int64_t past, REAL *out,
                                int accumulate, const REAL *bias, int64_t worker)
 {
-    const int64_t steps = a->K - k < a->kc ? a->K - k : a->kc, tiles = NAME(ceil_div)(count, MR);
+    const int64_t steps = a->K - k < a->kc ? a->K - k : a->kc;
     for (int64_t n = 0; n < count; n += MR)
         NAME(pack_lanes)(x + n * a->x_apart + k, a->x_apart, count - n < MR ? count - n : MR, steps, MR,
                          own->x + n / MR * own->left);
