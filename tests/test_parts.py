@@ -289,7 +289,9 @@ def test_a_strategy_is_named_for_the_parts():
         fastconv.UnsupportedError, match=r"'winograd6' cannot compute n1 ic6 oc2 ih9 iw9 .*: computes stride 1"
     ):
         fastconv.conv3d(x, weight, stride=2, strategy="winograd6")
-    with pytest.raises(ValueError, match=r"strategy='phases': expected 'auto' or one of flat, sampled, depths, .*, reference"):
+    with pytest.raises(
+        ValueError, match=r"strategy='phases': expected 'auto' or one of flat, sampled, depths, .*, reference"
+    ):
         fastconv.conv3d(x, weight, strategy="phases")
 
 
