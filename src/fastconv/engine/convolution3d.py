@@ -225,26 +225,32 @@ class Sampled(Composite):
         return 3e-6 + 2 * self.workspace_bytes(geometry, dtype, 1, 0) / rates().memory
 
     def workspace_bytes(self, geometry: ConvGeometry, dtype: np.dtype, threads: int, max_workspace: int) -> int:
-        return prod(geometry.sampled.x_shape) * dtype.itemsize
+        return prod(_sampled(geometry).x_shape) * dtype.itemsize
 
     def parts(self, geometry: ConvGeometry, dtype: np.dtype, planned: Planned) -> tuple[Part, ...]:
-        return (Part("", planned(geometry.sampled)),)
+        return (Part("", planned(_sampled(geometry))),)
 
     def run(self, plan: Plan, x: np.ndarray, weight: np.ndarray, epilogue: Epilogue, out: np.ndarray) -> None:
         """Compute into `out`, which is C-contiguous."""
         g: ConvGeometry = plan.geometry
-        shape = g.sampled.x_shape
+        shape = _sampled(g).x_shape
         read = team.aligned_empty(prod(shape), x.dtype).reshape(shape)
         source = as_contiguous(x).reshape(-1, g.extent[2])[:, :: _every(g, 2)]
         gather(source, read.reshape(-1, shape[4]), _sampled_lines(g), places(0, shape[4], shape[4], "constant"))
         plan.parts[0].plan.run_once(read, weight, epilogue, out)
 
 
+def _sampled(g: ConvGeometry) -> ConvGeometry:
+    """What is left of a problem that this solver does not refuse."""
+    assert g.sampled is not None
+    return g.sampled
+
+
 @remembered(REMEMBERED)
 def _sampled_lines(g: ConvGeometry) -> Places:
     """The lines that are read, numbered through all planes of all channels."""
     depth, height, _ = g.extent
-    _, _, read_depth, read_height, _ = g.sampled.x_shape
+    _, _, read_depth, read_height, _ = _sampled(g).x_shape
     maps = np.arange(g.n * g.ic)[:, np.newaxis, np.newaxis] * depth
     planes = (maps + np.arange(read_depth)[:, np.newaxis] * _every(g, 0)) * height
     return Places(constant((planes + np.arange(read_height) * _every(g, 1)).ravel()), 0, 0)
@@ -252,7 +258,7 @@ def _sampled_lines(g: ConvGeometry) -> Places:
 
 def _every(g: ConvGeometry, axis: int) -> int:
     """The distance of planes, rows or columns that are read."""
-    return g.stride[axis] if g.sampled.stride[axis] != g.stride[axis] else 1
+    return g.stride[axis] if _sampled(g).stride[axis] != g.stride[axis] else 1
 
 
 class Depths(Composite):

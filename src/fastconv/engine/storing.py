@@ -53,11 +53,11 @@ def filter_parts(
         regrouped(parts.reshape(-1), array.size, out.reshape(-1).view(x.dtype))
         return repeatable(out)
     unrepeatable()
-    parts = [
+    computed = [
         filter_(getattr(array, part), np.empty(out.shape, out.real.dtype), getattr(constant, part))
         for part in ("real", "imag")
     ]
-    out.real, out.imag = parts
+    out.real, out.imag = computed
     return out
 
 

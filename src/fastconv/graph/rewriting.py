@@ -198,7 +198,7 @@ def _is_by_image(node: Node) -> bool:
     if isinstance(node.function, PreparedConv):
         return node.function.nbytes <= _MOST_OF_IMAGE
     if node.function is nn.cat:
-        return arguments_of(node).get("dim", 0) > 0
+        return bool(arguments_of(node).get("dim", 0) > 0)
     # A constant operand may have values of its own for each image.
     operands = arguments_of(node).get("other") if node.function is nn.add else None
     return node.function in _BY_IMAGE and not isinstance(operands, np.ndarray)

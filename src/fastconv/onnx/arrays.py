@@ -198,7 +198,7 @@ def gather_nd(x: np.ndarray, indices: np.ndarray, batch_axes: int) -> np.ndarray
     shared, depth = indices.shape[:batch_axes], indices.shape[-1]
     rows = np.ogrid[tuple(map(slice, shared))]
     apart = [row.reshape(*row.shape, *(1,) * (indices.ndim - 1 - batch_axes)) for row in rows]
-    return x[(*apart, *(indices[..., at] for at in range(depth)))]
+    return np.asarray(x[(*apart, *(indices[..., at] for at in range(depth)))])
 
 
 _COMBINED: dict[str, np.ufunc] = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
@@ -234,7 +234,7 @@ def one_hot(indices: np.ndarray, depth: Any, values: np.ndarray, axis: int) -> n
     found = np.expand_dims(np.mod(indices, count), axis)
     wanted = np.arange(count).reshape(-1, *(1,) * (found.ndim - 1 - axis % found.ndim))
     inside = np.expand_dims((indices >= -count) & (indices < count), axis)
-    return np.where((found == wanted) & inside, values[1], values[0]).astype(values.dtype)
+    return np.asarray(np.where((found == wanted) & inside, values[1], values[0]), values.dtype)
 
 
 def places(x: np.ndarray) -> np.ndarray:
@@ -269,7 +269,7 @@ def centred(x: np.ndarray, shape: Any, axes: Any) -> np.ndarray:
 
 
 def shifted(x: np.ndarray, count: np.ndarray, direction: str) -> np.ndarray:
-    return np.left_shift(x, count) if direction == "LEFT" else np.right_shift(x, count)
+    return np.asarray(np.left_shift(x, count) if direction == "LEFT" else np.right_shift(x, count))
 
 
 def norm(x: np.ndarray, axes: Any, scale: Any, shift: Any, eps: float) -> Any:

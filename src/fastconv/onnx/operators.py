@@ -81,9 +81,11 @@ def _spatial_axes(node: Node, at: int = 1) -> int:
     if isinstance(weight, np.ndarray):
         return max(0, weight.ndim - 2)
     rank = node.ranks[at] if at < len(node.ranks) else None
-    if kernel is None and rank is None:
+    if kernel is not None:
+        return len(kernel)
+    if rank is None:
         raise UnsupportedError(f"{node.kind} {node.name!r}: the weight is computed, and nothing says its shape")
-    return len(kernel) if kernel is not None else max(0, rank - 2)
+    return max(0, rank - 2)
 
 
 def _convolution(node: Node, axes: int) -> tuple[Callable[..., Any], dict[str, Any]]:

@@ -23,19 +23,22 @@ from onnx import TensorProto, helper
 from fastconv.errors import UnsupportedError
 
 # The types that values of stored ones are computed in.
-_WIDE = {
+_WIDE: dict[str, np.dtype] = {
     **dict.fromkeys(("FLOAT16", "BFLOAT16"), np.dtype(np.float32)),
     **dict.fromkeys(("FLOAT8E4M3FN", "FLOAT8E4M3FNUZ", "FLOAT8E5M2", "FLOAT8E5M2FNUZ"), np.dtype(np.float32)),
     "FLOAT4E2M1": np.dtype(np.float32),
     **dict.fromkeys(("INT4", "INT2"), np.dtype(np.int8)),
     **dict.fromkeys(("UINT4", "UINT2"), np.dtype(np.uint8)),
 }
-STORED = {getattr(TensorProto, name): wide for name, wide in _WIDE.items() if hasattr(TensorProto, name)}
+STORED: dict[int, np.dtype] = {
+    getattr(TensorProto, name): wide for name, wide in _WIDE.items() if hasattr(TensorProto, name)
+}
 """By ONNX's number."""
 
 
 def stored_dtype(number: int) -> np.dtype:
-    return np.dtype(helper.tensor_dtype_to_np_dtype(number))
+    dtype: np.dtype = np.dtype(helper.tensor_dtype_to_np_dtype(number))
+    return dtype
 
 
 def narrowed(x: np.ndarray, number: int, saturate: bool = True) -> np.ndarray:
@@ -161,24 +164,24 @@ def _saturated(integers: np.ndarray, number: int) -> np.ndarray:
     if number in STORED:
         import ml_dtypes
 
-        limits = ml_dtypes.iinfo(dtype)
+        limits: Any = ml_dtypes.iinfo(dtype)
         dtype = STORED[number]
     elif dtype.kind in "iu":
         limits = np.iinfo(dtype)
     else:
         raise UnsupportedError(f"values quantised to type number {number}: expected integers or small floats")
-    return np.clip(integers, int(limits.min), int(limits.max)).astype(dtype)
+    return np.asarray(np.clip(integers, int(limits.min), int(limits.max)), dtype)
 
 
 def _spread(values: Any, x: np.ndarray, axis: int, block: int) -> np.ndarray:
     """`values` of an array, of an axis, or of blocks along it, as they broadcast to `x`."""
     values = np.asarray(values)
     if values.size == 1:
-        return values.reshape(())
+        return np.asarray(values.reshape(()))
     axis %= x.ndim
     if block:
-        return np.repeat(values, block, axis).take(range(x.shape[axis]), axis)
-    return _along(values, x.ndim, axis)
+        return np.asarray(np.repeat(values, block, axis).take(range(x.shape[axis]), axis))
+    return np.asarray(_along(values, x.ndim, axis))
 
 
 def _along(values: Any, ndim: int, axis: int) -> Any:
