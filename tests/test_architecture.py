@@ -24,8 +24,9 @@ FLOORS = (
     ("engine.arrays", "engine.epilogue", "engine.launch"),
     ("engine.conversion", "engine.patches", "engine.plan", "engine.selection"),
     ("engine.products",),
-    ("engine.along", "engine.convolution", "engine.ordered", "engine.storing"),
+    ("engine.along", "engine.convolution", "engine.storing"),
     ("engine.convolution3d", "engine.fills", "engine.planner"),
+    ("engine.ordered",),
     (
         *("engine.correlation", "engine.gradients", "engine.passes", "engine.polyphase", "engine.pooling"),
         *("engine.ranks", "engine.windows"),

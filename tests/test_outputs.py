@@ -55,6 +55,7 @@ CALLS = [
     call(nn.local_response_norm, IMAGE, size=3),
     call(nn.add, IMAGE, IMAGE[::-1], activation="relu"),
     call(nn.cat, IMAGE, dim=1),
+    call(nn.index_select, IMAGE, dim=1, index=np.array([2, 0, 2])),
     *[
         call(getattr(fastconv, f"{kind}_pool{len(shape) - 2}d"), normal(*shape), kernel_size=2)
         for kind in ("max", "avg")
@@ -68,6 +69,7 @@ CALLS = [
     call(fastconv.global_max_pool2d, IMAGE),
     call(fastconv.global_avg_pool2d, IMAGE),
     call(nn.dropout, LINE, rng=0),
+    call(nn.dropout2d, IMAGE, rng=0),
     call(nn.random_dropout, LINE, rng=0),
     *[
         call(function, image.astype(dtype), *operands, **arguments)

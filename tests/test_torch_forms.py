@@ -191,6 +191,7 @@ def test_input_is_x(name):
         "cross_entropy": (np.zeros((2, 9, 8), np.int64),),
         "dropout": (0.5, False),
         "add": (x,),
+        "index_select": (1, np.array([2, 0])),
     }
     arguments = next((arguments for part, arguments in rest.items() if part in name), ())
     parameters = list(inspect.signature(function).parameters)[1:]

@@ -265,7 +265,7 @@ def _binary(
 @functools.cache
 def _cross(axes: int) -> np.ndarray:
     """A pixel and the neighbours that share a face with it."""
-    return constant(np.sum(np.abs(np.indices((3,) * axes) - 1), axis=0) <= 1)
+    return constant(np.asarray(np.sum(np.abs(np.indices((3,) * axes) - 1), axis=0) <= 1))
 
 
 def _placed(fold: str, counts: np.ndarray, origins: Sequence[int]) -> _Structure:

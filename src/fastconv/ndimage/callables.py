@@ -189,11 +189,11 @@ def by_scipy(
     name: str, input: npt.ArrayLike, before: tuple[Any, ...], output: Any, after: tuple[Any, ...], **options: Any
 ) -> np.ndarray:
     """Call SciPy's function, whose output is apart from the input; other arguments stand before and after it."""
-    function = _function(name)
-    if not isinstance(output, np.ndarray):
-        result: np.ndarray = function(as_array("input", input), *before, output, *after, **options)
+    function, array = _function(name), as_array("input", input)
+    if array.dtype.isnative and output is None:
+        result: np.ndarray = function(array, *before, None, *after, **options)
         return result
-    array = as_input(input)
+    array = as_input(array)
     out = as_output(output, array)
     real = np.dtype(np.float64) if out.dtype.kind == "c" else out.dtype
     fits = out.dtype == real and not np.may_share_memory(array, out)

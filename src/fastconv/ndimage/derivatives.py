@@ -13,7 +13,6 @@ from fastconv.engine.passes import filter_axes
 from fastconv.engine.replay import constant, repeated, unrepeatable
 from fastconv.engine.storing import filter_parts, store
 from fastconv.ndimage.arguments import as_axes, as_axis, as_input, as_mode, as_number, as_pass, for_each, spread
-from fastconv.ndimage.callables import by_scipy
 from fastconv.ndimage.gaussians import gaussian_filter
 from fastconv.ndimage.linear import correlate1d, store_correlation
 from fastconv.ndimage.outputs import as_output
@@ -383,10 +382,6 @@ def _generic(
     axes: Any,
     magnitude: bool,
 ) -> np.ndarray:
-    if not isinstance(output, np.ndarray):  # which may overlap the input
-        name = "generic_gradient_magnitude" if magnitude else "generic_laplace"
-        options = (mode, cval, extra_arguments, extra_keywords)
-        return by_scipy(name, input, (function,), output, options, axes=axes)
     array = as_input(input)
     filtered = as_axes(axes, array.ndim)
     keywords = extra_keywords or {}

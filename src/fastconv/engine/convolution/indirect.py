@@ -36,6 +36,7 @@ from fastconv.engine.geometry import REMEMBERED, ConvGeometry
 from fastconv.engine.launch import Launch
 from fastconv.engine.plan import SumsDirectly
 from fastconv.engine.rates import rates, ratios
+from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import constant
 
 Strides = tuple[int, int, int, int]
@@ -253,7 +254,7 @@ def _tile_seconds(g: ConvGeometry, itemsize: int, in_place: bool) -> Callable[[t
     return seconds
 
 
-@functools.lru_cache(maxsize=REMEMBERED)
+@remembered(REMEMBERED)
 def _launch(
     g: ConvGeometry,
     dtype: np.dtype,
