@@ -155,7 +155,7 @@ def load(model: str | os.PathLike[str] | bytes | onnx.ModelProto) -> Network:
             raise ValueError(f"output {output.name!r}: no node of the model gives it")
         value = known[output.name]
         if (number := types.get(output.name, 0)) in STORED:
-            value = _caller(network, f"{output.name} as stored")(by_numpy(narrowed), value, number)
+            value = _caller(network, f"{output.name} as stored")(by_numpy(narrowed), value, number, False)
         network.output(value if isinstance(value, Value) else network.call(np.copy, value, name=output.name))
     simple = simplified(Graph(tuple(network.nodes), tuple(network.outputs)))
     network.nodes, network.outputs = list(simple.nodes), list(simple.outputs)
