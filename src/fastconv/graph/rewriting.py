@@ -111,7 +111,7 @@ def with_folded_normalisation(graph: Graph) -> Graph:
         layer, norm = arguments_of(before), arguments_of(node)
         mean, var, scale, shift = (norm.get(name) for name in ("running_mean", "running_var", "weight", "bias"))
         constants: tuple[Any, ...] = (layer["weight"], layer.get("bias"), mean, var, scale, shift)
-        if norm.get("training") or layer.get("activation") is not None or not all(map(_is_constant, constants)):
+        if norm.get("training") or layer.get("activation") is not None or not all(map(is_constant, constants)):
             return None
         constants += (norm.get("eps", 1e-5),)
         layer["weight"], layer["bias"] = nn.conv_bn_fold(*constants)
@@ -232,7 +232,7 @@ def _prepared(node: Node) -> Node:
         return node
     layer = arguments_of(node)
     x, weight, bias = layer.pop("x"), layer.pop("weight"), layer.pop("bias", None)
-    if not (_is_constant(weight) and _is_constant(bias)) or "out" in layer:
+    if not (is_constant(weight) and is_constant(bias)) or "out" in layer:
         return node
     return Node(node.name, nn.prepare_conv2d(weight, bias, **layer, copy=False), (x,))
 
@@ -245,7 +245,8 @@ def _frozen(argument: Any) -> Any:
     return view
 
 
-def _is_constant(argument: Any) -> bool:
+def is_constant(argument: Any) -> bool:
+    """Whether there is no value in an argument of a node."""
     return next(values_in(argument), None) is None
 
 

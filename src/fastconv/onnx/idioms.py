@@ -15,8 +15,8 @@ import numpy as np
 
 from fastconv import nn
 from fastconv.graph import Value
-from fastconv.graph.nodes import Node, values_in
-from fastconv.graph.rewriting import Graph, arguments_of, joined
+from fastconv.graph.nodes import Node
+from fastconv.graph.rewriting import Graph, arguments_of, is_constant, joined
 from fastconv.onnx import layers
 from fastconv.onnx.arrays import by_numpy
 
@@ -137,7 +137,7 @@ def _formulas(node: Node, nodes: Mapping[str, Node], order: Mapping[str, int]) -
 def _is_elementwise(node: Node) -> bool:
     """Whether `node` is a step of a formula, whose constants are single floats."""
     arguments = (*node.arguments, *node.options.values())
-    constants = [np.asarray(argument) for argument in arguments if argument is not None and _is_constant(argument)]
+    constants = [np.asarray(argument) for argument in arguments if argument is not None and is_constant(argument)]
     return node.function in _ELEMENTWISE and all(
         constant.size == 1 and constant.ndim < 2 and constant.dtype.kind == "f" for constant in constants
     )
@@ -174,7 +174,3 @@ def _with_constants(before: Node, node: Node) -> Node | None:
         layer["weight"] = weight * factor.reshape(filters, *(1,) * (weight.ndim - 1))
         layer["bias"] = None if bias is None else bias * factor
     return Node(node.name, before.function, (layer.pop("x"),), layer)
-
-
-def _is_constant(argument: Any) -> bool:
-    return next(values_in(argument), None) is None
