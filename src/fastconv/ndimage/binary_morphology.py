@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from operator import index
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from fastconv.engine.arrays import as_array, is_target
 from fastconv.engine.conversion import find_nonzero, scratch_of
 from fastconv.engine.geometry import Window
 from fastconv.engine.ranks import Ranked, run_ranked
+from fastconv.engine.remembering import remembered
 from fastconv.engine.replay import constant, repeatable, repeated, unrepeatable
 from fastconv.engine.storing import store
 from fastconv.engine.windows import run_windows
@@ -262,7 +262,7 @@ def _binary(
     return repeatable(out)
 
 
-@functools.cache
+@remembered(32)
 def _cross(axes: int) -> np.ndarray:
     """A pixel and the neighbours that share a face with it."""
     return constant(np.asarray(np.sum(np.abs(np.indices((3,) * axes) - 1), axis=0) <= 1))
