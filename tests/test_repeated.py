@@ -357,7 +357,7 @@ for _ in range(3):
 fastconv.ndimage.uniform_filter(np.ones((9, 9)), 3)
 fastconv.nn.relu(x)
 fastconv.avg_pool2d(x, 3, 2, 1)
-image, box = np.ones((200, 200), np.float32), np.ones((9, 9), np.float32)
+image, box = np.ones((200, 200), np.float32), np.ones((21, 21), np.float32)
 fastconv.conv2d(image[None, None], box[None, None], strategy="separable")
 fastconv.signal.convolve2d(image, box)
 fastconv.ndimage.correlate1d(image, box[0])
@@ -372,10 +372,10 @@ fastconv.signal.sepfir2d(image, box[0], box[0, :5].copy())
         "fastconv: uniform_filter: window mean ih9 iw9 kh3 kw3 reflect, float64, by sweep on 1 thread",
         "fastconv: relu: (1, 1, 8, 8), float32",
         "fastconv: avg_pool2d: avg_pool n1 c1 ih8 iw8 kh3 kw3 s2 p1, float32, by direct on 1 thread",
-        "fastconv: conv2d: convolution n1 ic1 oc1 ih200 iw200 kh9 kw9 s1 p0, float32, by separable on 1 thread",
-        "fastconv: convolve2d: correlation ih200 iw200 kh9 kw9 p8, float32, by separable on 1 thread",
-        "fastconv: correlate1d: passes ih200 iw200 kw9 reflect, float32, by sweep on 1 thread",
-        "fastconv: sepfir2d: correlation with (5, 9) taps over (200, 200), float32, by separable on 1 thread",
+        "fastconv: conv2d: convolution n1 ic1 oc1 ih200 iw200 kh21 kw21 s1 p0, float32, by separable on 1 thread",
+        "fastconv: convolve2d: correlation ih200 iw200 kh21 kw21 p20, float32, by separable on 1 thread",
+        "fastconv: correlate1d: passes ih200 iw200 kw21 reflect, float32, by sweep on 1 thread",
+        "fastconv: sepfir2d: correlation with (5, 21) taps over (200, 200), float32, by separable on 1 thread",
     ]
 
 

@@ -224,8 +224,8 @@ def warmup(*descriptors: str, dtype: npt.DTypeLike = np.float32, num_threads: in
     Examples
     --------
     >>> import fastconv
-    >>> fastconv.warmup("ic1 oc1 i1024 k5 p2", "ic512 oc512 i14 k1")
-    ('direct', 'implicit')
+    >>> fastconv.warmup("ic1 oc1 i1024 k5 p2", "ic256 oc256 i28 k3 p1")
+    ('direct', 'winograd4')
     """
     type_ = common_float(dtype=np.empty(0, dtype))
     chosen = []

@@ -154,11 +154,15 @@ class _Sums(SumsDirectly):
     def error(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         """That of a running sum over the positions of all images, in blocks."""
         products = max(1, geometry.n) * geometry.positions
-        return running_error(products, dtype, min(products, self.steps(geometry, dtype)))
+        return running_error(products, dtype, min(products, self.steps(geometry, dtype)), self.lanes(dtype))
 
     def steps(self, geometry: ConvGeometry, dtype: np.dtype) -> int:
         """Products that are added up before their sum is added to others."""
         raise NotImplementedError
+
+    def lanes(self, dtype: np.dtype) -> int:
+        """Sums side by side that one value is the total of."""
+        return 1
 
     def run(self, plan: Plan, x: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
         """Compute the gradient `out`, given the image and the gradient of the output, in the shapes of the geometry."""
@@ -229,6 +233,12 @@ class Positions(_Sums):
         block = _position_launch(geometry, dtype, 1, _ANY_STRIDES).arguments
         positions: int = block.block_rows * block.block_cols
         return -(-positions // LANES[dtype.itemsize])
+
+    def lanes(self, dtype: np.dtype) -> int:
+        from fastconv.kernels.slots import LANES
+
+        lanes: int = LANES[dtype.itemsize]
+        return lanes
 
     def run(self, plan: Plan, x: np.ndarray, grad: np.ndarray, out: np.ndarray) -> None:
         launch = _position_launch(plan.geometry, x.dtype, plan.threads, element_strides(x))
