@@ -1,6 +1,7 @@
 """Settings shared by all tests."""
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -9,6 +10,10 @@ import fastconv
 
 # Plans are those of the defaults, whatever `fastconv calibrate` measured here.
 os.environ["FASTCONV_RATES"] = "default"
+
+# A shell without job control makes what it runs in the background ignore Ctrl-C, and processes of tests inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A kernel that Numba compiles takes longer than Hypothesis' deadline. Continuous integration repeats the same examples.
 settings.register_profile("fastconv", deadline=None, max_examples=40, derandomize="CI" in os.environ)
