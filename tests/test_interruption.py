@@ -23,21 +23,28 @@ def view(*shape, dtype=F4):
     return np.broadcast_to(dtype(1), shape)
 
 
+# Seconds between signals: a call that is interrupted ends long before the next one.
+AGAIN = 10.0
+
+
 @contextlib.contextmanager
 def interrupted(after=0.2):
-    """A signal whose handler raises, after so many seconds or once a kernel is compiled."""
+    """A signal whose handler raises, after so many seconds or once a kernel is compiled.
+
+    It comes again, since Python drops an exception that is raised within a finalizer.
+    """
 
     def handler(number, frame):
         while frame is not None:
             if frame.f_globals.get("__name__", "").startswith(("numba", "llvmlite", "importlib")):
-                signal.setitimer(signal.ITIMER_REAL, after)
+                signal.setitimer(signal.ITIMER_REAL, after, AGAIN)
                 return
             frame = frame.f_back
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGALRM, handler)
     faulthandler.dump_traceback_later(100, exit=True)
-    signal.setitimer(signal.ITIMER_REAL, after)
+    signal.setitimer(signal.ITIMER_REAL, after, AGAIN)
     try:
         with pytest.raises(KeyboardInterrupt):
             yield
