@@ -95,11 +95,12 @@ def test_only_threads_opens_parallel_regions():
             assert not re.search(r"\bprange\b|cython\.parallel|parallel=True|ThreadPool|omp parallel", source), path
 
 
-def test_import_loads_neither_numba_nor_scipy():
-    code = "import sys, fastconv; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+def test_import_loads_only_what_every_call_needs():
+    code = "import sys, fastconv; print(*sys.modules); fastconv.networks.build, fastconv.training.Adam"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "fastconv" in loaded
-    assert not {"numba", "llvmlite", "scipy", "matplotlib", "PIL"} & set(loaded)
+    assert not {"numba", "llvmlite", "scipy", "matplotlib", "PIL"} & {name.split(".")[0] for name in loaded}
+    assert not {"fastconv.networks", "fastconv.training", "numpy.random", "zipfile"} & set(loaded)
 
 
 def test_strategies_are_distinct_and_the_reference_is_last():

@@ -18,7 +18,10 @@ doors: arguments and rules only
 Read a call as four hops: ``conv2d(x, w)`` → `ConvGeometry` → `Plan` → ``strategy.run`` → kernel over tiles.
 """
 
-from fastconv import grad, ndimage, networks, nn, receptive, signal, training
+import importlib
+from typing import TYPE_CHECKING
+
+from fastconv import grad, ndimage, nn, receptive, signal
 from fastconv.errors import GeometryError, UnsupportedError
 from fastconv.graph import Network, Program
 from fastconv.kernels.threads import get_num_threads, num_threads, set_num_threads
@@ -91,3 +94,16 @@ __all__ = [
     "unregister",
     "warmup",
 ]
+
+if TYPE_CHECKING:
+    from fastconv import networks, training
+else:
+
+    def __getattr__(name):
+        """Import the rooms that few processes enter when they are first asked for: a third of what there is to import."""
+        if name in ("networks", "training"):
+            return importlib.import_module(f"fastconv.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__():
+        return sorted({*globals(), *__all__})

@@ -13,7 +13,6 @@ A file that cannot be used, for whatever reason, is as good as none, and `in_use
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -181,6 +180,8 @@ def writable_directory() -> str:
 @remembered(most=1)
 def _machine() -> str:
     """A digest of the CPU and of the instruction set in use."""
+    import hashlib  # few processes need it before this
+
     from fastconv.kernels.cpu import isa  # raises for a bad FASTCONV_ISA, so it is imported by the first plan
     from fastconv.kernels.jit.target import host_facts
 
