@@ -100,7 +100,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name):
-        """Import the rooms that few processes enter when they are first asked for: a third of what there is to import."""
+        """Import the rooms that few processes enter when they are first asked for: a third of them all."""
         if name in ("networks", "training"):
             return importlib.import_module(f"fastconv.{name}")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
