@@ -34,6 +34,7 @@ def pytest_configure(config):
         "fail_slow(seconds): SciPy's limit of a test's time",
         "skip_xp_backends(backend, ...): which array libraries cannot run the test",
         "slow: SciPy's long tests",
+        "uses_xp_capabilities(...): which array libraries a function takes, as SciPy 1.18 says it",
         "xfail_on_32bit(reason): needs a large address space",
         "xfail_xp_backends(backend, ...): on which array libraries the test fails",
     ):

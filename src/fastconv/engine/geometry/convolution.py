@@ -412,7 +412,7 @@ class ConvGeometry(Axes):
 
         Examples
         --------
-        >>> str(ConvGeometry.parse("ic2 oc3 id4 ih5 iw6 kd3 kh1 kw1 pd1").flattened)
+        >>> str(ConvGeometry.parse("ic2 oc3 id4 ih5 iw6 kd3 kh1 kw1 pf1 pk1").flattened)
         'n1 ic2 oc3 ih4 iw30 kh3 kw1 s1 pt1 pb1 pl0 pr0'
         """
         plain = [
