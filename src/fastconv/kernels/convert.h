@@ -1,4 +1,5 @@
-/* Values of one type as another: as C casts them, but real numbers become unsigned ones through int64, as in SciPy. */
+/* Values of one type as another: as C casts them, but real numbers become unsigned ones through int64, and signed ones of
+ * one and two bytes through int32, as in SciPy as it is compiled. Clang would otherwise saturate some of them. */
 #include <stdint.h>
 
 /* X(number, type): the numbers of the types, which convert.pyx names. */
@@ -28,6 +29,9 @@
         type *restrict to = target;                                                                                    \
         if ((type)-1 > 0 && sizeof(type) < 8) {                                                                        \
             LOOP((type)(int64_t));                                                                                     \
+        }                                                                                                              \
+        if (sizeof(type) < 4) {                                                                                        \
+            LOOP((type)(int32_t));                                                                                     \
         }                                                                                                              \
         LOOP((type));                                                                                                  \
     }

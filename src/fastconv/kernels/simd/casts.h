@@ -48,7 +48,7 @@ static int fit(const double *from, int64_t n)
             narrow_fitting_##name(to, from, n);                                                   \
         else                                                                                      \
             for (int64_t i = 0; i < n; i++) /* as convert.h does */                               \
-                y[i] = (T)-1 > 0 ? (T)(int64_t)from[i] : (T)from[i];                              \
+                y[i] = (T)-1 > 0 ? (T)(int64_t)from[i] : (T)(int32_t)from[i];                              \
     }
 
 /* The types that are cast: X(name, type). */
