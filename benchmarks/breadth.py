@@ -166,7 +166,8 @@ def _call(label: str, *args: Any, **kwargs: Any) -> Case:
 
 
 @makes(*(f"nn.{name}" for name in ("elu", "gelu", "hardswish", "leaky_relu", "prelu", "relu", "rrelu")))
-@makes("nn.sigmoid", "nn.silu", "nn.tanh", "nn.dropout")
+@makes("nn.sigmoid", "nn.silu", "nn.tanh", "nn.dropout", "nn.softplus", "nn.softsign", "nn.selu", "nn.celu", "nn.mish")
+@makes("nn.hardtanh", "nn.hardsigmoid", "nn.hardshrink", "nn.softshrink", "nn.tanhshrink", "nn.logsigmoid")
 def _elementwise(name: str, data: Data, shape: Shape) -> Iterator[Case]:
     weight = (data(shape[1]),) if name == "prelu" else ()
     yield _call("", data(*shape), *weight)
@@ -176,6 +177,11 @@ def _elementwise(name: str, data: Data, shape: Shape) -> Iterator[Case]:
         yield _call("in place", data(*shape), inplace=True)
     if name == "rrelu":
         yield _call("training", data(*shape), 0.25, 0.25, training=True)  # slopes that both sides draw alike
+
+
+@makes("nn.threshold")
+def _threshold(name: str, data: Data, shape: Shape) -> Iterator[Case]:
+    yield _call("", data(*shape), 0.1, 2.0)
 
 
 @makes("nn.softmax", "nn.log_softmax")

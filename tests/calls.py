@@ -294,7 +294,8 @@ def layers(draw):
     x, by_out = draw.array(shape, dtype), draw.array(shape, dtype)
     slopes, statistics = draw.array((shape[1],), dtype), draw.array((3, shape[1]), dtype) ** 2 + 1
     axis = draw.upto(len(shape) - 1)
-    plain = ("relu", "leaky_relu", "elu", "sigmoid", "tanh", "silu", "gelu", "hardswish", "relu6")
+    plain = ("relu", "leaky_relu", "elu", "sigmoid", "tanh", "silu", "gelu", "hardswish", "relu6", "selu", "mish")
+    plain += ("softplus", "softsign", "celu", "hardtanh", "hardsigmoid", "hardshrink", "softshrink", "logsigmoid")
     results = [(getattr(nn, name)(x), getattr(grad, name)(by_out, x)) for name in plain]
     results += [getattr(nn, name)(x, axis) for name in ("softmax", "log_softmax")]
     results += [getattr(grad, name)(by_out, x, axis) for name in ("softmax", "log_softmax")]

@@ -33,6 +33,18 @@ ACTIVATIONS = {
     "gelu_tanh": (("tanh",), lambda x: x * (1 + np.tanh(np.sqrt(2 / L(np.pi)) * (x + L("0.044715") * x**3))) / 2),
     "hardswish": ((), lambda x: x * np.clip(x + 3, 0, 6) / 6),
     "relu6": ((), lambda x: np.clip(x, 0, 6)),
+    "softsign": ((), lambda x: x / (1 + np.abs(x))),
+    "selu": ((), lambda x: L("1.0507009873554804934") * np.where(x < 0, L("1.6732632423543772848") * np.expm1(x), x)),
+    "celu": ((0.7,), lambda x: np.where(x < 0, 0.7 * np.expm1(np.minimum(x, 0) / 0.7), x)),
+    "mish": ((), lambda x: x * np.tanh(np.log1p(np.exp(x)))),
+    "hardsigmoid": ((), lambda x: np.clip(x + 3, 0, 6) / 6),
+    "hardshrink": ((0.75,), lambda x: np.where(np.abs(x) > 0.75, x, 0)),
+    "softshrink": ((0.75,), lambda x: np.sign(x) * np.maximum(np.abs(x) - 0.75, 0)),
+    "tanhshrink": ((), lambda x: x - np.tanh(x)),
+    "logsigmoid": ((), lambda x: -np.log1p(np.exp(-x))),
+    "softplus": ((2.0, 9.0), lambda x: np.where(2 * x > 9, x, np.log1p(np.exp(2 * x)) / 2)),
+    "hardtanh": ((-0.75, 2.5), lambda x: np.clip(x, -0.75, 2.5)),
+    "threshold": ((0.5, -2.0), lambda x: np.where(x > 0.5, x, -2)),
 }
 
 
@@ -147,7 +159,7 @@ def test_extremes_neither_warn_nor_lose_finite_values(name, dtype):
     values = [limits.max, -limits.max, limits.max / 8, -1e4, 1e4, limits.smallest_subnormal, -0.0, 0.0]
     x = np.array(values * CHANNELS, dtype).reshape(1, CHANNELS, -1)
     finite = call(x, *arguments)
-    if name not in ("log_softmax", "batch_norm", "dropout", "random_dropout"):  # whose results need not fit
+    if name not in ("log_softmax", "batch_norm", "dropout", "random_dropout", "selu"):  # whose results need not fit
         assert np.isfinite(finite).all()
     call(np.array([np.inf, -np.inf, np.nan, 1] * CHANNELS, dtype).reshape(1, CHANNELS, 4), *arguments)
     if name not in ("softmax", "log_softmax", "batch_norm", "dropout", "random_dropout"):
@@ -762,6 +774,19 @@ def test_against_torch(dtype):
         ("gelu", {"approximate": "tanh"}),
         ("hardswish",),
         ("relu6",),
+        ("softsign",),
+        ("selu",),
+        ("celu", 0.7),
+        ("mish",),
+        ("hardsigmoid",),
+        ("hardshrink", 0.2),
+        ("softshrink", 0.2),
+        ("tanhshrink",),
+        ("logsigmoid",),
+        ("softplus",),
+        ("softplus", 2.0, 3.0),
+        ("hardtanh", -0.5, 2.0),
+        ("threshold", 0.1, 2.0),
         ("prelu", channel[0]),
         ("prelu", channel[0][:1]),
         ("rrelu", 0.1, 0.3),

@@ -43,6 +43,12 @@ CALLS = [
         call(getattr(nn, name), LINE)
         for name in ("relu", "leaky_relu", "elu", "sigmoid", "tanh", "silu", "gelu", "hardswish", "relu6", "rrelu")
     ],
+    *[
+        call(getattr(nn, name), LINE)
+        for name in ("softplus", "softsign", "selu", "celu", "mish", "hardtanh", "hardsigmoid", "hardshrink")
+    ],
+    *[call(getattr(nn, name), LINE) for name in ("softshrink", "tanhshrink", "logsigmoid")],
+    call(nn.threshold, LINE, threshold=0.1, value=2.0),
     call(nn.gelu, LINE.astype(np.float32), approximate="tanh"),
     call(nn.prelu, IMAGE, CHANNELS),
     call(nn.prelu, IMAGE, CHANNELS[:1]),

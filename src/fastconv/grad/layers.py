@@ -21,13 +21,14 @@ import numpy.typing as npt
 
 from fastconv import nn
 from fastconv.engine.arrays import as_array, as_contiguous, common_float
+from fastconv.engine.epilogue import SELU_ALPHA, SELU_SCALE
 from fastconv.engine.launch import Launch
 from fastconv.engine.replay import repeatable, repeated
 from fastconv.errors import GeometryError
 from fastconv.grad.arguments import check_grad_output
 from fastconv.kernels import threads as team
 from fastconv.kernels.shield import imported
-from fastconv.nn.activations import channel_slopes, competitors, gelu_argument
+from fastconv.nn.activations import channel_slopes, checked_divisor, competitors, gelu_argument
 from fastconv.nn.arguments import checked_axis, checked_channels, checked_choice, checked_eps, checked_real, quiet
 from fastconv.nn.joining import checked_places
 from fastconv.nn.normalisation import batch_statistics, neighbour_sum, response
@@ -38,25 +39,37 @@ __all__ = [
     "add",
     "batch_norm",
     "cat",
+    "celu",
     "cross_entropy",
     "dropout",
     "elu",
     "gelu",
+    "hardshrink",
+    "hardsigmoid",
     "hardswish",
+    "hardtanh",
     "index_select",
     "leaky_relu",
     "linear",
     "local_response_norm",
     "log_softmax",
+    "logsigmoid",
     "maxout",
+    "mish",
     "prelu",
     "relu",
     "relu6",
     "rrelu",
+    "selu",
     "sigmoid",
     "silu",
     "softmax",
+    "softplus",
+    "softshrink",
+    "softsign",
     "tanh",
+    "tanhshrink",
+    "threshold",
 ]
 
 
@@ -229,6 +242,200 @@ def hardswish(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> np.ndarray:
     """
     grad_output, x = _operands(grad_output=grad_output, x=x)
     return np.where(x <= -3, 0, np.where(x >= 3, grad_output, grad_output * ((2 * x + 3) / 6)))
+
+
+@quiet
+def selu(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> np.ndarray:
+    """``grad_output`` times the slope of ``nn.selu``: its scale where `x` is positive, else ``scale * alpha * exp(x)``.
+
+    Parameters, result and errors as `relu`.
+
+    Examples
+    --------
+    >>> selu([4.0, 4.0], [-1000.0, 1.0]).round(4)
+    array([0.    , 4.2028])
+    """
+    grad_output, x = _operands(grad_output=grad_output, x=x)
+    slopes = np.where(x > 0, 1, SELU_ALPHA * np.exp(np.minimum(x, 0)))
+    return (grad_output * (SELU_SCALE * slopes)).astype(x.dtype, copy=False)
+
+
+@quiet
+def celu(grad_output: npt.ArrayLike, x: npt.ArrayLike, alpha: float = 1.0) -> np.ndarray:
+    """``grad_output * exp(x / alpha)`` left of 0.
+
+    Parameters, result and errors as `relu`.
+
+    Examples
+    --------
+    >>> celu([3.0, 3.0], [-2000.0, 0.5], 2.0)
+    array([0., 3.])
+    """
+    grad_output, x = _operands(grad_output=grad_output, x=x)
+    return np.where(x > 0, grad_output, grad_output * np.exp(np.where(x > 0, 0, x) / checked_divisor("alpha", alpha)))
+
+
+@quiet
+def mish(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> np.ndarray:
+    """``grad_output * (t + x * sigmoid(x) * (1 - t**2))`` with ``t = tanh(log(1 + exp(x)))``.
+
+    Parameters, result and errors as `relu`.
+
+    Examples
+    --------
+    >>> mish([5.0, 5.0], [0.0, 1000.0])
+    array([3., 5.])
+    """
+    grad_output, x = _operands(grad_output=grad_output, x=x)
+    raised = nn.softplus(x)
+    # Not 1 - t**2, whose difference loses all digits far right.
+    rest = 4 * nn.sigmoid(2 * raised) * nn.sigmoid(-2 * raised)
+    gradient: np.ndarray = grad_output * (nn.tanh(raised) + x * nn.sigmoid(x) * rest)
+    return gradient
+
+
+@quiet
+def softplus(grad_output: npt.ArrayLike, x: npt.ArrayLike, beta: float = 1.0, threshold: float = 20.0) -> np.ndarray:
+    """``grad_output * sigmoid(beta * x)``, or `grad_output` itself where ``beta * x > threshold``.
+
+    Parameters, result and errors as `relu`.
+
+    Examples
+    --------
+    >>> softplus([4.0, 4.0], [0.0, 1000.0])
+    array([2., 4.])
+    """
+    grad_output, x = _operands(grad_output=grad_output, x=x)
+    raised = x * x.dtype.type(checked_real("beta", beta))
+    return np.where(raised > checked_real("threshold", threshold), grad_output, grad_output * nn.sigmoid(raised))
+
+
+@quiet
+def softsign(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> np.ndarray:
+    """``grad_output / (1 + abs(x)) ** 2``, which is 0 at infinities.
+
+    Parameters, result and errors as `relu`.
+
+    Examples
+    --------
+    >>> softsign([4.0, 4.0], [0.0, 3.0])
+    array([4.  , 0.25])
+    """
+    grad_output, x = _operands(grad_output=grad_output, x=x)
+    raised = 1 + np.abs(x)
+    gradient: np.ndarray = grad_output / raised / raised
+    return gradient
+
+
+@quiet
+def logsigmoid(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> np.ndarray:
+    """``grad_output * sigmoid(-x)``.
+
+    Parameters, result and errors as `relu`.
+
+    Examples
+    --------
+    >>> logsigmoid([4.0, 4.0], [0.0, -1000.0])
+    array([2., 4.])
+    """
+    grad_output, x = _operands(grad_output=grad_output, x=x)
+    gradient: np.ndarray = grad_output * nn.sigmoid(-x)
+    return gradient
+
+
+@quiet
+def hardsigmoid(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> np.ndarray:
+    """``grad_output / 6`` strictly between -3 and 3, else 0.
+
+    Parameters, result and errors as `relu`.
+
+    Examples
+    --------
+    >>> hardsigmoid([6.0, 6.0, 6.0], [-3.0, 0.0, 4.0])
+    array([0., 1., 0.])
+    """
+    grad_output, x = _operands(grad_output=grad_output, x=x)
+    return np.where((x > -3) & (x < 3), grad_output / 6, 0)
+
+
+@quiet
+def hardtanh(grad_output: npt.ArrayLike, x: npt.ArrayLike, min_val: float = -1.0, max_val: float = 1.0) -> np.ndarray:
+    """``grad_output`` strictly between the bounds, else 0.
+
+    Parameters, result and errors as `relu`.
+
+    Examples
+    --------
+    >>> hardtanh([4.0, 4.0, 4.0], [-1.0, 0.5, 8.0])
+    array([0., 4., 0.])
+    """
+    grad_output, x = _operands(grad_output=grad_output, x=x)
+    above, below = x > checked_real("min_val", min_val), x < checked_real("max_val", max_val)
+    return np.where(above & below, grad_output, 0)
+
+
+@quiet
+def threshold(grad_output: npt.ArrayLike, x: npt.ArrayLike, threshold: float, value: float) -> np.ndarray:
+    """``grad_output`` where `x` is above `threshold`, else 0; `value` does not count.
+
+    Parameters, result and errors as `relu`.
+
+    Examples
+    --------
+    >>> threshold([4.0, 4.0], [1.0, 2.0], 1.0, -3.0)
+    array([0., 4.])
+    """
+    grad_output, x = _operands(grad_output=grad_output, x=x)
+    checked_real("value", value)
+    return np.where(x <= checked_real("threshold", threshold), 0, grad_output)
+
+
+@quiet
+def hardshrink(grad_output: npt.ArrayLike, x: npt.ArrayLike, lambd: float = 0.5) -> np.ndarray:
+    """0 from ``-lambd`` to ``lambd``, elsewhere `grad_output`.
+
+    Parameters, result and errors as `relu`.
+
+    Examples
+    --------
+    >>> hardshrink([4.0, 4.0], [0.5, 2.0])
+    array([0., 4.])
+    """
+    grad_output, x = _operands(grad_output=grad_output, x=x)
+    distance = checked_real("lambd", lambd)
+    return np.where((x < -distance) | (x > distance), grad_output, 0)
+
+
+@quiet
+def softshrink(grad_output: npt.ArrayLike, x: npt.ArrayLike, lambd: float = 0.5) -> np.ndarray:
+    """0 from ``-lambd`` to ``lambd``, elsewhere `grad_output`.
+
+    Parameters, result and errors as `relu`.
+
+    Examples
+    --------
+    >>> softshrink([4.0, 4.0], [0.5, 2.0])
+    array([0., 4.])
+    """
+    grad_output, x = _operands(grad_output=grad_output, x=x)
+    distance = checked_real("lambd", lambd)
+    return np.where((x < -distance) | (x > distance), grad_output, 0)
+
+
+@quiet
+def tanhshrink(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> np.ndarray:
+    """``grad_output * tanh(x) ** 2``.
+
+    Parameters, result and errors as `relu`.
+
+    Examples
+    --------
+    >>> tanhshrink([4.0, 4.0], [0.0, 1000.0])
+    array([0., 4.])
+    """
+    grad_output, x = _operands(grad_output=grad_output, x=x)
+    gradient: np.ndarray = grad_output * np.square(nn.tanh(x))
+    return gradient
 
 
 @quiet

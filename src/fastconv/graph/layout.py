@@ -19,26 +19,11 @@ import numpy as np
 
 from fastconv import nn
 from fastconv.graph.nodes import Node, Value
-from fastconv.graph.rewriting import Graph, arguments_of
+from fastconv.graph.rewriting import ELEMENTWISE, Graph, arguments_of
 from fastconv.kernels.lifetimes import Storage, offsets_in_block
 
 # Functions that may store their result over their first argument.
-_ELEMENTWISE = frozenset(
-    (
-        nn.add,
-        nn.relu,
-        nn.relu6,
-        nn.leaky_relu,
-        nn.elu,
-        nn.sigmoid,
-        nn.tanh,
-        nn.silu,
-        nn.gelu,
-        nn.hardswish,
-        nn.prelu,
-        nn.batch_norm,
-    )
-)
+_OVER_THE_FIRST = ELEMENTWISE | {nn.add, nn.prelu, nn.batch_norm}
 
 
 class Place(NamedTuple):
@@ -144,7 +129,7 @@ def _laid_out(
         if node.function is nn.cat and (parts := _parts(node, shapes, storages, within, owner)):
             within.update({part: (node.name, offset) for part, offset in parts.items()})
             joined.add(node.name)
-        elif node.function in _ELEMENTWISE and node.name not in returned:
+        elif node.function in _OVER_THE_FIRST and node.name not in returned:
             source = _replaceable(node, owner, storages, within)
             if source is not None and shapes[source] == shapes[node.name]:
                 within[node.name], over[node.name] = (source, 0), source

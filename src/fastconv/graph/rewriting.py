@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from fastconv import nn
+from fastconv.engine.epilogue import CODES
 from fastconv.graph.nodes import Node, Value, values_in
 from fastconv.nn.prepared import PreparedConv
 
@@ -37,7 +38,19 @@ _ACTIVATIONS: dict[Callable[..., Any], tuple[str, str]] = {
     nn.tanh: ("tanh", ""),
     nn.silu: ("silu", ""),
     nn.hardswish: ("hardswish", ""),
+    nn.softsign: ("softsign", ""),
+    nn.selu: ("selu", ""),
+    nn.celu: ("celu", "alpha"),
+    nn.mish: ("mish", ""),
+    nn.hardsigmoid: ("hardsigmoid", ""),
+    nn.hardshrink: ("hardshrink", "lambd"),
+    nn.softshrink: ("softshrink", "lambd"),
+    nn.tanhshrink: ("tanhshrink", ""),
+    nn.logsigmoid: ("logsigmoid", ""),
 }
+
+# Functions of each value alone.
+ELEMENTWISE: frozenset[Callable[..., Any]] = frozenset(vars(nn)[name] for name in CODES if name in vars(nn))
 
 
 @dataclass(frozen=True)
@@ -167,13 +180,10 @@ RULES: tuple[Callable[[Graph], Graph], ...] = (
 
 
 # Functions that compute each image of a batch from that image alone.
-_BY_IMAGE = frozenset(
-    (
-        *(nn.conv2d, nn.max_pool2d, nn.avg_pool2d, nn.global_avg_pool2d, nn.global_max_pool2d),
-        *(nn.add, nn.relu, nn.relu6, nn.leaky_relu, nn.elu, nn.sigmoid, nn.tanh, nn.silu, nn.gelu, nn.hardswish),
-        nn.local_response_norm,
-    )
-)
+_BY_IMAGE = ELEMENTWISE | {
+    *(nn.conv2d, nn.max_pool2d, nn.avg_pool2d, nn.global_avg_pool2d, nn.global_max_pool2d),
+    *(nn.add, nn.local_response_norm),
+}
 
 # Bytes of a weight that is read again for each image; larger ones are read once for all.
 _MOST_OF_IMAGE = 16 << 20

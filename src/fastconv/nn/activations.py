@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv.engine.arrays import as_array, as_operand, common_float, named_input
-from fastconv.engine.epilogue import parse_activation
+from fastconv.engine.epilogue import CODES
 from fastconv.engine.launch import Launch
 from fastconv.engine.replay import constant, repeatable, repeated
 from fastconv.errors import GeometryError
@@ -34,18 +34,30 @@ from fastconv.nn.arguments import (
 from fastconv.nn.dropping import drawn_key, launched_with_noise
 
 __all__ = [
+    "celu",
     "elu",
     "gelu",
+    "hardshrink",
+    "hardsigmoid",
     "hardswish",
+    "hardtanh",
     "leaky_relu",
+    "logsigmoid",
     "maxout",
+    "mish",
     "prelu",
     "relu",
     "relu6",
     "rrelu",
+    "selu",
     "sigmoid",
     "silu",
+    "softplus",
+    "softshrink",
+    "softsign",
     "tanh",
+    "tanhshrink",
+    "threshold",
 ]
 
 # Values per tile of an activation: few enough to share among threads, enough to hide the hand-out of a tile.
@@ -130,8 +142,8 @@ def leaky_relu(
     >>> leaky_relu([-1.0, 0.5], 0.25)
     array([-0.25,  0.5 ])
     """
-    activation = "leaky_relu", checked_real("negative_slope", negative_slope)
-    return _activated(activation, x, in_place(x, inplace, out))
+    slope = checked_real("negative_slope", negative_slope)
+    return _activated("leaky_relu", x, in_place(x, inplace, out), slope)
 
 
 @repeated()
@@ -150,7 +162,7 @@ def elu(x: npt.ArrayLike, alpha: float = 1.0, inplace: bool = False, *, out: np.
     >>> elu([-1000.0, 0.5], 2.0)
     array([-2. ,  0.5])
     """
-    return _activated(("elu", checked_real("alpha", alpha)), x, in_place(x, inplace, out))
+    return _activated("elu", x, in_place(x, inplace, out), checked_real("alpha", alpha))
 
 
 @repeated()
@@ -272,6 +284,260 @@ def hardswish(x: npt.ArrayLike, inplace: bool = False, *, out: np.ndarray | None
     return _activated("hardswish", x, in_place(x, inplace, out))
 
 
+@repeated()
+@named_input
+def selu(x: npt.ArrayLike, inplace: bool = False, *, out: np.ndarray | None = None) -> np.ndarray:
+    """``scale * x`` where it is positive, else ``scale * alpha * (exp(x) - 1)``: mean 0 and variance 1 persist.
+
+    Parameters, result and errors as `relu`.
+
+    References
+    ----------
+    Klambauer, Unterthiner, Mayr and Hochreiter, Self-normalizing neural networks, NeurIPS 2017.
+
+    Examples
+    --------
+    >>> selu([-1000.0, 1.0]).round(4)
+    array([-1.7581,  1.0507])
+    """
+    return _activated("selu", x, in_place(x, inplace, out))
+
+
+@repeated()
+@named_input
+def celu(x: npt.ArrayLike, alpha: float = 1.0, inplace: bool = False, *, out: np.ndarray | None = None) -> np.ndarray:
+    """``x`` where it is positive, else ``alpha * (exp(x / alpha) - 1)``.
+
+    Parameters, result and errors as `relu`; also if `alpha` is 0, a ``ValueError``.
+
+    References
+    ----------
+    Barron, Continuously differentiable exponential linear units, 2017.
+
+    Examples
+    --------
+    >>> celu([-1000.0, 0.5], 2.0)
+    array([-2. ,  0.5])
+    """
+    return _activated("celu", x, in_place(x, inplace, out), checked_divisor("alpha", alpha))
+
+
+def checked_divisor(name: str, value: Any) -> float:
+    """`value` as a float, by which one can divide."""
+    if not checked_real(name, value):
+        raise ValueError(f"{name}={value!r}: expected a number other than 0")
+    return float(value)
+
+
+@repeated()
+@named_input
+def mish(x: npt.ArrayLike, inplace: bool = False, *, out: np.ndarray | None = None) -> np.ndarray:
+    """``x * tanh(log(1 + exp(x)))``; NaN at minus infinity, as in torch.
+
+    Parameters, result and errors as `relu`.
+
+    References
+    ----------
+    Misra, Mish: a self regularized non-monotonic activation function, BMVC 2020.
+
+    Examples
+    --------
+    >>> mish([-1000.0, 0.0, 1000.0])
+    array([  -0.,    0., 1000.])
+    """
+    return _activated("mish", x, in_place(x, inplace, out))
+
+
+@repeated()
+@named_input
+def softplus(
+    x: npt.ArrayLike, beta: float = 1.0, threshold: float = 20.0, *, out: np.ndarray | None = None
+) -> np.ndarray:
+    """``log(1 + exp(beta * x)) / beta``; ``x`` itself where ``beta * x > threshold``.
+
+    Parameters, result and errors as `relu`.
+
+    References
+    ----------
+    Dugas, Bengio, Bélisle, Nadeau and Garcia, Incorporating second-order functional knowledge, NeurIPS 2000.
+
+    Examples
+    --------
+    >>> softplus([-1000.0, 0.0, 1000.0]).round(4)
+    array([0.000e+00, 6.931e-01, 1.000e+03])
+    """
+    return _activated("softplus", x, out, checked_real("beta", beta), checked_real("threshold", threshold))
+
+
+@repeated()
+@named_input
+def softsign(x: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
+    """``x / (1 + abs(x))``; NaN at infinities, as in torch.
+
+    Parameters, result and errors as `relu`.
+
+    References
+    ----------
+    Bergstra, Desjardins, Lamblin and Bengio, Quadratic polynomials learn better image features, 2009.
+
+    Examples
+    --------
+    >>> softsign([-1.0, 0.0, 3.0])
+    array([-0.5 ,  0.  ,  0.75])
+    """
+    return _activated("softsign", x, out)
+
+
+@repeated()
+@named_input
+def logsigmoid(x: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
+    """``-log(1 + exp(-x))``: the logarithm of `sigmoid`, without its underflow.
+
+    Parameters, result and errors as `relu`.
+
+    References
+    ----------
+    LeCun, Bottou, Orr and Müller, Efficient backprop, 1998.
+
+    Examples
+    --------
+    >>> logsigmoid([-1000.0, 1000.0])
+    array([-1000.,    -0.])
+    """
+    return _activated("logsigmoid", x, out)
+
+
+@repeated()
+@named_input
+def hardsigmoid(x: npt.ArrayLike, inplace: bool = False, *, out: np.ndarray | None = None) -> np.ndarray:
+    """``min(max(x + 3, 0), 6) / 6``.
+
+    Parameters, result and errors as `relu`.
+
+    References
+    ----------
+    Courbariaux, Bengio and David, BinaryConnect, NeurIPS 2015.
+
+    Examples
+    --------
+    >>> hardsigmoid([-4.0, 0.0, 1.5, 4.0])
+    array([0.  , 0.5 , 0.75, 1.  ])
+    """
+    return _activated("hardsigmoid", x, in_place(x, inplace, out))
+
+
+@repeated()
+@named_input
+def hardtanh(
+    x: npt.ArrayLike,
+    min_val: float = -1.0,
+    max_val: float = 1.0,
+    inplace: bool = False,
+    *,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """``min(max(x, min_val), max_val)``; NaN stays NaN.
+
+    Parameters, result and errors as `relu`; also if the bounds are not in order, a ``ValueError``.
+
+    References
+    ----------
+    Collobert, Large scale machine learning, 2004.
+
+    Examples
+    --------
+    >>> hardtanh([-4.0, 0.5, 4.0], -1.0, 2.0)
+    array([-1. ,  0.5,  2. ])
+    """
+    least, most = checked_real("min_val", min_val), checked_real("max_val", max_val)
+    if least > most:
+        raise ValueError(f"min_val={min_val!r}, max_val={max_val!r}: expected bounds in order")
+    return _activated("hardtanh", x, in_place(x, inplace, out), least, most)
+
+
+@repeated()
+@named_input
+def threshold(
+    x: npt.ArrayLike, threshold: float, value: float, inplace: bool = False, *, out: np.ndarray | None = None
+) -> np.ndarray:
+    """``x`` where it is above `threshold`, else `value`; NaN stays NaN.
+
+    Parameters, result and errors as `relu`.
+
+    References
+    ----------
+    Glorot, Bordes and Bengio, Deep sparse rectifier neural networks, AISTATS 2011.
+
+    Examples
+    --------
+    >>> threshold([-1.0, 0.5, 2.0], 1.0, -3.0)
+    array([-3., -3.,  2.])
+    """
+    return _activated(
+        "threshold", x, in_place(x, inplace, out), checked_real("threshold", threshold), checked_real("value", value)
+    )
+
+
+@repeated()
+@named_input
+def hardshrink(x: npt.ArrayLike, lambd: float = 0.5, *, out: np.ndarray | None = None) -> np.ndarray:
+    """0 from ``-lambd`` to ``lambd``, elsewhere ``x``.
+
+    Parameters, result and errors as `relu`.
+
+    References
+    ----------
+    Donoho and Johnstone, Ideal spatial adaptation by wavelet shrinkage, 1994.
+
+    Examples
+    --------
+    >>> hardshrink([-2.0, 0.5, 2.0])
+    array([-2.,  0.,  2.])
+    """
+    return _activated("hardshrink", x, out, checked_real("lambd", lambd))
+
+
+@repeated()
+@named_input
+def softshrink(x: npt.ArrayLike, lambd: float = 0.5, *, out: np.ndarray | None = None) -> np.ndarray:
+    """``x`` moved by `lambd` towards 0, but not past it.
+
+    Parameters, result and errors as `relu`; also if `lambd` is negative, a ``ValueError``.
+
+    References
+    ----------
+    Donoho, De-noising by soft-thresholding, 1995.
+
+    Examples
+    --------
+    >>> softshrink([-2.0, 0.25, 2.0])
+    array([-1.5,  0. ,  1.5])
+    """
+    distance = checked_real("lambd", lambd)
+    if not distance >= 0:
+        raise ValueError(f"lambd={lambd!r}: expected a number of at least 0")
+    return _activated("softshrink", x, out, distance)
+
+
+@repeated()
+@named_input
+def tanhshrink(x: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
+    """``x - tanh(x)``.
+
+    Parameters, result and errors as `relu`.
+
+    References
+    ----------
+    Glorot, Bordes and Bengio, Deep sparse rectifier neural networks, AISTATS 2011.
+
+    Examples
+    --------
+    >>> tanhshrink([-1000.0, 0.0, 2.0]).round(3)
+    array([-999.   ,    0.   ,    1.036])
+    """
+    return _activated("tanhshrink", x, out)
+
+
 @repeated(by_value=("weight",))
 @named_input
 def prelu(x: npt.ArrayLike, weight: npt.ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
@@ -308,7 +574,7 @@ def prelu(x: npt.ArrayLike, weight: npt.ArrayLike, *, out: np.ndarray | None = N
     x, result = operand_and_result(x, out, weight=weight)
     slopes = channel_slopes(x, weight).astype(x.dtype).ravel()
     if slopes.size == 1:
-        return _activated(("leaky_relu", float(slopes[0])), x, result)
+        return _activated("leaky_relu", x, result, float(slopes[0]))
     return channelwise(x, result, constant(slopes), None, None)
 
 
@@ -447,14 +713,13 @@ def _stored(result: np.ndarray, values: np.ndarray) -> np.ndarray:
     return result
 
 
-def _activated(activation: Any, x: npt.ArrayLike, out: np.ndarray | None) -> np.ndarray:
+def _activated(name: str, x: npt.ArrayLike, out: np.ndarray | None, *parameters: float) -> np.ndarray:
     """Apply an activation of the epilogue on its own."""
     from fastconv.kernels.slots import arguments
 
-    code, parameter = parse_activation(activation)
     x, result = alike_in_memory(x, out)
-    ints = arguments("activation")(values=x.size, tile_values=_TILE_VALUES, activation=code)
+    ints = arguments("activation")(values=x.size, tile_values=_TILE_VALUES, activation=CODES[name])
     launch = Launch.of("activation", x.dtype, ints, -(-x.size // _TILE_VALUES), _GRAIN)
     source, target, _ = in_memory_order(x, result)
-    launched(launch, source, target, scalars=(parameter,))
+    launched(launch, source, target, scalars=parameters or (0.0,))
     return repeatable(result)

@@ -7,14 +7,14 @@
 ARGUMENTS(Activation, ACTIVATION_ARGUMENTS);
 
 /* Tile: neighbouring values, fewer in the last one. arrays: input and output, which may be the same. scalars: the
- * activation's parameter. */
+ * activation's parameters. */
 static void NAME(activation)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
                              int64_t worker)
 {
     const Activation *a = (const Activation *)ints;
     const int64_t first = begin * a->tile_values, past = end * a->tile_values;
     const int64_t count = (past < a->values ? past : a->values) - first;
-    NAME(activate)((const REAL *)arrays[0] + first, (REAL *)arrays[1] + first, count, 0, a->activation, scalars[0]);
+    NAME(activate)((const REAL *)arrays[0] + first, (REAL *)arrays[1] + first, count, 0, a->activation, scalars);
 }
 
 /* y = activation(a + b). Tile: as `activation`. arrays: the two terms, and the output, which may be either of them. */
@@ -31,7 +31,7 @@ static void NAME(add)(void **arrays, const int64_t *ints, const double *scalars,
         for (int64_t i = 0; i < count; i++)
             y[i] = a[i] + b[i];
         if (s->activation)
-            NAME(activate)(y, y, count, 0, s->activation, scalars[0]);
+            NAME(activate)(y, y, count, 0, s->activation, scalars);
     }
 }
 

@@ -328,7 +328,7 @@ static void NAME(depthwise)(void **arrays, const int64_t *ints, const double *sc
         if (a->activation > LEAKY_RELU)
             for (int64_t q = 0; q < a->ow; q++) {
                 REAL *values = row + q * a->out_position;
-                NAME(activate)(values, values, channels, 0, a->activation, scalars[0]);
+                NAME(activate)(values, values, channels, 0, a->activation, scalars);
             }
     }
 }

@@ -1,4 +1,4 @@
-/* exp, expm1, log, tanh and the normal distribution without branches or calls, so that a loop over them becomes vector
+/* exp, expm1, log, log1p, tanh and the normal distribution without branches or calls, so that a loop over them becomes vector
  * instructions.
  *
  *   x = n ln 2 + r,  |r| <= ln(2) / 2,  exp(x) = 2**n (1 + p(r)),  p(r) = expm1(r) by its Taylor polynomial
@@ -86,18 +86,27 @@ ELEMENTARY(float, int32_t, f32, 0x1.8p23f, 23, 127, -104.f, 89.f, 0x1.62e4p-1f, 
 ELEMENTARY(double, int64_t, f64, 0x1.8p52, 52, 1023, -746., 710., 0x1.62e42fefa3800p-1, 0x1.ef35793c76730p-45)
 
 /* log(x) of a normal number: x = 2**n (1 + f), sqrt(1/2) <= 1 + f < sqrt 2, and log(1 + f) = 2 atanh(s), s = f / (2 + f),
- * by its series. NaN stays NaN. */
+ * by its series. NaN stays NaN. log1p(x), 0 <= x <= 1, takes f from x itself, without the rounding of 1 + x. */
 #define LOGARITHM(T, I, type, MANTISSA, TERMS, LN2_HIGH, LN2_LOW)                                               \
-    static inline T vector_log_##type(T x)                                                                           \
+    static inline T log_near_1_##type(T f, T high, T low)                                                            \
     {                                                                                                                \
-        const I n = (bits_##type(x) - bits_##type((T)0.70710678118654752440)) >> MANTISSA;                           \
-        const T f = x * power_of_two_##type(-n) - 1, s = f / (2 + f), square = s * s;                                \
+        const T s = f / (2 + f), square = s * s;                                                                     \
         T series = (T)2 / (2 * TERMS + 1);                                                                           \
         UNROLL for (int i = TERMS - 1; i > 0; i--)                                                                   \
             series = MULADD_##type(series, square, (T)2 / (2 * i + 1));                                              \
         /* 2 s = f - s f, which errs less than s does. */                                                            \
-        const T rest = MULADD_##type(s, MULADD_##type(series, square, -f), n * LN2_LOW);                             \
-        return n * LN2_HIGH + (f + rest);                                                                            \
+        const T rest = MULADD_##type(s, MULADD_##type(series, square, -f), low);                                     \
+        return high + (f + rest);                                                                                    \
+    }                                                                                                                \
+    static inline T vector_log_##type(T x)                                                                           \
+    {                                                                                                                \
+        const I n = (bits_##type(x) - bits_##type((T)0.70710678118654752440)) >> MANTISSA;                           \
+        return log_near_1_##type(x * power_of_two_##type(-n) - 1, n * LN2_HIGH, n * LN2_LOW);                        \
+    }                                                                                                                \
+    static inline T vector_log1p_##type(T x)                                                                         \
+    {                                                                                                                \
+        const int halved = x > (T)0.41421356237309504880;                                                            \
+        return log_near_1_##type(halved ? (x - 1) * (T)0.5 : x, halved ? LN2_HIGH : 0, halved ? LN2_LOW : 0);        \
     }
 LOGARITHM(float, int32_t, f32, 23, 5, 0x1.62e4p-1f, 0x1.7f7d1cp-20f)
 LOGARITHM(double, int64_t, f64, 52, 11, 0x1.62e42fefa3800p-1, 0x1.ef35793c76730p-45)

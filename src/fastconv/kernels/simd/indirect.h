@@ -572,7 +572,7 @@ static void NAME(indirect)(void **arrays, const int64_t *ints, const double *sca
             continue;
         }
         if (!fused)
-            NAME(activate)(sums, sums, count * own.ld, 0, a->activation, scalars[0]);
+            NAME(activate)(sums, sums, count * own.ld, 0, a->activation, scalars);
         for (int64_t p = 0; p < count; p += run, out += a->out_row)
             NAME(place)(sums + p * own.ld, own.ld, run, channels, out, a->out_plane, a->out_position);
     }

@@ -358,7 +358,7 @@ static void NAME(interleaved)(void **arrays, const int64_t *ints, const double *
                 if (bias)
                     for (int64_t i = 0; i < tile.rows * values; i += LANES)
                         NAME(store)(own.sums + i, NAME(load)(own.sums + i) + tile.finish.bias);
-                NAME(activate)(own.sums, own.sums, tile.rows * values, 0, a->activation, scalars[0]);
+                NAME(activate)(own.sums, own.sums, tile.rows * values, 0, a->activation, scalars);
             }
             REAL *out = (REAL *)arrays[3] + n * a->out_image + m * a->out_plane;
             out += r0 * a->out_row + q0 * a->out_position;

@@ -233,7 +233,7 @@ static void NAME(winograd_pixels)(void **arrays, const int64_t *ints, const doub
             if (direct)
                 continue;
             if (a->activation)
-                NAME(activate)(to, to, rows * cols * columns, 0, a->activation, scalars[0]);
+                NAME(activate)(to, to, rows * cols * columns, 0, a->activation, scalars);
             const int64_t run = a->out_row == cols * a->out_position ? rows * cols : cols;
             for (int64_t p = 0; p < rows * cols; p += run, out += a->out_row)
                 NAME(place)(to + p * columns, columns, run, some, out, a->out_plane, a->out_position);
