@@ -200,6 +200,16 @@ def _batch_norm(name: str, data: Data, shape: Shape) -> Iterator[Case]:
     yield _call("training, running", data(*shape), mean.copy(), var.copy(), weight, bias, training=True)
 
 
+@makes("nn.layer_norm", "nn.rms_norm", "nn.group_norm", "nn.instance_norm")
+def _norms_of_samples(name: str, data: Data, shape: Shape) -> Iterator[Case]:
+    c = shape[1]
+    groups = next(groups for groups in (32, 3, 2, 1) if c % groups == 0)
+    over: tuple[Any, ...] = {"group_norm": (groups,), "instance_norm": (None, None)}.get(name, (shape[-1:],))
+    extent = shape[-1] if name in ("layer_norm", "rms_norm") else c
+    yield _call("", data(*shape), *over)
+    yield _call("affine", data(*shape), *over, *(data(extent) for _ in range(1 if name == "rms_norm" else 2)))
+
+
 @makes("nn.local_response_norm")
 def _local_response_norm(name: str, data: Data, shape: Shape) -> Iterator[Case]:
     yield _call("5", data(*shape), 5)

@@ -226,6 +226,32 @@ def test_batch_norm(shape, training):
     np.testing.assert_array_equal(default[0], ones[0])
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "count"),
+    [
+        *[("layer_norm", ((4, 5),), 20), ("layer_norm", (5,), 5), ("rms_norm", (5,), 5), ("group_norm", (2,), 4)],
+        *[("instance_norm", (None, None), 4), ("instance_norm", (*STATISTICS,), 4)],
+    ],
+)
+def test_norms_of_samples(name, arguments, count):
+    x, grad_output = normals(scale=3), normals(seed=1)
+    weight = normals((4, 5) if count == 20 else count, 2)
+    options = {"eps": 1e-3} | ({"use_input_stats": arguments[0] is None} if name == "instance_norm" else {})
+
+    def forward(x=x, weight=weight, **more):
+        return getattr(nn, name)(x, *arguments, weight=weight, **more, **options)
+
+    by_x, by_weight, *by_bias = getattr(grad, name)(grad_output, x, *arguments, weight=weight, **options)
+    assert_gradient(by_x, forward, x, grad_output)
+    assert_gradient(by_weight, lambda moved: forward(weight=moved), weight, grad_output)
+    if by_bias:
+        bias = np.zeros_like(weight)
+        assert_gradient(by_bias[0], lambda moved: forward(bias=moved), bias, grad_output)
+    default = getattr(grad, name)(grad_output, x, *arguments, **options)
+    ones = getattr(grad, name)(grad_output, x, *arguments, weight=np.ones_like(weight), **options)
+    np.testing.assert_array_equal(default[0], ones[0])
+
+
 @pytest.mark.parametrize("shape", [SHAPE, (5,), (4, 1), (1, 4, 1), (1,)])
 def test_add(shape):
     x, other = normals(), normals(shape, 1)

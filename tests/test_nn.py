@@ -102,7 +102,10 @@ UNARY = {name: (function(name), arguments) for name, (arguments, _) in ACTIVATIO
     "random_dropout": (lambda x, **options: nn.random_dropout(x, 0.5, rng=0, **options), ()),
     "batch_norm": (lambda x, **options: nn.batch_norm(x, None, None, training=True, **options), ()),
     "local_response_norm": (nn.local_response_norm, (3,)),
+    "group_norm": (nn.group_norm, (2,)),
+    "instance_norm": (nn.instance_norm, ()),
 }
+NORMS = ("batch_norm", "group_norm", "instance_norm")
 X = normals((2, CHANNELS, 6))
 
 
@@ -159,10 +162,10 @@ def test_extremes_neither_warn_nor_lose_finite_values(name, dtype):
     values = [limits.max, -limits.max, limits.max / 8, -1e4, 1e4, limits.smallest_subnormal, -0.0, 0.0]
     x = np.array(values * CHANNELS, dtype).reshape(1, CHANNELS, -1)
     finite = call(x, *arguments)
-    if name not in ("log_softmax", "batch_norm", "dropout", "random_dropout", "selu"):  # whose results need not fit
+    if name not in (*NORMS, "log_softmax", "dropout", "random_dropout", "selu"):  # whose results need not fit
         assert np.isfinite(finite).all()
     call(np.array([np.inf, -np.inf, np.nan, 1] * CHANNELS, dtype).reshape(1, CHANNELS, 4), *arguments)
-    if name not in ("softmax", "log_softmax", "batch_norm", "dropout", "random_dropout"):
+    if name not in (*NORMS, "softmax", "log_softmax", "dropout", "random_dropout"):
         got = call(np.array([np.nan, 1] * CHANNELS, dtype).reshape(1, CHANNELS, 2), *arguments)
         assert np.isnan(got[..., 0]).all()
         assert np.isfinite(got[..., 1]).all()
@@ -590,6 +593,65 @@ def test_running_statistics_of_either_type(types, dtype):
         np.testing.assert_allclose(var.astype(L), unbiased * (1 - left) + left, rtol=rtol)
 
 
+def standardised(x, axes, eps, centred=True):
+    """By the moments over these axes, in extended precision."""
+    x = x.astype(L)
+    x = x - x.mean(axes, keepdims=True) if centred else x
+    return x / np.sqrt(np.square(x).mean(axes, keepdims=True) + L(eps))
+
+
+@pytest.mark.per_isa
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("extent", [(7,), (1, 5), (66, 67)])
+def test_norms_of_samples(extent, dtype):
+    """Slices within a block and beyond, with means far from 0, and outliers where sums begin."""
+    x = (normals((3, 4, *extent), scale=2) + 1000).astype(dtype)
+    x[1, 2].flat[0] = -1e6
+    weight, bias = normals(4, dtype, 1), normals(4, dtype, 2)
+    spread = (-1, *(1,) * len(extent))
+    last = tuple(range(2, x.ndim))
+    scales = normals(extent, dtype, 3), normals(extent, dtype, 4)
+    halves = standardised(x.reshape(3, 2, 2, *extent), tuple(range(2, x.ndim + 1)), 1e-3).reshape(x.shape)
+    own = standardised(x, last, 1e-3)
+    cases = [
+        (nn.layer_norm(x, extent, eps=1e-3), own),
+        (nn.layer_norm(x, extent, *scales, 1e-3), own * scales[0] + scales[1]),
+        (nn.layer_norm(x, extent, None, scales[1], 1e-3), own + scales[1]),
+        (nn.rms_norm(x, extent, scales[0], 1e-3), standardised(x, last, 1e-3, False) * scales[0]),
+        (nn.rms_norm(x, extent), standardised(x, last, np.finfo(dtype).eps, False)),
+        (nn.group_norm(x, 2, weight, bias, 1e-3), halves * weight.reshape(spread) + bias.reshape(spread)),
+        (nn.group_norm(x[..., :1], 2), nn.group_norm(np.ascontiguousarray(x[..., :1]), 2)),
+        (nn.instance_norm(x, None, None, weight, eps=1e-3), own * weight.reshape(spread)),
+    ]
+    eps = np.finfo(dtype).eps
+    for got, expected in cases:
+        assert got.dtype == dtype
+        # As test_batch_norm; the largest results are those of outliers, and of biases beside them.
+        atol = eps * (16 + np.abs(expected).max()) + 4000 * np.finfo(float).eps
+        np.testing.assert_allclose(got, expected.astype(float), rtol=8 * eps, atol=float(atol))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_running_statistics_of_instances(dtype):
+    x = normals((5, 3, 4, 6), dtype, seed=5)
+    mean, var = np.zeros(3, dtype), np.ones(3)
+    for _ in range(4):
+        nn.instance_norm(x, mean, var, momentum=0.5)
+    exact = x.astype(L)
+    np.testing.assert_allclose(mean, (exact.mean((0, 2, 3)) * 15 / 16).astype(float), rtol=8 * np.finfo(dtype).eps)
+    unbiased = exact.var((2, 3)).mean(0) * 24 / 23
+    np.testing.assert_allclose(var, (unbiased * 15 / 16 + L(1) / 16).astype(float), rtol=1e-12)
+    got = nn.instance_norm(x, mean, var, use_input_stats=False)
+    np.testing.assert_array_equal(got, nn.batch_norm(x, mean, var))
+
+
+def test_norms_of_nothing():
+    for shape in ((0, 4, 6), (2, 4, 0)):
+        x = np.empty(shape, np.float32)
+        for got in (nn.layer_norm(x, shape[1:]), nn.rms_norm(x, shape[2:]), nn.group_norm(x, 2), nn.instance_norm(x)):
+            assert got.shape == shape
+
+
 def test_batch_norm_in_training_is_played_while_its_weight_changes():
     x, weight = normals((2, 3, 8), "float32"), np.ones(3, "float32")
     for factor in range(1, 6):
@@ -716,6 +778,19 @@ Y = np.zeros((2, 3, 4))
         (lambda: nn.index_select(np.ones((2, 3)), 1, [0, 3]), GeometryError, "index contains 3: .* from 0 to 2"),
         (lambda: nn.index_select(np.ones((2, 3)), 1, [-1]), GeometryError, "index contains -1"),
         (lambda: nn.dropout2d(np.ones((2, 3))), GeometryError, r"x of shape \(2, 3\): expected \(N, C, H, W\)"),
+        (lambda: nn.layer_norm(Y, 3), GeometryError, r"normalized_shape=3: expected the last extents of x of shape"),
+        (lambda: nn.layer_norm(Y, ()), GeometryError, r"normalized_shape=\(\)"),
+        (lambda: nn.layer_norm(Y, Y.shape[-1], [1.0]), GeometryError, r"weight of shape \(1,\): expected \("),
+        (lambda: nn.rms_norm(Y, Y.shape[-1], eps=-1.0), ValueError, "eps=-1.0"),
+        (lambda: nn.group_norm(Y, 2), GeometryError, "num_groups=2: does not divide 3 channels"),
+        (lambda: nn.group_norm(Y, 0), GeometryError, "num_groups=0: expected an int of at least 1"),
+        (lambda: nn.group_norm([[1.0]], 1), ValueError, "more than one value for each of 1 groups"),
+        (lambda: nn.instance_norm(Y[..., :1, :1]), ValueError, "more than one value per channel of an image"),
+        (lambda: nn.instance_norm(Y, [0.0] * 3), TypeError, "running_mean: expected a writeable"),
+        (lambda: nn.instance_norm(Y, use_input_stats=False), ValueError, "are needed"),
+        (lambda: nn.celu([1.0], 0), ValueError, "alpha=0: expected a number other than 0"),
+        (lambda: nn.hardtanh([1.0], 2, 1), ValueError, "min_val=2, max_val=1: expected bounds in order"),
+        (lambda: nn.softshrink([1.0], -1), ValueError, "lambd=-1: expected a number of at least 0"),
         (lambda: nn.batch_norm(Y, None, None), ValueError, "running_mean and running_var are needed"),
         (lambda: nn.batch_norm(Y[0, 0], None, None, training=True), GeometryError, "at least 2 axes"),
         (lambda: nn.batch_norm(Y[:1, :, 0], None, None, training=True), ValueError, "more than one value"),
@@ -797,6 +872,13 @@ def test_against_torch(dtype):
         ("dropout", 1.0, True),
         ("batch_norm", *channel),
         ("batch_norm", channel[0].copy(), channel[1].copy(), *channel[2:], True, 0.3, 1e-3),
+        ("layer_norm", (5, 6), *(normals((5, 6), dtype, seed) for seed in (3, 4))),
+        ("layer_norm", (6,)),
+        ("rms_norm", (6,), normals(6, dtype, 5)),
+        ("group_norm", 4, *channel[:2], 1e-3),
+        ("instance_norm", None, None, *channel[:2]),
+        ("instance_norm", *(value.copy() for value in channel), True, 0.3),
+        ("instance_norm", *channel, False),
         ("local_response_norm", 5),
         ("local_response_norm", 4, 0.5, 0.6, 2.0),
         ("cross_entropy", classes),
@@ -812,7 +894,7 @@ def test_against_torch(dtype):
         assert got.dtype == expected.dtype
         tolerance = 64 * np.finfo(dtype).eps
         np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance, err_msg=name)
-        if name == "batch_norm":
+        if name in ("batch_norm", "instance_norm"):
             for mine, torchs in zip(arguments, theirs, strict=True):
                 if isinstance(mine, np.ndarray):
                     np.testing.assert_allclose(mine, torchs.numpy(), rtol=tolerance, atol=tolerance)

@@ -19,7 +19,7 @@ from fastconv import GeometryError, grad, ndimage, nn, signal
 from fastconv.engine.launch import Launch
 from fastconv.engine.replay import repeatable, repeated, unrepeatable
 from fastconv.kernels.slots import arguments
-from fastconv.nn import activations, dropping, normalisation
+from fastconv.nn import activations, dropping, normalisation, standardising
 from fastconv.nn.arguments import launched
 
 SEEDS = 12  # those of test_guards.py, so that both need the same kernels
@@ -113,6 +113,8 @@ CALLS = {
     "linear": lambda: nn.linear(SCORES, SCORES.copy()),
     "batch_norm": lambda: nn.batch_norm(X, *STATISTICS),
     "training": lambda: nn.batch_norm(X, *map(np.copy, STATISTICS[:2]), training=True),
+    "layer_norm": lambda: nn.layer_norm(X, X.shape[-1]),
+    "instance_norm": lambda: nn.instance_norm(X),
     "dropout": lambda: nn.dropout(X, 0.3, rng=0),
     "rrelu": lambda: nn.rrelu(X, training=True, rng=0),
     "cross_entropy": lambda: nn.cross_entropy(SCORES, np.arange(8)),
@@ -165,6 +167,7 @@ CALLS = {
 PARTS = {
     "batch_norm": normalisation._normalised,
     "training": normalisation._normalised_by_batch,
+    "instance_norm": standardising._by_instances,
     "dropout": dropping._repeatedly_dropped,
     "rrelu": activations._randomly_sloped,
 }

@@ -104,6 +104,18 @@ CALLS = {
         for shape in ((3, 71), (2, 5, 41))
         for running in ((None, None), np.ones((2, shape[1])), np.ones((2, shape[1]), dtype))
     ],
+    "standardise": lambda dtype: (
+        [nn.layer_norm(values(dtype, 3, 71), 71, values(dtype, 71), bias) for bias in (None, values(dtype, 71))]
+        + [
+            [
+                nn.rms_norm(values(dtype, 3, n), n),
+                nn.group_norm(values(dtype, 2, 6, n), 2),
+                nn.instance_norm(x, *[x[0, :, 0]] * 4),
+            ]
+            for n in (5, 2100)
+            for x in (values(dtype, 2, 3, n),)
+        ]
+    ),
     "drop": lambda dtype: [nn.dropout(values(dtype, n), 0.3, return_mask=mask) for n in (64, 71) for mask in (0, 1)],
     "slope": lambda dtype: [
         nn.rrelu(values(dtype, n), training=True, return_slopes=slopes) for n in (64, 71) for slopes in (0, 1)

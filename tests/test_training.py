@@ -98,6 +98,13 @@ CASES = {
         (X, (None, None), {"training": True}),
         (X, (*STATISTICS, normals(4)), {"training": False}),
     ],
+    nn.layer_norm: [(X, (X.shape[2:],), {}), (X, (X.shape[-1], normals(X.shape[-1]), normals(X.shape[-1])), {})],
+    nn.rms_norm: [(X, (X.shape[-1], normals(X.shape[-1])), {})],
+    nn.group_norm: [(X, (2, normals(4), normals(4)), {})],
+    nn.instance_norm: [
+        (X, (None, None, normals(4), normals(4)), {}),
+        (X, STATISTICS, {"use_input_stats": False}),
+    ],
     nn.local_response_norm: [(X, (3, 0.5), {}), (X, (5,), {"alpha": 0.1, "k": 2.0, "rule": "sum"})],
     nn.add: [(X, (X[0],), {}), (X, (normals(3, 4, 7, 6),), {})],
     nn.index_select: [(X, (1, [0, 2, 2, 1]), {}), (X, (-1, np.array([5])), {})],

@@ -29,11 +29,27 @@ from fastconv.grad.arguments import check_grad_output
 from fastconv.kernels import threads as team
 from fastconv.kernels.shield import imported
 from fastconv.nn.activations import channel_slopes, checked_divisor, competitors, gelu_argument
-from fastconv.nn.arguments import checked_axis, checked_channels, checked_choice, checked_eps, checked_real, quiet
+from fastconv.nn.arguments import (
+    checked_axis,
+    checked_channels,
+    checked_choice,
+    checked_eps,
+    checked_operand,
+    checked_real,
+    quiet,
+)
 from fastconv.nn.joining import checked_places
 from fastconv.nn.normalisation import batch_statistics, neighbour_sum, response
 from fastconv.nn.products import check_linear
 from fastconv.nn.scores import class_axis, target_shares
+from fastconv.nn.standardising import (
+    Slices,
+    checked_least,
+    slices_of_groups,
+    slices_of_instances,
+    slices_of_layers,
+    trailing_shape,
+)
 
 __all__ = [
     "add",
@@ -44,11 +60,14 @@ __all__ = [
     "dropout",
     "elu",
     "gelu",
+    "group_norm",
     "hardshrink",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
     "index_select",
+    "instance_norm",
+    "layer_norm",
     "leaky_relu",
     "linear",
     "local_response_norm",
@@ -59,6 +78,7 @@ __all__ = [
     "prelu",
     "relu",
     "relu6",
+    "rms_norm",
     "rrelu",
     "selu",
     "sigmoid",
@@ -725,6 +745,121 @@ def batch_norm(
         count = x.size // x.shape[1]
         inner = inner - (by_bias.reshape(spread) + normal * by_weight.reshape(spread)) / count
     by_x = inner * scale.reshape(spread)
+    return by_x.astype(x.dtype), by_weight.astype(x.dtype), by_bias.astype(x.dtype)
+
+
+@quiet
+def layer_norm(
+    grad_output: npt.ArrayLike,
+    x: npt.ArrayLike,
+    normalized_shape: int | Sequence[int],
+    weight: npt.ArrayLike | None = None,
+    eps: float = 1e-5,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gradients of ``nn.layer_norm`` with respect to `x`, `weight` and bias. Sums and errors as `batch_norm`.
+
+    Examples
+    --------
+    >>> by_x, by_weight, by_bias = layer_norm([[1.0, 0.0]], [[1.0, 3.0]], (2,), eps=0.0)
+    >>> by_x, by_weight, by_bias
+    (array([[0., 0.]]), array([-1.,  0.]), array([1., 0.]))
+    """
+    grad_output, x = _operands(grad_output=grad_output, x=x)
+    shape = trailing_shape(x, normalized_shape)
+    axes = range(x.ndim - len(shape), x.ndim)
+    return _standardised(grad_output, x, slices_of_layers(shape), axes, weight, checked_eps(eps))
+
+
+@quiet
+def rms_norm(
+    grad_output: npt.ArrayLike,
+    x: npt.ArrayLike,
+    normalized_shape: int | Sequence[int],
+    weight: npt.ArrayLike | None = None,
+    eps: float | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gradients of ``nn.rms_norm`` with respect to `x` and `weight`. Sums and errors as `batch_norm`.
+
+    Examples
+    --------
+    >>> by_x, by_weight = rms_norm([[1.0, 1.0]], [[1.0, 7.0]], (2,), eps=0.0)
+    >>> by_x.round(4), by_weight
+    (array([[ 0.168, -0.024]]), array([0.2, 1.4]))
+    """
+    grad_output, x = _operands(grad_output=grad_output, x=x)
+    shape, least = trailing_shape(x, normalized_shape), checked_least(x, eps)
+    axes = range(x.ndim - len(shape), x.ndim)
+    return _standardised(grad_output, x, slices_of_layers(shape, False), axes, weight, least)[:2]
+
+
+@quiet
+def group_norm(
+    grad_output: npt.ArrayLike,
+    x: npt.ArrayLike,
+    num_groups: int,
+    weight: npt.ArrayLike | None = None,
+    eps: float = 1e-5,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gradients of ``nn.group_norm`` with respect to `x`, `weight` and bias. Sums and errors as `batch_norm`.
+
+    Examples
+    --------
+    >>> by_x, by_weight, by_bias = group_norm([[1.0, 0.0]], [[1.0, 3.0]], 1, eps=0.0)
+    >>> by_x, by_weight, by_bias
+    (array([[0., 0.]]), array([-1.,  0.]), array([1., 0.]))
+    """
+    grad_output, x = _operands(grad_output=grad_output, x=x)
+    return _standardised(grad_output, x, slices_of_groups(x, num_groups), range(1, 2), weight, checked_eps(eps))
+
+
+@quiet
+def instance_norm(
+    grad_output: npt.ArrayLike,
+    x: npt.ArrayLike,
+    running_mean: npt.ArrayLike | None = None,
+    running_var: npt.ArrayLike | None = None,
+    weight: npt.ArrayLike | None = None,
+    use_input_stats: bool = True,
+    eps: float = 1e-5,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gradients of ``nn.instance_norm`` with respect to `x`, `weight` and bias. Sums and errors as `batch_norm`.
+
+    The running statistics count unless `use_input_stats`.
+
+    Examples
+    --------
+    >>> by_x, by_weight, by_bias = instance_norm([[[1.0, 0.0]]], [[[1.0, 3.0]]], eps=0.0)
+    >>> by_x, by_weight, by_bias
+    (array([[[0., 0.]]]), array([-1.]), array([1.]))
+    """
+    if not use_input_stats:
+        return batch_norm(grad_output, x, running_mean, running_var, weight, False, eps)
+    grad_output, x = _operands(grad_output=grad_output, x=x)
+    return _standardised(grad_output, x, slices_of_instances(x), range(1, 2), weight, checked_eps(eps))
+
+
+def _standardised(
+    grad_output: np.ndarray, x: np.ndarray, slices: Slices, axes: range, weight: npt.ArrayLike | None, eps: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gradients of a normalisation by the statistics of slices, whose weight and bias have these axes of `x`."""
+    shape = tuple(x.shape[axis] for axis in axes)
+    scale = checked_operand("weight", weight, shape, np.dtype(np.float64))
+    if not x.size:
+        return np.zeros_like(x), np.zeros(shape, x.dtype), np.zeros(shape, x.dtype)
+    mean, var = (moments[:, np.newaxis] for moments in slices.moments(x))
+    deviation = np.sqrt(var + eps)
+    normal = (x.reshape(-1, slices.length) - mean) / deviation
+    flowing = grad_output.astype(np.float64)
+    if scale is not None:
+        flowing = flowing * scale.reshape(*shape, *(1,) * (x.ndim - axes.stop))
+    flowing = flowing.reshape(normal.shape)
+    inner = flowing - normal * (flowing * normal).mean(1, keepdims=True)
+    if slices.centred:
+        inner -= flowing.mean(1, keepdims=True)
+    others = tuple(axis for axis in range(x.ndim) if axis not in axes)
+    by_weight = (grad_output * normal.reshape(x.shape)).sum(others)
+    by_bias = grad_output.sum(others, np.float64)
+    by_x = (inner / deviation).reshape(x.shape)
     return by_x.astype(x.dtype), by_weight.astype(x.dtype), by_bias.astype(x.dtype)
 
 

@@ -16,5 +16,6 @@ from fastconv.nn.pooling import *
 from fastconv.nn.prepared import *
 from fastconv.nn.products import *
 from fastconv.nn.scores import *
+from fastconv.nn.standardising import *
 from fastconv.nn.transposed import *
 from fastconv.nn.unpooling import *

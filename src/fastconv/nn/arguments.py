@@ -125,6 +125,17 @@ def checked_channels(name: str, value: Any, x: np.ndarray, default: float | None
     return array.astype(np.float64)
 
 
+def checked_operand(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray | None:
+    """`value`, numbers of this shape, as kernels read it: in the type of the other operands. ``None`` stays."""
+    if value is None:
+        return None
+    value = as_array(name, value)
+    common_float(**{name: value})
+    if value.shape != shape:
+        raise GeometryError(f"{name} of shape {value.shape}: expected {shape}")
+    return as_contiguous(as_operand(value, dtype))
+
+
 def checked_axis(name: str, axis: int, ndim: int) -> int:
     """`axis`, counted from the front."""
     number = checked_integer(name, axis)

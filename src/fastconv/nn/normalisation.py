@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.engine.arrays import as_array, as_contiguous, as_operand, common_float, is_target, named_input
+from fastconv.engine.arrays import as_array, as_contiguous, common_float, is_target, named_input
 from fastconv.engine.launch import Launch
 from fastconv.engine.replay import constant, repeatable, repeated, unrepeatable
 from fastconv.errors import GeometryError
@@ -21,6 +21,7 @@ from fastconv.nn.arguments import (
     checked_choice,
     checked_eps,
     checked_integer,
+    checked_operand,
     checked_real,
     launched,
     operand_and_result,
@@ -151,7 +152,9 @@ def _normalised_by_batch(
     running: dict[str, Any] = {"running_mean": running_mean, "running_var": running_var}
     x = _checked_batch(x, running)
     x, result = alike_in_memory(x, out)
-    constants = [_channel_operand(name, value, x) for name, value in (("weight", weight), ("bias", bias))]
+    constants = [
+        checked_operand(name, value, x.shape[1:2], x.dtype) for name, value in (("weight", weight), ("bias", bias))
+    ]
     updated = [array for array in running.values() if array is not None]
     # Kernels update arrays of two types, both of one of them.
     dtype = x.dtype if all(array.dtype == x.dtype for array in updated) else _MOMENT
@@ -174,25 +177,19 @@ def _checked_batch(x: npt.ArrayLike, running: dict[str, Any]) -> np.ndarray:
     x = as_array("x", x)
     if x.ndim < 2:
         raise GeometryError(f"x of shape {x.shape}: expected at least 2 axes (batch, channels, ...)")
-    for name, array in running.items():
-        if array is not None:
-            checked_channels(name, array, x)
-            if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or not array.flags.writeable:
-                raise TypeError(f"{name}: expected a writeable float array, which training updates in place")
+    check_running(x, running)
     if x.size <= x.shape[1]:
         raise ValueError(f"x of shape {x.shape}: expected more than one value per channel when training")
     return x
 
 
-def _channel_operand(name: str, value: Any, x: np.ndarray) -> np.ndarray | None:
-    """`value`, one number per channel, as kernels read it: in the type of `x`."""
-    if value is None:
-        return None
-    value = as_array(name, value)
-    common_float(**{name: value})
-    if value.shape != x.shape[1:2]:
-        raise GeometryError(f"{name} of shape {value.shape}: expected {x.shape[1:2]}, one value per channel")
-    return as_contiguous(as_operand(value, x.dtype))
+def check_running(x: np.ndarray, running: dict[str, Any]) -> None:
+    """Statistics of each channel of `x` can be updated."""
+    for name, array in running.items():
+        if array is not None:
+            checked_channels(name, array, x)
+            if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or not array.flags.writeable:
+                raise TypeError(f"{name}: expected a writeable float array, which training updates in place")
 
 
 def _normalising(x: np.ndarray, doubles: bool) -> Launch:

@@ -205,6 +205,25 @@ def _batch_norm(call: Call) -> tuple[np.ndarray, Pullback]:
     return call(), pullback
 
 
+def _standardising(
+    by_all: Callable[..., tuple[np.ndarray, ...]],
+    *options: str,
+    learnt: tuple[str, ...] = ("weight", "bias"),
+    statistics: tuple[str, ...] = (),
+) -> Rule:
+    """A normalisation by the statistics of each sample, unless it is given others."""
+
+    def run(call: Call) -> tuple[np.ndarray, Pullback]:
+        x, given = call.x, call.of("weight", "eps", *options, *statistics)
+
+        def pullback(gradient: np.ndarray, wanted: Collection[str]) -> Mapping[str, Any]:
+            return dict(zip(("x", *learnt), by_all(gradient, x, **given), strict=True))
+
+        return call(), pullback
+
+    return Rule(run, learnt, statistics)
+
+
 def _add(call: Call) -> tuple[np.ndarray, Pullback]:
     shapes = np.shape(call.x), np.shape(call.other)
     return call(), lambda gradient, wanted: dict(zip(("x", "other"), grad.add(gradient, *shapes), strict=True))
@@ -288,6 +307,10 @@ RULES: dict[Callable[..., Any], Rule] = {
     nn.dropout2d: Rule(_dropout),
     nn.random_dropout: Rule(_dropout),
     nn.batch_norm: Rule(_batch_norm, ("weight", "bias"), ("running_mean", "running_var")),
+    nn.layer_norm: _standardising(grad.layer_norm, "normalized_shape"),
+    nn.rms_norm: _standardising(grad.rms_norm, "normalized_shape", learnt=("weight",)),
+    nn.group_norm: _standardising(grad.group_norm, "num_groups"),
+    nn.instance_norm: _standardising(grad.instance_norm, "use_input_stats", statistics=("running_mean", "running_var")),
     nn.local_response_norm: _of_x(grad.local_response_norm, "size", "alpha", "beta", "k", "rule"),
     nn.add: Rule(_add),
     nn.cat: Rule(_cat),

@@ -84,6 +84,7 @@
     X(add, ACTIVATION_ARGUMENTS, 0, 0)                                                            \
     X(channels, CHANNELS_ARGUMENTS, 0, 0)                                                         \
     X(normalise, NORMALISE_ARGUMENTS, 0, 0)                                                       \
+    X(standardise, STANDARDISE_ARGUMENTS, 0, 0)                                                   \
     X(response, RESPONSE_ARGUMENTS, 0, 0)                                                         \
     X(softmax, SOFTMAX_ARGUMENTS, 0, 0)                                                           \
     X(spread, SPREAD_ARGUMENTS, 0, 0)                                                             \

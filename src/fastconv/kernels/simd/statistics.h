@@ -1,33 +1,63 @@
-/* The mean and the variance of each channel, and normalising by them. */
+/* The mean and the variance of each channel, or of each slice of neighbouring values, and normalising by them. */
 
-/* The sum of a channel's values in a few planes, `apart` from one another, less `centre` each; or of the squares of these
- * differences. In double precision, in as many chains as hide the latency of an addition. */
+/* The sum of a channel's values in a few planes, `apart` from one another, less `centre` each, and the sum of the squares
+ * of these differences; the compiler leaves out the one that is not used. In double precision, in as many chains as hide
+ * the latency of an addition. */
 #define CHAINS_OF_SUMS 16
 
-static inline __attribute__((always_inline)) double NAME(deviations)(const int squared, const REAL *x, int64_t planes,
-                                                                     int64_t apart, int64_t n, double centre)
+static inline __attribute__((always_inline)) void NAME(deviations)(const REAL *x, int64_t planes, int64_t apart,
+                                                                   int64_t n, double centre, double *sum,
+                                                                   double *squares)
 {
-    double sums[CHAINS_OF_SUMS] = {0};
+    double first[CHAINS_OF_SUMS] = {0}, second[CHAINS_OF_SUMS] = {0};
     for (int64_t plane = 0; plane < planes; plane++, x += apart) {
         int64_t i = 0;
         for (; i + CHAINS_OF_SUMS <= n; i += CHAINS_OF_SUMS)
             UNROLL
             for (int l = 0; l < CHAINS_OF_SUMS; l++) {
                 const double d = x[i + l] - centre;
-                sums[l] += squared ? d * d : d;
+                first[l] += d;
+                second[l] += d * d;
             }
         for (int l = 0; i < n; i++, l++) {
             const double d = x[i] - centre;
-            sums[l] += squared ? d * d : d;
+            first[l] += d;
+            second[l] += d * d;
         }
     }
+    UNROLL
     for (int half = CHAINS_OF_SUMS / 2; half; half /= 2)
-        for (int l = 0; l < half; l++)
-            sums[l] += sums[l + half];
-    return sums[0];
+        UNROLL
+        for (int l = 0; l < half; l++) {
+            first[l] += first[l + half];
+            second[l] += second[l + half];
+        }
+    *sum = first[0];
+    *squares = second[0];
 }
 
-/* Values of a channel that are summed twice, for their mean and their variance, while they are in L1. */
+/* The mean of `count` values in a few planes, and the sum of the squares of their differences from it. */
+static inline __attribute__((always_inline)) void NAME(block_moments)(const REAL *x, int64_t planes, int64_t apart,
+                                                                      int64_t n, double count, double *mean,
+                                                                      double *squares)
+{
+    double sum, unused;
+    if (sizeof(REAL) == sizeof(double)) {
+        NAME(deviations)(x, planes, apart, n, 0, &sum, &unused);
+        *mean = sum / count;
+        NAME(deviations)(x, planes, apart, n, *mean, &unused, squares);
+    } else {
+        /* One pass, about one of the values: that is at most sqrt(count) standard deviations from the mean (Samuelson,
+         * 1968), so that the difference loses at most log2(count) of the many bits that a double has beyond a float. */
+        const double pivot = x[0];
+        NAME(deviations)(x, planes, apart, n, pivot, &sum, squares);
+        *mean = pivot + sum / count;
+        *squares -= sum * (sum / count);
+        *squares = *squares < 0 ? 0 : *squares;
+    }
+}
+
+/* Values of a channel that are summed together; where they are summed twice, they are in L1. */
 #define MOMENT_VALUES 2048
 
 /* The mean of a channel, and its biased variance: those of blocks, combined as they come (Chan, Golub and LeVeque, 1979).
@@ -36,19 +66,24 @@ static void NAME(moments)(const REAL *x, int64_t images, int64_t apart, int64_t 
                           void **arrays, int64_t worker)
 {
     const int64_t part = inner < MOMENT_VALUES ? inner : MOMENT_VALUES, most = MOMENT_VALUES / part;
-    double middle = 0, squares = 0, count = 0;
+    double middle = 0, squares = 0, count = 0, asked = 0;
     for (int64_t n = 0; n < images; n += most)
         for (int64_t first = 0; first < inner; first += part) {
             const int64_t planes = images - n < most ? images - n : most;
             const int64_t values = inner - first < part ? inner - first : part;
             const REAL *block = x + n * apart + first;
             const double more = (double)(planes * values), total = count + more;
-            const double own = NAME(deviations)(0, block, planes, apart, values, 0) / more, ahead = own - middle;
-            squares += NAME(deviations)(1, block, planes, apart, values, own) + ahead * ahead * (count * more / total);
+            double own, around;
+            NAME(block_moments)(block, planes, apart, values, more, &own, &around);
+            const double ahead = own - middle;
+            squares += around + ahead * ahead * (count * more / total);
             middle += ahead * (more / total);
             count = total;
-            if (stops(arrays, worker))
-                return;
+            if (count - asked > STRETCH) {
+                asked = count;
+                if (stops(arrays, worker))
+                    return;
+            }
         }
     *mean = middle;
     *variance = squares / count;
@@ -137,6 +172,79 @@ static void NAME(normalise)(void **arrays, const int64_t *ints, const double *sc
                 for (int64_t i = 0; i < inner; i++)
                     to[i] = (from[i] - less) * by + more;
             }
+        }
+    }
+}
+
+#define STANDARDISE_ARGUMENTS(X)                                  \
+    X(length)   /* values of a slice */                           \
+    X(inner)    /* neighbouring values that share a weight */     \
+    X(channels) /* weights, as many as biases */                  \
+    X(centred)  /* whether the mean is subtracted */
+ARGUMENTS(Standardise, STANDARDISE_ARGUMENTS);
+
+/* y = (x - mean) / sqrt(variance + eps) * weight + bias, by the statistics of each slice of neighbouring values; if they
+ * are not centred, x / sqrt(mean of the squares + eps) * weight + bias. Value i has weight i / inner modulo the channels.
+ * Tile: a slice. arrays: input; output, which may be the same, or null if statistics are all that is wanted; weight and
+ * bias, each of which may be null (but not the weight if `inner` is 1); means and biased variances or mean squares
+ * (double), null if they are not wanted. scalars: eps. */
+static void NAME(standardise)(void **arrays, const int64_t *ints, const double *scalars, int64_t begin, int64_t end,
+                              int64_t worker)
+{
+    const Standardise *a = (const Standardise *)ints;
+    const int64_t length = a->length, inner = a->inner;
+    const REAL *weight = arrays[2], *bias = arrays[3];
+    double *means = arrays[4], *variances = arrays[5];
+    int64_t values = 0; /* since the last look at the clock, which takes as long as a short slice */
+    for (int64_t tile = begin; tile < end; tile++) {
+        const int64_t start = tile * length, first = start / inner % a->channels;
+        const REAL *from = (const REAL *)arrays[0] + start;
+        double mean = 0, variance = 0, unused;
+        if (a->centred && length > MOMENT_VALUES) {
+            NAME(moments)(from, 1, 0, length, &mean, &variance, arrays, worker);
+        } else {
+            if (a->centred)
+                NAME(block_moments)(from, 1, 0, length, (double)length, &mean, &variance);
+            else
+                NAME(deviations)(from, 1, 0, length, 0, &unused, &variance);
+            variance /= (double)length;
+        }
+        values += length;
+        if (values > STRETCH) {
+            values = 0;
+            if (stops(arrays, worker))
+                return;
+        }
+        if (means) {
+            means[tile] = mean;
+            variances[tile] = variance;
+        }
+        if (!arrays[1])
+            continue;
+        REAL *to = (REAL *)arrays[1] + start;
+        const double factor = 1 / sqrt(variance + scalars[0]);
+        const REAL middle = (REAL)mean;
+        /* What the mean loses by its type goes into the shift. */
+        const double lost = (middle - mean) * factor;
+        if (inner == 1) {
+            const REAL by = (REAL)factor, more = (REAL)lost, *w = weight + first, *b = bias ? bias + first : 0;
+            if (b) {
+                INDEPENDENT
+                for (int64_t i = 0; i < length; i++)
+                    to[i] = ((from[i] - middle) * by + more) * w[i] + b[i];
+            } else {
+                INDEPENDENT
+                for (int64_t i = 0; i < length; i++)
+                    to[i] = ((from[i] - middle) * by + more) * w[i];
+            }
+            continue;
+        }
+        for (int64_t i = 0, c = first; i < length; i += inner, c++) {
+            const double scale = weight ? weight[c] : 1;
+            const REAL by = (REAL)(factor * scale), more = (REAL)((bias ? bias[c] : 0) + lost * scale);
+            INDEPENDENT
+            for (int64_t j = i; j < i + inner; j++)
+                to[j] = (from[j] - middle) * by + more;
         }
     }
 }
