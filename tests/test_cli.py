@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import onnx
@@ -16,6 +17,7 @@ from PIL import Image
 
 import fastconv
 from fastconv.cli import main
+from fastconv.kernels import cpu
 from fastconv.lab import photograph, running
 
 LAYER = ["compare", "--layer", "n1 ic2 oc3 i12 k3 p1", "--repeats", "1", "--threads", "1"]
@@ -47,9 +49,24 @@ def test_json_is_one_document(capsys):
     document = json.loads(capsys.readouterr().out)
     (comparison,) = document["comparisons"]
     assert document["fastconv"] == fastconv.__version__
+    assert document["schema"] == 1
+    assert document["versions"]["numpy"] == np.__version__
+    assert document["instruction_set"] == cpu.isa()
+    assert datetime.now(UTC) - datetime.fromisoformat(document["date"]) < timedelta(minutes=10)
+    assert all(len(entry["samples"]) == entry["repeats"] for entry in comparison["strategies"])
     assert comparison["dtype"] == "float64"
     assert {entry["name"] for entry in comparison["strategies"]} == {"im2col", "direct"}
     assert all(entry["measured_error"] < 1e-14 for entry in comparison["strategies"])
+
+
+def test_units_are_spelt_where_a_terminal_has_only_ascii():
+    options = ["--layer", "ic1 oc1 i8 k3", "--strategies", "direct", "--repeats", "2"]
+    command = [sys.executable, "-m", "fastconv", "compare", *options]
+    out = subprocess.run(
+        command, env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, check=True
+    ).stdout
+    assert b"?" not in out
+    assert re.search(rb"\* direct +[\d.]+ us ", out)
 
 
 def test_one_dimensional_layer(capsys):

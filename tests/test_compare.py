@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from fastconv import compare_conv2d
 from fastconv.engine import timing
 from fastconv.engine.convolution import BY_NAME
 from fastconv.engine.plan import format_percent, format_seconds
-from fastconv.lab.comparison import format_ratio
+from fastconv.lab.comparison import Measurement, format_ratio
 
 UNIT = {"float32": 2.0**-24, "float64": 2.0**-53}
 
@@ -163,7 +164,8 @@ def test_a_wrong_strategy_is_found_out(monkeypatch):
     monkeypatch.setattr(type(BY_NAME["direct"]), "run", lambda *arguments: None)
     comparison = compare_conv2d(np.ones((1, 1, 5, 5)), np.ones((1, 1, 3, 3)), strategies=["direct"], repeats=1)
     assert comparison.measurements[0].measured_error == math.inf
-    assert json.loads(json.dumps(comparison.to_dict(), allow_nan=False))["strategies"][0]["measured_error"] == "inf"
+    (entry,) = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))["strategies"]
+    assert (entry["measured_error"], entry["finite_where_expected"]) == (None, False)
 
 
 def test_progress_counts_up_to_its_total():
@@ -177,7 +179,21 @@ def test_progress_counts_up_to_its_total():
     )
     assert [done for done, _, _ in seen] == list(range(len(seen)))
     assert {total for _, total, _ in seen} == {len(seen)}
-    assert {name for _, _, name in seen} == {"reference", "im2col", "scipy.signal"}
+    assert {name for _, _, name in seen} == {"reference", "im2col", "scipy.signal", "peak"}
+
+
+def test_medians_and_spreads_are_those_of_the_samples(comparison):
+    for m in comparison.contenders():
+        assert len(m.samples) == m.repeats
+        assert m.seconds == pytest.approx(np.median(m.samples))
+    assert Measurement("any", samples=(1.0, 2.0, 3.0, 4.0, 6.0)).spread == pytest.approx((4 - 2) / 2 / 3)
+    assert Measurement("any", samples=(1.0,)).spread is None
+
+
+def test_only_a_busy_machine_is_warned_of(comparison):
+    assert "warning" not in str(replace(comparison, noise=0.01, shared=0.01))
+    assert "its peak varied by ± 12.0 %" in str(replace(comparison, noise=0.12, shared=0.01))
+    assert "other programs took 30.0 % of a core" in str(replace(comparison, noise=0.01, shared=0.3))
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,16 @@ Results go to stdout, everything else to stderr. Every mistake a user can make e
 from __future__ import annotations
 
 import argparse
+import codecs
 import importlib.metadata
 import io
 import json
 import os
 import platform
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -23,12 +26,16 @@ import numpy as np
 import fastconv
 from fastconv.engine import rates
 from fastconv.engine.convolution import BY_NAME, STRATEGIES
+from fastconv.engine.geometry import ConvGeometry
 from fastconv.engine.plan import format_bytes, format_seconds
 from fastconv.lab import calibration, chart, digits, learning, photograph, portrait, running
 from fastconv.lab.comparison import Comparison
 from fastconv.lab.kinds import KINDS
 from fastconv.networks import NETWORKS
 from fastconv.receptive import Network
+
+# Goes up when what a reader of `fastconv compare --json` relies on changes its meaning or leaves.
+_SCHEMA = 1
 
 _INTERRUPTED, _BROKEN_PIPE = 130, 141  # 128 plus the signal, as a shell reports it
 
@@ -52,6 +59,21 @@ fastconv info describes this machine; fastconv COMMAND --help lists options.
 In Python: import fastconv; help(fastconv)"""
 
 
+# What stands for characters that a terminal cannot show; those of tables are one column wide.
+_SPELLINGS = str.maketrans(dict(zip("µσε×−–…─━│├└▕▏", "usex--.--|||||", strict=True)) | {"±": "+-"})
+_PLAIN = "fastconv.plain"
+
+
+def _spell(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(_SPELLINGS)
+    return text.encode("ascii", "replace").decode("ascii"), error.end
+
+
+codecs.register_error(_PLAIN, _spell)
+
+
 class _Parser(argparse.ArgumentParser):
     """Reports an error in one line, without the usage."""
 
@@ -63,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code, or raises ``SystemExit`` with it."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # σ and µ must not crash where the terminal cannot show them
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors=_PLAIN)
     try:
         options = _parsed(arguments)
         try:
@@ -280,9 +302,15 @@ def _compare(options: argparse.Namespace) -> str:
     if options.plot is not None:
         chart.draw(options.plot, results)
     if options.json:
+        from fastconv.kernels import cpu
+
         document: dict[str, object] = {
+            "schema": _SCHEMA,
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "fastconv": fastconv.__version__,
+            "versions": {"python": platform.python_version()} | {name: _version(name) for name in ("numpy", "scipy")},
             "cpu": _cpu_model(),
+            "instruction_set": cpu.isa(),
             "comparisons": [{"title": title} | comparison.to_dict() for title, comparison in results],
         }
         if network is not None:
@@ -306,7 +334,13 @@ def _sums(network: Network, comparisons: Sequence[Comparison]) -> str:
     whole = {name: sum(times) for name, times in seconds.items() if len(times) == len(comparisons)}
     ranking = ", ".join(f"{name} {format_seconds(whole[name])}" for name in sorted(whole, key=whole.__getitem__))
     count = sum(map(len, network.convolutions.values()))
-    return f"All {count} convolutions of {network.title}: {ranking or 'no strategy computes them all'}"
+    connected = sum(isinstance(layer.geometry, ConvGeometry) for layer in network.layers) - count
+    rest = f" (not its {connected} full connections, which see whole images)" if connected else ""
+    return textwrap.fill(
+        f"All {count} convolutions of {network.title}{rest}: {ranking or 'no strategy computes them all'}",
+        80,
+        subsequent_indent=" " * 4,
+    )
 
 
 def _names(options: argparse.Namespace) -> list[str] | None:

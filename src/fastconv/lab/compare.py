@@ -29,6 +29,7 @@ from fastconv.errors import GeometryError, UnsupportedError
 from fastconv.lab.comparison import Comparison, Measurement
 from fastconv.lab.kinds import check_size, checked_dtype, checked_kind, naming_kinds, parsed
 from fastconv.lab.oracles import ORACLES, deviation, max_error
+from fastconv.lab.peak import Peak
 from fastconv.lab.yardstick import SCIPY, Yardstick
 from fastconv.nn.operands import conv_operands
 
@@ -269,9 +270,9 @@ def _compare(
     plans = {name: plan for name, (_, plan) in found.items() if plan is not None}
 
     operations = kind.operations(geometry)
-    peak = None if operations is None else _peak_flops(dtype.itemsize, threads)
+    peak = Peak(dtype.itemsize)
     timed = len(plans) + task.has_yardstick
-    step = _steps(progress, 1 + timed + timed * (repeats + 1))
+    step = _steps(progress, 1 + timed + (timed + 1) * (repeats + 1))
 
     step("reference")
     expected = task.expected()
@@ -290,8 +291,7 @@ def _compare(
         step(SCIPY)
         yardstick = task.yardstick()
         racing.append(yardstick.contender)
-    if racing:
-        interleave(racing, repeats, step)
+    interleave([*racing, peak.contender], repeats, step)
 
     measurements = [
         Measurement(
@@ -313,7 +313,9 @@ def _compare(
         dtype=dtype.name,
         threads=threads,
         operations=operations,
-        peak_flops=peak,
+        peak_flops=None if operations is None else peak.flops * min(threads, _cores()),
+        noise=peak.noise,
+        shared=peak.shared,
         tolerance=None if auto is None else auto.bound,
         max_workspace=max_workspace,
         auto=None if auto is None else auto.strategy.name,
@@ -360,12 +362,9 @@ def _check_integer(name: str, value: int, low: int, high: int) -> None:
         raise ValueError(f"{name}={value!r}: expected an int from {low} to {high}")
 
 
-def _peak_flops(itemsize: int, threads: int) -> float:
-    """The measured peak of one core, times the number of cores that `threads` can keep busy."""
-    from fastconv.kernels.cpu import measure_peak_flops
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return measure_peak_flops(itemsize) * min(threads, cores)
+def _cores() -> int:
+    """The cores that threads can keep busy."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _steps(progress: Progress | None, total: int) -> Callable[[str], None]:
@@ -385,4 +384,5 @@ def _times(contender: Contender | None) -> dict[str, Any]:
         "seconds": contender.seconds,
         "first_seconds": contender.first_seconds,
         "repeats": len(contender.samples),
+        "samples": tuple(contender.samples),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import statistics
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -27,6 +28,8 @@ class Measurement:
         compile and import (not measured for ``scipy.signal``).
     repeats : int
         Number of bursts behind the median.
+    samples : tuple of float
+        What each of the bursts took, in seconds a call.
     workspace_bytes : int
         Scratch memory of a call.
     expected_error, measured_error : float
@@ -51,6 +54,12 @@ class Measurement:
     componentwise: bool = True
     local: bool = True
     note: str | None = None
+    samples: tuple[float, ...] = ()
+
+    @property
+    def spread(self) -> float | None:
+        """Half the distance between the quartiles of the bursts, relative to the median; ``None`` for one burst."""
+        return relative_spread(self.samples)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -70,7 +79,12 @@ class Comparison:
     operations : int or None
         Multiplications and additions of the direct algorithm; ``None`` if a share of the peak would say nothing.
     peak_flops : float or None
-        Measured multiply-add peak of that many cores, in floating-point operations per second; ``None`` likewise.
+        Multiply-add peak of that many cores, in floating-point operations per second: the median of what was measured
+        between the bursts; ``None`` likewise.
+    noise : float
+        By how much that peak varied meanwhile, as `Measurement.spread` says of times.
+    shared : float
+        Share of the time in which the peak was measured that the core did not give to this process.
     tolerance : float or None
         Bound on the expected error for "auto", in standard deviations of the output; ``None`` if every solver refuses.
     max_workspace : int
@@ -89,6 +103,8 @@ class Comparison:
     threads: int
     operations: int | None
     peak_flops: float | None
+    noise: float
+    shared: float
     tolerance: float | None
     max_workspace: int
     auto: str | None
@@ -135,7 +151,22 @@ class Comparison:
         if spreading:
             notes.append(f"  spread NaN and infinity beyond the outputs that see them: {', '.join(spreading)}")
         notes += [f"  {m.name}: {m.note}" for m in ran if m.note]
+        spreads = {m.name: m.spread for m in ran if m.spread is not None}
+        if spreads:
+            widest = max(spreads, key=spreads.__getitem__)
+            typical, most = (format_percent(s) for s in (statistics.median(spreads.values()), spreads[widest]))
+            notes.append(f"  times are medians of bursts, which spread by ± {typical}, at most ± {most} ({widest})")
+        notes += self._doubts()
         return "\n".join([*map(_wrapped, title), "", *self._table(), *map(_wrapped, notes)])
+
+    def _doubts(self) -> list[str]:
+        """A warning, if this machine was not quiet."""
+        found = []
+        if self.noise > _NOISY:
+            found.append(f"its peak varied by ± {format_percent(self.noise)}")
+        if self.shared > _NOISY:
+            found.append(f"other programs took {format_percent(self.shared)} of a core")
+        return [f"warning: this machine is busy: {' and '.join(found)} between the bursts"] if found else []
 
     def _table(self) -> list[str]:
         """The contenders, one per line; shares of the peak and ratios to SciPy only where there are any."""
@@ -157,7 +188,8 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """The comparison in plain types, ready for JSON: times in seconds, memory in bytes.
 
-        An infinite error, where the solver and the reference disagree on which outputs are finite, reads "inf".
+        An error that is infinite, because the solver and the reference disagree on which outputs are finite, is null,
+        and ``"finite_where_expected"`` is false.
         """
         return {
             "kind": self.kind.name,
@@ -166,6 +198,8 @@ class Comparison:
             "threads": self.threads,
             "flops": self.operations,
             "peak_flops": self.peak_flops,
+            "noise": self.noise,
+            "shared": self.shared,
             "tolerance": self.tolerance,
             "max_workspace": self.max_workspace,
             "auto": self.auto,
@@ -174,10 +208,12 @@ class Comparison:
         }
 
     def _entry(self, m: Measurement) -> dict[str, Any]:
-        entry = asdict(m)
-        if m.measured_error == math.inf:
-            entry["measured_error"] = "inf"
-        return entry | {
+        error = m.measured_error
+        return asdict(m) | {
+            "samples": list(m.samples),
+            "spread": m.spread,
+            "measured_error": None if error == math.inf else error,
+            "finite_where_expected": None if error is None else error < math.inf,
             "flops": self.flops(m),
             "peak_share": self.peak_share(m),
             "speedup_over_scipy": self.speedup(m),
@@ -201,6 +237,17 @@ class Comparison:
 
 
 _LINE = 80  # columns of a terminal
+
+# A machine whose peak varies by more, or that others use more, is too busy for small differences to mean anything.
+_NOISY = 0.05
+
+
+def relative_spread(samples: Sequence[float]) -> float | None:
+    """Half the distance between the quartiles, relative to the median; ``None`` for fewer than two samples."""
+    if len(samples) < 2:
+        return None
+    low, median, high = statistics.quantiles(samples, n=4, method="inclusive")
+    return (high - low) / 2 / median
 
 
 def _cell(value: Any, form: Callable[[Any], str]) -> str:

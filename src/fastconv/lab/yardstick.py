@@ -59,10 +59,12 @@ class Yardstick:
         """What was measured, for all planes."""
         timed, planes = self.timed, self.planes
         part = f"timed on {timed} of {len(planes)} output planes, and scaled" if timed < len(planes) else None
+        scale = len(planes) / timed
         return Measurement(
             SCIPY,
-            seconds=self.contender.seconds * len(planes) / timed,
+            seconds=self.contender.seconds * scale,
             repeats=len(self.contender.samples),
+            samples=tuple(sample * scale for sample in self.contender.samples),
             measured_error=max_error(planes[:timed], expected.reshape(planes.shape)[:timed], sigma),
             note=part,
         )
