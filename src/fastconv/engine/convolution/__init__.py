@@ -21,6 +21,7 @@ from fastconv.engine.convolution.implicit import Implicit
 from fastconv.engine.convolution.indirect import Indirect
 from fastconv.engine.convolution.inner import Inner
 from fastconv.engine.convolution.interleaved import Interleaved
+from fastconv.engine.convolution.kn2row import Kn2row
 from fastconv.engine.convolution.layouts import empty, laid_out, turning
 from fastconv.engine.convolution.reference import Reference
 from fastconv.engine.convolution.separable import Separable
@@ -48,6 +49,7 @@ STRATEGIES: list[Strategy] = [
     Interleaved(),
     SEPARABLE,
     Im2col(),
+    Kn2row(),
     Toeplitz(),
     Fft(),
     Reference(),
