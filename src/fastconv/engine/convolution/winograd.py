@@ -60,11 +60,9 @@ _SUMS = {2: (64, 2), 3: (16, 2), 4: (64, 2), 6: (64, 1)}
 _MANY_CHANNELS = 640
 
 # Groups of so many input channels, or so many positions, are computed with vectors along channels. (The tiles of small
-# maps do not fill vectors: along them, 12 × 12 outputs took 1.4 times as long, and 24 × 24 as long.)
+# maps do not fill vectors: along them, 12 × 12 outputs took 1.4 times as long, and 24 × 24 as long.) So are strided
+# layers: along tiles, whose inputs a stride parts, they took 1.05 to 1.2 times as long on AVX2, 1.1 to 1.5 on AVX-512.
 _FEW_OF_GROUP, _FEW_POSITIONS = 48, 256
-
-# How much longer transforms take whose inputs are parted by a stride.
-_OF_STRIDED = 1.5
 
 # Seconds per value of a transformed filter; the first, where G has only halves and ones.
 _SECONDS_OF_HALVES, _SECONDS_OF_FILTERS = 0.4e-9, 0.55e-9
@@ -179,7 +177,7 @@ def _thinned(g: ConvGeometry) -> tuple[ConvGeometry, tuple[Any, ...]]:
 
 def _by_pixels(g: ConvGeometry) -> bool:
     """Whether vectors lie along channels, not along tiles."""
-    if g.channels_last or max(g.dilation) > 1:
+    if g.channels_last or max(g.dilation) > 1 or max(g.stride) > 1:
         return True
     return g.g > 1 and (g.ic // g.g <= _FEW_OF_GROUP or g.positions <= _FEW_POSITIONS)
 
@@ -421,7 +419,7 @@ class Winograd:
         additions = overhead / _sum_steps(self.m, icg)  # each running sum is added to memory
         products = 2 * points * tiles * filters * (1 + additions)
         flops, relative = 0.98 * rates().flops(itemsize), ratios()
-        transforms = transformed / 18e9 * relative.transform_seconds() * (_OF_STRIDED if max(g.stride) > 1 else 1)
+        transforms = transformed / 18e9 * relative.transform_seconds()
         seconds = products / flops + transforms + images / 20e9 / relative.l3 + weights / 21e9 / relative.l3
         return fixed + seconds
 
