@@ -23,6 +23,7 @@ from fastconv.engine.convolution.inner import Inner
 from fastconv.engine.convolution.interleaved import Interleaved
 from fastconv.engine.convolution.kn2row import Kn2row
 from fastconv.engine.convolution.layouts import empty, laid_out, turning
+from fastconv.engine.convolution.mec import Mec
 from fastconv.engine.convolution.reference import Reference
 from fastconv.engine.convolution.separable import Separable
 from fastconv.engine.convolution.toeplitz import Toeplitz
@@ -50,6 +51,7 @@ STRATEGIES: list[Strategy] = [
     SEPARABLE,
     Im2col(),
     Kn2row(),
+    Mec(),
     Toeplitz(),
     Fft(),
     Reference(),

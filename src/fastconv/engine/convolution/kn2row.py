@@ -57,12 +57,15 @@ class Kn2row(SumsDirectly, PreparesFirst):
         return _IMPLICIT.refuse(geometry, dtype)
 
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
+        products = geometry.taps * _IMPLICIT.cost(_pointwise(geometry, geometry.n), dtype)
+        return self.least_cost(geometry, dtype) + products
+
+    def least_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         g = geometry
         rows, columns = _padded_extent(g)
         # The image is copied once; the product of each tap is written, read, and added to the output.
         copied = 2 * g.ic * rows * columns + 3 * g.taps * g.oc * g.positions
-        products = g.taps * _IMPLICIT.cost(_pointwise(g, g.n), dtype)
-        return 1e-5 * (1 + g.taps) * g.n + g.n * copied * dtype.itemsize / rates().memory + products
+        return 1e-5 * (1 + g.taps) * g.n + g.n * copied * dtype.itemsize / rates().memory
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         return geometry.taps * _IMPLICIT.prepare_cost(_pointwise(geometry, 1), dtype)
