@@ -59,6 +59,19 @@ def test_json_is_one_document(capsys):
     assert all(entry["measured_error"] < 1e-14 for entry in comparison["strategies"])
 
 
+def test_a_csv_file_gives_a_comparison_per_line(tmp_path, capsys):
+    path = tmp_path / "layers.csv"
+    path.write_text("# name, descriptor\nfirst,ic1 oc2 i8 k3\n\nic2 oc1 i7 k1\n")
+    assert main(["compare", "--csv", str(path), "--strategies", "direct", "--repeats", "1", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["comparisons"]
+    assert [comparison["title"] for comparison in found] == ["first", "ic2 oc1 i7 k1"]
+    assert [comparison["problem"].split()[1] for comparison in found] == ["ic1", "ic2"]
+    path.write_text("ic1 oc2 i8 k3\nbad,ic1 oc2 i8 k9\n")
+    assert "line 2: " in failure(["compare", "--csv", str(path)], capsys)
+    path.write_text("# nothing\n")
+    assert "expected lines such as" in failure(["compare", "--csv", str(path)], capsys)
+
+
 def test_units_are_spelt_where_a_terminal_has_only_ascii():
     options = ["--layer", "ic1 oc1 i8 k3", "--strategies", "direct", "--repeats", "2"]
     command = [sys.executable, "-m", "fastconv", "compare", *options]

@@ -138,6 +138,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DESCRIPTOR",
         help='random data for this problem instead, such as "n1 ic64 oc64 ih56 iw56 kh3 kw3 s1 p1"',
     )
+    problem.add_argument(
+        "--csv", metavar="FILE", help="random data for each line of this file: DESCRIPTOR, or NAME,DESCRIPTOR"
+    )
     problem.add_argument("--network", choices=NETWORKS, help="random data for each convolution of this network instead")
     compare.add_argument("--strategies", metavar="A,B", help=f"only these, of {', '.join(BY_NAME)}")
     compare.add_argument("--repeats", metavar="N", type=_repeats, default=5, help="timed bursts each (default: 5)")
@@ -285,9 +288,10 @@ _Job = tuple[str, Callable[..., Comparison]]
 def _compare(options: argparse.Namespace) -> str:
     """Run the comparisons and return the report, or the JSON document."""
     strategies = _names(options)
-    if options.kind != "convolution" and options.layer is None:
+    described = options.layer is not None or options.csv is not None
+    if options.kind != "convolution" and not described:
         raise ValueError(f"--kind {options.kind}: expected --layer DESCRIPTOR with it")
-    if options.dtype not in _DTYPES[:2] and options.layer is None:
+    if options.dtype not in _DTYPES[:2] and not described:
         raise ValueError(f"--dtype {options.dtype}: expected --layer DESCRIPTOR with it")
     if options.plot is not None:
         chart.file_format(options.plot)
@@ -365,7 +369,29 @@ def _jobs(options: argparse.Namespace, network: Network | None) -> list[_Job]:
     if options.layer is not None:
         run = partial(fastconv.compare, options.layer, options.kind, dtype=options.dtype)
         return [("Random normal data", run)]
+    if options.csv is not None:
+        return [
+            (title, partial(fastconv.compare, descriptor, options.kind, dtype=options.dtype))
+            for title, descriptor in _described(options.csv, options.kind)
+        ]
     return _photograph(options)
+
+
+def _described(path: str, kind: str) -> list[tuple[str, str]]:
+    """The titles and descriptors in a CSV file; all are parsed before minutes are spent on the first."""
+    found = []
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8-sig").splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, _, descriptor = (part.strip(' "') for part in line.rpartition(","))
+        try:
+            KINDS[kind].parse(descriptor)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from None
+        found.append((name or descriptor, descriptor))
+    if not found:
+        raise ValueError(f'{path}: expected lines such as "conv1,ic64 oc64 i56 k3 p1"')
+    return found
 
 
 def _photograph(options: argparse.Namespace) -> list[_Job]:
