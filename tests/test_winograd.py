@@ -450,6 +450,14 @@ def division(monkeypatch):
     winograd._launch.cache_clear()
 
 
+def test_two_threads_get_about_equal_parts():
+    """Of two panels and a half, one thread would get two: each takes part of the rows instead. Four are shared."""
+    work = winograd._work(ConvGeometry.parse("n1 ic64 oc1 ih28 iw28 kh3 kw3 s1 p1"), 4, 4)
+    odd, even = work._replace(filters=5 * slots.NR[4] // 2), work._replace(filters=4 * slots.NR[4])
+    assert (winograd_blocks.by_blocks(odd, 1).down, winograd_blocks.by_blocks(odd, 2).down) == (1, 2)
+    assert (winograd_blocks.by_blocks(even, 1).down, winograd_blocks.by_blocks(even, 2).down) == (1, 1)
+
+
 def divisions(work):
     """Every third of the divisions that are compared for some numbers of threads, those that share transforms last."""
     few = winograd_blocks.by_blocks(work, 1)
