@@ -130,7 +130,8 @@ static inline __attribute__((always_inline)) void NAME(add_run)(const int rows, 
                 }
                 UNROLL
                 for (int v = 0; v < across; v++) {
-                    const NAME(lanes) x = NAME(load_columns)(line + v * every * ITEMS, every);
+                    NAME(lanes) x = NAME(load_columns)(line + v * every * ITEMS, every);
+                    LOAD_ONCE(x);
                     UNROLL
                     for (int r = 0; r < rows; r++)
                         if (r * stride <= l && l < r * stride + taps)

@@ -36,6 +36,14 @@
 #pragma GCC optimize("no-schedule-insns")
 #endif
 
+/* A vector that several instructions read: GCC would load it again with each of them, and of 64 bytes that are not aligned
+ * every load crosses a cache line. */
+#if defined(__AVX512F__)
+#define LOAD_ONCE(vector) __asm__("" : "+v"(vector))
+#else
+#define LOAD_ONCE(vector) (void)(vector)
+#endif
+
 /* A register tile of MR rows of NV vectors: 24 accumulators of 32 registers, 12 of 16, or 8 where a product needs a
  * register of its own before it is added. */
 #if defined(__AVX512F__) || defined(__aarch64__)
