@@ -103,8 +103,10 @@ static inline __attribute__((always_inline)) void NAME(depthwise_row)(const int6
                 __builtin_prefetch(at + positions * sw * step);
             VECTOR x[MOST_VECTORS];
             UNROLL
-            for (int v = 0; v < vectors; v++)
+            for (int v = 0; v < vectors; v++) {
                 x[v] = NAME(load)(column + v * LANES);
+                LOAD_ONCE(x[v]);
+            }
             UNROLL
             for (int p = 0; p < positions; p++)
                 if (t >= p * sw && t < p * sw + kw)

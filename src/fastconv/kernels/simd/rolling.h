@@ -46,6 +46,7 @@ typedef struct {
                     odd[s] = SHUFFLE(a, b, NAME(ODDS));                                 \
                 } else if (stride == 2)                                                 \
                     even[s] = SHUFFLE(even[s], NAME(load)(at + LANES - 1), NAME(OVERLAPPING_EVENS)); \
+                LOAD_ONCE(even[s]);                                                         \
             }                                                                           \
             ADD_TAPS(j, even)                                                           \
             if (stride == 2 && j + 1 < 3) {                                             \
