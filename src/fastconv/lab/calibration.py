@@ -19,7 +19,7 @@ from fastconv.engine.convolution.base import finish_planes
 from fastconv.engine.epilogue import Epilogue, parse_activation
 from fastconv.engine.geometry import ConvGeometry
 from fastconv.engine.plan import format_seconds
-from fastconv.engine.rates import REFERENCE, Rates, substituted
+from fastconv.engine.rates import Rates, defaults, substituted
 from fastconv.kernels import threads as team
 
 # Layers whose measurements take some seconds together, among them all kinds between which the choice is close.
@@ -81,8 +81,9 @@ def measure(progress: Progress) -> Rates:
             for threads in least:
                 least[threads] = min(least[threads], region(threads))
     # With a single thread nothing is woken, and nothing is known.
-    woken = least[2] - least[1] / 2 if team.get_num_threads() > 1 else REFERENCE.wake
-    return Rates(**best, wake=max(woken, REFERENCE.wake / 10))
+    usual = defaults().wake
+    woken = least[2] - least[1] / 2 if team.get_num_threads() > 1 else usual
+    return Rates(**best, wake=max(woken, usual / 10))
 
 
 def _least_seconds(target: np.ndarray, source: np.ndarray) -> float:
@@ -115,7 +116,7 @@ def regrets(measured: Rates, progress: Progress) -> list[Regret]:
     for step, (name, descriptor) in enumerate(LAYERS.items()):
         progress(step, len(LAYERS), name)
         g = ConvGeometry.parse(descriptor).as_2d()
-        before, after = (_chosen(g, dtype, rates) for rates in (REFERENCE, measured))
+        before, after = (_chosen(g, dtype, rates) for rates in (defaults(), measured))
         candidates = planner.plan(g, dtype, mode="measure").candidates
         times = {c.name: c.seconds for c in candidates if c.refusal is None and c.seconds is not None}
         for choice in (before, after):
@@ -141,7 +142,7 @@ def report(measured: Rates, found: list[Regret]) -> str:
     """The tables of both, for a terminal."""
     lines = [f"{'rate of one core':<26}  {'default':>12}  {'measured':>12}"]
     for label, name, shown in _ROWS:
-        lines.append(f"{label:<26}  {shown(getattr(REFERENCE, name)):>12}  {shown(getattr(measured, name)):>12}")
+        lines.append(f"{label:<26}  {shown(getattr(defaults(), name)):>12}  {shown(getattr(measured, name)):>12}")
     lines += ["", f"{'time of auto / best':<18}{'default rates':>20}{'measured rates':>20}  {'best':<10}{'time':>8}"]
     for r in found:
         before, after = f"{r.before} {r.before_ratio:.2f}", f"{r.after} {r.after_ratio:.2f}"

@@ -50,10 +50,10 @@ _PRODUCTS_AT_A_TIME = 1 << 16
 # Share of the multiply-add peak that blocks reach, and how much longer those of several channels take.
 _EFFICIENCY, _OF_CHANNELS = 0.62, 1.5
 
-# Of channels-last images: share of the peak, and seconds to read and write a vector.
+# Of channels-last images: share of the peak, and seconds to read and write a vector of 32 bytes.
 _IN_PLACE_EFFICIENCY, _IN_PLACE_SECONDS = 0.5, 0.8e-9
 
-# Seconds per tile, and per further channel of it; to interleave a vector of the image, and to write one of the output.
+# Seconds per tile, and per further channel of it; to interleave 32 bytes of the image, and to write as many of the output.
 _TILE_SECONDS, _CHANNEL_SECONDS, _READ_SECONDS, _WRITE_SECONDS = 8e-8, 1.1e-8, 0.9e-9, 1.1e-9
 
 # Reading and writing takes as many times as long where planes lie a multiple of a page apart, and so share places in
@@ -182,7 +182,7 @@ def _cost_in_place(g: ConvGeometry, dtype: np.dtype) -> float:
     lanes = LANES[dtype.itemsize]
     vectors = g.n * ceil(g.oc / lanes) * g.positions
     products = 2 * vectors * lanes * g.taps / (rates().flops(dtype.itemsize) * _IN_PLACE_EFFICIENCY)
-    return 2e-6 + products + vectors * _IN_PLACE_SECONDS / ratios().l2
+    return 2e-6 + products + vectors * lanes * dtype.itemsize / 32 * _IN_PLACE_SECONDS / ratios().l2
 
 
 def _crowding(plane_bytes: int) -> float:
@@ -213,7 +213,7 @@ class Interleaved(SumsDirectly, PreparesFirst):
         read *= _crowding(g.ih * g.iw * dtype.itemsize)
         written *= _crowding(g.positions * dtype.itemsize)
         begun = tiles * (_TILE_SECONDS + (g.ic // g.g - 1) * _CHANNEL_SECONDS)
-        return 2e-6 + begun + products + (read + written) / ratios().l2
+        return 2e-6 + begun + products + (read + written) * lanes * dtype.itemsize / 32 / ratios().l2
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         return geometry.oc * geometry.reduction * _PACK_SECONDS / ratios().l2

@@ -421,7 +421,7 @@ class Winograd:
         flops, relative = 0.98 * rates().flops(itemsize), ratios()
         transforms = transformed / 18e9 * relative.transform_seconds()
         seconds = products / flops + transforms + images / 20e9 / relative.l3 + weights / 21e9 / relative.l3
-        return fixed + seconds
+        return fixed * relative.transform_seconds() + seconds
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         g, _ = _thinned(geometry)
