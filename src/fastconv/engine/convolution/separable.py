@@ -311,7 +311,7 @@ def correlate_factors(
 def passes_seconds(planes: int, out: tuple[int, int], taps: tuple[int, int], terms: int, itemsize: int) -> float:
     """Estimated seconds of `correlate_factors` on one thread, for so many pairs of an input and an output plane."""
     (oh, ow), (kh, kw) = out, taps
-    passes = 2 * terms * (kw * (oh + kh - 1) / oh / 50e9 + kh / 75e9) / ratios().float32 + 5e-10
+    passes = 2 * terms * (kw * (oh + kh - 1) / oh / 50e9 + kh / 75e9) / ratios().float32 + 5e-10 / ratios().l2
     return 6e-6 + planes * (oh + kh - 1) * 4e-8 * terms + planes * (oh * ow) * passes * (itemsize / 4)
 
 
