@@ -53,7 +53,7 @@ _EFFICIENCY, _OF_CHANNELS = 0.62, 1.5
 # Of channels-last images: share of the peak, and seconds to read and write a vector of 32 bytes.
 _IN_PLACE_EFFICIENCY, _IN_PLACE_SECONDS = 0.5, 0.8e-9
 
-# Seconds per tile, and per further channel of it; to interleave 32 bytes of the image, and to write as many of the output.
+# Seconds per tile, and per further channel of it; to interleave 32 bytes of the image, and to write 32 of the output.
 _TILE_SECONDS, _CHANNEL_SECONDS, _READ_SECONDS, _WRITE_SECONDS = 8e-8, 1.1e-8, 0.9e-9, 1.1e-9
 
 # Reading and writing takes as many times as long where planes lie a multiple of a page apart, and so share places in
