@@ -37,9 +37,9 @@ from fastconv.engine.rates import rates, ratios
 _BLOCK_CHANNELS = 64
 
 
-# Seconds to begin and end the blocks of a group, and to gather a value of an image that is split by a stride's phases:
-# of the strides whose loops are compiled (`fill_strip` in kernels/simd/strip.h), and of all others.
-_GROUP_SECONDS, _PHASE_SECONDS, _ANY_PHASE_SECONDS = 1e-6, 3e-10, 1.2e-9
+# Seconds to begin and end a tile and the blocks of a group, and to gather a value of an image that is split by a
+# stride's phases: of the strides whose loops are compiled (`fill_strip` in kernels/simd/strip.h), and of all others.
+_TILE_SECONDS, _GROUP_SECONDS, _PHASE_SECONDS, _ANY_PHASE_SECONDS = 1.5e-7, 1e-6, 3e-10, 1.2e-9
 
 # How much longer the tile of a window takes if a stride splits its strip into phases.
 _PHASES = 1.06
@@ -205,18 +205,21 @@ class Implicit(SumsDirectly, PacksFilters):
     def cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         from fastconv.kernels.slots import MR, NR
 
-        g = geometry
+        g, relative = geometry, ratios()
         panels = -(-(g.oc // g.g) // MR)
         nr = NR[dtype.itemsize]
         # A tile packs a panel, which costs about as much as multiplying it once, and multiplies it `panels` times.
         tiles = g.n * g.g * -(-g.positions // nr)
-        tile = 1.5e-7 + 2 * MR * nr * g.reduction * (panels + 1) / rates().flops(dtype.itemsize)
+        tile = _TILE_SECONDS * relative.transform_seconds() + 2 * MR * nr * g.reduction * (panels + 1) / rates().flops(
+            dtype.itemsize
+        )
         # Phases of a stride are gathered value by value.
         each = {1: 0.0, 2: _PHASE_SECONDS, 4: _PHASE_SECONDS}.get(max(g.stride), _ANY_PHASE_SECONDS)
         gathered = g.n * g.ic * g.ih * g.iw * each
         if g.taps > 1 and max(g.stride) > 1:
             tile *= _PHASES
-        return 2e-6 + tiles * tile + g.n * g.g * _GROUP_SECONDS + gathered / ratios().l2 * dtype.itemsize / 4
+        grouped = g.n * g.g * _GROUP_SECONDS * relative.transform_seconds()
+        return 2e-6 + tiles * tile + grouped + gathered / relative.l2 * dtype.itemsize / 4
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
         return 3e-6 + geometry.oc * geometry.reduction * dtype.itemsize / rates().memory
