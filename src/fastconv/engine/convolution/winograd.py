@@ -420,8 +420,8 @@ class Winograd:
         products = 2 * points * tiles * filters * (1 + additions)
         flops, relative = 0.98 * rates().flops(itemsize), ratios()
         transforms = transformed / 18e9 * relative.transform_seconds()
-        weights /= 21e9 * lanes * itemsize / 32  # a vector of half a cache line waits for the other half as well
-        seconds = products / flops + transforms + (images / 20e9 + weights) / relative.l3
+        read = weights / (21e9 * lanes * itemsize / 32)  # a vector of half a cache line waits for the other half, too
+        seconds = products / flops + transforms + (images / 20e9 + read) / relative.l3
         return fixed * relative.transform_seconds() + seconds
 
     def prepare_cost(self, geometry: ConvGeometry, dtype: np.dtype) -> float:
