@@ -61,7 +61,7 @@ _MANY_CHANNELS = 640
 
 # Groups of so many input channels, or so many positions, are computed with vectors along channels. (The tiles of small
 # maps do not fill vectors: along them, 12 × 12 outputs took 1.4 times as long, and 24 × 24 as long.) So are strided
-# layers: along tiles, whose inputs a stride parts, they took 1.05 to 1.2 times as long on AVX2, 1.1 to 1.5 on AVX-512.
+# layers: along tiles, whose inputs a stride parts, they took up to 1.15 times as long on AVX2, and 1.3 on AVX-512.
 _FEW_OF_GROUP, _FEW_POSITIONS = 48, 256
 
 # Seconds per value of a transformed filter; the first, where G has only halves and ones.
