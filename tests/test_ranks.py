@@ -84,6 +84,22 @@ def test_medians_of_zeros_and_ones(size):
     np.testing.assert_array_equal(ndimage.median_filter(tiled, size, mode="wrap"), expected)
 
 
+@pytest.mark.parametrize("dtype", ["B", "h", "f", "d"])
+def test_images_with_channels_last(dtype):
+    """Medians whose neighbours along a row are channels apart, and windows that slide along planes of a channel."""
+    for shape, axes in (((9, 71, 3), (0, 1)), ((2, 6, 5, 4), (1, 2)), ((3, 1, 2, 2), (0, 1)), ((4, 3, 2800), (0, 1))):
+        x = integral(shape, dtype)
+        for mode in ("reflect", "constant"):
+            assert_same("median_filter", x, 3, axes=axes, mode=mode, cval=7, origin=(1, -1))
+            assert_same("median_filter", x, 5, axes=axes, mode=mode, cval=7)
+        assert_same("rank_filter", x, 4, (2, 7), axes=axes)
+        assert_same("maximum_filter", x, footprint=np.tri(3, 4), axes=axes)
+    image = np.ones((8, 9, 3), dtype)
+    if image.dtype.kind == "f":
+        image[4, 4, 1] = np.nan
+        assert np.isfinite(ndimage.median_filter(image, 3, axes=(0, 1))).all()
+
+
 @given(st.data())
 def test_extremes_of_footprints_in_planes(data):
     """Runs of any lengths, in images smaller and larger than a tile, and NaN wherever it is seen."""

@@ -216,6 +216,17 @@ def test_kernels_that_are_not_contiguous_are_told_apart_by_their_values():
     assert ndimage.correlate.repeats.recordings >= before + 3
 
 
+@pytest.mark.parametrize(("given", "stored"), [("f", "f"), ("d", "d"), ("B", "h"), ("H", "i"), ("H", "f")])
+def test_calls_with_an_output_are_played(given, stored):
+    image, out, kernel = np.arange(221 * 97).reshape(221, 97).astype(given), np.zeros((221, 97), stored), np.eye(3)
+    for function, operands in ((ndimage.correlate, (image, kernel)), (ndimage.laplace, (image,))):
+        before = function.repeats.recordings
+        for _ in range(3):
+            assert function(*operands, output=out) is out
+        assert function.repeats.recordings == before + 1
+        np.testing.assert_array_equal(out, function(*operands, output=stored))
+
+
 @pytest.mark.parametrize(
     ("size", "types"), [(2, (np.float64, np.float32)), (3, (np.dtype("f8"), np.dtype("f4"))), (4, (float, int))]
 )

@@ -83,6 +83,19 @@ def store_ranked(array: np.ndarray, ranked: Ranked, cval: float, out: np.ndarray
 
 def run_ranked(ranked: Ranked, operand: np.ndarray, fill: np.ndarray, out: np.ndarray) -> None:
     """Store the values of a rank in an array of the operand's native type. NaN is the extreme of what contains one."""
+    channels = _channels(ranked)
+    if channels and not _is_median(ranked, channels):
+        # Kernels slide windows along rows: channels become planes.
+        unrepeatable()
+        planes, results = (np.moveaxis(array, range(-channels, 0), range(channels)) for array in (operand, out))
+        moved = ranked._replace(
+            shape=(1,) * channels + ranked.shape[:-channels],
+            begins=(0,) * channels + ranked.begins[:-channels],
+            modes=ranked.modes[-channels:] + ranked.modes[:-channels],
+        )
+        run_ranked(moved, np.ascontiguousarray(planes), fill, values := np.empty(results.shape, out.dtype))
+        results[...] = values
+        return
     if not _run(ranked, operand, fill, out):
         unrepeatable()
         first = ranked.rank == 0
@@ -103,6 +116,18 @@ def _partition(ranked: Ranked, operand: np.ndarray, fill: np.ndarray, out: np.nd
     for at in np.ndindex(operand.shape[:-1]):
         lines = [padded[tuple(at + place[:-1])][place[-1] :][: operand.shape[-1]] for place in places]
         out[at] = np.partition(lines, ranked.rank, axis=0)[ranked.rank]
+
+
+def _channels(ranked: Ranked) -> int:
+    """How many of the last axes windows of several others do not extend along."""
+    long = [axis for axis, k in enumerate(ranked.shape) if k > 1]
+    return len(ranked.shape) - 1 - long[-1] if len(long) > 1 else 0
+
+
+def _is_median(ranked: Ranked, channels: int) -> bool:
+    """Whether the windows of planes, each of whose values has so many axes of channels, are those of `medians`."""
+    *others, kh, kw = ranked.shape[: len(ranked.shape) - channels]
+    return ranked.footprint is None and ((kh, kw), ranked.rank) in _MEDIANS and all(k == 1 for k in others)
 
 
 def _count(ranked: Ranked) -> int:
@@ -159,9 +184,10 @@ def _launch(ranked: Ranked, shape: tuple[int, ...], char: str, threads: int) -> 
     is_plane = all(k == 1 for k in ranked.shape[:-2])
     taps = _count(ranked)
     is_extreme = ranked.rank in (0, taps - 1)
+    channels = _channels(ranked)
+    if len(shape) > 1 and _is_median(ranked, channels):
+        return _medians(ranked, shape, channels, dtype, threads), True
     if not is_plane or (taps <= _MOST_TAPS[dtype.itemsize] and not is_extreme):
-        if ranked.footprint is None and (ranked.shape[-2:], ranked.rank) in _MEDIANS:
-            return _medians(ranked, shape, dtype, threads), True
         return _network(ranked, shape, dtype), True
     if len(shape) == 1:
         shape = 1, *shape
@@ -174,9 +200,10 @@ def _launch(ranked: Ranked, shape: tuple[int, ...], char: str, threads: int) -> 
     return (_network(ranked, shape, dtype), True) if launch is None else (launch, False)
 
 
-def _maps(ranked: Ranked, shape: tuple[int, ...]) -> list[np.ndarray]:
+def _maps(ranked: Ranked, shape: tuple[int, ...], channels: int = 0) -> list[np.ndarray]:
     """Where the rows and the columns that windows in planes see are read; -1 for the constant."""
-    axes = zip(shape[-2:], ranked.shape[-2:], ranked.begins[-2:], ranked.modes[-2:], strict=True)
+    at = slice(len(shape) - channels - 2, len(shape) - channels)
+    axes = zip(shape[at], ranked.shape[at], ranked.begins[at], ranked.modes[at], strict=True)
     return [constant(source_indices(-b, n + k - 1 - b, n, mode)) for n, k, b, mode in axes]
 
 
@@ -186,25 +213,33 @@ def _bands(rows: int, tiles: int, least: int, threads: int) -> int:
     return max(min(rows, least), -(-rows // bands))
 
 
-def _medians(ranked: Ranked, shape: tuple[int, ...], dtype: np.dtype, threads: int) -> Launch:
+def _medians(ranked: Ranked, shape: tuple[int, ...], channels: int, dtype: np.dtype, threads: int) -> Launch:
+    """The launch for planes whose values have so many axes of channels, which are columns a step apart."""
     from fastconv.kernels.slots import arguments
 
-    (ih, iw), k = shape[-2:], ranked.shape[-1]
+    last = len(shape) - channels - 1
+    step = prod(shape[last + 1 :])
+    ih, iw, k = shape[last - 1], shape[last] * step, ranked.shape[last]
     across = -(-iw * dtype.itemsize // _FITTING_LINE)
-    tiles = prod(shape[:-2]) * across
+    tiles = prod(shape[: last - 1]) * across
+    rows, columns = _maps(ranked, shape, channels)
+    if step > 1:
+        places = columns[:, np.newaxis] * step + np.arange(step)
+        columns = constant(np.where(columns[:, np.newaxis] < 0, -1, places).ravel())
     row_tile = _bands(ih, tiles, 4 * k, threads)
     down = -(-ih // row_tile)
     ints = arguments("medians")(
         ih=ih,
         iw=iw,
         k=k,
-        pl=ranked.begins[-1],
+        step=step,
+        pl=ranked.begins[last] * step,
         row_tile=row_tile,
         down=down,
         col_tile=-(-iw // across),
         across=across,
     )
-    return Launch.of("medians", dtype, ints, tiles * down, tables=(*_maps(ranked, shape),))
+    return Launch.of("medians", dtype, ints, tiles * down, tables=(rows, columns))
 
 
 def _footprint(ranked: Ranked, shape: tuple[int, ...], dtype: np.dtype, threads: int) -> Launch | None:

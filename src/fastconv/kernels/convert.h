@@ -52,6 +52,14 @@
         LOOP((type));                                                                                                  \
     }
 
+/* From short integers to longer ones that hold all of them. */
+#define WIDENED(number, type, wide_number, wide)                                                                       \
+    case number * TYPES + wide_number: {                                                                               \
+        const type *restrict from = source;                                                                            \
+        wide *restrict to = target;                                                                                    \
+        LOOP((wide));                                                                                                  \
+    }
+
 #define TO_BOOL(number, type)                                                                                          \
     case number * TYPES + CAST_TO_BOOL: {                                                                              \
         const type *restrict from = source;                                                                            \
@@ -71,6 +79,13 @@ static void convert(const void *source, void *target, int64_t kind, int64_t begi
         INTEGERS(WITH_FLOAT)
         INTEGERS(WITH_DOUBLE)
         OTHERS(WITH_LONG)
+        WIDENED(0, int8_t, 2, int16_t)
+        WIDENED(0, int8_t, 4, int32_t)
+        WIDENED(1, uint8_t, 2, int16_t)
+        WIDENED(1, uint8_t, 3, uint16_t)
+        WIDENED(1, uint8_t, 4, int32_t)
+        WIDENED(2, int16_t, 4, int32_t)
+        WIDENED(3, uint16_t, 4, int32_t)
         TO_BOOL(8, float)
         TO_BOOL(9, double)
         INTEGERS(FROM_ANY)

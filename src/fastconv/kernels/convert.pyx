@@ -28,13 +28,15 @@ cdef void convert_span(void **arrays, const int64_t *ints, const double *scalars
 
 _NUMBERS = {name: number for number, name in enumerate(("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"))}
 _BETWEEN = ("i8", "f4", "f8")
+_WIDER = {"i1": ("i2", "i4"), "u1": ("i2", "u2", "i4"), "i2": ("i4",), "u2": ("i4",)}
 
-# The kinds, by the types that are converted: one of them is among these. Any type can become whether it is not zero.
+# The kinds, by the types that are converted: one of them is among `_BETWEEN`, or the second holds all values of the
+# first. Any type can become whether it is not zero.
 KINDS = {
     (source, target): _NUMBERS[source] * TYPES + _NUMBERS[target]
     for source in _NUMBERS
     for target in _NUMBERS
-    if source != target and (source in _BETWEEN or target in _BETWEEN)
+    if source != target and (source in _BETWEEN or target in _BETWEEN or target in _WIDER.get(source, ()))
 }
 KINDS |= {
     (source, target): number * TYPES + (CAST_TO_BOOL if target == "b1" and source[0] == "f" else NOT_ZERO)

@@ -156,13 +156,12 @@ def laplace(
         origins = (0,) * array.ndim
         if kinds == "cc":
             return filter_parts(
-                lambda x, part, c: store_correlation(x, cross, origins, modes[0], c, 0.0, part, True),
+                lambda x, part, c: store_correlation(x, cross, origins, modes[0], c, 0.0, part),
                 array,
                 out,
                 as_number("cval", cval, complex_too=True),
             )
-        is_new = not isinstance(output, np.ndarray)
-        return store_correlation(array, cross, origins, modes[0], as_number("cval", cval), 0.0, out, is_new)
+        return store_correlation(array, cross, origins, modes[0], as_number("cval", cval), 0.0, out)
 
     def derivative(axis: int, mode: str, output: npt.DTypeLike | np.ndarray) -> np.ndarray:
         return correlate1d(array, _SECOND_DIFFERENCE, axis, output, mode, cval)
@@ -364,7 +363,7 @@ def _difference(
     if array.ndim == 2 and commutes and modes[0] == modes[1] and {array.dtype.kind, out.dtype.kind} <= set("iu"):
         # Integers wrap around after each axis, or after both.
         taps = reduce(np.multiply.outer, weights)
-        return store_correlation(array, taps, (0, 0), modes[0], 0.0, 0.0, out, not isinstance(output, np.ndarray))
+        return store_correlation(array, taps, (0, 0), modes[0], 0.0, 0.0, out)
     order = sorted(range(array.ndim), key=lambda other: other != along)
     if commutes and array.dtype.char == out.dtype.char == "f":
         order.sort()  # passes along the rows of planes are fused with those down their columns

@@ -328,14 +328,13 @@ def _correlate(
     continuation = as_mode(mode)
     if array.dtype.kind == "c":
         return filter_parts(
-            lambda x, part, c: store_correlation(x, taps, origins, continuation, c, tolerance, part, True),
+            lambda x, part, c: store_correlation(x, taps, origins, continuation, c, tolerance, part),
             array,
             out,
             as_number("cval", cval, complex_too=True),
         )
     out = as_output(output, array)
-    is_new = not isinstance(output, np.ndarray)  # a memory map is returned as a plain array
-    return store_correlation(array, taps, origins, continuation, as_number("cval", cval), tolerance, out, is_new)
+    return store_correlation(array, taps, origins, continuation, as_number("cval", cval), tolerance, out)
 
 
 def _placed(taps: np.ndarray, origins: Sequence[int], convolution: bool) -> tuple[np.ndarray, list[int]]:
@@ -386,9 +385,8 @@ def store_correlation(
     cval: float,
     tolerance: float,
     out: np.ndarray,
-    is_new: bool = False,
 ) -> np.ndarray:
-    """Store the correlation of real operands in `out`, directly if it is new."""
+    """Store the correlation of real operands in `out`."""
     if array.ndim == 0:
         store(np.asarray(array * taps.astype(np.float64)), out)
         return out
@@ -411,7 +409,7 @@ def store_correlation(
     with np.errstate(over="ignore"):
         fill = np.array(cval, dtype)
     taps = constant(taps.astype(dtype, order="C"))
-    values = out if is_new and out.dtype == dtype else scratch_like(out, dtype)
+    values = out if out.dtype == dtype and is_target(out, array) else scratch_like(out, dtype)
     _correlate_planes(converted(array, dtype), taps, padding, continuation, fill, tolerance, values)
     store(values, out)
     return repeatable(out)

@@ -20,12 +20,12 @@
         a = lower;                           \
     }
 
-/* Sorted neighbours along a row: r0, r1, ... of a row r. */
+/* Sorted neighbours along a row, a step apart: r0, r1, ... of a row r. */
 #define SORTED_3(r)                                     \
-    T r##0 = r[i], r##1 = r[i + 1], r##2 = r[i + 2];    \
+    T r##0 = r[i], r##1 = r[i + step], r##2 = r[i + 2 * step];    \
     EXCHANGED(r##0, r##1) EXCHANGED(r##1, r##2) EXCHANGED(r##0, r##1)
 #define SORTED_5(r)                                                                                          \
-    T r##0 = r[i], r##1 = r[i + 1], r##2 = r[i + 2], r##3 = r[i + 3], r##4 = r[i + 4];                       \
+    T r##0 = r[i], r##1 = r[i + step], r##2 = r[i + 2 * step], r##3 = r[i + 3 * step], r##4 = r[i + 4 * step];   \
     EXCHANGED(r##0, r##1) EXCHANGED(r##3, r##4) EXCHANGED(r##2, r##4) EXCHANGED(r##2, r##3)                  \
     EXCHANGED(r##1, r##4) EXCHANGED(r##0, r##3) EXCHANGED(r##0, r##2) EXCHANGED(r##1, r##3) EXCHANGED(r##1, r##2)
 
@@ -73,9 +73,22 @@
         to[i] = LOWER_OF(LOWER_OF(one, two), LOWER_OF(three, LOWER_OF(four, five)));                    \
     }
 
+/* Copies a line, and tells whether one of its values is NaN. */
+static inline int NAME(copy_with_nan)(T *restrict to, const T *restrict from, int64_t n)
+{
+    int wrong = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const T value = from[i];
+        wrong |= value != value;
+        to[i] = value;
+    }
+    return wrong;
+}
+
 /* n outputs of four rows, from rows a, b, ... The loops have no constant extent, or GCC would unroll them into scalars
  * before it vectorises. */
-static __attribute__((noinline)) void NAME(medians_of_3)(T *const *to, const T *const *row, int64_t at, int64_t n)
+static __attribute__((noinline)) void NAME(medians_of_3)(T *const *to, const T *const *row, int64_t at, int64_t n,
+                                                       int64_t step)
 {
     T *const w = to[0] + at, *const x = to[1] + at, *const y = to[2] + at, *const z = to[3] + at;
     const T *const a = row[0] + at, *const b = row[1] + at, *const c = row[2] + at, *const d = row[3] + at;
@@ -90,7 +103,8 @@ static __attribute__((noinline)) void NAME(medians_of_3)(T *const *to, const T *
     }
 }
 
-static __attribute__((noinline)) void NAME(medians_of_5)(T *const *to, const T *const *row, int64_t at, int64_t n)
+static __attribute__((noinline)) void NAME(medians_of_5)(T *const *to, const T *const *row, int64_t at, int64_t n,
+                                                       int64_t step)
 {
     T *const w = to[0] + at, *const x = to[1] + at, *const y = to[2] + at, *const z = to[3] + at;
     const T *const a = row[0] + at, *const b = row[1] + at, *const c = row[2] + at, *const d = row[3] + at;
@@ -118,7 +132,7 @@ static void NAME(lay_out_medians)(const Medians *a, char *memory, NAME(medians_p
 {
     Scratch s = {memory, 0};
     const int64_t lanes = SIMD_BYTES / sizeof(T);
-    parts->pitch = (a->col_tile + a->k - 1 + 2 * lanes - 1) / lanes * lanes;
+    parts->pitch = (a->col_tile + (a->k - 1) * a->step + 2 * lanes - 1) / lanes * lanes;
     parts->ring = take(&s, (a->k + MEDIAN_ROWS - 1) * parts->pitch * sizeof(T));
     parts->spare = take(&s, MEDIAN_ROWS * parts->pitch * sizeof(T));
     parts->bytes = s.bytes;
@@ -138,7 +152,7 @@ static void NAME(medians)(void **arrays, const int64_t *ints, const double *scal
 {
     enum { lanes = SIMD_BYTES / sizeof(T) };
     const Medians *a = (const Medians *)ints;
-    const int64_t ih = a->ih, iw = a->iw, k = a->k, depth = k + MEDIAN_ROWS - 1;
+    const int64_t ih = a->ih, iw = a->iw, k = a->k, step = a->step, depth = k + MEDIAN_ROWS - 1;
     const int64_t *row_map = arrays[4], *col_map = arrays[5];
     const T fill = *(const T *)arrays[2];
     NAME(medians_parts) own;
@@ -149,7 +163,7 @@ static void NAME(medians)(void **arrays, const int64_t *ints, const double *scal
         const int64_t col0 = tile % a->across * a->col_tile, row0 = tile / a->across % a->down * a->row_tile;
         const int64_t n = tile / (a->across * a->down);
         const int64_t row1 = row0 + a->row_tile < ih ? row0 + a->row_tile : ih;
-        const int64_t cols = iw - col0 < a->col_tile ? iw - col0 : a->col_tile, wide = cols + k - 1;
+        const int64_t cols = iw - col0 < a->col_tile ? iw - col0 : a->col_tile, wide = cols + (k - 1) * step;
         /* Those from first to last are inside. */
         const int64_t first = clip(a->pl - col0, 0, wide), last = clip(iw + a->pl - col0, first, wide);
         const int64_t whole = cols / lanes * lanes;
@@ -170,11 +184,10 @@ static void NAME(medians)(void **arrays, const int64_t *ints, const double *scal
                 }
                 const int64_t bytes = (last - first) * sizeof(T);
                 fetch_line((const char *)(inside + first) + MEDIAN_ROWS * iw * (int64_t)sizeof(T), bytes);
-                copy_line((char *)(to + first), (const char *)(inside + first), bytes);
-                for (int64_t t = first; FLOATING && t < last; t++) {
-                    const T value = to[t];
-                    wrong |= value != value;
-                }
+                if (FLOATING)
+                    wrong |= NAME(copy_with_nan)(to + first, inside + first, last - first);
+                else
+                    copy_line((char *)(to + first), (const char *)(inside + first), bytes);
                 for (int64_t t = edge(0, first, last); t < wide; t = edge(t + 1, first, last))
                     to[t] = col_map[col0 + t] < 0 ? fill : source[col_map[col0 + t]];
             }
@@ -186,14 +199,14 @@ static void NAME(medians)(void **arrays, const int64_t *ints, const double *scal
                 to[j] = row + j < row1 && whole ? out + (row + j) * iw : own.spare + j * own.pitch;
             const int64_t all = whole ? whole : lanes;
             if (k == 3)
-                NAME(medians_of_3)(to, line, 0, all);
+                NAME(medians_of_3)(to, line, 0, all, step);
             else
-                NAME(medians_of_5)(to, line, 0, all);
+                NAME(medians_of_5)(to, line, 0, all, step);
             if (whole && whole < cols) { /* the last vector overlaps the one before it */
                 if (k == 3)
-                    NAME(medians_of_3)(to, line, cols - lanes, lanes);
+                    NAME(medians_of_3)(to, line, cols - lanes, lanes, step);
                 else
-                    NAME(medians_of_5)(to, line, cols - lanes, lanes);
+                    NAME(medians_of_5)(to, line, cols - lanes, lanes, step);
             }
             for (int64_t j = 0; !whole && j < MEDIAN_ROWS && row + j < row1; j++)
                 memcpy(out + (row + j) * iw, to[j], cols * sizeof(T));

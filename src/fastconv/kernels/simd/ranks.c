@@ -49,6 +49,7 @@ ARGUMENTS(Network, NETWORK_ARGUMENTS);
     X(ih)       /* rows of a plane */                                \
     X(iw)       /* columns of a plane */                             \
     X(k)        /* rows and columns of the window: 3 or 5 */         \
+    X(step)     /* between neighbours along a row: channels */       \
     X(pl)       /* columns of the window before the output's own */  \
     X(row_tile) /* rows of a tile */                                 \
     X(down)     /* tiles down */                                     \

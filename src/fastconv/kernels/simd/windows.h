@@ -35,7 +35,8 @@ static inline uint16_t reciprocal_of(uint16_t k) { return k < 2 ? 0 : ((65536u <
 
 /* `block` values at a time; at the end the last block is repeated, rather than finishing value by value. The reciprocal
  * comes from an array of equal ones: GCC finds the instruction for the high half of a product only if both of its factors
- * are loaded. */
+ * are loaded. Written one by one, these took two thirds of a line's time. */
+typedef uint16_t halves __attribute__((vector_size(SIMD_BYTES)));
 #define FOLD(name, T, OUT, CHOOSE, STORED, IS_WRONG)                                                                  \
     static inline __attribute__((always_inline)) int name##_block(OUT *restrict to, const T *restrict a,              \
                                                                   const T *restrict b, const T *restrict c,           \
@@ -58,8 +59,9 @@ static inline uint16_t reciprocal_of(uint16_t k) { return k < 2 ? 0 : ((65536u <
         int64_t i = 0;                                                                                                \
         int wrong = 0;                                                                                                \
         uint16_t same[block];                                                                                         \
-        for (int64_t j = 0; j < block; j++)                                                                           \
-            same[j] = reciprocal_of((uint16_t)k);                                                                     \
+        const halves reciprocals = (halves){0} + reciprocal_of((uint16_t)k);                                          \
+        for (uint64_t j = 0; j < sizeof same; j += sizeof reciprocals)                                                \
+            memcpy((char *)same + j, &reciprocals, sizeof reciprocals);                                               \
         for (; i + block <= n; i += block)                                                                            \
             wrong |= name##_block(to + i, a + i, b + i, c ? c + i : c, block, k, same);                               \
         for (; i + small <= n; i += small)                                                                            \
