@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import fastconv
+from fastconv.engine import rates
 from fastconv.engine.convolution import BY_NAME
 from fastconv.engine.convolution.indirect import _in_place, _regions
 from fastconv.engine.epilogue import PLAIN
@@ -11,9 +12,18 @@ from fastconv.engine.geometry import ConvGeometry
 
 INDIRECT, REFERENCE = BY_NAME["indirect"], BY_NAME["reference"]
 
+
+@pytest.fixture(autouse=True)
+def _rates():
+    """Images are read in place by their cost: at the rates of AVX-512, fewer of these small ones would be."""
+    with rates.substituted(rates.REFERENCE):
+        yield
+
+
 # Filters that fill vectors and panels and that do not; few positions and several blocks of them, down and across; steps
 # that make one block of the reduction, blocks of rows of taps, of taps, and parts of a tap; some channels at a time;
-# single positions, whose panels are summed together; patches, whose blocks are larger; lines of nothing but padding.
+# single positions, whose panels are summed together, and one that no stride of its kernel sees whole; patches, whose
+# blocks are larger; lines of nothing but padding.
 DESCRIPTORS = [
     "n2 g4 ic16 oc16 i7 k3 p1",
     "n1 g3 ic24 oc36 i14 k5 s2 p2",
@@ -28,6 +38,7 @@ DESCRIPTORS = [
     "n1 g3 ic48 oc120 ih70 iw90 k3 p1",
     "n1 g2 ic64 oc16 ih1 iw3000 kh1 kw5 p0",
     "n1 ic9 oc130 i1 k1",
+    "n1 ic5 oc7 i1 k3 s3 p1",
     "n3 g2 ic34 oc400 i1 k1",
     "n1 ic700 oc270 i1 k1",
     "n2 ic5 oc104 i4 k4",

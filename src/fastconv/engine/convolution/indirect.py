@@ -199,7 +199,7 @@ def _region(
         """The extent of about equal parts of an axis."""
         return max(1, -(-extent // -(-extent // max(1, most)))) if extent else 1
 
-    fitting = (_STRIP_BYTES // (pixel * ((min(high, 4) - 1) * g.sh + kernel_rows)) - kernel_cols) // g.sw + 1
+    fitting = (_STRIP_BYTES // (pixel * ((min(max(high, 1), 4) - 1) * g.sh + kernel_rows)) - kernel_cols) // g.sw + 1
     block_cols = even(wide, min(max(fitting, 8), _POSITIONS))
     pitch = (block_cols - 1) * g.sw + kernel_cols
     fitting = (_STRIP_BYTES // (pixel * pitch) - kernel_rows) // g.sh + 1
