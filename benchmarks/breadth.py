@@ -76,7 +76,7 @@ _MUCH_LESS_ACCURATE = 4.0
 _DRAWN_WINDOWS = 4
 
 # Functions of which one call does not repeat another's values, or that advise rather than compute.
-_NOT_COMPARED = ("nn.dropout", "signal.choose_conv_method")
+_NOT_COMPARED = ("nn.dropout", "nn.dropout2d", "signal.choose_conv_method")
 
 _BURSTS = 5
 _SLOW = 0.9
@@ -167,6 +167,7 @@ def _call(label: str, *args: Any, **kwargs: Any) -> Case:
 
 @makes(*(f"nn.{name}" for name in ("elu", "gelu", "hardswish", "leaky_relu", "prelu", "relu", "rrelu")))
 @makes("nn.sigmoid", "nn.silu", "nn.tanh", "nn.dropout", "nn.softplus", "nn.softsign", "nn.selu", "nn.celu", "nn.mish")
+@makes("nn.relu6", "nn.dropout2d")
 @makes("nn.hardtanh", "nn.hardsigmoid", "nn.hardshrink", "nn.softshrink", "nn.tanhshrink", "nn.logsigmoid")
 def _elementwise(name: str, data: Data, shape: Shape) -> Iterator[Case]:
     weight = (data(shape[1]),) if name == "prelu" else ()
