@@ -90,6 +90,10 @@ _MANY_FILTERS = 1.09
 # Seconds to fetch a cache line of a pixel from beyond L2, for one group.
 _LINE_SECONDS = 2.5e-9
 
+# How much longer channels of 1×1 layers take to be laid out side by side where pixels lie a multiple of so many bytes
+# apart, and so share a few places in L1.
+_CROWDED_PIXEL, _CROWDED_READING = 1024, 8.0
+
 # Seconds of a launch; and how much faster than the rate of L3 says the filters of a single position are read.
 _LAUNCH_SECONDS, _STREAMED = 1.8e-6, 1.8
 
@@ -387,6 +391,8 @@ class Indirect(SumsDirectly, PacksFilters, PreparesFirst):
         written = g.n * g.oc * g.positions * _WRITE_SECONDS[last]
         if not last and g.positions * itemsize % _PAGE == 0:
             written *= _CROWDED
+        if not last and g.taps == 1 and g.ic // g.g * itemsize % _CROWDED_PIXEL == 0:
+            read *= _CROWDED_READING
         filters = g.oc // g.g * g.reduction * itemsize
         if g.positions == 1 and is_pixelwise(g):
             return _LAUNCH_SECONDS + g.g * (_PIXEL_SECONDS + _pixel_seconds(g, itemsize))
