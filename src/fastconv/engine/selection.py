@@ -5,7 +5,7 @@ columns are merged to pairs, and these to fours: all of that is shared by the wi
 merge, one value is wanted, which is the lowest of the higher values of some pairs. Whatever does not contribute to it
 is left out.
 
-Two large boxes, one a row below the other, are computed together. Each has one row that the other lacks: of the
+Two large boxes, one directly below the other, are computed together. Each has one row that the other lacks: of the
 values in common, only as many as a row has, and one more, may be what is wanted of either box.
 
 References: Batcher, Sorting networks and their applications, 1968; Smith, Implementing median filters in XC4000E FPGAs,
